@@ -1,0 +1,20 @@
+"""Identity is content: canonical JSON, then SHA-256."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, no NaN. Key order and white space can't change it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def unit_interval(*parts: Any) -> float:
+    """Hash ``parts`` to a uniform number in (0, 1): the only source of chance that sampling and nonces use."""
+    return (int(digest(list(parts))[:13], 16) + 0.5) / 16**13

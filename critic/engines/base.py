@@ -1,0 +1,156 @@
+"""The engine seam: one small protocol with two verbs, and the values that cross it.
+
+`complete` writes one answer to one chat. `score` reads log-probabilities off a tree of chats that share their
+beginnings. Callers write per-item code, one request a call, and never batch: batching, prefix reuse and back-pressure
+live inside the engine. Retry, budget and the ledger's cache are wrappers that are engines too.
+
+A new engine is one new file here and one line in `critic.engines.REGISTRY`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from critic.records import Message
+
+Lane = Literal["batch", "interactive"]
+
+
+class EngineError(Exception):
+    """A request that an engine could not answer. The row that asked is quarantined; the others go on."""
+
+
+class RequestTooLong(EngineError):
+    """The chat does not fit the model's context. Nothing was cut."""
+
+
+class BudgetExceeded(Exception):
+    """The run's hard limit is reached: the run stops, and can be resumed with a larger one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw tokens. ``temperature`` 0 is greedy."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat to complete, with its own seed: the answer does not depend on what else is in the batch's sampling.
+
+    A final assistant message is a prefix that the completion continues.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """``text`` without the prompt; ``finish`` says whether the model stopped or ran into ``max_tokens``."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Read: the log-probabilities that each of ``texts`` comes next, at the node's end. Each must be a single token."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTokens:
+    """Read: the summed log-probability of all of the node's own tokens, given everything above it."""
+
+
+Read = Choices | OwnTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A tree of chats that share their beginnings.
+
+    The path from the root to a node is one chat. A message whose role is that of the message before it on the path
+    continues that turn: so a transcript in the root and a question in its child are one user turn. The parts are
+    tokenised apart, the same way on every engine. A path that ends with a user part is read after the assistant's
+    turn is opened; one that ends with an assistant part is read in that open turn.
+    """
+
+    messages: tuple[Message, ...]
+    read: Read | None = None
+    children: tuple["Node", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What was read at one node: for `Choices`, one log-probability a choice; for `OwnTokens`, their sum alone.
+
+    ``tokens`` counts the node's own tokens, so that ``logprobs[0] / tokens`` is the mean per token. A value may be NaN
+    where the model's arithmetic failed; callers treat it as unreadable.
+    """
+
+    logprobs: tuple[float, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two engines give the same answer: part of every request's key.
+
+    ``name`` is what people see (``SmolLM2-135M-Instruct``); ``revision`` is a hash of the weights or the script;
+    ``settings`` are those options that change the numbers (dtype), not those that change the speed.
+    """
+
+    name: str
+    revision: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Usage:
+    """What an engine has done so far, for rates and reports."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds_busy: float = field(default=0.0)
+
+
+class Engine(Protocol):
+    """See the module's docstring. Both verbs raise `EngineError` for a request that can't be answered."""
+
+    identity: Identity
+    usage: Usage
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        """Answer one chat."""
+        ...
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        """Return one `Score` for each node of ``tree`` that has a ``read``, in depth-first order, parents first."""
+        ...
+
+    async def close(self) -> None:
+        """Free threads, processes and memory. Calls under way end with `EngineError`."""
+        ...
+
+
+def reads(tree: Node, above: tuple[Message, ...] = ()) -> Iterator[tuple[tuple[Message, ...], Read, tuple[Message, ...]]]:
+    """Yield ``(path, read, own)`` for each node with a read, in the order of `Engine.score`'s answer.
+
+    ``path`` is the whole chat from the root to the node, ``own`` the node's part of it.
+    """
+    path = above + tree.messages
+    if tree.read is not None:
+        yield path, tree.read, tree.messages
+    for child in tree.children:
+        yield from reads(child, path)

@@ -1,0 +1,224 @@
+"""The datum: from a prompt to a preference pair. Immutable, and illegal data can't be built.
+
+One prompt's way through the pipeline is one `Row`: its responses, each with the chain of critiques and revisions
+that followed it, the judgements with every vote, the pairs that came of them, and what was dropped, with the reason.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from constitution.digest import digest
+
+Role = Literal["system", "user", "assistant"]
+Order = Literal["given", "swapped"]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Message(Record):
+    """One turn of a chat, or a part of one: see `critic.engines.base.Node`."""
+
+    role: Role
+    content: str
+
+    @field_validator("content")
+    @classmethod
+    def _encodable(cls, content: str) -> str:
+        try:
+            content.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the text holds half of a surrogate pair, which no file can store as UTF-8") from None
+        return content
+
+
+class Prompt(Record):
+    """What the policy answers: a chat that ends with the user's turn.
+
+    ``tags`` choose which principles apply; ``id`` is the name that the prompt's file gave it, if any.
+    """
+
+    messages: tuple[Message, ...]
+    tags: tuple[str, ...] = ()
+    id: str | None = None
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> Self:
+        roles = [message.role for message in self.messages]
+        turns = roles[1:] if roles[:1] == ["system"] else roles
+        if turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
+            raise ValueError(
+                f"chat roles are out of order: {', '.join(roles) or 'none'}; "
+                "expected an optional system message, then user and assistant in turn, ending with user"
+            )
+        if not self.messages[-1].content.strip():
+            raise ValueError("the last user message is empty")
+        return self
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all turns (of their content, not of tags or id)."""
+        return digest(["prompt", [[m.role, m.content] for m in self.messages]])
+
+
+class Response(Record):
+    """One answer to a prompt. ``model`` names the engine that wrote it, or ``given`` for answers that came in a file."""
+
+    text: str
+    model: str
+    finish: Literal["stop", "length", "given"] = "given"
+
+
+class Critique(Record):
+    """What a judge says of a response under one principle.
+
+    ``outcome`` is ``nothing_to_revise`` where the judge found no fault, ``unreadable`` where it said nothing.
+    """
+
+    round: int
+    principle: str
+    principle_digest: str
+    text: str
+    model: str
+    outcome: Literal["critique", "nothing_to_revise", "unreadable"]
+
+
+class Revision(Record):
+    """One round of critique and revision. ``response`` is the new answer, and None unless the outcome is ``revised``."""
+
+    critique: Critique
+    response: Response | None = None
+    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable"]
+
+    @model_validator(mode="after")
+    def _response_iff_revised(self) -> Self:
+        if (self.response is not None) != (self.outcome == "revised"):
+            raise ValueError(f"a revision has a response exactly if its outcome is 'revised', not {self.outcome!r}")
+        return self
+
+
+class Chain(Record):
+    """A sampled response and the revisions that followed it, in rounds."""
+
+    original: Response
+    revisions: tuple[Revision, ...] = ()
+
+    @property
+    def final(self) -> Response:
+        """The last revised response, or the original where no round changed it."""
+        return next((r.response for r in reversed(self.revisions) if r.response is not None), self.original)
+
+
+class Vote(Record):
+    """One principle read once by one judge.
+
+    ``log_odds`` says how much better the first response is (of the comparison, not of the page: the order is undone
+    already); None where the answer was unreadable, with what came back in ``raw``. ``order`` is None for modes that
+    read each response alone.
+    """
+
+    principle: str
+    principle_digest: str
+    judge: str
+    order: Order | None
+    log_odds: float | None
+    raw: str | None = None
+
+    @model_validator(mode="after")
+    def _raw_iff_unreadable(self) -> Self:
+        if (self.log_odds is None) != (self.raw is not None):
+            raise ValueError("a vote has either log_odds, or raw with what came back unreadable")
+        return self
+
+
+class Judgement(Record):
+    """One judge's answer to one comparison, for one group: which of two responses is better, and how surely.
+
+    ``first`` and ``second`` are positions in the row's ``candidates``. ``probability`` (that the first is better) is
+    None where no principle could be read (``unreadable``) or none applies (``no_principle``).
+    """
+
+    first: int
+    second: int
+    mode: str
+    judge: str
+    group: str | None = None
+    votes: tuple[Vote, ...]
+    outcome: Literal["preference", "tie", "unreadable", "no_principle"]
+    probability: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _probability_iff_read(self) -> Self:
+        if (self.probability is not None) != (self.outcome in ("preference", "tie")):
+            raise ValueError(f"a judgement has a probability exactly if it was read; the outcome is {self.outcome!r}")
+        if self.first == self.second:
+            raise ValueError("a judgement compares two different candidates")
+        return self
+
+
+class PreferencePair(Record):
+    """Chosen and rejected: never a tie, never equal sides. ``probability`` that the chosen one is better, above 0.5."""
+
+    chosen: Response
+    rejected: Response
+    probability: float = Field(gt=0.5, le=1)
+    weight: float = Field(default=1.0, gt=0)
+    group: str | None = None
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Self:
+        if self.chosen.text == self.rejected.text:
+            raise ValueError("chosen and rejected are the same text")
+        return self
+
+
+class Drop(Record):
+    """Something that didn't become data, and why. Nothing is dropped without one of these."""
+
+    what: Literal["response", "revision", "pair"]
+    reason: Literal[
+        "tie",
+        "equal_sides",
+        "unreadable",
+        "no_principle",
+        "empty_response",
+        "nothing_to_revise",
+        "unchanged",
+        "too_few_responses",
+    ]
+    detail: str = ""
+
+
+class Row(Record):
+    """Everything that came of one prompt. ``candidates`` are the responses that the judgements refer to, by position."""
+
+    prompt: Prompt
+    chains: tuple[Chain, ...]
+    candidates: tuple[Response, ...]
+    judgements: tuple[Judgement, ...]
+    pairs: tuple[PreferencePair, ...]
+    drops: tuple[Drop, ...] = ()
+
+    def votes(self) -> Iterator[Vote]:
+        """Every vote of every judgement."""
+        for judgement in self.judgements:
+            yield from judgement.votes
+
+
+class Provenance(Record):
+    """Where a label comes from: stamped on every exported row."""
+
+    constitution: str
+    constitution_hash: str
+    policy: str
+    judge: str
+    mode: str
+    strategy: str
+    templates: str
+    seed: int
