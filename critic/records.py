@@ -75,6 +75,34 @@ class Response(Record):
     finish: Literal["stop", "length", "given"] = "given"
 
 
+class Item(Record):
+    """One line of a run's input: a prompt, and the responses that came with it (``cai judge``), if any."""
+
+    prompt: Prompt
+    responses: tuple[Response, ...] = ()
+
+
+class Line(Record):
+    """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people."""
+
+    row: int
+    where: str
+    item: Item
+
+
+class Quarantined(Record):
+    """A row that gave no result, and why: it is named here instead, and costs no other row anything.
+
+    ``reason`` is a short slug that reports count (``broken_line``, ``too_long``, ``engine_error``); ``detail`` says what
+    was expected and what to do.
+    """
+
+    row: int
+    where: str
+    reason: str
+    detail: str
+
+
 class Critique(Record):
     """What a judge says of a response under one principle.
 
@@ -198,6 +226,8 @@ class Drop(Record):
 class Row(Record):
     """Everything that came of one prompt. ``candidates`` are the responses that the judgements refer to, by position."""
 
+    row: int
+    where: str
     prompt: Prompt
     chains: tuple[Chain, ...]
     candidates: tuple[Response, ...]
