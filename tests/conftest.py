@@ -1,0 +1,79 @@
+"""What all tests share: the real data, the embedded model, a browser, and a plain word on what a machine can't run.
+
+A test that needs something this machine lacks skips with the reason, and the last lines of a run name it. With
+``CAI_REQUIRE_ALL=1`` (continuous integration) it fails instead. An ``async def`` test just works: pytest-asyncio runs
+in auto mode, with a fresh event loop for every test.
+"""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+
+# Before anything imports a Hugging Face library: no test may reach for the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import hypothesis
+import pytest
+
+MISSING = "this machine: "
+
+# Time limits are pytest-timeout's: a busy machine must not fail a property. CI repeats its examples, so that a red run
+# can be run again.
+hypothesis.settings.register_profile("local", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test because this machine lacks something, or fail it under ``CAI_REQUIRE_ALL=1``."""
+    if os.environ.get("CAI_REQUIRE_ALL") == "1":
+        pytest.fail(f"CAI_REQUIRE_ALL=1, but {MISSING}{reason}", pytrace=False)
+    pytest.skip(MISSING + reason)
+
+
+@pytest.fixture(scope="session")
+def cai_data() -> Path:
+    """The folder of real data sets, from the environment's ``CAI_DATA``."""
+    folder = os.environ.get("CAI_DATA")
+    if not folder:
+        unavailable("CAI_DATA is not set; it names the folder of real data sets")
+    if not Path(folder).is_dir():
+        unavailable(f"CAI_DATA names {folder}, which is no folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def embedded_model() -> Path:
+    """The folder of the embedded model, fetched and converted on first use."""
+    from constitution.errors import InputError
+    from critic.engines.embedded import fetch
+
+    try:
+        return Path(fetch())
+    except InputError as error:
+        unavailable(f"the embedded model can't be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The path of a Chromium that takes screenshots (start it with ``--no-sandbox``)."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return Path(path)
+    unavailable("there is no chromium to open pages with; on Debian: apt-get install chromium")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which parts of the suite this machine could not run, and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        _, found, reason = str(report.longrepr[2]).partition(MISSING)
+        if found:
+            reasons[reason] += 1
+    if reasons:
+        terminalreporter.section("not run on this machine")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count} test{'s' if count > 1 else ''}: {reason}")
