@@ -1,1 +1,62 @@
-""""""
+"""Engines: what answers a chat or reads log-probabilities off it.
+
+A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``scripted:FILE``; options follow as ``?key=value&key=value``. To add an
+engine, write one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from urllib.parse import parse_qsl
+
+from constitution.errors import InputError
+from critic.engines.base import Engine
+
+# Name in a spec -> (module, what the part after the colon is; None where nothing may follow).
+REGISTRY: dict[str, tuple[str, str | None]] = {
+    "embedded": ("critic.engines.embedded", None),
+    "hf": ("critic.engines.hf", "PATH_OR_ID"),
+    "scripted": ("critic.engines.scripted", "FILE"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A parsed engine spec. ``str(spec)`` gives the text back."""
+
+    kind: str
+    target: str
+    options: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        options = "&".join(f"{key}={value}" for key, value in self.options)
+        return self.kind + (f":{self.target}" if self.target else "") + (f"?{options}" if options else "")
+
+
+def shapes() -> str:
+    """Say how specs look, for error messages and help."""
+    return ", ".join(name + (f":{target}" if target else "") for name, (_, target) in REGISTRY.items())
+
+
+def parse_spec(text: str) -> Spec:
+    """Parse ``KIND[:TARGET][?key=value&...]``; an `InputError` says what a spec looks like."""
+    head, question, query = text.partition("?")
+    kind, _, target = head.partition(":")
+    if kind not in REGISTRY:
+        raise InputError(f"there is no engine {kind!r}", where=f"engine spec {text!r}", fix=f"Known specs: {shapes()}")
+    wanted = REGISTRY[kind][1]
+    if bool(target) != (wanted is not None):
+        expected = f"{kind}:{wanted}" if wanted else kind
+        raise InputError("the spec is not of the engine's form", where=f"engine spec {text!r}", fix=f"Write {expected}")
+    try:
+        options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if question else ()
+    except ValueError:
+        raise InputError("options are not of the form key=value", where=f"engine spec {text!r}") from None
+    if len({key for key, _ in options}) < len(options):
+        raise InputError("an option is given twice", where=f"engine spec {text!r}")
+    return Spec(kind, target, options)
+
+
+def open_engine(spec: Spec) -> Engine:
+    """Open the engine that ``spec`` names. Loading a model can take seconds; `Engine.close` frees it."""
+    engine: Engine = import_module(REGISTRY[spec.kind][0]).open_engine(spec.target, dict(spec.options))
+    return engine

@@ -144,7 +144,9 @@ class Engine(Protocol):
         ...
 
 
-def reads(tree: Node, above: tuple[Message, ...] = ()) -> Iterator[tuple[tuple[Message, ...], Read, tuple[Message, ...]]]:
+def reads(
+    tree: Node, above: tuple[Message, ...] = ()
+) -> Iterator[tuple[tuple[Message, ...], Read, tuple[Message, ...]]]:
     """Yield ``(path, read, own)`` for each node with a read, in the order of `Engine.score`'s answer.
 
     ``path`` is the whole chat from the root to the node, ``own`` the node's part of it.

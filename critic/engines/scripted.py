@@ -1,0 +1,175 @@
+"""A deterministic engine without a model: rules, a queue, and failures on purpose. For tests and for trying a set-up.
+
+The script is YAML, every key optional::
+
+    replies:                      # the first rule whose regular expression is found in the last message answers
+      - match: "(?i)which answer"
+        reply: "It should be kinder."
+      - reply: "Answer {seed}"    # no match: always; {seed} and {last} (the last message) are filled in
+    queue: ["first answer"]       # answers given before any rule, in order, each once
+    choose: hash                  # a choice's log-probability: hash | first | longest (by the text of the last part)
+    likelihood: hash              # of a text: hash | short | long
+    fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
+    latency: 0.01                 # seconds a call
+    log: calls.log                # one line a call: how tests count them
+
+It is never chosen silently: a run that uses it says so in its manifest.
+"""
+
+import asyncio
+import math
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from constitution.digest import digest, unit_interval
+from constitution.errors import InputError
+from critic.engines.base import (
+    Choices,
+    Completion,
+    EngineError,
+    Identity,
+    Lane,
+    Node,
+    Read,
+    Request,
+    Score,
+    Usage,
+    reads,
+)
+from critic.records import Message
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(_Strict):
+    """Answer ``reply`` where ``match`` is found in the last message."""
+
+    reply: str
+    match: str = ""
+
+
+class Failure(_Strict):
+    """Fail each ``every``-th call in the way ``how``."""
+
+    every: Annotated[int, Field(ge=1)]
+    how: Literal["raise", "empty", "nan", "repeat"]
+
+
+class Script(_Strict):
+    """A script file; see the module's docstring."""
+
+    replies: tuple[Rule, ...] = (Rule(reply="Answer {seed}"),)
+    queue: tuple[str, ...] = ()
+    choose: Literal["hash", "first", "longest"] = "hash"
+    likelihood: Literal["hash", "short", "long"] = "hash"
+    fail: Failure | None = None
+    latency: Annotated[float, Field(ge=0)] = 0.0
+    log: str | None = None
+
+
+class ScriptedEngine:
+    """An `Engine` that follows a `Script`."""
+
+    def __init__(self, script: Script, name: str = "scripted") -> None:
+        self.script = script
+        answers = script.model_dump(mode="json", exclude={"latency", "log"})
+        self.identity = Identity(name, digest(answers))
+        self.usage = Usage()
+        self._rules = [(re.compile(rule.match), rule.reply) for rule in script.replies]
+        self._queue = deque(script.queue)
+        self._last = ""
+        self._log = os.open(script.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if script.log else None
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        """Answer from the queue, else by the first rule that matches."""
+        failure = await self._call("complete", [m.model_dump() for m in request.messages], request.seed)
+        if failure == "empty":
+            return Completion("", "stop")
+        text = self._last if failure == "repeat" else self._answer(request)
+        self._last = text
+        return Completion(text, "stop", sum(len(m.content) // 4 for m in request.messages), len(text) // 4)
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        """Read every node by the script's ``choose`` and ``likelihood``; one call in the log a read."""
+        return tuple([await self._read(path, read, own) for path, read, own in reads(tree)])
+
+    async def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    async def _read(self, path: tuple[Message, ...], read: Read, own: tuple[Message, ...]) -> Score:
+        chat = [[m.role, m.content] for m in path]
+        failure = await self._call("score", chat, list(read.texts) if isinstance(read, Choices) else None)
+        if isinstance(read, Choices):
+            logprobs = self._choice_logprobs(chat, read.texts)
+            tokens = 1
+        else:
+            text = "".join(m.content for m in own)
+            tokens = max(1, len(text) // 4)
+            logprobs = (tokens * self._mean_logprob(chat, text),)
+        return Score(tuple(math.nan for _ in logprobs) if failure == "nan" else logprobs, tokens)
+
+    def _answer(self, request: Request) -> str:
+        if self._queue:
+            return self._queue.popleft()
+        last = request.messages[-1].content
+        for pattern, reply in self._rules:
+            if pattern.search(last):
+                return reply.replace("{seed}", str(request.seed)).replace("{last}", last)
+        raise EngineError(f"no rule of the script matches the message {last[:80]!r}")
+
+    def _choice_logprobs(self, chat: list[list[str]], choices: tuple[str, ...]) -> tuple[float, ...]:
+        weigh: dict[str, Callable[[int, str], float]] = {
+            "hash": lambda i, choice: unit_interval("choice", chat, choice),
+            "first": lambda i, choice: 0.9 if i == 0 else 0.1,
+            "longest": lambda i, choice: float(len(choice)),
+        }
+        weights = [weigh[self.script.choose](i, choice) for i, choice in enumerate(choices)]
+        return tuple(math.log(weight / sum(weights)) for weight in weights)
+
+    def _mean_logprob(self, chat: list[list[str]], text: str) -> float:
+        match self.script.likelihood:
+            case "short":
+                return -len(text) / 100
+            case "long":
+                return -1 / (1 + len(text))
+            case _:
+                return -unit_interval("likelihood", chat)
+
+    async def _call(self, *call: object) -> str | None:
+        """Count and log the call, wait the latency, and say how it must fail, if it must."""
+        self.usage.calls += 1
+        if self._log is not None:
+            os.write(self._log, f"{digest(list(call))}\n".encode())
+        if self.script.latency:
+            await asyncio.sleep(self.script.latency)
+        fail = self.script.fail
+        if fail is None or self.usage.calls % fail.every:
+            return None
+        if fail.how == "raise":
+            raise EngineError(f"scripted failure at call {self.usage.calls}")
+        return fail.how
+
+
+def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
+    """Read the script file ``target``. There are no options."""
+    if options:
+        raise InputError(f"the scripted engine has no option {next(iter(options))!r}", where=f"scripted:{target}")
+    try:
+        script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
+    except OSError as error:
+        raise InputError(f"the script can't be read: {error.strerror}", where=target) from None
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"the script is not valid: {error}", where=target) from None
+    return ScriptedEngine(script, name=f"scripted:{Path(target).name}")

@@ -1,0 +1,306 @@
+"""``run.db``: what a run has done so far, in one SQLite file. Kill the process anywhere; nothing committed is lost.
+
+Two things live here. The ledger: every answer of an engine by its content key (`critic.engines.ledger.Ledger`). The
+rows: what came of each prompt, or why nothing did. All writes go through one thread that commits whatever has gathered
+while it was busy, in order: thousands of commits a second, each synced to disk before its caller goes on.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from constitution.digest import canonical_json
+from constitution.errors import InputError
+from critic.engines.ledger import Answer
+from critic.records import Provenance, Quarantined, Row
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rows (
+    row INTEGER PRIMARY KEY, item TEXT NOT NULL, plan TEXT NOT NULL,
+    result TEXT, quarantined TEXT, CHECK ((result IS NULL) <> (quarantined IS NULL))
+);
+"""
+_SCHEMA = "1"
+_COMMIT_AT_MOST = 5000
+
+_Write = tuple[str, tuple[Any, ...]]
+
+
+class StoreError(Exception):
+    """The run's directory can't be written: most often a full disk. What was committed is safe."""
+
+
+class _Writer(threading.Thread):
+    """Commits what has gathered, in order, one transaction after the other."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="run.db writer", daemon=True)
+        self._path = path
+        self._waiting: queue.SimpleQueue[tuple[_Write, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._error: StoreError | None = None
+
+    async def write(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Return when the write is on disk."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.put(((statement, values), done))
+        await done
+
+    def stop(self) -> None:
+        """Commit what waits, and end."""
+        self._waiting.put(None)
+        self.join()
+
+    def run(self) -> None:
+        """The thread's loop."""
+        connection = _connect(self._path)
+        ending = False
+        while not ending:
+            batch = [self._waiting.get()]
+            while len(batch) < _COMMIT_AT_MOST and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            ending = None in batch
+            self._commit(connection, [entry for entry in batch if entry is not None])
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[tuple[_Write, asyncio.Future[None]]]) -> None:
+        if not batch:
+            return
+        if self._error is None:
+            try:
+                with connection:
+                    for (statement, values), _ in batch:
+                        connection.execute(statement, values)
+            except (sqlite3.Error, OSError) as error:
+                self._error = StoreError(f"{self._path} can't be written: {error}")
+        loop = batch[0][1].get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, [done for _, done in batch], self._error)
+
+
+def _settle(futures: list[asyncio.Future[None]], error: StoreError | None) -> None:
+    for done in futures:
+        if done.done():  # its caller was cancelled; the write stands
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+
+class RunStore:
+    """One run directory's ``run.db``. One process at a time writes; any number may read."""
+
+    def __init__(self, directory: Path, *, write: bool) -> None:
+        path = directory / "run.db"
+        try:
+            self._lock = _lock(directory) if write else None
+            self._db = _connect(path, read_only=not write)
+            if write:
+                self._db.executescript(_TABLES)
+            version = self._meta("schema")
+        except sqlite3.Error as error:
+            raise InputError(f"this is not a run's database: {error}", where=str(path)) from None
+        if version not in (None, _SCHEMA):
+            raise InputError(f"the run was written by another version (schema {version})", where=str(path))
+        self._writer = _Writer(path) if write else None
+        self._claims: dict[str, asyncio.Future[None]] = {}
+        if self._writer is not None:
+            self._writer.start()
+
+    @classmethod
+    def open(cls, directory: Path, config: dict[str, Any], *, extend: bool) -> Self:
+        """Open ``directory`` for the run that ``config`` describes, new or begun.
+
+        Raises `InputError` where it holds something else, a run of another config (unless ``extend``), or a run that
+        is going on in another process.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "run.db").exists() and any(p.name != ".lock" for p in directory.iterdir()):
+            raise InputError(
+                "the output directory is not empty and holds no run", where=str(directory), fix="Name a new directory."
+            )
+        store = cls(directory, write=True)
+        try:
+            store._agree(directory, config, extend)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open_existing(cls, directory: Path) -> Self:
+        """Open a run for reading, also while it is going on."""
+        if not (directory / "run.db").is_file():
+            raise InputError(
+                "there is no run here (no run.db)", where=str(directory), fix="Name the --out directory of a run."
+            )
+        return cls(directory, write=False)
+
+    def close(self) -> None:
+        """Commit what waits and let go of the directory."""
+        if self._writer is not None:
+            self._writer.stop()
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    # The ledger.
+
+    def get(self, key: str) -> Answer | None:
+        """See `Ledger.get`."""
+        found = self._db.execute("SELECT answer FROM calls WHERE key = ?", (bytes.fromhex(key),)).fetchone()
+        answer: Answer | None = json.loads(found[0]) if found else None
+        return answer
+
+    def claim(self, key: str) -> bool:
+        """See `Ledger.claim`. The directory has one writing process, so claims are its own business."""
+        if key in self._claims:
+            return False
+        self._claims[key] = asyncio.get_running_loop().create_future()
+        return True
+
+    async def settled(self, key: str) -> None:
+        """See `Ledger.settled`."""
+        if key in self._claims:
+            await asyncio.shield(self._claims[key])
+
+    async def commit(self, key: str, answer: Answer) -> None:
+        """See `Ledger.commit`."""
+        await self._write(
+            "INSERT OR IGNORE INTO calls (key, answer) VALUES (?, ?)", bytes.fromhex(key), canonical_json(answer)
+        )
+        self.release(key)
+
+    def release(self, key: str) -> None:
+        """See `Ledger.release`."""
+        claim = self._claims.pop(key, None)
+        if claim is not None and not claim.done():
+            claim.set_result(None)
+
+    def calls(self) -> int:
+        """How many answers are committed."""
+        return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+    # The rows.
+
+    def is_done(self, row: int, item: str, plan: str) -> bool:
+        """Whether ``row`` has a result for this item under this plan. Quarantined rows are tried again."""
+        return bool(
+            self._db.execute(
+                "SELECT 1 FROM rows WHERE row = ? AND item = ? AND plan = ? AND result IS NOT NULL", (row, item, plan)
+            ).fetchone()
+        )
+
+    async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
+        """Store what came of a row, in place of what it had."""
+        text = result.model_dump_json()
+        row, quarantined = (text, None) if isinstance(result, Row) else (None, text)
+        await self._write(
+            "INSERT OR REPLACE INTO rows (row, item, plan, result, quarantined) VALUES (?, ?, ?, ?, ?)",
+            result.row,
+            item,
+            plan,
+            row,
+            quarantined,
+        )
+
+    async def trim(self, rows: int) -> None:
+        """Forget results from position ``rows`` on: the input that they came from has become shorter."""
+        await self._write("DELETE FROM rows WHERE row >= ?", rows)
+
+    def rows(self) -> Iterator[Row]:
+        """Every result, in the order of the input."""
+        for (text,) in self._db.execute("SELECT result FROM rows WHERE result IS NOT NULL ORDER BY row"):
+            yield Row.model_validate_json(text)
+
+    def row(self, row: int) -> Row | None:
+        """The result at one position of the input, or None."""
+        found = self._db.execute("SELECT result FROM rows WHERE row = ? AND result IS NOT NULL", (row,)).fetchone()
+        return Row.model_validate_json(found[0]) if found else None
+
+    def quarantined(self) -> Iterator[Quarantined]:
+        """Every row without a result, in the order of the input."""
+        for (text,) in self._db.execute("SELECT quarantined FROM rows WHERE quarantined IS NOT NULL ORDER BY row"):
+            yield Quarantined.model_validate_json(text)
+
+    # What the run is.
+
+    def config(self) -> dict[str, Any]:
+        """The config that the directory was last opened with."""
+        config: dict[str, Any] = json.loads(self._meta("config") or "{}")
+        return config
+
+    def provenance(self) -> Provenance:
+        """What every label of the run comes from."""
+        return Provenance.model_validate_json(self._meta("provenance") or "{}")
+
+    def set_provenance(self, provenance: Provenance) -> None:
+        """Store what every label of the run comes from."""
+        self._set_meta("provenance", provenance.model_dump_json())
+
+    def _agree(self, directory: Path, config: dict[str, Any], extend: bool) -> None:
+        before = self.config()
+        changed = [key for key in config if before and before.get(key) != config[key]]
+        if changed and not extend:
+            lines = [f"{key}: {before.get(key)!r} there, {config[key]!r} now" for key in changed]
+            raise InputError(
+                "the directory holds a run of another config\n  " + "\n  ".join(lines),
+                where=str(directory),
+                fix="Name a new directory, or pass --extend to go on with this one under the new config.",
+            )
+        self._set_meta("schema", _SCHEMA)
+        self._set_meta("config", canonical_json(config))
+
+    def _meta(self, key: str) -> str | None:
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            return None
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(found[0]) if found else None
+
+    def _set_meta(self, key: str, value: str) -> None:
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    async def _write(self, statement: str, *values: Any) -> None:
+        if self._writer is None:
+            raise StoreError("the run is open for reading only")
+        await self._writer.write(statement, values)
+
+
+def count_votes(directory: Path, digests: Collection[str]) -> int:
+    """Count the votes of a run that were made under any of these principle digests."""
+    store = RunStore.open_existing(directory)
+    try:
+        return sum(vote.principle_digest in digests for row in store.rows() for vote in row.votes())
+    finally:
+        store.close()
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    if not read_only:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut, not only the process
+    return connection
+
+
+def _lock(directory: Path) -> int:
+    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(
+            "another process is working in this directory", where=str(directory), fix="Wait for it, or stop it."
+        ) from None
+    return handle
