@@ -1,1 +1,8 @@
-""""""
+"""What a model should follow: versioned constitution files, their identity, and which principles are read when."""
+
+from constitution.errors import InputError
+from constitution.load import load
+from constitution.sampling import sample
+from constitution.schema import Constitution, Principle
+
+__all__ = ["Constitution", "InputError", "Principle", "load", "sample"]

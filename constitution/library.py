@@ -1,0 +1,96 @@
+"""Where published constitutions are: ``<root>/<name>/<version>.yaml``, with their checksums in ``<root>/CHECKSUMS``.
+
+A checksum is the SHA-256 of the file's bytes, in the format of ``sha256sum``. A published file never changes.
+"""
+
+import difflib
+import hashlib
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from constitution.errors import InputError
+from constitution.schema import SLUG, VERSION
+
+CHECKSUMS = "CHECKSUMS"
+
+
+def shipped() -> Path:
+    """Return the folder of the constitutions that come with the package."""
+    return Path(str(files("principles")))
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order versions by number: 1.10.0 comes after 1.9.0."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def checksum(content: bytes) -> str:
+    """Return the SHA-256 of a file's content, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def checksums(root: Path) -> dict[str, str]:
+    """Read ``root``'s CHECKSUMS: ``name/version.yaml`` to SHA-256; empty where there is no such file."""
+    file = root / CHECKSUMS
+    if not file.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(f"([0-9a-f]{{64}}) [ *]({SLUG}/{VERSION}\\.yaml)", line)
+        if match is None:
+            raise InputError("not a checksum line", where=f"{file}:{number}", fix="expected SHA256  NAME/VERSION.yaml")
+        found[match[2]] = match[1]
+    return found
+
+
+def published(root: Path) -> dict[str, list[str]]:
+    """Return the versions of each name under ``root``, oldest first, names in alphabetical order."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(root.glob("*/*.yaml")):
+        if re.fullmatch(SLUG, file.parent.name) and re.fullmatch(VERSION, file.stem):
+            found.setdefault(file.parent.name, []).append(file.stem)
+    return {name: sorted(versions, key=version_key) for name, versions in found.items()}
+
+
+def is_reference(ref: str) -> bool:
+    """Whether ``ref`` is meant as NAME or NAME@VERSION, not as a path."""
+    return re.fullmatch(f"{SLUG}(@[^/\\\\]*)?", ref) is not None
+
+
+def find(ref: str, roots: tuple[Path, ...]) -> Path:
+    """Return the file of NAME@VERSION, or of NAME's newest version, in the first of ``roots`` that has it."""
+    name, _, version = ref.partition("@")
+    known: dict[str, list[str]] = {}
+    for root in roots:
+        versions = published(root).get(name, [])
+        if versions and (not version or version in versions):
+            return root / name / f"{version or versions[-1]}.yaml"
+        known.update(published(root))
+    raise InputError(_unknown(ref, name, version, known), fix=f"published: {_summary(known)}")
+
+
+def content_of(file: Path) -> bytes:
+    """Return the bytes of a published file. Raises InputError where they are not those that were published."""
+    content = file.read_bytes()
+    listed = checksums(file.parent.parent).get(f"{file.parent.name}/{file.name}")
+    if listed == checksum(content):
+        return content
+    ref = f"{file.parent.name}@{file.stem}"
+    problem = f"{ref} has no line in {CHECKSUMS}" if listed is None else f"{ref} was changed after it was published"
+    raise InputError(
+        problem,
+        where=str(file),
+        fix="restore the file, or publish the change as a new version; `cai constitution verify` checks all of them",
+    )
+
+
+def _unknown(ref: str, name: str, version: str, known: dict[str, list[str]]) -> str:
+    if name in known:
+        return f"there is no version {version!r} of {name}; it has {', '.join(known[name])}"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"there is no published constitution {ref!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _summary(known: dict[str, list[str]]) -> str:
+    return ", ".join(f"{name}@{versions[-1]}" for name, versions in known.items()) or "none"

@@ -1,0 +1,204 @@
+"""From a file, or a published name, to a `Constitution`. Every fault is named with file, line and key."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from constitution.errors import InputError
+from constitution.library import CHECKSUMS, content_of, find, is_reference, shipped
+from constitution.positions import Document, YamlError, read_yaml
+from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
+
+MAX_REPORTED = 20
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "principles": Principle,
+    "includes": Include,
+    "examples": Example,
+    "history": Turn,
+    "group": Group,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    constitution: Constitution
+    places: dict[str, str]
+    """``FILE:LINE`` of each principle, by id."""
+
+
+def load(ref: str | Path, *, root: Path | None = None) -> Constitution:
+    """Load a constitution and those that it includes.
+
+    ``ref`` is a file, or ``NAME@VERSION``, or ``NAME`` (the newest published version). Names are looked up in
+    ``root``, and then among the shipped ones; for a file that lies in a published folder, that folder is the root. A
+    published file must be what CHECKSUMS says it is; a file given by its path may be edited freely.
+
+    Raises InputError, with ``FILE:LINE`` and key for all faults of a file at once.
+    """
+    if isinstance(ref, str) and is_reference(ref):
+        return _load_published(ref, _roots(root), ()).constitution
+    file = Path(ref)
+    if root is None and (file.resolve().parent.parent / CHECKSUMS).is_file():
+        root = file.resolve().parent.parent
+    return _build(file, _read(file), _roots(root), ()).constitution
+
+
+def _roots(root: Path | None) -> tuple[Path, ...]:
+    return (shipped(),) if root is None else (root, shipped())
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            "there is no such file",
+            where=str(file),
+            fix="give a file, NAME or NAME@VERSION; `cai constitution list` names the published ones",
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"the file can't be read: {reason}", where=str(file)) from None
+
+
+def _load_published(ref: str, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
+    file = find(ref, roots)
+    loaded = _build(file, content_of(file), roots, above)
+    if loaded.constitution.ref != f"{file.parent.name}@{file.stem}":
+        raise InputError(f"the file says that it is {loaded.constitution.ref}", where=str(file))
+    return loaded
+
+
+def _build(file: Path, content: bytes, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
+    try:
+        document = read_yaml(content)
+    except YamlError as error:
+        raise InputError(error.problem, where=f"{file}:{error.line}") from None
+    own = _validate(file, document)
+    return _resolve(file, document, own, roots, above)
+
+
+def _validate(file: Path, document: Document) -> Constitution:
+    if not isinstance(document.data, dict):
+        raise InputError("expected a mapping with name, version, title and principles", where=f"{file}:1")
+    faults = _duplicate_ids(document)
+    try:
+        constitution = Constitution.model_validate(document.data)
+    except ValidationError as error:
+        # Without a location it can only be the duplicate ids, which are named above with both their lines.
+        faults += [_fault(document, e) for e in error.errors(include_url=False) if e["loc"]]
+    if faults:
+        raise _report(file, faults)
+    if not constitution.principles and not constitution.includes:
+        raise InputError("no principles and no includes", where=f"{file}:1", fix="add at least one principle")
+    return constitution
+
+
+def _duplicate_ids(document: Document) -> list[tuple[int, str]]:
+    principles = document.data.get("principles")
+    first: dict[str, int] = {}
+    faults = []
+    for i, principle in enumerate(principles if isinstance(principles, list) else []):
+        id = principle.get("id") if isinstance(principle, dict) else None
+        if not isinstance(id, str):
+            continue
+        line = document.line(("principles", i, "id"))
+        if id in first:
+            faults.append((line, f"principles[{i}].id: {id!r} is also the id of the principle on line {first[id]}"))
+        first.setdefault(id, line)
+    return faults
+
+
+def _fault(document: Document, error: ErrorDetails) -> tuple[int, str]:
+    path = tuple(error["loc"])
+    key = re.sub(r"\.?\[", "[", ".".join(f"[{part}]" if isinstance(part, int) else part for part in path))
+    return document.line(path), f"{key}: {_explain(error, path)}"
+
+
+def _explain(error: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown_key(str(path[-1]), _model_at(path[:-1]))
+        case "missing":
+            return "this key is missing"
+        case "string_type":
+            return "expected text" + (", found nothing" if error["input"] is None else f", found {_kind(error)}")
+        case "tuple_type":
+            return f"expected a list, found {_kind(error)}"
+        case "model_type":
+            return f"expected keys and values, found {_kind(error)}"
+        case _:
+            return error["msg"].removeprefix("Value error, ")
+
+
+def _kind(error: ErrorDetails) -> str:
+    value: Any = error["input"]
+    if value is None:
+        return "nothing"
+    return "a list" if isinstance(value, list) else "keys and values" if isinstance(value, dict) else "text"
+
+
+def _model_at(path: tuple[str | int, ...]) -> type[BaseModel]:
+    names = [part for part in path if isinstance(part, str)]
+    return _PARTS.get(names[-1], Constitution) if names else Constitution
+
+
+def _unknown_key(key: str, model: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(key, model.model_fields, 1)
+    return "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(model.model_fields)}")
+
+
+def _report(file: Path, faults: list[tuple[int, str]]) -> InputError:
+    faults = sorted(set(faults))
+    (line, first), *others = faults[:MAX_REPORTED]
+    lines = [first, *(f"{file}:{line}: {problem}" for line, problem in others)]
+    if len(faults) > MAX_REPORTED:
+        lines.append(f"and {len(faults) - MAX_REPORTED} more")
+    return InputError("\n".join(lines), where=f"{file}:{line}")
+
+
+def _resolve(
+    file: Path, document: Document, own: Constitution, roots: tuple[Path, ...], above: tuple[str, ...]
+) -> _Loaded:
+    """Append the principles of the includes to the file's own."""
+    places = {p.id: f"{file}:{document.line(('principles', i, 'id'))}" for i, p in enumerate(own.principles)}
+    principles, includes = list(own.principles), []
+    for i, include in enumerate(own.includes):
+        where = f"{file}:{document.line(('includes', i))}"
+        included = _included(include, where, roots, (*above, own.ref))
+        for principle in included.constitution.principles:
+            if principle.id in places:
+                raise InputError(
+                    f"{include.ref} brings a principle {principle.id!r}, which is also at {places[principle.id]}",
+                    where=where,
+                    fix=f"its own place is {included.places[principle.id]}; rename one of them",
+                )
+            places[principle.id] = included.places[principle.id]
+            override = {} if include.priority is None else {"priority": include.priority}
+            principles.append(principle.model_copy(update=override) if override else principle)
+        includes.append(include.model_copy(update={"digest": included.constitution.digest}))
+    resolved = own.model_copy(update={"principles": tuple(principles), "includes": tuple(includes)})
+    return _Loaded(resolved, places)
+
+
+def _included(include: Include, where: str, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
+    if include.ref in above:
+        cycle = " -> ".join([*above[above.index(include.ref) :], include.ref])
+        raise InputError(f"the includes form a cycle: {cycle}", where=where, fix="take one of them out")
+    try:
+        loaded = _load_published(include.ref, roots, above)
+    except InputError as error:
+        if error.where:
+            raise
+        raise InputError(error.problem, where=where, fix=error.fix) from None
+    if include.digest not in (None, loaded.constitution.digest):
+        raise InputError(
+            f"{include.ref} has the digest {loaded.constitution.digest}, not the one that is pinned", where=where
+        )
+    return loaded
