@@ -83,11 +83,15 @@ class Item(Record):
 
 
 class Line(Record):
-    """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people."""
+    """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people.
+
+    ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for.
+    """
 
     row: int
     where: str
     item: Item
+    cut: int = 0
 
 
 class Quarantined(Record):
@@ -209,7 +213,7 @@ class PreferencePair(Record):
 class Drop(Record):
     """Something that didn't become data, and why. Nothing is dropped without one of these."""
 
-    what: Literal["response", "revision", "pair"]
+    what: Literal["prompt", "response", "revision", "pair"]
     reason: Literal[
         "tie",
         "equal_sides",
@@ -218,7 +222,7 @@ class Drop(Record):
         "empty_response",
         "nothing_to_revise",
         "unchanged",
-        "too_few_responses",
+        "intransitive",
     ]
     detail: str = ""
 
