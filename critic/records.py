@@ -223,6 +223,7 @@ class Drop(Record):
         "nothing_to_revise",
         "unchanged",
         "intransitive",
+        "truncated",
     ]
     detail: str = ""
 
