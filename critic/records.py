@@ -68,7 +68,7 @@ class Prompt(Record):
 
 
 class Response(Record):
-    """One answer to a prompt. ``model`` names the engine that wrote it, or ``given`` for answers that came in a file."""
+    """One answer to a prompt. ``model`` names the engine that wrote it, or is ``given`` where it came in a file."""
 
     text: str
     model: str
@@ -97,8 +97,8 @@ class Line(Record):
 class Quarantined(Record):
     """A row that gave no result, and why: it is named here instead, and costs no other row anything.
 
-    ``reason`` is a short slug that reports count (``broken_line``, ``too_long``, ``engine_error``); ``detail`` says what
-    was expected and what to do.
+    ``reason`` is a short slug that reports count (``broken_line``, ``too_long``, ``engine_error``); ``detail`` says
+    what was expected and what to do.
     """
 
     row: int
@@ -122,7 +122,7 @@ class Critique(Record):
 
 
 class Revision(Record):
-    """One round of critique and revision. ``response`` is the new answer, and None unless the outcome is ``revised``."""
+    """One round of critique and revision. ``response`` is the new answer; None unless the outcome is ``revised``."""
 
     critique: Critique
     response: Response | None = None
@@ -229,7 +229,7 @@ class Drop(Record):
 
 
 class Row(Record):
-    """Everything that came of one prompt. ``candidates`` are the responses that the judgements refer to, by position."""
+    """Everything that came of one prompt. ``candidates`` are what the judgements refer to, by position."""
 
     row: int
     where: str

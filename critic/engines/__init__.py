@@ -1,7 +1,7 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
-A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``scripted:FILE``; options follow as ``?key=value&key=value``. To add an
-engine, write one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``scripted:FILE``; options follow as ``?key=value&key=value``. To add
+an engine, write one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,125 @@
+"""Every text that a judge is shown: templates, their hashes, and the fencing of text that nobody vouches for.
+
+Templates are Jinja2 in a sandbox, with undefined names as errors. Prompts, responses and principles enter them as
+values, never as templates. Responses and conversations stand between lines that carry a mark derived from the seed and
+the content: text can't forge a line whose mark it would have to contain. The models' own control tokens are kept out
+of content by the engines (`critic.engines.chat`).
+"""
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import BaseLoader, StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from constitution import Principle
+from constitution.digest import digest
+from critic.records import Message, Prompt
+
+NOTHING_TO_REVISE = "NOTHING TO REVISE"
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    loader=BaseLoader(), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=False
+)
+
+
+def template_hashes() -> dict[str, str]:
+    """SHA-256 of each template's text, by name: part of a run's identity."""
+    return {name: digest(_source(name)) for name in ("contrast", "critique", "logprob")}
+
+
+def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int) -> tuple[Message, ...]:
+    """Ask for a critique of ``response`` under ``principle``, after the principle's examples, each in full."""
+    mark = fence_mark(seed, *(m.content for m in prompt.messages), response)
+    chat = [Message(role="system", content=_render("critique", "system", mark=mark))]
+    for example in principle.examples:
+        asked = Prompt(messages=(Message(role="user", content=example.prompt),))
+        chat += [
+            _ask_critique(asked, example.response, principle, mark),
+            Message(role="assistant", content=example.critique),
+            _ask_revision(principle),
+            Message(role="assistant", content=example.revision),
+        ]
+    return (*chat, _ask_critique(prompt, response, principle, mark))
+
+
+def revision_chat(critique_chat: tuple[Message, ...], critique: str, principle: Principle) -> tuple[Message, ...]:
+    """Ask for the revision, in the chat in which the critique was given."""
+    return (*critique_chat, Message(role="assistant", content=critique), _ask_revision(principle))
+
+
+def conversation_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
+    """The root of a `logprob` tree: the system message, and the conversation as the user's turn begins."""
+    return (
+        Message(role="system", content=_render("logprob", "system", mark=mark)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+    )
+
+
+def responses_part(first: str, second: str, mark: str) -> Message:
+    """The two responses in the order shown; the user's turn goes on."""
+    return Message(role="user", content=_render("logprob", "responses", mark=mark, first=first, second=second))
+
+
+def question_part(principle: Principle) -> Message:
+    """One principle's question; the user's turn ends here."""
+    return Message(role="user", content=_render("logprob", "question", principle=principle))
+
+
+def under_part(principle: Principle) -> Message:
+    """What puts the conversation under ``principle``; the user's turn goes on and ends."""
+    return Message(role="user", content=_render("contrast", "under", principle=principle))
+
+
+def against_part(principle: Principle) -> Message:
+    """What puts the conversation under the opposite of ``principle``, which must have one."""
+    return Message(role="user", content=_render("contrast", "against", principle=principle))
+
+
+def fence_mark(seed: int, *texts: str) -> str:
+    """Return eight hex digits, fixed by seed and texts, that occur in none of the texts (in either letter case)."""
+    attempt = 0
+    while True:
+        mark = digest(["fence", seed, attempt, *texts])[:8]
+        if not any(mark in text.lower() for text in texts):
+            return mark
+        attempt += 1
+
+
+def finds_nothing(critique: str) -> bool:
+    """Whether a critique's first line is the agreed phrase for "no fault", give or take punctuation and case."""
+    first_line = critique.strip().splitlines()[0] if critique.strip() else ""
+    return " ".join("".join(c if c.isalnum() else " " for c in first_line).split()).upper() == NOTHING_TO_REVISE
+
+
+def _ask_critique(prompt: Prompt, response: str, principle: Principle, mark: str) -> Message:
+    text = _render(
+        "critique",
+        "critique",
+        messages=prompt.messages,
+        response=response,
+        principle=principle,
+        mark=mark,
+        nothing=NOTHING_TO_REVISE,
+    )
+    return Message(role="user", content=text)
+
+
+def _ask_revision(principle: Principle) -> Message:
+    return Message(role="user", content=_render("critique", "revision", principle=principle))
+
+
+@cache
+def _source(name: str) -> str:
+    return (resources.files("critic") / "templates" / f"{name}.j2").read_text(encoding="utf-8")
+
+
+@cache
+def _template(name: str) -> Template:
+    return _ENVIRONMENT.from_string(_source(name))
+
+
+def _render(name: str, block: str, **values: Any) -> str:
+    template = _template(name)
+    return "".join(template.blocks[block](template.new_context(values)))

@@ -1,0 +1,75 @@
+"""What a run is: everything that its results depend on. Saved with the run, compared when it is started again."""
+
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from constitution.digest import digest
+from critic.engines.base import Identity, Sampling
+from critic.pipeline import Strategy
+from critic.records import Record
+
+
+class RunSettings(Record):
+    """The choices of ``cai generate`` and ``cai judge``, as a person makes them."""
+
+    strategy: Strategy = "samples"
+    samples: int = Field(default=2, ge=1)
+    revisions: int = Field(default=1, ge=0)
+    judge_principles: int | None = Field(default=None, ge=1)
+    mode: str
+    tie_band: float = Field(default=0.02, ge=0, lt=0.5)
+    seed: int = 0
+    max_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    judge_max_tokens: int = Field(default=256, ge=1)
+    judge_temperature: float = Field(default=0.7, ge=0)
+
+    @model_validator(mode="after")
+    def _strategy_has_what_it_needs(self) -> Self:
+        if self.strategy == "revision" and self.revisions == 0:
+            raise ValueError("--strategy revision needs --revisions 1 or more: it pairs an answer with its revision")
+        if self.strategy == "samples" and self.samples < 2:
+            raise ValueError("--strategy samples needs --samples 2 or more: it pairs answers with each other")
+        if self.strategy == "best-of-n" and self.samples < 2:
+            raise ValueError("--strategy best-of-n needs --samples 2 or more: it pairs the best with the worst")
+        return self
+
+    def policy_sampling(self) -> Sampling:
+        """How the policy's answers are drawn."""
+        return Sampling(max_tokens=self.max_tokens, temperature=self.temperature)
+
+    def judge_sampling(self) -> Sampling:
+        """How critiques and revisions are drawn."""
+        return Sampling(max_tokens=self.judge_max_tokens, temperature=self.judge_temperature)
+
+
+class RunConfig(Record):
+    """A run's settings with what they were applied to. ``input_hash`` is None where the input has no bytes to hash.
+
+    ``policy`` is None for ``cai judge``, whose responses are given.
+    """
+
+    kind: Literal["generate", "judge"]
+    settings: RunSettings
+    constitution: str
+    constitution_hash: str
+    templates: dict[str, str]
+    policy: Identity | None
+    judge: Identity
+    input: str
+    input_hash: str | None
+    limit: int | None = Field(default=None, ge=0)
+    max_chars: int = Field(ge=1)
+    truncate: bool = False
+
+    @cached_property
+    def plan(self) -> str:
+        """Hash of what a row's result depends on, besides the row itself: not of the input's name, hash and limits."""
+        return digest(self.model_dump(mode="json", exclude={"input", "input_hash", "limit", "max_chars", "truncate"}))
+
+    def flat(self) -> dict[str, Any]:
+        """As one flat dictionary, so that a difference can be named."""
+        values = self.model_dump(mode="json")
+        return {**values.pop("settings"), **values}

@@ -1,0 +1,139 @@
+"""A run: many prompts through the pipeline at once, each row committed when it is done, in whatever order they end.
+
+Kill it anywhere and start it again: rows that are done are skipped, and in rows that were under way the ledger answers
+what was answered before.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from constitution.digest import digest
+from critic.engines.base import BudgetExceeded, EngineError, RequestTooLong
+from critic.pipeline import Pipeline
+from critic.records import Item, Line, Quarantined, Row
+from critic.run.store import RunStore
+
+# Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
+PROMPTS_IN_FLIGHT = 64
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did."""
+
+    rows: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    pairs: int = 0
+    drops: int = 0
+    stopped: str = ""
+
+
+async def execute(
+    pipeline: Pipeline,
+    lines: Iterator[Line | Quarantined],
+    store: RunStore,
+    plan: str,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Run every line that has no result yet. Raises `StoreError` where the directory can't be written any more.
+
+    A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached,
+    no new row is begun, and those under way end where their next call would be.
+    """
+    progress = Progress()
+    slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
+    seen = _Seen()
+
+    async def one(line: Line, item: str) -> None:
+        try:
+            result = await _result(pipeline, line)
+            await store.finish(result, item, plan)
+            _count(progress, result)
+        except BudgetExceeded as reason:
+            progress.stopped = str(reason)
+        finally:
+            slots.release()
+            on_progress(progress)
+
+    row = -1
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for entry in lines:
+                row = entry.row
+                entry = seen.check(entry)
+                if isinstance(entry, Quarantined):
+                    await store.finish(entry, "", plan)
+                    _count(progress, entry)
+                elif store.is_done(entry.row, item := digest(entry.item.model_dump(mode="json")), plan):
+                    progress.skipped += 1
+                else:
+                    await slots.acquire()
+                    if progress.stopped:
+                        slots.release()
+                        break
+                    tasks.create_task(one(entry, item))
+                    continue
+                on_progress(progress)
+    except* Exception as group:
+        raise _first(group) from None
+    if not progress.stopped:
+        await store.trim(row + 1)
+    return progress
+
+
+async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
+    try:
+        return await pipeline.run(line)
+    except RequestTooLong as error:
+        return Quarantined(row=line.row, where=line.where, reason="too_long", detail=str(error))
+    except EngineError as error:
+        return Quarantined(row=line.row, where=line.where, reason="engine_error", detail=str(error))
+    except ValidationError as error:
+        # An engine's answer that no record can hold, such as text with half a surrogate pair.
+        detail = "; ".join(fault["msg"] for fault in error.errors())
+        return Quarantined(row=line.row, where=line.where, reason="bad_answer", detail=detail)
+
+
+class _Seen:
+    """Which prompts came before, on disk and not in memory: inputs can be larger than it."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")  # a private file that SQLite deletes itself
+        self._db.execute("CREATE TABLE seen (item BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+
+    def check(self, entry: Line | Quarantined) -> Line | Quarantined:
+        """Return ``entry``, or its quarantine where an earlier line asks the same."""
+        if isinstance(entry, Quarantined):
+            return entry
+        key = bytes.fromhex(_question(entry.item))
+        new = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, entry.row, entry.where)).rowcount
+        if new:
+            return entry
+        row, place = self._db.execute("SELECT row, place FROM seen WHERE item = ?", (key,)).fetchone()
+        detail = f"the same prompt as in row {row} ({place}); a prompt is answered once"
+        return Quarantined(row=entry.row, where=entry.where, reason="duplicate", detail=detail)
+
+
+def _question(item: Item) -> str:
+    return digest([item.prompt.key, sorted(item.prompt.tags), [response.text for response in item.responses]])
+
+
+def _count(progress: Progress, result: Row | Quarantined) -> None:
+    if isinstance(result, Quarantined):
+        progress.quarantined += 1
+    else:
+        progress.rows += 1
+        progress.pairs += len(result.pairs)
+        progress.drops += len(result.drops)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error: Exception | BaseExceptionGroup[Exception] = group.exceptions[0]
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
