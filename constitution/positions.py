@@ -85,7 +85,7 @@ class _Builder:
         if parent and isinstance(parent.value, dict) and parent.key is None:
             self._key(parent, event.value, line)
             return
-        value = None if event.style is None and event.value in _NULL else event.value
+        value = None if not event.style and event.value in _NULL else event.value
         self._place(value, line)
         self._finish(value, 1, event.anchor, line)
 
