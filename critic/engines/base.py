@@ -128,8 +128,15 @@ class Usage:
 class Engine(Protocol):
     """See the module's docstring. Both verbs raise `EngineError` for a request that can't be answered."""
 
-    identity: Identity
-    usage: Usage
+    @property
+    def identity(self) -> Identity:
+        """What makes its answers the same; fixed for its life."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What it has done so far."""
+        ...
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""

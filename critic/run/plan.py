@@ -1,0 +1,103 @@
+"""A dry run: the very pipeline, on an engine that answers nothing and counts what it would have been asked.
+
+So the plan can't disagree with the run. It is an upper bound: every answer is as long as it may be, and no critique
+ends with "nothing to revise".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from critic.engines.base import Completion, Identity, Lane, Node, OwnTokens, Request, Score, Usage, reads
+from critic.engines.ledger import Answer, Budget, RecordedEngine
+from critic.pipeline import Pipeline
+from critic.records import Line, Quarantined
+
+# English text in the tokenizers of current models; a plan is an estimate.
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run would do at most. Tokens are estimates, at `CHARACTERS_PER_TOKEN`."""
+
+    rows: int = 0
+    quarantined: int = 0
+    completions: int = 0
+    reads: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Recorded calls: completions, and reads of score trees."""
+        return self.completions + self.reads
+
+
+async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined]) -> Plan:
+    """Count what ``pipeline`` would ask for ``lines``. Its engines are not used, and may be anything."""
+    total = Plan()
+    for line in lines:
+        if isinstance(line, Quarantined):
+            total.quarantined += 1
+            continue
+        # A ledger a row: what a row asks twice is answered once, and memory doesn't grow with the rows.
+        engine = RecordedEngine(_CountingEngine(total), _Memory(), Budget())
+        await replace(pipeline, policy=engine, judge=engine).run(line)
+        total.rows += 1
+    return total
+
+
+class _CountingEngine:
+    """Answers with a placeholder as long as the request allows, and counts."""
+
+    def __init__(self, total: Plan) -> None:
+        self.identity = Identity("plan", "")
+        self.usage = Usage()
+        self._total = total
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        self._total.completions += 1
+        self._total.prompt_tokens += _tokens("".join(message.content for message in request.messages))
+        self._total.completion_tokens += request.sampling.max_tokens
+        text = f"{request.seed} ".ljust(request.sampling.max_tokens * CHARACTERS_PER_TOKEN, ".")
+        return Completion(text, "length")
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        wanted = [read for _, read, _ in reads(tree)]
+        self._total.reads += len(wanted)
+        self._total.prompt_tokens += _tree_tokens(tree)
+        return tuple(Score((0.0,) if isinstance(read, OwnTokens) else (0.0,) * len(read.texts), 1) for read in wanted)
+
+    async def close(self) -> None:
+        pass
+
+
+class _Memory:
+    """A ledger that lasts for one row. Nobody else asks, so a claim is always free."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Answer] = {}
+
+    def get(self, key: str) -> Answer | None:
+        return self._answers.get(key)
+
+    def claim(self, key: str) -> bool:
+        return True
+
+    async def settled(self, key: str) -> None:
+        pass
+
+    async def commit(self, key: str, answer: Answer) -> None:
+        self._answers[key] = answer
+
+    def release(self, key: str) -> None:
+        pass
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def _tree_tokens(node: Node) -> int:
+    own = _tokens("".join(message.content for message in node.messages))
+    return own + sum(_tree_tokens(child) for child in node.children)
