@@ -1,0 +1,142 @@
+"""The project as a whole: what a wheel holds, who imports whom, what no tracked file may say, what examples hold."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import grimp
+import pytest
+
+from critic.records import Line, Quarantined
+from critic.run.inputs import read_pairs, read_prompts
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("constitution", "critic", "service", "trainers", "principles")
+
+
+def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, check=check)
+
+
+def tracked() -> list[Path]:
+    """The files that git tracks and that are still there."""
+    names = run("git", "ls-files", "-z").stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_tracked_file_of_the_packages(tmp_path: Path) -> None:
+    """Data files too: principles, checksums, templates. A wheel that lacks one works only in this folder."""
+    source = tmp_path / "source"
+    for file in tracked():
+        copy = source / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
+    run(*pip, "--wheel-dir", tmp_path, source)
+    with zipfile.ZipFile(next(tmp_path.glob("cai_feedback-*.whl"))) as wheel:
+        held = set(wheel.namelist())
+        entry_points = next(wheel.read(name).decode() for name in held if name.endswith("entry_points.txt"))
+    expected = {str(file.relative_to(ROOT)) for file in tracked() if file.relative_to(ROOT).parts[0] in PACKAGES}
+    assert expected - held == set()
+    outside = {name for name in held if not name.startswith(PACKAGES) and ".dist-info/" not in name}
+    assert outside == set(), "only the packages are installed: no tests, no benchmarks"
+    assert any(name.endswith("licenses/LICENSE") for name in held)
+    assert "cai = service.cli:main" in entry_points
+
+
+def test_imports_run_downwards_only() -> None:
+    result = run(Path(sys.executable).parent / "lint-imports", check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_trainers_know_of_critic_only_data_and_engines() -> None:
+    graph = grimp.build_graph("constitution", "critic", "trainers", cache_dir=None)
+    allowed = {"records", "engines", "judging", "statistics"}
+    for module in graph.find_descendants("trainers"):
+        for imported in graph.find_modules_directly_imported_by(module):
+            package, *rest = imported.split(".")
+            assert package != "critic" or (rest and rest[0] in allowed), f"{module} imports {imported}"
+
+
+def test_the_command_starts_without_heavy_libraries() -> None:
+    """`cai --help` and bad options must answer at once; torch alone takes seconds to import."""
+    heavy = ("torch", "transformers", "vllm", "datasets", "pandas", "plotly", "scipy")
+    code = f"import sys, service.cli; print([m for m in {heavy!r} if m in sys.modules])"
+    assert run(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_no_tracked_file_names_one_machine() -> None:
+    """Absolute paths of one machine and registry hosts work for nobody else. The patterns don't match themselves."""
+    patterns = {
+        "a machine's path": r"(?<![\w.~*-])/(?:work|root|home|Users)/" + r"\w",
+        "a registry's host": r"(?:files\.pythonhosted|pypi|registry\.npmjs|deb\.debian)\." + r"(?:org|python)",
+        "a pip index": r"--(?:extra-)?index-url[ =]" + r"http",
+    }
+    found = []
+    for file in tracked():
+        text = file.read_bytes().decode("utf-8", errors="ignore")
+        found += [f"{file.relative_to(ROOT)}: {what}" for what, pattern in patterns.items() if re.search(pattern, text)]
+    assert found == []
+
+
+def test_only_ci_knows_where_the_data_lies() -> None:
+    folder = "/".join(("shared", "data"))
+    assert [str(file.relative_to(ROOT)) for file in tracked() if folder.encode() in file.read_bytes()] == [".ci/run"]
+
+
+def test_pins_are_exact_and_cover_every_dependency() -> None:
+    """Set-up installs with these; a name without a pin would be whatever the index has that day."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins), "no local versions, no addresses"
+    pinned = Counter(pin.split("==")[0].lower().replace("_", "-") for pin in pins)
+    assert max(pinned.values()) == 1
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    # vLLM is left to the machine: its GPU build pins a CUDA torch, and `make vllm` pins the one for CPUs.
+    wanted = project["dependencies"] + [d for extra in extras if extra != "vllm" for d in extras[extra]]
+    names = {re.match(r"[\w.-]+", d)[0].lower().replace("_", "-") for d in wanted}  # type: ignore[index]
+    assert names - set(pinned) == set()
+
+
+def test_scripts_parse_and_make_explains_itself() -> None:
+    assert run("bash", "-n", ".ci/run").stderr == ""
+    shown = run("make", "help").stdout
+    targets = re.search(r"^\.PHONY:(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert targets is not None
+    assert [t for t in targets[1].split() if t not in ("help", "setup") and f"make {t} " not in shown] == []
+
+
+def lines_of(read: list[Line | Quarantined]) -> list[Line]:
+    assert [line for line in read if isinstance(line, Quarantined)] == []
+    return [line for line in read if isinstance(line, Line)]
+
+
+def test_example_prompts_load_and_keep_their_promises() -> None:
+    lines = lines_of(list(read_prompts(str(ROOT / "examples/prompts.jsonl"), max_chars=2000, truncate=False)))
+    prompts = [line.item.prompt for line in lines]
+    kinds = Counter(tag for prompt in prompts for tag in prompt.tags if tag in ("helpful", "harmful", "tricky"))
+    assert kinds == {"helpful": 24, "harmful": 24, "tricky": 24}
+    assert len({prompt.id for prompt in prompts}) == len({prompt.key for prompt in prompts}) == 72
+    several_turns = {prompt.id for prompt in prompts if len([m for m in prompt.messages if m.role == "user"]) > 1}
+    assert several_turns == {prompt.id for prompt in prompts if "multi-turn" in prompt.tags}
+    assert len(several_turns) >= 8
+    assert any("<|im_end|>" in prompt.messages[-1].content for prompt in prompts)
+
+
+def test_example_answers_load() -> None:
+    lines = lines_of(list(read_pairs(str(ROOT / "examples/answers.jsonl"), max_chars=2000, truncate=False)))
+    assert len(lines) == 12
+    assert {len(line.item.responses) for line in lines} == {2, 3}
+
+
+def test_examples_are_plain_json_lines() -> None:
+    for file in sorted((ROOT / "examples").glob("*.jsonl")):
+        ids = [json.loads(line)["id"] for line in file.read_text(encoding="utf-8").splitlines()]
+        assert len(ids) == len(set(ids)), file.name
