@@ -1,0 +1,151 @@
+"""Write a run's tables to files: the same rows give the same bytes, and a failed export leaves the old files.
+
+Memory does not grow with the number of rows.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from critic.records import Provenance, Quarantined, Row
+from critic.run.tables import TABLES, Record
+
+Format = Literal["jsonl", "parquet"]
+
+GROUP_ROWS = 1000  # of a Parquet row group, which is written when either limit is reached
+GROUP_CHARACTERS = 16 * 2**20
+LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """One written file: its name in the run's directory, its records, its content's SHA-256."""
+
+    name: str
+    records: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportCounts:
+    """What an export wrote: a file for each of ``pairs``, ``sft``, ``feedback``, ``quarantine``; and rows read."""
+
+    rows: int
+    format: Format
+    files: Mapping[str, ExportedFile]
+
+
+class _Writer(Protocol):
+    def write(self, record: Record) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def export(
+    rows: Callable[[], Iterator[Row]],
+    quarantined: Callable[[], Iterator[Quarantined]],
+    provenance: Provenance,
+    directory: Path,
+    format: Format,
+) -> ExportCounts:
+    """Write ``pairs``, ``sft`` and ``feedback`` in ``format``, and ``quarantine.jsonl`` (empty if all went well).
+
+    All are written beside the old files and then put in their place; exports in the other format go. ``rows`` and
+    ``quarantined`` are each called once. Raises `OSError` (a full disk, say) with the old files as they were.
+    """
+    names = {table: f"{table}.{format}" for table in TABLES} | {"quarantine": "quarantine.jsonl"}
+    counts = dict.fromkeys(names, 0)
+    temporary = {table: directory / f".{name}.part" for table, name in names.items()}
+    try:
+        with ExitStack() as stack:
+            writers = {table: _open(stack, table, path) for table, path in temporary.items()}
+            read = 0
+            for read, row in enumerate(rows(), 1):  # noqa: B007 - the count is used below
+                for table, spec in TABLES.items():
+                    for record in spec.records(row, provenance):
+                        writers[table].write(record)
+                        counts[table] += 1
+            for refused in quarantined():
+                writers["quarantine"].write(refused.model_dump())
+                counts["quarantine"] += 1
+        files = {table: ExportedFile(names[table], counts[table], _sha256(path)) for table, path in temporary.items()}
+        for table, path in temporary.items():
+            path.replace(directory / names[table])
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    for table in TABLES:
+        (directory / f"{table}.{'parquet' if format == 'jsonl' else 'jsonl'}").unlink(missing_ok=True)
+    return ExportCounts(read, format, files)
+
+
+def _open(stack: ExitStack, table: str, path: Path) -> _Writer:
+    file = stack.enter_context(path.open("wb"))
+    writer = _Parquet(file, TABLES[table].schema) if ".parquet" in path.suffixes else _JsonLines(file)
+    stack.callback(os.fsync, file.fileno())
+    stack.callback(file.flush)
+    stack.callback(writer.close)
+    return writer
+
+
+class _JsonLines:
+    """One JSON object a line, in the schema's column order."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, record: Record) -> None:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if not text.isascii():
+            for character, escape in LINE_ENDS.items():  # JSON allows them raw, but many readers split lines there
+                text = text.replace(character, escape)
+        self._file.write(text.encode() + b"\n")
+
+    def close(self) -> None:
+        """Nothing waits here."""
+
+
+class _Parquet:
+    """Row groups that close at a number of rows or of characters: by content alone, so that bytes are the same."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._waiting: list[Record] = []
+        self._characters = 0
+
+    def write(self, record: Record) -> None:
+        self._waiting.append(record)
+        self._characters += _characters(record)
+        if len(self._waiting) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
+        self._waiting, self._characters = [], 0
+
+
+def _characters(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list) else 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,192 @@
+"""What a run exports: three tables, each with its schema and the records that a row of the run gives it.
+
+``pairs`` is TRL's conversational preference format, ``sft`` its conversational prompt-completion format, ``feedback``
+has one record for each critique, correction and comparison. No column is named ``margin``: TRL would subtract it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from critic.records import Chain, Judgement, Prompt, Provenance, Response, Row
+
+Record = dict[str, Any]
+
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_PLACE = [("row", pa.int64()), ("where", pa.string()), ("prompt_id", pa.string()), ("tags", pa.list_(pa.string()))]
+_PROVENANCE = [(name, pa.int64() if name == "seed" else pa.string()) for name in (*Provenance.model_fields, "source")]
+_VOTE = pa.struct(
+    [
+        ("principle", pa.string()),
+        ("principle_digest", pa.string()),
+        ("judge", pa.string()),
+        ("order", pa.string()),
+        ("log_odds", pa.float64()),
+        ("raw", pa.string()),
+    ]
+)
+
+PAIRS = pa.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("chosen", _MESSAGES),
+        ("rejected", _MESSAGES),
+        ("probability", pa.float64()),
+        ("weight", pa.float64()),
+        ("group", pa.string()),
+        ("chosen_model", pa.string()),
+        ("rejected_model", pa.string()),
+        *_PLACE,
+        *_PROVENANCE,
+    ]
+)
+SFT = pa.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        ("chain", pa.int64()),
+        ("round", pa.int64()),
+        ("final", pa.bool_()),
+        ("principle", pa.string()),
+        ("principle_digest", pa.string()),
+        ("model", pa.string()),
+        *_PLACE,
+        *_PROVENANCE,
+    ]
+)
+FEEDBACK = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("prompt", _MESSAGES),
+        ("responses", pa.list_(pa.string())),
+        ("outcome", pa.string()),
+        ("chain", pa.int64()),
+        ("round", pa.int64()),
+        ("principle", pa.string()),
+        ("principle_digest", pa.string()),
+        ("text", pa.string()),
+        ("model", pa.string()),
+        ("probability", pa.float64()),
+        ("group", pa.string()),
+        ("votes", pa.list_(_VOTE)),
+        *_PLACE,
+        *_PROVENANCE,
+    ]
+)
+
+
+def pair_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+    """Yield a record for each preference pair."""
+    for pair in row.pairs:
+        yield {
+            "prompt": _messages(row.prompt),
+            "chosen": _answer(pair.chosen),
+            "rejected": _answer(pair.rejected),
+            "probability": pair.probability,
+            "weight": pair.weight,
+            "group": pair.group,
+            "chosen_model": pair.chosen.model,
+            "rejected_model": pair.rejected.model,
+            **_common(row, provenance),
+        }
+
+
+def sft_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+    """Yield a record for each revised response of each round; ``final`` marks the last one of its chain."""
+    for number, chain in enumerate(row.chains):
+        revised = [revision for revision in chain.revisions if revision.response is not None]
+        for revision in revised:
+            assert revision.response is not None
+            yield {
+                "prompt": _messages(row.prompt),
+                "completion": _answer(revision.response),
+                "chain": number,
+                "round": revision.critique.round,
+                "final": revision is revised[-1],
+                "principle": revision.critique.principle,
+                "principle_digest": revision.critique.principle_digest,
+                "model": revision.response.model,
+                **_common(row, provenance),
+            }
+
+
+def feedback_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+    """Yield each critique (of ``responses[0]``), correction (``responses`` before and after) and comparison."""
+    empty: Record = dict.fromkeys(FEEDBACK.names)
+    common = {"prompt": _messages(row.prompt), **_common(row, provenance)}
+    for number, chain in enumerate(row.chains):
+        for record in _chain_feedback(chain):
+            yield empty | common | {"chain": number} | record
+    for judgement in row.judgements:
+        yield empty | common | _comparison(row, judgement)
+
+
+def _chain_feedback(chain: Chain) -> Iterator[Record]:
+    before = chain.original
+    for revision in chain.revisions:
+        critique = revision.critique
+        about = {
+            "round": critique.round,
+            "principle": critique.principle,
+            "principle_digest": critique.principle_digest,
+        }
+        yield about | {
+            "kind": "critique",
+            "responses": [before.text],
+            "outcome": critique.outcome,
+            "text": critique.text,
+            "model": critique.model,
+        }
+        if revision.response is not None:
+            yield about | {
+                "kind": "correction",
+                "responses": [before.text, revision.response.text],
+                "outcome": revision.outcome,
+                "model": revision.response.model,
+            }
+            before = revision.response
+
+
+def _comparison(row: Row, judgement: Judgement) -> Record:
+    """``probability`` is that ``responses[0]`` is better; the votes' log-odds are about it, too."""
+    return {
+        "kind": "comparison",
+        "responses": [row.candidates[judgement.first].text, row.candidates[judgement.second].text],
+        "outcome": judgement.outcome,
+        "model": judgement.judge,
+        "judge": judgement.judge,
+        "mode": judgement.mode,
+        "probability": judgement.probability,
+        "group": judgement.group,
+        "votes": [vote.model_dump() for vote in judgement.votes],
+    }
+
+
+def _messages(prompt: Prompt) -> list[Record]:
+    return [message.model_dump() for message in prompt.messages]
+
+
+def _answer(response: Response) -> list[Record]:
+    return [{"role": "assistant", "content": response.text}]
+
+
+def _common(row: Row, provenance: Provenance) -> Record:
+    place = {"row": row.row, "where": row.where, "prompt_id": row.prompt.id, "tags": list(row.prompt.tags)}
+    return place | provenance.model_dump() | {"source": "ai"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One export: its columns, and the records that a row gives it."""
+
+    schema: pa.Schema
+    records: Callable[[Row, Provenance], Iterator[Record]]
+
+
+TABLES = {
+    "pairs": Table(PAIRS, pair_records),
+    "sft": Table(SFT, sft_records),
+    "feedback": Table(FEEDBACK, feedback_records),
+}

@@ -1,0 +1,139 @@
+"""Rows made by hand, for tests: short names in, whole records out."""
+
+from collections.abc import Sequence
+
+from critic.records import (
+    Chain,
+    Critique,
+    Drop,
+    Judgement,
+    Message,
+    PreferencePair,
+    Prompt,
+    Provenance,
+    Response,
+    Revision,
+    Row,
+    Vote,
+)
+
+DIGEST = "d" * 64
+
+
+def provenance(judge: str = "judge-1", mode: str = "logprob") -> Provenance:
+    """A run's provenance."""
+    return Provenance(
+        constitution="harmlessness@1.0.0",
+        constitution_hash="c" * 64,
+        policy="policy-1",
+        judge=judge,
+        mode=mode,
+        strategy="samples",
+        templates="t" * 64,
+        seed=0,
+    )
+
+
+def prompt(text: str = "Name a river.", *, tags: Sequence[str] = (), id: str | None = None) -> Prompt:
+    """A prompt of one turn."""
+    return Prompt(messages=(Message(role="user", content=text),), tags=tuple(tags), id=id)
+
+
+def response(text: str, model: str = "policy-1") -> Response:
+    """A sampled response."""
+    return Response(text=text, model=model, finish="stop")
+
+
+def vote(principle: str, log_odds: float | None, order: str | None = "given", raw: str = "What?") -> Vote:
+    """A vote; unreadable where ``log_odds`` is None."""
+    return Vote.model_validate(
+        {
+            "principle": principle,
+            "principle_digest": DIGEST,
+            "judge": "judge-1",
+            "order": order,
+            "log_odds": log_odds,
+            "raw": raw if log_odds is None else None,
+        }
+    )
+
+
+def both_orders(principle: str, given: float | None, swapped: float | None) -> tuple[Vote, Vote]:
+    """The two votes of one principle, each about the first response."""
+    return vote(principle, given, "given"), vote(principle, swapped, "swapped")
+
+
+def judgement(
+    votes: Sequence[Vote], probability: float | None, *, first: int = 0, second: int = 1, group: str | None = None
+) -> Judgement:
+    """A judgement whose outcome follows from the probability: a tie within 0.02 of one half, unreadable if None."""
+    outcome = "unreadable" if probability is None else "tie" if abs(probability - 0.5) < 0.02 else "preference"
+    return Judgement.model_validate(
+        {
+            "first": first,
+            "second": second,
+            "mode": "logprob",
+            "judge": "judge-1",
+            "group": group,
+            "votes": tuple(votes),
+            "outcome": outcome,
+            "probability": probability,
+        }
+    )
+
+
+def revision(principle: str, text: str | None, *, round: int = 0, critique: str = "It could be kinder.") -> Revision:
+    """A round of critique and revision; ``text`` None where there was nothing to revise."""
+    return Revision(
+        critique=Critique(
+            round=round,
+            principle=principle,
+            principle_digest=DIGEST,
+            text=critique,
+            model="judge-1",
+            outcome="critique" if text is not None else "nothing_to_revise",
+        ),
+        response=None if text is None else response(text),
+        outcome="revised" if text is not None else "nothing_to_revise",
+    )
+
+
+def row(
+    number: int = 0,
+    candidates: Sequence[str] = ("The Nile, of course.", "The Po."),
+    judgements: Sequence[Judgement] = (),
+    *,
+    prompt_text: str = "Name a river.",
+    tags: Sequence[str] = (),
+    revisions: Sequence[Sequence[Revision]] = (),
+    drops: Sequence[Drop] = (),
+) -> Row:
+    """A row whose candidates are its sampled responses; each preference becomes a pair, and any other a drop."""
+    answers = tuple(response(text) for text in candidates)
+    chains = tuple(
+        Chain(original=answer, revisions=tuple(revisions[i]) if i < len(revisions) else ())
+        for i, answer in enumerate(answers)
+    )
+    pairs = tuple(_pair(answers, j) for j in judgements if j.outcome == "preference")
+    lost = [Drop.model_validate({"what": "pair", "reason": j.outcome}) for j in judgements if j.outcome != "preference"]
+    return Row(
+        row=number,
+        where=f"prompts.jsonl:{number + 1}",
+        prompt=prompt(prompt_text, tags=tags),
+        chains=chains,
+        candidates=answers,
+        judgements=tuple(judgements),
+        pairs=pairs,
+        drops=(*lost, *drops),
+    )
+
+
+def _pair(answers: Sequence[Response], judged: Judgement) -> PreferencePair:
+    assert judged.probability is not None
+    sides = (judged.first, judged.second) if judged.probability > 0.5 else (judged.second, judged.first)
+    return PreferencePair(
+        chosen=answers[sides[0]],
+        rejected=answers[sides[1]],
+        probability=max(judged.probability, 1 - judged.probability),
+        group=judged.group,
+    )
