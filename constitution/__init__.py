@@ -1,8 +1,9 @@
 """What a model should follow: versioned constitution files, their identity, and which principles are read when."""
 
+from constitution.changes import Diff, diff
 from constitution.errors import InputError
 from constitution.load import load
 from constitution.sampling import sample
 from constitution.schema import Constitution, Principle
 
-__all__ = ["Constitution", "InputError", "Principle", "load", "sample"]
+__all__ = ["Constitution", "Diff", "InputError", "Principle", "diff", "load", "sample"]

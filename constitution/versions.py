@@ -68,7 +68,7 @@ def _replace(target: Path, content: bytes) -> None:
 
 
 def verify(root: Path) -> tuple[Fault, ...]:
-    """Return every published file under ``root`` that is changed, missing or not listed in CHECKSUMS; () if all is well.
+    """Return every file under ``root`` that is changed, missing or not listed in CHECKSUMS; () if all is well.
 
     Raises InputError where CHECKSUMS itself is missing or can't be read.
     """

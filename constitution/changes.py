@@ -1,0 +1,139 @@
+"""What changed between two constitutions, word by word, and which stored votes that leaves without a principle."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from constitution.schema import READ_BY_MODELS, Constitution, Example, Group, Include, Principle
+
+_DECIDES = ("weight", "priority", "group", "tags", "applies_to")
+_HEADER = ("name", "title", "summary", "license", "language", "preamble", "includes")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A run of words that both texts have (``same``), or only the old (``removed``) or the new one (``added``)."""
+
+    op: Literal["same", "removed", "added"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field's old and new text (empty where it had none), and the edits that lead from one to the other."""
+
+    field: str
+    before: str
+    after: str
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The shortest word-level story; old words come before the new ones that replace them."""
+        return words(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A principle that both have, with the fields that differ."""
+
+    id: str
+    fields: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """From ``a`` to ``b``. A principle may be both reworded and reweighted.
+
+    ``reworded``: a model reads something else of it, so its votes are stale. ``reweighted``: weight, priority, group,
+    tags or applies_to differ, which costs no vote. ``header`` holds what differs outside the principles.
+    ``stale_digests`` are the digests of principles of ``a`` that ``b`` doesn't have.
+    """
+
+    a: Constitution
+    b: Constitution
+    header: tuple[Change, ...]
+    added: tuple[Principle, ...]
+    removed: tuple[Principle, ...]
+    reworded: tuple[Changed, ...]
+    reweighted: tuple[Changed, ...]
+    unchanged: tuple[str, ...]
+    stale_digests: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs but, at most, the version number."""
+        return not (self.header or self.added or self.removed or self.reworded or self.reweighted)
+
+
+def diff(a: Constitution, b: Constitution) -> Diff:
+    """Compare two loaded constitutions. Principles are matched by id; their order plays no part."""
+    old, new = {p.id: p for p in a.principles}, {p.id: p for p in b.principles}
+    both = [(old[id], new[id]) for id in old if id in new]
+    reworded = [_changed(p, q, READ_BY_MODELS) for p, q in both]
+    reweighted = [_changed(p, q, _DECIDES) for p, q in both]
+    digests = {p.digest for p in b.principles}
+    return Diff(
+        a=a,
+        b=b,
+        header=_changes(a, b, _HEADER),
+        added=tuple(p for p in b.principles if p.id not in old),
+        removed=tuple(p for p in a.principles if p.id not in new),
+        reworded=tuple(c for c in reworded if c.fields),
+        reweighted=tuple(c for c in reweighted if c.fields),
+        unchanged=tuple(c.id for c, d in zip(reworded, reweighted, strict=True) if not c.fields and not d.fields),
+        stale_digests=tuple(p.digest for p in a.principles if p.digest not in digests),
+    )
+
+
+def words(before: str, after: str) -> tuple[Edit, ...]:
+    """Compare two texts word by word, white space included, so that the parts join to either text again.
+
+    White space alone doesn't keep two changes apart: they read as one.
+    """
+    old, new = re.findall(r"\s+|\S+", before), re.findall(r"\s+|\S+", after)
+    edits: list[Edit] = []
+    removed = added = ""
+    for op, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        was, now = "".join(old[i:j]), "".join(new[k:m])
+        if op == "equal" and (was.strip() or not (removed and added)):
+            edits += _replacement(removed, added)
+            edits.append(Edit("same", was))
+            removed = added = ""
+        else:
+            removed, added = removed + was, added + now
+    return tuple(edits + _replacement(removed, added))
+
+
+def _replacement(removed: str, added: str) -> list[Edit]:
+    return [edit for edit in (Edit("removed", removed), Edit("added", added)) if edit.text]
+
+
+def _changed(p: Principle, q: Principle, fields: tuple[str, ...]) -> Changed:
+    return Changed(p.id, _changes(p, q, fields))
+
+
+def _changes(x: Constitution | Principle, y: Constitution | Principle, fields: tuple[str, ...]) -> tuple[Change, ...]:
+    pairs = [(field, getattr(x, field), getattr(y, field)) for field in fields]
+    return tuple(Change(field, _text(v), _text(w)) for field, v, w in pairs if v != w)
+
+
+def _text(value: Any) -> str:
+    """What a person reads of a field."""
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ("\n\n" if any(isinstance(v, Example) for v in value) else ", ").join(map(_text, value))
+        case Example():
+            turns = [(turn.role, turn.content) for turn in value.history]
+            parts = [(name, getattr(value, name)) for name in ("prompt", "response", "critique", "revision")]
+            return "\n".join(f"{name}: {text}" for name, text in [*turns, *parts])
+        case Include():
+            return value.ref + (f" (priority {value.priority})" if value.priority else "")
+        case Group():
+            return f"{value.id} ({value.agrees} agree, {value.disagrees} disagree, {value.passes} pass)"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
