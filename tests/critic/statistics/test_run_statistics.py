@@ -1,0 +1,174 @@
+"""A run's figures, by hand."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from critic.records import Drop, Row
+from critic.statistics.agreement import PrincipleAgreement
+from critic.statistics.intervals import Share
+from critic.statistics.run import LENGTH_EDGES, RunStatistics
+from critic.statistics.warnings import warnings
+from tests.factories import both_orders, judgement, revision, row, vote
+
+
+def statistics(*rows: Row) -> RunStatistics:
+    found = RunStatistics()
+    for one in rows:
+        found.add(one)
+    return found
+
+
+def ratio(share: Share) -> tuple[float, int]:
+    return share.total, share.n
+
+
+def test_position_figures_of_four_principles() -> None:
+    votes = [
+        *both_orders("answer", 2.0, 1.0),  # the first response in both orders: given first place, swapped second
+        *both_orders("first", 2.0, -1.0),  # the first place both times
+        *both_orders("second", -1.0, 3.0),  # the second place both times
+        *both_orders("nothing", 0.0, 1.0),  # no position in the given order: not the same one
+    ]
+    found = statistics(row(judgements=[judgement(votes, 0.7)]))
+    assert ratio(found.same_position) == (2, 4) and found.same_first == 1
+    # For the first place: answer 2, -1; first 2, 1; second -1, -3; nothing (0), -1.
+    assert ratio(found.first_lean) == (3, 7)
+    assert found.lean.total == 2 - 1 + 2 + 1 - 1 - 3 + 0 - 1 and found.lean.n == 8
+    # Given 2 + 2 - 1 + 0 = 3; swapped 1 - 1 + 3 + 1 = 4: both prefer the first response.
+    assert ratio(found.order_disagreement) == (0, 1)
+    assert ratio(found.principles["first"].same_position) == (1, 1)
+    assert ratio(found.principles["answer"].same_position) == (0, 1)
+
+
+def test_orders_that_prefer_different_responses_disagree() -> None:
+    found = statistics(row(judgements=[judgement([*both_orders("a", 2.0, -1.0), *both_orders("b", 1.0, 0.5)], 0.6)]))
+    assert ratio(found.order_disagreement) == (1, 1)
+
+
+def test_votes_without_an_order_have_no_position() -> None:
+    found = statistics(row(judgements=[judgement([vote("calm", 1.0, order=None)], 0.7)]))
+    assert found.same_position.n == found.first_lean.n == found.lean.n == found.order_disagreement.n == 0
+    assert found.votes == 1 and ratio(found.principles["calm"].with_outcome) == (1, 1)
+
+
+def test_an_unreadable_vote_takes_its_principle_out_and_is_counted() -> None:
+    votes = [*both_orders("calm", 1.0, None), *both_orders("kind", -1.0, -1.0)]
+    found = statistics(row(judgements=[judgement(votes, 0.3)]))
+    assert ratio(found.unreadable) == (1, 4)
+    assert ratio(found.principles["calm"].unreadable) == (1, 2)
+    assert found.principles["calm"].strength.n == 0
+    assert found.agreement.principles == ["kind"] and found.same_position.n == 1
+
+
+def test_longest_answer_probabilities_and_outcomes() -> None:
+    def judged(first: str, second: str, p: float | None) -> Row:
+        return row(0, [first, second], [judgement(both_orders("calm", 1.0, 1.0), p)])
+
+    found = statistics(
+        judged("longer one", "short", 0.9),
+        judged("longer one", "short", 0.1),
+        judged("short", "longer one", 0.0),
+        judged("same", "size", 1.0),
+        judged("longer one", "short", 0.51),
+        judged("longer one", "short", None),
+    )
+    assert ratio(found.longest) == (2, 3)
+    expected = [0] * 20
+    for bin in (18, 2, 0, 19, 10):
+        expected[bin] += 1
+    assert found.probabilities == expected
+    assert found.outcomes == {"preference": 4, "tie": 1, "unreadable": 1}
+    assert found.drops == {("pair", "tie"): 1, ("pair", "unreadable"): 1}
+    assert found.pairs == 4 and found.rows == 6 and found.at_half == 0
+    # Chosen: longer one, short, longer one, same.
+    assert found.chosen.mean.total == 10 + 5 + 10 + 4
+
+
+def test_lengths_are_binned_by_their_edges() -> None:
+    found = statistics(row(0, ["x" * 16, "abc"], [judgement(both_orders("calm", 1.0, 1.0), 0.9)]))
+    assert found.chosen.bins.index(1) == LENGTH_EDGES.index(16) + 1
+    assert found.rejected.bins[0] == 1
+
+
+def test_revisions_critiques_and_other_drops_are_counted() -> None:
+    cut = Drop(what="prompt", reason="truncated")
+    found = statistics(row(revisions=[[revision("calm", "New."), revision("calm", None, round=1)]], drops=[cut]))
+    assert found.revisions == {"revised": 1, "nothing_to_revise": 1}
+    assert found.critiques == {"critique": 1, "nothing_to_revise": 1}
+    assert found.drops == {("prompt", "truncated"): 1}
+
+
+def test_principles_agree_on_the_comparisons_that_both_decide() -> None:
+    agreement = PrincipleAgreement()
+    agreement.add({"a": 1.0, "b": 2.0})
+    agreement.add({"a": -1.0, "b": 2.0, "c": -0.5})
+    agreement.add({"c": 1.0, "a": 0.0})
+    agreement.add({"a": -3.0, "b": -1.0})
+    assert agreement.principles == ["a", "b", "c"]
+    assert agreement.counts().tolist() == [[3, 3, 1], [3, 3, 1], [1, 1, 2]]
+    assert agreement.shares().tolist() == [[1, 2 / 3, 1], [2 / 3, 1, 0], [1, 0, 1]]
+
+
+def test_principles_that_never_meet_have_no_agreement() -> None:
+    agreement = PrincipleAgreement()
+    agreement.add({"a": 1.0})
+    agreement.add({"b": 1.0})
+    assert np.isnan(agreement.shares()[0, 1])
+
+
+def always_first(n: int) -> list[Row]:
+    return [row(i, judgements=[judgement(both_orders("calm", 5.0, -5.0), 0.5)]) for i in range(n)]
+
+
+def test_an_always_first_judge_is_named_loudly() -> None:
+    found = list(warnings(statistics(*always_first(5))))
+    assert found[0] == (
+        "Every comparison came out at 0.5: the judge always prefers the first position (same-position rate 100 %)."
+    )
+    assert found[1].startswith("No pairs")
+
+
+def test_an_always_second_judge_is_told_from_an_always_first_one() -> None:
+    rows = [row(i, judgements=[judgement(both_orders("calm", -5.0, 5.0), 0.5)]) for i in range(5)]
+    assert "always prefers the second position" in next(warnings(statistics(*rows)))
+
+
+def test_votes_of_zero_are_no_position() -> None:
+    rows = [row(i, judgements=[judgement(both_orders("calm", 0.0, 0.0), 0.5)]) for i in range(5)]
+    assert "the votes say nothing" in next(warnings(statistics(*rows)))
+
+
+def test_each_fault_is_said_and_a_good_run_is_silent() -> None:
+    good = [row(i, judgements=[judgement(both_orders("calm", 1.0, 1.0), 0.4 if i % 2 else 0.7)]) for i in range(30)]
+    assert list(warnings(statistics(*good))) == []
+    assert "3 rows gave no result" in next(warnings(statistics(*good), quarantined=3))
+    leaning = [row(i, judgements=[judgement(both_orders("calm", 3.0, -1.0), 0.7)]) for i in range(30)]
+    found = list(warnings(statistics(*leaning)))
+    assert "mostly prefers a position" in found[0] and "In 100 % of the comparisons the longer answer" in found[1]
+    unread = [row(i, judgements=[judgement([vote("calm", None)], None)]) for i in range(3)]
+    assert any("could not be read" in sentence for sentence in warnings(statistics(*unread)))
+
+
+def test_memory_does_not_grow_with_rows() -> None:
+    def size(found: RunStatistics) -> int:
+        return sum(sys.getsizeof(v) + sys.getsizeof(getattr(v, "__dict__", 0)) for v in vars(found).values())
+
+    one = row(0, judgements=[judgement(both_orders("calm", 2.0, 1.0), 0.8)])
+    few, many = statistics(*[one] * 20), statistics(*[one] * 2000)
+    assert size(many) <= size(few) + 64  # integers grow by a digit
+
+
+def test_figures_do_not_depend_on_the_order_of_the_rows() -> None:
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(40):
+        a, b, c, d = rng.normal(size=4)
+        p = float(1 / (1 + np.exp(-(a + b + c + d) / 2)))
+        rows.append(row(i, judgements=[judgement([*both_orders("x", a, b), *both_orders("y", c, d)], p)]))
+    one, other = statistics(*rows), statistics(*reversed(rows))
+    for name in ("same_position", "first_lean", "lean", "longest", "order_disagreement"):
+        first, second = getattr(one, name).figure(), getattr(other, name).figure()
+        assert (first.estimate, first.low, first.high) == pytest.approx((second.estimate, second.low, second.high))
+    np.testing.assert_array_equal(one.agreement.counts(), other.agreement.counts())
