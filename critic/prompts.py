@@ -34,14 +34,15 @@ def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int
     mark = fence_mark(seed, *(m.content for m in prompt.messages), response)
     chat = [Message(role="system", content=_render("critique", "system", mark=mark))]
     for example in principle.examples:
-        asked = Prompt(messages=(Message(role="user", content=example.prompt),))
+        earlier = tuple(Message(role=turn.role, content=turn.content) for turn in example.history)
+        asked = (*earlier, Message(role="user", content=example.prompt))
         chat += [
             _ask_critique(asked, example.response, principle, mark),
             Message(role="assistant", content=example.critique),
             _ask_revision(principle),
             Message(role="assistant", content=example.revision),
         ]
-    return (*chat, _ask_critique(prompt, response, principle, mark))
+    return (*chat, _ask_critique(prompt.messages, response, principle, mark))
 
 
 def revision_chat(critique_chat: tuple[Message, ...], critique: str, principle: Principle) -> tuple[Message, ...]:
@@ -93,11 +94,11 @@ def finds_nothing(critique: str) -> bool:
     return " ".join("".join(c if c.isalnum() else " " for c in first_line).split()).upper() == NOTHING_TO_REVISE
 
 
-def _ask_critique(prompt: Prompt, response: str, principle: Principle, mark: str) -> Message:
+def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, mark: str) -> Message:
     text = _render(
         "critique",
         "critique",
-        messages=prompt.messages,
+        messages=messages,
         response=response,
         principle=principle,
         mark=mark,

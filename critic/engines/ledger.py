@@ -111,7 +111,7 @@ class RecordedEngine:
             return [[[_number(x) for x in score.logprobs], score.tokens] for score in scores]
 
         answers = await self._answers(keys, call)
-        return tuple(Score(tuple(math.nan if x is None else x for x in a[0]), a[1]) for a in answers)
+        return tuple(Score(tuple(float(x) for x in a[0]), a[1]) for a in answers)
 
     async def close(self) -> None:
         """Close the wrapped engine."""
@@ -170,11 +170,9 @@ def _read(read: Read) -> list[str]:
     return ["choices", *read.texts] if isinstance(read, Choices) else ["own"]
 
 
-def _number(logprob: float) -> float | None:
-    """JSON has neither NaN nor infinity. Both NaN and +inf mean that the arithmetic failed; -inf is kept as -1e9."""
-    if math.isnan(logprob) or logprob == math.inf:
-        return None
-    return max(logprob, -1e9)
+def _number(logprob: float) -> float | str:
+    """JSON has neither NaN nor infinity: they are kept as their names."""
+    return logprob if math.isfinite(logprob) else str(logprob)
 
 
 def _prune(node: Node, wanted: set[int], positions: Iterator[int]) -> Node | None:

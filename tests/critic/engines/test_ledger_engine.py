@@ -1,0 +1,173 @@
+"""The recorded engine: each call once, whatever is asked together, again, or fails."""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from critic.engines.base import (
+    BudgetExceeded,
+    Choices,
+    Completion,
+    EngineError,
+    Identity,
+    Lane,
+    Node,
+    OwnTokens,
+    Request,
+    Sampling,
+    Score,
+    Usage,
+    reads,
+)
+from critic.engines.ledger import Budget, RecordedEngine
+from critic.records import Message
+from critic.run.store import RunStore
+
+
+class Fake:
+    """Counts; answers each read with a number made of its path; can be told to fail, or to wait."""
+
+    def __init__(self, name: str = "fake") -> None:
+        self.identity, self.usage = Identity(name, "1"), Usage()
+        self.trees: list[Node] = []
+        self.asked: list[str] = []
+        self.error: Exception | None = None
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        self.asked.append(request.messages[-1].content)
+        await asyncio.sleep(0.01)
+        if self.error:
+            raise self.error
+        return Completion(f"answer {len(self.asked)}", "stop", 3, 2)
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        self.trees.append(tree)
+        await asyncio.sleep(0.01)
+        if self.error:
+            raise self.error
+        return tuple(value("".join(m.content for m in path)) for path, _, _ in reads(tree))
+
+    async def close(self) -> None:
+        pass
+
+
+def value(path: str) -> Score:
+    return Score((-float(len(path)), -1.0), len(path))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(tmp_path, {}, extend=False)
+    yield store
+    store.close()
+
+
+def user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def request(text: str, seed: int = 0) -> Request:
+    return Request((user(text),), Sampling(max_tokens=5), seed)
+
+
+def leaf(text: str) -> Node:
+    return Node((user(text),), Choices(("A", "B")))
+
+
+def wide(*leaves: str) -> Node:
+    return Node((user("root "),), children=tuple(leaf(text) for text in leaves))
+
+
+async def test_an_answer_is_asked_for_once(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    first = await engine.complete(request("x"))
+    again, other = await asyncio.gather(engine.complete(request("x")), engine.complete(request("x", seed=1)))
+    assert first == again == Completion("answer 1", "stop", 3, 2)
+    assert other.text == "answer 2"
+    assert len(fake.asked) == 2
+
+
+async def test_the_same_call_at_the_same_time_is_made_once(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    answers = await asyncio.gather(*(engine.complete(request("x")) for _ in range(9)))
+    assert len(fake.asked) == 1 and len(set(answers)) == 1
+
+
+async def test_only_missing_reads_are_asked_for(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    await engine.score(wide("b", "ddd"))
+    scores = await engine.score(wide("a", "b", "cc", "ddd"))
+    assert scores == tuple(value("root " + text) for text in ("a", "b", "cc", "ddd"))
+    assert [[path[-1].content for path, _, _ in reads(tree)] for tree in fake.trees] == [["b", "ddd"], ["a", "cc"]]
+
+
+async def test_a_read_twice_in_one_tree_is_asked_for_once(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    assert await engine.score(wide("b", "a", "b")) == tuple(value("root " + text) for text in ("b", "a", "b"))
+    assert store.calls() == 2
+
+
+async def test_trees_that_overlap_at_the_same_time(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    await asyncio.gather(engine.score(wide("a", "b")), engine.score(wide("b", "c")), engine.score(wide("c", "a")))
+    asked = [path[-1].content for tree in fake.trees for path, _, _ in reads(tree)]
+    assert sorted(asked) == ["a", "b", "c"]
+
+
+async def test_reads_inside_the_tree_keep_their_order(store: RunStore) -> None:
+    own = OwnTokens()
+    tree = Node((user("r"),), own, (Node((user("ab"),), own, (leaf("c"),)), Node((user("d"),), None, (leaf("eee"),))))
+    engine = RecordedEngine(Fake(), store, Budget())
+    want = tuple(value(text) for text in ("r", "rab", "rabc", "rdeee"))
+    assert await engine.score(tree) == want == await engine.score(tree)
+
+
+async def test_different_engines_do_not_share_answers(store: RunStore) -> None:
+    one, other = Fake("one"), Fake("other")
+    await RecordedEngine(one, store, Budget()).complete(request("x"))
+    await RecordedEngine(other, store, Budget()).complete(request("x"))
+    assert len(other.asked) == 1
+
+
+@pytest.mark.parametrize("error", [EngineError("no"), ValueError("whatever an engine raises")])
+async def test_a_failed_call_is_not_committed_and_can_be_made_again(store: RunStore, error: Exception) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    fake.error = error
+    results = await asyncio.gather(*(engine.complete(request("x")) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(result, EngineError) for result in results)
+    assert store.calls() == 0
+    fake.error = None
+    assert (await engine.complete(request("x"))).text == "answer 4"
+
+
+async def test_nan_and_no_chance_at_all_are_kept_as_they_are(store: RunStore) -> None:
+    class Broken(Fake):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            return (Score((math.nan, -math.inf), 1),)
+
+    engine = RecordedEngine(Broken(), store, Budget())
+    for _ in range(2):
+        [score] = await engine.score(leaf("x"))
+        assert math.isnan(score.logprobs[0]) and score.logprobs[1] == -math.inf
+
+
+async def test_the_budget_is_hard_and_counts_reads(store: RunStore) -> None:
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget(limit=3))
+    await engine.score(wide("a", "b"))
+    with pytest.raises(BudgetExceeded):
+        await engine.score(wide("c", "d"))
+    await engine.complete(request("x"))
+    with pytest.raises(BudgetExceeded):
+        await engine.complete(request("y"))
+    assert await engine.score(wide("b", "a"))  # committed answers cost nothing
+    assert len(fake.trees) == 1 and fake.asked == ["x"]

@@ -1,0 +1,104 @@
+"""Votes to a probability: by hand."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from constitution import Principle
+from critic.judging.aggregate import CLIP, aggregate, principle_log_odds
+from critic.judging.base import MAX_LOG_ODDS, log_odds
+from critic.records import Vote
+from tests.factories import both_orders, vote
+
+
+def principle(id: str, weight: float = 1.0, priority: int = 1) -> Principle:
+    return Principle(
+        id=id, title=id, statement="s", critique="c", revision="r", compare="w?", weight=weight, priority=priority
+    )
+
+
+def logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_weighted_mean_of_log_odds() -> None:
+    # Principle a: (2 + 0) / 2 = 1, weight 3. Principle b: (-1 + -1) / 2 = -1, weight 1. Pooled: (3 - 1) / 4 = 0.5.
+    votes = [*both_orders("a", 2.0, 0.0), *both_orders("b", -1.0, -1.0)]
+    verdict = aggregate(votes, [principle("a", weight=3), principle("b")], tie_band=0.02)
+    assert verdict.outcome == "preference"
+    assert verdict.probability == pytest.approx(logistic(0.5), abs=1e-15)
+
+
+def test_each_vote_is_clipped_before_the_mean() -> None:
+    assert principle_log_odds(both_orders("a", 50.0, -1.0)) == {"a": (CLIP - 1.0) / 2}
+
+
+def test_an_always_first_judge_is_exactly_one_half() -> None:
+    verdict = aggregate(both_orders("a", 2.2, -2.2), [principle("a")], tie_band=0.0)
+    assert (verdict.outcome, verdict.probability) == ("tie", 0.5)
+
+
+def test_a_principle_counts_only_if_every_read_was_readable() -> None:
+    votes = [*both_orders("a", 3.0, None), *both_orders("b", -1.0, -1.0)]
+    assert aggregate(votes, [principle("a"), principle("b")], 0.02).probability == pytest.approx(logistic(-1.0))
+    assert aggregate(votes[:2], [principle("a")], 0.02).outcome == "unreadable"
+
+
+def test_the_highest_class_outside_the_tie_band_decides() -> None:
+    principles = [principle("low", priority=2), principle("high", priority=1)]
+    low_says_first = both_orders("low", 3.0, 3.0)
+    decided = aggregate([*low_says_first, *both_orders("high", -1.0, -1.0)], principles, 0.02)
+    assert decided.probability == pytest.approx(logistic(-1.0))
+    # 0.04 log-odds is a probability of 0.51: inside the band, so the next class decides.
+    undecided = aggregate([*low_says_first, *both_orders("high", 0.04, 0.04)], principles, 0.02)
+    assert undecided.probability == pytest.approx(logistic(3.0))
+
+
+def test_no_principle_is_its_own_outcome() -> None:
+    assert aggregate([], [], 0.02).outcome == "no_principle"
+
+
+def test_votes_of_other_principles_do_not_count() -> None:
+    votes = [*both_orders("a", 1.0, 1.0), *both_orders("b", -9.0, -9.0)]
+    assert aggregate(votes, [principle("a")], 0.02).probability == pytest.approx(logistic(1.0))
+
+
+def flipped(votes: Sequence[Vote]) -> list[Vote]:
+    return [v.model_copy(update={"log_odds": -v.log_odds if v.log_odds is not None else None}) for v in votes]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-20, 20), st.floats(-20, 20), st.floats(0.1, 9), st.integers(1, 3)), min_size=1),
+    st.floats(0, 0.3),
+)
+def test_swapping_the_responses_mirrors_the_probability(
+    reads: list[tuple[float, float, float, int]], tie_band: float
+) -> None:
+    principles = [principle(f"p{i}", weight, priority) for i, (_, _, weight, priority) in enumerate(reads)]
+    votes = [v for i, (a, b, _, _) in enumerate(reads) for v in both_orders(f"p{i}", a, b)]
+    one, other = aggregate(votes, principles, tie_band), aggregate(flipped(votes), principles, tie_band)
+    assert one.outcome == other.outcome
+    assert one.probability is not None and other.probability is not None
+    assert one.probability + other.probability == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (-1.0, -3.0, 2.0),
+        (-1.0, -math.inf, MAX_LOG_ODDS),
+        (-math.inf, -1.0, -MAX_LOG_ODDS),
+        (-math.inf, -math.inf, None),
+        (math.nan, -1.0, None),
+        (-1.0, math.nan, None),
+    ],
+)
+def test_log_odds_of_two_choices(a: float, b: float, expected: float | None) -> None:
+    assert log_odds(a, b) == expected
+
+
+def test_a_vote_read_alone_has_no_order() -> None:
+    assert principle_log_odds([vote("a", 1.5, order=None)]) == {"a": 1.5}
