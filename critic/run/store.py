@@ -35,7 +35,7 @@ _COMMIT_AT_MOST = 5000
 _Write = tuple[str, tuple[Any, ...]]
 
 
-class StoreError(Exception):
+class StoreError(OSError):
     """The run's directory can't be written: most often a full disk. What was committed is safe."""
 
 

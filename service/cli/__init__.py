@@ -1,1 +1,65 @@
-""""""
+"""The command ``cai``: one file a command group. Nothing heavy is imported before a command needs it."""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from constitution.errors import InputError
+
+# Exit codes: 0 done, 1 the machine failed (a full disk), 2 bad input, 3 finished with rows quarantined, 130 stopped
+# before the end and resumable.
+FAILED, BAD_INPUT, QUARANTINED, STOPPED = 1, 2, 3, 130
+
+app = typer.Typer(
+    name="cai",
+    help="Constitutional AI: critiques, revisions and AI-labelled preference pairs under a versioned constitution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cai-feedback {version('cai-feedback')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["CAI_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
+    from service.cli import ask, constitution, generate, models, show
+
+    app.command("generate")(generate.generate)
+    app.command("judge")(generate.judge)
+    app.command("critique")(ask.critique)
+    app.command("compare")(ask.compare)
+    app.add_typer(constitution.app, name="constitution")
+    app.command("show")(show.show)
+    app.command("models")(models.models)
+    try:
+        app()
+    except InputError as error:
+        _fail(error, BAD_INPUT)
+    except OSError as error:
+        _fail(error, FAILED)
+
+
+def _fail(error: Exception, code: int) -> None:
+    if os.environ.get("CAI_DEBUG"):
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)

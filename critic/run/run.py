@@ -1,0 +1,222 @@
+"""A whole run: constitution, engines, input and directory in; exports, manifest, card and report out.
+
+`cai generate`, `cai judge` and the service's jobs are this function with different callers.
+"""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from constitution import Constitution, load
+from constitution.digest import digest
+from constitution.errors import InputError
+from critic import prompts
+from critic.engines import Spec, open_engine, parse_spec
+from critic.engines.base import Engine, Usage
+from critic.engines.ledger import Budget, RecordedEngine
+from critic.judging import MODES
+from critic.pipeline import Pipeline
+from critic.records import Line, Provenance, Quarantined
+from critic.run.config import RunConfig, RunSettings
+from critic.run.execute import Progress, execute
+from critic.run.inputs import read_pairs, read_prompts
+from critic.run.plan import Plan, plan
+from critic.run.store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a person asks for. ``policy`` None means that the responses are given: `cai judge`.
+
+    ``settings`` are those of `RunSettings`; the judge's engine decides ``mode`` where it is None.
+    """
+
+    principles: str
+    source: str
+    judge: str
+    policy: str | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    max_chars: int = 32_000
+    truncate: bool = False
+
+    @property
+    def kind(self) -> Literal["generate", "judge"]:
+        """The command's name."""
+        return "judge" if self.policy is None else "generate"
+
+    def lines(self) -> Iterator[Line | Quarantined]:
+        """The input, as far as ``limit``."""
+        read = read_prompts if self.policy is not None else read_pairs
+        return islice(read(self.source, max_chars=self.max_chars, truncate=self.truncate), self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one start of a run did. ``usage`` counts the calls that engines really made in it."""
+
+    config: RunConfig
+    progress: Progress
+    usage: Usage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A request whose parts exist and fit together."""
+
+    constitution: Constitution
+    settings: RunSettings
+    judge: Spec
+    policy: Spec | None
+
+    def pipeline(self, engines: Mapping[Spec, Engine]) -> Pipeline:
+        settings = self.settings
+        return Pipeline(
+            constitution=self.constitution,
+            policy=engines[self.policy or self.judge],
+            judge=engines[self.judge],
+            mode=MODES[settings.mode],
+            policy_sampling=settings.policy_sampling(),
+            judge_sampling=settings.judge_sampling(),
+            seed=settings.seed,
+            samples=settings.samples,
+            revisions=settings.revisions,
+            strategy=settings.strategy,
+            judge_principles=settings.judge_principles,
+            tie_band=settings.tie_band,
+        )
+
+
+async def run(
+    request: RunRequest,
+    out: Path,
+    *,
+    extend: bool = False,
+    max_calls: int | None = None,
+    on_progress: Callable[[Progress, int | None], None] = lambda progress, total: None,
+) -> Outcome:
+    """Do the run, or what is left of it, in the directory ``out``; `critic.run.finish.finish` then writes its results.
+
+    ``on_progress`` is told where it stands, with the number of rows where the input's kind tells it beforehand.
+    Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
+    """
+    checked = _check(request)
+    lines = request.lines()  # opened before any model is loaded: a missing file is told at once
+    input_hash, total = _fingerprint(request)
+    async with _opened({checked.judge, checked.policy or checked.judge}) as engines:
+        config = _config(request, checked, engines, input_hash)
+        with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
+            store.set_provenance(_provenance(config))
+            budget = Budget(max_calls, spent=store.calls())
+            recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
+            began = time.monotonic()
+            progress = await execute(
+                checked.pipeline(recorded), lines, store, config.plan, lambda progress: on_progress(progress, total)
+            )
+            return Outcome(config, progress, _usage(engines), time.monotonic() - began)
+
+
+async def dry_run(request: RunRequest) -> Plan:
+    """Count what `run` would ask its engines for, without opening them."""
+    checked = _check(request)
+    unopened: Any = None
+    return await plan(
+        checked.pipeline({checked.judge: unopened, checked.policy or checked.judge: unopened}), request.lines()
+    )
+
+
+def default_mode(judge: Spec) -> str:
+    """``contrast`` for the embedded model, whose multiple choice nearly always says "first"; else ``logprob``."""
+    return "contrast" if judge.kind == "embedded" else "logprob"
+
+
+def _check(request: RunRequest) -> _Checked:
+    """Validate all that can be validated before a model is loaded."""
+    constitution = load(request.principles)
+    judge = parse_spec(request.judge)
+    mode = request.settings.get("mode") or default_mode(judge)
+    if mode not in MODES:
+        raise InputError(f"there is no judge mode {mode!r}", where="--mode", fix=f"Known modes: {', '.join(MODES)}")
+    try:
+        settings = RunSettings(**{**request.settings, "mode": mode})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
+        raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
+    return _Checked(constitution, settings, judge, parse_spec(request.policy) if request.policy is not None else None)
+
+
+@asynccontextmanager
+async def _opened(specs: set[Spec]) -> AsyncIterator[dict[Spec, Engine]]:
+    engines: dict[Spec, Engine] = {}
+    try:
+        for spec in specs:
+            engines[spec] = open_engine(spec)
+        yield engines
+    finally:
+        for engine in engines.values():
+            await engine.close()
+
+
+def _config(
+    request: RunRequest, checked: _Checked, engines: Mapping[Spec, Engine], input_hash: str | None
+) -> RunConfig:
+    return RunConfig(
+        kind=request.kind,
+        settings=checked.settings,
+        constitution=checked.constitution.ref,
+        constitution_hash=checked.constitution.digest,
+        templates=prompts.template_hashes(),
+        policy=engines[checked.policy].identity if checked.policy else None,
+        judge=engines[checked.judge].identity,
+        input=Path(request.source).name if input_hash else request.source,
+        input_hash=input_hash,
+        limit=request.limit,
+        max_chars=request.max_chars,
+        truncate=request.truncate,
+    )
+
+
+def _provenance(config: RunConfig) -> Provenance:
+    return Provenance(
+        constitution=config.constitution,
+        constitution_hash=config.constitution_hash,
+        policy=config.policy.name if config.policy else "given",
+        judge=config.judge.name,
+        mode=config.settings.mode,
+        strategy=config.settings.strategy if config.policy else "given",
+        templates=digest(config.templates),
+        seed=config.settings.seed,
+    )
+
+
+def _fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
+    """Hash the input and count its lines, in one pass; None for what is no file, or holds more than a row a line."""
+    path = Path(request.source)
+    if request.source == "-" or not path.is_file():
+        return None, None
+    lines, hashed = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            hashed.update(block)
+            lines += block.count(b"\n")
+    total = lines if path.suffix in (".jsonl", ".ndjson", ".txt") else None
+    return hashed.hexdigest(), min(total, request.limit) if total is not None and request.limit else total
+
+
+def _usage(engines: Mapping[Spec, Engine]) -> Usage:
+    total = Usage()
+    for engine in engines.values():
+        total.calls += engine.usage.calls
+        total.prompt_tokens += engine.usage.prompt_tokens
+        total.completion_tokens += engine.usage.completion_tokens
+        total.seconds_busy += engine.usage.seconds_busy
+    return total

@@ -1,0 +1,228 @@
+"""``cai generate`` and ``cai judge``: a run in a directory, from the command line."""
+
+import asyncio
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from constitution.errors import InputError
+
+if TYPE_CHECKING:
+    from critic.run.execute import Progress as Standing
+    from critic.run.plan import Plan
+    from critic.run.run import Outcome, RunRequest
+
+PLAIN_LINE_EVERY = 10.0  # seconds between lines where no terminal shows a bar
+
+
+class Strategy(StrEnum):
+    """What is paired with what."""
+
+    samples = "samples"
+    revision = "revision"
+    best_of_n = "best-of-n"
+
+
+class Format(StrEnum):
+    """The exports' file format."""
+
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+Principles = Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME for its newest version.")]
+Out = Annotated[Path, typer.Option(help="The run's directory. The same command again goes on where it stopped.")]
+JudgeSpec = Annotated[str, typer.Option(help="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ...")]
+JudgePrinciples = Annotated[
+    str, typer.Option(help="How many principles judge a comparison: all, or a number drawn for each.", metavar="all|K")
+]
+Mode = Annotated[str | None, typer.Option(help="The judge mode. Default: contrast for embedded, else logprob.")]
+TieBand = Annotated[float, typer.Option(help="A probability this near 0.5 is a tie, and makes no pair.")]
+Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of the input.")]
+MaxChars = Annotated[int, typer.Option(min=1, help="Quarantine longer prompts.")]
+Truncate = Annotated[bool, typer.Option("--truncate", help="Cut prompts over --max-chars at their end, and count them.")]
+FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
+MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
+Extend = Annotated[bool, typer.Option("--extend", help="Go on in a directory whose run had another config.")]
+
+
+def generate(
+    principles: Principles,
+    prompts: Annotated[str, typer.Option(help="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset.")],
+    out: Out,
+    policy: Annotated[str, typer.Option(help="The engine that answers the prompts.")] = "embedded",
+    judge: JudgeSpec = "embedded",
+    samples: Annotated[int, typer.Option(help="Answers a prompt.")] = 2,
+    revisions: Annotated[int, typer.Option(help="Rounds of critique and revision for each answer.")] = 1,
+    judge_principles: JudgePrinciples = "all",
+    strategy: Annotated[Strategy, typer.Option(help="What is paired.")] = Strategy.samples,
+    mode: Mode = None,
+    tie_band: TieBand = 0.02,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="Of the policy's answers; 0 is greedy.")] = 1.0,
+    judge_max_tokens: Annotated[int, typer.Option(help="Longest critique and revision, in tokens.")] = 256,
+    judge_temperature: Annotated[float, typer.Option(help="Of critiques and revisions.")] = 0.7,
+    seed: Seed = 0,
+    limit: Limit = None,
+    max_chars: MaxChars = 32_000,
+    truncate: Truncate = False,
+    format: FormatOption = Format.jsonl,
+    dry_run: DryRun = False,
+    max_calls: MaxCalls = None,
+    extend: Extend = False,
+) -> None:
+    """Sample answers to prompts, critique, revise and compare them, and write preference pairs."""
+    settings = {
+        "samples": samples,
+        "revisions": revisions,
+        "judge_principles": _principles_count(judge_principles),
+        "strategy": strategy.value,
+        "mode": mode,
+        "tie_band": tie_band,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "judge_max_tokens": judge_max_tokens,
+        "judge_temperature": judge_temperature,
+        "seed": seed,
+    }
+    from critic.run.run import RunRequest
+
+    request = RunRequest(principles, prompts, judge, policy, settings, limit, max_chars, truncate)
+    _start(request, out, format, dry_run, max_calls, extend)
+
+
+def judge(
+    principles: Principles,
+    pairs: Annotated[str, typer.Option(help="Prompts with 2 or more responses each, or chosen and rejected.")],
+    out: Out,
+    judge: JudgeSpec = "embedded",
+    judge_principles: JudgePrinciples = "all",
+    mode: Mode = None,
+    tie_band: TieBand = 0.02,
+    seed: Seed = 0,
+    limit: Limit = None,
+    max_chars: MaxChars = 32_000,
+    truncate: Truncate = False,
+    format: FormatOption = Format.jsonl,
+    dry_run: DryRun = False,
+    max_calls: MaxCalls = None,
+    extend: Extend = False,
+) -> None:
+    """Compare answers that exist already, and write preference pairs."""
+    settings = {
+        "judge_principles": _principles_count(judge_principles),
+        "mode": mode,
+        "tie_band": tie_band,
+        "seed": seed,
+    }
+    from critic.run.run import RunRequest
+
+    request = RunRequest(principles, pairs, judge, None, settings, limit, max_chars, truncate)
+    _start(request, out, format, dry_run, max_calls, extend)
+
+
+def _principles_count(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"{text!r} is not a number of principles", where="--judge-principles", fix="all, or 1, 2, ...")
+    return int(text)
+
+
+def _start(
+    request: "RunRequest", out: Path, format: Format, dry_run: bool, max_calls: int | None, extend: bool
+) -> None:
+    from critic.run.finish import finish
+    from critic.run.run import dry_run as plan
+    from critic.run.run import run
+
+    if dry_run:
+        _print_plan(asyncio.run(plan(request)), out)
+        return
+    console = Console(stderr=True)
+    try:
+        with _Display(console) as display:
+            outcome = asyncio.run(run(request, out, extend=extend, max_calls=max_calls, on_progress=display.update))
+    except KeyboardInterrupt:
+        console.print("Stopped. Nothing that was answered is lost: the same command goes on from here.")
+        raise typer.Exit(130) from None
+    finish(out, outcome, format.value)
+    _print_outcome(outcome, out)
+    if outcome.progress.stopped:
+        raise typer.Exit(130)
+    if outcome.progress.quarantined:
+        raise typer.Exit(3)
+
+
+class _Display:
+    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID = self._bar.add_task("loading", total=None, note="")
+        self._said = self._began = time.monotonic()
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, standing: "Standing", total: int | None) -> None:
+        """Show where the run stands."""
+        done = standing.rows + standing.skipped + standing.quarantined
+        note = f"{standing.pairs} pairs" + (f", {standing.quarantined} quarantined" if standing.quarantined else "")
+        self._bar.update(self._task, description="prompts", completed=done, total=total, note=note)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said >= PLAIN_LINE_EVERY:
+            self._said = now
+            rate = (standing.rows + standing.quarantined) / (now - self._began)
+            left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
+            of = f" of {total}" if total is not None else ""
+            print(f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}", file=sys.stderr, flush=True)
+
+
+def _print_plan(plan: "Plan", out: Path) -> None:
+    lines = [
+        f"{plan.rows} rows to run" + (f", {plan.quarantined} quarantined at reading" if plan.quarantined else ""),
+        f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
+        f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
+        *_time_and_cost(plan, out),
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _print_outcome(outcome: "Outcome", out: Path) -> None:
+    standing, usage = outcome.progress, outcome.usage
+    parts: dict[str, Any] = {
+        "rows": f"{standing.rows} done, {standing.skipped} done before, {standing.quarantined} quarantined",
+        "pairs": f"{standing.pairs} from these rows; {standing.drops} drops, each with its reason in the report",
+        "calls": f"{usage.calls} in {outcome.seconds:.1f} s",
+        "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
+    }
+    for name, value in parts.items():
+        typer.echo(f"{name + ':':9} {value}")
+    if standing.stopped:
+        typer.echo(f"Stopped early: {standing.stopped}. The same command with a larger --max-calls goes on from here.")
+    if standing.quarantined:
+        typer.echo(f"Quarantined rows are named, with the reason, in {out}/quarantine.jsonl. The same command tries again.")
