@@ -1,0 +1,149 @@
+"""Writes answers: one new token for every answer under way at each step, answers joining and leaving between steps.
+
+Each answer draws from a random generator of its own, so its text does not depend on what else is being written.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from critic.engines.attention import DecodePlan, PrefillPlan
+from critic.engines.base import Completion, EngineError, Sampling
+from critic.engines.chat import Chat
+from critic.engines.kv_cache import KeyValueCache
+from critic.engines.prefix_tree import output_head, run
+from critic.engines.tokens import from_ids, pack
+
+_NUCLEUS = 1024
+
+
+@dataclass(eq=False)
+class Answer:
+    """One answer being written. ``error`` is set where it could not go on."""
+
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    rng: random.Random
+    ids: list[int] = field(default_factory=list)
+    done: Completion | None = None
+    error: Exception | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are in the cache: all but the newest."""
+        return len(self.prompt) + len(self.ids) - 1
+
+    @property
+    def need(self) -> int:
+        """Tokens that it may come to hold."""
+        return len(self.prompt) + self.sampling.max_tokens
+
+
+class Decoder:
+    """The answers under way, at most ``slots``, and their cache. Slot i belongs to ``answers[i]``."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], slots: int) -> None:
+        self._model, self._chat, self._stop_ids = model, chat, stop_ids
+        self._head = output_head(model)
+        self._cache = KeyValueCache(slots)
+        self.answers: list[Answer] = []
+
+    def fits(self, answers: Sequence[Answer], cached_tokens: int) -> bool:
+        """Whether ``answers`` can join without the cache growing beyond ``cached_tokens`` tokens in all."""
+        everyone = [*self.answers, *answers]
+        return len(everyone) <= self._cache.slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
+
+    def prefill(self, answers: Sequence[Answer]) -> None:
+        """Read the prompts of ``answers``, all in one row and equal ones once, and draw the first token of each."""
+        first = len(self.answers)
+        self._cache.reserve(max(a.need for a in [*self.answers, *answers]), in_use=first)
+        prompts = list(dict.fromkeys(a.prompt for a in answers))
+        row = pack([from_ids(prompt) for prompt in prompts])
+        slots = [[first + i for i, a in enumerate(answers) if a.prompt == prompt] for prompt in prompts]
+        hidden_ND = run(
+            self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
+        )
+        last = [row.spans[prompts.index(a.prompt)].end - 1 for a in answers]
+        logits_BV = self._head(hidden_ND[last]).float()
+        self.answers += answers
+        self._draw(answers, logits_BV)
+
+    def step(self, first: int = 0, count: int | None = None) -> None:
+        """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
+        answers = self.answers[first:] if count is None else self.answers[first : first + count]
+        plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
+        hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
+        self._draw(answers, self._head(hidden_BD).float())
+
+    def remove(self, answer: Answer) -> None:
+        """Free the slot of ``answer``; the last answer moves into it."""
+        hole, last = self.answers.index(answer), self.answers.pop()
+        if last is not answer:
+            self._cache.move(len(self.answers), hole, last.length)
+            self.answers[hole] = last
+
+    def _draw(self, answers: Sequence[Answer], logits_BV: Tensor) -> None:
+        """Append one token to each answer, and end those that are finished."""
+        for answer, token in zip(answers, draw(logits_BV, answers), strict=True):
+            if token < 0:
+                answer.error = EngineError("the model's arithmetic failed: its logits are not numbers")
+            elif token in self._stop_ids:
+                self._finish(answer, "stop")
+            else:
+                answer.ids.append(token)
+                self._end_at_text_or_length(answer)
+
+    def _end_at_text_or_length(self, answer: Answer) -> None:
+        stops = answer.sampling.stop
+        if stops:
+            text = self._chat.decode(answer.ids)
+            if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
+                self._finish(answer, "stop", text[: min(cuts)])
+                return
+        if len(answer.ids) >= answer.sampling.max_tokens:
+            self._finish(answer, "length")
+
+    def _finish(self, answer: Answer, finish: Literal["stop", "length"], text: str | None = None) -> None:
+        text = self._chat.decode(answer.ids) if text is None else text
+        answer.done = Completion(text, finish, len(answer.prompt), len(answer.ids))
+
+
+def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
+    """Return the next token of each answer by its own sampling parameters; -1 where its logits hold a NaN.
+
+    Temperature 0 takes the likeliest. Otherwise one uniform number an answer is looked up in the cumulative
+    probabilities, after cutting all but the ``top_p`` likeliest.
+    """
+    best = logits_BV.max(-1)
+    tokens: list[int] = best.indices.tolist()
+    valid: list[bool] = best.values.isfinite().tolist()
+    sampled = [i for i, answer in enumerate(answers) if answer.sampling.temperature > 0 and valid[i]]
+    if sampled:
+        heat = torch.tensor([answers[i].sampling.temperature for i in sampled], device=logits_BV.device)
+        probabilities = ((logits_BV[sampled] - best.values[sampled, None]) / heat[:, None]).softmax(-1)
+        for i, p_V in zip(sampled, probabilities, strict=True):
+            tokens[i] = _look_up(p_V, answers[i].sampling.top_p, answers[i].rng.random())
+    return [token if ok else -1 for token, ok in zip(tokens, valid, strict=True)]
+
+
+def _look_up(p_V: Tensor, top_p: float, uniform: float) -> int:
+    """Return the token where the cumulative probability passes ``uniform`` of the whole."""
+    if top_p >= 1:
+        return _passes(p_V.cumsum(-1, dtype=torch.float64), uniform)
+    # The nucleus is nearly always among the likeliest thousand; sorting the whole vocabulary is slow.
+    for count in (min(_NUCLEUS, len(p_V)), len(p_V)):
+        top = p_V.topk(count)
+        cumulative = top.values.cumsum(-1, dtype=torch.float64)
+        if cumulative[-1] >= top_p:
+            break
+    kept = int(torch.searchsorted(cumulative, top_p)) + 1
+    return int(top.indices[_passes(cumulative[:kept], uniform)])
+
+
+def _passes(cumulative: Tensor, uniform: float) -> int:
+    return min(int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)), len(cumulative) - 1)

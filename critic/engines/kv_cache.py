@@ -1,0 +1,55 @@
+"""Keys and values of the answers that are being written: one slot an answer, in tensors that are allocated rarely."""
+
+from torch import Tensor
+
+_GRAIN = 128
+
+
+class KeyValueCache:
+    """``slots`` answers of up to ``capacity`` tokens, a pair of ``[slots, K, capacity, D]`` tensors a layer.
+
+    The slots in use are always the first ones: `move` fills the hole that a finished answer leaves.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.capacity = 0
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def reserve(self, tokens: int, in_use: int) -> None:
+        """Make room for ``tokens`` in every slot, keeping what the first ``in_use`` slots hold."""
+        wanted = -(-tokens // _GRAIN) * _GRAIN
+        if in_use and wanted <= self.capacity:
+            return
+        if not in_use and wanted <= self.capacity <= 2 * wanted:
+            return
+        self.capacity = wanted
+        for layer, (keys, values) in self._layers.items():
+            if not in_use:
+                self._layers = {}
+                break
+            self._layers[layer] = (self._grown(keys, in_use), self._grown(values, in_use))
+
+    def layer(self, layer: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of ``layer``; ``like`` (``[K, N, D]``) gives type and sizes on first use."""
+        if layer not in self._layers:
+            shape = (self.slots, like.shape[0], self.capacity, like.shape[2])
+            # Zeros, for what is masked out must still be finite: 0 times NaN is NaN.
+            self._layers[layer] = (like.new_zeros(shape), like.new_zeros(shape))
+        return self._layers[layer]
+
+    def store(self, layer: int, slot: int, key: Tensor, value: Tensor) -> None:
+        """Put a prompt's ``key`` and ``value``, ``[K, n, D]``, at the start of ``slot``."""
+        for kept, new in zip(self.layer(layer, key), (key, value), strict=True):
+            kept[slot, :, : new.shape[1]] = new
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Copy the first ``tokens`` of slot ``source`` over slot ``target``."""
+        for pair in self._layers.values():
+            for kept in pair:
+                kept[target, :, :tokens] = kept[source, :, :tokens]
+
+    def _grown(self, old: Tensor, in_use: int) -> Tensor:
+        new = old.new_zeros(old.shape[0], old.shape[1], self.capacity, old.shape[3])
+        new[:in_use, :, : old.shape[2]] = old[:in_use]
+        return new

@@ -1,0 +1,107 @@
+"""Loads a causal language model and its tokenizer from a folder, the Hugging Face cache or the hub."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from constitution.errors import InputError
+
+_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, and the hash of everything that decides its numbers."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str
+
+
+def load(path_or_id: str, dtype: torch.dtype, device: torch.device, attention: str) -> Loaded:
+    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``.
+
+    Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
+    found or used.
+    """
+    folder = _folder(path_or_id)
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation=attention
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"it can't be loaded as a causal language model: {_first_line(error)}",
+            where=path_or_id,
+            fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
+        ) from error
+    model.eval()
+    torch.nn.Module.to(model, device)
+    return Loaded(model, tokenizer, revision(folder))
+
+
+def default_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 on GPUs and on CPUs that multiply it in hardware (AMX or AVX512-BF16), else float32."""
+    cpu = torch.cpu.get_capabilities()
+    fast = bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
+    return torch.bfloat16 if device.type != "cpu" or fast else torch.float32
+
+
+def revision(folder: Path) -> str:
+    """Return the SHA-256 over the names and bytes of the folder's weights, configuration, tokenizer and template."""
+    total = hashlib.sha256()
+    for file in sorted({file for pattern in _FILES for file in folder.glob(pattern)}):
+        with file.open("rb") as source:
+            total.update(f"{file.name} {hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing bars and warnings into this program's output; restore its settings after."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _folder(path_or_id: str) -> Path:
+    """Return the local folder of a model: ``path_or_id`` itself, or the hub's snapshot of it, fetched if need be."""
+    path = Path(path_or_id).expanduser()
+    if path.is_dir():
+        return path
+    try:
+        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES)))
+    except HFValidationError as error:
+        raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise InputError(
+            "there is no such folder, and no model of this id could be fetched or found in the Hugging Face cache",
+            where=path_or_id,
+            fix="check the spelling; `cai models` lists what is on this machine; gated models need `hf auth login`",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

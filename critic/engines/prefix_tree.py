@@ -1,0 +1,89 @@
+"""The prefix tree: every node's tokens are computed once, however many branches go on from them.
+
+Trees are packed into one row (`tokens.pack`), the model runs over it once with an attention that follows the tree
+(`attention.TreePlan`), and the vocabulary's logits are taken only where something is read.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from critic.engines.attention import Plan, TreePlan
+from critic.engines.base import Score
+from critic.engines.tokens import TokenTree, pack
+
+_LOGITS_AT_ONCE = 1 << 24
+"""Numbers in one chunk of logits (64 MiB in float32)."""
+
+
+def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tuple[Score, ...]]:
+    """Return the scores of each tree, in the order of its reads. All trees go through the model in one row."""
+    device = model.device
+    row = pack(trees)
+    hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, device))
+    places, targets = _flat_reads(trees, [span.start for span in row.spans])
+    values = iter(token_logprobs(output_head(model), hidden_ND, places, targets))
+    return [
+        tuple(_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
+        for tree in trees
+    ]
+
+
+def run(model: PreTrainedModel, ids: Sequence[int], positions: Sequence[int], plan: Plan) -> Tensor:
+    """Return the last hidden states ``[N, hidden]`` of a row of N tokens."""
+    out = model.get_decoder()(
+        input_ids=torch.tensor([ids], device=model.device),
+        position_ids=torch.tensor([positions], device=model.device),
+        use_cache=False,
+        plan=plan,
+    )
+    hidden = out.last_hidden_state[0]
+    assert isinstance(hidden, Tensor)
+    return hidden
+
+
+def output_head(model: PreTrainedModel) -> nn.Linear:
+    """Return the layer from hidden states to the vocabulary's logits."""
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Linear)
+    return head
+
+
+def token_logprobs(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int], targets: Sequence[int]) -> list[float]:
+    """Return the log-probability of token ``targets[i]`` after the token at ``places[i]``.
+
+    The targets' own logits are computed in float32, whatever the model's type: in bfloat16 they would come in steps
+    of 1/16, and the log-odds of two choices with them.
+    """
+    rows, index = torch.unique(torch.tensor(places, device=hidden_ND.device), return_inverse=True)
+    chosen = torch.tensor(targets, device=hidden_ND.device)
+    normalisers, logits = [], []
+    for part_RD in torch.split(hidden_ND[rows], max(1, _LOGITS_AT_ONCE // head.out_features)):
+        normalisers.append(head(part_RD).float().logsumexp(-1))
+    for part_i, part_t in zip(torch.split(index, _TARGETS_AT_ONCE), torch.split(chosen, _TARGETS_AT_ONCE), strict=True):
+        products = hidden_ND[rows[part_i]].float() * head.weight[part_t].float()
+        logits.append(products.sum(-1) + (0.0 if head.bias is None else head.bias[part_t].float()))
+    values: list[float] = (torch.cat(logits) - torch.cat(normalisers)[index]).clamp(max=0.0).tolist()
+    return values
+
+
+_TARGETS_AT_ONCE = 4096
+
+
+def _flat_reads(trees: Sequence[TokenTree], starts: list[int]) -> tuple[list[int], list[int]]:
+    """Return the places (in the row) and targets of all reads of all trees."""
+    places: list[int] = []
+    targets: list[int] = []
+    first = 0
+    for tree in trees:
+        for read in tree.reads:
+            places += [starts[first + segment] + offset for segment, offset in read.places]
+            targets += read.targets
+        first += len(tree.segments)
+    return places, targets
+
+
+def _score(values: list[float], summed: bool, tokens: int) -> Score:
+    return Score((sum(values),) if summed else tuple(values), tokens)
