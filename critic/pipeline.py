@@ -187,8 +187,8 @@ class Pipeline:
 def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Drop]]:
     """For each group, the judgement between the candidate of highest and that of lowest mean probability.
 
-    Dropped as ``intransitive`` where their own comparison says the opposite of the means, and as ``tie`` where all
-    means are equal.
+    Dropped as ``intransitive`` where their own comparison says the opposite of the means, and as ``unreadable`` where
+    it could not be read.
     """
     chosen, drops = [], []
     for group in dict.fromkeys(judgement.group for judgement in judgements):
@@ -200,7 +200,7 @@ def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement]
         best, worst = max(means, key=lambda i: (means[i], -i)), min(means, key=lambda i: (means[i], -i))
         direct = next((j for j in mine if {j.first, j.second} == {best, worst}), None)
         if direct is None or direct.probability is None:
-            drops.append(Drop(what="pair", reason="tie" if best == worst else "unreadable", detail=_of(group)))
+            drops.append(Drop(what="pair", reason="unreadable", detail=f"best {best}, worst {worst}"))
         elif (direct.probability > 0.5) != (direct.first == best) and direct.outcome == "preference":
             drops.append(Drop(what="pair", reason="intransitive", detail=_place(direct)))
         else:
@@ -257,10 +257,6 @@ def _no_pair(judgement: Judgement) -> Literal["tie", "unreadable", "no_principle
     return "tie" if judgement.outcome == "preference" else judgement.outcome
 
 
-def _of(group: str | None) -> str:
-    return f"group {group}" if group is not None else ""
-
-
 def _place(judgement: Judgement) -> str:
-    of = f", {_of(judgement.group)}" if judgement.group is not None else ""
+    of = f", group {judgement.group}" if judgement.group is not None else ""
     return f"candidates {judgement.first} and {judgement.second}{of}"
