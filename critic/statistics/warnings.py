@@ -20,8 +20,8 @@ def warnings(statistics: RunStatistics, quarantined: int = 0) -> Iterator[str]:
         yield f"Every comparison came out at 0.5: {_why_half(statistics)}."
     elif share > SAME_POSITION:
         yield (
-            f"The judge mostly prefers a position, not an answer: {_percent(share)} of the principles' votes favour the "
-            "same position in both orders (same-position rate)."
+            f"The judge mostly prefers a position, not an answer: {_percent(share)} of its principles' votes favour "
+            "the same position in both orders (same-position rate)."
         )
     if not statistics.pairs:
         yield "No pairs: there is nothing to train on."

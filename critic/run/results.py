@@ -1,0 +1,76 @@
+"""What a finished run holds: its exports and figures, from one pass over the rows."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from critic.records import Provenance, Quarantined, Row
+from critic.run.export import ExportCounts, Format, export
+from critic.statistics.run import RunStatistics
+from critic.statistics.warnings import warnings
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What card, manifest and report are written from.
+
+    ``quarantined`` counts rows by reason, ``calls`` what engines answered; ``samples`` are the first rows with a pair.
+    """
+
+    provenance: Provenance
+    config: Mapping[str, Any]
+    exported: ExportCounts
+    statistics: RunStatistics
+    quarantined: Counter[str]
+    calls: int
+    samples: tuple[Row, ...]
+
+    def warnings(self) -> list[str]:
+        """Return what a user of the data must know."""
+        return list(warnings(self.statistics, self.quarantined.total()))
+
+
+def gather(
+    rows: Callable[[], Iterator[Row]],
+    quarantined: Callable[[], Iterator[Quarantined]],
+    provenance: Provenance,
+    directory: Path,
+    format: Format,
+    *,
+    config: Mapping[str, Any],
+    calls: int,
+    samples: int = 6,
+) -> Results:
+    """Export a run (see `critic.run.export.export`), and count its figures on the way."""
+    statistics, reasons, kept = RunStatistics(), Counter[str](), list[Row]()
+
+    def counted_rows() -> Iterator[Row]:
+        for row in rows():
+            statistics.add(row)
+            if row.pairs and len(kept) < samples:
+                kept.append(row)
+            yield row
+
+    def counted_quarantine() -> Iterator[Quarantined]:
+        for refused in quarantined():
+            reasons[refused.reason] += 1
+            yield refused
+
+    exported = export(counted_rows, counted_quarantine, provenance, directory, format)
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path`` and put it in its place: a failure leaves the old file."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""The manifest: every count, and nothing that two equal runs would disagree on but time and machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from critic.records import Drop, Quarantined
+from critic.run.manifest import write_manifest
+from critic.run.results import gather
+from tests.factories import both_orders, judgement, provenance, row
+
+ROWS = [
+    row(0, judgements=[judgement(both_orders("calm", 2.0, 1.0), 0.8)]),
+    row(1, judgements=[judgement(both_orders("calm", 2.0, None), None)]),
+    row(2, drops=[Drop(what="response", reason="empty_response"), Drop(what="prompt", reason="truncated")]),
+]
+REFUSED = [
+    Quarantined(row=3, where="a:4", reason="too_long", detail="x"),
+    Quarantined(row=4, where="a:5", reason="too_long", detail="x"),
+    Quarantined(row=5, where="a:6", reason="broken_line", detail="x"),
+]
+
+
+def written(directory: Path) -> dict[str, Any]:
+    directory.mkdir()
+    results = gather(
+        lambda: iter(ROWS),
+        lambda: iter(REFUSED),
+        provenance(),
+        directory,
+        "jsonl",
+        config={"seed": 7, "samples": 2},
+        calls=41,
+    )
+    write_manifest(results, directory)
+    loaded: dict[str, Any] = json.loads((directory / "manifest.json").read_text())
+    return loaded
+
+
+def test_all_that_was_made_and_lost_is_counted(tmp_path: Path) -> None:
+    found = written(tmp_path / "run")
+    assert found["counts"] == {"rows": 3, "calls": 41, "pairs": 1, "sft": 0, "feedback": 2, "quarantine": 3}
+    assert found["quarantined"] == {"broken_line": 1, "too_long": 2}
+    assert found["statistics"]["drops"] == {
+        "pair": {"unreadable": 1},
+        "prompt": {"truncated": 1},
+        "response": {"empty_response": 1},
+    }
+    assert found["config"] == {"seed": 7, "samples": 2}
+    assert found["exports"]["pairs"]["file"] == "pairs.jsonl" and len(found["exports"]["pairs"]["sha256"]) == 64
+    assert {"torch", "transformers", "cai-feedback"} <= found["packages"].keys()
+    assert found["statistics"]["figures"]["unreadable"]["estimate"] == 0.25
+    assert found["statistics"]["figures"]["lean"]["n"] == 3
+    assert any("quarantine" in warning for warning in found["warnings"])
+
+
+def test_equal_runs_differ_in_time_only(tmp_path: Path) -> None:
+    one, other = written(tmp_path / "a"), written(tmp_path / "b")
+    for found in (one, other):
+        del found["written"]
+    assert one == other
