@@ -57,6 +57,31 @@ class Ledger(Protocol):
         ...
 
 
+class Claims:
+    """The claims of a ledger that one process has to itself."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, asyncio.Future[None]] = {}
+
+    def claim(self, key: str) -> bool:
+        """See `Ledger.claim`."""
+        if key in self._held:
+            return False
+        self._held[key] = asyncio.get_running_loop().create_future()
+        return True
+
+    async def settled(self, key: str) -> None:
+        """See `Ledger.settled`."""
+        if key in self._held:
+            await asyncio.shield(self._held[key])
+
+    def release(self, key: str) -> None:
+        """See `Ledger.release`."""
+        held = self._held.pop(key, None)
+        if held is not None and not held.done():
+            held.set_result(None)
+
+
 @dataclass(slots=True)
 class Budget:
     """A hard limit on calls, shared by all engines of a run. ``spent`` counts those of earlier starts too."""

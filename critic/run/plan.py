@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from critic.engines.base import Completion, Identity, Lane, Node, OwnTokens, Request, Score, Usage, reads
-from critic.engines.ledger import Answer, Budget, RecordedEngine
+from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 
@@ -72,26 +72,19 @@ class _CountingEngine:
         pass
 
 
-class _Memory:
-    """A ledger that lasts for one row. Nobody else asks, so a claim is always free."""
+class _Memory(Claims):
+    """A ledger that lasts for one row."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._answers: dict[str, Answer] = {}
 
     def get(self, key: str) -> Answer | None:
         return self._answers.get(key)
 
-    def claim(self, key: str) -> bool:
-        return True
-
-    async def settled(self, key: str) -> None:
-        pass
-
     async def commit(self, key: str, answer: Answer) -> None:
         self._answers[key] = answer
-
-    def release(self, key: str) -> None:
-        pass
+        self.release(key)
 
 
 def _tokens(text: str) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from constitution.digest import canonical_json
 from constitution.errors import InputError
-from critic.engines.ledger import Answer
+from critic.engines.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
 
 _TABLES = """
@@ -96,10 +96,11 @@ def _settle(futures: list[asyncio.Future[None]], error: StoreError | None) -> No
             done.set_exception(error)
 
 
-class RunStore:
+class RunStore(Claims):
     """One run directory's ``run.db``. One process at a time writes; any number may read."""
 
     def __init__(self, directory: Path, *, write: bool) -> None:
+        super().__init__()
         path = directory / "run.db"
         try:
             self._lock = _lock(directory) if write else None
@@ -112,7 +113,6 @@ class RunStore:
         if version not in (None, _SCHEMA):
             raise InputError(f"the run was written by another version (schema {version})", where=str(path))
         self._writer = _Writer(path) if write else None
-        self._claims: dict[str, asyncio.Future[None]] = {}
         if self._writer is not None:
             self._writer.start()
 
@@ -161,30 +161,12 @@ class RunStore:
         answer: Answer | None = json.loads(found[0]) if found else None
         return answer
 
-    def claim(self, key: str) -> bool:
-        """See `Ledger.claim`. The directory has one writing process, so claims are its own business."""
-        if key in self._claims:
-            return False
-        self._claims[key] = asyncio.get_running_loop().create_future()
-        return True
-
-    async def settled(self, key: str) -> None:
-        """See `Ledger.settled`."""
-        if key in self._claims:
-            await asyncio.shield(self._claims[key])
-
     async def commit(self, key: str, answer: Answer) -> None:
         """See `Ledger.commit`."""
         await self._write(
             "INSERT OR IGNORE INTO calls (key, answer) VALUES (?, ?)", bytes.fromhex(key), canonical_json(answer)
         )
         self.release(key)
-
-    def release(self, key: str) -> None:
-        """See `Ledger.release`."""
-        claim = self._claims.pop(key, None)
-        if claim is not None and not claim.done():
-            claim.set_result(None)
 
     def calls(self) -> int:
         """How many answers are committed."""

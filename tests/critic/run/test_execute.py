@@ -1,0 +1,287 @@
+"""Runs on scripted engines: exactly once, resumed, extended, stopped, quarantined, refused."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from constitution.errors import InputError
+from critic.records import Row
+from critic.run.run import Outcome, RunRequest, dry_run, run
+from critic.run.store import RunStore, StoreError, count_votes
+
+CONSTITUTION: dict[str, Any] = {
+    "name": "small",
+    "version": "1.0.0",
+    "title": "Small",
+    "summary": "For tests.",
+    "license": "Apache-2.0",
+    "language": "en",
+    "principles": [
+        {"id": f"p{i}"}
+        | {key: f"{key} {i}" for key in ("title", "statement", "critique", "revision", "compare", "opposite")}
+        for i in range(4)
+    ],
+}
+
+
+class Bench:
+    """A folder with a constitution, a script that logs its calls, and prompts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.constitution = yaml.safe_load(yaml.safe_dump(CONSTITUTION))
+        self.script: dict[str, Any] = {}
+        self.prompts = [f"question {i}" for i in range(12)]
+
+    def run(self, *, extend: bool = False, max_calls: int | None = None, **request: Any) -> Outcome:
+        return asyncio.run(run(self.request(**request), self.out, extend=extend, max_calls=max_calls))
+
+    def request(self, **more: Any) -> RunRequest:
+        (self.folder / "c.yaml").write_text(yaml.safe_dump(self.constitution))
+        (self.folder / "s.yaml").write_text(yaml.safe_dump(self.script | {"log": str(self.folder / "calls.log")}))
+        (self.folder / "p.txt").write_text("".join(f"{p}\n" for p in self.prompts))
+        spec = f"scripted:{self.folder / 's.yaml'}"
+        request: dict[str, Any] = {
+            "principles": str(self.folder / "c.yaml"),
+            "source": str(self.folder / "p.txt"),
+            "judge": spec,
+            "policy": spec,
+        }
+        return RunRequest(**request | more)
+
+    def calls(self) -> list[str]:
+        """The calls since last asked."""
+        log = self.folder / "calls.log"
+        made = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return made
+
+    def store(self) -> "closing[RunStore]":
+        return closing(RunStore.open_existing(self.out))
+
+    def rows(self) -> list[Row]:
+        with self.store() as store:
+            return list(store.rows())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    yield Bench(tmp_path)
+
+
+# Two samples, each critiqued and revised: 6 completions; 4 principles in both orders: 8 reads.
+CALLS_A_ROW = 14
+
+
+def test_every_row_once_and_every_call_once(bench: Bench) -> None:
+    outcome = bench.run()
+    assert outcome.progress.rows == 12 and outcome.usage.calls == 12 * CALLS_A_ROW
+    assert [row.row for row in bench.rows()] == list(range(12))
+    assert [row.prompt.messages[0].content for row in bench.rows()] == bench.prompts
+    assert max(Counter(bench.calls()).values()) == 1
+
+
+def test_the_same_command_again_calls_nothing_and_changes_nothing(bench: Bench) -> None:
+    bench.run()
+    before = bench.rows()
+    bench.calls()
+    again = bench.run()
+    assert (again.progress.skipped, again.progress.rows, bench.calls()) == (12, 0, [])
+    assert bench.rows() == before
+
+
+def test_results_do_not_depend_on_the_order_in_which_rows_end(bench: Bench, tmp_path: Path) -> None:
+    bench.run()
+    slow = Bench(tmp_path / "slow")
+    slow.folder.mkdir()
+    slow.prompts = bench.prompts[::-1]
+    slow.run()
+    assert {r.prompt.key: r.pairs for r in bench.rows()} == {r.prompt.key: r.pairs for r in slow.rows()}
+
+
+def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
+    planned = asyncio.run(dry_run(bench.request()))
+    assert bench.calls() == [] and not bench.out.exists()
+    made = bench.run()
+    assert planned.calls == made.usage.calls == 12 * CALLS_A_ROW
+    assert (planned.rows, planned.completions, planned.reads) == (12, 72, 96)
+
+
+@pytest.mark.parametrize("strategy", ["samples", "revision", "best-of-n"])
+@pytest.mark.parametrize("mode", ["logprob", "contrast"])
+def test_a_dry_run_plans_the_calls_of_every_strategy_and_mode(bench: Bench, strategy: str, mode: str) -> None:
+    settings = {"strategy": strategy, "mode": mode, "samples": 3, "revisions": 2, "judge_principles": 2}
+    planned = asyncio.run(dry_run(bench.request(settings=settings)))
+    assert planned.calls == bench.run(settings=settings).usage.calls
+
+
+def test_a_budget_is_hard_and_a_larger_one_goes_on(bench: Bench) -> None:
+    stopped = bench.run(max_calls=50)
+    assert stopped.progress.stopped and stopped.usage.calls <= 50
+    first = bench.calls()
+    with bench.store() as store:
+        assert store.calls() == len(first)
+    whole = bench.run(max_calls=1000)
+    assert not whole.progress.stopped and [row.row for row in bench.rows()] == list(range(12))
+    assert not set(first) & set(bench.calls())
+
+
+def test_editing_one_principle_makes_exactly_its_calls(bench: Bench) -> None:
+    settings = {"revisions": 0}
+    bench.run(settings=settings)
+    bench.calls()
+    bench.constitution["principles"][2]["compare"] = "reworded"
+    edited = bench.run(settings=settings, extend=True)
+    assert edited.usage.calls == len(bench.calls()) == 12 * 2
+    assert all({v.principle for v in row.votes()} == {"p0", "p1", "p2", "p3"} for row in bench.rows())
+
+
+def test_editing_a_principle_redoes_the_chains_that_drew_it(bench: Bench) -> None:
+    bench.run()
+    drew = sum(r.critique.principle == "p2" for row in bench.rows() for c in row.chains for r in c.revisions)
+    bench.calls()
+    bench.constitution["principles"][2]["critique"] = "reworded"
+    assert bench.run(extend=True).usage.calls == 2 * drew > 0  # a critique and its revision each; no vote reads it
+
+
+def test_changing_a_weight_makes_no_call_and_moves_the_labels(bench: Bench) -> None:
+    bench.run()
+    before = bench.rows()
+    bench.calls()
+    bench.constitution["principles"][0]["weight"] = 50
+    assert bench.run(extend=True).usage.calls == 0
+    after = bench.rows()
+    assert [r.chains for r in before] == [r.chains for r in after]
+    assert [r.judgements[0].votes for r in before] == [r.judgements[0].votes for r in after]
+    assert [r.judgements[0].probability for r in before] != [r.judgements[0].probability for r in after]
+
+
+def test_stale_votes_are_counted(bench: Bench) -> None:
+    bench.run()
+    digests = {v.principle_digest for row in bench.rows() for v in row.votes() if v.principle == "p1"}
+    assert count_votes(bench.out, digests) == 12 * 2
+    assert count_votes(bench.out, {"no such digest"}) == 0
+
+
+def test_another_config_is_refused_by_name_unless_extended(bench: Bench) -> None:
+    bench.run()
+    before = bench.rows()
+    with pytest.raises(InputError, match=r"seed: 0 there, 7 now(.|\n)*--extend"):
+        bench.run(settings={"seed": 7})
+    assert bench.rows() == before
+    bench.run(settings={"seed": 7}, extend=True)
+    assert bench.rows() != before
+
+
+def test_more_prompts_need_extend_and_make_only_their_calls(bench: Bench) -> None:
+    bench.run()
+    bench.calls()
+    bench.prompts += ["one more"]
+    with pytest.raises(InputError, match="input_hash"):
+        bench.run()
+    assert bench.run(extend=True).usage.calls == CALLS_A_ROW
+    bench.prompts = bench.prompts[:5]
+    assert bench.run(extend=True).usage.calls == 0 and len(bench.rows()) == 5
+
+
+def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> None:
+    bench.prompts[7] = bench.prompts[2]
+    outcome = bench.run()
+    assert (outcome.progress.rows, outcome.progress.quarantined) == (11, 1)
+    with bench.store() as store:
+        [twice] = store.quarantined()
+    assert (twice.row, twice.where, twice.reason) == (7, "p.txt:8", "duplicate") and "row 2" in twice.detail
+
+
+def test_a_call_that_fails_costs_its_row_and_is_tried_again(bench: Bench) -> None:
+    bench.script = {"fail": {"every": 10, "how": "raise"}}
+    outcome = bench.run()
+    failed = outcome.progress.quarantined
+    assert 0 < failed < 12 and outcome.progress.rows == 12 - failed
+    with bench.store() as store:
+        assert {q.reason for q in store.quarantined()} == {"engine_error"}
+        assert sorted([q.row for q in store.quarantined()] + [r.row for r in store.rows()]) == list(range(12))
+    first = bench.calls()
+    for _ in range(40):
+        if not bench.run().progress.quarantined:
+            break
+    assert len(bench.rows()) == 12 and len(first) < 12 * CALLS_A_ROW
+
+
+@pytest.mark.parametrize("how", ["empty", "nan", "repeat"])
+def test_odd_answers_cost_no_row(bench: Bench, how: str) -> None:
+    bench.script = {"fail": {"every": 10, "how": how}}
+    outcome = bench.run()
+    assert (outcome.progress.rows, outcome.progress.quarantined) == (12, 0)
+    drops = Counter(drop.reason for row in bench.rows() for drop in row.drops)
+    votes = [vote for row in bench.rows() for vote in row.votes()]
+    if how == "nan":
+        assert 0 < sum(vote.log_odds is None for vote in votes) < len(votes) / 2
+    if how == "empty":
+        assert drops["empty_response"] + drops["unreadable"] > 0
+
+
+def test_a_directory_of_something_else_is_refused(bench: Bench) -> None:
+    bench.out.mkdir()
+    (bench.out / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not empty"):
+        bench.run()
+    (bench.out / "run.db").write_text("not a database, but long enough to be looked at" * 20)
+    with pytest.raises(InputError, match="not a run's database"):
+        bench.run()
+    assert (bench.out / "thesis.tex").read_text() == "precious"
+
+
+def test_two_processes_do_not_share_a_directory(bench: Bench) -> None:
+    bench.run()
+    with bench.store() as store:
+        config = store.config()
+    with closing(RunStore.open(bench.out, config, extend=False)), pytest.raises(InputError, match="another process"):
+        RunStore.open(bench.out, config, extend=False)
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from critic.run import store as module
+
+    bench.prompts = [f"question {i}" for i in range(100)]
+    connect = module._connect
+
+    def small(path: Path, *, read_only: bool = False) -> Any:
+        connection = connect(path, read_only=read_only)
+        connection.execute("PRAGMA max_page_count = 30")  # SQLite then says what it says on a full disk
+        return connection
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_connect", small)
+        with pytest.raises(StoreError, match="full"):
+            bench.run()
+    before = bench.calls()
+    with bench.store() as store:
+        committed = store.calls()
+    assert 0 < committed < 100 * CALLS_A_ROW
+    outcome = bench.run()
+    assert outcome.usage.calls == 100 * CALLS_A_ROW - committed and len(bench.rows()) == 100
+    assert len(set(before) & set(bench.calls())) == len(before) - committed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": 1}, "needs --samples 2"),
+        ({"strategy": "revision", "revisions": 0}, "needs --revisions 1"),
+        ({"mode": "coin"}, "no judge mode"),
+        ({"tie_band": 0.7}, "--tie-band"),
+    ],
+)
+def test_settings_that_cannot_work_are_told_before_anything_starts(
+    bench: Bench, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        bench.run(settings=settings)
+    assert not bench.out.exists()
