@@ -32,6 +32,8 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 class _Clustered:
     """Sums over clusters i of their totals x_i and sizes n_i: all that the ratio estimator and its variance need."""
 
+    __slots__ = ("_nn", "_size", "_x", "_xn", "_xx", "clusters", "n", "total")
+
     def __init__(self) -> None:
         self.total, self.n, self.clusters = 0.0, 0, 0
         self._x, self._size = 0.0, 0
@@ -41,8 +43,12 @@ class _Clustered:
         """Close the cluster that was being counted; without observations it is none."""
         if self._size:
             x, n = self._x, self._size
-            self.total, self.n, self.clusters = self.total + x, self.n + n, self.clusters + 1
-            self._xx, self._xn, self._nn = self._xx + x * x, self._xn + x * n, self._nn + n * n
+            self.total += x
+            self.n += n
+            self.clusters += 1
+            self._xx += x * x
+            self._xn += x * n
+            self._nn += n * n
             self._x, self._size = 0.0, 0
 
     def _variance(self, ratio: float) -> float:
@@ -53,6 +59,8 @@ class _Clustered:
 
 class Share(_Clustered):
     """How often something holds."""
+
+    __slots__ = ()
 
     def count(self, hit: bool) -> None:
         """Add an observation to the current cluster."""
@@ -77,6 +85,8 @@ class Share(_Clustered):
 
 class Mean(_Clustered):
     """The mean of a quantity."""
+
+    __slots__ = ()
 
     def count(self, value: float) -> None:
         """Add an observation to the current cluster."""

@@ -120,7 +120,9 @@ class RunStatistics:
 
     def _add_principle(self, name: str, votes: list[Vote], preferred: int) -> float | None:
         """Count a principle's votes on one comparison. Return their mean log-odds; None if one is unreadable."""
-        figures = self.principles.setdefault(name, PrincipleStatistics())
+        figures = self.principles.get(name)
+        if figures is None:
+            figures = self.principles[name] = PrincipleStatistics()
         for vote in votes:
             self.votes += 1
             self.unreadable.count(vote.log_odds is None)
