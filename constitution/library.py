@@ -60,11 +60,11 @@ def is_reference(ref: str) -> bool:
 
 def find(ref: str, roots: tuple[Path, ...]) -> Path:
     """Return the file of NAME@VERSION, or of NAME's newest version, in the first of ``roots`` that has it."""
-    name, _, version = ref.partition("@")
+    name, at, version = ref.partition("@")
     known: dict[str, list[str]] = {}
     for root in roots:
         versions = published(root).get(name, [])
-        if versions and (not version or version in versions):
+        if versions and (not at or version in versions):
             return root / name / f"{version or versions[-1]}.yaml"
         known.update(published(root))
     raise InputError(_unknown(ref, name, version, known), fix=f"published: {_summary(known)}")

@@ -44,9 +44,10 @@ def load(ref: str | Path, *, root: Path | None = None) -> Constitution:
     if isinstance(ref, str) and is_reference(ref):
         return _load_published(ref, _roots(root), ()).constitution
     file = Path(ref)
+    content = _read(file)
     if root is None and (file.resolve().parent.parent / CHECKSUMS).is_file():
         root = file.resolve().parent.parent
-    return _build(file, _read(file), _roots(root), ()).constitution
+    return _build(file, content, _roots(root), ()).constitution
 
 
 def _roots(root: Path | None) -> tuple[Path, ...]:
@@ -127,6 +128,9 @@ def _explain(error: ErrorDetails, path: tuple[str | int, ...]) -> str:
             return _unknown_key(str(path[-1]), _model_at(path[:-1]))
         case "missing":
             return "this key is missing"
+        case "float_parsing" | "int_parsing":
+            number = "a number" if error["type"] == "float_parsing" else "a whole number"
+            return f"expected {number}, found {error['input']!r}"
         case "string_type":
             return "expected text" + (", found nothing" if error["input"] is None else f", found {_kind(error)}")
         case "tuple_type":

@@ -5,6 +5,7 @@ back: every plain scalar is text (`no` is the language, `1.0` a version), null i
 affair. Duplicate keys, tags, merge keys and cyclic anchors are errors.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,7 +183,7 @@ def read_yaml(content: bytes) -> Document:
 
 def _explain(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).split("\n")[0]
-    if "\\t" in problem or "'\t'" in problem or "cannot start any token" in problem:
+    if re.search(r"\btab\b|\\t|cannot start any token", problem):
         return "not YAML: a tab, or another character that can't start a value; indent with spaces and quote such text"
     context = getattr(error, "context", None)
     return f"not YAML: {problem}" + (f" ({context})" if context else "")

@@ -17,12 +17,13 @@ SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 VERSION = r"(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}"
 READ_BY_MODELS = ("id", "title", "statement", "critique", "revision", "compare", "opposite", "examples")
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_LINE_BREAK = re.compile(r"\r\n|[\r\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def _verbatim(text: str) -> str:
     """Text whose inner white space matters (an answer with code in it): only the ends are trimmed."""
-    text = text.replace("\r\n", "\n").strip()
+    text = _LINE_BREAK.sub("\n", text).strip()
     if not text:
         raise ValueError("the text is empty")
     if found := _UNPRINTABLE.search(text):

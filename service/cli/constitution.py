@@ -70,7 +70,9 @@ def lint_(ref: Reference) -> None:
     remarks = lint(constitution)
     for remark in remarks:
         typer.echo(f"warning: {remark.where or constitution.ref}: {remark.problem}")
-    typer.echo(f"{constitution.ref}: {len(constitution.principles)} principles, {_count(len(remarks), 'warning')}")
+    typer.echo(
+        f"{constitution.ref}: {_count(len(constitution.principles), 'principle')}, {_count(len(remarks), 'warning')}"
+    )
 
 
 @app.command("diff")
