@@ -52,7 +52,7 @@ def embedded_model() -> Path:
     from critic.engines.embedded import fetch
 
     try:
-        return Path(fetch())
+        return fetch()
     except InputError as error:
         unavailable(f"the embedded model can't be fetched: {error}")
 
