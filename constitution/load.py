@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from constitution.errors import InputError
 from constitution.library import CHECKSUMS, content_of, find, is_reference, shipped
-from constitution.positions import Document, YamlError, read_yaml
+from constitution.positions import MAX_BYTES, Document, YamlError, read_yaml
 from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
 
 MAX_REPORTED = 20
@@ -56,7 +56,8 @@ def _roots(root: Path | None) -> tuple[Path, ...]:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)  # one more, so that a longer file is refused and not cut
     except FileNotFoundError:
         raise InputError(
             "there is no such file",

@@ -161,7 +161,7 @@ def _refuse_tag(event: yaml.NodeEvent, line: int) -> None:
 def read_yaml(content: bytes) -> Document:
     """Parse one document. Raises `YamlError`, and nothing else, for content that can't be read."""
     if len(content) > MAX_BYTES:
-        raise YamlError(1, f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read")
+        raise YamlError(1, f"the file has more than {MAX_BYTES:,} bytes, too many for a constitution")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -98,6 +98,10 @@ def test_missing_files_and_folders_are_clear_errors(tmp_path: Path) -> None:
     assert "the file can't be read" in failure("a\0b.yaml")
 
 
+def test_an_endless_file_is_refused() -> None:
+    assert failure("/dev/zero") == "/dev/zero:1: the file has more than 1,048,576 bytes, too many for a constitution"
+
+
 def test_names_resolve_to_the_newest_version_by_number(tmp_path: Path) -> None:
     for version in ("1.9.0", "1.10.0"):
         publish(write(tmp_path, version=version), tmp_path / "root")

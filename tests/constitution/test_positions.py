@@ -69,6 +69,14 @@ def test_an_alias_bomb_is_refused_before_it_is_built(empty: bool) -> None:
     assert time.perf_counter() - started < 1
 
 
+def test_aliases_count_with_all_that_is_in_them() -> None:
+    """The anchored list has 1,000 values with itself, and 98 aliases of it make 98,000; the limit is 100,000."""
+    anchored = "a: &a [" + ", ".join(["x"] * 999) + "]\nb: ["
+    assert len(read_yaml(f"{anchored}{', '.join(['*a'] * 98)}]".encode()).data["b"]) == 98
+    with pytest.raises(YamlError, match="more than 100,000 values, aliases expanded"):
+        read_yaml(f"{anchored}{', '.join(['*a'] * 99)}]".encode())
+
+
 def test_limits_hold_exactly() -> None:
     aliases = "a: &a x\nb: [" + ", ".join(["*a"] * MAX_ALIASES)
     assert len(read_yaml(f"{aliases}]".encode()).data["b"]) == MAX_ALIASES
