@@ -33,6 +33,11 @@ class Plan:
         return self.completions + self.reads
 
 
+def embedded_seconds(plan: Plan) -> float:
+    """How long the embedded model takes on two cores: 3,000 prompt and 345 generated tokens a second."""
+    return plan.prompt_tokens / 3000 + plan.completion_tokens / 345
+
+
 async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined]) -> Plan:
     """Count what ``pipeline`` would ask for ``lines``. Its engines are not used, and may be anything."""
     total = Plan()

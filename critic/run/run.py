@@ -21,13 +21,17 @@ from critic import prompts
 from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine, Usage
 from critic.engines.ledger import Budget, RecordedEngine
-from critic.judging import MODES
+from critic.judging import MODES, mode_of
 from critic.pipeline import Pipeline
 from critic.records import Line, Provenance, Quarantined
+from critic.run.card import write_card
 from critic.run.config import RunConfig, RunSettings
 from critic.run.execute import Progress, execute
+from critic.run.export import Format
 from critic.run.inputs import read_pairs, read_prompts
+from critic.run.manifest import write_manifest
 from critic.run.plan import Plan, plan
+from critic.run.results import Results, gather
 from critic.run.store import RunStore
 
 
@@ -62,10 +66,10 @@ class RunRequest:
 class Outcome:
     """What one start of a run did. ``usage`` counts the calls that engines really made in it."""
 
-    config: RunConfig
     progress: Progress
     usage: Usage
     seconds: float
+    results: Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,10 @@ async def run(
     *,
     extend: bool = False,
     max_calls: int | None = None,
+    format: Format = "jsonl",
     on_progress: Callable[[Progress, int | None], None] = lambda progress, total: None,
 ) -> Outcome:
-    """Do the run, or what is left of it, in the directory ``out``; `critic.run.finish.finish` then writes its results.
+    """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
     ``on_progress`` is told where it stands, with the number of rows where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
@@ -121,7 +126,9 @@ async def run(
             progress = await execute(
                 checked.pipeline(recorded), lines, store, config.plan, lambda progress: on_progress(progress, total)
             )
-            return Outcome(config, progress, _usage(engines), time.monotonic() - began)
+            seconds = time.monotonic() - began
+            store.add_pace(progress.rows, seconds)
+            return Outcome(progress, _usage(engines), seconds, _write_results(store, out, format))
 
 
 async def dry_run(request: RunRequest) -> Plan:
@@ -133,25 +140,33 @@ async def dry_run(request: RunRequest) -> Plan:
     )
 
 
-def default_mode(judge: Spec) -> str:
-    """``contrast`` for the embedded model, whose multiple choice nearly always says "first"; else ``logprob``."""
-    return "contrast" if judge.kind == "embedded" else "logprob"
-
-
 def _check(request: RunRequest) -> _Checked:
     """Validate all that can be validated before a model is loaded."""
     constitution = load(request.principles)
     judge = parse_spec(request.judge)
-    mode = request.settings.get("mode") or default_mode(judge)
-    if mode not in MODES:
-        raise InputError(f"there is no judge mode {mode!r}", where="--mode", fix=f"Known modes: {', '.join(MODES)}")
+    mode = mode_of(request.settings.get("mode"), judge)
     try:
-        settings = RunSettings(**{**request.settings, "mode": mode})
+        settings = RunSettings(**{**request.settings, "mode": mode.name})
     except ValidationError as error:
         fault = error.errors()[0]
         option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
         raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
     return _Checked(constitution, settings, judge, parse_spec(request.policy) if request.policy is not None else None)
+
+
+def _write_results(store: RunStore, out: Path, format: Format) -> Results:
+    results = gather(
+        store.rows,
+        store.quarantined,
+        store.provenance(),
+        out,
+        format,
+        config=store.config(),
+        calls=store.calls(),
+    )
+    write_card(results, out)
+    write_manifest(results, out)
+    return results
 
 
 @asynccontextmanager

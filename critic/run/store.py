@@ -229,6 +229,16 @@ class RunStore(Claims):
         """Store what every label of the run comes from."""
         self._set_meta("provenance", provenance.model_dump_json())
 
+    def pace(self) -> tuple[int, float]:
+        """Rows that were run in this directory, and the seconds they took: what a plan's time is based on."""
+        found = json.loads(self._meta("pace") or "[0, 0.0]")
+        return int(found[0]), float(found[1])
+
+    def add_pace(self, rows: int, seconds: float) -> None:
+        """Count rows that were run, and their seconds."""
+        before = self.pace()
+        self._set_meta("pace", canonical_json([before[0] + rows, before[1] + seconds]))
+
     def _agree(self, directory: Path, config: dict[str, Any], extend: bool) -> None:
         before = self.config()
         changed = [key for key in config if before and before.get(key) != config[key]]

@@ -3,13 +3,22 @@
 import asyncio
 import sys
 import time
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from constitution.errors import InputError
 
@@ -38,7 +47,9 @@ class Format(StrEnum):
 
 Principles = Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME for its newest version.")]
 Out = Annotated[Path, typer.Option(help="The run's directory. The same command again goes on where it stopped.")]
-JudgeSpec = Annotated[str, typer.Option(help="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ...")]
+JudgeSpec = Annotated[
+    str, typer.Option(help="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ...")
+]
 JudgePrinciples = Annotated[
     str, typer.Option(help="How many principles judge a comparison: all, or a number drawn for each.", metavar="all|K")
 ]
@@ -47,7 +58,9 @@ TieBand = Annotated[float, typer.Option(help="A probability this near 0.5 is a t
 Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of the input.")]
 MaxChars = Annotated[int, typer.Option(min=1, help="Quarantine longer prompts.")]
-Truncate = Annotated[bool, typer.Option("--truncate", help="Cut prompts over --max-chars at their end, and count them.")]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Cut prompts over --max-chars at their end, and count them.")
+]
 FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
@@ -83,7 +96,7 @@ def generate(
     settings = {
         "samples": samples,
         "revisions": revisions,
-        "judge_principles": _principles_count(judge_principles),
+        "judge_principles": principles_count(judge_principles),
         "strategy": strategy.value,
         "mode": mode,
         "tie_band": tie_band,
@@ -118,7 +131,7 @@ def judge(
 ) -> None:
     """Compare answers that exist already, and write preference pairs."""
     settings = {
-        "judge_principles": _principles_count(judge_principles),
+        "judge_principles": principles_count(judge_principles),
         "mode": mode,
         "tie_band": tie_band,
         "seed": seed,
@@ -129,7 +142,8 @@ def judge(
     _start(request, out, format, dry_run, max_calls, extend)
 
 
-def _principles_count(text: str) -> int | None:
+def principles_count(text: str) -> int | None:
+    """Read ``--judge-principles``: None for all."""
     if text == "all":
         return None
     if not text.isdecimal() or int(text) < 1:
@@ -140,21 +154,28 @@ def _principles_count(text: str) -> int | None:
 def _start(
     request: "RunRequest", out: Path, format: Format, dry_run: bool, max_calls: int | None, extend: bool
 ) -> None:
-    from critic.run.finish import finish
     from critic.run.run import dry_run as plan
     from critic.run.run import run
 
     if dry_run:
-        _print_plan(asyncio.run(plan(request)), out)
+        _print_plan(asyncio.run(plan(request)), request, out)
         return
     console = Console(stderr=True)
     try:
         with _Display(console) as display:
-            outcome = asyncio.run(run(request, out, extend=extend, max_calls=max_calls, on_progress=display.update))
+            outcome = asyncio.run(
+                run(
+                    request,
+                    out,
+                    extend=extend,
+                    max_calls=max_calls,
+                    format=format.value,
+                    on_progress=display.update,
+                )
+            )
     except KeyboardInterrupt:
         console.print("Stopped. Nothing that was answered is lost: the same command goes on from here.")
         raise typer.Exit(130) from None
-    finish(out, outcome, format.value)
     _print_outcome(outcome, out)
     if outcome.progress.stopped:
         raise typer.Exit(130)
@@ -202,14 +223,41 @@ class _Display:
             print(f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}", file=sys.stderr, flush=True)
 
 
-def _print_plan(plan: "Plan", out: Path) -> None:
+def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
     lines = [
         f"{plan.rows} rows to run" + (f", {plan.quarantined} quarantined at reading" if plan.quarantined else ""),
         f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
         f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
-        *_time_and_cost(plan, out),
+        *_time_and_cost(plan, request, out),
     ]
     typer.echo("\n".join(lines))
+
+
+def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
+    """Time by this directory's own pace, else by the embedded model's; cost, where an engine has a price."""
+    from critic.run.plan import embedded_seconds
+    from critic.run.store import RunStore
+
+    lines = []
+    rows, seconds = 0, 0.0
+    if (out / "run.db").is_file():
+        with closing(RunStore.open_existing(out)) as store:
+            rows, seconds = store.pace()
+            lines.append(f"{out} holds {store.calls():,} committed calls; none of them would be made again")
+    if rows:
+        whole = plan.rows * seconds / rows
+        lines.append(f"about {_duration(whole)} for all rows, at this run's {seconds / rows:.2g} s a row so far")
+    elif {request.judge, request.policy or request.judge} == {"embedded"}:
+        lines.append(f"about {_duration(embedded_seconds(plan))} at the embedded model's pace on two cores")
+    else:
+        lines.append("time: unknown before some rows have run; run --limit 5, then plan again with the same --out")
+    return [*lines, "cost: none but time; every engine named runs on this machine"]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _print_outcome(outcome: "Outcome", out: Path) -> None:
@@ -225,4 +273,6 @@ def _print_outcome(outcome: "Outcome", out: Path) -> None:
     if standing.stopped:
         typer.echo(f"Stopped early: {standing.stopped}. The same command with a larger --max-calls goes on from here.")
     if standing.quarantined:
-        typer.echo(f"Quarantined rows are named, with the reason, in {out}/quarantine.jsonl. The same command tries again.")
+        typer.echo(
+            f"Quarantined rows are named, with the reason, in {out}/quarantine.jsonl. The same command tries again."
+        )

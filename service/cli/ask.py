@@ -1,0 +1,162 @@
+"""``cai critique`` and ``cai compare``: one prompt, no files; every record is printed."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from constitution.errors import InputError
+from service.cli.display import print_chain, print_comparison
+from service.cli.generate import principles_count
+
+if TYPE_CHECKING:
+    from constitution import Constitution
+    from critic.engines.base import Engine
+    from critic.records import Chain, Prompt, Record, Row
+
+T = TypeVar("T")
+
+Principles = Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME for its newest version.")]
+PromptText = Annotated[str, typer.Option("--prompt", help="The user's message; - reads it from standard input.")]
+JudgeSpec = Annotated[str, typer.Option(help="The engine that answers: embedded, hf:PATH_OR_ID ...")]
+Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
+
+
+def critique(
+    principles: Principles,
+    prompt_text: PromptText,
+    response: Annotated[str | None, typer.Option(help="The response to work on; the judge writes one if none.")] = None,
+    judge: JudgeSpec = "embedded",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of critique and revision.")] = 1,
+    principle: Annotated[
+        str | None, typer.Option(help="The id of the principle; otherwise one is drawn a round.")
+    ] = None,
+    max_tokens: MaxTokens = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Critique a response, and revise it."""
+    from constitution import load, sample
+    from critic.engines.base import Request, Sampling
+    from critic.pipeline import seed_of
+    from critic.records import Response
+    from critic.revise import revise
+
+    constitution, prompt = load(principles), _prompt(prompt_text)
+    if principle is not None and principle not in {p.id for p in constitution.principles}:
+        known = ", ".join(p.id for p in constitution.principles)
+        raise InputError(
+            f"{constitution.ref} has no principle {principle!r}", where="--principle", fix=f"It has {known}"
+        )
+    pool = [p for p in constitution.principles if p.id == principle or (principle is None and p.applies(()))]
+    if not pool:
+        raise InputError(
+            f"{constitution.ref} has no principle for prompts without tags", fix="Name one: --principle ID"
+        )
+    drawn = [sample(pool, seed=seed, prompt=prompt.key, round=r, k=1)[0] for r in range(rounds)]
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
+
+    async def ask(engine: "Engine") -> "Chain":
+        given = Response(text=response, model="given") if response is not None else None
+        if given is None:
+            request = Request(prompt.messages, sampling, seed_of(seed, prompt.key, "sample", 0))
+            answer = await engine.complete(request, "interactive")
+            given = Response(text=answer.text.strip(), model=engine.identity.name, finish=answer.finish)
+        seeds = [seed_of(seed, prompt.key, "revise", 0, r) for r in range(rounds)]
+        return await revise(engine, prompt, given, drawn, sampling, seeds, "interactive")
+
+    chain = _with_engine(judge, ask)
+    if as_json:
+        _print_json(chain, constitution)
+    else:
+        print_chain(prompt, chain)
+
+
+def compare(
+    principles: Principles,
+    prompt_text: PromptText,
+    response: Annotated[list[str], typer.Option(help="A response to compare; give it twice or more.")],
+    judge: JudgeSpec = "embedded",
+    mode: Annotated[
+        str | None, typer.Option(help="The judge mode. Default: contrast for embedded, else logprob.")
+    ] = None,
+    judge_principles: Annotated[str, typer.Option(help="all, or how many are drawn.", metavar="all|K")] = "all",
+    tie_band: Annotated[float, typer.Option(help="A probability this near 0.5 is a tie.")] = 0.02,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say which of two or more responses is better, principle by principle."""
+    from constitution import load
+    from critic.engines import parse_spec
+    from critic.engines.base import Sampling
+    from critic.judging import mode_of
+    from critic.pipeline import Pipeline
+    from critic.records import Item, Line, Response
+
+    if len(response) < 2:
+        raise InputError("there is one response", where="--response", fix="Give --response twice or more.")
+    constitution, prompt = load(principles), _prompt(prompt_text)
+    given = tuple(Response(text=text, model="given") for text in response)
+    how, count = mode_of(mode, parse_spec(judge)), principles_count(judge_principles)
+
+    async def ask(engine: "Engine") -> "Row":
+        unused = Sampling(max_tokens=1)  # nothing is written: the responses are given
+        pipeline = Pipeline(
+            constitution,
+            engine,
+            engine,
+            how,
+            unused,
+            unused,
+            seed=seed,
+            judge_principles=count,
+            tie_band=tie_band,
+            lane="interactive",
+        )
+        return await pipeline.run(Line(row=0, where="command line", item=Item(prompt=prompt, responses=given)))
+
+    row = _with_engine(judge, ask)
+    if as_json:
+        _print_json(row, constitution)
+    else:
+        print_comparison(row, {p.id: p for p in constitution.principles})
+
+
+def _prompt(text: str) -> "Prompt":
+    from pydantic import ValidationError
+
+    from critic.records import Message, Prompt
+
+    try:
+        return Prompt(messages=(Message(role="user", content=sys.stdin.read() if text == "-" else text),))
+    except ValidationError as error:
+        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, "), where="--prompt") from None
+
+
+def _with_engine(text: str, ask: Callable[["Engine"], Awaitable[T]]) -> T:
+    """Open the engine, ask it, and close it; what it can't answer is told as bad input."""
+    from critic.engines import open_engine, parse_spec
+    from critic.engines.base import EngineError
+
+    async def whole() -> T:
+        engine = open_engine(parse_spec(text))
+        try:
+            return await ask(engine)
+        finally:
+            await engine.close()
+
+    try:
+        return asyncio.run(whole())
+    except EngineError as error:
+        raise InputError(str(error), where="--judge") from None
+
+
+def _print_json(record: "Record", constitution: "Constitution") -> None:
+    source = {"constitution": constitution.ref, "constitution_hash": constitution.digest}
+    typer.echo(json.dumps(source | record.model_dump(mode="json"), indent=2))
