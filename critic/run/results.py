@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from critic.records import Provenance, Quarantined, Row
+from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.export import ExportCounts, Format, export
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
@@ -61,6 +61,16 @@ def gather(
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format)
     return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept))
+
+
+def judgement_of(row: Row, pair: PreferencePair) -> Judgement | None:
+    """Return the judgement that made a pair of ``row``, if one compared these two answers."""
+    sides = {pair.chosen.text, pair.rejected.text}
+    for judgement in row.judgements:
+        compared = {row.candidates[judgement.first].text, row.candidates[judgement.second].text}
+        if compared == sides and judgement.group == pair.group and judgement.outcome == "preference":
+            return judgement
+    return None
 
 
 def replace_text(path: Path, text: str) -> None:

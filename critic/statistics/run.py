@@ -13,7 +13,7 @@ from critic.records import Judgement, Row, Vote
 from critic.statistics.agreement import PrincipleAgreement
 from critic.statistics.intervals import Mean, Share
 
-BINS = 20  # of probabilities, each 0.05 wide; the last one holds 1
+BINS = 21  # of probabilities, around 0, 0.05 .. 1: so what is exactly 0.5 stands in the middle of one
 LENGTH_EDGES = tuple(round(2 ** (i / 2)) for i in range(4, 41))  # characters: 4, 6, 8, 11, 16 .. 1,048,576
 
 
@@ -105,7 +105,7 @@ class RunStatistics:
         preferred = 0
         if judgement.probability is not None:
             p = judgement.probability
-            self.probabilities[min(int(p * BINS), BINS - 1)] += 1
+            self.probabilities[int(p * (BINS - 1) + 0.5)] += 1
             self.at_half += abs(p - 0.5) < 1e-9
             preferred = (p > 0.5) - (p < 0.5) if judgement.outcome == "preference" else 0
         longer = len(row.candidates[judgement.first].text) - len(row.candidates[judgement.second].text)

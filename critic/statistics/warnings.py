@@ -26,7 +26,7 @@ def warnings(statistics: RunStatistics, quarantined: int = 0) -> Iterator[str]:
     if not statistics.pairs:
         yield "No pairs: there is nothing to train on."
     if quarantined:
-        yield f"{quarantined:,} rows gave no result and are in the quarantine, each with its reason."
+        yield f"Rows without a result: {quarantined:,}. They are in the quarantine, each with its reason."
     if (share := _share(statistics.unreadable)) > UNREADABLE:
         yield f"{_percent(share)} of the judge's answers could not be read."
     if statistics.longest.n >= ENOUGH and (share := _share(statistics.longest)) > LONGEST:

@@ -50,6 +50,8 @@ def print_comparison(row: "Row", principles: Mapping[str, "Principle"]) -> None:
 
 def print_pair(config: Mapping[str, Any], number: int, row: "Row", pair: "PreferencePair") -> None:
     """Print a pair: the conversation, both answers, the votes, and why the chosen one was chosen."""
+    from critic.run.results import judgement_of
+
     console = Console()
     group = f", group {pair.group}" if pair.group is not None else ""
     console.print(Text(clean(f"pair {number} (row {row.row}, {row.where}{group})"), "bold"))
@@ -65,16 +67,6 @@ def print_pair(config: Mapping[str, Any], number: int, row: "Row", pair: "Prefer
     console.print(_vote_table("votes", judgement.votes, sign, principles, "chosen", "rejected"))
     for line in _reasons(judgement, pair, sign, principles, float(config.get("tie_band", 0.0))):
         console.print(Text(line))
-
-
-def judgement_of(row: "Row", pair: "PreferencePair") -> "Judgement | None":
-    """Return the judgement that made the pair, if one compared these two answers."""
-    sides = {pair.chosen.text, pair.rejected.text}
-    for judgement in row.judgements:
-        compared = {row.candidates[judgement.first].text, row.candidates[judgement.second].text}
-        if compared == sides and judgement.group == pair.group and judgement.outcome == "preference":
-            return judgement
-    return None
 
 
 def _principles(config: Mapping[str, Any]) -> dict[str, "Principle"]:
@@ -159,8 +151,8 @@ def _reasons(
     weight = {name: principles[name].weight if name in principles else 1.0 for name in deciding}
     favour = sorted((name for name in deciding if odds[name] > 0), key=lambda name: -weight[name] * odds[name])
     against = sorted((name for name in deciding if odds[name] < 0), key=lambda name: weight[name] * odds[name])
-    yield f"{len(favour)} principles prefer the chosen answer{_named(favour, odds)}"
-    yield f"{len(against)} prefer the rejected one{_named(against, odds)}"
+    yield f"{len(favour)} for the chosen answer{_named(favour, odds)}"
+    yield f"{len(against)} for the rejected one{_named(against, odds)}"
     if unread:
         yield f"{unread} could not be read, and don't count."
     by = f"mode {judgement.mode}, {judgement.judge}"

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from constitution.errors import InputError
-from service.cli.display import clean, judgement_of, print_chain, print_comparison, print_pair
+from service.cli.display import clean, print_chain, print_comparison, print_pair
 
 if TYPE_CHECKING:
     from critic.records import PreferencePair, Row
@@ -55,6 +55,8 @@ def _find_pair(rows: Iterable["Row"], wanted: int) -> tuple["Row", "PreferencePa
 
 
 def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any]:
+    from critic.run.results import judgement_of
+
     judgement = judgement_of(row, pair)
     return {
         "pair": number,
@@ -123,7 +125,7 @@ def _tables(statistics: "RunStatistics", quarantined: Mapping[str, int], calls: 
 
 
 def _grid(title: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, title_style="bold")
+    table = Table(title=f"\n{title}", title_justify="left", show_header=False, box=None, title_style="bold")
     table.add_column(min_width=30)
     table.add_column()
     return table

@@ -55,7 +55,7 @@ def cells(output: str, start: str) -> list[str]:
 def test_the_summary_counts_and_warns(tmp_path: Path) -> None:
     output = shown(run_of(tmp_path / "run", ROWS))
     assert "harmlessness@1.0.0, judge judge-1 (logprob), policy policy-1" in output
-    assert "Warning: 1 rows gave no result" in output
+    assert "Warning: Rows without a result: 1." in output
     for name, count in (("rows", 3), ("pairs", 2), ("comparisons: tie", 1), ("pair: tie", 1)):
         assert any(line.split() == [*name.split(), str(count)] for line in output.splitlines()), name
     assert "row (quarantined): too_long" in output
@@ -69,8 +69,8 @@ def test_pairs_count_across_rows_and_show_all_that_led_to_them(tmp_path: Path) -
     assert cells(output, "calm") == ["calm", "+2.00", "+1.00", "+1.50", "chosen"]
     assert cells(output, "kind") == ["kind", "-1.00", "-0.50", "-0.75", "rejected"]
     assert cells(output, "true") == ["true", "+1.00", "?", "unreadable", ""]
-    assert "1 principles prefer the chosen answer: calm (+1.50)." in output
-    assert "1 prefer the rejected one: kind (-0.75)." in output
+    assert "1 for the chosen answer: calm (+1.50)." in output
+    assert "1 for the rejected one: kind (-0.75)." in output
     assert "1 could not be read" in output
     assert "Probability that the chosen answer is better: 0.700" in output
 
@@ -91,7 +91,7 @@ def test_weights_and_the_deciding_priority_come_from_the_unchanged_constitution(
     output = shown(run_of(tmp_path / "run", [row(0, judgements=[judgement(votes, 0.73)])], config), "--pair", 0)
     assert cells(output, first.id)[4:6] == [str(first.priority), f"{first.weight:g}"]
     assert f"Priority {first.priority} decides: 1 principles; 1 of other priorities were not needed." in output
-    assert "0 prefer the rejected one." in output
+    assert "0 for the rejected one." in output
 
     config["constitution_hash"] = "0" * 64
     output = shown(run_of(tmp_path / "other", [row(0, judgements=[judgement(votes, 0.73)])], config), "--pair", 0)

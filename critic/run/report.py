@@ -1,0 +1,123 @@
+"""``report.html``: one page with everything in it, to look at a run. It loads nothing and works without a network.
+
+Prompts and answers are hostile until shown otherwise: the template escapes everything, and the page's own policy lets
+only its two scripts run, named by their hashes.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from critic.judging.aggregate import principle_log_odds
+from critic.records import PreferencePair, Row
+from critic.run.figures import figures
+from critic.run.results import Results, judgement_of, replace_text
+from critic.statistics.intervals import Figure, Share
+
+SHOWN_CHARACTERS = 3000  # of one text; the exports hold all of it
+NAMED = 4  # principles for and against, by sample
+
+Sample = dict[str, Any]
+
+
+def write_report(results: Results, directory: Path) -> None:
+    """Write ``report.html`` into the run's directory."""
+    replace_text(directory / "report.html", report(results))
+
+
+def report(results: Results) -> str:
+    """Return the page."""
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(loader=PackageLoader("critic", "run"), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"percent": percent, "interval": interval, "integrity": _integrity, "shorten": shorten}
+    statistics = results.statistics
+    pictures = figures(results)
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        made=results.provenance,
+        warnings=results.warnings(),
+        statistics=statistics,
+        tiles=list(_tiles(results)),
+        pictures=pictures,
+        data=_json(pictures),
+        plotly=Markup(get_plotlyjs()),
+        principles=sorted(statistics.principles.items()),
+        samples=[sample for row in results.samples for sample in _samples(row)],
+        has_positions=statistics.lean.n > 0,
+    )
+
+
+def _tiles(results: Results) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, figure, note)."""
+    statistics = results.statistics
+    yield "prompts", f"{statistics.rows:,}", f"{results.quarantined.total():,} more in quarantine"
+    yield "pairs", f"{statistics.pairs:,}", f"of {statistics.outcomes.total():,} comparisons"
+    yield "calls", f"{results.calls:,}", f"{statistics.votes:,} votes read"
+    if statistics.same_position.n:
+        yield "same position", *_tile(statistics.same_position)
+    if statistics.longest.n:
+        yield "longer preferred", *_tile(statistics.longest)
+    yield "unreadable", *_tile(statistics.unreadable)
+
+
+def _tile(share: Share) -> tuple[str, str]:
+    figure = share.figure()
+    return percent(figure), interval(figure)
+
+
+def _samples(row: Row) -> Iterator[Sample]:
+    """The row's first pair, with the principles that spoke loudest."""
+    for pair in row.pairs[:1]:
+        yield {
+            "row": row.row,
+            "messages": row.prompt.messages,
+            "chosen": pair.chosen,
+            "rejected": pair.rejected,
+            "probability": pair.probability,
+            **_voices(row, pair),
+        }
+
+
+def _voices(row: Row, pair: PreferencePair) -> dict[str, list[str]]:
+    judgement = judgement_of(row, pair)
+    if judgement is None:
+        return {"favour": [], "against": []}
+    sign = 1 if row.candidates[judgement.first].text == pair.chosen.text else -1
+    odds = {name: sign * mean for name, mean in principle_log_odds(judgement.votes).items() if mean}
+    ordered = sorted(odds, key=lambda name: -abs(odds[name]))
+    return {
+        "favour": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] > 0][:NAMED],
+        "against": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] < 0][:NAMED],
+    }
+
+
+def percent(figure: Figure | None) -> str:
+    """Return a share as ``12 %``."""
+    return "-" if figure is None else f"{100 * figure.estimate:.0f} %"
+
+
+def interval(figure: Figure | None) -> str:
+    """Return a share's interval as ``8 to 17 %``."""
+    return "nothing observed" if figure is None else f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
+
+
+def shorten(text: str) -> str:
+    """Cut a long text, and say by how much."""
+    rest = len(text) - SHOWN_CHARACTERS
+    return text if rest <= 0 else f"{text[:SHOWN_CHARACTERS]} [{rest:,} more characters]"
+
+
+def _json(value: Mapping[str, Any]) -> Markup:
+    """Return JSON that can stand inside a script element: no ``<`` can close it."""
+    return Markup(json.dumps(value).replace("<", "\\u003c"))
+
+
+def _integrity(script: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode() + "'"
