@@ -21,7 +21,7 @@ async def revise(
     seeds: Sequence[int],
     lane: Lane = "batch",
 ) -> Chain:
-    """Critique and revise ``response`` once for each of ``principles``, in order, with one seed a round."""
+    """Critique and revise ``response`` once for each of ``principles``, in order; the revision's seed follows the round's."""
     chain = Chain(original=response)
     for number, (principle, seed) in enumerate(zip(principles, seeds, strict=True)):
         revision = await _round(engine, prompt, chain.final, principle, number, sampling, seed, lane)
@@ -51,7 +51,7 @@ async def _round(
     )
     if critique.outcome != "critique":
         return Revision(critique=critique, outcome=critique.outcome)
-    answer = await engine.complete(Request(prompts.revision_chat(asked, said, principle), sampling, seed), lane)
+    answer = await engine.complete(Request(prompts.revision_chat(asked, said, principle), sampling, seed + 1), lane)
     text = answer.text.strip()
     if not text:
         return Revision(critique=critique, outcome="unreadable")

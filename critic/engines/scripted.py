@@ -8,10 +8,10 @@ The script is YAML, every key optional::
       - reply: "Answer {seed}"    # no match: always; {seed} and {last} (the last message) are filled in
     queue: ["first answer"]       # answers given before any rule, in order, each once
     choose: hash                  # a choice's log-probability: hash | first | longest (by the text of the last part)
-    likelihood: hash              # of a text: hash | short | long
+    likelihood: hash              # of a text: hash | short | long (which is likelier)
     fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
     latency: 0.01                 # seconds a call
-    log: calls.log                # one line a call: how tests count them
+    log: calls.log                # one line a call, with its answer: how tests count them
 
 It is never chosen silently: a run that uses it says so in its manifest.
 """
@@ -28,7 +28,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from constitution.digest import digest, unit_interval
+from constitution.digest import canonical_json, digest, unit_interval
 from constitution.errors import InputError
 from critic.engines.base import (
     Choices,
@@ -87,37 +87,36 @@ class ScriptedEngine:
         self._rules = [(re.compile(rule.match), rule.reply) for rule in script.replies]
         self._queue = deque(script.queue)
         self._last = ""
-        self._log = os.open(script.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if script.log else None
+        self._file = os.open(script.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if script.log else None
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer from the queue, else by the first rule that matches."""
-        failure = await self._call("complete", [m.model_dump() for m in request.messages], request.seed)
-        if failure == "empty":
-            return Completion("", "stop")
-        text = self._last if failure == "repeat" else self._answer(request)
+        failure = await self._call()
+        text = "" if failure == "empty" else self._last if failure == "repeat" else self._answer(request)
         self._last = text
+        self._log([text, "stop"])
         return Completion(text, "stop", sum(len(m.content) // 4 for m in request.messages), len(text) // 4)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        """Read every node by the script's ``choose`` and ``likelihood``; one call in the log a read."""
+        """Read every node by the script's ``choose`` and ``likelihood``; each read is a call."""
         return tuple([await self._read(path, read, own) for path, read, own in reads(tree)])
 
     async def close(self) -> None:
         """Close the log."""
-        if self._log is not None:
-            os.close(self._log)
-            self._log = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     async def _read(self, path: tuple[Message, ...], read: Read, own: tuple[Message, ...]) -> Score:
+        failure = await self._call()
         chat = [[m.role, m.content] for m in path]
-        failure = await self._call("score", chat, list(read.texts) if isinstance(read, Choices) else None)
         if isinstance(read, Choices):
-            logprobs = self._choice_logprobs(chat, read.texts)
-            tokens = 1
+            logprobs, tokens = self._choice_logprobs(chat, read.texts), 1
         else:
             text = "".join(m.content for m in own)
             tokens = max(1, len(text) // 4)
             logprobs = (tokens * self._mean_logprob(chat, text),)
+        self._log(list(logprobs))
         return Score(tuple(math.nan for _ in logprobs) if failure == "nan" else logprobs, tokens)
 
     def _answer(self, request: Request) -> str:
@@ -147,19 +146,23 @@ class ScriptedEngine:
             case _:
                 return -unit_interval("likelihood", chat)
 
-    async def _call(self, *call: object) -> str | None:
-        """Count and log the call, wait the latency, and say how it must fail, if it must."""
+    async def _call(self) -> str | None:
+        """Count the call, wait the latency, and say how it must fail, if it must."""
         self.usage.calls += 1
-        if self._log is not None:
-            os.write(self._log, f"{digest(list(call))}\n".encode())
+        number = self.usage.calls
         if self.script.latency:
             await asyncio.sleep(self.script.latency)
         fail = self.script.fail
-        if fail is None or self.usage.calls % fail.every:
+        if fail is None or number % fail.every:
             return None
         if fail.how == "raise":
-            raise EngineError(f"scripted failure at call {self.usage.calls}")
+            self._log(None)
+            raise EngineError(f"scripted failure at call {number}")
         return fail.how
+
+    def _log(self, answer: list[object] | None) -> None:
+        if self._file is not None:
+            os.write(self._file, f"{canonical_json(answer)}\n".encode())
 
 
 def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:

@@ -58,7 +58,7 @@ class Bench:
     def calls(self) -> list[str]:
         """The calls since last asked."""
         log = self.folder / "calls.log"
-        made = log.read_text().split() if log.exists() else []
+        made = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return made
 
