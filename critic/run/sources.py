@@ -190,7 +190,9 @@ def _json(path: Path, name: str) -> Source:
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} isn't UTF-8", where=name, fix="Save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
+        if error.msg == "Extra data" and isinstance(
+            _json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw
+        ):
             return Source(name, None, _opened(path, name, json_rows))
         if not error.doc.strip():
             return Source(name, None, iter(()))

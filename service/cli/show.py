@@ -15,15 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from constitution.errors import InputError
-from service.cli.display import clean, print_chain, print_comparison, print_pair
+from service.cli.display import clean, print_pair
 
 if TYPE_CHECKING:
     from critic.records import PreferencePair, Row
     from critic.run.store import RunStore
     from critic.statistics.intervals import Figure
     from critic.statistics.run import RunStatistics
-
-__all__ = ["print_chain", "print_comparison", "show"]
 
 BARS = " ▁▂▃▄▅▆▇█"
 

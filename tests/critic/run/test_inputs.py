@@ -290,6 +290,7 @@ def test_a_line_beyond_all_measure_is_refused_and_the_next_one_read(
         ("in.json", b"", "empty"),
         ("in.json", b"[]", "empty"),
         ("in.json", b'{"rows": [', "not JSON"),
+        ("in.json", b'[\n{"prompt": "a"}\n]\n]', "not JSON: Extra data"),
         ("in.json", b"7", "array of rows"),
         ("in.json", b'"caf\xe9"', "UTF-8"),
         ("in.csv", b"", "empty"),
