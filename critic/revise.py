@@ -21,7 +21,10 @@ async def revise(
     seeds: Sequence[int],
     lane: Lane = "batch",
 ) -> Chain:
-    """Critique and revise ``response`` once for each of ``principles``, in order; the revision's seed follows the round's."""
+    """Critique and revise ``response`` once for each of ``principles``, in order.
+
+    ``seeds`` has one a round: the critique's; the revision takes the next number.
+    """
     chain = Chain(original=response)
     for number, (principle, seed) in enumerate(zip(principles, seeds, strict=True)):
         revision = await _round(engine, prompt, chain.final, principle, number, sampling, seed, lane)
