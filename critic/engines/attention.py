@@ -69,7 +69,8 @@ class TreePlan:
                 mine,
                 keys.unsqueeze(1).expand(wide),
                 values.unsqueeze(1).expand(wide),
-                attn_mask=self._mask(span.end - span.start, keys.shape[1]),
+                attn_mask=self._mask(span.end - span.start, keys.shape[1]) if span.ancestors else None,
+                is_causal=not span.ancestors,
                 scale=scale,
             )
             out[span.start : span.end] = mixed.flatten(0, 1).transpose(0, 1)

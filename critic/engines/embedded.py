@@ -59,7 +59,10 @@ def is_fetched() -> bool:
 
 
 def open_engine(target: str, options: dict[str, str]) -> "HfEngine":
-    """Open the embedded model, fetching it on first use; ``target`` is empty, for there is only one. Options are those of `critic.engines.hf.open_engine`."""
+    """Open the embedded model, fetching it on first use; ``target`` is empty, for there is only one.
+
+    Options are those of `critic.engines.hf.open_engine`.
+    """
     from critic.engines import hf
 
     return hf.open_engine(str(fetch()), options, name=NAME)
