@@ -41,9 +41,9 @@ demo: $(READY)
 	$(BIN)/cai models
 	$(BIN)/cai generate --principles harmlessness@1.1.0 --prompts examples/prompts.jsonl --limit 24 \
 	  --samples 2 --revisions 1 --judge-principles 4 --out $(DEMO)
+	$(BIN)/cai show $(DEMO) --pair 0
 	$(BIN)/cai show $(DEMO) --pair 1
 	$(BIN)/cai show $(DEMO) --pair 2
-	$(BIN)/cai show $(DEMO) --pair 3
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -31,6 +31,7 @@ from critic.run.export import Format
 from critic.run.inputs import read_pairs, read_prompts
 from critic.run.manifest import write_manifest
 from critic.run.plan import Plan, plan
+from critic.run.report import write_report
 from critic.run.results import Results, gather
 from critic.run.store import RunStore
 
@@ -166,6 +167,7 @@ def _write_results(store: RunStore, out: Path, format: Format) -> Results:
     )
     write_card(results, out)
     write_manifest(results, out)
+    write_report(results, out)
     return results
 
 
