@@ -41,15 +41,15 @@ def _common(
 
 def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
-    from service.cli import ask, constitution, generate, models, show
+    from service.cli.ask import compare, critique
+    from service.cli.constitution import app as constitution
+    from service.cli.generate import generate, judge
+    from service.cli.models import models
+    from service.cli.show import show
 
-    app.command("generate")(generate.generate)
-    app.command("judge")(generate.judge)
-    app.command("critique")(ask.critique)
-    app.command("compare")(ask.compare)
-    app.add_typer(constitution.app, name="constitution")
-    app.command("show")(show.show)
-    app.command("models")(models.models)
+    for command in (generate, judge, critique, compare, show, models):
+        app.command()(command)
+    app.add_typer(constitution, name="constitution")
     try:
         app()
     except InputError as error:

@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -261,18 +261,20 @@ def _duration(seconds: float) -> str:
 
 
 def _print_outcome(outcome: "Outcome", out: Path) -> None:
-    standing, usage = outcome.progress, outcome.usage
-    parts: dict[str, Any] = {
-        "rows": f"{standing.rows} done, {standing.skipped} done before, {standing.quarantined} quarantined",
-        "pairs": f"{standing.pairs} from these rows; {standing.drops} drops, each with its reason in the report",
-        "calls": f"{usage.calls} in {outcome.seconds:.1f} s",
+    standing, usage, results = outcome.progress, outcome.usage, outcome.results
+    files = results.exported.files
+    before = f", {standing.skipped} of them before" if standing.skipped else ""
+    lines = {
+        "rows": f"{results.exported.rows} done{before}; {results.quarantined.total()} quarantined",
+        "pairs": f"{files['pairs'].records}; {results.statistics.drops.total()} drops, with their reasons in the report",
+        "calls": f"{usage.calls} in {outcome.seconds:.1f} s; {results.calls} in all",
         "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
     }
-    for name, value in parts.items():
-        typer.echo(f"{name + ':':9} {value}")
+    for name, value in lines.items():
+        typer.echo(f"{name + ':':9}{value}")
+    for warning in results.warnings():
+        typer.echo(f"warning: {warning}")
     if standing.stopped:
         typer.echo(f"Stopped early: {standing.stopped}. The same command with a larger --max-calls goes on from here.")
     if standing.quarantined:
-        typer.echo(
-            f"Quarantined rows are named, with the reason, in {out}/quarantine.jsonl. The same command tries again."
-        )
+        typer.echo(f"{out}/quarantine.jsonl names each quarantined row and why. The same command tries them again.")
