@@ -4,6 +4,7 @@ So they follow the page's light or dark scheme, and no plotting library is loade
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from critic.run.results import Results
@@ -47,7 +48,7 @@ def _probabilities(statistics: RunStatistics) -> Picture | None:
         "layout": {
             "height": 300,
             "xaxis": {"range": [-0.03, 1.03], "title": {"text": "probability that the first answer is better"}},
-            "yaxis": {"title": {"text": "comparisons"}},
+            "yaxis": {"title": {"text": "comparisons"}, **_whole(statistics.probabilities)},
             "shapes": [half],
         },
     }
@@ -64,7 +65,7 @@ def _lengths(statistics: RunStatistics) -> Picture | None:
         "layout": {
             "height": 300,
             "xaxis": {"type": "log", "title": {"text": "characters"}, "tickvals": TICKS, "tickformat": "~s"},
-            "yaxis": {"title": {"text": "pairs"}},
+            "yaxis": {"title": {"text": "pairs"}, **_whole(statistics.chosen.bins + statistics.rejected.bins)},
             "showlegend": True,
         },
     }
@@ -180,7 +181,15 @@ def _dropped(results: Results) -> Picture | None:
         "hovertemplate": "%{y}: %{x}<extra></extra>",
     }
     axis = {"automargin": True, "type": "category"}
-    return {"data": [bars], "layout": {"height": 90 + 30 * len(ordered), "yaxis": axis, "bargap": 0.35}}
+    return {
+        "data": [bars],
+        "layout": {"height": 90 + 30 * len(ordered), "xaxis": _whole(lost.values()), "yaxis": axis, "bargap": 0.35},
+    }
+
+
+def _whole(counts: Iterable[int]) -> dict[str, Any]:
+    """Settings of an axis of counts: no half ones between small numbers."""
+    return {"dtick": 1} if max(counts) < 8 else {}
 
 
 def _dotted() -> dict[str, Any]:

@@ -139,30 +139,30 @@ def _reasons(
     odds = {name: sign * mean for name, mean in principle_log_odds(judgement.votes).items() if mean is not None}
     unread = len({vote.principle for vote in judgement.votes}) - len(odds)
     deciding = set(odds)
-    for priority in sorted({principles[name].priority for name in odds if name in principles}):
+    priorities = sorted({principles[name].priority for name in odds if name in principles})
+    for priority in priorities if len(priorities) > 1 else ():
         members = [p for p in principles.values() if p.priority == priority and p.id in odds]
         if aggregate(judgement.votes, members, tie_band).outcome == "preference":
             deciding = {p.id for p in members}
-            others = (
-                f"; {len(odds) - len(deciding)} of other priorities were not needed" if len(odds) > len(members) else ""
-            )
-            yield f"Priority {priority} decides: {len(deciding)} principles{others}."
+            others = len(odds) - len(deciding)
+            yield f"Priority {priority} decides: {len(deciding)} principles; {others} of other priorities don't count."
             break
     weight = {name: principles[name].weight if name in principles else 1.0 for name in deciding}
     favour = sorted((name for name in deciding if odds[name] > 0), key=lambda name: -weight[name] * odds[name])
     against = sorted((name for name in deciding if odds[name] < 0), key=lambda name: weight[name] * odds[name])
-    yield f"{len(favour)} for the chosen answer{_named(favour, odds)}"
-    yield f"{len(against)} for the rejected one{_named(against, odds)}"
+    yield f"{len(favour)} for the chosen answer{_named(favour, odds, weight)}"
+    yield f"{len(against)} for the rejected one{_named(against, odds, weight)}"
     if unread:
         yield f"{unread} could not be read, and don't count."
     by = f"mode {judgement.mode}, {judgement.judge}"
     yield f"Probability that the chosen answer is better: {pair.probability:.3f} ({by})."
 
 
-def _named(names: Sequence[str], odds: Mapping[str, float]) -> str:
+def _named(names: Sequence[str], odds: Mapping[str, float], weight: Mapping[str, float]) -> str:
     if not names:
         return "."
-    listed = ", ".join(f"{name} ({odds[name]:+.2f})" for name in names[:NAMED])
+    times = {name: "" if weight[name] == 1 else f" times {weight[name]:g}" for name in names}
+    listed = ", ".join(f"{clean(name)} ({odds[name]:+.2f}{times[name]})" for name in names[:NAMED])
     return f": {listed}{' and others' if len(names) > NAMED else ''}."
 
 

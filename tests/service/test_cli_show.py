@@ -90,8 +90,10 @@ def test_weights_and_the_deciding_priority_come_from_the_unchanged_constitution(
     config = {"constitution": hhh.ref, "constitution_hash": hhh.digest, "tie_band": 0.02}
     output = shown(run_of(tmp_path / "run", [row(0, judgements=[judgement(votes, 0.73)])], config), "--pair", 0)
     assert cells(output, first.id)[4:6] == [str(first.priority), f"{first.weight:g}"]
-    assert f"Priority {first.priority} decides: 1 principles; 1 of other priorities were not needed." in output
+    assert f"Priority {first.priority} decides: 1 principles; 1 of other priorities don't count." in output
     assert "0 for the rejected one." in output
+    times = "" if first.weight == 1 else f" times {first.weight:g}"
+    assert f"1 for the chosen answer: {first.id} (+1.00{times})." in output
 
     config["constitution_hash"] = "0" * 64
     output = shown(run_of(tmp_path / "other", [row(0, judgements=[judgement(votes, 0.73)])], config), "--pair", 0)
