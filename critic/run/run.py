@@ -19,7 +19,7 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic import prompts
 from critic.engines import Spec, open_engine, parse_spec
-from critic.engines.base import Engine, Usage
+from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.judging import MODES, mode_of
 from critic.pipeline import Pipeline
@@ -65,10 +65,10 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one start of a run did. ``usage`` counts the calls that engines really made in it."""
+    """What one start of a run did: ``calls`` is how many were answered and committed in it."""
 
     progress: Progress
-    usage: Usage
+    calls: int
     seconds: float
     results: Results
 
@@ -121,7 +121,8 @@ async def run(
         config = _config(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             store.set_provenance(_provenance(config))
-            budget = Budget(max_calls, spent=store.calls())
+            before = store.calls()
+            budget = Budget(max_calls, spent=before)
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
             began = time.monotonic()
             progress = await execute(
@@ -129,7 +130,7 @@ async def run(
             )
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            return Outcome(progress, _usage(engines), seconds, _write_results(store, out, format))
+            return Outcome(progress, store.calls() - before, seconds, _write_results(store, out, format))
 
 
 async def dry_run(request: RunRequest) -> Plan:
@@ -227,13 +228,3 @@ def _fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
             lines += block.count(b"\n")
     total = lines if path.suffix in (".jsonl", ".ndjson", ".txt") else None
     return hashed.hexdigest(), min(total, request.limit) if total is not None and request.limit else total
-
-
-def _usage(engines: Mapping[Spec, Engine]) -> Usage:
-    total = Usage()
-    for engine in engines.values():
-        total.calls += engine.usage.calls
-        total.prompt_tokens += engine.usage.prompt_tokens
-        total.completion_tokens += engine.usage.completion_tokens
-        total.seconds_busy += engine.usage.seconds_busy
-    return total

@@ -261,13 +261,13 @@ def _duration(seconds: float) -> str:
 
 
 def _print_outcome(outcome: "Outcome", out: Path) -> None:
-    standing, usage, results = outcome.progress, outcome.usage, outcome.results
+    standing, results = outcome.progress, outcome.results
     files = results.exported.files
     before = f", {standing.skipped} of them before" if standing.skipped else ""
     lines = {
         "rows": f"{results.exported.rows} done{before}; {results.quarantined.total()} quarantined",
         "pairs": f"{files['pairs'].records}; {results.statistics.drops.total()} drops, with their reasons in the report",
-        "calls": f"{usage.calls} in {outcome.seconds:.1f} s; {results.calls} in all",
+        "calls": f"{outcome.calls} in {outcome.seconds:.1f} s; {results.calls} in all",
         "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
     }
     for name, value in lines.items():

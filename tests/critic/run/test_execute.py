@@ -81,7 +81,7 @@ CALLS_A_ROW = 14
 
 def test_every_row_once_and_every_call_once(bench: Bench) -> None:
     outcome = bench.run()
-    assert outcome.progress.rows == 12 and outcome.usage.calls == 12 * CALLS_A_ROW
+    assert outcome.progress.rows == 12 and outcome.calls == 12 * CALLS_A_ROW
     assert [row.row for row in bench.rows()] == list(range(12))
     assert [row.prompt.messages[0].content for row in bench.rows()] == bench.prompts
     assert max(Counter(bench.calls()).values()) == 1
@@ -109,7 +109,7 @@ def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
     planned = asyncio.run(dry_run(bench.request()))
     assert bench.calls() == [] and not bench.out.exists()
     made = bench.run()
-    assert planned.calls == made.usage.calls == 12 * CALLS_A_ROW
+    assert planned.calls == made.calls == 12 * CALLS_A_ROW
     assert (planned.rows, planned.completions, planned.reads) == (12, 72, 96)
 
 
@@ -118,12 +118,12 @@ def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
 def test_a_dry_run_plans_the_calls_of_every_strategy_and_mode(bench: Bench, strategy: str, mode: str) -> None:
     settings = {"strategy": strategy, "mode": mode, "samples": 3, "revisions": 2, "judge_principles": 2}
     planned = asyncio.run(dry_run(bench.request(settings=settings)))
-    assert planned.calls == bench.run(settings=settings).usage.calls
+    assert planned.calls == bench.run(settings=settings).calls
 
 
 def test_a_budget_is_hard_and_a_larger_one_goes_on(bench: Bench) -> None:
     stopped = bench.run(max_calls=50)
-    assert stopped.progress.stopped and stopped.usage.calls <= 50
+    assert stopped.progress.stopped and stopped.calls <= 50
     first = bench.calls()
     with bench.store() as store:
         assert store.calls() == len(first)
@@ -138,7 +138,7 @@ def test_editing_one_principle_makes_exactly_its_calls(bench: Bench) -> None:
     bench.calls()
     bench.constitution["principles"][2]["compare"] = "reworded"
     edited = bench.run(settings=settings, extend=True)
-    assert edited.usage.calls == len(bench.calls()) == 12 * 2
+    assert edited.calls == len(bench.calls()) == 12 * 2
     assert all({v.principle for v in row.votes()} == {"p0", "p1", "p2", "p3"} for row in bench.rows())
 
 
@@ -147,7 +147,7 @@ def test_editing_a_principle_redoes_the_chains_that_drew_it(bench: Bench) -> Non
     drew = sum(r.critique.principle == "p2" for row in bench.rows() for c in row.chains for r in c.revisions)
     bench.calls()
     bench.constitution["principles"][2]["critique"] = "reworded"
-    assert bench.run(extend=True).usage.calls == 2 * drew > 0  # a critique and its revision each; no vote reads it
+    assert bench.run(extend=True).calls == 2 * drew > 0  # a critique and its revision each; no vote reads it
 
 
 def test_changing_a_weight_makes_no_call_and_moves_the_labels(bench: Bench) -> None:
@@ -155,7 +155,7 @@ def test_changing_a_weight_makes_no_call_and_moves_the_labels(bench: Bench) -> N
     before = bench.rows()
     bench.calls()
     bench.constitution["principles"][0]["weight"] = 50
-    assert bench.run(extend=True).usage.calls == 0
+    assert bench.run(extend=True).calls == 0
     after = bench.rows()
     assert [r.chains for r in before] == [r.chains for r in after]
     assert [r.judgements[0].votes for r in before] == [r.judgements[0].votes for r in after]
@@ -185,9 +185,9 @@ def test_more_prompts_need_extend_and_make_only_their_calls(bench: Bench) -> Non
     bench.prompts += ["one more"]
     with pytest.raises(InputError, match="input_hash"):
         bench.run()
-    assert bench.run(extend=True).usage.calls == CALLS_A_ROW
+    assert bench.run(extend=True).calls == CALLS_A_ROW
     bench.prompts = bench.prompts[:5]
-    assert bench.run(extend=True).usage.calls == 0 and len(bench.rows()) == 5
+    assert bench.run(extend=True).calls == 0 and len(bench.rows()) == 5
 
 
 def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> None:
@@ -266,7 +266,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(bench: Bench, monkeypatch: 
         committed = store.calls()
     assert 0 < committed < 100 * CALLS_A_ROW
     outcome = bench.run()
-    assert outcome.usage.calls == 100 * CALLS_A_ROW - committed and len(bench.rows()) == 100
+    assert outcome.calls == 100 * CALLS_A_ROW - committed and len(bench.rows()) == 100
     assert len(set(before) & set(bench.calls())) == len(before) - committed
 
 
