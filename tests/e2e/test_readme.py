@@ -1,0 +1,72 @@
+"""What the README shows is run: shell blocks in order, then the Python block, in a folder with the examples."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from constitution import load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in order."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in fences if name == language]
+
+
+def run(folder: Path, *command: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("embedded_model")
+def test_the_blocks_run(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash")]
+    assert len(said) == 2 and "chosen" in said[0] and "stored votes in runs/first" in said[1]
+    [python] = blocks("python")
+    assert "probability" in run(tmp_path, sys.executable, "-c", python)
+
+
+def test_the_strong_judges_command_is_planned(tmp_path: Path) -> None:
+    [command] = [part for block in blocks("sh") for part in re.split(r"\n(?=cai )", block) if part.startswith("cai ")]
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Why?"}\n')
+    plan = run(tmp_path, "bash", "-euc", command.rstrip() + " --dry-run")
+    assert plan.startswith("1 rows to run\n") and not (tmp_path / "runs").exists()
+
+
+def test_the_constitution_loads(tmp_path: Path) -> None:
+    [yaml] = blocks("yaml")
+    (tmp_path / "brief.yaml").write_text(yaml)
+    brief = load(tmp_path / "brief.yaml")
+    assert brief.ref == "brief@1.0.0"
+    assert {p.priority for p in brief.principles} == {1, 2} and brief.principles[0].id == "short"
+
+
+def test_the_tree_names_what_is_there() -> None:
+    tree = next(block for block in blocks("") if block.startswith("principles/"))
+    folder = ROOT
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folder = ROOT if not line.startswith(" ") else folder
+        assert (folder / name).exists() or (ROOT / name).exists(), name
+        folder = ROOT / name if name.endswith("/") and not line.startswith(" ") else folder
+
+
+def test_every_command_is_shown() -> None:
+    shown = set(re.findall(r"^cai (\w+)", "\n".join(blocks("")), re.MULTILINE))
+    helped = run(ROOT, "cai", "--help")
+    assert shown == set(re.findall(r"^│ (\w+)  ", helped.split("Commands")[1], re.MULTILINE))
