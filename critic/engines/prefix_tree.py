@@ -16,14 +16,16 @@ from critic.engines.tokens import TokenTree, pack
 
 _LOGITS_AT_ONCE = 1 << 24
 """Numbers in one chunk of logits (64 MiB in float32)."""
+_TARGETS_AT_ONCE = 4096
 
 
 def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tuple[Score, ...]]:
     """Return the scores of each tree, in the order of its reads. All trees go through the model in one row."""
-    device = model.device
     row = pack(trees)
-    hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, device))
     places, targets = _flat_reads(trees, [span.start for span in row.spans])
+    if not places:
+        return [() for _ in trees]
+    hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, model.device))
     values = iter(token_logprobs(output_head(model), hidden_ND, places, targets))
     return [
         tuple(_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
@@ -67,9 +69,6 @@ def token_logprobs(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int], ta
         logits.append(products.sum(-1) + (0.0 if head.bias is None else head.bias[part_t].float()))
     values: list[float] = (torch.cat(logits) - torch.cat(normalisers)[index]).clamp(max=0.0).tolist()
     return values
-
-
-_TARGETS_AT_ONCE = 4096
 
 
 def _flat_reads(trees: Sequence[TokenTree], starts: list[int]) -> tuple[list[int], list[int]]:

@@ -171,9 +171,17 @@ class Worker:
 
     def _write(self) -> None:
         """Write the next token of every answer under way."""
-        if self._writing:
+        if not self._writing:
+            return
+        try:
             self._decoder.step()
-            self._settle()
+        except Exception:
+            for i, answer in enumerate(self._decoder.answers):
+                try:
+                    self._decoder.step(i, 1)
+                except Exception as error:
+                    answer.error = error
+        self._settle()
 
     def _settle(self) -> None:
         """Hand over the answers that are done, and drop those that failed or that nobody waits for any more."""
