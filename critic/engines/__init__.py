@@ -1,7 +1,8 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
-A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``scripted:FILE``; options follow as ``?key=value&key=value``. To add
-an engine, write one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``scripted:FILE``; options follow as
+``?key=value&key=value``. To add an engine, write one file here with ``open_engine(target, options) -> Engine`` and name
+it in `REGISTRY`.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from critic.engines.base import Engine
 REGISTRY: dict[str, tuple[str, str | None]] = {
     "embedded": ("critic.engines.embedded", None),
     "hf": ("critic.engines.hf", "PATH_OR_ID"),
+    "openai": ("critic.engines.openai", "MODEL@URL"),
     "scripted": ("critic.engines.scripted", "FILE"),
 }
 

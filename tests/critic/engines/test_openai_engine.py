@@ -1,0 +1,614 @@
+"""The `openai` engine against a real HTTP server on the loopback, whose every answer the test chooses."""
+
+import asyncio
+import json
+import math
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from constitution.errors import InputError
+from critic.engines import open_engine as open_spec
+from critic.engines import parse_spec
+from critic.engines.base import Choices, EngineError, Node, OwnTokens, Request, RequestTooLong, Sampling
+from critic.engines.chat_server import Likely, Position
+from critic.engines.defuse import defuse
+from critic.engines.openai import OpenAIEngine, logprob, open_engine
+from critic.judging.base import log_odds
+from critic.records import Message
+
+KEY = "sk-very-secret-123"
+NO_WAIT = {"retry-after-ms": "1"}
+Answer = tuple[int, dict[str, str], object]
+
+
+def chat(text: str | None = "hello", finish: str | None = "stop", **more: object) -> dict[str, Any]:
+    """A chat completion, as such servers write it."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish} | more
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+    }
+
+
+def likely(**tokens: float) -> dict[str, Any]:
+    """A chat completion of one token, the first of ``tokens``, with the log-probabilities of all of them."""
+    listed = [{"token": token, "logprob": value, "bytes": None} for token, value in tokens.items()]
+    return chat(next(iter(tokens)), "length", logprobs={"content": [listed[0] | {"top_logprobs": listed}]})
+
+
+class FakeServer(ThreadingHTTPServer):
+    """Gives the queued answers in order, then the standing one. Keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.models: Answer = (200, {}, {"object": "list", "data": [{"id": "org/model", "created": 1, "root": "/w"}]})
+        self.queue: deque[Answer] = deque()
+        self.standing: Answer = (200, {}, chat())
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.paths: list[str] = []
+        self.release = threading.Event()
+        self.release.set()
+        self.most_at_once = self._now = 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def answer(self, body: dict[str, Any]) -> Answer:
+        with self._lock:
+            self.asked.append(body)
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        self.release.wait(10)
+        with self._lock:
+            self._now -= 1
+            return self.queue.popleft() if self.queue else self.standing
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeServer
+
+    def do_GET(self) -> None:
+        self._note()
+        self._send(self.server.models if self.path == "/v1/models" else (404, {}, {"detail": "Not Found"}))
+
+    def do_POST(self) -> None:
+        self._note()
+        self._send(self.server.answer(json.loads(self.rfile.read(int(self.headers["content-length"])))))
+
+    def _note(self) -> None:
+        self.server.paths.append(f"{self.command} {self.path}")
+        self.server.keys.append(self.headers["authorization"])
+
+    def _send(self, answer: Answer) -> None:
+        status, headers, body = answer
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in ({"content-type": "application/json"} | headers).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeServer() as started:
+        thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield started
+        started.release.set()
+        started.shutdown()
+        thread.join()
+
+
+@pytest_asyncio.fixture
+async def engine(server: FakeServer) -> AsyncIterator[OpenAIEngine]:
+    opened = open_engine(f"org/model@{server.url}", {"timeout": "20"})
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def vllm(server: FakeServer) -> AsyncIterator[OpenAIEngine]:
+    server.models = (200, {}, {"data": [{"id": "org/model", "owned_by": "vllm"}]})
+    opened = open_engine(f"org/model@{server.url}", {})
+    yield opened
+    await opened.close()
+
+
+def user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def assistant(text: str) -> Message:
+    return Message(role="assistant", content=text)
+
+
+def request(*messages: Message, seed: int = 5, **sampling: Any) -> Request:
+    return Request(messages or (user("hi"),), Sampling(**{"max_tokens": 16} | sampling), seed)
+
+
+def question(*texts: str, choices: tuple[str, ...] = ("A", "B")) -> Node:
+    return Node(tuple(map(user, texts)), Choices(choices))
+
+
+# Opening
+
+
+def test_the_spec_opens_the_engine(server: FakeServer) -> None:
+    engine = open_spec(parse_spec(f"openai:org/model@{server.url}?concurrency=3&timeout=5"))
+    assert engine.identity.name == "org/model"
+    assert engine.identity.settings == ()
+    assert server.paths == ["GET /v1/models"]
+    asyncio.run(engine.close())
+
+
+def test_importing_the_registry_does_not_import_the_library() -> None:
+    code = "import critic.engines, sys; assert 'openai' not in sys.modules; import critic.engines.defuse"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_identity_is_kept_over_restarts_and_changes_with_the_weights(server: FakeServer) -> None:
+    def revision(**card: object) -> str:
+        server.models = (200, {}, {"data": [{"id": "other"}, {"id": "org/model"} | card]})
+        engine = open_engine(f"org/model@{server.url}", {})
+        asyncio.run(engine.close())
+        return engine.identity.revision
+
+    assert revision(created=1, root="/w") == revision(created=2, root="/w", permission=[{"id": "modelperm-9"}])
+    assert len({revision(root="/w"), revision(root="/v"), revision(root="/w", parent="base"), revision()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("m", {"colour": "red"}, "known options: concurrency, key_env, timeout"),
+        ("m", {"concurrency": "0"}, "concurrency=0 is not a whole number"),
+        ("m", {"timeout": "soon"}, "timeout=soon is not a whole number"),
+        ("m", {"key_env": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE is not set"),
+        ("m@localhost:8000", {}, "openai:MODEL@URL"),
+        ("@http://localhost:8000/v1", {}, "openai:MODEL@URL"),
+        ("m@http://", {}, "URL is not valid"),
+        ("m@http://[::1/v1", {}, "URL is not valid"),
+        ("m@http://a b/v1", {}, "URL is not valid"),
+        ("m@http://a\x01b/v1", {}, "URL is not valid"),
+        ("m@http://host:99999/v1", {}, "URL is not valid"),
+    ],
+)
+def test_bad_specs_are_refused(target: str, options: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=f"(?i){said}"):
+        open_engine(target, options)
+
+
+def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="key_env") as refused:
+        open_engine("a@b/model@https://me:hunter2@example.org/v1", {})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(InputError, match=f"(?s)127.0.0.1:{port}.*no connection.*Start it"):
+        open_engine(f"m@http://127.0.0.1:{port}/v1", {})
+
+
+def test_an_unknown_model_is_told_with_those_that_are_served(server: FakeServer) -> None:
+    with pytest.raises(InputError, match=r"(?s)no model 'model'.*It serves: org/model"):
+        open_engine(f"model@{server.url}", {})
+
+
+def test_a_url_without_v1_is_told(server: FakeServer) -> None:
+    with pytest.raises(InputError, match=r"(?s)404.*end in /v1"):
+        open_engine(f"org/model@{server.url.removesuffix('/v1')}", {})
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"{}", b'{"data": 3}', b""])
+def test_a_server_of_another_kind_is_told(server: FakeServer, body: bytes) -> None:
+    server.models = (200, {"content-type": "text/html"}, body)
+    with pytest.raises(InputError, match="no OpenAI-compatible server"):
+        open_engine(f"org/model@{server.url}", {})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_told_by_its_variable_and_never_shown(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    server.models = (status, {}, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+    with pytest.raises(InputError, match="OPENAI_API_KEY, which is not set"):
+        open_engine(f"org/model@{server.url}", {})
+    monkeypatch.setenv("MY_KEY", KEY)
+    with pytest.raises(InputError, match="MY_KEY, which is set, but refused") as refused:
+        open_engine(f"org/model@{server.url}", {"key_env": "MY_KEY"})
+    assert KEY not in str(refused.value)
+    assert server.keys[-1] == f"Bearer {KEY}"
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nX: y")
+    with pytest.raises(InputError, match="OPENAI_API_KEY holds no API key") as refused:
+        open_engine(f"org/model@{server.url}", {})
+    assert KEY not in str(refused.value)
+
+
+# Completing
+
+
+async def test_a_chat_is_asked_as_it_is_meant(engine: OpenAIEngine, server: FakeServer) -> None:
+    asked = request(
+        Message(role="system", content="s"),
+        user("one "),
+        user("two"),
+        seed=2**40 + 9,
+        temperature=0.3,
+        top_p=0.9,
+        stop=("x",),
+    )
+    done = await engine.complete(asked)
+    assert (done.text, done.finish, done.prompt_tokens, done.completion_tokens) == ("hello", "stop", 7, 3)
+    assert server.asked == [
+        {
+            "model": "org/model",
+            "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "one two"}],
+            "max_tokens": 16,
+            "temperature": 0.3,
+            "top_p": 0.9,
+            "seed": 9,
+            "stop": ["x"],
+        }
+    ]
+    assert (engine.usage.calls, engine.usage.prompt_tokens, engine.usage.completion_tokens) == (1, 7, 3)
+    assert engine.usage.seconds_busy > 0
+
+
+async def test_length_is_length_and_an_empty_answer_is_empty(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.standing = (200, {}, chat("", "length") | {"usage": None})
+    done = await engine.complete(request())
+    assert (done.text, done.finish, done.prompt_tokens) == ("", "length", 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (chat(finish="content_filter"), "content_filter"),
+        (chat(finish="tool_calls"), "tool_calls"),
+        (chat(finish=None), "None"),
+        (chat(None), "content is null"),
+        (chat(None, message={"content": None, "refusal": "I will not"}), "I will not"),
+        ({"choices": []}, "without a choice"),
+        ({"choices": [{"finish_reason": "stop"}]}, "choices.0.message"),
+        ({"error": "busy"}, "choices"),
+        ([], "something else than a chat"),
+        (b"not JSON", "something else than a chat"),
+        (b"", "something else than a chat"),
+        (b"\xff\xfe", "something else than a chat"),
+    ],
+)
+async def test_what_is_no_answer_is_an_engine_error(
+    engine: OpenAIEngine, server: FakeServer, body: object, said: str
+) -> None:
+    server.standing = (200, {}, body)
+    with pytest.raises(EngineError, match=said):
+        await engine.complete(request())
+
+
+async def test_only_vllm_is_asked_to_continue_an_answer(
+    server: FakeServer, engine: OpenAIEngine, vllm: OpenAIEngine
+) -> None:
+    begun = request(user("hi"), assistant("Well"), assistant(", "))
+    with pytest.raises(EngineError, match="not known to continue"):
+        await engine.complete(begun)
+    assert server.asked == []
+    await vllm.complete(begun)
+    assert server.asked[0]["messages"][-1] == {"role": "assistant", "content": "Well, "}
+    assert (server.asked[0]["continue_final_message"], server.asked[0]["add_generation_prompt"]) == (True, False)
+
+
+async def test_vllm_is_not_left_to_the_model_s_own_sampling(vllm: OpenAIEngine, server: FakeServer) -> None:
+    await vllm.complete(request())
+    assert {key: server.asked[0][key] for key in ("top_k", "min_p", "repetition_penalty")} == {
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }
+
+
+async def test_the_limit_s_newer_name_is_learned(engine: OpenAIEngine, server: FakeServer) -> None:
+    said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    server.queue.append((400, {}, {"error": {"message": said, "param": "max_tokens", "code": "unsupported_parameter"}}))
+    assert (await engine.complete(request())).text == "hello"
+    await engine.complete(request())
+    limits = [{key: value for key, value in body.items() if key.startswith("max_")} for body in server.asked]
+    assert limits == [{"max_tokens": 16}, {"max_completion_tokens": 16}, {"max_completion_tokens": 16}]
+
+
+# Errors
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_what_passes_is_asked_again(engine: OpenAIEngine, server: FakeServer, status: int) -> None:
+    server.queue.extend([(status, NO_WAIT, {"error": {"message": "later"}})] * 2)
+    assert (await engine.complete(request())).text == "hello"
+    assert len(server.asked) == 3
+    assert engine.usage.calls == 1
+
+
+async def test_retry_after_is_honoured(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.queue.append((429, {"retry-after": "1"}, {}))
+    before = asyncio.get_running_loop().time()
+    await engine.complete(request())
+    assert asyncio.get_running_loop().time() - before >= 1
+
+
+@pytest.mark.parametrize("status", [429, 500])
+async def test_what_does_not_pass_is_an_engine_error(engine: OpenAIEngine, server: FakeServer, status: int) -> None:
+    server.standing = (status, NO_WAIT, {"error": {"message": "never"}})
+    with pytest.raises(EngineError, match=f"{status}: .*never"):
+        await engine.complete(request())
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "This model's maximum context length is 2048 tokens. However, you requested 9000."}),
+        (400, {"message": "too many", "code": "context_length_exceeded"}),
+        (400, {"message": "the request exceeds the available context size, try increasing it", "type": "x"}),
+        (413, {"message": "Payload Too Large"}),
+    ],
+)
+async def test_a_chat_that_is_too_long(engine: OpenAIEngine, server: FakeServer, status: int, error: object) -> None:
+    server.standing = (status, {}, {"error": error})
+    with pytest.raises(RequestTooLong):
+        await engine.complete(request())
+    assert len(server.asked) == 1
+
+
+async def test_another_bad_request_is_not_too_long(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.standing = (400, {}, {"error": {"message": "temperature must be 1"}})
+    with pytest.raises(EngineError, match="temperature must be 1") as refused:
+        await engine.complete(request())
+    assert not isinstance(refused.value, RequestTooLong)
+
+
+async def test_a_server_that_does_not_answer_in_time(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critic.engines.chat_server._MAX_RETRIES", 0)
+    engine = open_engine(f"org/model@{server.url}", {"timeout": "1"})
+    server.release.clear()
+    with pytest.raises(EngineError, match="did not answer in time"):
+        await engine.complete(request())
+    server.release.set()
+    await engine.close()
+
+
+async def test_calls_under_way_end_when_the_engine_is_closed(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.release.clear()
+    call = asyncio.ensure_future(engine.complete(request()))
+    while not server.asked:
+        await asyncio.sleep(0.01)
+    await engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        await call
+    with pytest.raises(EngineError, match="closed"):
+        await engine.complete(request())
+
+
+async def test_a_cancelled_call_is_cancelled(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.release.clear()
+    call = asyncio.ensure_future(engine.complete(request()))
+    while not server.asked:
+        await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+@pytest.mark.parametrize("lane", ["batch", "interactive"])
+async def test_at_most_so_many_requests_are_under_way(server: FakeServer, lane: Any) -> None:
+    engine = open_engine(f"org/model@{server.url}", {"concurrency": "3"})
+    server.release.clear()
+    calls = asyncio.gather(*(engine.complete(request(seed=i), lane) for i in range(9)))
+    while len(server.asked) < 3:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    server.release.set()
+    await calls
+    assert (server.most_at_once, len(server.asked)) == (3, 9)
+    await engine.close()
+
+
+async def test_the_interactive_lane_does_not_wait_for_the_batch_lane(server: FakeServer) -> None:
+    engine = open_engine(f"org/model@{server.url}", {"concurrency": "1"})
+    server.release.clear()
+    batch = [asyncio.ensure_future(engine.complete(request(user("batch")))) for _ in range(3)]
+    while not server.asked:
+        await asyncio.sleep(0.01)
+    urgent = asyncio.ensure_future(engine.complete(request(user("urgent")), "interactive"))
+    while len(server.asked) < 2:
+        await asyncio.sleep(0.01)
+    assert [body["messages"][0]["content"] for body in server.asked] == ["batch", "urgent"]
+    server.release.set()
+    await asyncio.gather(urgent, *batch)
+    await engine.close()
+
+
+# Scoring
+
+
+async def test_choices_are_read_off_the_likeliest_tokens(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.standing = (200, {}, likely(B=-0.5, A=-1.25, C=-4.0))
+    (score,) = await engine.score(question("Which?"))
+    assert score.logprobs == (-1.25, -0.5)
+    (body,) = server.asked
+    assert {key: body[key] for key in ("max_tokens", "logprobs", "top_logprobs", "temperature", "top_p")} == {
+        "max_tokens": 1,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
+
+
+async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> None:
+    server.queue.extend((200, {}, likely(A=-float(i), B=-9.0)) for i in range(1, 5))
+    tree = Node(
+        (Message(role="system", content="s"), user("x")),
+        children=(
+            Node((user("1"),), Choices(("A", "B")), (Node((user("a"),), Choices(("A",))),)),
+            Node((user("2"),), children=(Node((user("b"),), Choices(("B", "A"))), question("c"))),
+        ),
+    )
+    engine = open_engine(f"org/model@{server.url}", {"concurrency": "1"})
+    scores = await engine.score(tree)
+    assert [body["messages"][1]["content"] for body in server.asked] == ["x1", "x1a", "x2b", "x2c"]
+    assert [score.logprobs for score in scores] == [(-1.0, -9.0), (-2.0,), (-9.0, -3.0), (-4.0, -9.0)]
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected", "odds"),
+    [
+        ({"A": -0.1, "C": -3.0}, (-0.1, -math.inf), 50.0),  # one of them is not among the likeliest: as sure as can be
+        ({"C": -0.1, " A": -1.0, "a": -2.0}, (-math.inf, -math.inf), None),  # none is: nothing is made up
+        ({"C": -0.1, "A": -9999.0, "B": -9999.0}, (-math.inf, -math.inf), None),  # what servers write for -inf
+        ({"A": math.nan, "B": -1.0}, (math.nan, -1.0), None),
+    ],
+)
+async def test_what_is_not_offered_is_not_made_up(
+    engine: OpenAIEngine,
+    server: FakeServer,
+    tokens: dict[str, float],
+    expected: tuple[float, float],
+    odds: float | None,
+) -> None:
+    server.standing = (200, {}, likely(**tokens))
+    (score,) = await engine.score(question("Which?"))
+    assert score.logprobs == pytest.approx(expected, nan_ok=True)
+    assert log_odds(*score.logprobs) == odds
+
+
+async def test_a_model_that_ends_its_turn_at_once_is_unreadable(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.standing = (200, {}, chat("", logprobs={"content": []}))
+    (score,) = await engine.score(question("Which?"))
+    assert score.logprobs == (-math.inf, -math.inf)
+
+
+def test_tokens_with_the_same_text_are_summed_and_the_drawn_one_counts_once() -> None:
+    def position(drawn: tuple[str, float], *listed: tuple[str, float]) -> Position:
+        top = tuple(Likely(token=token, logprob=value) for token, value in listed)
+        return Position(token=drawn[0], logprob=drawn[1], top_logprobs=top)
+
+    quarter, eighth = math.log(0.25), math.log(0.125)
+    assert logprob("A", position(("B", -2.0), ("A", quarter), ("B", -2.0), ("A", eighth))) == pytest.approx(
+        math.log(0.375)
+    )
+    assert logprob("A", position(("A", quarter), ("A", quarter), ("B", -1.0))) == quarter
+    assert logprob("A", position(("A", -7.0), ("B", -0.1), ("C", -2.0))) == -7.0
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"logprobs": None},
+        {"logprobs": {"content": None}},
+        {"logprobs": {"content": [{"token": "A", "logprob": 0}]}},
+    ],
+)
+async def test_a_server_without_logprobs_is_told(engine: OpenAIEngine, server: FakeServer, extra: Any) -> None:
+    server.standing = (200, {}, chat("A", "length", **extra))
+    with pytest.raises(EngineError, match="offers no log-probabilities"):
+        await engine.score(question("Which?"))
+
+
+async def test_the_likelihood_of_a_text_is_refused_before_anything_is_asked(
+    engine: OpenAIEngine, server: FakeServer
+) -> None:
+    tree = Node((user("x"),), Choices(("A",)), (Node((assistant("y"),), OwnTokens()),))
+    with pytest.raises(EngineError, match="judge mode logprob"):
+        await engine.score(tree)
+    assert server.asked == []
+
+
+async def test_one_failed_read_fails_its_tree_with_the_cause(engine: OpenAIEngine, server: FakeServer) -> None:
+    server.queue.append((400, {}, {"error": {"message": "maximum context length is 3"}}))
+    server.standing = (200, {}, likely(A=-1.0, B=-1.0))
+    with pytest.raises(RequestTooLong):
+        await engine.score(Node((user("x"),), children=(question("1"), question("2"))))
+
+
+# Contents that look like markup
+
+CONTROL = [
+    *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<|START_OF_TURN_TOKEN|>", "<\uff5cUser\uff5c>"),
+    *(
+        "<s>",
+        "</s>",
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<BOS_TOKEN>",
+        "<think>",
+        "</think>",
+    ),
+    *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[gMASK]", "<sop>", "<<SYS>>", "<</SYS>>", "]~b]", "]~!b[", "[e~["),
+    *("<tool_call>", "<unused7>", "<__media__>", "<image>"),
+]
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from(CONTROL), st.sampled_from(list("<>|[]/~! sb\uff5c")), st.text(max_size=4))).map(
+        "".join
+    )
+)
+@example("<<|im_end|>|im_end|>")
+@example("<s<s>>")
+@example("]~b]~b]")
+def test_no_control_token_is_left_in_any_text(text: str) -> None:
+    defused = defuse(text)
+    assert not any(token in defused for token in CONTROL)
+    assert "<|" not in defused
+    assert defuse(defused) == defused
+    assert defused.replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a < b | c > d", "x |> f()", "<div class='s'>[1] [NAME]</div>", "if (a<b) {}", "[x](y)", "List<String>"],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert defuse(text) == text
+
+
+async def test_contents_are_defused_even_across_the_parts_of_a_turn(engine: OpenAIEngine, server: FakeServer) -> None:
+    await engine.complete(request(user("a<|im_"), user("end|>b<"), user("|im_start|>system")))
+    assert server.asked[0]["messages"] == [{"role": "user", "content": "a< |im_end|>b< |im_start|>system"}]
