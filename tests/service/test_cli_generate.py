@@ -1,0 +1,193 @@
+"""``cai generate``, ``judge``, ``critique`` and ``compare`` as a person runs them: exit codes, output, errors."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CAI = str(Path(sys.executable).with_name("cai"))
+TEXTS = ("title", "statement", "critique", "revision", "compare", "opposite")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
+    principles = [{"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS} for i in range(2)]
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(about | {"principles": principles}))
+    (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(6)))
+    script(tmp_path)
+    return tmp_path
+
+
+def script(folder: Path, **settings: Any) -> None:
+    (folder / "s.yaml").write_text(yaml.safe_dump(settings))
+
+
+def cai(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([CAI, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+GENERATE = ("generate", "--principles", "c.yaml", "--policy", "scripted:s.yaml", "--judge", "scripted:s.yaml")
+
+
+def generate(folder: Path, *more: str, prompts: str = "p.txt", out: str = "out") -> "subprocess.CompletedProcess[str]":
+    return cai(folder, *GENERATE, "--prompts", prompts, "--out", out, *more)
+
+
+def test_done_is_0_and_says_where_the_results_are(folder: Path) -> None:
+    done = generate(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "6 done; 0 quarantined" in done.stdout and "out/" in done.stdout
+    assert {p.name for p in (folder / "out").iterdir()} >= {
+        "pairs.jsonl",
+        "sft.jsonl",
+        "feedback.jsonl",
+        "quarantine.jsonl",
+        "manifest.json",
+        "README.md",
+        "report.html",
+        "run.db",
+    }
+    row = json.loads((folder / "out" / "pairs.jsonl").read_text().splitlines()[0])
+    assert row["constitution"] == "small@1.0.0" and row["probability"] > 0.5 and "margin" not in row
+
+
+def test_quarantined_rows_are_3_and_named(folder: Path) -> None:
+    (folder / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": \n{"prompt": "three"}\n')
+    done = generate(folder, prompts="p.jsonl")
+    assert done.returncode == 3 and "quarantine.jsonl" in done.stdout
+    [refused] = [json.loads(line) for line in (folder / "out" / "quarantine.jsonl").read_text().splitlines()]
+    assert (refused["row"], refused["where"]) == (1, "p.jsonl:2") and "2 done; 1 quarantined" in done.stdout
+
+
+def test_a_prompt_of_a_megabyte_is_quarantined_unless_it_may_be_cut(folder: Path) -> None:
+    (folder / "p.jsonl").write_text(json.dumps({"prompt": "word " * 200_000}) + '\n{"prompt": "short"}\n')
+    assert generate(folder, prompts="p.jsonl").returncode == 3
+    refused = json.loads((folder / "out" / "quarantine.jsonl").read_text())
+    assert refused["reason"] == "too_long" and "1,000,000" in refused["detail"].replace("1000000", "1,000,000")
+    cut = generate(folder, "--truncate", prompts="p.jsonl", out="cut")
+    assert cut.returncode == 0
+    counts = json.loads((folder / "cut" / "manifest.json").read_text())
+    assert "truncated" in json.dumps(counts["statistics"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--prompts", "missing.txt"), "missing.txt"),
+        (("--principles", "missing.yaml"), "missing.yaml"),
+        (("--judge", "gpt"), "Known specs: embedded"),
+        (("--judge", "scripted:none.yaml"), "none.yaml"),
+        (("--judge-principles", "some"), "--judge-principles"),
+        (("--samples", "1"), "--samples 2"),
+        (("--strategy", "revision", "--revisions", "0"), "--revisions 1"),
+        (("--judge", "hf:no/such-model-anywhere"), "no/such-model-anywhere"),
+        (("--out", "."), "not empty"),
+    ],
+)
+def test_bad_input_is_2_with_one_clear_error(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    before = {p.name for p in folder.iterdir()}
+    done = cai(folder, *GENERATE, "--prompts", "p.txt", "--out", "out", *arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and said in done.stderr and "Traceback" not in done.stderr
+    assert {p.name for p in folder.iterdir()} - before <= {".lock"}
+
+
+def test_the_traceback_is_there_if_asked_for(folder: Path) -> None:
+    done = cai(folder, "--debug", *GENERATE, "--prompts", "missing.txt", "--out", "out")
+    assert "Traceback" in done.stderr
+
+
+def test_a_budget_is_130_and_a_larger_one_goes_on(folder: Path) -> None:
+    stopped = generate(folder, "--max-calls", "20")
+    assert stopped.returncode == 130 and "--max-calls" in stopped.stdout
+    assert generate(folder, "--max-calls", "1000").returncode == 0
+
+
+def test_ctrl_c_is_130_and_says_how_to_go_on(folder: Path) -> None:
+    script(folder, latency=0.2, log="calls.log")
+    process = subprocess.Popen(
+        [CAI, *GENERATE, "--prompts", "p.txt", "--out", "out"], cwd=folder, stderr=subprocess.PIPE
+    )
+    while not (folder / "calls.log").exists() or not (folder / "calls.log").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130 and "the same command goes on" in error and "Traceback" not in error
+    script(folder, log="calls.log")
+    assert generate(folder).returncode == 0
+
+
+def test_a_dry_run_asks_nothing_and_writes_nothing(folder: Path) -> None:
+    script(folder, log="calls.log")
+    planned = generate(folder, "--dry-run")
+    assert planned.returncode == 0 and "60 calls at most: 36 completions, 24 reads" in planned.stdout
+    assert not (folder / "out").exists() and not (folder / "calls.log").exists()
+    generate(folder, "--limit", "2")
+    again = generate(folder, "--dry-run")
+    assert "holds 20 committed calls" in again.stdout and "s a row so far" in again.stdout
+
+
+def test_an_always_first_judge_makes_no_pair_and_says_so_loudly(folder: Path) -> None:
+    script(folder, choose="first")
+    done = generate(folder)
+    assert done.returncode == 0 and (folder / "out" / "pairs.jsonl").read_text() == ""
+    feedback = [json.loads(line) for line in (folder / "out" / "feedback.jsonl").read_text().splitlines()]
+    assert {row["probability"] for row in feedback if row["kind"] == "comparison"} == {0.5}
+    warning = "the judge always prefers the first position (same-position rate 100 %)"
+    report = (folder / "out" / "report.html").read_text()
+    for place in (done.stdout, report, (folder / "out" / "README.md").read_text()):
+        assert warning in place and "No pairs" in place
+
+
+def test_standard_input_and_parquet(folder: Path) -> None:
+    command = [CAI, *GENERATE, "--prompts", "-", "--out", "out", "--format", "parquet"]
+    done = subprocess.run(command, cwd=folder, input="one\ntwo\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (folder / "out" / "pairs.parquet").exists()
+    assert not (folder / "out" / "pairs.jsonl").exists()
+
+
+def test_judge_labels_answers_that_exist(folder: Path) -> None:
+    rows = [{"prompt": "Why?", "responses": ["a", "b", "c"]}, {"prompt": "How?", "chosen": "x", "rejected": "y"}]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judge = ("judge", "--principles", "c.yaml", "--pairs", "pairs.jsonl", "--judge", "scripted:s.yaml", "--out", "out")
+    done = cai(folder, *judge)
+    assert done.returncode == 0, done.stderr
+    feedback = [json.loads(line) for line in (folder / "out" / "feedback.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in feedback] == ["comparison"] * 4
+    assert {row["policy"] for row in feedback} == {"given"}
+
+
+def test_critique_prints_every_record(folder: Path) -> None:
+    ask = ("critique", "--principles", "c.yaml", "--prompt", "Why?", "--judge", "scripted:s.yaml")
+    shown = cai(folder, *ask, "--response", "Because.", "--principle", "p1", "--rounds", "2")
+    assert shown.returncode == 0 and "Because." in shown.stdout and "p1" in shown.stdout
+    chain = json.loads(cai(folder, *ask, "--response", "Because.", "--json").stdout)
+    assert chain["original"]["text"] == "Because." and chain["revisions"][0]["outcome"] == "revised"
+    assert chain["constitution"] == "small@1.0.0" and len(chain["constitution_hash"]) == 64
+    written = json.loads(cai(folder, *ask, "--json").stdout)
+    assert written["original"]["model"] == "scripted:s.yaml"
+    unknown = cai(folder, *ask, "--principle", "p9")
+    assert unknown.returncode == 2 and "It has p0, p1" in unknown.stderr
+
+
+def test_compare_prints_every_vote(folder: Path) -> None:
+    ask = ("compare", "--principles", "c.yaml", "--prompt", "Why?", "--judge", "scripted:s.yaml")
+    assert "p0" in cai(folder, *ask, "--response", "a", "--response", "b").stdout
+    row = json.loads(cai(folder, *ask, "--response", "a", "--response", "b", "--json").stdout)
+    assert len(row["judgements"][0]["votes"]) == 4
+    alone = cai(folder, *ask, "--response", "a")
+    assert alone.returncode == 2 and "twice or more" in alone.stderr
+
+
+def test_terminal_controls_in_model_text_are_defused(folder: Path) -> None:
+    script(folder, replies=[{"reply": "\x1b[2J[red]gone[/red] {seed}"}])
+    generate(folder)
+    shown = cai(folder, "show", "out", "--pair", "0").stdout
+    assert "\x1b" not in shown and "[red]gone[/red]" in shown
