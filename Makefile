@@ -38,9 +38,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	rm -rf $(DEMO)
-	$(BIN)/cai models
+	$(BIN)/cai models --fetch
 	$(BIN)/cai generate --principles harmlessness@1.1.0 --prompts examples/prompts.jsonl --limit 24 \
-	  --samples 2 --revisions 1 --judge-principles 4 --out $(DEMO)
+	  --samples 2 --revisions 1 --judge-principles 4 --max-tokens 96 --judge-max-tokens 80 --out $(DEMO)
 	$(BIN)/cai show $(DEMO) --pair 0
 	$(BIN)/cai show $(DEMO) --pair 1
 	$(BIN)/cai show $(DEMO) --pair 2
