@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from math import exp
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BatchEncoding
+from transformers import AutoTokenizer, BatchEncoding
 
 from benchmarks.figures import Figure, alternate
 from critic.engines import embedded
 from critic.engines.base import Choices, Completion, Node, OwnTokens, Request, Sampling, Score, reads
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine
-from critic.engines.loading import default_device, default_dtype
+from critic.engines.loading import default_device, default_dtype, load
 from critic.engines.tokens import from_chats
 from critic.records import Message
 
@@ -104,9 +104,9 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
     """Write 16 answers, sampling at temperature 1, with the engine and with ``generate``."""
     rng = random.Random("generation")
     requests = [Request((user(text(rng, rng.randrange(40, 90))),), Sampling(NEW_TOKENS), i) for i in range(ANSWERS)]
-    folder = embedded.fetch()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(default_device())
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    loaded = load(str(embedded.fetch()), getattr(torch, dtype), default_device(), "sdpa")
+    model, tokenizer = loaded.model, loaded.tokenizer
+    tokenizer.padding_side = "left"
     chats = [[message.model_dump() for message in request.messages] for request in requests]
     prompts = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
@@ -121,7 +121,9 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
 
     def theirs() -> float:
         started = time.perf_counter()
-        out = model.generate(**prompts, max_new_tokens=NEW_TOKENS, do_sample=True, top_k=0)
+        out = model.generate(  # type: ignore[operator]
+            **prompts, max_new_tokens=NEW_TOKENS, do_sample=True, top_k=0
+        )
         written = out[:, prompts["input_ids"].shape[1] :] != tokenizer.pad_token_id
         return int(written.sum()) / (time.perf_counter() - started)
 

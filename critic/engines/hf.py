@@ -21,7 +21,7 @@ _OPTIONS = ("batch", "deterministic", "device", "dtype")
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
-_CACHE_BYTES = 1 << 30
+_CACHE_BYTES_CPU = 1 << 30
 _INTERACTIVE_SLOTS = 4
 # Settings that change a model's arithmetic in places that this engine computes itself.
 _FOREIGN_ARITHMETIC = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -41,7 +41,7 @@ class HfEngine:
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=_ROW_TOKENS,
-            cached_tokens=_CACHE_BYTES // _cache_bytes_per_token(model),
+            cached_tokens=_cache_bytes(model.device) // _cache_bytes_per_token(model),
             context=context_length(model, name),
             alone=deterministic,
         )
@@ -133,6 +133,11 @@ def _stop_ids(loaded: Loaded) -> frozenset[int]:
     if ids is None:
         ids = loaded.tokenizer.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+
+def _cache_bytes(device: torch.device) -> int:
+    """Return how much memory the answers under way may take: of a GPU, half of what the weights have left."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _CACHE_BYTES_CPU
 
 
 def _cache_bytes_per_token(model: PreTrainedModel) -> int:

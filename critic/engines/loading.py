@@ -15,6 +15,7 @@ from transformers.utils import logging
 from constitution.errors import InputError
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _folder(path_or_id: str) -> Path:
     if path.is_dir():
         return path
     try:
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
     except HFValidationError as error:
         raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

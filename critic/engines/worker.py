@@ -1,8 +1,9 @@
 """The thread that owns a model: what it computes next, in which order, and together with what.
 
 In one round it lets waiting requests join the answers under way, writes one token of each, and scores one pack of
-trees. Interactive requests go first: they have slots of their own, and while one of them is under way no trees of
-the batch lane are scored. An exception costs only the request that caused it: the group is then computed one by one.
+trees, unless scoring has had half of the time already. Interactive requests go first: they have slots of their own,
+and while one of them is under way no trees of the batch lane are scored. An exception costs only the request that
+caused it: the group is then computed one by one.
 """
 
 import contextlib
@@ -66,6 +67,7 @@ class Worker:
         self._to_write: dict[Lane, deque[Job]] = {lane: deque() for lane in _LANES}
         self._to_score: dict[Lane, deque[Job]] = {lane: deque() for lane in _LANES}
         self._writing: list[Job] = []
+        self._score_again = 0.0
         self._thread = threading.Thread(target=self._run, name="hf-engine", daemon=True)
         self._thread.start()
 
@@ -199,18 +201,24 @@ class Worker:
                 _fail(job, answer.error)
 
     def _score(self) -> None:
-        """Score the next waiting trees, as many as one row holds; one alone always may."""
-        batch_waits = any(job.lane == "interactive" for job in self._writing)
+        """Score the next waiting trees of one lane, as many as one row holds; one alone always may."""
+        queue = self._to_score["interactive"]
+        if not queue:
+            if any(job.lane == "interactive" for job in self._writing):
+                return
+            if self._writing and time.perf_counter() < self._score_again:
+                return
+            queue = self._to_score["batch"]
         jobs: list[Job] = []
         tokens = 0
-        for lane in _LANES[: 1 if batch_waits else 2]:
-            queue = self._to_score[lane]
-            while queue:
-                tokens += queue[0].pieces[0].tokens
-                if jobs and (self._limits.alone or tokens > self._limits.row_tokens):
-                    break
-                jobs.append(queue.popleft())
+        while queue:
+            tokens += queue[0].pieces[0].tokens
+            if jobs and (self._limits.alone or tokens > self._limits.row_tokens):
+                break
+            jobs.append(queue.popleft())
+        started = time.perf_counter()
         self._try([job for job in jobs if not job.future.cancelled()], self._score_pieces)
+        self._score_again = 2 * time.perf_counter() - started
 
     def _score_pieces(self, jobs: list[Job]) -> None:
         """Score the next piece of each job; those with more pieces go back to the head of their queue."""

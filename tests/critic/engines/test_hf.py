@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -161,6 +161,21 @@ async def test_interactive_requests_overtake(tiny_model: Path) -> None:
         batch = [noted(f"batch {i}", ask("b", Sampling(40)), "batch") for i in range(6)]
         await asyncio.gather(*batch, noted("interactive", ask("i", Sampling(5)), "interactive"))
     assert order.index("interactive") <= 1
+
+
+async def test_trees_and_answers_share_the_engine(tiny_model: Path) -> None:
+    """Answers go on being written while many trees wait, and the trees are not starved by the answers."""
+    order: list[str] = []
+
+    async def noted(name: str, work: Awaitable[object]) -> None:
+        await work
+        order.append(name)
+
+    async with opened(tiny_model, deterministic="true") as engine:
+        trees = [noted("tree", engine.score(question("q" * 50))) for _ in range(60)]
+        await asyncio.gather(*trees, noted("answer", engine.complete(ask("a", Sampling(20)))))
+        first_answer = order.index("answer")
+    assert 0 < first_answer < 60
 
 
 async def test_a_chat_beyond_the_context_is_refused_with_its_length(engine: HfEngine) -> None:

@@ -1,6 +1,7 @@
 """A tree's scores against plain transformers: every chat on its own, eager attention, all logits."""
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM, PreTrainedModel
 
+from critic.engines import attention
+from critic.engines.attention import TreePlan
 from critic.engines.base import Choices, Node, OwnTokens, Read, Score, reads
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine
+from critic.engines.loading import load
+from critic.engines.prefix_tree import run, score_trees
+from critic.engines.tokens import Segment, TokenTree, from_chats, pack
 from critic.records import Message
 
 TOLERANCE = 1e-4
@@ -121,9 +127,6 @@ random_trees = st.builds(
 def test_any_trees_packed_together_score_as_their_chats_alone(
     forest: list[Node], packed_model: PreTrainedModel, reference: LlamaForCausalLM, chat: Chat
 ) -> None:
-    from critic.engines.prefix_tree import score_trees
-    from critic.engines.tokens import from_chats
-
     with torch.inference_mode():
         found = score_trees(packed_model, [from_chats(tree, chat) for tree in forest])
     for tree, scores in zip(forest, found, strict=True):
@@ -142,6 +145,23 @@ async def test_a_tree_beyond_one_row_is_split_and_reads_the_same(
         assert_same(await small.score(tree), list(await engine.score(tree)))
     finally:
         await small.close()
+
+
+def test_gradients_through_a_packed_tree_are_those_of_its_paths_alone(
+    tiny_model: Path, reference: LlamaForCausalLM
+) -> None:
+    """So that a loss can be computed on packed rows."""
+    tree = TokenTree((Segment((5, 6, 7), -1), Segment((8, 9), 0), Segment((10,), 1), Segment((11, 12), 0)), ())
+    packed = load(str(tiny_model), torch.float32, torch.device("cpu"), attention.NAME).model
+    row = pack([tree])
+    hidden = run(packed, row.ids, row.positions, TreePlan(row.spans, packed.device))
+    torch.autograd.backward(hidden[5].sum() + hidden[7].sum())
+    reference.zero_grad()
+    for path in ([5, 6, 7, 8, 9, 10], [5, 6, 7, 11, 12]):
+        torch.autograd.backward(reference.model(torch.tensor([path])).last_hidden_state[0, -1].sum())
+    for (name, mine), theirs in zip(packed.model.named_parameters(), reference.model.parameters(), strict=True):
+        assert mine.grad is not None and theirs.grad is not None
+        assert torch.allclose(mine.grad, theirs.grad, atol=1e-4 * float(theirs.grad.abs().max())), name
 
 
 def test_logprobs_are_those_of_a_float32_log_softmax_and_chunks_change_nothing(
