@@ -30,14 +30,14 @@ _TOO_LONG = re.compile(
 
 
 class Likely(BaseModel):
-    """A token that could come next, and its log-probability."""
+    """A token that could come next."""
 
     token: str
     logprob: float
 
 
-class Position(Likely):
-    """The token that was drawn at one position, and the likeliest ones there."""
+class Position(BaseModel):
+    """The likeliest tokens at one position."""
 
     top_logprobs: tuple[Likely, ...] | None = None
 

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines.base import Choices, Completion, EngineError, Identity, Lane, Node, Request, Score, Usage, reads
-from critic.engines.chat_server import Address, ChatServer, Choice, Likely, Position, Reply, Tokens
+from critic.engines.chat_server import Address, ChatServer, Choice, Position, Reply, Tokens
 from critic.engines.defuse import defuse
 from critic.records import Message
 
@@ -107,14 +107,9 @@ class OpenAIEngine:
 
     async def _read(self, path: tuple[Message, ...], read: Choices, lane: Lane) -> Score:
         # At temperature 1 and top_p 1 a server that reports log-probabilities after scaling says the same as one that
-        # reports them before; at 0 the former would put everything on one token. Which token is drawn doesn't matter.
-        body = self._chat(path) | {
-            "temperature": 1.0,
-            "top_p": 1.0,
-            "seed": 0,
-            "logprobs": True,
-            "top_logprobs": _TOP,
-        }
+        # reports them before; at 0 the former would put everything on one token. Which token is drawn doesn't matter,
+        # so there is no seed: vLLM on CPUs dies of a seeded prompt that it computes in several pieces.
+        body = self._chat(path) | {"temperature": 1.0, "top_p": 1.0, "logprobs": True, "top_logprobs": _TOP}
         if self._is_vllm:
             body |= _VLLM_PLAIN
         choice = _only(await self._ask(body, 1, lane))
@@ -181,12 +176,10 @@ def logprob(text: str, position: Position) -> float:
     """Return the log-probability that exactly ``text`` comes next; -inf where it isn't among the likeliest tokens.
 
     Tokens count whose text is exactly ``text``: ``" A"`` is not ``"A"``, as in every engine. Vocabularies can hold
-    several tokens with one text; their probabilities are summed.
+    several tokens with one text; their probabilities are summed. The token that was drawn counts only where it is
+    listed, so that chance plays no part.
     """
-    listed: tuple[Likely, ...] = position.top_logprobs or ()
-    # The token that was drawn is in the list on some servers, and only beside it on others.
-    if all(likely.token != position.token for likely in listed):
-        listed = (*listed, position)
+    listed = position.top_logprobs or ()
     found = [likely.logprob for likely in listed if likely.token == text and not likely.logprob <= _NO_LOGPROB]
     if not found:
         return -math.inf
