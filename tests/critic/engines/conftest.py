@@ -1,7 +1,7 @@
 """A tiny model and tokenizer, made here: random weights, a vocabulary of bytes, and a chat template of its own."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,16 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|shut|>", pad_token="<|end|>")
     tokenizer.chat_template = TEMPLATE
     return tokenizer
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute tiny models on one thread: on a busy machine, waiting for a second one takes most of the time."""
+    threads = torch.get_num_threads()
+    if not request.node.get_closest_marker("slow"):
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
