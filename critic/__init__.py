@@ -1,1 +1,1 @@
-""""""
+"""Text to feedback: records, engines, prompts, critique and revision, judging, runs. Start with `critic.pipeline`."""

@@ -1,6 +1,7 @@
 """Rows made by hand, for tests: short names in, whole records out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from critic.records import (
     Chain,
@@ -18,6 +19,13 @@ from critic.records import (
 )
 
 DIGEST = "d" * 64
+TEXTS = ("title", "statement", "critique", "revision", "compare", "opposite")
+
+
+def small_constitution(principles: int) -> dict[str, Any]:
+    """A constitution as its file would hold it; principle i's statement is ``statement i``, and so on."""
+    about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
+    return about | {"principles": [{"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS} for i in range(principles)]}
 
 
 def provenance(judge: str = "judge-1", mode: str = "logprob") -> Provenance:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.factories import small_constitution
+
 KILLS = 24
 PROMPTS = 220
 CALLS = PROMPTS * (2 + 2 * 2 + 4 * 2)  # two samples, a critique and a revision of each, 4 principles in 2 orders
@@ -21,10 +23,7 @@ EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    texts = ("title", "statement", "critique", "revision", "compare", "opposite")
-    principles = [{"id": f"p{i}"} | {key: f"{key} {i}" for key in texts} for i in range(4)]
-    about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(about | {"principles": principles}))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(4)))
     (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(PROMPTS)))
     return tmp_path
 

@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.factories import small_constitution
+
 CAI = str(Path(sys.executable).with_name("cai"))
-TEXTS = ("title", "statement", "critique", "revision", "compare", "opposite")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
-    principles = [{"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS} for i in range(2)]
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(about | {"principles": principles}))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(2)))
     (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(6)))
     script(tmp_path)
     return tmp_path

@@ -14,20 +14,7 @@ from constitution.errors import InputError
 from critic.records import Row
 from critic.run.run import Outcome, RunRequest, dry_run, run
 from critic.run.store import RunStore, StoreError, count_votes
-
-CONSTITUTION: dict[str, Any] = {
-    "name": "small",
-    "version": "1.0.0",
-    "title": "Small",
-    "summary": "For tests.",
-    "license": "Apache-2.0",
-    "language": "en",
-    "principles": [
-        {"id": f"p{i}"}
-        | {key: f"{key} {i}" for key in ("title", "statement", "critique", "revision", "compare", "opposite")}
-        for i in range(4)
-    ],
-}
+from tests.factories import small_constitution
 
 
 class Bench:
@@ -35,7 +22,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.out = folder, folder / "out"
-        self.constitution = yaml.safe_load(yaml.safe_dump(CONSTITUTION))
+        self.constitution = small_constitution(4)
         self.script: dict[str, Any] = {}
         self.prompts = [f"question {i}" for i in range(12)]
 
