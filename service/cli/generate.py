@@ -266,7 +266,7 @@ def _print_outcome(outcome: "Outcome", out: Path) -> None:
     before = f", {standing.skipped} of them before" if standing.skipped else ""
     lines = {
         "rows": f"{results.exported.rows} done{before}; {results.quarantined.total()} quarantined",
-        "pairs": f"{files['pairs'].records}; {results.statistics.drops.total()} drops, with their reasons in the report",
+        "pairs": f"{files['pairs'].records}; {results.statistics.drops.total()} drops, each with its reason",
         "calls": f"{outcome.calls} in {outcome.seconds:.1f} s; {results.calls} in all",
         "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
     }
