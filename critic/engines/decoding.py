@@ -69,16 +69,16 @@ class Decoder:
             self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
         )
         last = [row.spans[prompts.index(a.prompt)].end - 1 for a in answers]
-        logits_BV = self._head(hidden_ND[last]).float()
+        tokens = draw(self._head(hidden_ND[last]).float(), answers)
         self.answers += answers
-        self._draw(answers, logits_BV)
+        self._append(answers, tokens)
 
     def step(self, first: int = 0, count: int | None = None) -> None:
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
         answers = self.answers[first:] if count is None else self.answers[first : first + count]
         plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
         hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
-        self._draw(answers, self._head(hidden_BD).float())
+        self._append(answers, draw(self._head(hidden_BD).float(), answers))
 
     def remove(self, answer: Answer) -> None:
         """Free the slot of ``answer``; the last answer moves into it."""
@@ -87,9 +87,9 @@ class Decoder:
             self._cache.move(len(self.answers), hole, last.length)
             self.answers[hole] = last
 
-    def _draw(self, answers: Sequence[Answer], logits_BV: Tensor) -> None:
+    def _append(self, answers: Sequence[Answer], tokens: Sequence[int]) -> None:
         """Append one token to each answer, and end those that are finished."""
-        for answer, token in zip(answers, draw(logits_BV, answers), strict=True):
+        for answer, token in zip(answers, tokens, strict=True):
             if token < 0:
                 answer.error = EngineError("the model's arithmetic failed: its logits are not numbers")
             elif token in self._stop_ids:

@@ -84,9 +84,10 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
         raise InputError(f"batch={batch} is not a whole number above 0", where=where)
     try:
         device = torch.device(options["device"]) if "device" in options else default_device()
-    except RuntimeError as error:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"device={options['device']} is no device: {error}", where=where, fix="try cpu or cuda"
+            f"device={options['device']} is no device of this machine: {error}", where=where, fix="try cpu or cuda"
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False

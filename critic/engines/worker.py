@@ -161,6 +161,8 @@ class Worker:
                 if (self._writing or joining) and not room:
                     break
                 joining.append(queue.popleft())
+            if queue:  # what waits here must not be overtaken by the batch lane
+                break
         if joining:
             self._try(joining, self._join)
             self._settle()

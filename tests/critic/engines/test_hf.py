@@ -330,6 +330,14 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
         open_engine(str(tmp_path), {})
 
 
+def test_damaged_weights(changed_model: Callable[..., Path]) -> None:
+    folder = changed_model()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(InputError, match="can't be loaded"):
+        open_engine(str(folder), {})
+
+
 def test_pickled_weights_are_not_read(changed_model: Callable[..., Path]) -> None:
     folder = changed_model()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
