@@ -81,6 +81,8 @@ async def execute(
                 on_progress(progress)
     except* Exception as group:
         raise _first(group) from None
+    finally:
+        seen.close()
     if not progress.stopped:
         await store.trim(row + 1)
     return progress
@@ -105,6 +107,10 @@ class _Seen:
     def __init__(self) -> None:
         self._db = sqlite3.connect("")  # a private file that SQLite deletes itself
         self._db.execute("CREATE TABLE seen (item BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._db.close()
 
     def check(self, entry: Line | Quarantined) -> Line | Quarantined:
         """Return ``entry``, or its quarantine where an earlier line asks the same."""

@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,19 +103,23 @@ class RunStore(Claims):
     def __init__(self, directory: Path, *, write: bool) -> None:
         super().__init__()
         path = directory / "run.db"
-        try:
-            self._lock = _lock(directory) if write else None
-            self._db = _connect(path, read_only=not write)
+        with ExitStack() as stack:
             if write:
-                self._db.executescript(_TABLES)
-            version = self._meta("schema")
-        except sqlite3.Error as error:
-            raise InputError(f"this is not a run's database: {error}", where=str(path)) from None
-        if version not in (None, _SCHEMA):
-            raise InputError(f"the run was written by another version (schema {version})", where=str(path))
-        self._writer = _Writer(path) if write else None
-        if self._writer is not None:
-            self._writer.start()
+                stack.callback(os.close, _lock(directory))
+            try:
+                self._db = stack.enter_context(closing(_connect(path, read_only=not write)))
+                if write:
+                    self._db.executescript(_TABLES)
+                version = self._meta("schema")
+            except sqlite3.Error as error:
+                raise InputError(f"this is not a run's database: {error}", where=str(path)) from None
+            if version not in (None, _SCHEMA):
+                raise InputError(f"the run was written by another version (schema {version})", where=str(path))
+            self._writer = _Writer(path) if write else None
+            if self._writer is not None:
+                self._writer.start()
+                stack.callback(self._writer.stop)
+            self._open = stack.pop_all()  # from here on it is `close` that lets go
 
     @classmethod
     def open(cls, directory: Path, config: dict[str, Any], *, extend: bool) -> Self:
@@ -147,11 +152,7 @@ class RunStore(Claims):
 
     def close(self) -> None:
         """Commit what waits and let go of the directory."""
-        if self._writer is not None:
-            self._writer.stop()
-        self._db.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._open.close()
 
     # The ledger.
 
@@ -280,9 +281,13 @@ def count_votes(directory: Path, digests: Collection[str]) -> int:
 def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
-    if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut, not only the process
+    try:
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut, not only the process
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
