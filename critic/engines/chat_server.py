@@ -24,6 +24,7 @@ _MAX_RETRIES = 5
 _OPENING_SECONDS = 10.0
 _QUOTED_CHARACTERS = 300
 _SHOWN_MODELS = 8
+_HIDDEN = (401, 403, 404, 405, 501)
 _TOO_LONG = re.compile(
     r"context[ _](length|size|window)|maximum .{0,20}length|max_model_len|too (long|large|many tokens)", re.I
 )
@@ -75,6 +76,12 @@ class Reply(BaseModel):
 
     choices: tuple[Choice, ...]
     usage: Tokens | None = None
+
+
+class Tokenized(BaseModel):
+    """What vLLM makes of a text."""
+
+    tokens: tuple[int, ...]
 
 
 class Card(BaseModel):
@@ -138,18 +145,35 @@ class ChatServer:
 
     async def ask(self, body: Mapping[str, object]) -> Reply:
         """Send a chat completion request and return the answer. Raises `EngineError` and `RequestTooLong`."""
-        if self._closed:
-            raise EngineError("the engine is closed")
-        call = asyncio.ensure_future(self._client.post("/chat/completions", body=dict(body), cast_to=str))
-        self._asked.add(call)
         try:
-            return Reply.model_validate_json(await call)
+            return Reply.model_validate_json(await self._post("/chat/completions", body))
         except openai.OpenAIError as error:
             self._refuse(error)
         except ValidationError as error:
             fault = error.errors()[0]
             detail = f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}"
             raise EngineError(f"{self._address.place} answered with something else than a chat: {detail}") from None
+
+    async def tokenize(self, text: str) -> tuple[int, ...] | None:
+        """Return the ids of ``text`` from vLLM's ``/tokenize``, beside ``/v1``; None where a gateway hides that."""
+        url = self._address.place.rstrip("/").removesuffix("/v1") + "/tokenize"
+        body = {"model": self._model, "prompt": text, "add_special_tokens": False}
+        try:
+            return Tokenized.model_validate_json(await self._post(url, body)).tokens
+        except ValidationError:
+            return None
+        except openai.OpenAIError as error:
+            if isinstance(error, openai.APIStatusError) and error.status_code in _HIDDEN:
+                return None
+            self._refuse(error)
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> str:
+        if self._closed:
+            raise EngineError("the engine is closed")
+        call = asyncio.ensure_future(self._client.post(path, body=dict(body), cast_to=str))
+        self._asked.add(call)
+        try:
+            return await call
         except asyncio.CancelledError:
             if self._closed:
                 raise EngineError("the engine was closed before the server answered") from None

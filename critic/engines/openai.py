@@ -5,10 +5,14 @@ hold slashes; URL is the server's base, such as ``http://127.0.0.1:8000/v1``. Wi
 library's default server: ``OPENAI_BASE_URL``, else the hosted one. The API key comes from the environment variable
 ``key_env`` (default ``OPENAI_API_KEY``), and a server that asks for none needs none.
 
-The server tokenises, so three things differ from the engines in this process. Parts of one turn are one text, not
-tokenised apart. Contents are defused as text: see `critic.engines.defuse`. And ``seed`` is passed on, but how far a
-server keeps to it is its own affair. Prefixes are computed once where the server caches them (vLLM, SGLang): the reads
-of a tree are sent depth first, siblings one after the other.
+The server tokenises, so four things differ from the engines in this process. Parts of one turn are one text, not
+tokenised apart. Contents are defused as text: see `critic.engines.defuse`. ``seed`` is passed on, but how far a server
+keeps to it is its own affair. And choices are read off the 20 likeliest tokens, where one that is not among them counts
+as impossible; only vLLM can be asked for a choice's own token, however unlikely it is.
+
+Prefixes are computed once where the server caches them (vLLM, SGLang): the reads of a tree are sent depth first,
+siblings one after the other. vLLM on CPUs dies of a prompt with a seed that it computes in several pieces: start it
+with ``--no-enable-chunked-prefill``, and with ``--max-num-batched-tokens`` of at least its context.
 
 What can't be known from outside: the weights. The identity holds what a server tells of its model and keeps over
 restarts (name, root, parent); hosted models change behind their names, and so do weights behind a path. Ollama cuts
@@ -57,6 +61,7 @@ class OpenAIEngine:
             "batch": asyncio.Semaphore(concurrency),
             "interactive": asyncio.Semaphore(concurrency),
         }
+        self._ids: dict[str, int | None] = {}
         self._limit = "max_tokens"
         self._busy, self._since = 0, 0.0
 
@@ -94,6 +99,8 @@ class OpenAIEngine:
             if not isinstance(read, Choices):
                 raise EngineError("a chat server can't tell how likely a given text is; use the judge mode logprob")
             wanted.append((path, read))
+        if self._is_vllm:
+            await self._look_up({text for _, read in wanted for text in read.texts})
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._read(path, read, lane)) for path, read in wanted]
@@ -108,10 +115,14 @@ class OpenAIEngine:
     async def _read(self, path: tuple[Message, ...], read: Choices, lane: Lane) -> Score:
         # At temperature 1 and top_p 1 a server that reports log-probabilities after scaling says the same as one that
         # reports them before; at 0 the former would put everything on one token. Which token is drawn doesn't matter,
-        # so there is no seed: vLLM on CPUs dies of a seeded prompt that it computes in several pieces.
+        # so there is no seed.
         body = self._chat(path) | {"temperature": 1.0, "top_p": 1.0, "logprobs": True, "top_logprobs": _TOP}
         if self._is_vllm:
             body |= _VLLM_PLAIN
+        names, ids = list(read.texts), [self._ids.get(text) for text in read.texts]
+        if None not in ids:
+            names = [f"token_id:{number}" for number in ids]
+            body |= {"logprob_token_ids": ids, "return_tokens_as_token_ids": True}
         choice = _only(await self._ask(body, 1, lane))
         content = choice.logprobs.content if choice.logprobs else None
         if content is None or (content and not content[0].top_logprobs):
@@ -120,7 +131,17 @@ class OpenAIEngine:
                 "use a server that offers them, such as vLLM, SGLang or llama.cpp"
             )
         # Content without a token: the model ended its turn at once, and nothing can be read.
-        return Score(tuple(logprob(text, content[0]) if content else -math.inf for text in read.texts), 0)
+        return Score(tuple(logprob(name, content[0]) if content else -math.inf for name in names), 0)
+
+    async def _look_up(self, texts: set[str]) -> None:
+        """Ask vLLM for the choices' ids, once; behind a gateway that hides them the likeliest tokens must do."""
+        for text in sorted(texts - self._ids.keys()):
+            ids = await self._server.tokenize(text)
+            if ids is not None and len(ids) != 1:
+                raise EngineError(
+                    f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one"
+                )
+            self._ids[text] = ids[0] if ids else None
 
     def _chat(self, messages: Iterable[Message]) -> dict[str, object]:
         """Return the part of a request that says what is asked: parts of one turn joined, and defused."""

@@ -60,6 +60,8 @@ class FakeServer(ThreadingHTTPServer):
         self.models: Answer = (200, {}, {"object": "list", "data": [{"id": "org/model", "created": 1, "root": "/w"}]})
         self.queue: deque[Answer] = deque()
         self.standing: Answer = (200, {}, chat())
+        self.ids: dict[str, list[int]] = {}
+        self.no_ids: Answer = (404, {}, {"detail": "Not Found"})
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
@@ -93,7 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._note()
-        self._send(self.server.answer(json.loads(self.rfile.read(int(self.headers["content-length"])))))
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/v1/chat/completions":
+            self._send(self.server.answer(body))
+        elif self.path == "/tokenize" and self.server.ids:
+            self._send((200, {}, {"tokens": self.server.ids[body["prompt"]]}))
+        else:
+            self._send(self.server.no_ids)
 
     def _note(self) -> None:
         self.server.paths.append(f"{self.command} {self.path}")
@@ -477,6 +485,42 @@ async def test_choices_are_read_off_the_likeliest_tokens(engine: OpenAIEngine, s
         "temperature": 1.0,
         "top_p": 1.0,
     }
+
+
+async def test_vllm_is_asked_for_the_choices_own_tokens(vllm: OpenAIEngine, server: FakeServer) -> None:
+    server.ids = {"A": [330], "B": [365]}
+    server.standing = (200, {}, likely(**{"token_id:17": -0.1, "token_id:365": -11.5, "token_id:330": -9.25}))
+    assert (await vllm.score(question("Which?")))[0].logprobs == (-9.25, -11.5)
+    await vllm.score(question("Which?"))
+    assert server.asked[0]["logprob_token_ids"] == [330, 365]
+    assert server.asked[0]["return_tokens_as_token_ids"] is True
+    assert server.paths.count("POST /tokenize") == 2  # once a choice
+
+
+async def test_a_choice_of_several_tokens_is_refused(vllm: OpenAIEngine, server: FakeServer) -> None:
+    server.ids = {"A": [330], "B": [365, 366]}
+    with pytest.raises(EngineError, match="'B' is 2 tokens"):
+        await vllm.score(question("Which?"))
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+async def test_a_gateway_that_hides_the_ids_leaves_the_likeliest_tokens(
+    vllm: OpenAIEngine, server: FakeServer, status: int
+) -> None:
+    server.no_ids = (status, {}, {"message": "welcome"})
+    server.standing = (200, {}, likely(B=-0.5, A=-1.25))
+    (score,) = await vllm.score(question("Which?"))
+    assert score.logprobs == (-1.25, -0.5)
+    assert "logprob_token_ids" not in server.asked[0]
+
+
+async def test_ids_that_are_only_late_are_not_given_up(vllm: OpenAIEngine, server: FakeServer) -> None:
+    server.no_ids = (503, NO_WAIT, {})
+    server.standing = (200, {}, likely(**{"token_id:1": -1.0, "token_id:2": -2.0}))
+    with pytest.raises(EngineError, match="503"):
+        await vllm.score(question("Which?"))
+    server.ids = {"A": [1], "B": [2]}
+    assert (await vllm.score(question("Which?")))[0].logprobs == (-1.0, -2.0)
 
 
 async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> None:
