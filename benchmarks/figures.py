@@ -10,23 +10,23 @@ from typing import Literal, NamedTuple, Protocol
 class Figure:
     """One measured number, and what it must reach.
 
-    ``floor`` is that bound in the same unit (``bound`` says from which side), None for a figure that only informs.
+    ``target`` is that bound in the same unit (``bound`` says from which side), None for a figure that only informs.
     ``note`` says in a few words what the figure includes, or what its theoretical limit is.
     """
 
     name: str
     value: float
     unit: str
-    floor: float | None = None
+    target: float | None = None
     note: str = ""
     bound: Literal["at least", "at most"] = "at least"
 
     @property
     def reached(self) -> bool:
-        """Whether the value is on the right side of its floor. NaN never is."""
-        if self.floor is None:
+        """Whether the value is on the right side of its target. NaN never is."""
+        if self.target is None:
             return True
-        return self.value >= self.floor if self.bound == "at least" else self.value <= self.floor
+        return self.value >= self.target if self.bound == "at least" else self.value <= self.target
 
 
 class Benchmark(Protocol):

@@ -43,9 +43,9 @@ def measure() -> list[Figure]:
     rate = median(SMALL * CALLS_A_PROMPT / seconds for seconds, _ in small)
     memory = median(peak for _, peak in small)
     at_large = LARGE * CALLS_A_PROMPT / large[0]
-    floor = "each call is one SQLite row of about 110 bytes, synced in groups"
+    limit = "each call is one SQLite row of about 110 bytes, synced in groups"
     return [
-        Figure(f"recorded calls per second, {SMALL:,} prompts", rate, "/s", 1000, floor),
+        Figure(f"recorded calls per second, {SMALL:,} prompts", rate, "/s", 1000, limit),
         Figure(f"recorded calls per second, {LARGE:,} prompts", at_large, "/s", 1000, f"{large[0]:.0f} s in all"),
         Figure(f"peak memory, {SMALL:,} prompts", memory, "MiB", None, "most of it is imported libraries"),
         Figure(

@@ -1,7 +1,7 @@
 """Run benchmarks, each in a fresh process, and write what they measured into ``RESULTS.md``.
 
 ``python -m benchmarks.run`` runs all of them, ``python -m benchmarks.run NAME ...`` some, ``--list`` names them. Only
-the sections of those that ran are rewritten. Exit codes: 0 done, 1 a benchmark crashed or a figure missed its floor.
+the sections of those that ran are rewritten. Exit codes: 0 done, 1 a benchmark crashed or a figure missed its target.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def measure_here(name: str, out: Path) -> None:
 
 
 def run(name: str) -> bool:
-    """Run one benchmark in a child process and rewrite its section. Return whether every figure reached its floor."""
+    """Run one benchmark in a child process and rewrite its section. Return whether every figure reached its target."""
     print(f"== {name}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
@@ -64,18 +64,18 @@ def run(name: str) -> bool:
 
 def render(title: str, about: str, figures: Iterable[Figure]) -> str:
     """One section of ``RESULTS.md``: the table, and where and on what it was measured."""
-    lines = [f"## {title}", "", about, "", "| figure | value | floor | note |", "|---|---:|---:|---|"]
+    lines = [f"## {title}", "", about, "", "| figure | value | target | note |", "|---|---:|---:|---|"]
     lines += [row(figure) for figure in figures]
     lines += ["", f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}. {software()}. {hardware()}."]
     return "\n".join(lines)
 
 
 def row(figure: Figure) -> str:
-    """One line of the table; a missed floor is printed bold, with MISSED."""
+    """One line of the table; a missed target is printed bold, with MISSED."""
     unit = f" {figure.unit}" if figure.unit else ""
-    floor = "" if figure.floor is None else f"{figure.bound} {rounded(figure.floor)}"
+    target = "" if figure.target is None else f"{figure.bound} {rounded(figure.target)}"
     value = rounded(figure.value) + unit if figure.reached else f"**{rounded(figure.value)}{unit} MISSED**"
-    return f"| {figure.name} | {value} | {floor} | {figure.note} |"
+    return f"| {figure.name} | {value} | {target} | {figure.note} |"
 
 
 def rounded(value: float) -> str:

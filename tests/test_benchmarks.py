@@ -1,4 +1,4 @@
-"""The benchmark runner: figures against floors, paired ratios, and sections that are rewritten in place."""
+"""The benchmark runner: figures against targets, paired ratios, and sections that are rewritten in place."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, alternate
 
 
 @pytest.mark.parametrize(
-    ("value", "floor", "bound", "reached"),
+    ("value", "target", "bound", "reached"),
     [
         (3.0, 3.0, "at least", True),
         (2.9, 3.0, "at least", False),
@@ -21,8 +21,8 @@ from benchmarks.figures import Figure, alternate
         (0, None, "at least", True),
     ],
 )
-def test_a_figure_knows_its_floor(value: float, floor: float | None, bound: str, reached: bool) -> None:
-    assert Figure("speed", value, "x", floor, bound=bound).reached is reached  # type: ignore[arg-type]
+def test_a_figure_knows_its_floor(value: float, target: float | None, bound: str, reached: bool) -> None:
+    assert Figure("speed", value, "x", target, bound=bound).reached is reached  # type: ignore[arg-type]
 
 
 def test_not_a_number_reaches_no_floor() -> None:
