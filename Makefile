@@ -40,7 +40,7 @@ demo: $(READY)
 	rm -rf $(DEMO)
 	$(BIN)/cai models --fetch
 	$(BIN)/cai generate --principles harmlessness@1.1.0 --prompts examples/prompts.jsonl --limit 20 \
-	  --judge-principles 4 --max-tokens 96 --judge-max-tokens 96 --out $(DEMO)
+	  --judge-principles 4 --temperature 0.6 --max-tokens 96 --judge-max-tokens 96 --out $(DEMO)
 	$(BIN)/cai show $(DEMO) --pair 0
 	$(BIN)/cai show $(DEMO) --pair 1
 	$(BIN)/cai show $(DEMO) --pair 2
