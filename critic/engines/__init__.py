@@ -5,6 +5,7 @@ A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``scrip
 it in `REGISTRY`.
 """
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import parse_qsl
@@ -41,21 +42,26 @@ def shapes() -> str:
 
 def parse_spec(text: str) -> Spec:
     """Parse ``KIND[:TARGET][?key=value&...]``; an `InputError` says what a spec looks like."""
+    where = f"engine spec {_without_password(text)!r}"
     head, question, query = text.partition("?")
     kind, _, target = head.partition(":")
     if kind not in REGISTRY:
-        raise InputError(f"there is no engine {kind!r}", where=f"engine spec {text!r}", fix=f"Known specs: {shapes()}")
+        raise InputError(f"there is no engine {kind!r}", where=where, fix=f"Known specs: {shapes()}")
     wanted = REGISTRY[kind][1]
     if bool(target) != (wanted is not None):
         expected = f"{kind}:{wanted}" if wanted else kind
-        raise InputError("the spec is not of the engine's form", where=f"engine spec {text!r}", fix=f"Write {expected}")
+        raise InputError("the spec is not of the engine's form", where=where, fix=f"Write {expected}")
     try:
         options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if question else ()
     except ValueError:
-        raise InputError("options are not of the form key=value", where=f"engine spec {text!r}") from None
+        raise InputError("options are not of the form key=value", where=where) from None
     if len({key for key, _ in options}) < len(options):
-        raise InputError("an option is given twice", where=f"engine spec {text!r}")
+        raise InputError("an option is given twice", where=where)
     return Spec(kind, target, options)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", text)
 
 
 def open_engine(spec: Spec) -> Engine:

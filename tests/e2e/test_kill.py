@@ -1,5 +1,6 @@
 """SIGKILL a run again and again: the results are those of an undisturbed run, and no committed call is made twice."""
 
+import asyncio
 import json
 import random
 import signal
@@ -8,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
+from critic.run.run import RunRequest, run
+from critic.run.store import RunStore
 from tests.factories import small_constitution
 
 KILLS = 24
@@ -92,3 +96,44 @@ def test_kill_and_run_again(folder: Path) -> None:
     for name in EXPORTS:
         assert (folder / "killed" / name).read_bytes() == (folder / "undisturbed" / name).read_bytes()
     assert (folder / "killed" / "pairs.jsonl").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("embedded_model")
+def test_kill_with_the_embedded_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"judge_principles": 2, "max_tokens": 24, "judge_max_tokens": 24}
+    options = [text for key, value in settings.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    command = [str(Path(sys.executable).with_name("cai")), "generate", "--principles", str(folder / "c.yaml")]
+    command += ["--prompts", str(folder / "p.txt"), "--limit", "4", "--out", str(folder / "out"), *options]
+    for calls in (3, 9, 20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(keys(folder / "out")) < calls:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    before = keys(folder / "out")
+    asked: list[str] = []
+    claim = RunStore.claim
+
+    def counted(store: RunStore, key: str) -> bool:
+        asked.append(key)  # the right to make a call is asked for exactly where it is about to be made
+        return claim(store, key)
+
+    monkeypatch.setattr(RunStore, "claim", counted)
+    request = RunRequest(str(folder / "c.yaml"), str(folder / "p.txt"), "embedded", "embedded", settings, limit=4)
+    outcome = asyncio.run(run(request, folder / "out"))
+    assert len(before) >= 9 and outcome.progress.rows + outcome.progress.skipped == 4
+    assert outcome.calls > 0 and not before & set(asked)
+    assert keys(folder / "out") == before | set(asked)
+
+
+def keys(out: Path) -> set[str]:
+    """The committed calls of a run directory."""
+    if not (out / "run.db").exists():
+        return set()
+    with closing(sqlite3.connect(f"file:{out / 'run.db'}?mode=ro", uri=True, timeout=10)) as connection:
+        try:
+            return {key.hex() for (key,) in connection.execute("SELECT key FROM calls")}
+        except sqlite3.OperationalError:  # the run has not made its tables yet
+            return set()

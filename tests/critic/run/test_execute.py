@@ -1,6 +1,7 @@
 """Runs on scripted engines: exactly once, resumed, extended, stopped, quarantined, refused."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -90,6 +91,16 @@ def test_results_do_not_depend_on_the_order_in_which_rows_end(bench: Bench, tmp_
     slow.prompts = bench.prompts[::-1]
     slow.run()
     assert {r.prompt.key: r.pairs for r in bench.rows()} == {r.prompt.key: r.pairs for r in slow.rows()}
+
+
+def test_no_stage_waits_for_another_prompt(bench: Bench) -> None:
+    bench.prompts = [f"question {i}" for i in range(200)]
+    bench.run()
+    calls = [json.loads(call) for call in bench.calls()]
+    completions = [i for i, answer in enumerate(calls) if isinstance(answer[0], str)]
+    reads = [i for i, answer in enumerate(calls) if not isinstance(answer[0], str)]
+    # The first comparison is judged while most prompts have not even been sampled.
+    assert sum(i > reads[0] for i in completions) > len(completions) / 2
 
 
 def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
