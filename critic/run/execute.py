@@ -6,7 +6,7 @@ what was answered before.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -29,7 +29,6 @@ class Progress:
     skipped: int = 0
     quarantined: int = 0
     pairs: int = 0
-    drops: int = 0
     stopped: str = ""
 
 
@@ -38,14 +37,15 @@ async def execute(
     lines: Iterator[Line | Quarantined],
     store: RunStore,
     plan: str,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
-    """Run every line that has no result yet. Raises `StoreError` where the directory can't be written any more.
+    progress: Progress,
+) -> None:
+    """Run every line that has no result yet, and keep ``progress`` up to date.
+
+    Raises `StoreError` where the directory can't be written any more.
 
     A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached,
     no new row is begun, and those under way end where their next call would be.
     """
-    progress = Progress()
     slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
     seen = _Seen()
 
@@ -58,7 +58,6 @@ async def execute(
             progress.stopped = str(reason)
         finally:
             slots.release()
-            on_progress(progress)
 
     row = -1
     try:
@@ -77,15 +76,12 @@ async def execute(
                         slots.release()
                         break
                     tasks.create_task(one(entry, item))
-                    continue
-                on_progress(progress)
     except* Exception as group:
         raise _first(group) from None
     finally:
         seen.close()
     if not progress.stopped:
         await store.trim(row + 1)
-    return progress
 
 
 async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
@@ -135,7 +131,6 @@ def _count(progress: Progress, result: Row | Quarantined) -> None:
     else:
         progress.rows += 1
         progress.pairs += len(result.pairs)
-        progress.drops += len(result.drops)
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

@@ -3,6 +3,7 @@
 `cai generate`, `cai judge` and the service's jobs are this function with different callers.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -34,6 +35,8 @@ from critic.run.plan import Plan, plan
 from critic.run.report import write_report
 from critic.run.results import Results, gather
 from critic.run.store import RunStore
+
+TELL_EVERY = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,12 @@ async def run(
     extend: bool = False,
     max_calls: int | None = None,
     format: Format = "jsonl",
-    on_progress: Callable[[Progress, int | None], None] = lambda progress, total: None,
+    on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
-    ``on_progress`` is told where it stands, with the number of rows where the input's kind tells it beforehand.
+    ``on_progress`` is told a few times a second where it stands: the rows, the calls made by this start, and the number
+    of rows to come to where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = _check(request)
@@ -125,9 +129,9 @@ async def run(
             budget = Budget(max_calls, spent=before)
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
             began = time.monotonic()
-            progress = await execute(
-                checked.pipeline(recorded), lines, store, config.plan, lambda progress: on_progress(progress, total)
-            )
+            progress = Progress()
+            async with _told(lambda: on_progress(progress, budget.spent - before, total)):
+                await execute(checked.pipeline(recorded), lines, store, config.plan, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
             return Outcome(progress, store.calls() - before, seconds, _write_results(store, out, format))
@@ -170,6 +174,23 @@ def _write_results(store: RunStore, out: Path, format: Format) -> Results:
     write_manifest(results, out)
     write_report(results, out)
     return results
+
+
+@asynccontextmanager
+async def _told(tell: Callable[[], None]) -> AsyncIterator[None]:
+    """Call ``tell`` every now and then, and a last time at the end."""
+
+    async def forever() -> None:
+        while True:
+            tell()
+            await asyncio.sleep(TELL_EVERY)
+
+    telling = asyncio.create_task(forever())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        tell()
 
 
 @asynccontextmanager

@@ -209,10 +209,12 @@ class _Display:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def update(self, standing: "Standing", total: int | None) -> None:
+    def update(self, standing: "Standing", calls: int, total: int | None) -> None:
         """Show where the run stands."""
         done = standing.rows + standing.skipped + standing.quarantined
-        note = f"{standing.pairs} pairs" + (f", {standing.quarantined} quarantined" if standing.quarantined else "")
+        note = f"{calls} calls, {standing.pairs} pairs" + (
+            f", {standing.quarantined} quarantined" if standing.quarantined else ""
+        )
         self._bar.update(self._task, description="prompts", completed=done, total=total, note=note)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said >= PLAIN_LINE_EVERY:
