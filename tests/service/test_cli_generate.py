@@ -112,7 +112,11 @@ def test_a_budget_is_130_and_a_larger_one_goes_on(folder: Path) -> None:
 def test_ctrl_c_is_130_and_says_how_to_go_on(folder: Path) -> None:
     script(folder, latency=0.2, log="calls.log")
     process = subprocess.Popen(
-        [CAI, *GENERATE, "--prompts", "p.txt", "--out", "out"], cwd=folder, stderr=subprocess.PIPE
+        [CAI, *GENERATE, "--prompts", "p.txt", "--out", "out"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        # A shell that runs this suite in the background has it, and its children, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not (folder / "calls.log").exists() or not (folder / "calls.log").read_text():
         time.sleep(0.01)
