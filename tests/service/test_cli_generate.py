@@ -13,6 +13,7 @@ import yaml
 
 from tests.factories import small_constitution
 
+pytestmark = pytest.mark.slow  # a process a command: half a minute in all
 CAI = str(Path(sys.executable).with_name("cai"))
 
 
