@@ -81,7 +81,10 @@ class _Writer(threading.Thread):
                     for (statement, values), _ in batch:
                         connection.execute(statement, values)
             except (sqlite3.Error, OSError) as error:
-                self._error = StoreError(f"{self._path} can't be written: {error}")
+                self._error = StoreError(
+                    f"{self._path} can't be written: {error}\n"
+                    "  What was answered before is safe. Make room, then run the same command again."
+                )
         loop = batch[0][1].get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, [done for _, done in batch], self._error)
