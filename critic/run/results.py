@@ -12,6 +12,8 @@ from critic.run.export import ExportCounts, Format, export
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
 
+DEMONSTRATION_JUDGE = "SmolLM2-135M-Instruct"  # the embedded model, which agrees with people about as often as chance
+
 
 @dataclass(frozen=True, slots=True)
 class Results:
@@ -30,7 +32,12 @@ class Results:
 
     def warnings(self) -> list[str]:
         """Return what a user of the data must know."""
-        return list(warnings(self.statistics, self.quarantined.total()))
+        found = list(warnings(self.statistics, self.quarantined.total()))
+        if self.provenance.judge == DEMONSTRATION_JUDGE:
+            found.append(
+                f"The judge is {DEMONSTRATION_JUDGE}: it shows the machinery, its labels are not worth training on."
+            )
+        return found
 
 
 def gather(

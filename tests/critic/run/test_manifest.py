@@ -59,3 +59,12 @@ def test_equal_runs_differ_in_time_only(tmp_path: Path) -> None:
     for found in (one, other):
         del found["written"]
     assert one == other
+
+
+def test_the_embedded_judge_is_called_what_it_is(tmp_path: Path) -> None:
+    from critic.engines.embedded import NAME
+
+    for judge, warned in ((NAME, True), ("strong-judge", False)):
+        made = provenance(judge=judge)
+        results = gather(lambda: iter([]), lambda: iter([]), made, tmp_path, "jsonl", config={}, calls=0)
+        assert any("not worth training on" in warning for warning in results.warnings()) is warned
