@@ -242,6 +242,7 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
 
     lines = []
     rows, seconds = 0, 0.0
+    specs = {request.judge, request.policy or request.judge}
     if (out / "run.db").is_file():
         with closing(RunStore.open_existing(out)) as store:
             rows, seconds = store.pace()
@@ -249,10 +250,13 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
     if rows:
         whole = plan.rows * seconds / rows
         lines.append(f"about {_duration(whole)} for all rows, at this run's {seconds / rows:.2g} s a row so far")
-    elif {request.judge, request.policy or request.judge} == {"embedded"}:
-        lines.append(f"about {_duration(embedded_seconds(plan))} at the embedded model's pace on two cores")
+    elif specs == {"embedded"}:
+        slow, fast = (_duration(embedded_seconds(plan, amx=amx)) for amx in (False, True))
+        lines.append(f"at most about {slow} with the embedded model on two cores, {fast} where they have AMX")
     else:
         lines.append("time: unknown before some rows have run; run --limit 5, then plan again with the same --out")
+    if any(spec.startswith("openai:") for spec in specs):
+        return [*lines, "cost: what the server charges for these tokens; its prices are not known here"]
     return [*lines, "cost: none but time; every engine named runs on this machine"]
 
 

@@ -45,7 +45,7 @@ def test_the_strong_judges_command_is_planned(tmp_path: Path) -> None:
     [command] = [part for block in blocks("sh") for part in re.split(r"\n(?=cai )", block) if part.startswith("cai ")]
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Why?"}\n')
     plan = run(tmp_path, "bash", "-euc", command.rstrip() + " --dry-run")
-    assert plan.startswith("1 rows to run\n") and not (tmp_path / "runs").exists()
+    assert plan.startswith("1 rows to run\n") and "what the server charges" in plan and not (tmp_path / "runs").exists()
 
 
 def test_the_constitution_loads(tmp_path: Path) -> None:
