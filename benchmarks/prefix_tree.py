@@ -134,7 +134,7 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
 
     def theirs() -> float:
         started = time.perf_counter()
-        out = model.generate(  # type: ignore[operator]
+        out = model.generate(  # type: ignore[operator]  # its mixin is untyped
             **prompts, max_new_tokens=NEW_TOKENS, do_sample=True, top_k=0
         )
         written = out[:, prompts["input_ids"].shape[1] :] != tokenizer.pad_token_id

@@ -104,7 +104,7 @@ def test_pins_are_exact_and_cover_every_dependency() -> None:
     extras = project["optional-dependencies"]
     # vLLM is left to the machine: its GPU build pins a CUDA torch, and `make vllm` pins the one for CPUs.
     wanted = project["dependencies"] + [d for extra in extras if extra != "vllm" for d in extras[extra]]
-    names = {re.match(r"[\w.-]+", d)[0].lower().replace("_", "-") for d in wanted}  # type: ignore[index]
+    names = {re.split(r"[^\w.-]", d, maxsplit=1)[0].lower().replace("_", "-") for d in wanted}
     assert names - set(pinned) == set()
 
 

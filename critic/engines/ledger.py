@@ -174,7 +174,7 @@ class RecordedEngine:
             pairs = list(zip(keys, answers, strict=True))
             await asyncio.gather(*(self._ledger.commit(key, answer) for key, answer in pairs))
             return pairs
-        except BaseException:
+        except BaseException:  # a cancelled call, too, gives its claims back
             for key in keys:
                 self._ledger.release(key)
             raise

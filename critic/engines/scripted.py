@@ -7,7 +7,7 @@ The script is YAML, every key optional::
         reply: "It should be kinder."
       - reply: "Answer {seed}"    # no match: always; {seed} and {last} (the last message) are filled in
     queue: ["first answer"]       # answers given before any rule, in order, each once
-    choose: hash                  # a choice's log-probability: hash | first | longest (by the text of the last part)
+    choose: hash                  # a choice's log-probability: hash | first | longest (the longest choice)
     likelihood: hash              # of a text: hash | short | long (which is likelier)
     fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
     latency: 0.01                 # seconds a call
@@ -171,8 +171,8 @@ def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
         raise InputError(f"the scripted engine has no option {next(iter(options))!r}", where=f"scripted:{target}")
     try:
         script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
+        return ScriptedEngine(script, name=f"scripted:{Path(target).name}")
     except OSError as error:
         raise InputError(f"the script can't be read: {error.strerror}", where=target) from None
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, re.error) as error:
         raise InputError(f"the script is not valid: {error}", where=target) from None
-    return ScriptedEngine(script, name=f"scripted:{Path(target).name}")

@@ -96,7 +96,7 @@ class Worker:
                     self._write()
                     self._score()
                     self._usage.seconds_busy += time.perf_counter() - started
-        except BaseException as error:
+        except BaseException as error:  # whatever ends the thread is told to everyone who waits, then goes on
             reason = f"the engine's worker thread has died: {type(error).__name__}: {error}"
             raise
         finally:
@@ -179,8 +179,10 @@ class Worker:
             return
         try:
             self._decoder.step()
-        except Exception:
+        except Exception:  # one of them did it: each goes on alone, and the culprit's caller is told
             for i, answer in enumerate(self._decoder.answers):
+                if answer.done:
+                    continue
                 try:
                     self._decoder.step(i, 1)
                 except Exception as error:
@@ -239,7 +241,7 @@ class Worker:
             return
         try:
             action(jobs)
-        except Exception as error:
+        except Exception as error:  # torch and tokenizers raise anything
             if len(jobs) > 1:
                 for job in jobs:
                     self._try([job], action)

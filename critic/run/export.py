@@ -68,7 +68,8 @@ def export(
         with ExitStack() as stack:
             writers = {table: _open(stack, table, path) for table, path in temporary.items()}
             read = 0
-            for read, row in enumerate(rows(), 1):  # noqa: B007 - the count is used below
+            for row in rows():
+                read += 1
                 for table, spec in TABLES.items():
                     for record in spec.records(row, provenance):
                         writers[table].write(record)

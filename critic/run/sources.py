@@ -302,7 +302,7 @@ def _folder(path: Path, split: str | None) -> Source:
 
     try:
         data = datasets.load_from_disk(str(path))
-    except Exception as error:
+    except Exception as error:  # the library raises whatever its readers do, for a folder that a person named
         raise InputError(f"the dataset can't be loaded: {_brief(error)}", where=str(path)) from None
     if isinstance(data, datasets.DatasetDict):
         wanted = split or ("train" if "train" in data or len(data) != 1 else next(iter(data)))
@@ -324,7 +324,7 @@ def _hub(source: str) -> Source:
         return _dataset(name, data)
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # likewise, network errors of several libraries among them
         problem = f"no such file, and the hub gives no dataset of that name: {_brief(error)}"
         raise InputError(problem, where=source, fix=f"Give a file ({FORMATS}) or OWNER/NAME[:SPLIT].") from None
 

@@ -139,7 +139,7 @@ class RunStore(Claims):
         store = cls(directory, write=True)
         try:
             store._agree(directory, config, extend)
-        except BaseException:
+        except BaseException:  # whatever it was, the directory's lock goes with it
             store.close()
             raise
         return store

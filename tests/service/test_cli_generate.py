@@ -21,6 +21,7 @@ CAI = str(Path(sys.executable).with_name("cai"))
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(2)))
     (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(6)))
+    (tmp_path / "bad.yaml").write_text("replies: [{match: '(', reply: x}]")
     script(tmp_path)
     return tmp_path
 
@@ -84,6 +85,7 @@ def test_a_prompt_of_a_megabyte_is_quarantined_unless_it_may_be_cut(folder: Path
         (("--principles", "missing.yaml"), "missing.yaml"),
         (("--judge", "gpt"), "Known specs: embedded"),
         (("--judge", "scripted:none.yaml"), "none.yaml"),
+        (("--judge", "scripted:bad.yaml"), "bad.yaml"),
         (("--judge-principles", "some"), "--judge-principles"),
         (("--samples", "1"), "--samples 2"),
         (("--strategy", "revision", "--revisions", "0"), "--revisions 1"),

@@ -142,7 +142,7 @@ async def test_greedy_answers_of_the_real_model_are_those_of_generate(
     for request, completion in zip(requests, found, strict=True):
         prompt = real_chat.encode(request.messages)
         with torch.inference_mode():
-            out = plain.generate(  # type: ignore[operator]
+            out = plain.generate(  # type: ignore[operator]  # its mixin is untyped
                 torch.tensor([prompt]),
                 attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
                 max_new_tokens=12,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import open_engine as open_spec
@@ -43,7 +43,7 @@ def generated(model: LlamaForCausalLM, chat: Chat, request: Request) -> str:
     """What transformers' own greedy decoding makes of a request."""
     prompt = chat.encode(request.messages)
     with torch.inference_mode():
-        out = model.generate(  # type: ignore[misc]
+        out = model.generate(  # type: ignore[misc]  # its mixin is untyped
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             max_new_tokens=request.sampling.max_tokens,
@@ -204,10 +204,10 @@ async def test_an_exception_in_the_model_costs_only_its_request(
 ) -> None:
     genuine = prefix_tree.score_trees
 
-    def sometimes(model: torch.nn.Module, trees: list[TokenTree]) -> list[tuple[Score, ...]]:
+    def sometimes(model: PreTrainedModel, trees: list[TokenTree]) -> list[tuple[Score, ...]]:
         if any(tree.tokens > 60 for tree in trees):
             raise RuntimeError("no memory")
-        return genuine(model, trees)  # type: ignore[arg-type]
+        return genuine(model, trees)
 
     monkeypatch.setattr(worker, "score_trees", sometimes)
     results = await asyncio.gather(
