@@ -187,7 +187,7 @@ def tokens(trees: Sequence[Node]) -> int:
 
 def probability(score: Score) -> float:
     """The probability of the first choice against the second."""
-    first, second = score.logprobs
+    first, second = score.values
     return 1 / (1 + exp(second - first))
 
 

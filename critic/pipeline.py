@@ -9,11 +9,10 @@ Everything is per prompt: many of these run at once, engines batch across them, 
 Chance comes only from hashes of (seed, prompt, what is drawn), so a prompt's row doesn't depend on its neighbours.
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from constitution import Constitution, Principle, sample
 from constitution.digest import digest
@@ -22,8 +21,7 @@ from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Chain, Drop, Judgement, Line, PreferencePair, Prompt, Response, Row
 from critic.revise import revise
-
-T = TypeVar("T")
+from critic.together import together
 
 Strategy = Literal["samples", "revision", "best-of-n"]
 
@@ -211,20 +209,6 @@ def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement]
 def seed_of(*parts: Any) -> int:
     """A request's seed: 31 bits of the hash of what it is for."""
     return int(digest(list(parts))[:8], 16) >> 1
-
-
-async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines at the same time, and return their results in order.
-
-    Where some fail, the others still finish (their answers are worth keeping); then the first error in order is raised.
-    """
-    results = await asyncio.gather(*work, return_exceptions=True)
-    good: list[T] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        good.append(result)
-    return good
 
 
 def _usable(responses: Iterable[Response]) -> tuple[list[Response], list[Drop]]:

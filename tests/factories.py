@@ -1,8 +1,10 @@
 """Rows made by hand, for tests: short names in, whole records out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from critic.engines.base import Completion, Identity, Lane, Node, Request, Score, Usage
 from critic.records import (
     Chain,
     Critique,
@@ -20,6 +22,25 @@ from critic.records import (
 
 DIGEST = "d" * 64
 TEXTS = ("title", "statement", "critique", "revision", "compare", "opposite")
+
+
+class FakeEngine:
+    """An engine that answers nothing, for tests to override what they need."""
+
+    whole_trees = True
+    capabilities: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, name: str = "fake") -> None:
+        self.identity, self.usage = Identity(name, "1"), Usage()
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        raise AssertionError("no completion is expected")
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        raise AssertionError("no score is expected")
+
+    async def close(self) -> None:
+        pass
 
 
 def small_constitution(principles: int) -> dict[str, Any]:

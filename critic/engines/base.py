@@ -1,13 +1,14 @@
 """The engine seam: one small protocol with two verbs, and the values that cross it.
 
-`complete` writes one answer to one chat. `score` reads log-probabilities off a tree of chats that share their
-beginnings. Callers write per-item code, one request a call, and never batch: batching, prefix reuse and back-pressure
-live inside the engine. Retry, budget and the ledger's cache are wrappers that are engines too.
+`complete` writes one answer to one chat. `score` reads numbers off a tree of chats that share their beginnings:
+log-probabilities, or a reward model's scores. Callers write per-item code, one request a call, and never batch:
+batching, prefix reuse and back-pressure live inside the engine. Retry, rate limits, budget and the ledger's cache are
+wrappers that are engines too.
 
 A new engine is one new file here and one line in `critic.engines.REGISTRY`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -24,8 +25,27 @@ class RequestTooLong(EngineError):
     """The chat does not fit the model's context. Nothing was cut."""
 
 
-class BudgetExceeded(Exception):
-    """The run's hard limit is reached: the run stops, and can be resumed with a larger one."""
+class Unavailable(EngineError):
+    """A failure that passes: too many requests, a restart, a time-out. The same request may be answered later.
+
+    ``retry_after`` is how many seconds the server asked to wait, or None where it did not say.
+    """
+
+    def __init__(self, problem: str, retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
+class RunStopped(Exception):
+    """No request can be answered any more. The run stops, no row is blamed, and the same command goes on later."""
+
+
+class BudgetExceeded(RunStopped):
+    """The run's hard limit is reached; a larger one goes on."""
+
+
+class EngineDown(RunStopped):
+    """The engine is gone: its server was there, and is not any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +62,15 @@ class Sampling:
 class Request:
     """One chat to complete, with its own seed: the answer does not depend on what else is in the batch's sampling.
 
-    A final assistant message is a prefix that the completion continues.
+    A final assistant message is a prefix that the completion continues. ``json_schema`` (JSON text) is the form that
+    the answer must have: engines that can hold a model to it do, and say so in their ``capabilities``; others leave
+    it to the chat's words.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int
+    json_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,12 @@ class OwnTokens:
     """Read: the summed log-probability of all of the node's own tokens, given everything above it."""
 
 
-Read = Choices | OwnTokens
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """Read: a reward model's scores of the chat that ends at the node, one a head. Language models have none."""
+
+
+Read = Choices | OwnTokens | Reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +120,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What was read at one node: for `Choices`, one log-probability a choice; for `OwnTokens`, their sum alone.
+    """What was read at one node.
 
-    ``tokens`` counts the node's own tokens, so that ``logprobs[0] / tokens`` is the mean per token. A value may be NaN
-    where the model's arithmetic failed; callers treat it as unreadable.
+    For `Choices`, one log-probability a choice; for `OwnTokens`, their summed log-probability alone; for `Reward`, one
+    score a head. ``tokens`` counts the node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value
+    may be NaN where the model's arithmetic failed; callers treat it as unreadable.
     """
 
-    logprobs: tuple[float, ...]
+    values: tuple[float, ...]
     tokens: int
 
 
@@ -126,11 +155,24 @@ class Usage:
 
 
 class Engine(Protocol):
-    """See the module's docstring. Both verbs raise `EngineError` for a request that can't be answered."""
+    """See the module's docstring.
+
+    Both verbs raise `EngineError` for a request that can't be answered, and `RunStopped` where none can be any more.
+    """
 
     @property
     def identity(self) -> Identity:
         """What makes its answers the same; fixed for its life."""
+        ...
+
+    @property
+    def capabilities(self) -> Mapping[str, str]:
+        """What it was found to be able to do, for manifests: ``{"log-probabilities": "by token id", ...}``."""
+        ...
+
+    @property
+    def whole_trees(self) -> bool:
+        """Whether a tree is computed as a whole. Where not, each of its reads is a request of its own."""
         ...
 
     @property
@@ -143,7 +185,10 @@ class Engine(Protocol):
         ...
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        """Return one `Score` for each node of ``tree`` that has a ``read``, in depth-first order, parents first."""
+        """Return one `Score` for each node of ``tree`` that has a ``read``, in depth-first order, parents first.
+
+        `EngineError` where the engine has nothing of a read's kind.
+        """
         ...
 
     async def close(self) -> None:

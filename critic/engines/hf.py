@@ -32,10 +32,13 @@ T = TypeVar("T")
 class HfEngine:
     """See the module's docstring, and `critic.engines.base.Engine` for the verbs."""
 
+    whole_trees = True
+
     def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
         model = loaded.model
         settings = {"deterministic": str(deterministic).lower(), "dtype": str(model.dtype).removeprefix("torch.")}
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
+        self.capabilities = {"log-probabilities": "exact", "structured output": "by instruction"}
         self.usage = Usage()
         limits = Limits(
             batch=1 if deterministic else batch,

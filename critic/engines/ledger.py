@@ -1,13 +1,14 @@
 """The ledger's side of an engine: an answer that was committed is never asked for again.
 
 A call is one completion, or one read of a score tree: so editing one principle of sixteen asks again for that
-principle's reads only. Its key covers model, tokens, sampling and seed, and not the constitution's hash: what the model
-is shown is what counts.
+principle's reads only. An engine that gains nothing from whole trees is asked read by read, and each answer is
+committed as it comes, so that one that fails costs no other. A call's key covers model, tokens, sampling and seed, and
+not the constitution's hash: what the model is shown is what counts.
 """
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -21,11 +22,15 @@ from critic.engines.base import (
     Identity,
     Lane,
     Node,
+    OwnTokens,
     Read,
     Request,
+    Reward,
+    RunStopped,
     Score,
     Usage,
 )
+from critic.together import together
 
 Answer = list[Any]
 
@@ -109,13 +114,24 @@ class RecordedEngine:
         return self._engine.identity
 
     @property
+    def capabilities(self) -> Mapping[str, str]:
+        """The wrapped engine's."""
+        return self._engine.capabilities
+
+    @property
+    def whole_trees(self) -> bool:
+        """The wrapped engine's."""
+        return self._engine.whole_trees
+
+    @property
     def usage(self) -> Usage:
         """The wrapped engine's: calls that were really made."""
         return self._engine.usage
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Return the committed answer, or make the call and commit it."""
-        key = digest(["complete", self._base, _chat(request.messages), asdict(request.sampling), request.seed])
+        how = [asdict(request.sampling), request.seed, request.json_schema]
+        key = digest(["complete", self._base, _chat(request.messages), *how])
 
         async def call(_: list[str]) -> list[Answer]:
             answer = await self._engine.complete(request, lane)
@@ -125,7 +141,7 @@ class RecordedEngine:
         return Completion(*answer)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        """Read what is committed, and ask the engine for one smaller tree with the rest."""
+        """Read what is committed, and ask the engine for one smaller tree with the rest, or for each read alone."""
         keys = list(self._read_keys(tree, self._base))
 
         async def call(mine: list[str]) -> list[Answer]:
@@ -133,9 +149,12 @@ class RecordedEngine:
             positions = [keys.index(key) for key in mine]
             pruned = _prune(tree, set(positions), iter(range(len(keys))))
             scores = await self._engine.score(pruned, lane) if pruned is not None else ()
-            return [[[_number(x) for x in score.logprobs], score.tokens] for score in scores]
+            return [[[_number(x) for x in score.values], score.tokens] for score in scores]
 
-        answers = await self._answers(keys, call)
+        if self.whole_trees:
+            answers = await self._answers(keys, call)
+        else:
+            answers = [answer for [answer] in await together(self._answers([key], call) for key in keys)]
         return tuple(Score(tuple(float(x) for x in a[0]), a[1]) for a in answers)
 
     async def close(self) -> None:
@@ -167,7 +186,7 @@ class RecordedEngine:
             self._budget.spend(len(keys))
             try:
                 answers = await call(keys)
-            except (EngineError, BudgetExceeded, asyncio.CancelledError):
+            except (EngineError, RunStopped, asyncio.CancelledError):
                 raise
             except Exception as error:  # the boundary: whatever an engine raises costs one row, not the run
                 raise EngineError(f"{type(error).__name__}: {error}") from error
@@ -192,7 +211,13 @@ def _chat(messages: Iterable[Any]) -> list[list[str]]:
 
 
 def _read(read: Read) -> list[str]:
-    return ["choices", *read.texts] if isinstance(read, Choices) else ["own"]
+    match read:
+        case Choices():
+            return ["choices", *read.texts]
+        case OwnTokens():
+            return ["own"]
+        case Reward():
+            return ["reward"]
 
 
 def _number(logprob: float) -> float | str:

@@ -50,12 +50,15 @@ _VLLM_CONTINUE: dict[str, object] = {"continue_final_message": True, "add_genera
 class OpenAIEngine:
     """See the module's docstring, and `critic.engines.base.Engine` for the verbs. For one event loop."""
 
+    whole_trees = False
+
     def __init__(self, server: ChatServer, model: str, concurrency: int) -> None:
         card = server.card
         self.identity = Identity(model, digest(["openai", card.id, card.root, card.parent]))
         self.usage = Usage()
         self._server, self._model = server, model
         self._is_vllm = card.owned_by == "vllm"
+        self.capabilities: dict[str, str] = {}
         # The interactive lane doesn't queue behind the batch lane on this side.
         self._slots: dict[Lane, asyncio.Semaphore] = {
             "batch": asyncio.Semaphore(concurrency),

@@ -8,7 +8,7 @@ The script is YAML, every key optional::
       - reply: "Answer {seed}"    # no match: always; {seed} and {last} (the last message) are filled in
     queue: ["first answer"]       # answers given before any rule, in order, each once
     choose: hash                  # a choice's log-probability: hash | first | longest (the longest choice)
-    likelihood: hash              # of a text: hash | short | long (which is likelier)
+    likelihood: hash              # of a text: hash | short | long (which is likelier); a reward, too
     fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
     latency: 0.01                 # seconds a call
     log: calls.log                # one line a call, with its answer: how tests count them
@@ -21,8 +21,9 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import yaml
@@ -39,6 +40,7 @@ from critic.engines.base import (
     Node,
     Read,
     Request,
+    Reward,
     Score,
     Usage,
     reads,
@@ -79,6 +81,9 @@ class Script(_Strict):
 class ScriptedEngine:
     """An `Engine` that follows a `Script`."""
 
+    whole_trees = True
+    capabilities: Mapping[str, str] = MappingProxyType({})
+
     def __init__(self, script: Script, name: str = "scripted") -> None:
         self.script = script
         answers = script.model_dump(mode="json", exclude={"latency", "log"})
@@ -111,13 +116,14 @@ class ScriptedEngine:
         failure = await self._call()
         chat = [[m.role, m.content] for m in path]
         if isinstance(read, Choices):
-            logprobs, tokens = self._choice_logprobs(chat, read.texts), 1
+            values, tokens = self._choice_logprobs(chat, read.texts), 1
         else:
             text = "".join(m.content for m in own)
             tokens = max(1, len(text) // 4)
-            logprobs = (tokens * self._mean_logprob(chat, text),)
-        self._log(list(logprobs))
-        return Score(tuple(math.nan for _ in logprobs) if failure == "nan" else logprobs, tokens)
+            mean = self._mean_logprob(chat, text)
+            values = (mean if isinstance(read, Reward) else tokens * mean,)
+        self._log(list(values))
+        return Score(tuple(math.nan for _ in values) if failure == "nan" else values, tokens)
 
     def _answer(self, request: Request) -> str:
         if self._queue:

@@ -56,7 +56,7 @@ def _needs_plain(principles: tuple[Principle, ...]) -> bool:
 
 def _means(scores: Iterator[Score]) -> tuple[float, float]:
     first, second = next(scores), next(scores)
-    return first.logprobs[0] / max(1, first.tokens), second.logprobs[0] / max(1, second.tokens)
+    return first.values[0] / max(1, first.tokens), second.values[0] / max(1, second.tokens)
 
 
 def _vote(principle: Principle, scores: Iterator[Score], plain: tuple[float, float] | None, judge: str) -> Vote:

@@ -42,7 +42,7 @@ def tree(question: Question) -> Node:
 
 
 def _vote(principle: str, digest: str, order: Order, score: Score, judge: str) -> Vote:
-    a, b = score.logprobs
+    a, b = score.values
     odds = log_odds(a, b) if order == "given" else log_odds(b, a)
     raw = None if odds is not None else f"log-probabilities of A and B: {a}, {b}"
     return Vote(principle=principle, principle_digest=digest, judge=judge, order=order, log_odds=odds, raw=raw)

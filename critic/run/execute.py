@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from constitution.digest import digest
-from critic.engines.base import BudgetExceeded, EngineError, RequestTooLong
+from critic.engines.base import EngineError, RequestTooLong, RunStopped
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Quarantined, Row
 from critic.run.store import RunStore
@@ -43,8 +43,8 @@ async def execute(
 
     Raises `StoreError` where the directory can't be written any more.
 
-    A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached,
-    no new row is begun, and those under way end where their next call would be.
+    A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached or
+    the engine is gone, no new row is begun, and those under way end where their next call would be.
     """
     slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
     seen = _Seen()
@@ -54,7 +54,7 @@ async def execute(
             result = await _result(pipeline, line)
             await store.finish(result, item, plan)
             _count(progress, result)
-        except BudgetExceeded as reason:
+        except RunStopped as reason:
             progress.stopped = str(reason)
         finally:
             slots.release()

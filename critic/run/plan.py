@@ -4,10 +4,11 @@ So the plan can't disagree with the run. It is an upper bound: every answer is a
 ends with "nothing to revise".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from critic.engines.base import Completion, Identity, Lane, Node, OwnTokens, Request, Score, Usage, reads
+from critic.engines.base import Choices, Completion, Identity, Lane, Node, Request, Score, Usage, reads
 from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
@@ -56,6 +57,9 @@ async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined]) -> Plan:
 class _CountingEngine:
     """Answers with a placeholder as long as the request allows, and counts."""
 
+    whole_trees = True
+    capabilities: Mapping[str, str] = MappingProxyType({})
+
     def __init__(self, total: Plan) -> None:
         self.identity = Identity("plan", "")
         self.usage = Usage()
@@ -72,7 +76,7 @@ class _CountingEngine:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
         self._total.prompt_tokens += _tree_tokens(tree)
-        return tuple(Score((0.0,) if isinstance(read, OwnTokens) else (0.0,) * len(read.texts), 1) for read in wanted)
+        return tuple(Score((0.0,) * (len(read.texts) if isinstance(read, Choices) else 1), 1) for read in wanted)
 
     async def close(self) -> None:
         pass

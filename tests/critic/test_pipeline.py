@@ -10,8 +10,9 @@ from constitution.schema import Group
 from critic.engines.base import EngineError, Sampling
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES
-from critic.pipeline import Pipeline, best_against_worst, together
+from critic.pipeline import Pipeline, best_against_worst
 from critic.records import Item, Judgement, Line, Row
+from critic.together import together
 from tests.factories import judgement, prompt, response
 
 

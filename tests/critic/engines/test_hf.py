@@ -147,7 +147,7 @@ async def test_scores_do_not_depend_on_the_pack_beyond_rounding(engine: HfEngine
     trees = [question("q" * i) for i in range(1, 12)]
     together = await asyncio.gather(*(engine.score(tree) for tree in trees))
     for tree, scores in zip(trees, together, strict=True):
-        assert scores[0].logprobs == pytest.approx((await engine.score(tree))[0].logprobs, abs=1e-5)
+        assert scores[0].values == pytest.approx((await engine.score(tree))[0].values, abs=1e-5)
 
 
 async def test_interactive_requests_overtake(tiny_model: Path) -> None:
@@ -366,5 +366,5 @@ async def test_own_tokens_of_a_response_are_summed(engine: HfEngine) -> None:
         nested = Node((Message(role="assistant", content=text),), OwnTokens(), (nested,))
     (one,) = await engine.score(whole)
     several = await engine.score(Node((prompt,), None, (nested,)))
-    assert sum(score.logprobs[0] for score in several) == pytest.approx(one.logprobs[0], abs=1e-4)
+    assert sum(score.values[0] for score in several) == pytest.approx(one.values[0], abs=1e-4)
     assert [score.tokens for score in several] == [2, 1, 3]

@@ -12,26 +12,25 @@ from critic.engines.base import (
     Choices,
     Completion,
     EngineError,
-    Identity,
     Lane,
     Node,
     OwnTokens,
     Request,
     Sampling,
     Score,
-    Usage,
     reads,
 )
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.records import Message
 from critic.run.store import RunStore
+from tests.factories import FakeEngine
 
 
-class Fake:
+class Fake(FakeEngine):
     """Counts; answers each read with a number made of its path; can be told to fail, or to wait."""
 
     def __init__(self, name: str = "fake") -> None:
-        self.identity, self.usage = Identity(name, "1"), Usage()
+        super().__init__(name)
         self.trees: list[Node] = []
         self.asked: list[str] = []
         self.error: Exception | None = None
@@ -49,9 +48,6 @@ class Fake:
         if self.error:
             raise self.error
         return tuple(value("".join(m.content for m in path)) for path, _, _ in reads(tree))
-
-    async def close(self) -> None:
-        pass
 
 
 def value(path: str) -> Score:
@@ -157,7 +153,7 @@ async def test_nan_and_no_chance_at_all_are_kept_as_they_are(store: RunStore) ->
     engine = RecordedEngine(Broken(), store, Budget())
     for _ in range(2):
         [score] = await engine.score(leaf("x"))
-        assert math.isnan(score.logprobs[0]) and score.logprobs[1] == -math.inf
+        assert math.isnan(score.values[0]) and score.values[1] == -math.inf
 
 
 async def test_the_budget_is_hard_and_counts_reads(store: RunStore) -> None:
@@ -171,3 +167,22 @@ async def test_the_budget_is_hard_and_counts_reads(store: RunStore) -> None:
         await engine.complete(request("y"))
     assert await engine.score(wide("b", "a"))  # committed answers cost nothing
     assert len(fake.trees) == 1 and fake.asked == ["x"]
+
+
+async def test_an_engine_without_whole_trees_is_asked_read_by_read_and_keeps_what_it_got(store: RunStore) -> None:
+    class Server(Fake):
+        whole_trees = False
+
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            if "bad" in "".join(m.content for path, _, _ in reads(tree) for m in path):
+                raise EngineError("no")
+            return await super().score(tree, lane)
+
+    server = Server()
+    engine = RecordedEngine(server, store, Budget())
+    tree = Node((user("root "),), children=(leaf("one"), leaf("bad"), leaf("two")))
+    for _ in range(2):
+        with pytest.raises(EngineError, match="no"):
+            await engine.score(tree)
+    assert [len(list(reads(asked))) for asked in server.trees] == [1, 1]
+    assert store.calls() == 2

@@ -379,7 +379,7 @@ async def test_the_interactive_lane_does_not_wait_for_the_batch_lane(server: Fak
 async def test_choices_are_read_off_the_likeliest_tokens(engine: OpenAIEngine, server: FakeServer) -> None:
     server.standing = (200, {}, likely(B=-0.5, A=-1.25, C=-4.0))
     (score,) = await engine.score(question("Which?"))
-    assert score.logprobs == (-1.25, -0.5)
+    assert score.values == (-1.25, -0.5)
     (body,) = server.asked
     assert "seed" not in body
     assert {key: body[key] for key in ("max_tokens", "logprobs", "top_logprobs", "temperature", "top_p")} == {
@@ -394,7 +394,7 @@ async def test_choices_are_read_off_the_likeliest_tokens(engine: OpenAIEngine, s
 async def test_vllm_is_asked_for_the_choices_own_tokens(vllm: OpenAIEngine, server: FakeServer) -> None:
     server.ids = {"A": [330], "B": [365]}
     server.standing = (200, {}, likely(**{"token_id:17": -0.1, "token_id:365": -11.5, "token_id:330": -9.25}))
-    assert (await vllm.score(question("Which?")))[0].logprobs == (-9.25, -11.5)
+    assert (await vllm.score(question("Which?")))[0].values == (-9.25, -11.5)
     await vllm.score(question("Which?"))
     assert server.asked[0]["logprob_token_ids"] == [330, 365]
     assert server.asked[0]["return_tokens_as_token_ids"] is True
@@ -414,7 +414,7 @@ async def test_a_gateway_that_hides_the_ids_leaves_the_likeliest_tokens(
     server.no_ids = (status, {}, {"message": "welcome"})
     server.standing = (200, {}, likely(B=-0.5, A=-1.25))
     (score,) = await vllm.score(question("Which?"))
-    assert score.logprobs == (-1.25, -0.5)
+    assert score.values == (-1.25, -0.5)
     assert "logprob_token_ids" not in server.asked[0]
 
 
@@ -424,7 +424,7 @@ async def test_ids_that_are_only_late_are_not_given_up(vllm: OpenAIEngine, serve
     with pytest.raises(EngineError, match="503"):
         await vllm.score(question("Which?"))
     server.ids = {"A": [1], "B": [2]}
-    assert (await vllm.score(question("Which?")))[0].logprobs == (-1.0, -2.0)
+    assert (await vllm.score(question("Which?")))[0].values == (-1.0, -2.0)
 
 
 async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> None:
@@ -439,7 +439,7 @@ async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> N
     engine = open_engine(f"org/model@{server.url}", {"concurrency": "1"})
     scores = await engine.score(tree)
     assert [body["messages"][1]["content"] for body in server.asked] == ["x1", "x1a", "x2b", "x2c"]
-    assert [score.logprobs for score in scores] == [(-1.0, -9.0), (-2.0,), (-9.0, -3.0), (-4.0, -9.0)]
+    assert [score.values for score in scores] == [(-1.0, -9.0), (-2.0,), (-9.0, -3.0), (-4.0, -9.0)]
     await engine.close()
 
 
@@ -461,14 +461,14 @@ async def test_what_is_not_offered_is_not_made_up(
 ) -> None:
     server.standing = (200, {}, likely(**tokens))
     (score,) = await engine.score(question("Which?"))
-    assert score.logprobs == pytest.approx(expected, nan_ok=True)
-    assert log_odds(*score.logprobs) == odds
+    assert score.values == pytest.approx(expected, nan_ok=True)
+    assert log_odds(*score.values) == odds
 
 
 async def test_a_model_that_ends_its_turn_at_once_is_unreadable(engine: OpenAIEngine, server: FakeServer) -> None:
     server.standing = (200, {}, chat("", logprobs={"content": []}))
     (score,) = await engine.score(question("Which?"))
-    assert score.logprobs == (-math.inf, -math.inf)
+    assert score.values == (-math.inf, -math.inf)
 
 
 def test_tokens_with_the_same_text_are_summed() -> None:
@@ -482,7 +482,7 @@ async def test_a_drawn_token_that_is_not_listed_does_not_count(engine: OpenAIEng
     drawn = {"token": "A", "logprob": -7.0, "top_logprobs": [{"token": "B", "logprob": -0.1}]}
     server.standing = (200, {}, chat("A", "length", logprobs={"content": [drawn]}))
     (score,) = await engine.score(question("Which?"))
-    assert score.logprobs == (-math.inf, -0.1)
+    assert score.values == (-math.inf, -0.1)
 
 
 @pytest.mark.parametrize(

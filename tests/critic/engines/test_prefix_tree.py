@@ -52,7 +52,7 @@ def _logp(model: PreTrainedModel, ids: tuple[int, ...]) -> torch.Tensor:
 def assert_same(found: tuple[Score, ...], expected: list[Score], tolerance: float = TOLERANCE) -> None:
     assert [score.tokens for score in found] == [score.tokens for score in expected]
     for got, want in zip(found, expected, strict=True):
-        assert got.logprobs == pytest.approx(want.logprobs, abs=tolerance * max(1, want.tokens))
+        assert got.values == pytest.approx(want.values, abs=tolerance * max(1, want.tokens))
 
 
 def deep_tree() -> Node:
@@ -98,7 +98,7 @@ async def test_a_branch_does_see_its_ancestors(engine: HfEngine) -> None:
         leaf = Node((user("leaf"),), Choices(("A", "B")))
         return Node((user(root),), None, (Node((user(middle),), None, (leaf,)),))
 
-    values = {(await engine.score(tree(root, middle)))[0].logprobs for root in "ab" for middle in "cd"}
+    values = {(await engine.score(tree(root, middle)))[0].values for root in "ab" for middle in "cd"}
     assert len(values) == 4
 
 

@@ -5,13 +5,13 @@ import math
 import pytest
 
 from constitution import Principle
-from critic.engines.base import Choices, Completion, Engine, Identity, Lane, Node, Request, Score, Usage, reads
+from critic.engines.base import Choices, Engine, Lane, Node, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.judging import MODES, contrast
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
 from critic.records import Vote
-from tests.factories import prompt
+from tests.factories import FakeEngine, prompt
 
 KIND = Principle(
     id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?", opposite="Be rude."
@@ -19,21 +19,15 @@ KIND = Principle(
 SHORT = Principle(id="short", title="S", statement="Be short.", critique="c", revision="r", compare="Shorter?")
 
 
-class Known:
+class Known(FakeEngine):
     """Reads a table: the path's text -> log-probabilities."""
 
     def __init__(self, logprobs: dict[str, tuple[float, ...]]) -> None:
-        self.identity, self.usage = Identity("known", "1"), Usage()
+        super().__init__("known")
         self.logprobs = logprobs
-
-    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
-        raise AssertionError("judging asks for no completion")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         return tuple(Score(self._find("".join(m.content for m in path)), 10) for path, _, _ in reads(tree))
-
-    async def close(self) -> None:
-        pass
 
     def _find(self, path: str) -> tuple[float, ...]:
         [found] = [values for key, values in self.logprobs.items() if all(part in path for part in key.split("&"))]
