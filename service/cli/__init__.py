@@ -43,6 +43,7 @@ def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     from service.cli.ask import compare, critique
     from service.cli.constitution import app as constitution
+    from service.cli.evaluate import app as evaluate
     from service.cli.generate import generate, judge
     from service.cli.models import models
     from service.cli.show import show
@@ -50,6 +51,7 @@ def main() -> None:
     for command in (generate, judge, critique, compare, show, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
+    app.add_typer(evaluate, name="evaluate")
     try:
         app()
     except InputError as error:

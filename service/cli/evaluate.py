@@ -1,0 +1,5 @@
+"""``cai evaluate``: how far a judge can be trusted, measured."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure a judge: against people's labels, choices, and planted text.")
