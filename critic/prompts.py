@@ -26,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 def template_hashes() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
-    return {name: digest(_source(name)) for name in ("contrast", "critique", "logprob")}
+    return {name: digest(_source(name)) for name in ("contrast", "critique", "logprob", "plain")}
 
 
 def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int) -> tuple[Message, ...]:
@@ -76,6 +76,12 @@ def under_part(principle: Principle) -> Message:
 def against_part(principle: Principle) -> Message:
     """What puts the conversation under the opposite of ``principle``, which must have one."""
     return Message(role="user", content=_render("contrast", "against", principle=principle))
+
+
+def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) -> tuple[Message, ...]:
+    """Ask which response is better with nothing marked off: the control for `critic.evaluation.injection`."""
+    text = _render("plain", "question", messages=prompt.messages, first=first, second=second, principle=principle)
+    return (Message(role="user", content=text),)
 
 
 def fence_mark(seed: int, *texts: str) -> str:

@@ -70,6 +70,7 @@ def rendered() -> dict[str, str]:
         "revision": chat(prompts.revision_chat(critique, "It orders the user about.", TAUGHT)),
         "logprob": paths(logprob.tree(QUESTION)),
         "contrast": paths(contrast.tree(QUESTION)),
+        "plain": chat(prompts.plain_chat(PROMPT, QUESTION.first, QUESTION.second, CALM)),
     }
 
 
