@@ -9,7 +9,7 @@ A new engine is one new file here and one line in `critic.engines.REGISTRY`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from critic.records import Message
@@ -146,12 +146,23 @@ class Identity:
 
 @dataclass(slots=True)
 class Usage:
-    """What an engine has done so far, for rates and reports."""
+    """What an engine has done so far, for rates and reports, and its prices: US dollars for a million tokens."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    seconds_busy: float = field(default=0.0)
+    seconds_busy: float = 0.0
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost, in US dollars."""
+        return (prompt_tokens * self.input_price + completion_tokens * self.output_price) / 1e6
+
+    @property
+    def cost(self) -> float:
+        """What it has cost so far, in US dollars."""
+        return self.price(self.prompt_tokens, self.completion_tokens)
 
 
 class Engine(Protocol):
