@@ -79,7 +79,7 @@ def child(prompts: int) -> None:
         with (folder / "prompts.txt").open("w") as file:
             file.writelines(f"Question number {i}: what is to be done about it?\n" for i in range(prompts))
         spec = f"scripted:{folder / 'script.yaml'}"
-        request = RunRequest(str(folder / "two.yaml"), str(folder / "prompts.txt"), spec, spec)
+        request = RunRequest(str(folder / "two.yaml"), str(folder / "prompts.txt"), (spec,), spec)
         began = time.monotonic()
         outcome = asyncio.run(run(request, folder / "out"))
         seconds = time.monotonic() - began

@@ -10,17 +10,18 @@ Chance comes only from hashes of (seed, prompt, what is drawn), so a prompt's ro
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from constitution import Constitution, Principle, sample
-from constitution.digest import digest
 from critic.engines.base import Engine, Lane, Request, Sampling
-from critic.judging.aggregate import aggregate
-from critic.judging.base import Mode, Question
+from critic.judging.aggregate import Pooling, aggregate
+from critic.judging.base import Question
+from critic.judging.jury import Jury
 from critic.records import Chain, Drop, Judgement, Line, PreferencePair, Prompt, Response, Row
 from critic.revise import revise
+from critic.seeds import seed_of
 from critic.together import together
 
 Strategy = Literal["samples", "revision", "best-of-n"]
@@ -28,12 +29,15 @@ Strategy = Literal["samples", "revision", "best-of-n"]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What every prompt of a run goes through. ``judge_principles`` None means all of them."""
+    """What every prompt of a run goes through. ``judge_principles`` None means all of them.
+
+    ``critic`` writes critiques and revisions; the ``jury`` compares.
+    """
 
     constitution: Constitution
     policy: Engine
-    judge: Engine
-    mode: Mode
+    critic: Engine
+    jury: Jury
     policy_sampling: Sampling
     judge_sampling: Sampling
     seed: int = 0
@@ -42,6 +46,7 @@ class Pipeline:
     strategy: Strategy = "samples"
     judge_principles: int | None = None
     tie_band: float = 0.02
+    pooling: Pooling = field(default_factory=Pooling)
     lane: Lane = "batch"
 
     async def run(self, line: Line) -> Row:
@@ -90,7 +95,7 @@ class Pipeline:
                 sample(applicable, seed=self.seed, prompt=f"{prompt.key}:{number}", round=r, k=1)[0] for r in rounds
             ]
             seeds = [seed_of(self.seed, prompt.key, "revise", number, r) for r in rounds]
-            return await revise(self.judge, prompt, response, drawn, self.judge_sampling, seeds, self.lane)
+            return await revise(self.critic, prompt, response, drawn, self.judge_sampling, seeds, self.lane)
 
         return tuple(await together(one(number, response) for number, response in enumerate(responses)))
 
@@ -116,28 +121,23 @@ class Pipeline:
     async def _compare(
         self, prompt: Prompt, candidates: Sequence[Response], pair: tuple[int, int], number: int
     ) -> list[Judgement]:
-        first, second = pair
-        groups = self._asked(prompt, number)
-        asked = tuple(principle for principles in groups.values() for principle in principles)
-        question = Question(prompt, candidates[first].text, candidates[second].text, asked, self.seed)
-        votes = await self.mode.votes(self.judge, question, self.lane) if asked else ()
-        judgements = []
-        for group, principles in groups.items():
-            ids = {principle.id for principle in principles}
-            verdict = aggregate((vote for vote in votes if vote.principle in ids), principles, self.tie_band)
-            judgements.append(
-                Judgement(
-                    first=first,
-                    second=second,
-                    mode=self.mode.name,
-                    judge=self.judge.identity.name,
-                    group=group,
-                    votes=tuple(vote for vote in votes if vote.principle in ids),
-                    outcome=verdict.outcome,
-                    probability=verdict.probability,
-                )
+        async def one(group: str | None, principles: tuple[Principle, ...]) -> Judgement:
+            first, second = pair
+            question = Question(prompt, candidates[first].text, candidates[second].text, principles, self.seed, group)
+            votes = await self.jury.votes(question, self.lane) if principles else ()
+            verdict = aggregate(votes, principles, self.tie_band, self.pooling)
+            return Judgement(
+                first=first,
+                second=second,
+                mode=self.jury.mode,
+                judge=self.jury.judge,
+                group=group,
+                votes=votes,
+                outcome=verdict.outcome,
+                probability=verdict.probability,
             )
-        return judgements
+
+        return await together(one(group, principles) for group, principles in self._asked(prompt, number).items())
 
     def _asked(self, prompt: Prompt, number: int) -> dict[str | None, tuple[Principle, ...]]:
         """The principles that judge comparison ``number`` of a prompt, by group; one empty group if none applies."""
@@ -204,11 +204,6 @@ def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement]
         else:
             chosen.append(direct)
     return chosen, drops
-
-
-def seed_of(*parts: Any) -> int:
-    """A request's seed: 31 bits of the hash of what it is for."""
-    return int(digest(list(parts))[:8], 16) >> 1
 
 
 def _usable(responses: Iterable[Response]) -> tuple[list[Response], list[Drop]]:

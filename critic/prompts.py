@@ -26,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 def template_hashes() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
-    return {name: digest(_source(name)) for name in ("contrast", "critique", "logprob", "plain")}
+    return {name: digest(_source(name)) for name in ("contrast", "cot", "critique", "logprob", "plain", "score", "verdict")}
 
 
 def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int) -> tuple[Message, ...]:
@@ -66,6 +66,44 @@ def responses_part(first: str, second: str, mark: str) -> Message:
 def question_part(principle: Principle) -> Message:
     """One principle's question; the user's turn ends here."""
     return Message(role="user", content=_render("logprob", "question", principle=principle))
+
+
+def reasoning_part(principle: Principle) -> Message:
+    """One principle's question, to be thought through first; the user's turn ends here."""
+    return Message(role="user", content=_render("cot", "question", principle=principle))
+
+
+def answer_part() -> Message:
+    """What asks for the letter after the reasoning, as the user's next turn."""
+    return Message(role="user", content=_render("cot", "answer"))
+
+
+def verdict_part(principle: Principle) -> Message:
+    """One principle's question, to be answered in JSON; the user's turn ends here."""
+    return Message(role="user", content=_render("verdict", "question", principle=principle))
+
+
+def score_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
+    """The root of a `score` tree: the system message, and the conversation as the user's turn begins."""
+    return (
+        Message(role="system", content=_render("score", "system", mark=mark)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+    )
+
+
+def response_part(response: str, mark: str) -> Message:
+    """The response to be scored; the user's turn goes on."""
+    return Message(role="user", content=_render("score", "response", mark=mark, response=response))
+
+
+def score_part(principle: Principle) -> Message:
+    """One principle's question, to be answered by a digit; the user's turn ends here."""
+    return Message(role="user", content=_render("score", "question", principle=principle))
+
+
+def no_prompt() -> Message:
+    """What stands in the prompt's place where a response's likelihood is read without it."""
+    return Message(role="user", content=_render("contrast", "no_prompt"))
 
 
 def under_part(principle: Principle) -> Message:

@@ -152,15 +152,21 @@ class Vote(Record):
 
     ``log_odds`` says how much better the first response is (of the comparison, not of the page: the order is undone
     already); None where the answer was unreadable, with what came back in ``raw``. ``order`` is None for modes that
-    read each response alone.
+    read each response alone; ``values`` then holds what each got, where that means something by itself (a score, a
+    reward). ``principle`` is None for judges that read none (reward models). ``prior`` is what was subtracted for the
+    page's own preference (about its response A), ``reason`` what the judge wrote before it answered.
     """
 
-    principle: str
-    principle_digest: str
+    principle: str | None
+    principle_digest: str | None
     judge: str
+    mode: str
     order: Order | None
     log_odds: float | None
     raw: str | None = None
+    values: tuple[float, float] | None = None
+    prior: float | None = None
+    reason: str | None = None
 
     @model_validator(mode="after")
     def _raw_iff_unreadable(self) -> Self:
@@ -170,10 +176,11 @@ class Vote(Record):
 
 
 class Judgement(Record):
-    """One judge's answer to one comparison, for one group: which of two responses is better, and how surely.
+    """One judge's or jury's answer to one comparison, for one group: which of two responses is better, how surely.
 
     ``first`` and ``second`` are positions in the row's ``candidates``. ``probability`` (that the first is better) is
-    None where no principle could be read (``unreadable``) or none applies (``no_principle``).
+    None where no principle could be read (``unreadable``) or none applies (``no_principle``). ``judge`` names all
+    jurors; ``mode`` is ``jury`` where there are several.
     """
 
     first: int

@@ -80,6 +80,7 @@ def vote(principle: str, log_odds: float | None, order: str | None = "given", ra
             "principle": principle,
             "principle_digest": DIGEST,
             "judge": "judge-1",
+            "mode": "logprob",
             "order": order,
             "log_odds": log_odds,
             "raw": raw if log_odds is None else None,

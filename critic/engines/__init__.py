@@ -1,8 +1,8 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
-A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``scripted:FILE``; options follow as
-``?key=value&key=value``. To add an engine, write one file here with ``open_engine(target, options) -> Engine`` and name
-it in `REGISTRY`.
+A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
+``scripted:FILE``; options follow as ``?key=value&key=value``. To add an engine, write one file here with
+``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
 """
 
 import re
@@ -18,6 +18,7 @@ REGISTRY: dict[str, tuple[str, str | None]] = {
     "embedded": ("critic.engines.embedded", None),
     "hf": ("critic.engines.hf", "PATH_OR_ID"),
     "openai": ("critic.engines.openai", "MODEL@URL"),
+    "rm": ("critic.engines.rm", "PATH_OR_ID"),
     "scripted": ("critic.engines.scripted", "FILE"),
 }
 
@@ -51,13 +52,18 @@ def parse_spec(text: str) -> Spec:
     if bool(target) != (wanted is not None):
         expected = f"{kind}:{wanted}" if wanted else kind
         raise InputError("the spec is not of the engine's form", where=where, fix=f"Write {expected}")
+    return Spec(kind, target, parse_options(query, where) if question else ())
+
+
+def parse_options(query: str, where: str) -> tuple[tuple[str, str], ...]:
+    """Parse ``key=value&key=value``, what follows the question mark of a spec."""
     try:
-        options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if question else ()
+        options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
     except ValueError:
         raise InputError("options are not of the form key=value", where=where) from None
     if len({key for key, _ in options}) < len(options):
         raise InputError("an option is given twice", where=where)
-    return Spec(kind, target, options)
+    return options
 
 
 def _without_password(text: str) -> str:

@@ -2,47 +2,67 @@
 
 One tree a comparison: conversation -> responses in either order -> one question a principle. The vote is the difference
 of the two letters' log-probabilities, which is the log-odds of the first among the two.
+
+``prior=true`` calibrates by context (Zhao et al. 2021, section 3): the same question is read with both responses empty,
+and what it prefers there is subtracted. The mean over both orders is the same without it, to the clipping; it matters
+where orders are looked at one by one.
 """
+
+from typing import ClassVar
 
 from critic import prompts
 from critic.engines.base import Choices, Engine, Lane, Node, Score
-from critic.judging.base import Question, log_odds
-from critic.records import Order, Vote
+from critic.judging.base import Mode, Question, log_odds
+from critic.records import Vote
 
-_LETTERS = Choices(("A", "B"))
+LETTERS = Choices(("A", "B"))
 
 
-class Logprob:
+class Logprob(Mode):
     """The mode ``logprob``."""
 
-    name = "logprob"
+    name: ClassVar[str] = "logprob"
+    prior: bool = False
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read both letters at the end of each question, in both orders."""
-        scores = iter(await engine.score(tree(question), lane))
-        orders: tuple[Order, ...] = ("given", "swapped")
-        read = {(order, p.id): next(scores) for order in orders for p in question.principles}
-        return tuple(
-            _vote(p.id, p.digest, order, read[order, p.id], engine.identity.name)
-            for p in question.principles
-            for order in orders
+        scores = iter(await engine.score(self.tree(question), lane))
+        read = {(order, p.id): next(scores) for order in question.shown() for p in question.principles}
+        priors = {p.id: _for_a(next(scores)) for p in question.principles} if self.prior else {}
+        votes = []
+        for principle in question.principles:
+            for order in question.shown():
+                score = read[order, principle.id]
+                prior = priors.get(principle.id, 0.0)
+                odds = _for_a(score)
+                shown = odds - prior if odds is not None and prior is not None else None
+                vote = self.vote(
+                    engine,
+                    principle,
+                    -shown if shown is not None and order == "swapped" else shown,
+                    order=order,
+                    prior=prior if self.prior else None,
+                    raw=f"log-probabilities of A and B: {score.values}, log-odds of empty responses: {prior}",
+                )
+                votes.append(vote)
+        return tuple(votes)
+
+    def tree(self, question: Question) -> Node:
+        """The comparison as one tree: the responses as given, swapped, and (for the prior) none at all."""
+        mark = comparison_mark(question)
+        asked = tuple(Node((prompts.question_part(p),), LETTERS) for p in question.principles)
+        pages = [*question.shown().values(), *([("", "")] if self.prior else [])]
+        return Node(
+            prompts.conversation_parts(question.prompt, mark),
+            children=tuple(Node((prompts.responses_part(a, b, mark),), children=asked) for a, b in pages),
         )
 
 
-def tree(question: Question) -> Node:
-    """The comparison as one tree: the first child shows the responses as given, the second swapped."""
+def comparison_mark(question: Question) -> str:
+    """The fence mark of a comparison: the same in both orders."""
     texts = [message.content for message in question.prompt.messages]
-    mark = prompts.fence_mark(question.seed, *texts, *sorted((question.first, question.second)))
-    questions = tuple(Node((prompts.question_part(p),), _LETTERS) for p in question.principles)
-    shown = ((question.first, question.second), (question.second, question.first))
-    return Node(
-        prompts.conversation_parts(question.prompt, mark),
-        children=tuple(Node((prompts.responses_part(a, b, mark),), children=questions) for a, b in shown),
-    )
+    return prompts.fence_mark(question.seed, *texts, *sorted((question.first, question.second)))
 
 
-def _vote(principle: str, digest: str, order: Order, score: Score, judge: str) -> Vote:
-    a, b = score.values
-    odds = log_odds(a, b) if order == "given" else log_odds(b, a)
-    raw = None if odds is not None else f"log-probabilities of A and B: {a}, {b}"
-    return Vote(principle=principle, principle_digest=digest, judge=judge, order=order, log_odds=odds, raw=raw)
+def _for_a(score: Score) -> float | None:
+    return log_odds(*score.values)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from constitution.digest import digest
 from critic.engines.base import Identity, Sampling
+from critic.judging.aggregate import Method, Pooling
 from critic.pipeline import Strategy
 from critic.records import Record
 
@@ -18,8 +19,8 @@ class RunSettings(Record):
     samples: int = Field(default=2, ge=1)
     revisions: int = Field(default=1, ge=0)
     judge_principles: int | None = Field(default=None, ge=1)
-    mode: str
     tie_band: float = Field(default=0.02, ge=0, lt=0.5)
+    aggregation: Method = "log-odds"
     seed: int = 0
     max_tokens: int = Field(default=256, ge=1)
     temperature: float = Field(default=1.0, ge=0)
@@ -44,11 +45,22 @@ class RunSettings(Record):
         """How critiques and revisions are drawn."""
         return Sampling(max_tokens=self.judge_max_tokens, temperature=self.judge_temperature)
 
+    def pooling(self) -> Pooling:
+        """How votes become a probability."""
+        return Pooling(method=self.aggregation)
+
+
+class Seat(Record):
+    """One juror: the judge, and its mode with all options."""
+
+    judge: Identity
+    mode: dict[str, Any]
+
 
 class RunConfig(Record):
     """A run's settings with what they were applied to. ``input_hash`` is None where the input has no bytes to hash.
 
-    ``policy`` is None for ``cai judge``, whose responses are given.
+    ``policy`` is None for ``cai judge``, whose responses are given, and so is ``critic``, who would revise them.
     """
 
     kind: Literal["generate", "judge"]
@@ -57,7 +69,8 @@ class RunConfig(Record):
     constitution_hash: str
     templates: dict[str, str]
     policy: Identity | None
-    judge: Identity
+    critic: Identity | None
+    jury: tuple[Seat, ...]
     input: str
     input_hash: str | None
     limit: int | None = Field(default=None, ge=0)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from critic.engines.base import Choices, Completion, Identity, Lane, Node, Request, Score, Usage, reads
 from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
+from critic.judging.jury import Jury
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 
@@ -49,7 +50,8 @@ async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined]) -> Plan:
             continue
         # A ledger a row: what a row asks twice is answered once, and memory doesn't grow with the rows.
         engine = RecordedEngine(_CountingEngine(total), _Memory(), Budget())
-        await replace(pipeline, policy=engine, judge=engine).run(line)
+        jury = Jury(tuple(replace(juror, engine=engine) for juror in pipeline.jury.jurors))
+        await replace(pipeline, policy=engine, critic=engine, jury=jury).run(line)
         total.rows += 1
     return total
 

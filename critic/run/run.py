@@ -22,11 +22,13 @@ from critic import prompts
 from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
-from critic.judging import MODES, mode_of
+from critic.judging import mode_of
+from critic.judging.base import Mode
+from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
 from critic.records import Line, Provenance, Quarantined
 from critic.run.card import write_card
-from critic.run.config import RunConfig, RunSettings
+from critic.run.config import RunConfig, RunSettings, Seat
 from critic.run.execute import Progress, execute
 from critic.run.export import Format
 from critic.run.inputs import read_pairs, read_prompts
@@ -43,13 +45,16 @@ TELL_EVERY = 0.2  # seconds
 class RunRequest:
     """What a person asks for. ``policy`` None means that the responses are given: `cai judge`.
 
-    ``settings`` are those of `RunSettings`; the judge's engine decides ``mode`` where it is None.
+    ``judges`` are engine specs, and several are a jury; ``modes`` are one for each, one for all, or none for the
+    defaults of their engines. The first judge that can write critiques and revises. ``settings`` are those of
+    `RunSettings`.
     """
 
     principles: str
     source: str
-    judge: str
+    judges: tuple[str, ...]
     policy: str | None
+    modes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
     max_chars: int = 32_000
@@ -82,16 +87,21 @@ class _Checked:
 
     constitution: Constitution
     settings: RunSettings
-    judge: Spec
+    seats: tuple[tuple[Spec, Mode], ...]
     policy: Spec | None
+    critic: Spec
+
+    @property
+    def specs(self) -> set[Spec]:
+        return {spec for spec, _ in self.seats} | {self.policy or self.critic}
 
     def pipeline(self, engines: Mapping[Spec, Engine]) -> Pipeline:
         settings = self.settings
         return Pipeline(
             constitution=self.constitution,
-            policy=engines[self.policy or self.judge],
-            judge=engines[self.judge],
-            mode=MODES[settings.mode],
+            policy=engines[self.policy or self.critic],
+            critic=engines[self.critic],
+            jury=Jury(tuple(Juror(engines[spec], mode) for spec, mode in self.seats)),
             policy_sampling=settings.policy_sampling(),
             judge_sampling=settings.judge_sampling(),
             seed=settings.seed,
@@ -100,6 +110,7 @@ class _Checked:
             strategy=settings.strategy,
             judge_principles=settings.judge_principles,
             tie_band=settings.tie_band,
+            pooling=settings.pooling(),
         )
 
 
@@ -121,10 +132,10 @@ async def run(
     checked = _check(request)
     lines = request.lines()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = _fingerprint(request)
-    async with _opened({checked.judge, checked.policy or checked.judge}) as engines:
+    async with _opened(checked.specs) as engines:
         config = _config(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
-            store.set_provenance(_provenance(config))
+            store.set_provenance(_provenance(config, checked.pipeline(engines).jury))
             before = store.calls()
             budget = Budget(max_calls, spent=before)
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
@@ -141,23 +152,45 @@ async def dry_run(request: RunRequest) -> Plan:
     """Count what `run` would ask its engines for, without opening them."""
     checked = _check(request)
     unopened: Any = None
-    return await plan(
-        checked.pipeline({checked.judge: unopened, checked.policy or checked.judge: unopened}), request.lines()
-    )
+    return await plan(checked.pipeline(dict.fromkeys(checked.specs, unopened)), request.lines())
 
 
 def _check(request: RunRequest) -> _Checked:
     """Validate all that can be validated before a model is loaded."""
     constitution = load(request.principles)
-    judge = parse_spec(request.judge)
-    mode = mode_of(request.settings.get("mode"), judge)
+    policy = parse_spec(request.policy) if request.policy is not None else None
+    seats = _seats(request)
     try:
-        settings = RunSettings(**{**request.settings, "mode": mode.name})
+        settings = RunSettings(**request.settings)
     except ValidationError as error:
         fault = error.errors()[0]
         option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
         raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
-    return _Checked(constitution, settings, judge, parse_spec(request.policy) if request.policy is not None else None)
+    writers = [spec for spec, _ in seats if spec.kind != "rm"]
+    if not writers and policy is not None and settings.revisions:
+        raise InputError(
+            "no judge can write critiques and revisions: a reward model only scores",
+            where="--judge",
+            fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
+        )
+    return _Checked(constitution, settings, seats, policy, (writers or [seats[0][0]])[0])
+
+
+def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:
+    judges = [parse_spec(text) for text in request.judges]
+    if len(request.modes) not in (0, 1, len(judges)):
+        raise InputError(
+            f"{len(request.modes)} modes for {len(judges)} judges",
+            where="--mode",
+            fix="Give one mode for each judge, in their order, or one for all, or none",
+        )
+    modes: list[str | None] = [*request.modes] if request.modes else [None]
+    seats = tuple(
+        (judge, mode_of(text, judge)) for judge, text in zip(judges, modes * (len(judges) // len(modes)), strict=True)
+    )
+    if len({(spec, mode.name) for spec, mode in seats}) < len(seats):
+        raise InputError("a judge is named twice in one mode", where="--judge", fix="Each juror has one vote")
+    return seats
 
 
 def _write_results(store: RunStore, out: Path, format: Format) -> Results:
@@ -215,7 +248,11 @@ def _config(
         constitution_hash=checked.constitution.digest,
         templates=prompts.template_hashes(),
         policy=engines[checked.policy].identity if checked.policy else None,
-        judge=engines[checked.judge].identity,
+        critic=engines[checked.critic].identity if checked.policy else None,
+        jury=tuple(
+            Seat(judge=engines[spec].identity, mode={"name": mode.name} | mode.model_dump(mode="json"))
+            for spec, mode in checked.seats
+        ),
         input=Path(request.source).name if input_hash else request.source,
         input_hash=input_hash,
         limit=request.limit,
@@ -224,13 +261,13 @@ def _config(
     )
 
 
-def _provenance(config: RunConfig) -> Provenance:
+def _provenance(config: RunConfig, jury: Jury) -> Provenance:
     return Provenance(
         constitution=config.constitution,
         constitution_hash=config.constitution_hash,
         policy=config.policy.name if config.policy else "given",
-        judge=config.judge.name,
-        mode=config.settings.mode,
+        judge=jury.judge,
+        mode=jury.mode,
         strategy=config.settings.strategy if config.policy else "given",
         templates=digest(config.templates),
         seed=config.settings.seed,

@@ -22,9 +22,13 @@ _VOTE = pa.struct(
         ("principle", pa.string()),
         ("principle_digest", pa.string()),
         ("judge", pa.string()),
+        ("mode", pa.string()),
         ("order", pa.string()),
         ("log_odds", pa.float64()),
         ("raw", pa.string()),
+        ("values", pa.list_(pa.float64())),
+        ("prior", pa.float64()),
+        ("reason", pa.string()),
     ]
 )
 
@@ -160,7 +164,7 @@ def _comparison(row: Row, judgement: Judgement) -> Record:
         "mode": judgement.mode,
         "probability": judgement.probability,
         "group": judgement.group,
-        "votes": [vote.model_dump() for vote in judgement.votes],
+        "votes": [vote.model_dump(mode="json") for vote in judgement.votes],
     }
 
 

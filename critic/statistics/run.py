@@ -113,7 +113,10 @@ class RunStatistics:
             self.longest.count((longer > 0) == (preferred > 0))
         by_principle: dict[str, list[Vote]] = {}
         for vote in judgement.votes:
-            by_principle.setdefault(vote.principle, []).append(vote)
+            self.votes += 1
+            self.unreadable.count(vote.log_odds is None)
+            if vote.principle is not None:
+                by_principle.setdefault(vote.principle, []).append(vote)
         self._add_order_disagreement(judgement.votes)
         read = {name: self._add_principle(name, votes, preferred) for name, votes in by_principle.items()}
         self.agreement.add({name: value for name, value in read.items() if value is not None})
@@ -124,13 +127,11 @@ class RunStatistics:
         if figures is None:
             figures = self.principles[name] = PrincipleStatistics()
         for vote in votes:
-            self.votes += 1
-            self.unreadable.count(vote.log_odds is None)
             figures.unreadable.count(vote.log_odds is None)
             self._add_lean(figures, vote)
-        shown_first = {(v.judge, v.order): _for_first_position(v) for v in votes if v.order is not None}
-        for judge in {v.judge for v in votes}:
-            given, swapped = shown_first.get((judge, "given")), shown_first.get((judge, "swapped"))
+        shown_first = {(v.judge, v.mode, v.order): _for_first_position(v) for v in votes if v.order is not None}
+        for juror in {(v.judge, v.mode) for v in votes}:
+            given, swapped = shown_first.get((*juror, "given")), shown_first.get((*juror, "swapped"))
             if given is not None and swapped is not None:
                 same = given * swapped > 0
                 self.same_position.count(same)

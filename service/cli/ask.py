@@ -44,9 +44,9 @@ def critique(
     """Critique a response, and revise it."""
     from constitution import load, sample
     from critic.engines.base import Request, Sampling
-    from critic.pipeline import seed_of
     from critic.records import Response
     from critic.revise import revise
+    from critic.seeds import seed_of
 
     constitution, prompt = load(principles), _prompt(prompt_text)
     if principle is not None and principle not in {p.id for p in constitution.principles}:
@@ -84,7 +84,7 @@ def compare(
     response: Annotated[list[str], typer.Option(help="A response to compare; give it twice or more.")],
     judge: JudgeSpec = "embedded",
     mode: Annotated[
-        str | None, typer.Option(help="The judge mode. Default: contrast for embedded, else logprob.")
+        str | None, typer.Option(help="The judge mode, with options as in cot?samples=4. Default: by engine.")
     ] = None,
     judge_principles: Annotated[str, typer.Option(help="all, or how many are drawn.", metavar="all|K")] = "all",
     tie_band: Annotated[float, typer.Option(help="A probability this near 0.5 is a tie.")] = 0.02,
@@ -96,6 +96,7 @@ def compare(
     from critic.engines import parse_spec
     from critic.engines.base import Sampling
     from critic.judging import mode_of
+    from critic.judging.jury import Juror, Jury
     from critic.pipeline import Pipeline
     from critic.records import Item, Line, Response
 
@@ -111,7 +112,7 @@ def compare(
             constitution,
             engine,
             engine,
-            how,
+            Jury((Juror(engine, how),)),
             unused,
             unused,
             seed=seed,

@@ -105,15 +105,22 @@ def _vote_table(
         table.add_column("priority", justify="right")
         table.add_column("weight", justify="right")
     table.add_column("prefers")
-    for name, mean in principle_log_odds(votes).items():
-        reads = [vote for vote in votes if vote.principle == name]
+    jurors = list(dict.fromkeys((vote.judge, vote.mode) for vote in votes))
+    for juror, name, mean in (
+        (juror, name, mean)
+        for juror in jurors
+        for name, mean in principle_log_odds(v for v in votes if (v.judge, v.mode) == juror).items()
+    ):
+        reads = [vote for vote in votes if vote.principle == name and (vote.judge, vote.mode) == juror]
         cells = [_odds(reads, order, sign) for order in (("given", "swapped") if ordered else (None,))]
         cells.append("unreadable" if mean is None else f"{sign * mean:+.2f}")
         if principles:
-            principle = principles.get(name)
+            principle = principles.get(name or "")
             cells += ["", ""] if principle is None else [str(principle.priority), f"{principle.weight:g}"]
         cells.append(_preferred(None if mean is None else sign * mean, one, other))
-        table.add_row(*(Text(clean(cell)) for cell in (name, *cells)))
+        about = name or "the response as a whole"
+        label = f"{about} ({', '.join(juror)})" if len(jurors) > 1 else about
+        table.add_row(*(Text(clean(cell)) for cell in (label, *cells)))
     return table
 
 
@@ -136,8 +143,9 @@ def _reasons(
     """Say which principles decided, and how."""
     from critic.judging.aggregate import aggregate, principle_log_odds
 
-    odds = {name: sign * mean for name, mean in principle_log_odds(judgement.votes).items() if mean is not None}
-    unread = len({vote.principle for vote in judgement.votes}) - len(odds)
+    found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
+    odds = {name: sign * mean for name, mean in found.items() if mean is not None}
+    unread = len(found) - len(odds)
     deciding = set(odds)
     priorities = sorted({principles[name].priority for name in odds if name in principles})
     for priority in priorities if len(priorities) > 1 else ():
@@ -150,8 +158,9 @@ def _reasons(
     weight = {name: principles[name].weight if name in principles else 1.0 for name in deciding}
     favour = sorted((name for name in deciding if odds[name] > 0), key=lambda name: -weight[name] * odds[name])
     against = sorted((name for name in deciding if odds[name] < 0), key=lambda name: weight[name] * odds[name])
-    yield f"{len(favour)} for the chosen answer{_named(favour, odds, weight)}"
-    yield f"{len(against)} for the rejected one{_named(against, odds, weight)}"
+    if odds:
+        yield f"{len(favour)} for the chosen answer{_named(favour, odds, weight)}"
+        yield f"{len(against)} for the rejected one{_named(against, odds, weight)}"
     if unread:
         yield f"{unread} could not be read, and don't count."
     by = f"mode {judgement.mode}, {judgement.judge}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from critic.run.plan import Plan
     from critic.run.run import Outcome, RunRequest
 
+EMBEDDED = ["embedded"]
 PLAIN_LINE_EVERY = 10.0  # seconds between lines where no terminal shows a bar
 
 
@@ -38,6 +39,15 @@ class Strategy(StrEnum):
     best_of_n = "best-of-n"
 
 
+class Aggregation(StrEnum):
+    """How principles' votes become one probability."""
+
+    log_odds = "log-odds"
+    probability = "probability"
+    majority = "majority"
+    minimum = "minimum"
+
+
 class Format(StrEnum):
     """The exports' file format."""
 
@@ -47,13 +57,24 @@ class Format(StrEnum):
 
 Principles = Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME for its newest version.")]
 Out = Annotated[Path, typer.Option(help="The run's directory. The same command again goes on where it stopped.")]
-JudgeSpec = Annotated[
-    str, typer.Option(help="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ...")
+JudgeSpecs = Annotated[
+    list[str],
+    typer.Option(
+        help="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ... Several are a jury; the first "
+        "that can write critiques and revises."
+    ),
 ]
 JudgePrinciples = Annotated[
     str, typer.Option(help="How many principles judge a comparison: all, or a number drawn for each.", metavar="all|K")
 ]
-Mode = Annotated[str | None, typer.Option(help="The judge mode. Default: contrast for embedded, else logprob.")]
+Modes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mode",
+        help="The judge mode, as in logprob or cot?samples=4; one for all judges, or one for each. Default: by engine.",
+    ),
+]
+AggregationOption = Annotated[Aggregation, typer.Option(help="How principles' votes are pooled.")]
 TieBand = Annotated[float, typer.Option(help="A probability this near 0.5 is a tie, and makes no pair.")]
 Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of the input.")]
@@ -72,13 +93,14 @@ def generate(
     prompts: Annotated[str, typer.Option(help="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset.")],
     out: Out,
     policy: Annotated[str, typer.Option(help="The engine that answers the prompts.")] = "embedded",
-    judge: JudgeSpec = "embedded",
+    judge: JudgeSpecs = EMBEDDED,
     samples: Annotated[int, typer.Option(help="Answers a prompt.")] = 2,
     revisions: Annotated[int, typer.Option(help="Rounds of critique and revision for each answer.")] = 1,
     judge_principles: JudgePrinciples = "all",
     strategy: Annotated[Strategy, typer.Option(help="What is paired.")] = Strategy.samples,
-    mode: Mode = None,
+    mode: Modes = None,
     tie_band: TieBand = 0.02,
+    aggregation: AggregationOption = Aggregation.log_odds,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="Of the policy's answers; 0 is greedy.")] = 1.0,
     judge_max_tokens: Annotated[int, typer.Option(help="Longest critique and revision, in tokens.")] = 256,
@@ -98,8 +120,8 @@ def generate(
         "revisions": revisions,
         "judge_principles": principles_count(judge_principles),
         "strategy": strategy.value,
-        "mode": mode,
         "tie_band": tie_band,
+        "aggregation": aggregation.value,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "judge_max_tokens": judge_max_tokens,
@@ -108,7 +130,9 @@ def generate(
     }
     from critic.run.run import RunRequest
 
-    request = RunRequest(principles, prompts, judge, policy, settings, limit, max_chars, truncate)
+    request = RunRequest(
+        principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
+    )
     _start(request, out, format, dry_run, max_calls, extend)
 
 
@@ -116,10 +140,11 @@ def judge(
     principles: Principles,
     pairs: Annotated[str, typer.Option(help="Prompts with 2 or more responses each, or chosen and rejected.")],
     out: Out,
-    judge: JudgeSpec = "embedded",
+    judge: JudgeSpecs = EMBEDDED,
     judge_principles: JudgePrinciples = "all",
-    mode: Mode = None,
+    mode: Modes = None,
     tie_band: TieBand = 0.02,
+    aggregation: AggregationOption = Aggregation.log_odds,
     seed: Seed = 0,
     limit: Limit = None,
     max_chars: MaxChars = 32_000,
@@ -132,13 +157,13 @@ def judge(
     """Compare answers that exist already, and write preference pairs."""
     settings = {
         "judge_principles": principles_count(judge_principles),
-        "mode": mode,
         "tie_band": tie_band,
+        "aggregation": aggregation.value,
         "seed": seed,
     }
     from critic.run.run import RunRequest
 
-    request = RunRequest(principles, pairs, judge, None, settings, limit, max_chars, truncate)
+    request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
     _start(request, out, format, dry_run, max_calls, extend)
 
 
@@ -242,7 +267,7 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
 
     lines = []
     rows, seconds = 0, 0.0
-    specs = {request.judge, request.policy or request.judge}
+    specs = {*request.judges, *([request.policy] if request.policy is not None else [])}
     if (out / "run.db").is_file():
         with closing(RunStore.open_existing(out)) as store:
             rows, seconds = store.pace()

@@ -10,6 +10,7 @@ from constitution.schema import Group
 from critic.engines.base import EngineError, Sampling
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES
+from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline, best_against_worst
 from critic.records import Item, Judgement, Line, Row
 from critic.together import together
@@ -35,8 +36,8 @@ def pipeline(script: Script, of: Constitution = TWO, policy: Script | None = Non
     return Pipeline(
         constitution=of,
         policy=ScriptedEngine(policy) if policy else engine,
-        judge=engine,
-        mode=MODES[settings.pop("mode", "logprob")],
+        critic=engine,
+        jury=Jury((Juror(engine, MODES[settings.pop("mode", "logprob")]()),)),
         policy_sampling=Sampling(max_tokens=8),
         judge_sampling=Sampling(max_tokens=8),
         **settings,

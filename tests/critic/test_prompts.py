@@ -3,6 +3,7 @@
 ``CAI_UPDATE_SNAPSHOTS=1 pytest tests/critic/test_prompts.py`` writes them anew.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from constitution import Principle
 from constitution.schema import Example
 from critic import prompts
-from critic.engines.base import Node, reads
-from critic.judging import contrast, logprob
+from critic.engines import parse_spec
+from critic.engines.base import Completion, Lane, Node, Request, Score, reads
+from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.judging import mode_of
 from critic.judging.base import Question
 from critic.records import Message, Prompt
 
@@ -59,8 +62,22 @@ def chat(messages: tuple[Message, ...]) -> str:
     return "\n".join(f"--- {m.role}\n{m.content}" for m in messages) + "\n"
 
 
-def paths(tree: Node) -> str:
-    return "\n=========\n".join(f"{chat(path)}>>> {read}" for path, read, _ in reads(tree)) + "\n"
+def asked(mode: str) -> str:
+    """Every chat that a mode asks its judge, in order."""
+
+    class Judge(ScriptedEngine):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            shown.append(f"{chat(request.messages)}>>> {request.sampling} {request.json_schema or ''}".rstrip())
+            return await super().complete(request, lane)
+
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            shown.extend(f"{chat(path)}>>> {read}" for path, read, _ in reads(tree))
+            return await super().score(tree, lane)
+
+    shown: list[str] = []
+    judge = Judge(Script(replies=(Rule(reply="Both are short."),)))
+    asyncio.run(mode_of(mode, parse_spec("scripted:s")).votes(judge, QUESTION))
+    return "\n=========\n".join(shown) + "\n"
 
 
 def rendered() -> dict[str, str]:
@@ -68,8 +85,12 @@ def rendered() -> dict[str, str]:
     return {
         "critique": chat(critique),
         "revision": chat(prompts.revision_chat(critique, "It orders the user about.", TAUGHT)),
-        "logprob": paths(logprob.tree(QUESTION)),
-        "contrast": paths(contrast.tree(QUESTION)),
+        "logprob": asked("logprob"),
+        "contrast": asked("contrast"),
+        "contrast_prompt": asked("contrast?against=prompt"),
+        "cot": asked("cot"),
+        "verdict": asked("verdict"),
+        "score": asked("score"),
         "plain": chat(prompts.plain_chat(PROMPT, QUESTION.first, QUESTION.second, CALM)),
     }
 

@@ -62,15 +62,15 @@ def test_equal_sides_and_ties_are_no_pairs() -> None:
 @given(st.floats())
 def test_a_vote_is_finite_or_unreadable(log_odds: float) -> None:
     if abs(log_odds) < float("inf"):
-        assert Vote(principle="p", principle_digest="d", judge="j", order=None, log_odds=log_odds).raw is None
+        assert Vote(principle="p", principle_digest="d", judge="j", mode="m", order=None, log_odds=log_odds).raw is None
     else:
         with pytest.raises(ValidationError):
-            Vote(principle="p", principle_digest="d", judge="j", order=None, log_odds=log_odds)
+            Vote(principle="p", principle_digest="d", judge="j", mode="m", order=None, log_odds=log_odds)
 
 
 def test_an_unreadable_vote_keeps_what_came_back() -> None:
     with pytest.raises(ValidationError, match="raw"):
-        Vote(principle="p", principle_digest="d", judge="j", order=None, log_odds=None)
+        Vote(principle="p", principle_digest="d", judge="j", mode="m", order=None, log_odds=None)
 
 
 def test_a_judgement_has_a_probability_exactly_if_it_was_read() -> None:

@@ -121,7 +121,9 @@ def test_kill_with_the_embedded_model(folder: Path, monkeypatch: pytest.MonkeyPa
         return claim(store, key)
 
     monkeypatch.setattr(RunStore, "claim", counted)
-    request = RunRequest(str(folder / "c.yaml"), str(folder / "p.txt"), "embedded", "embedded", settings, limit=4)
+    request = RunRequest(
+        str(folder / "c.yaml"), str(folder / "p.txt"), ("embedded",), "embedded", settings=settings, limit=4
+    )
     outcome = asyncio.run(run(request, folder / "out"))
     assert len(before) >= 9 and outcome.progress.rows + outcome.progress.skipped == 4
     assert outcome.calls > 0 and not before & set(asked)

@@ -38,7 +38,7 @@ class Bench:
         request: dict[str, Any] = {
             "principles": str(self.folder / "c.yaml"),
             "source": str(self.folder / "p.txt"),
-            "judge": spec,
+            "judges": (spec,),
             "policy": spec,
         }
         return RunRequest(**request | more)
@@ -112,11 +112,11 @@ def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["samples", "revision", "best-of-n"])
-@pytest.mark.parametrize("mode", ["logprob", "contrast"])
+@pytest.mark.parametrize("mode", ["logprob", "contrast", "cot?samples=2", "verdict", "score", "logprob?prior=true"])
 def test_a_dry_run_plans_the_calls_of_every_strategy_and_mode(bench: Bench, strategy: str, mode: str) -> None:
-    settings = {"strategy": strategy, "mode": mode, "samples": 3, "revisions": 2, "judge_principles": 2}
-    planned = asyncio.run(dry_run(bench.request(settings=settings)))
-    assert planned.calls == bench.run(settings=settings).calls
+    settings = {"strategy": strategy, "samples": 3, "revisions": 2, "judge_principles": 2}
+    planned = asyncio.run(dry_run(bench.request(settings=settings, modes=(mode,))))
+    assert planned.calls == bench.run(settings=settings, modes=(mode,)).calls
 
 
 def test_a_budget_is_hard_and_a_larger_one_goes_on(bench: Bench) -> None:
@@ -162,7 +162,9 @@ def test_changing_a_weight_makes_no_call_and_moves_the_labels(bench: Bench) -> N
 
 def test_stale_votes_are_counted(bench: Bench) -> None:
     bench.run()
-    digests = {v.principle_digest for row in bench.rows() for v in row.votes() if v.principle == "p1"}
+    digests = {
+        v.principle_digest for row in bench.rows() for v in row.votes() if v.principle == "p1" and v.principle_digest
+    }
     assert count_votes(bench.out, digests) == 12 * 2
     assert count_votes(bench.out, {"no such digest"}) == 0
 
@@ -273,8 +275,8 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(bench: Bench, monkeypatch: 
     [
         ({"samples": 1}, "needs --samples 2"),
         ({"strategy": "revision", "revisions": 0}, "needs --revisions 1"),
-        ({"mode": "coin"}, "no judge mode"),
         ({"tie_band": 0.7}, "--tie-band"),
+        ({"aggregation": "loudest"}, "--aggregation"),
     ],
 )
 def test_settings_that_cannot_work_are_told_before_anything_starts(
@@ -282,4 +284,25 @@ def test_settings_that_cannot_work_are_told_before_anything_starts(
 ) -> None:
     with pytest.raises(InputError, match=message):
         bench.run(settings=settings)
+    assert not bench.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [
+        (("coin",), "no judge mode 'coin'"),
+        (("logprob", "score"), "2 modes for 1 judges"),
+        (("rm",), "can't be asked in mode rm"),
+        (("cot?samples=none",), "samples: .*integer.*\\n.*Options of cot: samples, low, high"),
+        (("cot?sample=2",), "sample: Extra inputs"),
+        (("cot?samples=2&temperature=0",), "several samples at temperature 0"),
+        (("cot?samples",), "key=value"),
+        (("contrast?weights=no.json",), "can't be read"),
+    ],
+)
+def test_modes_that_cannot_work_are_told_before_anything_starts(
+    bench: Bench, modes: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        bench.run(modes=modes)
     assert not bench.out.exists()

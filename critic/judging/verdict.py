@@ -1,0 +1,106 @@
+"""A verdict in words: one JSON object, for servers that give no log-probabilities. Every principle, both orders.
+
+Of ``samples`` verdicts, ties count half to each side, and the log-odds are those of the Krichevsky-Trofimov estimate,
+log (a + 1/2) / (b + 1/2): one verdict for A is a probability of 0.75, and no number of them is certainty.
+"""
+
+import json
+import math
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from constitution import Principle
+from constitution.digest import canonical_json
+from critic import prompts
+from critic.engines.base import Engine, Lane, Request, Sampling
+from critic.judging.base import Mode, Question
+from critic.judging.logprob import comparison_mark
+from critic.records import Order, Vote
+from critic.seeds import seed_of
+from critic.together import together
+
+Better = Literal["A", "B", "tie"]
+
+SCHEMA = canonical_json(
+    {
+        "type": "object",
+        "properties": {"better": {"type": "string", "enum": ["A", "B", "tie"]}},
+        "required": ["better"],
+        "additionalProperties": False,
+    }
+)
+_MAX_TOKENS = 64  # the object takes about ten; some models put line breaks into it
+_FOR_A = {"A": 1.0, "tie": 0.5, "B": 0.0}
+
+
+class VerdictMode(Mode):
+    """The mode ``verdict``."""
+
+    name: ClassVar[str] = "verdict"
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("several samples at temperature 0 are one sample: give a temperature above 0")
+        return self
+
+    async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
+        """Have the judge answer in JSON, and count its verdicts."""
+        places: list[tuple[Order, Principle]] = [(order, p) for p in question.principles for order in question.shown()]
+        written = await together(
+            self._ask(engine, question, order, p, number, lane) for order, p in places for number in range(self.samples)
+        )
+        return tuple(
+            self._vote(engine, order, p, written[i * self.samples : (i + 1) * self.samples])
+            for i, (order, p) in enumerate(places)
+        )
+
+    async def _ask(
+        self, engine: Engine, question: Question, order: Order, principle: Principle, number: int, lane: Lane
+    ) -> str:
+        mark = comparison_mark(question)
+        shown = question.shown()[order]
+        chat = (
+            *prompts.conversation_parts(question.prompt, mark),
+            prompts.responses_part(*shown, mark),
+            prompts.verdict_part(principle),
+        )
+        seed = seed_of(question.seed, "verdict", question.prompt.key, *shown, principle.digest, number)
+        request = Request(chat, Sampling(_MAX_TOKENS, self.temperature), seed, SCHEMA)
+        return (await engine.complete(request, lane)).text
+
+    def _vote(self, engine: Engine, order: Order, principle: Principle, texts: list[str]) -> Vote:
+        verdicts = [verdict for text in texts if (verdict := parse_verdict(text)) is not None]
+        for_a = math.fsum(_FOR_A[verdict] for verdict in verdicts)
+        shown = math.log((for_a + 0.5) / (len(verdicts) - for_a + 0.5))
+        readable = len(verdicts) == len(texts)
+        return self.vote(
+            engine,
+            principle,
+            (shown if order == "given" else -shown) if readable else None,
+            order=order,
+            raw="\n".join(texts),
+        )
+
+
+def parse_verdict(text: str) -> Better | None:
+    """Return the verdict of a text that is exactly one JSON object of the schema, else None: never a guess."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or set(found) != {"better"}:
+        return None
+    better = found["better"]
+    return better if isinstance(better, str) and better in ("A", "B", "tie") else None  # type: ignore[return-value]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that names a key twice: which of the two was meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
