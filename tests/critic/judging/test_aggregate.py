@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from constitution import Principle
-from critic.judging.aggregate import CLIP, aggregate, principle_log_odds
+from critic.judging.aggregate import CLIP, Method, Pooling, aggregate, principle_log_odds
 from critic.judging.base import MAX_LOG_ODDS, log_odds
 from critic.records import Vote
 from tests.factories import both_orders, vote
@@ -102,3 +103,78 @@ def test_log_odds_of_two_choices(a: float, b: float, expected: float | None) -> 
 
 def test_a_vote_read_alone_has_no_order() -> None:
     assert principle_log_odds([vote("a", 1.5, order=None)]) == {"a": 1.5}
+
+
+POOLED = [*both_orders("a", 2.0, 0.0), *both_orders("b", -3.0, -3.0)]
+WEIGHED = [principle("a", weight=3), principle("b")]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("log-odds", logistic((3 * 1.0 + 1 * -3.0) / 4)),
+        ("probability", (3 * (logistic(2.0) + logistic(0.0)) / 2 + logistic(-3.0)) / 4),
+        ("majority", 3 / 4),
+        # The first response's worst principle gives it -3, the second's gives it -1.
+        ("minimum", logistic((-3.0 + 1.0) / 2)),
+    ],
+)
+def test_each_method_by_hand(method: Method, expected: float) -> None:
+    verdict = aggregate(POOLED, WEIGHED, 0.02, Pooling(method=method))
+    assert verdict.probability == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_an_always_first_judge_is_one_half_by_every_method(method: Method) -> None:
+    verdict = aggregate(both_orders("a", 2.2, -2.2), [principle("a")], 0.0, Pooling(method=method))
+    assert verdict.outcome == "tie" and verdict.probability == pytest.approx(0.5)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.floats(0.1, 9), st.integers(1, 2)), min_size=1),
+    st.sampled_from(get_args(Method)),
+)
+def test_every_method_mirrors(reads: list[tuple[float, float, float, int]], method: Method) -> None:
+    principles = [principle(f"p{i}", weight, priority) for i, (_, _, weight, priority) in enumerate(reads)]
+    votes = [v for i, (given, swapped, _, _) in enumerate(reads) for v in both_orders(f"p{i}", given, swapped)]
+    pooling = Pooling(method=method, priorities=False)
+    one, other = (aggregate(side, principles, 0.0, pooling).probability for side in (votes, flipped(votes)))
+    assert one is not None and other is not None and one == pytest.approx(1 - other, abs=1e-9)
+
+
+def test_without_priorities_all_principles_are_one_class() -> None:
+    principles = [principle("high", priority=1), principle("low", priority=2)]
+    votes = [*both_orders("high", 1.0, 1.0), *both_orders("low", -2.0, -2.0)]
+    assert aggregate(votes, principles, 0.02).probability == pytest.approx(logistic(1.0))
+    flat = aggregate(votes, principles, 0.02, Pooling(priorities=False))
+    assert flat.probability == pytest.approx(logistic(-0.5))
+
+
+def by(judge: str, votes: Sequence[Vote], mode: str = "logprob") -> list[Vote]:
+    return [vote.model_copy(update={"judge": judge, "mode": mode}) for vote in votes]
+
+
+def test_a_jury_is_the_mean_of_its_jurors_log_odds() -> None:
+    # Juror one: a and b, mean 1. Juror two reads a only: -2; its b is unreadable. Juror three can't read anything.
+    votes = [
+        *by("one", [*both_orders("a", 2.0, 2.0), *both_orders("b", 0.0, 0.0)]),
+        *by("two", [*both_orders("a", -2.0, -2.0), *both_orders("b", 5.0, None)]),
+        *by("three", both_orders("a", None, None)),
+    ]
+    verdict = aggregate(votes, [principle("a"), principle("b")], 0.02)
+    assert verdict.probability == pytest.approx(logistic((1.0 - 2.0) / 2))
+
+
+def test_one_model_in_two_modes_is_two_jurors() -> None:
+    votes = [*by("one", both_orders("a", 6.0, 6.0)), *by("one", [vote("a", -1.0, None)], "contrast")]
+    assert aggregate(votes, [principle("a")], 0.02).probability == pytest.approx(logistic((6.0 - 1.0) / 2))
+
+
+def test_a_judge_that_reads_no_principle_has_one_vote() -> None:
+    reward = vote("a", 1.5, None).model_copy(update={"principle": None, "principle_digest": None, "mode": "rm"})
+    assert aggregate([reward], [principle("a"), principle("b")], 0.02).probability == pytest.approx(logistic(1.5))
+    both = [reward, *both_orders("a", -0.5, -0.5)]
+    assert aggregate(both, [principle("a")], 0.02).probability == pytest.approx(logistic((1.5 - 0.5) / 2))
+    assert aggregate([reward], [], 0.02).outcome == "no_principle"
+    unread = reward.model_copy(update={"log_odds": None, "raw": "nan"})
+    assert aggregate([unread], [principle("a")], 0.02).outcome == "unreadable"
