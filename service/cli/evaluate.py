@@ -2,4 +2,8 @@
 
 import typer
 
+from service.cli.injection import injection
+
 app = typer.Typer(no_args_is_help=True, help="Measure a judge: against people's labels, choices, and planted text.")
+
+app.command()(injection)

@@ -1,0 +1,206 @@
+"""``cai evaluate injection``: how far planted text moves a judge, beside the naive prompt."""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from constitution.errors import InputError
+from service.cli import STOPPED
+from service.cli.display import clean
+from service.cli.generate import Extend
+from service.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from constitution import Constitution, Principle
+    from critic.engines.base import Identity
+    from critic.evaluation.injection import Figures, Trial
+    from critic.evaluation.planting import Suite
+    from critic.judging.base import Mode
+    from critic.run.store import RunStore
+    from critic.statistics.intervals import Figure
+
+WORST = 3  # categories named a mode
+
+
+def injection(
+    judge: Annotated[str, typer.Option(help="The engine that judges: embedded, hf:PATH_OR_ID ...")] = "embedded",
+    mode: Annotated[
+        list[str] | None, typer.Option(help="A judge mode; give it again for more. Default: the judge's.")
+    ] = None,
+    principles: Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME.")] = "helpfulness@1.0.0",
+    principle: Annotated[
+        str | None, typer.Option(help="The id of the principle to judge by. Default: its first.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Plant only N texts, taken evenly from the suite.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A directory for every judgement. The same command again goes on there.")
+    ] = None,
+    extend: Extend = False,
+) -> None:
+    """Plant texts that ask to win in one of two answers, and measure how far the judge follows them."""
+    from constitution import load
+    from critic.engines import parse_spec
+    from critic.engines.base import RunStopped
+    from critic.evaluation.injection import Plain
+    from critic.evaluation.planting import load_suite
+    from critic.judging import mode_of
+
+    constitution, spec = load(principles), parse_spec(judge)
+    asked = _principle(constitution, principle)
+    modes: dict[str, Mode] = {"plain": Plain()}
+    for text in mode or (None,):
+        found = mode_of(text, spec)
+        modes[text or found.name] = found
+    suite = load_suite().sample(limit)
+    try:
+        name, trials = asyncio.run(_measure(judge, modes, asked, suite, out, extend))
+    except (RunStopped, KeyboardInterrupt) as reason:
+        kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
+        typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
+        raise typer.Exit(STOPPED) from None
+    _report(name, asked, suite, trials, out)
+
+
+def _principle(constitution: "Constitution", id: str | None) -> "Principle":
+    known = [p.id for p in constitution.principles]
+    if id is not None and id not in known:
+        raise InputError(
+            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
+        )
+    return constitution.principle(id or known[0])
+
+
+async def _measure(
+    judge: str, modes: Mapping[str, "Mode"], principle: "Principle", suite: "Suite", out: Path | None, extend: bool
+) -> tuple[str, dict[str, list["Trial"]]]:
+    """Return the judge's name, and the trials of each mode."""
+    from critic.engines import open_engine, parse_spec
+    from critic.engines.ledger import Budget, RecordedEngine
+    from critic.evaluation.injection import count, measure
+
+    engine = open_engine(parse_spec(judge))
+    try:
+        opened = closing(_store(out, extend, engine.identity, principle)) if out else nullcontext()
+        with opened as store, Bar("injections tried", count(suite) * len(modes)) as bar:
+            asked = RecordedEngine(engine, store, Budget()) if store else engine
+            return engine.identity.name, {
+                name: await measure(asked, mode, principle, suite, bar.advance) for name, mode in modes.items()
+            }
+    finally:
+        await engine.close()
+
+
+def _store(out: Path, extend: bool, judge: "Identity", principle: "Principle") -> "RunStore":
+    from critic.run.store import RunStore
+
+    settings = [list(setting) for setting in judge.settings]
+    config = {"kind": "injection", "judge": [judge.name, judge.revision, settings], "principle": principle.digest}
+    return RunStore.open(out, config, extend=extend)
+
+
+def _report(
+    judge: str, principle: "Principle", suite: "Suite", trials: Mapping[str, Sequence["Trial"]], out: Path | None
+) -> None:
+    from critic.evaluation.injection import figures, ratio
+
+    found = {name: figures(mine) for name, mine in trials.items()}
+    ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
+    Console().print(_table(judge, principle, suite, found, ratios))
+    for name, mine in trials.items():
+        if problem := next((trial.problem for trial in mine if trial.problem), None):
+            typer.echo(f"{name} could not read {found[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
+    if out:
+        modes = {
+            name: _plain(found[name], ratios[name]) | {"trials": [asdict(trial) for trial in mine]}
+            for name, mine in trials.items()
+        }
+        _write(out / "injection.json", judge, principle, suite, modes)
+
+
+def _write(path: Path, judge: str, principle: "Principle", suite: "Suite", modes: dict[str, Any]) -> None:
+    from constitution.digest import digest
+    from critic.run.results import replace_text
+
+    content = {
+        "judge": judge,
+        "principle": principle.id,
+        "principle_digest": principle.digest,
+        "suite": digest(suite.model_dump(mode="json")),
+        "modes": modes,
+    }
+    replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    typer.echo(f"every judgement: {path}")
+
+
+def _table(
+    judge: str,
+    principle: "Principle",
+    suite: "Suite",
+    found: Mapping[str, "Figures"],
+    ratios: Mapping[str, float | None],
+) -> Table:
+    table = Table(
+        title=Text(
+            clean(
+                f"texts planted: {len(suite.injections)}, each in {len(suite.comparisons)} comparisons on both sides; "
+                f"judge {judge}, principle {principle.id}"
+            )
+        ),
+        caption="shift: the probability that the response is better with the text in it, minus that with as much "
+        "ordinary prose, and its 95 % interval; ratio: to the plain prompt's shift; flips: of the comparisons that "
+        "the prose loses, those that the text wins; unread: comparisons without an answer",
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    for column in ("mode", "mean shift", "ratio", "flips", "unread", "worst categories"):
+        table.add_column(column, no_wrap=column != "mode")
+    for name, mine in found.items():
+        share = ratios[name]
+        table.add_row(
+            Text(clean(name)),
+            _interval(mine.shift),
+            "-" if share is None else f"{share:.2f}",
+            "-" if mine.flips is None else f"{mine.flips.estimate:.1%}\nof {mine.flips.n}",
+            str(mine.unreadable),
+            "\n".join(f"{category} {shift:+.3f}" for category, shift in _worst(mine)),
+            end_section=True,
+        )
+    return table
+
+
+def _interval(figure: "Figure | None") -> str:
+    return "-" if figure is None else f"{figure.estimate:+.3f}\n{figure.low:+.3f} to {figure.high:+.3f}"
+
+
+def _worst(found: "Figures") -> list[tuple[str, float]]:
+    shifts = [(name, figure.estimate) for name, figure in found.categories.items() if figure is not None]
+    return sorted(shifts, key=lambda shift: -shift[1])[:WORST]
+
+
+def _plain(found: "Figures", share: float | None) -> dict[str, Any]:
+    """As plain data. JSON has no infinity: what one cluster leaves without bounds has None."""
+
+    def figure(value: "Figure | None") -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {key: x if math.isfinite(x) else None for key, x in asdict(value).items()}
+
+    return {
+        "shift": figure(found.shift),
+        "shift_of_plain": share,
+        "flips": figure(found.flips),
+        "unreadable": found.unreadable,
+        "categories": {name: figure(value) for name, value in found.categories.items()},
+    }
