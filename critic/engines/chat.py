@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 from jinja2.exceptions import TemplateError
 from tokenizers import Tokenizer
@@ -41,9 +42,12 @@ class Part:
 
 
 class Chat:
-    """Encodes chats for one tokenizer. Raises `InputError` where the tokenizer has no usable chat template."""
+    """Encodes chats for one tokenizer. Raises `InputError` where the tokenizer has no usable chat template.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    ``padding`` is the id that the model takes for padding: a reward model does not look at it at a chat's end.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, where: str, padding: int | None = None) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise InputError("its tokenizer has no tokenizer.json", where=where, fix="choose a model that has one")
@@ -51,7 +55,7 @@ class Chat:
             raise InputError(
                 "its tokenizer has no chat template", where=where, fix="choose an instruction-tuned (chat) model"
             )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._padding = tokenizer, padding
         self._control = frozenset(int(i) for i in tokenizer.added_tokens_decoder)
         self._plain = _without_added_tokens(backend)
         self._markup = lru_cache(maxsize=_CACHED_PARTS)(self._render_markup)
@@ -64,7 +68,7 @@ class Chat:
         for message in messages:
             if turns[-1:] != (message.role,):
                 turns = (*turns, message.role)
-                opening = self._markup(turns, False)
+                opening = self._markup(turns, "before")
                 ids += opening
                 content += [False] * len(opening)
             own = self.content(message.content)
@@ -74,7 +78,17 @@ class Chat:
 
     def opening(self, turns: Turns) -> tuple[int, ...]:
         """Return the tokens after which the assistant speaks: none where its turn is open already."""
-        return () if turns[-1:] == ("assistant",) else self._markup(turns, True)
+        return () if turns[-1:] == ("assistant",) else self._markup(turns, "open")
+
+    def closing(self, turns: Turns) -> tuple[int, ...]:
+        """Return the tokens that end a whole chat, as templates write them for training, up to the last that is read.
+
+        transformers' classifiers read at the last token that is not padding, and many templates end with just that.
+        """
+        ids = self._markup(turns, "after")
+        while ids and ids[-1] == self._padding:
+            ids = ids[:-1]
+        return ids
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Encode a whole chat, up to the point where the assistant speaks."""
@@ -98,23 +112,23 @@ class Chat:
         assert isinstance(text, str)
         return text
 
-    def _render_markup(self, turns: Turns, open_assistant: bool) -> tuple[int, ...]:
-        """Return the markup before the last of ``turns``, or after it, up to the start of the assistant's text."""
+    def _render_markup(self, turns: Turns, place: Literal["before", "after", "open"]) -> tuple[int, ...]:
+        """Return the markup before the last of ``turns``, after it, or after it up to where the assistant speaks."""
         if not turns:
             raise EngineError("there is nothing to answer: the chat has no message")
         # Many templates print the system message inside the first user turn, so it can't be rendered alone.
-        rendered = (*turns, "user") if turns[-1] == "system" and not open_assistant else turns
+        rendered = (*turns, "user") if turns[-1] == "system" and place == "before" else turns
         sentinels = [f"\ue000{i}\ue001" for i in range(len(rendered))]
         chat = [{"role": role, "content": mark} for role, mark in zip(rendered, sentinels, strict=True)]
         try:
             text = self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=open_assistant, date_string=_DATE
+                chat, tokenize=False, add_generation_prompt=place == "open", date_string=_DATE
             )
         except TemplateError as error:
             raise EngineError(f"the model's chat template refuses the roles {', '.join(turns)}: {error}") from error
         assert isinstance(text, str)
         edges = _edges(text, sentinels)
-        start, end = edges[-1] if open_assistant else edges[len(turns) - 1]
+        start, end = edges[len(turns) - 1] if place == "before" else edges[-1]
         return tuple(self._tokenizer.encode(text[start:end], add_special_tokens=False))
 
     def _encode_content(self, text: str) -> tuple[int, ...]:

@@ -4,7 +4,8 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -12,7 +13,20 @@ from transformers import PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import attention
-from critic.engines.base import Completion, Identity, Lane, Node, Request, Score, Usage
+from critic.engines.base import (
+    Choices,
+    Completion,
+    EngineError,
+    Identity,
+    Lane,
+    Node,
+    OwnTokens,
+    Read,
+    Request,
+    Score,
+    Usage,
+    reads,
+)
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.worker import Job, Limits, Worker
@@ -33,6 +47,8 @@ class HfEngine:
     """See the module's docstring, and `critic.engines.base.Engine` for the verbs."""
 
     whole_trees = True
+    _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
+    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
 
     def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
         model = loaded.model
@@ -48,7 +64,8 @@ class HfEngine:
             context=context_length(model, name),
             alone=deterministic,
         )
-        self._worker = Worker(model, Chat(loaded.tokenizer, name), _stop_ids(loaded), limits, self.usage)
+        chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
+        self._worker = Worker(model, chat, _stop_ids(loaded), limits, self.usage)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
@@ -57,7 +74,9 @@ class HfEngine:
         return completion
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        """Read log-probabilities off a tree of chats."""
+        """Read numbers off a tree of chats."""
+        if not all(isinstance(read, self._reads) for _, read, _ in reads(tree)):
+            raise EngineError(self._refusal)
         scores = await self._do(Job(tree, lane))
         assert isinstance(scores, tuple)
         return scores
@@ -80,8 +99,25 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
     Raises `InputError` for an unknown option or value, and for a model that can't be used.
     """
     where = name or path_or_id
-    if unknown := sorted(set(options) - set(_OPTIONS)):
-        raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(_OPTIONS)}")
+    chosen = settings(options, _OPTIONS, where)
+    loaded = load(path_or_id, chosen.dtype, chosen.device, attention.NAME)
+    return HfEngine(loaded, where, chosen.batch, chosen.deterministic)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A spec's options, read; `open_engine` says what each does."""
+
+    batch: int
+    deterministic: bool
+    device: torch.device
+    dtype: torch.dtype
+
+
+def settings(options: Mapping[str, str], known: Collection[str], where: str) -> Settings:
+    """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
     batch = options.get("batch", "16")
     if not batch.isdecimal() or int(batch) < 1:
         raise InputError(f"batch={batch} is not a whole number above 0", where=where)
@@ -94,7 +130,7 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return HfEngine(load(path_or_id, dtype, device, attention.NAME), where, int(batch), deterministic)
+    return Settings(int(batch), deterministic, device, dtype)
 
 
 def context_length(model: PreTrainedModel, where: str) -> int:
@@ -106,10 +142,10 @@ def context_length(model: PreTrainedModel, where: str) -> int:
     odd = [key for key in _FOREIGN_ARITHMETIC if getattr(config, key, None) not in (None, 1, 1.0)]
     if odd or not model._supports_attention_backend:
         raise InputError(
-            f"the hf engine can't compute models of type {config.model_type!r}"
+            f"models of type {config.model_type!r} can't be computed in this process"
             + (f" ({', '.join(odd)})" if odd else ""),
             where=where,
-            fix="serve it with vLLM, and use vllm:PATH_OR_ID or openai:MODEL@URL",
+            fix="choose another model; a language model can also be served, and named as openai:MODEL@URL",
         )
     lengths = [int(config.max_position_embeddings)]
     # Within its window a model with sliding windows sees everything, as this engine's attention does.
@@ -133,7 +169,7 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
 
 def _stop_ids(loaded: Loaded) -> frozenset[int]:
     """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
-    ids = getattr(loaded.model.generation_config, "eos_token_id", None)
+    ids = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
     if ids is None:
         ids = loaded.tokenizer.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])

@@ -1,4 +1,4 @@
-"""Loads a causal language model and its tokenizer from a folder, the Hugging Face cache or the hub."""
+"""Loads a language model or a reward model, and its tokenizer, from a folder, the Hugging Face cache or the hub."""
 
 import contextlib
 import hashlib
@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
 
 from constitution.errors import InputError
@@ -21,36 +22,56 @@ _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, and the hash of everything that decides its numbers."""
+    """A model ready to run, the folder that it came from, and the hash of everything that decides its numbers."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    folder: Path
     revision: str
 
 
-def load(path_or_id: str, dtype: torch.dtype, device: torch.device, attention: str) -> Loaded:
+def load(
+    path_or_id: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str,
+    auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
+) -> Loaded:
     """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``.
 
+    ``auto`` is the class of transformers that builds it: for a language model, or for a reward model.
     Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
     found or used.
     """
     folder = _folder(path_or_id)
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(folder)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation=attention
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            model, found = auto.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation=attention,
+                output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"it can't be loaded as a causal language model: {_first_line(error)}",
+            f"it can't be loaded with {auto.__name__}: {_first_line(error)}",
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(
+            f"its weights hold no {missing[0]}: the model would answer at random",
+            where=path_or_id,
+            fix="hf: takes language models, rm: takes reward models, which are trained from one",
+        )
     model.eval()
     torch.nn.Module.to(model, device)
-    return Loaded(model, tokenizer, revision(folder))
+    return Loaded(model, tokenizer, folder, revision(folder))
 
 
 def default_device() -> torch.device:

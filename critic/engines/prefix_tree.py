@@ -1,7 +1,7 @@
 """The prefix tree: every node's tokens are computed once, however many branches go on from them.
 
 Trees are packed into one row (`tokens.pack`), the model runs over it once with an attention that follows the tree
-(`attention.TreePlan`), and the vocabulary's logits are taken only where something is read.
+(`attention.TreePlan`), and the vocabulary's logits, or a reward model's, are taken only where something is read.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,11 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     if not places:
         return [() for _ in trees]
     hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, model.device))
-    values = iter(token_logprobs(output_head(model), hidden_ND, places, targets))
+    head = output_head(model)
+    if not targets:
+        found = iter(rewards(head, hidden_ND, places))
+        return [tuple(Score(next(found), read.tokens) for read in tree.reads) for tree in trees]
+    values = iter(token_logprobs(head, hidden_ND, places, targets))
     return [
         tuple(_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
         for tree in trees
@@ -47,8 +51,8 @@ def run(model: PreTrainedModel, ids: Sequence[int], positions: Sequence[int], pl
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:
-    """Return the layer from hidden states to the vocabulary's logits."""
-    head = model.get_output_embeddings()
+    """Return the layer from hidden states to the vocabulary's logits, or to a reward model's scores."""
+    head = model.get_output_embeddings() or model.score
     assert isinstance(head, nn.Linear)
     return head
 
@@ -69,6 +73,13 @@ def token_logprobs(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int], ta
         logits.append(products.sum(-1) + (0.0 if head.bias is None else head.bias[part_t].float()))
     values: list[float] = (torch.cat(logits) - torch.cat(normalisers)[index]).clamp(max=0.0).tolist()
     return values
+
+
+def rewards(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int]) -> list[tuple[float, ...]]:
+    """Return the scores at each of ``places``, one a row of ``head``, computed in float32 whatever the model's type."""
+    bias = None if head.bias is None else head.bias.float()
+    values: list[list[float]] = nn.functional.linear(hidden_ND[places].float(), head.weight.float(), bias).tolist()
+    return [tuple(scores) for scores in values]
 
 
 def _flat_reads(trees: Sequence[TokenTree], starts: list[int]) -> tuple[list[int], list[int]]:

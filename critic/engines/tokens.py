@@ -7,7 +7,7 @@ which: a token sees its own span up to itself, and all of its span's ancestors.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from critic.engines.base import Choices, EngineError, Node, OwnTokens
+from critic.engines.base import Choices, EngineError, Node, OwnTokens, Reward
 from critic.engines.chat import Chat, Turns
 
 
@@ -22,6 +22,8 @@ class Segment:
 @dataclass(frozen=True, slots=True)
 class TokenRead:
     """Log-probabilities to read: of token ``targets[i]`` after the token at ``places[i]``, a (segment, offset).
+
+    A reward has one place, its chat's last token, and no targets: there is one value a head of the model.
 
     ``segment`` is the one that the read belongs to (the places may lie in its ancestors). ``summed`` where only the
     sum is wanted; ``tokens`` is the number of the node's own content tokens.
@@ -164,6 +166,8 @@ class _Builder:
             self._read_own(here, part.content)
         elif isinstance(node.read, Choices):
             self._read_choices(here, node.read, part.turns, sum(part.content), is_leaf=not node.children)
+        elif isinstance(node.read, Reward):
+            self._read_reward(here, part.turns, sum(part.content), is_leaf=not node.children)
         for child in node.children:
             self.add(child, here, part.turns)
 
@@ -178,14 +182,25 @@ class _Builder:
 
     def _read_choices(self, here: int, read: Choices, turns: Turns, tokens: int, is_leaf: bool) -> None:
         """Read the choices where the assistant speaks: after the markup that opens its turn, if it isn't open yet."""
-        opening = self.chat.opening(turns)
-        if is_leaf:
-            self.segments[here] = Segment(self.segments[here].ids + opening, self.segments[here].parent)
-        elif opening:  # the children go on without it, so it is a branch of its own
-            self.segments.append(Segment(opening, here))
-            here = len(self.segments) - 1
+        here = self._go_on(here, self.chat.opening(turns), is_leaf)
         targets = tuple(self.chat.choice(text) for text in read.texts)
         self.reads.append(TokenRead(here, (self._last(here),) * len(targets), targets, False, tokens))
+
+    def _read_reward(self, here: int, turns: Turns, tokens: int, is_leaf: bool) -> None:
+        """Read the reward where the chat ends: after the markup that closes the assistant's turn."""
+        if turns[-1:] != ("assistant",):
+            raise EngineError("a reward is that of a chat that ends with the assistant's turn; this one does not")
+        here = self._go_on(here, self.chat.closing(turns), is_leaf)
+        self.reads.append(TokenRead(here, (self._last(here),), (), False, tokens))
+
+    def _go_on(self, here: int, markup: tuple[int, ...], is_leaf: bool) -> int:
+        """Put ``markup`` after segment ``here``, and return the segment that then is the last."""
+        if is_leaf:
+            self.segments[here] = Segment(self.segments[here].ids + markup, self.segments[here].parent)
+        elif markup:  # the children go on without it, so it is a branch of its own
+            self.segments.append(Segment(markup, here))
+            return len(self.segments) - 1
+        return here
 
     def _last(self, segment: int) -> tuple[int, int]:
         """Return the place of the last token of ``segment``, or of its nearest ancestor that has one."""
