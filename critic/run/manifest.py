@@ -22,6 +22,8 @@ def manifest(results: Results) -> dict[str, Any]:
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": dict(results.config),
         "provenance": results.provenance.model_dump(),
+        "engines": {name: dict(found) for name, found in results.engines.items()},
+        "kinship": results.kinship(),
         "packages": _versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

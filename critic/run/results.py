@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from critic.engines.base import Identity
+from critic.engines.family import Kinship, kinship
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.export import ExportCounts, Format, export
 from critic.statistics.run import RunStatistics
@@ -20,6 +23,7 @@ class Results:
     """What card, manifest and report are written from.
 
     ``quarantined`` counts rows by reason, ``calls`` what engines answered; ``samples`` are the first rows with a pair.
+    ``engines`` says what each was found to be able to do.
     """
 
     provenance: Provenance
@@ -29,10 +33,27 @@ class Results:
     quarantined: Counter[str]
     calls: int
     samples: tuple[Row, ...]
+    engines: Mapping[str, Mapping[str, str]]
+
+    def kinship(self) -> dict[str, Kinship]:
+        """Return for each judge how it is related to the policy; nothing where the responses were given."""
+        policy = self.config.get("policy")
+        if policy is None:
+            return {}
+        judges = [seat["judge"] for seat in self.config["jury"]]
+        return {judge["name"]: kinship(_identity(policy), _identity(judge)) for judge in judges}
 
     def warnings(self) -> list[str]:
         """Return what a user of the data must know."""
         found = list(warnings(self.statistics, self.quarantined.total()))
+        for judge, kin in self.kinship().items():
+            if kin != "unknown":
+                what = (
+                    "the policy itself"
+                    if kin == "same model"
+                    else f"of the policy's family ({self.config['policy']['name']})"
+                )
+                found.append(f"The judge {judge} is {what}: models favour answers of their own kind.")
         if self.provenance.judge == DEMONSTRATION_JUDGE:
             found.append(
                 f"The judge is {DEMONSTRATION_JUDGE}: it shows the machinery, its labels are not worth training on."
@@ -49,6 +70,7 @@ def gather(
     *,
     config: Mapping[str, Any],
     calls: int,
+    engines: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     samples: int = 6,
 ) -> Results:
     """Export a run (see `critic.run.export.export`), and count its figures on the way."""
@@ -67,7 +89,11 @@ def gather(
             yield refused
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format)
-    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept))
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines)
+
+
+def _identity(saved: Mapping[str, Any]) -> Identity:
+    return Identity(saved["name"], saved["revision"])
 
 
 def judgement_of(row: Row, pair: PreferencePair) -> Judgement | None:

@@ -145,7 +145,8 @@ async def run(
                 await execute(checked.pipeline(recorded), lines, store, config.plan, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            return Outcome(progress, store.calls() - before, seconds, _write_results(store, out, format))
+            found = {engine.identity.name: engine.capabilities for engine in engines.values()}
+            return Outcome(progress, store.calls() - before, seconds, _write_results(store, out, format, found))
 
 
 async def dry_run(request: RunRequest) -> Plan:
@@ -193,7 +194,7 @@ def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:
     return seats
 
 
-def _write_results(store: RunStore, out: Path, format: Format) -> Results:
+def _write_results(store: RunStore, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
     results = gather(
         store.rows,
         store.quarantined,
@@ -202,6 +203,7 @@ def _write_results(store: RunStore, out: Path, format: Format) -> Results:
         format,
         config=store.config(),
         calls=store.calls(),
+        engines=engines,
     )
     write_card(results, out)
     write_manifest(results, out)

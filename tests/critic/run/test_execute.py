@@ -306,3 +306,24 @@ def test_modes_that_cannot_work_are_told_before_anything_starts(
     with pytest.raises(InputError, match=f"(?s){message}"):
         bench.run(modes=modes)
     assert not bench.out.exists()
+
+
+def test_a_jury_votes_each_in_its_mode_and_the_first_writer_revises(bench: Bench) -> None:
+    other = bench.folder / "other.yaml"
+    other.write_text(yaml.safe_dump({"choose": "first", "likelihood": "long"}))
+    scripted = bench.request().judges[0]
+    bench.run(judges=(scripted, f"scripted:{other}"), modes=("logprob", "contrast"))
+    for row in bench.rows():
+        [judged] = row.judgements
+        assert (judged.mode, judged.judge) == ("jury", "scripted:s.yaml, scripted:other.yaml")
+        assert {(v.judge, v.mode, v.order) for v in judged.votes} == {
+            ("scripted:s.yaml", "logprob", "given"),
+            ("scripted:s.yaml", "logprob", "swapped"),
+            ("scripted:other.yaml", "contrast", None),
+        }
+        assert {r.critique.model for chain in row.chains for r in chain.revisions} == {"scripted:s.yaml"}
+
+
+def test_a_judge_named_twice_in_one_mode_is_refused(bench: Bench) -> None:
+    with pytest.raises(InputError, match="named twice"):
+        bench.run(judges=bench.request().judges * 2)

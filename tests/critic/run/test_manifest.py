@@ -1,7 +1,9 @@
 """The manifest: every count, and nothing that two equal runs would disagree on but time and machine."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from critic.records import Drop, Quarantined
@@ -9,6 +11,7 @@ from critic.run.manifest import write_manifest
 from critic.run.results import gather
 from tests.factories import both_orders, judgement, provenance, row
 
+CONFIG = MappingProxyType({"seed": 7, "samples": 2})
 ROWS = [
     row(0, judgements=[judgement(both_orders("calm", 2.0, 1.0), 0.8)]),
     row(1, judgements=[judgement(both_orders("calm", 2.0, None), None)]),
@@ -21,7 +24,9 @@ REFUSED = [
 ]
 
 
-def written(directory: Path) -> dict[str, Any]:
+def written(
+    directory: Path, config: Mapping[str, Any] = CONFIG, engines: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> dict[str, Any]:
     directory.mkdir()
     results = gather(
         lambda: iter(ROWS),
@@ -29,8 +34,9 @@ def written(directory: Path) -> dict[str, Any]:
         provenance(),
         directory,
         "jsonl",
-        config={"seed": 7, "samples": 2},
+        config=config,
         calls=41,
+        engines=engines,
     )
     write_manifest(results, directory)
     loaded: dict[str, Any] = json.loads((directory / "manifest.json").read_text())
@@ -68,3 +74,17 @@ def test_the_embedded_judge_is_called_what_it_is(tmp_path: Path) -> None:
         made = provenance(judge=judge)
         results = gather(lambda: iter([]), lambda: iter([]), made, tmp_path, "jsonl", config={}, calls=0)
         assert any("not worth training on" in warning for warning in results.warnings()) is warned
+
+
+def test_a_judge_of_the_policys_kind_is_recorded_and_warned_of(tmp_path: Path) -> None:
+    def model(name: str) -> dict[str, Any]:
+        return {"name": name, "revision": name, "settings": []}
+
+    seats = [{"judge": model(name), "mode": {"name": "logprob"}} for name in ("qwen-32b", "glm-9b", "my-qwen")]
+    found = written(tmp_path / "run", {"policy": model("my-qwen"), "jury": seats}, {"qwen-32b": {"context": "4096"}})
+    assert found["kinship"] == {"qwen-32b": "same family", "glm-9b": "unknown", "my-qwen": "same model"}
+    assert [w for w in found["warnings"] if "of their own kind" in w] == [
+        "The judge qwen-32b is of the policy's family (my-qwen): models favour answers of their own kind.",
+        "The judge my-qwen is the policy itself: models favour answers of their own kind.",
+    ]
+    assert found["engines"] == {"qwen-32b": {"context": "4096"}}
