@@ -12,10 +12,11 @@ from critic.judging.base import Mode
 from critic.judging.contrast import Contrast
 from critic.judging.cot import Cot
 from critic.judging.logprob import Logprob
+from critic.judging.rm import Rm
 from critic.judging.score import ScoreMode
 from critic.judging.verdict import VerdictMode
 
-MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, ScoreMode)}
+MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, ScoreMode, Rm)}
 
 # What a judge's engine is asked in, where nothing else is said. A small model's multiple choice says "first".
 _DEFAULTS = {"embedded": "contrast", "rm": "rm"}
