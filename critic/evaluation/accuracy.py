@@ -1,0 +1,171 @@
+"""How often a judge agrees with people who compared the same two answers, and how far its probabilities can be trusted.
+
+Which answer stands first is drawn by the pair's id, so that a judge that always says "first" is right half of the time.
+A pair that can't be read is neither right nor wrong: it is counted apart. A probability of exactly one half is half
+right.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from constitution import Principle
+from constitution.digest import unit_interval
+from critic.engines.base import Engine, EngineError
+from critic.judging.aggregate import aggregate
+from critic.judging.base import Mode, Question
+from critic.records import Prompt, Vote
+from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
+from critic.statistics.intervals import Figure, Mean, Share
+from critic.together import together
+
+IN_FLIGHT = 64
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Two answers to a prompt, and which one people called better. ``source`` names the set that it is from."""
+
+    id: str
+    source: str
+    prompt: Prompt
+    better: str
+    worse: str
+
+    @property
+    def better_is_first(self) -> bool:
+        """Whether the better answer stands first."""
+        return unit_interval("side", self.id) < 0.5
+
+    @property
+    def fold(self) -> int:
+        """Which of `FOLDS` parts it is in."""
+        return int(unit_interval("fold", self.id) * FOLDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judge's answer: the probability that the better answer is better; None where it could not be read, and why."""
+
+    label: Labelled
+    probability: float | None
+    votes: tuple[Vote, ...] = ()
+    problem: str | None = None
+
+    @property
+    def right(self) -> float | None:
+        """1, 0, or a half where the judge does not lean."""
+        if self.probability is None:
+            return None
+        return 0.5 if abs(self.probability - 0.5) < 1e-12 else float(self.probability > 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A judge's figures on some labels; None where nothing could be read. ``position`` is the same-position rate."""
+
+    accuracy: Figure | None
+    unreadable: int
+    position: Figure | None
+    calibration: Figure | None
+    brier: Figure | None
+
+
+async def judge(
+    engine: Engine,
+    mode: Mode,
+    principle: Principle,
+    labels: Sequence[Labelled],
+    on_done: Callable[[], None] = lambda: None,
+) -> list[Judged]:
+    """Have every pair judged, in both orders where the mode has any. Raises `RunStopped` where the engine is gone."""
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(label: Labelled) -> Judged:
+        shown = (label.better, label.worse) if label.better_is_first else (label.worse, label.better)
+        async with slots:
+            try:
+                votes = await mode.votes(engine, Question(label.prompt, *shown, (principle,), seed=0))
+            except EngineError as error:
+                return Judged(label, None, problem=str(error))
+            finally:
+                on_done()
+        first = aggregate(votes, (principle,), tie_band=0.0).probability
+        if first is None:
+            return Judged(label, None, votes, "; ".join(vote.raw for vote in votes if vote.raw is not None))
+        return Judged(label, first if label.better_is_first else 1 - first, votes)
+
+    return await together(one(label) for label in labels)
+
+
+def by_length(labels: Iterable[Labelled], *, longer: bool) -> list[Judged]:
+    """Judge by length alone: always the longer answer, or always the shorter one."""
+
+    def probability(label: Labelled) -> float:
+        difference = len(label.better) - len(label.worse)
+        return 0.5 if not difference else float((difference > 0) == longer)
+
+    return [Judged(label, probability(label)) for label in labels]
+
+
+def figures(judged: Sequence[Judged]) -> Accuracy:
+    """Sum up one judge's answers."""
+    read = [(j, p) for j in judged if (p := j.probability) is not None]
+    clusters = list(range(len(read)))
+    # As the page shows them: how often is the first better where the judge says that it is, with probability p?
+    first = [p if j.label.better_is_first else 1 - p for j, p in read]
+    outcomes = [j.label.better_is_first for j, _ in read]
+    return Accuracy(
+        accuracy=_mean(j.right for j in judged),
+        unreadable=len(judged) - len(read),
+        position=_same_position(judged),
+        calibration=bootstrapped(expected_calibration_error, first, outcomes, clusters) if read else None,
+        brier=bootstrapped(brier, first, outcomes, clusters) if read else None,
+    )
+
+
+def difference(one: Sequence[Judged], other: Sequence[Judged]) -> Figure | None:
+    """How much more often ``one`` is right than ``other``, on the pairs that both read: a paired difference."""
+    rights = ((a.right, b.right) for a, b in zip(one, other, strict=True))
+    return _mean(None if a is None or b is None else a - b for a, b in rights)
+
+
+def chosen_by_cross_validation(judged: Mapping[str, Sequence[Judged]]) -> tuple[dict[int, str], list[Judged]]:
+    """For each fold take the judge that is right most often on the other folds, and keep what it says of this one.
+
+    Returns which judge each fold takes, and the answers: an accuracy that choosing has not flattered.
+    """
+    names = list(judged)
+    labels = [j.label for j in judged[names[0]]]
+    taken = {fold: max(names, key=lambda name: _share_right(judged[name], fold)) for fold in range(FOLDS)}
+    return taken, [judged[taken[label.fold]][i] for i, label in enumerate(labels)]
+
+
+def _share_right(judged: Sequence[Judged], without: int) -> float:
+    # What can't be read is worth as much as a coin here: a judge is not chosen for the few pairs that it can read.
+    rights = [0.5 if j.right is None else j.right for j in judged if j.label.fold != without]
+    return sum(rights) / len(rights) if rights else 0.0
+
+
+def _mean(values: Iterable[float | None]) -> Figure | None:
+    mean = Mean()
+    for value in values:
+        if value is not None:
+            mean.count(value)
+            mean.end_cluster()
+    return mean.figure()
+
+
+def _same_position(judged: Iterable[Judged]) -> Figure | None:
+    """How often both orders of one pair favour the same position of the page, whatever stands there."""
+    share = Share()
+    for answer in judged:
+        for _, votes in groupby(answer.votes, key=lambda vote: (vote.judge, vote.mode, vote.principle)):
+            odds = {vote.order: vote.log_odds for vote in votes}
+            given, swapped = odds.get("given"), odds.get("swapped")
+            if given is not None and swapped is not None:
+                share.count(given * -swapped > 0)
+        share.end_cluster()
+    return share.figure()
