@@ -47,7 +47,8 @@ class Contrast(Mode):
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read both responses' likelihoods in every frame that the contrast needs."""
-        frames = self._frames(question)
+        against = None if self.weights is not None else self.against
+        frames = frames_of(question.principles, against)
         scores = iter(await engine.score(tree(question, frames), lane))
         found = {frame: _both(scores) for frame in frames}
         if self.weights is None and self.against == "prompt":
@@ -62,19 +63,6 @@ class Contrast(Mode):
             odds = scale * _contrast(self.against, self.per, principle, found)
         raw = f"log-likelihoods and tokens of both responses: {_relevant(principle, found)}"
         return self.vote(engine, principle, odds if math.isfinite(odds) else None, raw=raw)
-
-    def _frames(self, question: Question) -> tuple["Frame", ...]:
-        """What the responses' likelihoods are read under, in the order of the tree."""
-        linear = self.weights is not None
-        by_principle = linear or self.against != "prompt"
-        opposites = linear or self.against == "opposite"
-        lacking = any(p.opposite is None for p in question.principles)
-        frames = [Frame("plain")] if linear or not opposites or lacking else []
-        for principle in question.principles if by_principle else ():
-            frames.append(Frame("under", principle))
-            if opposites and principle.opposite is not None:
-                frames.append(Frame("against", principle))
-        return (*frames, Frame("alone")) if linear or self.against == "prompt" else tuple(frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +88,17 @@ class Likelihood:
 Found = dict[Frame, tuple[Likelihood, Likelihood]]
 
 
+def frames_of(principles: tuple[Principle, ...], against: Against | None = None) -> tuple[Frame, ...]:
+    """What the responses' likelihoods are read under, in the order of the tree; without ``against``, everything."""
+    lacking = any(principle.opposite is None for principle in principles)
+    frames = [Frame("plain")] if against != "opposite" or lacking else []
+    for principle in principles if against != "prompt" else ():
+        frames.append(Frame("under", principle))
+        if against != "none" and principle.opposite is not None:
+            frames.append(Frame("against", principle))
+    return (*frames, Frame("alone")) if against in (None, "prompt") else tuple(frames)
+
+
 def tree(question: Question, frames: tuple[Frame, ...]) -> Node:
     """The comparison as one tree, whose reads are both responses in each of ``frames``, in order."""
     responses = tuple(
@@ -116,6 +115,14 @@ def tree(question: Question, frames: tuple[Frame, ...]) -> Node:
     if frames[-1].kind != "alone":
         return with_prompt
     return Node((), children=(with_prompt, Node((prompts.no_prompt(),), children=responses)))
+
+
+async def read_features(engine: Engine, question: Question, lane: Lane = "batch") -> list[dict[str, float]]:
+    """Return what a linear model sees of each principle's comparison."""
+    frames = frames_of(question.principles)
+    scores = iter(await engine.score(tree(question, frames), lane))
+    found = {frame: _both(scores) for frame in frames}
+    return [features(principle, found) for principle in question.principles]
 
 
 def features(principle: Principle | None, found: Found) -> dict[str, float]:

@@ -58,6 +58,11 @@ def read_pairs(source: str, *, max_chars: int, truncate: bool) -> Iterator[Line 
     return _read(source, _pairs_item, _Limit(max_chars, truncate), [list(columns) for columns in RESPONSE_COLUMNS])
 
 
+def read_labelled(source: str, *, max_chars: int) -> Iterator[Line | Quarantined]:
+    """Read prompts with the answer that people called better (``chosen``) and the other (``rejected``), in this order."""
+    return _read(source, _labelled_item, _Limit(max_chars, truncate=False), [["chosen", "rejected"]])
+
+
 def _read(
     source: str, parse: Callable[[dict[str, Any], _Limit], tuple[Item, int]], limit: _Limit, wanted: list[list[str]]
 ) -> Iterator[Line | Quarantined]:
@@ -118,6 +123,15 @@ def _pairs_item(columns: dict[str, Any], limit: _Limit) -> tuple[Item, int]:
         )
     responses = tuple(Response(text=text, model="given", finish="given") for text in texts)
     return Item(prompt=prompt, responses=responses), cut
+
+
+def _labelled_item(columns: dict[str, Any], limit: _Limit) -> tuple[Item, int]:
+    if not {"chosen", "rejected"} <= columns.keys():
+        raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
+    item, cut = _pairs_item({key: columns[key] for key in columns if key != "responses"}, limit)
+    if item.responses[0].text == item.responses[1].text:
+        raise RowError("equal_sides", "chosen and rejected are the same text")
+    return item, cut
 
 
 def _response_values(columns: dict[str, Any]) -> list[Any]:

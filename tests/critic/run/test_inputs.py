@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from constitution.errors import InputError
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_pairs, read_prompts
+from critic.run.inputs import read_labelled, read_pairs, read_prompts
 from critic.run.sources import MAGIC
 
 CHAT = [
@@ -429,3 +429,19 @@ def test_any_bytes_give_one_result_for_each_line_or_one_clear_error(
         return
     assert [line.where for line in found] == [f"in.jsonl:{n}" for n in expected]
     assert [line.row for line in found] == list(range(len(expected)))
+
+
+def test_labelled_rows_need_a_better_and_a_worse_answer(tmp_path: Path) -> None:
+    file = tmp_path / "labelled.jsonl"
+    rows = [
+        {"prompt": "Why?", "chosen": "Because.", "rejected": "No."},
+        {"prompt": "Why?", "responses": ["a", "b"]},
+        {"prompt": "Why?", "chosen": "same", "rejected": "same"},
+        {"prompt": "Why?", "responses": ["x", "y", "z"], "chosen": "a", "rejected": "b"},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    good, unlabelled, equal, both = list(read_labelled(str(file), max_chars=100))
+    assert isinstance(good, Line) and [r.text for r in good.item.responses] == ["Because.", "No."]
+    assert isinstance(unlabelled, Quarantined) and unlabelled.reason == "no_label"
+    assert isinstance(equal, Quarantined) and equal.reason == "equal_sides"
+    assert isinstance(both, Line) and [r.text for r in both.item.responses] == ["a", "b"]
