@@ -3,13 +3,14 @@
     sample     the policy answers, N times           (or the responses are given: `cai judge`)
     revise     the judge critiques and revises each answer, a sampled principle a round
     judge      the candidates are compared, principle by principle, every principle in both orders
-    pair       probabilities become pairs; a tie, equal sides or an unreadable vote becomes a counted drop
+    pair       probabilities (or the ranking that fits them all) become pairs; a tie, equal sides or an unreadable vote
+               becomes a counted drop
 
 Everything is per prompt: many of these run at once, engines batch across them, and no stage waits for another prompt.
 Chance comes only from hashes of (seed, prompt, what is drawn), so a prompt's row doesn't depend on its neighbours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
@@ -19,7 +20,8 @@ from critic.engines.base import Engine, Lane, Request, Sampling
 from critic.judging.aggregate import Pooling, aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
-from critic.records import Chain, Drop, Judgement, Line, PreferencePair, Prompt, Response, Row
+from critic.pairing import Pairing, pair
+from critic.records import Chain, Drop, Judgement, Line, Prompt, Response, Row
 from critic.revise import revise
 from critic.seeds import seed_of
 from critic.together import together
@@ -47,6 +49,7 @@ class Pipeline:
     judge_principles: int | None = None
     tie_band: float = 0.02
     pooling: Pooling = field(default_factory=Pooling)
+    ranking: bool = False
     lane: Lane = "batch"
 
     async def run(self, line: Line) -> Row:
@@ -63,7 +66,8 @@ class Pipeline:
             candidates, compared = self._candidates(chains)
             drops += [drop for chain in chains for drop in _revision_drops(chain)]
         judgements = await self._judge(prompt, candidates, compared)
-        pairs, dropped = self._pair(candidates, compared, judgements, given=bool(given))
+        best_of_n = self.strategy == "best-of-n" and not given
+        paired = pair(candidates, judgements, Pairing(best_of_n, self.ranking, self.tie_band))
         return Row(
             row=line.row,
             where=line.where,
@@ -71,8 +75,9 @@ class Pipeline:
             chains=chains,
             candidates=tuple(candidates),
             judgements=tuple(judgements),
-            pairs=tuple(pairs),
-            drops=(*cut, *drops, *dropped),
+            rankings=paired.rankings,
+            pairs=paired.pairs,
+            drops=(*cut, *drops, *_equal_sides(candidates, compared), *paired.drops),
         )
 
     async def _sample(self, prompt: Prompt) -> list[Response]:
@@ -140,70 +145,21 @@ class Pipeline:
         return await together(one(group, principles) for group, principles in self._asked(prompt, number).items())
 
     def _asked(self, prompt: Prompt, number: int) -> dict[str | None, tuple[Principle, ...]]:
-        """The principles that judge comparison ``number`` of a prompt, by group; one empty group if none applies."""
-        groups: dict[str | None, list[Principle]] = {}
-        for principle in self.constitution.principles:
-            if principle.applies(prompt.tags):
-                groups.setdefault(principle.group.id if principle.group else None, []).append(principle)
+        """The principles that judge comparison ``number`` of a prompt, by group."""
         key = f"{prompt.key}:judge"
         return {
             group: sample(principles, seed=self.seed, prompt=key, round=number, k=self.judge_principles)
-            for group, principles in (groups or {None: []}).items()
+            for group, principles in principles_by_group(self.constitution, prompt).items()
         }
 
-    def _pair(
-        self,
-        candidates: Sequence[Response],
-        compared: Sequence[tuple[int, int]],
-        judgements: Sequence[Judgement],
-        *,
-        given: bool,
-    ) -> tuple[list[PreferencePair], list[Drop]]:
-        """Turn judgements into pairs, or into drops with the reason."""
-        drops = [
-            Drop(what="pair", reason="equal_sides", detail=f"candidates {a} and {b}")
-            for a, b in compared
-            if candidates[a].text == candidates[b].text
-        ]
-        chosen = judgements
-        if self.strategy == "best-of-n" and not given:
-            chosen, dropped = best_against_worst(judgements)
-            drops += dropped
-        pairs = []
-        for judgement in chosen:
-            if judgement.outcome != "preference" or judgement.probability is None:
-                drops.append(Drop(what="pair", reason=_no_pair(judgement), detail=_place(judgement)))
-                continue
-            better, worse = candidates[judgement.first], candidates[judgement.second]
-            probability = judgement.probability
-            if probability < 0.5:
-                better, worse, probability = worse, better, 1 - probability
-            pairs.append(PreferencePair(chosen=better, rejected=worse, probability=probability, group=judgement.group))
-        return pairs, drops
 
-
-def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Drop]]:
-    """For each group, the judgement between the candidate of highest and that of lowest mean probability.
-
-    Dropped as ``intransitive`` where their own comparison says the opposite of the means, and as ``unreadable`` where
-    it could not be read.
-    """
-    chosen, drops = [], []
-    for group in dict.fromkeys(judgement.group for judgement in judgements):
-        mine = [j for j in judgements if j.group == group]
-        means = _mean_probability(mine)
-        if not means:
-            drops.append(Drop(what="pair", reason=_no_pair(mine[0]), detail="no comparison could be used"))
-            continue
-        best, worst = max(means, key=lambda i: (means[i], -i)), min(means, key=lambda i: (means[i], -i))
-        direct = next((j for j in mine if {j.first, j.second} == {best, worst}), None)
-        if direct is None or direct.probability is None:
-            drops.append(Drop(what="pair", reason="unreadable", detail=f"best {best}, worst {worst}"))
-        elif (direct.probability > 0.5) != (direct.first == best) and direct.outcome == "preference":
-            drops.append(Drop(what="pair", reason="intransitive", detail=_place(direct)))
-        else:
-            chosen.append(direct)
-    return chosen, drops
+def principles_by_group(constitution: Constitution, prompt: Prompt) -> dict[str | None, list[Principle]]:
+    """The principles that apply to a prompt, by group; one empty group if none does."""
+    groups: dict[str | None, list[Principle]] = {}
+    for principle in constitution.principles:
+        if principle.applies(prompt.tags):
+            groups.setdefault(principle.group.id if principle.group else None, []).append(principle)
+    return groups or {None: []}
 
 
 def _usable(responses: Iterable[Response]) -> tuple[list[Response], list[Drop]]:
@@ -216,26 +172,14 @@ def _usable(responses: Iterable[Response]) -> tuple[list[Response], list[Drop]]:
     return usable, drops
 
 
-def _revision_drops(chain: Chain) -> Iterable[Drop]:
+def _equal_sides(candidates: Sequence[Response], compared: Iterable[tuple[int, int]]) -> Iterator[Drop]:
+    for first, second in compared:
+        if candidates[first].text == candidates[second].text:
+            yield Drop(what="pair", reason="equal_sides", detail=f"candidates {first} and {second}")
+
+
+def _revision_drops(chain: Chain) -> Iterator[Drop]:
     for revision in chain.revisions:
         if revision.outcome != "revised":
             detail = f"round {revision.critique.round}, principle {revision.critique.principle}"
             yield Drop(what="revision", reason=revision.outcome, detail=detail)
-
-
-def _mean_probability(judgements: Iterable[Judgement]) -> dict[int, float]:
-    won: dict[int, list[float]] = {}
-    for judgement in judgements:
-        if judgement.probability is not None:
-            won.setdefault(judgement.first, []).append(judgement.probability)
-            won.setdefault(judgement.second, []).append(1 - judgement.probability)
-    return {candidate: sum(p) / len(p) for candidate, p in won.items()}
-
-
-def _no_pair(judgement: Judgement) -> Literal["tie", "unreadable", "no_principle"]:
-    return "tie" if judgement.outcome == "preference" else judgement.outcome
-
-
-def _place(judgement: Judgement) -> str:
-    of = f", group {judgement.group}" if judgement.group is not None else ""
-    return f"candidates {judgement.first} and {judgement.second}{of}"

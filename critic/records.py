@@ -4,8 +4,10 @@ One prompt's way through the pipeline is one `Row`: its responses, each with the
 that followed it, the judgements with every vote, the pairs that came of them, and what was dropped, with the reason.
 """
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -217,10 +219,34 @@ class PreferencePair(Record):
         return self
 
 
+class Ranking(Record):
+    """A row's candidates in order, by all comparisons of one group: see `critic.judging.ranking`.
+
+    ``ranks`` and ``strengths`` are by candidate. Rank 1 is the best, equals share one, and none is left out.
+    """
+
+    ranks: tuple[int, ...]
+    strengths: tuple[float, ...]
+    group: str | None = None
+
+    @model_validator(mode="after")
+    def _ranks_follow_strengths(self) -> Self:
+        ordered = [
+            rank for _, rank in sorted(zip(self.strengths, self.ranks, strict=True), key=lambda x: (-x[0], x[1]))
+        ]
+        if ordered[:1] != [1] or any(rank - before not in (0, 1) for before, rank in pairwise(ordered)):
+            raise ValueError("ranks go 1, 2, 3 ... from the greatest strength down")
+        return self
+
+    def probability(self, first: int, second: int) -> float:
+        """The fitted probability that candidate ``first`` is better than ``second``."""
+        return 1 / (1 + math.exp(self.strengths[second] - self.strengths[first]))
+
+
 class Drop(Record):
     """Something that didn't become data, and why. Nothing is dropped without one of these."""
 
-    what: Literal["prompt", "response", "revision", "pair"]
+    what: Literal["prompt", "response", "revision", "ranking", "pair"]
     reason: Literal[
         "tie",
         "equal_sides",
@@ -230,13 +256,14 @@ class Drop(Record):
         "nothing_to_revise",
         "unchanged",
         "intransitive",
+        "disconnected",
         "truncated",
     ]
     detail: str = ""
 
 
 class Row(Record):
-    """Everything that came of one prompt. ``candidates`` are what the judgements refer to, by position."""
+    """Everything that came of one prompt. ``candidates`` are what judgements and rankings refer to, by position."""
 
     row: int
     where: str
@@ -244,6 +271,7 @@ class Row(Record):
     chains: tuple[Chain, ...]
     candidates: tuple[Response, ...]
     judgements: tuple[Judgement, ...]
+    rankings: tuple[Ranking, ...] = ()
     pairs: tuple[PreferencePair, ...]
     drops: tuple[Drop, ...] = ()
 

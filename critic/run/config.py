@@ -1,11 +1,13 @@
 """What a run is: everything that its results depend on. Saved with the run, compared when it is started again."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from constitution.digest import digest
+from constitution.errors import InputError
 from critic.engines.base import Identity, Sampling
 from critic.judging.aggregate import Method, Pooling
 from critic.pipeline import Strategy
@@ -21,6 +23,8 @@ class RunSettings(Record):
     judge_principles: int | None = Field(default=None, ge=1)
     tie_band: float = Field(default=0.02, ge=0, lt=0.5)
     aggregation: Method = "log-odds"
+    priorities: bool = True
+    ranking: bool = False
     seed: int = 0
     max_tokens: int = Field(default=256, ge=1)
     temperature: float = Field(default=1.0, ge=0)
@@ -35,7 +39,22 @@ class RunSettings(Record):
             raise ValueError("--strategy samples needs --samples 2 or more: it pairs answers with each other")
         if self.strategy == "best-of-n" and self.samples < 2:
             raise ValueError("--strategy best-of-n needs --samples 2 or more: it pairs the best with the worst")
+        if self.strategy == "revision" and self.ranking:
+            raise ValueError(
+                "--ranking needs every answer compared with every other; --strategy revision compares each answer with "
+                "its own revision only. Use --strategy samples or best-of-n, or leave --ranking out"
+            )
         return self
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that a person gave; raises `InputError` with the option's name."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
+            raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
 
     def policy_sampling(self) -> Sampling:
         """How the policy's answers are drawn."""
@@ -47,7 +66,7 @@ class RunSettings(Record):
 
     def pooling(self) -> Pooling:
         """How votes become a probability."""
-        return Pooling(method=self.aggregation)
+        return Pooling(method=self.aggregation, priorities=self.priorities)
 
 
 class Seat(Record):
@@ -86,3 +105,9 @@ class RunConfig(Record):
         """As one flat dictionary, so that a difference can be named."""
         values = self.model_dump(mode="json")
         return {**values.pop("settings"), **values}
+
+    @classmethod
+    def of_flat(cls, flat: Mapping[str, Any]) -> Self:
+        """Return the config whose `flat` this is; other keys don't count. Raises `ValidationError` if one is missing."""
+        settings, own = ({k: flat[k] for k in of.model_fields if k in flat} for of in (RunSettings, cls))
+        return cls.model_validate({**own, "settings": settings})

@@ -13,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from constitution import Constitution, load
 from constitution.digest import digest
 from constitution.errors import InputError
@@ -111,6 +109,7 @@ class _Checked:
             judge_principles=settings.judge_principles,
             tie_band=settings.tie_band,
             pooling=settings.pooling(),
+            ranking=settings.ranking,
         )
 
 
@@ -146,7 +145,7 @@ async def run(
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
             found = {engine.identity.name: engine.capabilities for engine in engines.values()}
-            return Outcome(progress, store.calls() - before, seconds, _write_results(store, out, format, found))
+            return Outcome(progress, store.calls() - before, seconds, write_results(store, out, format, found))
 
 
 async def dry_run(request: RunRequest) -> Plan:
@@ -161,12 +160,7 @@ def _check(request: RunRequest) -> _Checked:
     constitution = load(request.principles)
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
-    try:
-        settings = RunSettings(**request.settings)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
-        raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
+    settings = RunSettings.read(request.settings)
     writers = [spec for spec, _ in seats if spec.kind != "rm"]
     if not writers and policy is not None and settings.revisions:
         raise InputError(
@@ -194,7 +188,8 @@ def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:
     return seats
 
 
-def _write_results(store: RunStore, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
+def write_results(store: RunStore, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
+    """Write exports, card, manifest and report of the rows in ``store`` into the directory ``out``."""
     results = gather(
         store.rows,
         store.quarantined,

@@ -1,7 +1,8 @@
 """What a run exports: three tables, each with its schema and the records that a row of the run gives it.
 
 ``pairs`` is TRL's conversational preference format, ``sft`` its conversational prompt-completion format, ``feedback``
-has one record for each critique, correction and comparison. No column is named ``margin``: TRL would subtract it.
+has one record for each critique, correction, comparison and ranking. No column is named ``margin``: TRL would subtract
+it.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from critic.records import Chain, Judgement, Prompt, Provenance, Response, Row
+from critic.records import Chain, Judgement, Prompt, Provenance, Ranking, Response, Row
 
 Record = dict[str, Any]
 
@@ -75,6 +76,8 @@ FEEDBACK = pa.schema(
         ("probability", pa.float64()),
         ("group", pa.string()),
         ("votes", pa.list_(_VOTE)),
+        ("ranks", pa.list_(pa.int64())),
+        ("strengths", pa.list_(pa.float64())),
         *_PLACE,
         *_PROVENANCE,
     ]
@@ -117,7 +120,7 @@ def sft_records(row: Row, provenance: Provenance) -> Iterator[Record]:
 
 
 def feedback_records(row: Row, provenance: Provenance) -> Iterator[Record]:
-    """Yield each critique (of ``responses[0]``), correction (``responses`` before and after) and comparison."""
+    """Yield each critique (of ``responses[0]``), correction (``responses`` before, after), comparison and ranking."""
     empty: Record = dict.fromkeys(FEEDBACK.names)
     common = {"prompt": _messages(row.prompt), **_common(row, provenance)}
     for number, chain in enumerate(row.chains):
@@ -125,6 +128,8 @@ def feedback_records(row: Row, provenance: Provenance) -> Iterator[Record]:
             yield empty | common | {"chain": number} | record
     for judgement in row.judgements:
         yield empty | common | _comparison(row, judgement)
+    for ranking in row.rankings:
+        yield empty | common | _ranking(row, ranking)
 
 
 def _chain_feedback(chain: Chain) -> Iterator[Record]:
@@ -165,6 +170,17 @@ def _comparison(row: Row, judgement: Judgement) -> Record:
         "probability": judgement.probability,
         "group": judgement.group,
         "votes": [vote.model_dump(mode="json") for vote in judgement.votes],
+    }
+
+
+def _ranking(row: Row, ranking: Ranking) -> Record:
+    """``ranks`` (1 is the best) and ``strengths`` are those of ``responses``."""
+    return {
+        "kind": "ranking",
+        "responses": [candidate.text for candidate in row.candidates],
+        "group": ranking.group,
+        "ranks": list(ranking.ranks),
+        "strengths": list(ranking.strengths),
     }
 
 

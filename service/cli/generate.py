@@ -75,6 +75,9 @@ Modes = Annotated[
     ),
 ]
 AggregationOption = Annotated[Aggregation, typer.Option(help="How principles' votes are pooled.")]
+Ranking = Annotated[
+    bool, typer.Option("--ranking", help="Rank all answers by all comparisons, and pair by their ranks.")
+]
 TieBand = Annotated[float, typer.Option(help="A probability this near 0.5 is a tie, and makes no pair.")]
 Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of the input.")]
@@ -101,6 +104,7 @@ def generate(
     mode: Modes = None,
     tie_band: TieBand = 0.02,
     aggregation: AggregationOption = Aggregation.log_odds,
+    ranking: Ranking = False,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="Of the policy's answers; 0 is greedy.")] = 1.0,
     judge_max_tokens: Annotated[int, typer.Option(help="Longest critique and revision, in tokens.")] = 256,
@@ -122,6 +126,7 @@ def generate(
         "strategy": strategy.value,
         "tie_band": tie_band,
         "aggregation": aggregation.value,
+        "ranking": ranking,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "judge_max_tokens": judge_max_tokens,
@@ -145,6 +150,7 @@ def judge(
     mode: Modes = None,
     tie_band: TieBand = 0.02,
     aggregation: AggregationOption = Aggregation.log_odds,
+    ranking: Ranking = False,
     seed: Seed = 0,
     limit: Limit = None,
     max_chars: MaxChars = 32_000,
@@ -159,6 +165,7 @@ def judge(
         "judge_principles": principles_count(judge_principles),
         "tie_band": tie_band,
         "aggregation": aggregation.value,
+        "ranking": ranking,
         "seed": seed,
     }
     from critic.run.run import RunRequest

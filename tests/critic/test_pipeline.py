@@ -11,10 +11,10 @@ from critic.engines.base import EngineError, Sampling
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES
 from critic.judging.jury import Juror, Jury
-from critic.pipeline import Pipeline, best_against_worst
-from critic.records import Item, Judgement, Line, Row
+from critic.pipeline import Pipeline
+from critic.records import Item, Line, Row
 from critic.together import together
-from tests.factories import judgement, prompt, response
+from tests.factories import prompt, response
 
 
 def principle(id: str, **more: Any) -> Principle:
@@ -176,20 +176,15 @@ async def test_best_of_n_pairs_the_best_with_the_worst() -> None:
     assert len(row.judgements) == 6 and len(row.pairs) <= 1
 
 
-def test_best_and_worst_by_hand() -> None:
-    # Means: 0: (.9 + .8) / 2, 1: (.1 + .7) / 2, 2: (.2 + .3) / 2.
-    def j(first: int, second: int, p: float | None) -> Judgement:
-        return judgement((), p, first=first, second=second)
-
-    [chosen], drops = best_against_worst([j(0, 1, 0.9), j(0, 2, 0.8), j(1, 2, 0.7)])
-    assert (chosen.first, chosen.second) == (0, 2) and not drops
-    [tie], drops = best_against_worst([j(0, 1, 0.5), j(0, 2, 0.5), j(1, 2, 0.5)])
-    assert tie.outcome == "tie" and not drops  # which then makes no pair, as any tie
-    none, [unread] = best_against_worst([j(0, 1, None)])
-    assert not none and unread.reason == "unreadable"
-    # 0 is best and 2 worst by the means (.65, .55, .3), yet 2 beats 0 in their own comparison.
-    none, [odd] = best_against_worst([j(0, 1, 0.9), j(0, 2, 0.4), j(1, 2, 1.0)])
-    assert not none and odd.reason == "intransitive"
+async def test_a_ranking_of_all_samples_makes_their_pairs() -> None:
+    row = await pipeline(Script(), ranking=True, samples=4, revisions=0, tie_band=0.0).run(line())
+    [ranking] = row.rankings
+    assert len(row.judgements) == 6 and sorted(ranking.ranks) == [1, 2, 3, 4]
+    for pair in row.pairs:
+        better, worse = row.candidates.index(pair.chosen), row.candidates.index(pair.rejected)
+        assert ranking.ranks[better] < ranking.ranks[worse]
+        assert pair.probability == ranking.probability(better, worse)
+    assert len(row.pairs) == 6 and not (await pipeline(Script(), samples=4, revisions=0).run(line())).rankings
 
 
 async def test_a_failed_call_fails_the_row_after_its_neighbours_have_finished() -> None:

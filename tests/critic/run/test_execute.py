@@ -119,6 +119,15 @@ def test_a_dry_run_plans_the_calls_of_every_strategy_and_mode(bench: Bench, stra
     assert planned.calls == bench.run(settings=settings, modes=(mode,)).calls
 
 
+def test_a_ranking_makes_no_more_calls(bench: Bench) -> None:
+    settings = {"samples": 3, "ranking": True}
+    assert asyncio.run(dry_run(bench.request(settings=settings))).calls == bench.run(settings=settings).calls
+    assert all(len(row.rankings[0].ranks) == 3 for row in bench.rows())
+    bench.calls()
+    bench.run(settings={"samples": 3}, extend=True)
+    assert bench.calls() == [] and not any(row.rankings for row in bench.rows())
+
+
 def test_a_budget_is_hard_and_a_larger_one_goes_on(bench: Bench) -> None:
     stopped = bench.run(max_calls=50)
     assert stopped.progress.stopped and stopped.calls <= 50
@@ -277,6 +286,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(bench: Bench, monkeypatch: 
         ({"strategy": "revision", "revisions": 0}, "needs --revisions 1"),
         ({"tie_band": 0.7}, "--tie-band"),
         ({"aggregation": "loudest"}, "--aggregation"),
+        ({"strategy": "revision", "ranking": True}, "--ranking needs every answer compared with every other"),
     ],
 )
 def test_settings_that_cannot_work_are_told_before_anything_starts(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
-from critic.records import Quarantined, Row
+from critic.records import Quarantined, Ranking, Row
 from critic.run import export as export_module
 from critic.run.export import ExportCounts, export
 from critic.run.tables import TABLES
@@ -99,6 +99,16 @@ def test_feedback_has_every_critique_correction_and_comparison(tmp_path: Path, f
         ("calm", "swapped", -1.0),
     ]
     assert records[7]["votes"][0]["raw"] == "Hm\u2028m" and records[7]["group"] == "north"
+
+
+def test_a_ranking_is_feedback_on_all_responses(tmp_path: Path, format: Any) -> None:
+    ranking = Ranking(ranks=(2, 1, 2), strengths=(-0.5, 1.0, -0.5), group="north")
+    ranked = row(0, ["a", "b", "c"], ROWS[0].judgements[:1]).model_copy(update={"rankings": (ranking,)})
+    write(tmp_path, format, [ranked])
+    comparison, found = load(tmp_path, "feedback", format)
+    assert (comparison["kind"], comparison["ranks"]) == ("comparison", None)
+    assert (found["kind"], found["responses"], found["group"]) == ("ranking", ["a", "b", "c"], "north")
+    assert (found["ranks"], found["strengths"], found["votes"]) == ([2, 1, 2], [-0.5, 1.0, -0.5], None)
 
 
 def test_every_record_has_every_column_in_both_formats_alike(tmp_path: Path) -> None:
