@@ -1,150 +1,89 @@
-"""An OpenAI-compatible chat server: where it is, whether it is there and serves the model, and what it answers.
+"""An OpenAI-compatible chat server: whether it is there and serves the model, and what it answers.
 
-The `openai` client does the transport: connections, and retries of what passes (429, with its Retry-After; 5xx;
-time-outs). Here its exceptions become this project's errors, and answers are validated, since the client takes any
-JSON for an answer. The API key stays in the client, and is cut out of whatever a server says.
+The `openai` client does the transport, and no retries. Here its exceptions become this project's errors, by what they
+mean for a request: it may be answered later (`Unavailable`), never (`EngineError`), or none can be any more
+(`EngineDown`). Answers are validated. The API key stays in the client, and is cut out of whatever a server says.
 """
 
 import asyncio
-import ipaddress
-import os
+import math
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
-from urllib.parse import urlsplit
 
+import httpx2
 import openai
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.engines.base import EngineError, RequestTooLong
+from critic.engines.base import EngineDown, EngineError, RequestTooLong, Unavailable
+from critic.engines.chat_reply import Card, Cards, Reply, Tokenized
+from critic.engines.server_options import Address
+from critic.engines.wrappers import Busy, Unreachable
 
-_MAX_RETRIES = 5
-_OPENING_SECONDS = 10.0
+_CONNECTING_SECONDS = 10.0
 _QUOTED_CHARACTERS = 300
 _SHOWN_MODELS = 8
-_HIDDEN = (401, 403, 404, 405, 501)
+_REFUSED = (401, 402, 403)
+_NO_QUOTA = "insufficient_quota"  # with a 429, though waiting does not help
+_BUSY = 429
+_PASSING = (408, 409)
+_NOT_BUILT = 501
+_HIDDEN = (401, 403, 404, 405, _NOT_BUILT)
 _TOO_LONG = re.compile(
     r"context[ _](length|size|window)|maximum .{0,20}length|max_model_len|too (long|large|many tokens)", re.I
 )
 
 
-class Likely(BaseModel):
-    """A token that could come next."""
-
-    token: str
-    logprob: float
-
-
-class Position(BaseModel):
-    """The likeliest tokens at one position."""
-
-    top_logprobs: tuple[Likely, ...] | None = None
-
-
-class Logprobs(BaseModel):
-    """One `Position` a token; ``content`` is None where the server offers none."""
-
-    content: tuple[Position, ...] | None = None
-
-
-class Written(BaseModel):
-    """The message that the server wrote."""
-
-    content: str | None = None
-    refusal: str | None = None
-
-
-class Choice(BaseModel):
-    """One answer and how it ended."""
-
-    message: Written
-    finish_reason: str | None = None
-    logprobs: Logprobs | None = None
-
-
-class Tokens(BaseModel):
-    """What the server counted."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class Reply(BaseModel):
-    """A chat completion, as far as it is used here."""
-
-    choices: tuple[Choice, ...]
-    usage: Tokens | None = None
-
-
-class Tokenized(BaseModel):
-    """What vLLM makes of a text."""
-
-    tokens: tuple[int, ...]
-
-
-class Card(BaseModel):
-    """What a server tells of a model. ``root`` and ``parent`` are vLLM's and SGLang's: weights, and a LoRA's base."""
-
-    id: str
-    root: str | None = None
-    parent: str | None = None
-    owned_by: str | None = None
-
-
-class _Cards(BaseModel):
-    data: tuple[Card, ...]
-
-
-_CARDS: TypeAdapter[_Cards] = TypeAdapter(_Cards)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is and how to knock. ``url`` None is the `openai` library's default server."""
-
-    url: str | None
-    key_env: str
-    timeout: float
-    key: str = field(repr=False)
-
-    @property
-    def place(self) -> str:
-        """The URL, for people."""
-        return self.url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the server is on this machine, where no proxy must come between."""
-        host = urlsplit(self.place).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+class NotOffered(EngineError):
+    """The server doesn't do what was asked: it refused the request, or answered without what was asked for."""
 
 
 class ChatServer:
-    """A server that was there, and served ``model``, when this was made; see the module's docstring.
-
-    For one event loop. Raises `InputError` where the server can't be reached, refuses the key, or has no such model.
-    """
+    """A server that may have ``model``; see the module's docstring. For one event loop."""
 
     def __init__(self, address: Address, model: str) -> None:
         self._address, self._model = address, model
-        self.card = self._find(model)
         self._client = openai.AsyncOpenAI(
             api_key=address.key or "none",
             base_url=address.url,
-            timeout=address.timeout,
-            max_retries=_MAX_RETRIES,
+            timeout=openai.Timeout(address.timeout, connect=min(_CONNECTING_SECONDS, address.timeout)),
+            max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(trust_env=not address.is_local),
         )
         self._asked: set[asyncio.Future[str]] = set()
         self._closed = False
 
+    async def card(self) -> Card:
+        """Return the model's card.
+
+        Raises `InputError` where the server can't be reached, refuses the key, or has no such model.
+        """
+        place, timeout = self._address.place, min(_CONNECTING_SECONDS, self._address.timeout)
+        try:
+            cards = Cards.model_validate_json(
+                await self._client.get("/models", cast_to=str, options={"timeout": timeout})
+            ).data
+        except openai.OpenAIError as error:
+            raise InputError(self._say(error), where=place, fix=self._fix(error)) from None
+        except ValidationError:
+            raise InputError(
+                "what is there lists no models, so it is no OpenAI-compatible server",
+                where=place,
+                fix="Give the server's base URL; most end in /v1.",
+            ) from None
+        for card in cards:
+            if card.id == self._model:
+                return card
+        served = ", ".join(card.id for card in cards[:_SHOWN_MODELS]) + (" ..." if len(cards) > _SHOWN_MODELS else "")
+        raise InputError(
+            f"the server has no model {self._model!r}", where=place, fix=f"It serves: {served or 'none at all'}"
+        )
+
     async def ask(self, body: Mapping[str, object]) -> Reply:
-        """Send a chat completion request and return the answer. Raises `EngineError` and `RequestTooLong`."""
+        """Send a chat completion request and return the answer. Raises what the module's docstring says."""
         try:
             return Reply.model_validate_json(await self._post("/chat/completions", body))
         except openai.OpenAIError as error:
@@ -152,7 +91,7 @@ class ChatServer:
         except ValidationError as error:
             fault = error.errors()[0]
             detail = f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}"
-            raise EngineError(f"{self._address.place} answered with something else than a chat: {detail}") from None
+            raise Unavailable(f"{self._address.place} answered with something else than a chat: {detail}") from None
 
     async def tokenize(self, text: str) -> tuple[int, ...] | None:
         """Return the ids of ``text`` from vLLM's ``/tokenize``, beside ``/v1``; None where a gateway hides that."""
@@ -167,20 +106,6 @@ class ChatServer:
                 return None
             self._refuse(error)
 
-    async def _post(self, path: str, body: Mapping[str, object]) -> str:
-        if self._closed:
-            raise EngineError("the engine is closed")
-        call = asyncio.ensure_future(self._client.post(path, body=dict(body), cast_to=str))
-        self._asked.add(call)
-        try:
-            return await call
-        except asyncio.CancelledError:
-            if self._closed:
-                raise EngineError("the engine was closed before the server answered") from None
-            raise
-        finally:
-            self._asked.discard(call)
-
     async def close(self) -> None:
         """End the calls under way, with `EngineError`, and close the connections."""
         self._closed = True
@@ -188,51 +113,50 @@ class ChatServer:
             call.cancel()
         await self._client.close()
 
-    def _find(self, model: str) -> Card:
-        """Return the model's card, asking the server for its list."""
-        address = self._address
-        with openai.OpenAI(
-            api_key=address.key or "none",
-            base_url=address.url,
-            timeout=min(_OPENING_SECONDS, address.timeout),
-            max_retries=1,
-            http_client=openai.DefaultHttpxClient(trust_env=not address.is_local),
-        ) as client:
-            try:
-                cards = _CARDS.validate_json(client.get("/models", cast_to=str)).data
-            except openai.OpenAIError as error:
-                raise InputError(self._say(error), where=address.place, fix=self._fix(error)) from None
-            except ValidationError:
-                raise InputError(
-                    "what is there lists no models, so it is no OpenAI-compatible server",
-                    where=address.place,
-                    fix="Give the server's base URL; most end in /v1.",
-                ) from None
-        for card in cards:
-            if card.id == model:
-                return card
-        served = ", ".join(card.id for card in cards[:_SHOWN_MODELS]) + (" ..." if len(cards) > _SHOWN_MODELS else "")
-        raise InputError(
-            f"the server has no model {model!r}", where=address.place, fix=f"It serves: {served or 'none at all'}"
-        )
+    async def _post(self, path: str, body: Mapping[str, object]) -> str:
+        if self._closed:
+            raise EngineError("the engine is closed")
+        call = asyncio.ensure_future(self._client.post(path, body=dict(body), cast_to=str))
+        self._asked.add(call)
+        try:
+            # The client's own limit is one between two pieces of an answer, and a server can send it byte by byte.
+            async with asyncio.timeout(self._address.timeout):
+                return await call
+        except TimeoutError:
+            raise openai.APITimeoutError(httpx2.Request("POST", path)) from None
+        except asyncio.CancelledError:
+            if self._closed:
+                raise EngineError("the engine was closed before the server answered") from None
+            raise
+        finally:
+            self._asked.discard(call)
 
     def _refuse(self, error: openai.OpenAIError) -> NoReturn:
         """Raise what the client's ``error`` means for a request."""
-        said = self._say(error)
-        status = error.status_code if isinstance(error, openai.APIStatusError) else 0
-        code = error.code if isinstance(error, openai.APIError) else None
-        too_long = code == "context_length_exceeded" or _TOO_LONG.search(said)
+        said, fix = self._say(error), self._fix(error)
+        told = f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")
+        if not isinstance(error, openai.APIStatusError):
+            raise Unreachable(told) if _is_unreachable(error) else Unavailable(told) from None
+        status, wait = error.status_code, retry_after(error.response.headers)
+        if status in _REFUSED or error.code == _NO_QUOTA:
+            raise EngineDown(told) from None
+        if status == _BUSY:
+            raise Busy(told, wait) from None
+        if status in _PASSING or (status >= 500 and status != _NOT_BUILT):
+            raise Unavailable(told, wait) from None
+        too_long = error.code == "context_length_exceeded" or _TOO_LONG.search(said)
         if status == 413 or (status in (400, 422) and too_long):
             raise RequestTooLong(said) from None
-        fix = self._fix(error)
-        raise EngineError(f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")) from None
+        raise NotOffered(told) from None
 
     def _say(self, error: openai.OpenAIError) -> str:
         """Tell ``error`` in a sentence, without the key."""
+        if _is_unreachable(error):
+            return f"there is no connection to the server: {error.__cause__ or error}"
         if isinstance(error, openai.APITimeoutError):
             return "the server did not answer in time"
         if isinstance(error, openai.APIConnectionError):
-            return f"there is no connection to the server: {error.__cause__ or error}"
+            return f"the connection broke before the answer was whole: {error.__cause__ or error}"
         text = "the server's answer can't be read"
         if isinstance(error, openai.APIStatusError):
             body = error.body if isinstance(error.body, dict) else {}
@@ -244,15 +168,39 @@ class ChatServer:
 
     def _fix(self, error: openai.OpenAIError) -> str:
         """Say what a person can do about ``error``."""
+        if _is_unreachable(error):
+            return "Start it, wait until it has loaded its model, and check host and port."
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 was = "is set, but refused" if self._address.key else "is not set"
                 return f"The API key comes from the environment variable {self._address.key_env}, which {was}."
+            case openai.RateLimitError():
+                return "The options rpm=N and tpm=N make fewer requests, and use fewer tokens, a minute."
             case openai.APITimeoutError():
                 return "Is it overloaded? The option timeout=SECONDS waits longer."
-            case openai.APIConnectionError():
-                return "Start it, wait until it has loaded its model, and check host and port."
             case openai.NotFoundError():
                 return "Give the server's base URL; most end in /v1."
             case _:
                 return ""
+
+
+def _is_unreachable(error: openai.OpenAIError) -> bool:
+    return isinstance(error, openai.APIConnectionError) and isinstance(
+        error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout)
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds a server asks to wait (RFC 9110, section 10.2.3); None where it says nothing sensible."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "")
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(text).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return None
