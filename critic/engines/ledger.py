@@ -9,7 +9,7 @@ not the constitution's hash: what the model is shown is what counts.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from constitution.digest import digest
@@ -19,7 +19,6 @@ from critic.engines.base import (
     Completion,
     Engine,
     EngineError,
-    Identity,
     Lane,
     Node,
     OwnTokens,
@@ -28,8 +27,9 @@ from critic.engines.base import (
     Reward,
     RunStopped,
     Score,
-    Usage,
+    reads,
 )
+from critic.engines.wrappers import Wrapper, load
 from critic.together import together
 
 Answer = list[Any]
@@ -53,8 +53,8 @@ class Ledger(Protocol):
         """Wait until the claim on ``key`` is committed or released."""
         ...
 
-    async def commit(self, key: str, answer: Answer) -> None:
-        """Store an answer for good: when this returns, it survives the process."""
+    async def commit(self, key: str, answer: Answer, cost: float) -> None:
+        """Store an answer for good, with its cost in US dollars: when this returns, it survives the process."""
         ...
 
     def release(self, key: str) -> None:
@@ -89,44 +89,65 @@ class Claims:
 
 @dataclass(slots=True)
 class Budget:
-    """A hard limit on calls, shared by all engines of a run. ``spent`` counts those of earlier starts too."""
+    """Hard limits on calls and on US dollars, shared by all engines of a run.
+
+    ``spent`` and ``cost`` count earlier starts, too. A call is begun only where its worst case (its prompt as
+    estimated, and every token that it may write) fits beside what was spent and what the calls under way may come to.
+    So ``max_cost`` is passed by no more than the error of those estimates.
+    """
 
     limit: int | None = None
     spent: int = 0
+    max_cost: float | None = None
+    cost: float = 0.0
+    _worst: list[float] = field(default_factory=list)
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def spend(self, calls: int) -> None:
-        """Count ``calls`` before they are made; raise `BudgetExceeded` where they would pass the limit."""
+    async def spend(self, calls: int, worst: float) -> None:
+        """Count ``calls`` before they are made, and set their worst cost aside until `settle`.
+
+        Raises `BudgetExceeded` where they would pass a limit. Waits where it depends on what is under way.
+        """
+        while not self._fits(worst):
+            if not self._worst:
+                raise BudgetExceeded(
+                    f"the limit of ${self.max_cost:.4f} is reached: ${self.cost:.4f} spent, and the next call may cost "
+                    f"${worst:.4f}; a larger --max-cost goes on"
+                )
+            self._settled.clear()
+            await self._settled.wait()
         if self.limit is not None and self.spent + calls > self.limit:
-            raise BudgetExceeded(f"the limit of {self.limit} calls is reached ({self.spent} made)")
+            raise BudgetExceeded(
+                f"the limit of {self.limit} calls is reached ({self.spent} made); a larger --max-calls goes on"
+            )
         self.spent += calls
+        if worst:
+            self._worst.append(worst)
+
+    def settle(self, worst: float, cost: float) -> None:
+        """Count what was really spent, in place of what was set aside."""
+        self.cost += cost
+        if worst:
+            self._worst.remove(worst)
+            self._settled.set()
+
+    def _fits(self, worst: float) -> bool:
+        """Whether a call may be made now. One that costs nothing always may."""
+        return not worst or self.max_cost is None or self.cost + math.fsum(self._worst) + worst <= self.max_cost
 
 
-class RecordedEngine:
-    """An engine whose answers go through a ledger, and whose calls count against a budget."""
+class RecordedEngine(Wrapper):
+    """An engine whose answers go through a ledger, and whose calls count against a budget.
+
+    With a commit goes what the engine was charged since the commit before, so that calls that failed are counted, too:
+    the cost of a single call is not exact, their sum is. The engine must have been opened for this run alone.
+    """
 
     def __init__(self, engine: Engine, ledger: Ledger, budget: Budget) -> None:
-        self._engine, self._ledger, self._budget = engine, ledger, budget
+        super().__init__(engine)
+        self._ledger, self._budget = ledger, budget
+        self._counted = self._committed = 0.0  # of the engine's cost: in the budget, in the ledger
         self._base = digest(["engine", asdict(engine.identity)])
-
-    @property
-    def identity(self) -> Identity:
-        """The wrapped engine's."""
-        return self._engine.identity
-
-    @property
-    def capabilities(self) -> Mapping[str, str]:
-        """The wrapped engine's."""
-        return self._engine.capabilities
-
-    @property
-    def whole_trees(self) -> bool:
-        """The wrapped engine's."""
-        return self._engine.whole_trees
-
-    @property
-    def usage(self) -> Usage:
-        """The wrapped engine's: calls that were really made."""
-        return self._engine.usage
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Return the committed answer, or make the call and commit it."""
@@ -137,12 +158,13 @@ class RecordedEngine:
             answer = await self._engine.complete(request, lane)
             return [[answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]]
 
-        [answer] = await self._answers([key], call)
+        [answer] = await self._answers([key], call, {key: self._worst(request)})
         return Completion(*answer)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read what is committed, and ask the engine for one smaller tree with the rest, or for each read alone."""
         keys = list(self._read_keys(tree, self._base))
+        worst = {key: self._worst(Node(path, read)) for key, (path, read, _) in zip(keys, reads(tree), strict=True)}
 
         async def call(mine: list[str]) -> list[Answer]:
             # `mine` is in the order of the tree, each key once, so the pruned tree's scores come in its order.
@@ -152,23 +174,21 @@ class RecordedEngine:
             return [[[_number(x) for x in score.values], score.tokens] for score in scores]
 
         if self.whole_trees:
-            answers = await self._answers(keys, call)
+            answers = await self._answers(keys, call, worst)
         else:
-            answers = [answer for [answer] in await together(self._answers([key], call) for key in keys)]
+            answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
         return tuple(Score(tuple(float(x) for x in a[0]), a[1]) for a in answers)
 
-    async def close(self) -> None:
-        """Close the wrapped engine."""
-        await self._engine.close()
-
-    async def _answers(self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]]) -> list[Answer]:
+    async def _answers(
+        self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
+    ) -> list[Answer]:
         """Return one answer a key: from the ledger, from whoever is asking already, or from ``call(the rest)``."""
         found: dict[str, Answer] = {}
         while missing := [key for key in dict.fromkeys(keys) if key not in found]:
             missing = [key for key in missing if not self._take(key, found)]
             mine = [key for key in missing if self._ledger.claim(key)]
             if mine:
-                found.update(await self._make(mine, call))
+                found.update(await self._make(mine, call, sum(worst[key] for key in mine)))
             elif missing:
                 await self._ledger.settled(missing[0])
         return [found[key] for key in keys]
@@ -180,23 +200,37 @@ class RecordedEngine:
         return answer is not None
 
     async def _make(
-        self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]]
+        self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: float
     ) -> Iterable[tuple[str, Answer]]:
         try:
-            self._budget.spend(len(keys))
+            await self._budget.spend(len(keys), worst)
             try:
                 answers = await call(keys)
             except (EngineError, RunStopped, asyncio.CancelledError):
                 raise
             except Exception as error:  # the boundary: whatever an engine raises costs one row, not the run
                 raise EngineError(f"{type(error).__name__}: {error}") from error
+            finally:
+                self._settle(worst)
             pairs = list(zip(keys, answers, strict=True))
-            await asyncio.gather(*(self._ledger.commit(key, answer) for key, answer in pairs))
+            cost, self._committed = (self._counted - self._committed) / len(pairs), self._counted
+            paid = [cost] if cost else []
+            await asyncio.gather(*(self._ledger.commit(key, answer, *paid) for key, answer in pairs))
             return pairs
         except BaseException:  # a cancelled call, too, gives its claims back
             for key in keys:
                 self._ledger.release(key)
             raise
+
+    def _worst(self, what: Request | Node) -> float:
+        """What a call may cost at most, as far as its prompt's tokens can be estimated."""
+        tokens = load(what)
+        return self.usage.price(tokens.prompt, tokens.written)
+
+    def _settle(self, worst: float) -> None:
+        cost = self.usage.cost
+        self._budget.settle(worst, cost - self._counted)
+        self._counted = cost
 
     def _read_keys(self, node: Node, above: str) -> Iterator[str]:
         here = digest([above, _chat(node.messages)])

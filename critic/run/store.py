@@ -24,13 +24,13 @@ from critic.records import Provenance, Quarantined, Row
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT NOT NULL, cost REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rows (
     row INTEGER PRIMARY KEY, item TEXT NOT NULL, plan TEXT NOT NULL,
     result TEXT, quarantined TEXT, CHECK ((result IS NULL) <> (quarantined IS NULL))
 );
 """
-_SCHEMA = "1"
+_SCHEMA = "2"
 _COMMIT_AT_MOST = 5000
 
 _Write = tuple[str, tuple[Any, ...]]
@@ -111,13 +111,17 @@ class RunStore(Claims):
                 stack.callback(os.close, _lock(directory))
             try:
                 self._db = stack.enter_context(closing(_connect(path, read_only=not write)))
-                if write:
-                    self._db.executescript(_TABLES)
                 version = self._meta("schema")
+                if version in (None, _SCHEMA) and write:
+                    self._db.executescript(_TABLES)
             except sqlite3.Error as error:
                 raise InputError(f"this is not a run's database: {error}", where=str(path)) from None
             if version not in (None, _SCHEMA):
-                raise InputError(f"the run was written by another version (schema {version})", where=str(path))
+                raise InputError(
+                    f"the run was written by another version of cai (its run.db has schema {version}, not {_SCHEMA})",
+                    where=str(path),
+                    fix="Go on with that version, or name a new directory. Its exports can be read as they are.",
+                )
             self._writer = _Writer(path) if write else None
             if self._writer is not None:
                 self._writer.start()
@@ -165,16 +169,24 @@ class RunStore(Claims):
         answer: Answer | None = json.loads(found[0]) if found else None
         return answer
 
-    async def commit(self, key: str, answer: Answer) -> None:
-        """See `Ledger.commit`."""
+    async def commit(self, key: str, answer: Answer, cost: float = 0.0) -> None:
+        """See `Ledger.commit`. What is paid a second time for one answer counts, too."""
         await self._write(
-            "INSERT OR IGNORE INTO calls (key, answer) VALUES (?, ?)", bytes.fromhex(key), canonical_json(answer)
+            "INSERT INTO calls (key, answer, cost) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET cost = cost + excluded.cost",
+            bytes.fromhex(key),
+            canonical_json(answer),
+            cost,
         )
         self.release(key)
 
     def calls(self) -> int:
         """How many answers are committed."""
         return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+    def cost(self) -> float:
+        """What the committed answers have cost, in US dollars."""
+        return float(self._db.execute("SELECT total(cost) FROM calls").fetchone()[0])
 
     # The rows.
 
