@@ -2,8 +2,12 @@
 
 import typer
 
+from service.cli.accuracy import judge
+from service.cli.choices import choices
 from service.cli.injection import injection
 
 app = typer.Typer(no_args_is_help=True, help="Measure a judge: against people's labels, choices, and planted text.")
 
+app.command()(choices)
+app.command()(judge)
 app.command()(injection)

@@ -15,19 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from constitution.errors import InputError
 from service.cli import STOPPED
 from service.cli.display import clean
 from service.cli.generate import Extend
+from service.cli.measuring import chosen_principle, measurement_store
 from service.cli.progress import Bar
 
 if TYPE_CHECKING:
-    from constitution import Constitution, Principle
-    from critic.engines.base import Identity
+    from constitution import Principle
     from critic.evaluation.injection import Figures, Trial
     from critic.evaluation.planting import Suite
     from critic.judging.base import Mode
-    from critic.run.store import RunStore
     from critic.statistics.intervals import Figure
 
 WORST = 3  # categories named a mode
@@ -57,7 +55,7 @@ def injection(
     from critic.judging import mode_of
 
     constitution, spec = load(principles), parse_spec(judge)
-    asked = _principle(constitution, principle)
+    asked = chosen_principle(constitution, principle)
     modes: dict[str, Mode] = {"plain": Plain()}
     for text in mode or (None,):
         found = mode_of(text, spec)
@@ -72,15 +70,6 @@ def injection(
     _report(name, asked, suite, trials, out)
 
 
-def _principle(constitution: "Constitution", id: str | None) -> "Principle":
-    known = [p.id for p in constitution.principles]
-    if id is not None and id not in known:
-        raise InputError(
-            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
-        )
-    return constitution.principle(id or known[0])
-
-
 async def _measure(
     judge: str, modes: Mapping[str, "Mode"], principle: "Principle", suite: "Suite", out: Path | None, extend: bool
 ) -> tuple[str, dict[str, list["Trial"]]]:
@@ -91,7 +80,9 @@ async def _measure(
 
     engine = open_engine(parse_spec(judge))
     try:
-        opened = closing(_store(out, extend, engine.identity, principle)) if out else nullcontext()
+        opened = (
+            closing(measurement_store(out, extend, "injection", engine.identity, principle)) if out else nullcontext()
+        )
         with opened as store, Bar("injections tried", count(suite) * len(modes)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
             return engine.identity.name, {
@@ -99,14 +90,6 @@ async def _measure(
             }
     finally:
         await engine.close()
-
-
-def _store(out: Path, extend: bool, judge: "Identity", principle: "Principle") -> "RunStore":
-    from critic.run.store import RunStore
-
-    settings = [list(setting) for setting in judge.settings]
-    config = {"kind": "injection", "judge": [judge.name, judge.revision, settings], "principle": principle.digest}
-    return RunStore.open(out, config, extend=extend)
 
 
 def _report(

@@ -1,0 +1,223 @@
+"""``cai evaluate judge``: how often a judge agrees with people who compared the same answers."""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from constitution.errors import InputError
+from service.cli import QUARANTINED, STOPPED
+from service.cli.display import clean
+from service.cli.generate import Extend
+from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from constitution import Principle
+    from critic.engines.base import Engine
+    from critic.evaluation.accuracy import Accuracy, Judged, Labelled
+    from critic.judging.base import Mode
+    from critic.judging.linear import LinearModel
+    from critic.records import Quarantined
+    from critic.statistics.intervals import Figure
+
+MAX_CHARACTERS = 32_000
+FITTED = "contrast, linear"
+
+
+def judge(
+    pairs: Annotated[str, typer.Option(help="Rows with prompt, chosen (the better answer by people) and rejected.")],
+    judge: Annotated[str, typer.Option(help="The engine that judges: embedded, hf:PATH_OR_ID ...")] = "embedded",
+    mode: Annotated[
+        list[str] | None, typer.Option(help="A judge mode; give it again for more. Default: the judge's.")
+    ] = None,
+    principles: Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME.")] = "helpfulness@1.0.0",
+    principle: Annotated[
+        str | None, typer.Option(help="The id of the principle to judge by. Default: its first.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A directory for every judgement. The same command again goes on there.")
+    ] = None,
+    extend: Extend = False,
+) -> None:
+    """Judge pairs that people have compared, and report accuracy, position bias and calibration."""
+    from constitution import load
+    from critic.engines import parse_spec
+    from critic.engines.base import RunStopped
+    from critic.judging import mode_of
+
+    spec, asked = parse_spec(judge), chosen_principle(load(principles), principle)
+    modes = {text or mode_of(None, spec).name: mode_of(text, spec) for text in mode or (None,)}
+    labels, refused = _labels(pairs, limit)
+    try:
+        name, judged, model = asyncio.run(_measure(judge, modes, asked, labels, fit is not None, out, extend))
+    except (RunStopped, KeyboardInterrupt) as reason:
+        kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
+        typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
+        raise typer.Exit(STOPPED) from None
+    _report(name, asked, labels, judged, out)
+    if fit is not None and model is not None:
+        fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        typer.echo(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')")
+    for row in refused:
+        typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)
+    if refused:
+        raise typer.Exit(QUARANTINED)
+
+
+def _labels(source: str, limit: int | None) -> "tuple[list[Labelled], list[Quarantined]]":
+    from itertools import islice
+
+    from critic.evaluation.accuracy import Labelled
+    from critic.records import Quarantined
+    from critic.run.inputs import read_labelled
+
+    labels, refused = [], []
+    for line in islice(read_labelled(source, max_chars=MAX_CHARACTERS), limit):
+        if isinstance(line, Quarantined):
+            refused.append(line)
+        else:
+            better, worse = line.item.responses
+            prompt = line.item.prompt
+            labels.append(Labelled(f"{prompt.key}:{line.row}", source, prompt, better.text, worse.text))
+    if not labels:
+        first = f"; the first: {refused[0].detail}" if refused else ""
+        raise InputError(f"no row has a prompt, chosen and rejected{first}", where=source)
+    return labels, refused
+
+
+async def _measure(
+    judge_spec: str,
+    modes: "Mapping[str, Mode]",
+    principle: "Principle",
+    labels: "Sequence[Labelled]",
+    fit: bool,
+    out: Path | None,
+    extend: bool,
+) -> "tuple[str, dict[str, list[Judged]], LinearModel | None]":
+    """Return the judge's name, the answers of each mode, and the linear model where one was asked for."""
+    from critic.engines import open_engine, parse_spec
+    from critic.engines.ledger import Budget, RecordedEngine
+    from critic.evaluation.accuracy import judge as ask
+    from critic.evaluation.fitting import fit_contrast
+
+    engine = open_engine(parse_spec(judge_spec))
+    try:
+        opened = closing(measurement_store(out, extend, "judge", engine.identity, principle)) if out else nullcontext()
+        with opened as store, Bar("pairs judged", len(labels) * (len(modes) + fit)) as bar:
+            asked: Engine = RecordedEngine(engine, store, Budget()) if store else engine
+            judged = {name: await ask(asked, mode, principle, labels, bar.advance) for name, mode in modes.items()}
+            model = None
+            if fit:
+                try:
+                    model, judged[FITTED] = await fit_contrast(asked, principle, labels, bar.advance)
+                except ValueError as error:
+                    raise InputError(str(error), where="--fit") from None
+            return engine.identity.name, judged, model
+    finally:
+        await engine.close()
+
+
+def _report(
+    name: str,
+    principle: "Principle",
+    labels: "Sequence[Labelled]",
+    judged: "Mapping[str, Sequence[Judged]]",
+    out: Path | None,
+) -> None:
+    from critic.evaluation.accuracy import by_length
+
+    rules = {
+        "always the longer": by_length(labels, longer=True),
+        "always the shorter": by_length(labels, longer=False),
+    }
+    Console().print(accuracy_table(f"{len(labels)} pairs; judge {name}, principle {principle.id}", {**judged, **rules}))
+    for mode, answers in judged.items():
+        unread = [answer.problem for answer in answers if answer.problem]
+        if unread:
+            typer.echo(f"{mode} could not read {len(unread)} of {len(answers)}; the first: {clean(unread[0])}")
+    if out:
+        _write(out / "accuracy.json", name, principle, judged)
+
+
+def accuracy_table(title: str, judged: "Mapping[str, Sequence[Judged]]") -> Table:
+    """A line a judge, with 95 % intervals; the third column says whether that of the accuracy leaves out one half."""
+    from critic.evaluation.accuracy import figures
+
+    table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE)
+    for column in ("mode", "accuracy", "than chance", "unread", "same\nposition", "calibration\nerror"):
+        table.add_column(column, no_wrap=column != "mode")
+    for name, answers in judged.items():
+        found: Accuracy = figures(answers)
+        table.add_row(
+            Text(clean(name)),
+            share(found.accuracy),
+            against_chance(found.accuracy),
+            str(found.unreadable),
+            share(found.position),
+            share(found.calibration),
+        )
+    return table
+
+
+def share(figure: "Figure | None") -> str:
+    """A share, and its interval below."""
+    if figure is None:
+        return "-"
+    low, high = max(0.0, figure.low), min(1.0, figure.high)
+    return f"{_short(figure.estimate)}\n{_short(low)} to {_short(high)}"
+
+
+def against_chance(figure: "Figure | None") -> str:
+    """Say how an accuracy stands to a coin's, as far as its interval tells."""
+    if figure is None:
+        return "-"
+    return "better" if figure.low > 0.5 else "worse" if figure.high < 0.5 else "no better"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if math.isfinite(value) else "-"
+
+
+def _write(path: Path, judge: str, principle: "Principle", judged: "Mapping[str, Sequence[Judged]]") -> None:
+    from critic.evaluation.accuracy import figures
+    from critic.run.results import replace_text
+
+    modes = {
+        name: {
+            "figures": {key: _finite(value) for key, value in asdict(figures(answers)).items()},
+            "pairs": [
+                {"id": a.label.id, "probability": a.probability, "problem": a.problem, "votes": _votes(a)}
+                for a in answers
+            ],
+        }
+        for name, answers in judged.items()
+    }
+    content = {"judge": judge, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
+    replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    typer.echo(f"every judgement: {path}")
+
+
+def _votes(answer: "Judged") -> list[Any]:
+    return [vote.model_dump(mode="json") for vote in answer.votes]
+
+
+def _finite(value: Any) -> Any:
+    """As JSON: what one cluster leaves without bounds has None."""
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

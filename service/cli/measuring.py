@@ -1,0 +1,32 @@
+"""What the commands of ``cai evaluate`` share: the principle to judge by, and a directory that keeps every answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from constitution.errors import InputError
+
+if TYPE_CHECKING:
+    from constitution import Constitution, Principle
+    from critic.engines.base import Identity
+    from critic.run.store import RunStore
+
+
+def chosen_principle(constitution: "Constitution", id: str | None) -> "Principle":
+    """Return the principle of that id, or the first."""
+    known = [p.id for p in constitution.principles]
+    if id is not None and id not in known:
+        raise InputError(
+            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
+        )
+    return constitution.principle(id or known[0])
+
+
+def measurement_store(
+    out: Path, extend: bool, kind: str, judge: "Identity", principle: "Principle | None" = None
+) -> "RunStore":
+    """Open the directory of a measurement of ``kind``; see `critic.run.store.RunStore.open` for what it refuses."""
+    from critic.run.store import RunStore
+
+    settings = [list(setting) for setting in judge.settings]
+    config = {"kind": kind, "judge": [judge.name, judge.revision, settings]}
+    return RunStore.open(out, config | ({"principle": principle.digest} if principle else {}), extend=extend)
