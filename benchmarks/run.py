@@ -27,7 +27,7 @@ from benchmarks.figures import Figure
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
-NOT_BENCHMARKS = {"figures", "run"}
+NOT_BENCHMARKS = {"data", "figures", "run"}
 HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
 
 
