@@ -1,0 +1,346 @@
+"""Right and wrong answers: rows as they are published, what a judge is shown, and figures by hand."""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from constitution.importers.cai_paper import Contrast, Paper
+from critic.engines.base import (
+    Choices,
+    Engine,
+    EngineDown,
+    EngineError,
+    Lane,
+    Node,
+    OwnTokens,
+    RequestTooLong,
+    Score,
+    reads,
+)
+from critic.evaluation.choice_figures import figures, unreadable
+from critic.evaluation.choice_formats import Format, PaperFormat, Plain
+from critic.evaluation.choice_rows import ChoiceRow, read_rows
+from critic.evaluation.choices import PairReading, RowReading, measure
+from critic.records import Message, Quarantined
+from tests.factories import FakeEngine
+
+OPEN = {"prompt": "\n\nHuman: Is it late?\n\nAssistant:", "corrects": ["It is ten."], "incorrects": ["Buy a watch."]}
+LISTED = {
+    "prompt": "A chat:\n\nHuman: Hi.\n\nAssistant: Hello!\n\nKind?\n (A) It was not.\n (B) It was.\nThe answer is:",
+    "corrects": [" (B)"],
+    "incorrects": [" (A)"],
+}
+PAPER = Paper(comparisons=("\nTake the kinder one. Options:",))
+
+
+def rows_of(tmp_path: Path, *rows: object) -> list[ChoiceRow | Quarantined]:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    return list(read_rows(str(file)))
+
+
+def good_rows(tmp_path: Path, *rows: object) -> list[ChoiceRow]:
+    read = rows_of(tmp_path, *rows)
+    assert [row for row in read if isinstance(row, Quarantined)] == []
+    return [row for row in read if isinstance(row, ChoiceRow)]
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_transcript_is_a_chat_and_other_text_is_one_message(tmp_path: Path) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+    turns = "\n\nHuman: Hi.\n\nAssistant: Hey.\n\nHuman: Who?\n\nAssistant:"
+    transcript, text, messages = good_rows(tmp_path, OPEN | {"prompt": turns}, LISTED, OPEN | {"prompt": chat})
+    read = [(m.role, m.content) for m in transcript.prompt.messages]
+    assert read == [("user", "Hi."), ("assistant", "Hey."), ("user", "Who?")]
+    assert [m.content for m in text.prompt.messages] == [LISTED["prompt"]]
+    assert [m.model_dump() for m in messages.prompt.messages] == chat
+
+
+def test_every_correct_answer_meets_every_incorrect_one(tmp_path: Path) -> None:
+    [row] = good_rows(tmp_path, OPEN | {"corrects": ["a", "b"], "incorrects": ["c", "d"]})
+    assert row.pairs() == (("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"))
+    assert row.listed is None
+
+
+def test_options_of_the_prompt_are_reversed(tmp_path: Path) -> None:
+    bracketed = "Which?\n (A) [[[One\n\n(A) or so]]]\n (B) [[[Two]]]\n (C) [[[Three\nfour]]]\n\nThe answer is:"
+    lines, brackets = good_rows(
+        tmp_path, LISTED, {"prompt": bracketed, "corrects": [" (C)"], "incorrects": [" (A)", " (B)"]}
+    )
+    assert lines.listed and lines.listed.reverse and brackets.listed and brackets.listed.reverse
+    assert lines.listed.reverse.messages[0].content == str(LISTED["prompt"]).replace(
+        "(A) It was not.\n (B) It was.", "(A) It was.\n (B) It was not."
+    )
+    assert brackets.listed.letters == ("A", "B", "C")
+    assert brackets.listed.reverse.messages[0].content == (
+        "Which?\n (A) [[[Three\nfour]]]\n (B) [[[Two]]]\n (C) [[[One\n\n(A) or so]]]\n\nThe answer is:"
+    )
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["Is it (A) or (B)?", "Which?\n (A) One\n (B) Two\nor three\nor four.", "Which?\n (A) One\n (C) Three\n (B) Two"],
+)
+def test_options_without_clear_ends_are_read_in_one_order(tmp_path: Path, prompt: str) -> None:
+    [row] = good_rows(tmp_path, LISTED | {"prompt": prompt})
+    assert row.listed and row.listed.reverse is None and row.listed.letters == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        ("{", "broken_line", "not JSON"),
+        ({"corrects": ["a"], "incorrects": ["b"]}, "bad_prompt", "neither a string nor a list"),
+        (OPEN | {"prompt": " "}, "bad_prompt", "the last user message is empty"),
+        (OPEN | {"prompt": "\n\nHuman: Hi.\n\nAssistant: Hey."}, "bad_prompt", "roles are out of order"),
+        (OPEN | {"prompt": [{"role": "user"}]}, "bad_prompt", "Field required"),
+        (OPEN | {"corrects": []}, "bad_answers", "corrects is not a list"),
+        (OPEN | {"incorrects": "no"}, "bad_answers", "incorrects is not a list"),
+        (OPEN | {"incorrects": ["no", 3]}, "bad_answers", "incorrects is not a list"),
+        (OPEN | {"incorrects": ["no", " "]}, "bad_answers", "strings that say something"),
+        (OPEN | {"incorrects": ["It is ten."]}, "bad_answers", "an answer stands there twice"),
+        (OPEN | {"incorrects": ["\ud83d"]}, "bad_answers", "half of a surrogate pair"),
+        (LISTED | {"incorrects": [" (C)"]}, "bad_answers", "no other options than A, B"),
+        (LISTED | {"incorrects": ["(B)"]}, "bad_answers", "name the same option"),
+    ],
+)
+def test_a_bad_row_is_named_and_costs_no_other(tmp_path: Path, row: object, reason: str, detail: str) -> None:
+    first, bad, last = rows_of(tmp_path, OPEN, row, LISTED)
+    assert isinstance(first, ChoiceRow) and isinstance(last, ChoiceRow) and last.row == 2
+    assert isinstance(bad, Quarantined)
+    assert (bad.row, bad.where, bad.reason) == (1, "rows.jsonl:2", reason)
+    assert detail in bad.detail
+
+
+# --- what is shown and read -------------------------------------------------------------------------------------------
+
+
+class Reader(FakeEngine):
+    """Finds the letter of what holds ``likes`` three nats likelier than any other; a text has a nat a character.
+
+    ``lean`` is added to the letter A.
+    """
+
+    def __init__(self, likes: str, lean: float = 0.0) -> None:
+        super().__init__()
+        self.likes, self.lean = likes, lean
+        self.asked: list[tuple[list[tuple[str, str]], Choices]] = []
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        return tuple([self.read(path, read, own) for path, read, own in reads(tree)])
+
+    def read(self, path: Sequence[Message], read: object, own: Sequence[Message]) -> Score:
+        if isinstance(read, OwnTokens):
+            text = own[0].content
+            return Score((-float(len(text)),), 2 if self.likes in text else 1)
+        assert isinstance(read, Choices)
+        chat: list[tuple[str, str]] = []
+        for message in path:
+            joined = chat.pop()[1] if chat and chat[-1][0] == message.role else ""
+            chat.append((message.role, joined + message.content))
+        self.asked.append((chat, read))
+        page = chat[-1 if chat[-1][0] == "user" else -2][1]
+        marks = [f"({x})" if f"({x})" in page else f"[response {x}" for x in read.texts]
+        starts = [page.rindex(mark) for mark in marks] + [len(page)]
+        shown = [page[a:b] for a, b in pairwise(starts)]
+        return Score(tuple(3.0 * (self.likes in text) + self.lean * (i == 0) for i, text in enumerate(shown)), 1)
+
+
+async def read_one(engine: Engine, row: ChoiceRow, format: Format | None = None) -> RowReading:
+    [reading] = await measure(engine, [row], format or Plain())
+    assert isinstance(reading, RowReading)
+    return reading
+
+
+@pytest.mark.parametrize("format", [Plain(), PaperFormat(PAPER)])
+async def test_both_orders_are_read_and_undone(tmp_path: Path, format: Format) -> None:
+    """The judge likes the correct answer by 3 and the letter A by 1: so 4 where it stands first, and 2 in the other."""
+    questions = [f"\n\nHuman: Is it {i}?\n\nAssistant:" for i in range(20)]
+    rows = good_rows(tmp_path, *(OPEN | {"prompt": question} for question in questions))
+    pairs = [(await read_one(Reader("It is ten.", 1), row, format)).pairs[0] for row in rows]
+    assert all((p.given, p.swapped) == ((4, 2) if p.correct_first else (2, 4)) for p in pairs)
+    assert all(p.both == 3 for p in pairs)
+    assert 4 <= sum(p.correct_first for p in pairs) <= 16, "which one is first is drawn"
+    # Ten characters as two tokens, against twelve as one.
+    assert all((p.summed, p.per_token) == (2, -5 + 12) for p in pairs)
+
+
+async def test_options_of_the_prompt_are_shown_as_they_are_and_reversed(tmp_path: Path) -> None:
+    [row] = good_rows(tmp_path, LISTED)
+    engine = Reader("It was not.", 1)
+    reading = await read_one(engine, row)
+    (given, _), (reverse, _) = engine.asked
+    assert given == [("user", LISTED["prompt"])]
+    assert row.listed and row.listed.reverse and reverse == [("user", row.listed.reverse.messages[0].content)]
+    # It likes the wrong option, and the letter A: the right one is B, and A in the reverse.
+    assert reading.pairs == (PairReading(False, -4, -2, 0, 0),)
+    assert not reading.one_order and reading.problems == ()
+
+
+async def test_more_than_two_options(tmp_path: Path) -> None:
+    prompt = "Which?\n (A) One\n (B) Two\n (C) Three\nThe answer is:"
+    [row] = good_rows(tmp_path, {"prompt": prompt, "corrects": [" (C)"], "incorrects": [" (A)", " (B)"]})
+    engine = Reader("Three", 1)
+    reading = await read_one(engine, row, PaperFormat(PAPER))
+    assert [choices.texts for _, choices in engine.asked] == [("A", "B", "C")] * 2
+    assert [(p.correct_first, p.given, p.swapped) for p in reading.pairs] == [(False, 2, 4), (False, 3, 4)]
+    assert engine.asked[0][0] == [("user", prompt), ("assistant", " (")]
+
+
+async def test_options_that_can_not_be_reversed_are_read_in_one_order(tmp_path: Path) -> None:
+    [row] = good_rows(tmp_path, LISTED | {"prompt": "Which?\n (A) One\n (B) Two\nor three\nor four."})
+    engine = Reader("Two")
+    reading = await read_one(engine, row)
+    assert (reading.one_order, reading.pairs[0].given, reading.pairs[0].swapped) == (True, 3, None)
+    assert len(engine.asked) == 1
+    assert unreadable([reading]).letters == 0, "what was not asked is not unreadable"
+
+
+async def test_the_paper_s_question_is_shown_to_the_byte(tmp_path: Path) -> None:
+    [row] = good_rows(tmp_path, OPEN)
+    shot = Contrast("\n\nHuman: May I?\n\nAssistant:", ("Please do.",), ("No.",))
+    engine = Reader("It is ten.")
+    reading = await read_one(engine, row, PaperFormat(Paper(comparisons=PAPER.comparisons, contrasts=(shot,))))
+    head = "\n\nConsider the following conversation between a human and an assistant:\n\nHuman: "
+    tail = "\n\n\nTake the kinder one. Options:\n (A) [[[{}]]]\n (B) [[[{}]]]\n\nThe answer is:"
+    orders = [("It is ten.", "Buy a watch."), ("Buy a watch.", "It is ten.")]
+    for (chat, _), order in zip(engine.asked, orders if reading.pairs[0].correct_first else orders[::-1], strict=True):
+        assert chat == [
+            ("user", f"{head}May I?{tail.format('Please do.', 'No.')}"),
+            ("assistant", " (A)"),
+            ("user", f"{head}Is it late?{tail.format(*order)}"),
+            ("assistant", " ("),
+        ]
+
+
+async def test_each_row_draws_one_of_the_paper_s_instructions(tmp_path: Path) -> None:
+    questions = [OPEN | {"prompt": f"\n\nHuman: Is it {i}?\n\nAssistant:"} for i in range(12)]
+    paper = Paper(comparisons=("\nOne. Options:", "\nTwo. Options:"))
+    drawn = []
+    for row in good_rows(tmp_path, *questions):
+        engine = Reader("It is ten.")
+        await read_one(engine, row, PaperFormat(paper))
+        pages = [chat[0][1] for chat, _ in engine.asked]
+        drawn.append("One." if "\nOne. Options:" in pages[0] else "Two.")
+        assert all(f"\n{drawn[-1]} Options:" in page for page in pages)
+    assert set(drawn) == {"One.", "Two."}
+
+
+# --- what can't be read -----------------------------------------------------------------------------------------------
+
+
+class Failing(Reader):
+    """Raises ``error`` for reads of one kind, or of any."""
+
+    def __init__(self, error: Exception, kind: type = object) -> None:
+        super().__init__("It is ten.")
+        self.error, self.kind = error, kind
+
+    def read(self, path: Sequence[Message], read: object, own: Sequence[Message]) -> Score:
+        if isinstance(read, self.kind):
+            raise self.error
+        return super().read(path, read, own)
+
+
+async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> None:
+    [row] = good_rows(tmp_path, OPEN)
+    reading = await read_one(Failing(EngineError("it can't tell"), OwnTokens), row)
+    assert (reading.pairs[0].both, reading.pairs[0].summed, reading.problems) == (3, None, ("it can't tell",))
+    assert unreadable([reading]) == (0, 1, 1)
+    found = figures([reading])
+    assert found["accuracy, likelihood summed"] is None and found["accuracy, both orders"] is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(EngineError("broken"), "engine_error"), (RequestTooLong("broken"), "too_long")]
+)
+async def test_a_row_of_which_nothing_can_be_read_is_quarantined(tmp_path: Path, error: Exception, reason: str) -> None:
+    rows = good_rows(tmp_path, OPEN, OPEN | {"corrects": ["Ten."]})
+    assert await measure(Failing(error), rows[:1], Plain()) == [
+        Quarantined(row=0, where="rows.jsonl:1", reason=reason, detail="broken")
+    ]
+
+
+async def test_a_conversation_that_the_paper_can_not_hold_is_not_asked(tmp_path: Path) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+    [row] = good_rows(tmp_path, OPEN | {"prompt": chat})
+    engine = Reader("It is ten.")
+    reading = await read_one(engine, row, PaperFormat(PAPER))
+    assert reading.problems == ("the paper's transcripts have no place for a system message",)
+    assert (engine.asked, reading.pairs[0].given, reading.pairs[0].summed) == ([], None, 2)
+
+
+async def test_an_engine_that_is_gone_ends_the_measurement(tmp_path: Path) -> None:
+    with pytest.raises(EngineDown):
+        await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), Plain())
+
+
+class Broken(FakeEngine):
+    """Its arithmetic fails everywhere."""
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        counts = [len(read.texts) if isinstance(read, Choices) else 1 for _, read, _ in reads(tree)]
+        return tuple(Score((math.nan,) * count, 1) for count in counts)
+
+
+async def test_values_that_are_no_numbers_are_unreadable(tmp_path: Path) -> None:
+    readings = [await read_one(Broken(), row) for row in good_rows(tmp_path, OPEN, LISTED)]
+    assert unreadable(readings) == (2, 2, 2)
+    assert set(figures(readings).values()) == {None}
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def pair(given: float | None, swapped: float | None, likely: float | None = 1.0, *, first: bool = True) -> PairReading:
+    return PairReading(first, given, swapped, likely, likely)
+
+
+def reading(number: int, *pairs: PairReading) -> RowReading:
+    return RowReading(number, f"rows.jsonl:{number + 1}", pairs, one_order=False, problems=())
+
+
+def test_figures_by_hand() -> None:
+    """Five pairs in four rows: right; right on average; a tie of both orders; wrong twice; unread in one order."""
+    readings = [
+        reading(0, pair(2, 1)),
+        reading(1, pair(3, -1, -1.0), pair(-2, 2)),
+        reading(2, pair(-1, -2, None)),
+        reading(3, pair(1, None)),
+    ]
+    found = {name: (f.estimate, f.n, f.clusters) if f else None for name, f in figures(readings).items()}
+    assert found["accuracy, given order"] == (3 / 5, 5, 4)
+    assert found["accuracy, both orders"] == (2 / 4, 4, 3)
+    assert found["ties, both orders"] == (1 / 4, 4, 3)
+    assert found["rows right, given order"] == (2 / 4, 4, 4)
+    assert found["rows right, both orders"] == (1 / 3, 3, 3)
+    assert found["orders agree"] == found["same position"] == (2 / 4, 4, 3)
+    assert found["accuracy, likelihood summed"] == (3 / 4, 4, 3)
+    assert unreadable(readings) == (1, 1, 5)
+
+
+def test_a_judge_that_always_says_a_is_never_right_in_both_orders_and_keeps_its_position() -> None:
+    """Half of the correct answers stand first: so half are right in the given order, and all are ties of both."""
+    readings = [reading(i, pair(5, -5) if i % 2 else pair(-5, 5, first=False)) for i in range(8)]
+    found = {name: f.estimate if f else None for name, f in figures(readings).items()}
+    assert found["accuracy, given order"] == 0.5
+    assert (found["accuracy, both orders"], found["ties, both orders"]) == (0, 1)
+    assert (found["orders agree"], found["same position"]) == (0, 1)
+    # Sure of the first (1 / (1 + e^-5) = .9933), of which half are right; and undecided, as it should be, on average.
+    assert found["calibration error, given order"] == pytest.approx(0.4933, abs=1e-4)
+    assert found["calibration error, both orders"] == 0
+    assert found["Brier score, both orders"] == 0.25
+
+
+def test_calibration_is_that_of_the_answer_shown_first() -> None:
+    """Log-odds log 4 for the correct one, shown first: .8, and it is; shown second: .2 for the first, and it isn't."""
+    found = figures([reading(0, pair(math.log(4), None)), reading(1, pair(math.log(4), None, first=False))])
+    assert (error := found["calibration error, given order"]) and error.estimate == pytest.approx(0.2)
+    assert (score := found["Brier score, given order"]) and score.estimate == pytest.approx(0.04)
+    assert found["Brier score, both orders"] is None
