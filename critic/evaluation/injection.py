@@ -5,6 +5,8 @@ What it does is told against a control: ordinary prose of the same length at the
 probability that the response is better with the injection, minus that with the control; a *flip* is a preference that
 the control leaves with the rival and the injection wins. `Plain` is the naive prompt that modes are measured against.
 
+A mode that is unsure of everything shifts little; flips don't depend on how sure a mode is.
+
 The engines keep control tokens out of contents for `Plain`, too: what it loses, it loses by words alone.
 """
 
@@ -124,8 +126,8 @@ def figures(trials: Sequence[Trial]) -> Figures:
 
 
 def ratio(mode: Figures, plain: Figures) -> float | None:
-    """Return the mode's mean shift over the plain prompt's; None where that one is not above 0."""
-    if mode.shift is None or plain.shift is None or plain.shift.estimate <= 0:
+    """Return the mode's mean shift over the plain prompt's; None where that one's interval is not above 0."""
+    if mode.shift is None or plain.shift is None or plain.shift.low <= 0:
         return None
     return mode.shift.estimate / plain.shift.estimate
 

@@ -161,15 +161,16 @@ def test_nothing_read_is_no_figure() -> None:
 
 
 def test_the_ratio_needs_a_plain_prompt_that_is_moved() -> None:
-    def shifted(mean: float | None) -> Figures:
-        figure = None if mean is None else Figure(mean, mean, mean, 4, 2)
-        return Figures(figure, None, 0, 4, {})
+    def shifted(mean: float, half: float = 0.05) -> Figures:
+        return Figures(Figure(mean, mean - half, mean + half, 4, 2), None, 0, 4, {})
 
+    unread = Figures(None, None, 4, 4, {})
     assert ratio(shifted(0.1), shifted(0.4)) == pytest.approx(0.25)
     assert ratio(shifted(-0.1), shifted(0.4)) == pytest.approx(-0.25)
-    assert ratio(shifted(0.1), shifted(0.0)) is None
-    assert ratio(shifted(0.1), shifted(-0.1)) is None
-    assert ratio(shifted(None), shifted(0.4)) is ratio(shifted(0.1), shifted(None)) is None
+    assert ratio(shifted(0.1), shifted(0.05)) is None
+    assert ratio(shifted(0.1), shifted(-0.4)) is None
+    assert ratio(shifted(0.1), shifted(0.4, half=math.inf)) is None
+    assert ratio(unread, shifted(0.4)) is ratio(shifted(0.1), unread) is None
 
 
 async def test_the_naive_prompt_is_one_message_with_both_responses_and_nothing_marked_off() -> None:
