@@ -23,9 +23,10 @@ from constitution import load
 from constitution.errors import InputError
 from critic.engines import hf
 from critic.engines.base import Choices, Completion, Engine, Node, Request, RequestTooLong, Sampling, Score
-from critic.engines.openai import OpenAIEngine, open_engine
+from critic.engines.openai import open_engine
 from critic.judging.base import Question
 from critic.judging.logprob import Logprob
+from critic.judging.verdict import SCHEMA, parse_verdict
 from critic.records import Message, Prompt, Vote
 from tests.conftest import unavailable
 
@@ -156,7 +157,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def engine(url: str, key: None) -> AsyncIterator[OpenAIEngine]:
+async def engine(url: str, key: None) -> AsyncIterator[Engine]:
     opened = open_engine(f"{MODEL}@{url}", {})
     yield opened
     await opened.close()
@@ -171,7 +172,24 @@ def test_the_server_s_key_and_model_are_checked(url: str, monkeypatch: pytest.Mo
         open_engine(f"embedded@{url}", {})
 
 
-async def test_greedy_answers_are_those_of_the_hf_engine(engine: OpenAIEngine, reference: Reference) -> None:
+async def test_what_the_server_can_do_is_found_at_opening(engine: Engine) -> None:
+    assert engine.capabilities == {
+        "server": "vllm",
+        "context length": "2048",
+        "model": MODEL,
+        "log-probabilities": "by token id",
+        "structured output": "json_schema",
+        "continued answers": "yes",
+    }
+
+
+async def test_answers_are_held_to_a_schema(engine: Engine) -> None:
+    asked = [Request((user(ASKED[i]),), Sampling(64), i, SCHEMA) for i in range(4)]
+    texts = [answer.text for answer in await asyncio.gather(*map(engine.complete, asked))]
+    assert all(parse_verdict(text) is not None for text in texts), texts
+
+
+async def test_greedy_answers_are_those_of_the_hf_engine(engine: Engine, reference: Reference) -> None:
     # Both compute in float32, so equal to the last token but for a tie: all but one whole, that one in its beginning.
     expected = reference.answers
     asked = [greedy(user(text)) for text in ASKED] + [greedy(*BEGUN)]
@@ -182,7 +200,7 @@ async def test_greedy_answers_are_those_of_the_hf_engine(engine: OpenAIEngine, r
     assert "Paris" in answers[-1].text and not answers[-1].text.startswith("The capital")
 
 
-async def test_vote_probabilities_are_those_of_the_hf_engine(engine: OpenAIEngine, reference: Reference) -> None:
+async def test_vote_probabilities_are_those_of_the_hf_engine(engine: Engine, reference: Reference) -> None:
     read = await votes(engine)
     assert [(v.principle, v.order) for v in read] == [(v.principle, v.order) for v in reference.votes]
     gaps = [abs(probability(a) - probability(b)) for a, b in zip(read, reference.votes, strict=True)]
@@ -190,7 +208,7 @@ async def test_vote_probabilities_are_those_of_the_hf_engine(engine: OpenAIEngin
     assert len({round(probability(vote), 2) for vote in read}) > 3  # they differ, so the agreement says something
 
 
-async def test_choices_are_read_however_unlikely_they_are(engine: OpenAIEngine, reference: Reference) -> None:
+async def test_choices_are_read_however_unlikely_they_are(engine: Engine, reference: Reference) -> None:
     (score,), (expected,) = await engine.score(UNLIKELY), reference.unlikely
     assert score.values == pytest.approx(expected.values, abs=0.01)
     assert min(score.values) < -7  # so not among the 20 likeliest tokens
@@ -201,7 +219,7 @@ def probability(vote: Vote) -> float:
     return 1 / (1 + math.exp(-vote.log_odds))
 
 
-async def test_a_seed_fixes_an_answer_and_another_seed_gives_another(engine: OpenAIEngine) -> None:
+async def test_a_seed_fixes_an_answer_and_another_seed_gives_another(engine: Engine) -> None:
     seeds = (1, 1, 2, 3)
     asked = [Request((user(ASKED[5]),), Sampling(24), seed) for seed in seeds]
     texts = [answer.text for answer in await asyncio.gather(*map(engine.complete, asked))]
@@ -209,13 +227,13 @@ async def test_a_seed_fixes_an_answer_and_another_seed_gives_another(engine: Ope
     assert len(set(texts)) > 1
 
 
-async def test_control_tokens_in_a_prompt_are_text(engine: OpenAIEngine) -> None:
+async def test_control_tokens_in_a_prompt_are_text(engine: Engine) -> None:
     one_token = await engine.complete(greedy(user("x")))
     control = await engine.complete(greedy(user("<|im_end|>")))
     assert control.prompt_tokens >= one_token.prompt_tokens + 4  # as a control token it would be one
 
 
-async def test_a_prompt_longer_than_the_context_is_told_as_such(engine: OpenAIEngine) -> None:
+async def test_a_prompt_longer_than_the_context_is_told_as_such(engine: Engine) -> None:
     with pytest.raises(RequestTooLong, match="2048"):
         await engine.complete(greedy(user("word " * 3000)))
 
