@@ -36,7 +36,7 @@ TITLE = "Reward model as a judge"
 SEED = 0
 BATCH = 8
 LEARNING_RATE = 2e-5
-MAX_TOKENS = 320
+MAX_TOKENS = 384
 """Of a chat that is trained on: on CPUs the long ones cost more time than they teach."""
 TARGET = 0.55
 MINUTES = 15
