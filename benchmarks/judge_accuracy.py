@@ -170,8 +170,9 @@ def _compared(figure: Figure | None, with_value: float) -> str:
 def section(answers: Answers, labels: Sequence[Labelled]) -> str:
     """The section of RESULTS.md."""
     about = (
-        "95 % intervals. Accuracy is of the pairs that could be read; exactly one half counts half. Which answer "
-        "stands first is drawn. Columns three to five compare with a coin and with the rules of length on the same pairs."
+        "95 % intervals. Accuracy is of the pairs that could be read; exactly one half counts half. Which "
+        "answer stands first is drawn. Columns four to six compare with a coin and with the rules of "
+        "length, on the same pairs."
     )
     harmless = [label for label in labels if label.source == "HH harmless"]
     rest = [label for label in labels if label.source != "HH harmless"]
