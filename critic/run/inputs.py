@@ -59,7 +59,7 @@ def read_pairs(source: str, *, max_chars: int, truncate: bool) -> Iterator[Line 
 
 
 def read_labelled(source: str, *, max_chars: int) -> Iterator[Line | Quarantined]:
-    """Read prompts with the answer that people called better (``chosen``) and the other (``rejected``), in this order."""
+    """Read prompts with two answers: the one that people called better (``chosen``), then the other (``rejected``)."""
     return _read(source, _labelled_item, _Limit(max_chars, truncate=False), [["chosen", "rejected"]])
 
 
