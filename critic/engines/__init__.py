@@ -1,7 +1,7 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
-``scripted:FILE``; options follow as ``?key=value&key=value``. To add an engine, write one file here with
+``scripted:FILE``, ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write one file here with
 ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
 """
 
@@ -20,6 +20,7 @@ REGISTRY: dict[str, tuple[str, str | None]] = {
     "openai": ("critic.engines.openai", "MODEL@URL"),
     "rm": ("critic.engines.rm", "PATH_OR_ID"),
     "scripted": ("critic.engines.scripted", "FILE"),
+    "vllm": ("critic.engines.vllm", "PATH_OR_ID"),
 }
 
 

@@ -1,0 +1,48 @@
+"""What the processes that a library starts write on standard output and error: kept, instead of on the terminal."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ERROR = re.compile(rb"\b[\w.]*(?:Error|Exception): (.+)")
+
+
+class ProcessLog:
+    """A file without a name. Where ``shown``, everything goes to the terminal instead."""
+
+    def __init__(self, *, shown: bool = False) -> None:
+        self._file = None if shown else tempfile.TemporaryFile()  # noqa: SIM115  # open while the processes live
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Within the block standard output and error of this process are the file; processes begun in it keep that."""
+        if self._file is None:
+            yield
+            return
+        saved = [os.dup(number) for number in (1, 2)]
+        _flush()
+        try:
+            for number in (1, 2):
+                os.dup2(self._file.fileno(), number)
+            yield
+        finally:
+            _flush()
+            for number, before in zip((1, 2), saved, strict=True):
+                os.dup2(before, number)
+                os.close(before)
+
+    def reason(self) -> str:
+        """Return what the first error in the file says: those after it are mostly its consequences. "" if none."""
+        if self._file is None:
+            return ""
+        size = os.fstat(self._file.fileno()).st_size
+        found = _ERROR.search(os.pread(self._file.fileno(), size, 0))
+        return found[1].decode(errors="replace").strip() if found else ""
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

@@ -1,0 +1,79 @@
+"""The `vllm` engine: a model that vLLM runs, on GPUs or CPUs, in processes of its own.
+
+Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``.
+
+``context``   how many tokens of a chat the model sees at once; by default all that it was made for
+``dtype``     ``bfloat16`` or ``float32``; by default bfloat16 where the hardware multiplies it
+``gpus``      over how many GPUs the model is spread, 1
+``kv_gib``    memory for keys and values, in GiB; by default 4 on CPUs, and on GPUs what vLLM takes: nearly all. Two
+              engines on one GPU both need it
+"""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from constitution.errors import InputError
+from critic.engines.loading import _first_line, _folder
+from critic.engines.process_log import ProcessLog
+
+if TYPE_CHECKING:
+    from critic.engines.vllm_engine import VllmEngine
+
+_DTYPES = ("bfloat16", "float32")
+_NUMBERS = ("context", "gpus", "kv_gib")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A spec's options, read; None where vLLM or the hardware decides."""
+
+    dtype: str | None
+    context: int | None
+    gpus: int | None
+    kv_gib: int | None
+
+
+def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
+    """Load a model and start vLLM's processes; see the module's docstring for the options.
+
+    They inherit the calling program's main module, which must not start the program again when it is imported: a
+    script needs its ``if __name__ == "__main__"``. What they print is kept from the terminal, unless the environment
+    sets ``VLLM_LOGGING_LEVEL``. Raises `InputError` for an unknown option or value, for a model that can't be used,
+    and where vLLM is not installed.
+    """
+    chosen = settings(options, path_or_id)
+    if importlib.util.find_spec("vllm") is None:
+        raise InputError(
+            "vLLM is not installed beside this program",
+            where=f"vllm:{path_or_id}",
+            fix="for CPUs, `make vllm` makes .venv-vllm, and its bin/cai has it; for GPUs, pip install 'cai-feedback[vllm]'",
+        )
+    folder = _folder(path_or_id)
+    log = ProcessLog(shown="VLLM_LOGGING_LEVEL" in os.environ)
+    try:
+        with log.taking():
+            # Importing vLLM prints, too, and what it reads from the environment is set before.
+            from critic.engines.vllm_engine import VllmEngine
+
+            return VllmEngine(folder, path_or_id, chosen, log)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"vLLM can't run it: {log.reason() or _first_line(error)}", where=path_or_id) from error
+
+
+def settings(options: Mapping[str, str], where: str) -> Settings:
+    """Read a spec's options. Raises `InputError` for unknown ones and bad values."""
+    known = sorted((*_NUMBERS, "dtype"))
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
+    for key in _NUMBERS:
+        if not (options.get(key, "1").isdecimal() and int(options.get(key, "1")) > 0):
+            raise InputError(f"{key}={options[key]} is not a whole number above 0", where=where)
+    if options.get("dtype", _DTYPES[0]) not in _DTYPES:
+        raise InputError(f"dtype={options['dtype']} is none of {', '.join(_DTYPES)}", where=where)
+    numbers = {key: int(options[key]) if key in options else None for key in _NUMBERS}
+    return Settings(options.get("dtype"), **numbers)

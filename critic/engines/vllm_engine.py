@@ -1,0 +1,180 @@
+"""The verbs of the `vllm` engine, on vLLM's asynchronous engine: every request is a request of vLLM's own.
+
+Prompts go in as the token ids that the `hf` engine computes, and what the model's ``generation_config.json`` says of
+sampling plays no part. A tree is read path by path; vLLM computes the whole blocks of tokens that paths begin with
+alike once (32 tokens a block on CPUs, 16 on GPUs), also where the paths are asked for in the same moment. But
+`OwnTokens` are read off a prompt's log-probabilities, and for those vLLM computes each prompt from its beginning: the
+judge mode `contrast` shares nothing.
+
+Log-probabilities are exact, however unlikely the token, and the last layer's arithmetic is in float32: in bfloat16
+logits come in steps of 1/16, and the votes of a judge with them.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from vllm import CompletionOutput, RequestOutput, SamplingParams  # type: ignore[import-not-found]
+from vllm.exceptions import VLLMError  # type: ignore[import-not-found]
+from vllm.inputs import tokens_input  # type: ignore[import-not-found]
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # type: ignore[import-not-found]
+from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
+
+from critic.engines.base import (
+    Completion,
+    EngineDown,
+    EngineError,
+    Identity,
+    Lane,
+    Node,
+    Request,
+    RequestTooLong,
+    Reward,
+    Score,
+    Usage,
+    reads,
+)
+from critic.engines.chat import Chat
+from critic.engines.loading import revision
+from critic.engines.process_log import ProcessLog
+from critic.engines.tokens import Pack, TokenRead, from_chats, pack
+from critic.engines.vllm import Settings
+from critic.engines.vllm_process import load_tokenizer, start, stop_ids
+from critic.together import together
+
+# vLLM takes the smallest number first.
+_PRIORITIES: dict[Lane, int] = {"interactive": 0, "batch": 1}
+
+
+class VllmEngine:
+    """See the module's docstring, and `critic.engines.base.Engine` for the verbs. For one event loop."""
+
+    whole_trees = False
+
+    def __init__(self, folder: Path, name: str, chosen: Settings, log: ProcessLog) -> None:
+        tokenizer = load_tokenizer(folder)
+        self._chat = Chat(tokenizer, name)
+        weights = revision(folder)
+        self._log = log
+        self._llm = start(folder, chosen)
+        config = self._llm.model_config
+        self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
+        self.capabilities = {"log-probabilities": "exact", "structured output": "by JSON schema"}
+        self.usage = Usage()
+        self._context = config.max_model_len
+        self._stop_ids = stop_ids(self._llm, tokenizer)
+        self._numbers = count()
+        self._under_way: set[str] = set()
+        self._since = 0.0
+        self._closed = False
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        """Answer one chat. Where a JSON schema is given, the model can write nothing else."""
+        sampling = request.sampling
+        if sampling.max_tokens < 1:
+            raise EngineError("max_tokens must be at least 1")
+        prompt = self._chat.encode(request.messages)
+        self._check_length(len(prompt), sampling.max_tokens)
+        output = await self._ask(
+            prompt,
+            lane,
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=request.seed,
+            stop=list(sampling.stop),
+            detokenize=bool(sampling.stop),
+            structured_outputs=StructuredOutputsParams(json=request.json_schema) if request.json_schema else None,
+            logprobs=0,
+        )
+        answer = output.outputs[0]
+        self.usage.completion_tokens += len(answer.token_ids)
+        return self._completion(answer, len(prompt), sampling.stop)
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        """Read log-probabilities off a tree of chats, one request a read."""
+        if any(isinstance(read, Reward) for _, read, _ in reads(tree)):
+            raise EngineError("a language model gives no rewards; rm:PATH_OR_ID takes a reward model")
+        tokens = from_chats(tree, self._chat)
+        row = pack([tokens])
+        return tuple(await together(self._read(row, read, lane) for read in tokens.reads))
+
+    async def close(self) -> None:
+        """End vLLM's processes. Calls under way end with `EngineError`."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(EngineDeadError):
+            await self._llm.abort(list(self._under_way))
+        await asyncio.to_thread(self._llm.shutdown)
+
+    async def _read(self, row: Pack, read: TokenRead, lane: Lane) -> Score:
+        """Ask for one path of a tree, up to the node that is read."""
+        span = row.spans[read.segment]
+        ids = [row.ids[i] for begin, end in (*span.ancestors, (span.start, span.end)) for i in range(begin, end)]
+        self._check_length(len(ids), 1)
+        if read.summed:
+            found = (await self._ask(ids, lane, max_tokens=1, prompt_logprobs=0)).prompt_logprobs
+            after = [row.positions[row.spans[segment].start + offset] + 1 for segment, offset in read.places]
+            values = [found[i][target].logprob for i, target in zip(after, read.targets, strict=True)]
+            return Score((sum(values),), read.tokens)
+        answer = (await self._ask(ids, lane, max_tokens=1, logprob_token_ids=list(read.targets))).outputs[0]
+        return Score(tuple(answer.logprobs[0][target].logprob for target in read.targets), read.tokens)
+
+    async def _ask(self, ids: Sequence[int], lane: Lane, **how: object) -> RequestOutput:
+        """Send one request, greedy unless told otherwise, and return its whole output."""
+        if self._closed:
+            raise EngineError("the engine is closed")
+        prompt, number = tokens_input(list(ids)), f"{next(self._numbers):012}"
+        try:
+            # The ids that end an answer are given here: vLLM would add its own.
+            stops = {"ignore_eos": True, "stop_token_ids": sorted(self._stop_ids)}
+            plain = {"temperature": 0.0, "detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
+            params = SamplingParams(**stops | plain | how)
+            with self._counted(number):
+                [output] = [out async for out in self._llm.generate(prompt, params, number, priority=_PRIORITIES[lane])]
+        except EngineDeadError:
+            raise EngineDown(f"vLLM's processes have ended: {self._log.reason()}") from None
+        except VLLMError as error:
+            raise EngineError(f"vLLM can't answer this request: {error.__cause__ or error}") from error
+        ended = output.outputs[0].finish_reason
+        if ended not in ("stop", "length"):
+            raise EngineError("the engine was closed before it answered" if self._closed else f"vLLM said {ended!r}")
+        self.usage.calls += 1
+        self.usage.prompt_tokens += len(ids) - (output.num_cached_tokens or 0)
+        return output
+
+    def _completion(self, answer: CompletionOutput, prompt_tokens: int, stops: Sequence[str]) -> Completion:
+        """Return the answer without the token, or the text, that ended it."""
+        if math.isnan(answer.cumulative_logprob):
+            raise EngineError("the model's arithmetic failed: its logits are not numbers")
+        ids, ended = list(answer.token_ids), answer.finish_reason == "stop"
+        if ids[-1] in self._stop_ids:
+            ids.pop()
+        text = self._chat.decode(ids)
+        if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
+            text, ended = text[: min(cuts)], True
+        return Completion(text, "stop" if ended else "length", prompt_tokens, len(ids))
+
+    def _check_length(self, tokens: int, more: int) -> None:
+        if tokens + more > self._context:
+            raise RequestTooLong(
+                f"the chat holds {tokens} tokens and up to {more} more to write; the model's context is {self._context}"
+            )
+
+    @contextmanager
+    def _counted(self, number: str) -> Iterator[None]:
+        """Keep the requests that are under way, and count the time in which there is one."""
+        if not self._under_way:
+            self._since = time.perf_counter()
+        self._under_way.add(number)
+        try:
+            yield
+        finally:
+            self._under_way.remove(number)
+            if not self._under_way:
+                self.usage.seconds_busy += time.perf_counter() - self._since

@@ -1,0 +1,72 @@
+"""Starts vLLM for the `vllm` engine: what it is asked for, and what CPUs need."""
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from critic.engines.loading import default_dtype, quiet
+from critic.engines.vllm import Settings
+
+# vLLM reads these when it is imported, here and in its processes. It reports to its makers unless it is told not to.
+os.environ["VLLM_NO_USAGE_STATS"] = "1"
+# A forked process would inherit this program's threads' locks.
+os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from vllm import AsyncEngineArgs  # type: ignore[import-not-found]
+from vllm.platforms import current_platform  # type: ignore[import-not-found]
+from vllm.usage.usage_lib import UsageContext  # type: ignore[import-not-found]
+from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
+
+_KV_GIB_CPU = 4
+
+
+def start(folder: Path, chosen: Settings) -> AsyncLLM:
+    """Load the model and return when its processes are ready. Raises what vLLM raises."""
+    is_cpu = current_platform.is_cpu()
+    dtype = chosen.dtype or str(default_dtype(torch.device("cpu" if is_cpu else "cuda"))).removeprefix("torch.")
+    kv_gib = chosen.kv_gib or (_KV_GIB_CPU if is_cpu else None)
+    args = AsyncEngineArgs(
+        model=str(folder),
+        load_format="safetensors",
+        trust_remote_code=False,
+        generation_config="vllm",
+        dtype=dtype,
+        hf_overrides={"head_dtype": "float32"},
+        max_model_len=chosen.context,
+        tensor_parallel_size=chosen.gpus or 1,
+        kv_cache_memory_bytes=kv_gib << 30 if kv_gib else None,
+        enable_prefix_caching=True,
+        scheduling_policy="priority",
+        disable_log_stats=True,
+        use_tqdm_on_load=False,
+        **(_cpu_args() if is_cpu else {}),
+    )
+    # vLLM's defaults for a server: batches that keep latencies bearable.
+    return AsyncLLM.from_engine_args(args, usage_context=UsageContext.OPENAI_API_SERVER)
+
+
+def _cpu_args() -> dict[str, object]:
+    """Return what vLLM on CPUs needs: a prompt with a seed that it computes in several pieces ends its process.
+
+    Blocks are of the smallest size that its attention takes, since only whole blocks are shared.
+    """
+    return {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the model's tokenizer, as the `hf` engine has it."""
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def stop_ids(llm: AsyncLLM, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
+    ids = llm.model_config.try_get_generation_config().get("eos_token_id")
+    if ids is None:
+        ids = tokenizer.eos_token_id
+    return frozenset([ids] if isinstance(ids, int) else ids or [])
