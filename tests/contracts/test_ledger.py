@@ -1,11 +1,14 @@
 """What every home of a ledger promises. A new home adds one line to `homes`."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from constitution.errors import InputError
 from critic.engines.ledger import Ledger
 from critic.run.store import RunStore
 
@@ -70,3 +73,25 @@ async def test_many_commits_at_once(ledger: Ledger) -> None:
     keys = [f"{i:064x}" for i in range(3000)]
     await asyncio.gather(*(ledger.commit(key, [i], 0.0) for i, key in enumerate(keys)))
     assert [ledger.get(key) for key in keys] == [[i] for i in range(3000)]
+
+
+async def test_costs_add_up_and_outlive_the_process(ledger: RunStore, tmp_path: Path) -> None:
+    await ledger.commit(KEY, ["answer"], 0.5)
+    await ledger.commit(OTHER, ["answer"], 0.25)
+    await ledger.commit(OTHER, ["the same, paid again"], 0.25)
+    ledger.close()
+    again = sqlite_file(tmp_path)
+    assert (again.cost(), again.calls(), again.get(OTHER)) == (1.0, 2, ["answer"])
+    again.close()
+
+
+def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    sqlite_file(tmp_path).close()
+    path = tmp_path / "run" / "run.db"
+    with closing(sqlite3.connect(path)) as older, older:
+        older.executescript("DROP TABLE calls; UPDATE meta SET value = '1' WHERE key = 'schema'")
+    for opened in (sqlite_file, lambda folder: RunStore.open_existing(folder / "run")):
+        with pytest.raises(InputError, match=r"(?s)another version of cai .*schema 1, not 2.*name a new directory"):
+            opened(tmp_path)
+    with closing(sqlite3.connect(path)) as left:
+        assert not left.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchall()

@@ -186,3 +186,103 @@ async def test_an_engine_without_whole_trees_is_asked_read_by_read_and_keeps_wha
             await engine.score(tree)
     assert [len(list(reads(asked))) for asked in server.trees] == [1, 1]
     assert store.calls() == 2
+
+
+class Paid(Fake):
+    """A dollar a token. A request of one letter may cost 9: 4 for its message as estimated, 5 to be written."""
+
+    whole_trees = False
+
+    def __init__(self, prompt_tokens: int = 3, written: int = 2) -> None:
+        super().__init__()
+        self.usage.input_price = self.usage.output_price = 1e6
+        self._tokens = prompt_tokens, written
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        self._pay()
+        return await super().complete(request, lane)
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        self._pay()
+        return await super().score(tree, lane)
+
+    def _pay(self) -> None:
+        self.usage.prompt_tokens += self._tokens[0]
+        self.usage.completion_tokens += self._tokens[1]
+
+
+async def test_a_call_is_made_only_where_its_worst_case_fits(store: RunStore) -> None:
+    budget = Budget(max_cost=20)
+    engine = RecordedEngine(Paid(), store, budget)
+    for number in range(3):  # 0 + 9, 5 + 9 and 10 + 9 fit
+        await engine.complete(request("x", seed=number))
+    with pytest.raises(BudgetExceeded, match=r"\$20.0000 is reached: \$15.0000 spent.*may cost \$9.0000.*--max-cost"):
+        await engine.complete(request("x", seed=3))
+    assert (budget.cost, store.cost(), store.calls()) == (15, 15, 3)
+
+
+async def test_calls_at_the_same_time_spend_no_more_and_no_less(store: RunStore) -> None:
+    paid, budget = Paid(), Budget(max_cost=20)
+    engine = RecordedEngine(paid, store, budget)
+    calls = [engine.complete(request("x", seed=number)) for number in range(5)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    # Two at once may cost 18. Once they have cost 10, there is room for another.
+    assert [isinstance(result, BudgetExceeded) for result in results].count(True) == 2
+    assert (len(paid.asked), budget.cost, store.cost()) == (3, 15, 15)
+
+
+async def test_the_limit_is_passed_by_the_estimate_s_error_and_no_more(store: RunStore) -> None:
+    budget = Budget(max_cost=20)
+    engine = RecordedEngine(Paid(prompt_tokens=14), store, budget)  # 10 more than estimated
+    results = await asyncio.gather(*(engine.complete(request("x", seed=i)) for i in range(5)), return_exceptions=True)
+    assert [isinstance(result, BudgetExceeded) for result in results].count(True) == 3
+    assert budget.cost == 32 <= 20 + 2 * 10
+
+
+async def test_what_earlier_starts_spent_counts(store: RunStore) -> None:
+    await RecordedEngine(Paid(), store, Budget()).complete(request("x"))
+    engine = RecordedEngine(Paid(), store, Budget(max_cost=13, cost=store.cost()))
+    assert await engine.complete(request("x"))  # committed, so it costs nothing
+    with pytest.raises(BudgetExceeded):
+        await engine.complete(request("y"))
+
+
+async def test_a_failed_call_was_paid_all_the_same(store: RunStore) -> None:
+    paid, budget = Paid(), Budget(max_cost=20)
+    engine = RecordedEngine(paid, store, budget)
+    paid.error = EngineError("the server's answer holds no text")
+    with pytest.raises(EngineError):
+        await engine.complete(request("x"))
+    assert (budget.cost, store.cost()) == (5, 0)
+    paid.error = None
+    await engine.complete(request("x"))
+    assert budget.cost == store.cost() == 10
+
+
+async def test_each_read_is_paid(store: RunStore) -> None:
+    budget = Budget(max_cost=20)
+    engine = RecordedEngine(Paid(written=1), store, budget)
+    # A read may cost 10: "root " and "a" are messages of 5 and 4 tokens as estimated, and one is written. It costs 4.
+    await engine.score(wide("a", "b"))
+    assert budget.cost == store.cost() == 8
+    with pytest.raises(BudgetExceeded):
+        await engine.score(wide("c", "d"))
+    assert budget.cost == 12
+
+
+async def test_what_costs_nothing_goes_on(store: RunStore) -> None:
+    budget = Budget(max_cost=1, cost=1)
+    assert await RecordedEngine(Fake(), store, budget).complete(request("x"))
+    with pytest.raises(BudgetExceeded):
+        await RecordedEngine(Paid(), store, budget).complete(request("y"))
+
+
+async def test_a_call_that_waits_for_the_budget_can_be_cancelled(store: RunStore) -> None:
+    paid, budget = Paid(), Budget(max_cost=10)
+    engine = RecordedEngine(paid, store, budget)
+    first = asyncio.create_task(engine.complete(request("x")))
+    waiting = asyncio.create_task(engine.complete(request("y")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(first, waiting, return_exceptions=True)
+    assert (paid.asked, budget.cost) == (["x"], 5)
