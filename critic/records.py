@@ -280,6 +280,10 @@ class Row(Record):
         for judgement in self.judgements:
             yield from judgement.votes
 
+    def ranking(self, group: str | None) -> Ranking | None:
+        """The ranking by one group's comparisons, if there is one."""
+        return next((ranking for ranking in self.rankings if ranking.group == group), None)
+
 
 class Provenance(Record):
     """Where a label comes from: stamped on every exported row."""

@@ -46,9 +46,10 @@ def main() -> None:
     from service.cli.evaluate import app as evaluate
     from service.cli.generate import generate, judge
     from service.cli.models import models
+    from service.cli.reweigh import reweigh
     from service.cli.show import show
 
-    for command in (generate, judge, critique, compare, show, models):
+    for command in (generate, judge, critique, compare, reweigh, show, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")

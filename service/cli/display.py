@@ -16,11 +16,12 @@ from constitution.errors import InputError
 
 if TYPE_CHECKING:
     from constitution import Principle
-    from critic.records import Chain, Judgement, PreferencePair, Prompt, Response, Row, Vote
+    from critic.records import Chain, Judgement, PreferencePair, Prompt, Ranking, Response, Row, Vote
 
 # All control characters but tab and line feed, and those that reverse the direction of what follows.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 NAMED = 3  # principles that the reason for a choice names, for and against
+RANKED_WIDTH = 60  # characters of each response that a ranking shows
 
 
 def print_chain(prompt: "Prompt", chain: "Chain") -> None:
@@ -58,15 +59,36 @@ def print_pair(config: Mapping[str, Any], number: int, row: "Row", pair: "Prefer
     _print_prompt(console, row.prompt)
     console.print(_panel(f"chosen, {_origin(row, pair.chosen)}", pair.chosen.text, "green"))
     console.print(_panel(f"rejected, {_origin(row, pair.rejected)}", pair.rejected.text, "red"))
-    judgement = judgement_of(row, pair)
+    ranking, judgement = row.ranking(pair.group), judgement_of(row, pair)
+    if ranking is not None:
+        console.print(_ranking_table(row, ranking, pair))
+        console.print(f"Probability by the ranking that the chosen answer is better: {pair.probability:.3f}.\n")
     if judgement is None:
-        console.print("The pair follows from the strategy; no comparison of these two was made.")
+        if ranking is None:
+            console.print("The pair follows from the strategy; no comparison of these two was made.")
+        else:
+            console.print("Their own comparison does not decide: the pair follows from those with other answers.")
         return
     principles = _principles(config)
     sign = 1 if row.candidates[judgement.first].text == pair.chosen.text else -1
     console.print(_vote_table("votes", judgement.votes, sign, principles, "chosen", "rejected"))
-    for line in _reasons(judgement, pair, sign, principles, float(config.get("tie_band", 0.0))):
+    for line in _reasons(judgement, sign, principles, config):
         console.print(Text(line))
+
+
+def _ranking_table(row: "Row", ranking: "Ranking", pair: "PreferencePair") -> Table:
+    """A line a response, the best first."""
+    table = Table(title="ranking by all comparisons", title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("strength", justify="right")
+    table.add_column("response", no_wrap=True, overflow="ellipsis", max_width=RANKED_WIDTH)
+    table.add_column("")
+    for i in sorted(range(len(row.candidates)), key=lambda i: -ranking.strengths[i]):
+        text = row.candidates[i].text
+        side = "chosen" if text == pair.chosen.text else "rejected" if text == pair.rejected.text else ""
+        shown = Text(clean(" ".join(text.split())))
+        table.add_row(str(ranking.ranks[i]), f"{ranking.strengths[i]:+.2f}", shown, side)
+    return table
 
 
 def _principles(config: Mapping[str, Any]) -> dict[str, "Principle"]:
@@ -134,23 +156,21 @@ def _preferred(mean: float | None, one: str, other: str) -> str:
 
 
 def _reasons(
-    judgement: "Judgement",
-    pair: "PreferencePair",
-    sign: int,
-    principles: Mapping[str, "Principle"],
-    tie_band: float,
+    judgement: "Judgement", sign: int, principles: Mapping[str, "Principle"], config: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Say which principles decided, and how."""
-    from critic.judging.aggregate import aggregate, principle_log_odds
+    """Say which principles decided a comparison, and how."""
+    from critic.judging.aggregate import Pooling, aggregate, principle_log_odds
 
+    tie_band, pooling = float(config.get("tie_band", 0.0)), Pooling(method=config.get("aggregation", "log-odds"))
     found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
     odds = {name: sign * mean for name, mean in found.items() if mean is not None}
     unread = len(found) - len(odds)
     deciding = set(odds)
-    priorities = sorted({principles[name].priority for name in odds if name in principles})
+    classes = {principles[name].priority for name in odds if name in principles}
+    priorities = sorted(classes) if config.get("priorities", True) else []
     for priority in priorities if len(priorities) > 1 else ():
         members = [p for p in principles.values() if p.priority == priority and p.id in odds]
-        if aggregate(judgement.votes, members, tie_band).outcome == "preference":
+        if aggregate(judgement.votes, members, tie_band, pooling).outcome == "preference":
             deciding = {p.id for p in members}
             others = len(odds) - len(deciding)
             yield f"Priority {priority} decides: {len(deciding)} principles; {others} of other priorities don't count."
@@ -164,7 +184,9 @@ def _reasons(
     if unread:
         yield f"{unread} could not be read, and don't count."
     by = f"mode {judgement.mode}, {judgement.judge}"
-    yield f"Probability that the chosen answer is better: {pair.probability:.3f} ({by})."
+    assert judgement.probability is not None  # it is a preference
+    own = judgement.probability if sign > 0 else 1 - judgement.probability
+    yield f"Probability that the chosen answer is better: {own:.3f} ({by})."
 
 
 def _named(names: Sequence[str], odds: Mapping[str, float], weight: Mapping[str, float]) -> str:

@@ -55,7 +55,7 @@ def _find_pair(rows: Iterable["Row"], wanted: int) -> tuple["Row", "PreferencePa
 def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any]:
     from critic.run.results import judgement_of
 
-    judgement = judgement_of(row, pair)
+    judgement, ranking = judgement_of(row, pair), row.ranking(pair.group)
     return {
         "pair": number,
         "row": row.row,
@@ -63,6 +63,7 @@ def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any
         "prompt": row.prompt.model_dump(mode="json"),
         **pair.model_dump(mode="json"),
         "judgement": None if judgement is None else judgement.model_dump(mode="json"),
+        "ranking": None if ranking is None else ranking.model_dump(mode="json"),
         "chains": [chain.model_dump(mode="json") for chain in row.chains],
     }
 

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from constitution import load
 from constitution.errors import InputError
+from critic.pairing import Pairing, pair
 from critic.records import Message, Quarantined, Row
 from critic.run.store import RunStore
 from service.cli.display import CONTROL, print_chain, print_comparison
 from service.cli.show import show
-from tests.factories import both_orders, judgement, prompt, provenance, revision, row, vote
+from tests.factories import both_orders, judgement, prompt, provenance, response, revision, row, vote
 
 VOTES = [*both_orders("calm", 2.0, 1.0), *both_orders("kind", -1.0, -0.5), *both_orders("true", 1.0, None)]
 ROWS = [
@@ -104,6 +105,39 @@ def test_a_pair_without_a_comparison_of_its_own_says_so(tmp_path: Path) -> None:
     pair = row(0, judgements=[judgement(both_orders("calm", 2.0, 2.0), 0.8)]).pairs
     output = shown(run_of(tmp_path / "run", [row(0).model_copy(update={"pairs": pair})]), "--pair", 0)
     assert "no comparison of these two was made" in output
+
+
+def test_a_ranked_pair_shows_the_ranking_beside_its_votes(tmp_path: Path) -> None:
+    judged = [
+        judgement(both_orders("calm", -2.0, -1.0), 0.2),
+        judgement(both_orders("calm", 0.0, 0.0), 0.5, second=2),
+        judgement(both_orders("calm", 2.0, 2.0), 0.9, first=1, second=2),
+    ]
+    answers = [response(text) for text in ("The Po.", "The\nNile.", HOSTILE)]
+    paired = pair(answers, judged, Pairing(ranking=True))
+    made = row(0, [answer.text for answer in answers], judged)
+    made = made.model_copy(update={"rankings": paired.rankings, "pairs": paired.pairs})
+    directory = run_of(tmp_path / "run", [made])
+    output = shown(directory, "--pair", 0)
+    ranked = paired.rankings[0]
+    assert ranked.ranks == (2, 1, 3)
+    assert cells(output, "   1") == ["1", f"{ranked.strengths[1]:+.2f}", "The Nile.", "chosen"]
+    assert cells(output, "   2") == ["2", f"{ranked.strengths[0]:+.2f}", "The Po.", "rejected"]
+    assert f"Probability by the ranking that the chosen answer is better: {paired.pairs[0].probability:.3f}." in output
+    assert "better: 0.800 (mode logprob, judge-1)" in output, "that is what their own comparison says"
+    assert "1 for the chosen answer: calm (+1.50)." in output and not CONTROL.search(output)
+    assert "Their own comparison does not decide" in shown(directory, "--pair", 1)
+    assert json.loads(shown(directory, "--pair", 0, "--json"))["ranking"]["ranks"] == [2, 1, 3]
+
+
+def test_priorities_that_were_ignored_decide_nothing(tmp_path: Path) -> None:
+    hhh = load("hhh")
+    first = min(hhh.principles, key=lambda p: p.priority)
+    last = max(hhh.principles, key=lambda p: p.priority)
+    votes = [*both_orders(first.id, 1.0, 1.0), *both_orders(last.id, -3.0, -3.0)]
+    config = {"constitution": hhh.ref, "constitution_hash": hhh.digest, "tie_band": 0.02, "priorities": False}
+    output = shown(run_of(tmp_path / "run", [row(0, judgements=[judgement(votes, 0.27)])], config), "--pair", 0)
+    assert "Priority" not in output and "1 for the chosen answer" in output and "1 for the rejected one" in output
 
 
 def test_a_revised_answer_says_under_which_principle(tmp_path: Path) -> None:

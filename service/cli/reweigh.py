@@ -1,0 +1,121 @@
+"""``cai reweigh``: a run's stored votes under other weights, without a call of any model."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from constitution.errors import InputError
+from service.cli.display import clean
+from service.cli.generate import Aggregation, Format, FormatOption
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from critic.run.reweigh import Change, Reweighed
+
+JUDGEMENTS: dict["Change", str] = {
+    "kept_side": "kept their side",
+    "changed_side": "changed side",
+    "became_tie": "became ties",
+    "stopped_being_tie": "stopped being ties",
+    "stayed_tie": "stayed ties",
+    "became_unreadable": "have no usable vote any more",
+    "became_readable": "have a usable vote now",
+    "stayed_unreadable": "stay without a usable vote",
+    "group_is_new": "of new groups",
+    "group_is_gone": "of groups that are gone",
+}
+ALWAYS_SHOWN = 4  # of these, also where there are none
+
+
+def reweigh(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --out directory of a run; it is only read.")],
+    out: Annotated[Path, typer.Option(help="A new directory for the results.")],
+    principles: Annotated[
+        str | None, typer.Option(help="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Count only this principle; repeatable.")] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(metavar="ID=W", help="Give a principle another weight; repeatable.")
+    ] = None,
+    aggregation: Annotated[
+        Aggregation | None, typer.Option(help="How votes are pooled. Default: as in the run.")
+    ] = None,
+    ignore_priorities: Annotated[
+        bool, typer.Option("--ignore-priorities", help="Pool all principles as one class.")
+    ] = False,
+    tie_band: Annotated[
+        float | None, typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.")
+    ] = None,
+    format: FormatOption = Format.jsonl,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Weigh a run's stored votes again: other weights, priorities, groups or pooling, and no model is asked."""
+    from critic.run.reweigh import ReweighRequest
+    from critic.run.reweigh import reweigh as start
+
+    settings: dict[str, Any] = {"priorities": False} if ignore_priorities else {}
+    if aggregation is not None:
+        settings["aggregation"] = aggregation.value
+    if tie_band is not None:
+        settings["tie_band"] = tie_band
+    request = ReweighRequest(principles, tuple(only or ()), _weights(weight or []), settings)
+    done = asyncio.run(start(request, directory, out, format.value))
+    if as_json:
+        typer.echo(json.dumps(_json(done), indent=2))
+    else:
+        _print(done, out)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise InputError(f"{text!r} is not ID=W", where="--weight", fix="Write it as in harmless=2.5") from None
+    return weights
+
+
+def _print(done: "Reweighed", out: Path) -> None:
+    changes, results = done.changes, done.results
+    counts = [(name, changes.judgements[name]) for name in JUDGEMENTS if name in changes.judgements]
+    shown = [(name, changes.judgements.get(name, 0)) for name in list(JUDGEMENTS)[:ALWAYS_SHOWN]]
+    lines = {
+        "rows": f"{results.exported.rows}; {results.quarantined.total()} quarantined, as in the run",
+        "judgements": ", ".join(f"{n} {JUDGEMENTS[name]}" for name, n in dict(shown + counts).items()),
+        "pairs": f"{changes.pairs_before} before, {changes.pairs_after} now",
+        "stale": f"votes of principles that are worded otherwise don't count: {_named(changes.stale)}",
+        "left out": f"votes of principles that are not weighed: {_named(changes.left_out)}",
+        "no votes": ", ".join(done.unvoted),
+        "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
+    }
+    empty = {"stale": not changes.stale, "left out": not changes.left_out, "no votes": not done.unvoted}
+    for name, value in lines.items():
+        if not empty.get(name):
+            typer.echo(clean(f"{name + ':':12}{value}"))
+    for warning in results.warnings():
+        typer.echo(clean(f"warning: {warning}"))
+
+
+def _named(votes: "Counter[str]") -> str:
+    return f"{votes.total()} ({', '.join(f'{name} {count}' for name, count in sorted(votes.items()))})"
+
+
+def _json(done: "Reweighed") -> dict[str, Any]:
+    changes = done.changes
+    return {
+        "constitution": done.constitution.ref,
+        "constitution_hash": done.constitution.digest,
+        "rows": done.results.exported.rows,
+        "judgements": {name: changes.judgements.get(name, 0) for name in JUDGEMENTS},
+        "pairs": {"before": changes.pairs_before, "after": changes.pairs_after},
+        "stale_votes": dict(sorted(changes.stale.items())),
+        "left_out_votes": dict(sorted(changes.left_out.items())),
+        "principles_without_votes": list(done.unvoted),
+        "warnings": done.results.warnings(),
+    }
