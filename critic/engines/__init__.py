@@ -1,8 +1,8 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
-``scripted:FILE``, ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write one file here with
-``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+``scripted:FILE``, ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write one file
+here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
 """
 
 import re

@@ -51,7 +51,7 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
         raise InputError(
             "vLLM is not installed beside this program",
             where=f"vllm:{path_or_id}",
-            fix="for CPUs, `make vllm` makes .venv-vllm, and its bin/cai has it; for GPUs, pip install 'cai-feedback[vllm]'",
+            fix="for CPUs `make vllm` makes .venv-vllm; its bin/cai has it; for GPUs pip install 'cai-feedback[vllm]'",
         )
     folder = _folder(path_or_id)
     log = ProcessLog(shown="VLLM_LOGGING_LEVEL" in os.environ)

@@ -48,6 +48,8 @@ from critic.together import together
 
 # vLLM takes the smallest number first.
 _PRIORITIES: dict[Lane, int] = {"interactive": 0, "batch": 1}
+# How long vLLM's processes have to end by themselves.
+_ENDING_SECONDS = 20.0
 
 
 class VllmEngine:
@@ -110,7 +112,8 @@ class VllmEngine:
         self._closed = True
         with suppress(EngineDeadError):
             await self._llm.abort(list(self._under_way))
-        await asyncio.to_thread(self._llm.shutdown)
+        await asyncio.to_thread(self._llm.shutdown, _ENDING_SECONDS)
+        del self._llm  # else it would be shut down once more when the interpreter ends, and fail at that
 
     async def _read(self, row: Pack, read: TokenRead, lane: Lane) -> Score:
         """Ask for one path of a tree, up to the node that is read."""
