@@ -108,6 +108,6 @@ class RunConfig(Record):
 
     @classmethod
     def of_flat(cls, flat: Mapping[str, Any]) -> Self:
-        """Return the config whose `flat` this is; other keys don't count. Raises `ValidationError` if one is missing."""
+        """Return the config whose `flat` this is, without other keys. Raises `ValidationError` if one is missing."""
         settings, own = ({k: flat[k] for k in of.model_fields if k in flat} for of in (RunSettings, cls))
         return cls.model_validate({**own, "settings": settings})

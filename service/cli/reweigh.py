@@ -14,7 +14,8 @@ from service.cli.generate import Aggregation, Format, FormatOption
 if TYPE_CHECKING:
     from collections import Counter
 
-    from critic.run.reweigh import Change, Reweighed
+    from critic.run.reweigh import Reweighed
+    from critic.run.weighing import Change
 
 JUDGEMENTS: dict["Change", str] = {
     "kept_side": "kept their side",

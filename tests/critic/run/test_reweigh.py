@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from constitution import load
+from constitution import Constitution, load
 from constitution.errors import InputError
 from critic.engines.base import Identity
 from critic.records import Judgement, Quarantined, Row, Vote
@@ -203,14 +203,14 @@ def test_a_new_run_says_what_it_was_weighed_from_and_can_be_weighed_again(bench:
 # By hand, on rows that were never run.
 
 
-def stored(bench: Bench, rows: Sequence[Row], **settings: Any) -> None:
-    """Put ``rows`` into the run ``run``, as if they had been judged under the bench's constitution."""
-    constitution = load(bench.write())
+def stored(bench: Bench, rows: Sequence[Row], constitution: Constitution | None = None) -> None:
+    """Put ``rows`` into the run ``run``, as if they had been judged under the bench's constitution, or another."""
+    judged_under = constitution or load(bench.write())
     config = RunConfig(
         kind="judge",
-        settings=RunSettings(**settings),
-        constitution=constitution.ref,
-        constitution_hash=constitution.digest,
+        settings=RunSettings(),
+        constitution=judged_under.ref,
+        constitution_hash=judged_under.digest,
         templates={},
         policy=None,
         critic=None,
@@ -306,6 +306,24 @@ def test_bad_input_is_told_and_writes_nothing(bench: Bench) -> None:
     with pytest.raises(InputError, match=r"not at hand(.|\n)*--principles"):
         asyncio.run(reweigh(ReweighRequest(), bench.folder / "run", bench.folder / "new"))
     assert not (bench.folder / "new").exists() and (bench.folder / "full" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_published_constitution_is_found_by_the_runs_config(bench: Bench) -> None:
+    hhh = load("hhh")
+    votes = [
+        vote.model_copy(update={"principle_digest": hhh.principles[0].digest})
+        for vote in both_orders(hhh.principles[0].id, 1.0, 1.0)
+    ]
+    stored(bench, [row(0, judgements=[judgement(votes, 0.6)])], hhh)
+    done = asyncio.run(reweigh(ReweighRequest(), bench.folder / "run", bench.folder / "new"))
+    assert done.constitution == hhh and done.changes.judgements == {"kept_side": 1}
+    assert set(done.unvoted) == {principle.id for principle in hhh.principles[1:]}
+
+
+def test_a_published_constitution_that_has_changed_is_refused(bench: Bench) -> None:
+    stored(bench, [], load("hhh").model_copy(update={"summary": "as it was"}))
+    with pytest.raises(InputError, match=r"has changed since(.|\n)*--principles"):
+        asyncio.run(reweigh(ReweighRequest(), bench.folder / "run", bench.folder / "new"))
 
 
 def test_only_runs_whose_config_can_be_read_are_reweighed(bench: Bench) -> None:
