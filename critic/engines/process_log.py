@@ -11,10 +11,11 @@ _ERROR = re.compile(rb"\b[\w.]*(?:Error|Exception): (.+)")
 
 
 class ProcessLog:
-    """A file without a name. Where ``shown``, everything goes to the terminal instead."""
+    """A file without a name. Where ``is_shown``, everything goes to the terminal instead."""
 
-    def __init__(self, *, shown: bool = False) -> None:
-        self._file = None if shown else tempfile.TemporaryFile()  # noqa: SIM115  # open while the processes live
+    def __init__(self, *, is_shown: bool = False) -> None:
+        self.is_shown = is_shown
+        self._file = None if is_shown else tempfile.TemporaryFile()  # noqa: SIM115  # open while the processes live
 
     @contextmanager
     def taking(self) -> Iterator[None]:

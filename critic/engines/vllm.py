@@ -9,6 +9,7 @@ Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``.
               engines on one GPU both need it
 """
 
+import asyncio
 import importlib.util
 import os
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
             fix="for CPUs `make vllm` makes .venv-vllm; its bin/cai has it; for GPUs pip install 'cai-feedback[vllm]'",
         )
     folder = _folder(path_or_id)
-    log = ProcessLog(shown="VLLM_LOGGING_LEVEL" in os.environ)
+    log = ProcessLog(is_shown="VLLM_LOGGING_LEVEL" in os.environ)
     try:
         with log.taking():
             # Importing vLLM prints, too, and what it reads from the environment is set before.
@@ -62,7 +63,18 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
 
             return VllmEngine(folder, path_or_id, chosen, log)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if _is_interrupted():
+            raise asyncio.CancelledError from error
         raise InputError(f"vLLM can't run it: {log.reason() or _first_line(error)}", where=path_or_id) from error
+
+
+def _is_interrupted() -> bool:
+    """Whether this task is to end: a Ctrl-C reaches vLLM's processes at once, but this one waits for them to load."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # called outside of any event loop
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def settings(options: Mapping[str, str], where: str) -> Settings:

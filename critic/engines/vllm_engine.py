@@ -48,8 +48,6 @@ from critic.together import together
 
 # vLLM takes the smallest number first.
 _PRIORITIES: dict[Lane, int] = {"interactive": 0, "batch": 1}
-# How long vLLM's processes have to end by themselves.
-_ENDING_SECONDS = 20.0
 
 
 class VllmEngine:
@@ -62,7 +60,7 @@ class VllmEngine:
         self._chat = Chat(tokenizer, name)
         weights = revision(folder)
         self._log = log
-        self._llm = start(folder, chosen)
+        self._llm = start(folder, chosen, is_shown=log.is_shown)
         config = self._llm.model_config
         self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
         self.capabilities = {"log-probabilities": "exact", "structured output": "by JSON schema"}
@@ -112,7 +110,7 @@ class VllmEngine:
         self._closed = True
         with suppress(EngineDeadError):
             await self._llm.abort(list(self._under_way))
-        await asyncio.to_thread(self._llm.shutdown, _ENDING_SECONDS)
+        await asyncio.to_thread(self._llm.shutdown)
         del self._llm  # else it would be shut down once more when the interpreter ends, and fail at that
 
     async def _read(self, row: Pack, read: TokenRead, lane: Lane) -> Score:

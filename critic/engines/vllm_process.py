@@ -1,5 +1,6 @@
 """Starts vLLM for the `vllm` engine: what it is asked for, and what CPUs need."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
 _KV_GIB_CPU = 4
 
 
-def start(folder: Path, chosen: Settings) -> AsyncLLM:
-    """Load the model and return when its processes are ready. Raises what vLLM raises."""
+def start(folder: Path, chosen: Settings, *, is_shown: bool) -> AsyncLLM:
+    """Load the model and return when its processes are ready. Raises what vLLM raises, and logs it if ``is_shown``."""
     is_cpu = current_platform.is_cpu()
     dtype = chosen.dtype or str(default_dtype(torch.device("cpu" if is_cpu else "cuda"))).removeprefix("torch.")
     kv_gib = chosen.kv_gib or (_KV_GIB_CPU if is_cpu else None)
@@ -45,7 +46,10 @@ def start(folder: Path, chosen: Settings) -> AsyncLLM:
         **(_cpu_args() if is_cpu else {}),
     )
     # vLLM's defaults for a server: batches that keep latencies bearable.
-    return AsyncLLM.from_engine_args(args, usage_context=UsageContext.OPENAI_API_SERVER)
+    llm = AsyncLLM.from_engine_args(args, usage_context=UsageContext.OPENAI_API_SERVER)
+    if not is_shown:
+        logging.getLogger("vllm").setLevel(logging.CRITICAL)  # what goes wrong in this process is raised, too
+    return llm
 
 
 def _cpu_args() -> dict[str, object]:
