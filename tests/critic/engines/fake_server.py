@@ -34,6 +34,7 @@ def chat(text: str | None = "hello", finish: str | None = "stop", **more: object
     return {
         "id": "x",
         "object": "chat.completion",
+        "model": "org/model",
         "choices": [choice],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3},
     }
@@ -46,7 +47,7 @@ def likely(**tokens: float) -> dict[str, Any]:
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Gives the queued answers in order, then the standing one, or asks ``reply``. Keeps what it was asked.
+    """Gives the queued answers in order, then the standing one, or asks ``reply``. Keeps what it was asked and sent.
 
     What it ``offers`` it tells to the engine's survey, which is not kept; ``survey_answer`` replaces those answers.
     """
@@ -63,6 +64,7 @@ class FakeServer(ThreadingHTTPServer):
         self.ids: dict[str, list[int]] = {}
         self.no_ids: Answer = (404, {}, {"detail": "Not Found"})
         self.asked: list[dict[str, Any]] = []
+        self.sent: list[tuple[dict[str, Any], Answer]] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
         self.release = threading.Event()
@@ -143,7 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/v1/chat/completions":
-            self._send(self.server.answer(body))
+            answer = self.server.answer(body)
+            if self._send(answer):
+                self.server.sent.append((body, answer))
         elif self.path == "/tokenize" and self.server.ids:
             self._send((200, {}, {"tokens": self.server.ids[body["prompt"]]}))
         else:
@@ -153,23 +157,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(f"{self.command} {self.path}")
         self.server.keys.append(self.headers["authorization"])
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Answer) -> bool:
+        """Send an answer; False where it did not get out as a whole."""
         if answer is Fault.HANG:
             self.server.stopped.wait(10)
         if self.server.stopped.is_set() or answer in (Fault.HANG, Fault.DROP):
             self.close_connection = True
-            return
+            return False
         half = answer is Fault.HALF
         status, headers, body = (200, {}, chat()) if isinstance(answer, Fault) else answer
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.close_connection = self.close_connection or half
         self.send_response(status)
         for name, value in ({"content-type": "application/json"} | headers).items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        with contextlib.suppress(OSError):  # nobody waits for the answer any more
+        try:
+            self.end_headers()
             self.wfile.write(data[: len(data) // 2] if half else data)
-        self.close_connection = self.close_connection or half
+        except OSError:  # nobody waits for the answer any more
+            self.close_connection = True
+            return False
+        return not half
 
     def log_message(self, format: str, *args: object) -> None:
         pass
