@@ -54,7 +54,7 @@ def aggregate(
     if not read:
         return Verdict("unreadable", None)
     probability = read[0] if len(read) == 1 else _logistic(_mean([_logit(p) for p in read]))
-    return Verdict("tie" if _is_tie(probability, tie_band) else "preference", probability)
+    return Verdict("tie" if is_tie(probability, tie_band) else "preference", probability)
 
 
 def principle_log_odds(votes: Iterable[Vote]) -> dict[str | None, float | None]:
@@ -72,7 +72,7 @@ def _juror(votes: list[Vote], principles: Sequence[Principle], tie_band: float, 
     probability = None
     for group in _classes(members, pooling):
         probability = _pool(group, pooling.method)
-        if not _is_tie(probability, tie_band):
+        if not is_tie(probability, tie_band):
             break
     return probability
 
@@ -119,7 +119,8 @@ def _reads(votes: Iterable[Vote]) -> dict[str | None, list[float] | None]:
     return reads
 
 
-def _is_tie(probability: float, tie_band: float) -> bool:
+def is_tie(probability: float, tie_band: float) -> bool:
+    """Whether a probability is so near one half that it prefers neither side."""
     # What is one half by arithmetic may be off by rounding; it is a tie without any band.
     return abs(probability - 0.5) < max(tie_band, 1e-12)
 

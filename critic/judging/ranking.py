@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from critic.judging.aggregate import CLIP
+from critic.judging.aggregate import CLIP, is_tie
 from critic.records import Judgement, Ranking, Response
 
 Array = NDArray[np.float64]
@@ -92,5 +92,5 @@ def _ranks(strengths: Sequence[float], tie_band: float) -> list[int]:
     ranks = [1] * len(strengths)
     for better, worse in pairwise(order):
         probability = 1 / (1 + math.exp(strengths[worse] - strengths[better]))
-        ranks[worse] = ranks[better] + (probability - 0.5 >= max(tie_band, 1e-12))
+        ranks[worse] = ranks[better] + (not is_tie(probability, tie_band))
     return ranks

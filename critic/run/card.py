@@ -108,7 +108,7 @@ def _body(results: Results) -> list[str]:
 HOLDS = {
     "pairs": "`prompt`, `chosen`, `rejected` as chat messages, with `probability` that the chosen one is better",
     "sft": "`prompt`, `completion`: revised answers, `final` for the last of each chain",
-    "feedback": "critiques, corrections and comparisons, with every vote (`kind` says which)",
+    "feedback": "critiques, corrections, comparisons with every vote, and rankings (`kind` says which)",
 }
 
 

@@ -134,7 +134,7 @@ async def run(
     async with _opened(checked.specs) as engines:
         config = _config(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
-            store.set_provenance(_provenance(config, checked.pipeline(engines).jury))
+            store.set_provenance(_provenance(config, _told_apart(checked.pipeline(engines).jury)))
             before = store.calls()
             budget = Budget(max_calls, spent=before)
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
@@ -256,6 +256,19 @@ def _config(
         max_chars=request.max_chars,
         truncate=request.truncate,
     )
+
+
+def _told_apart(jury: Jury) -> Jury:
+    """Refuse two jurors of one name and mode: their votes could not be told apart."""
+    seen = [(juror.engine.identity.name, juror.mode.name) for juror in jury.jurors]
+    for name, mode in seen:
+        if seen.count((name, mode)) > 1:
+            raise InputError(
+                f"two judges are called {name!r} and vote in mode {mode}, so their votes can't be told apart",
+                where="--judge",
+                fix="Serve or store one of them under another name",
+            )
+    return jury
 
 
 def _provenance(config: RunConfig, jury: Jury) -> Provenance:

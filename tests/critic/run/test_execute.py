@@ -337,3 +337,11 @@ def test_a_jury_votes_each_in_its_mode_and_the_first_writer_revises(bench: Bench
 def test_a_judge_named_twice_in_one_mode_is_refused(bench: Bench) -> None:
     with pytest.raises(InputError, match="named twice"):
         bench.run(judges=bench.request().judges * 2)
+
+
+def test_two_judges_of_one_name_are_refused(bench: Bench) -> None:
+    (bench.folder / "other").mkdir()
+    namesake = bench.folder / "other" / "s.yaml"
+    namesake.write_text(yaml.safe_dump({"choose": "first"}))
+    with pytest.raises(InputError, match="can't be told apart"):
+        bench.run(judges=(bench.request().judges[0], f"scripted:{namesake}"))
