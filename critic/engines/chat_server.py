@@ -152,11 +152,11 @@ class ChatServer:
     def _say(self, error: openai.OpenAIError) -> str:
         """Tell ``error`` in a sentence, without the key."""
         if _is_unreachable(error):
-            return f"there is no connection to the server: {error.__cause__ or error}"
+            return f"there is no connection to the server: {_cause(error)}"
         if isinstance(error, openai.APITimeoutError):
             return "the server did not answer in time"
         if isinstance(error, openai.APIConnectionError):
-            return f"the connection broke before the answer was whole: {error.__cause__ or error}"
+            return f"the connection broke before the answer was whole: {_cause(error)}"
         text = "the server's answer can't be read"
         if isinstance(error, openai.APIStatusError):
             body = error.body if isinstance(error.body, dict) else {}
@@ -188,6 +188,11 @@ def _is_unreachable(error: openai.OpenAIError) -> bool:
     return isinstance(error, openai.APIConnectionError) and isinstance(
         error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout)
     )
+
+
+def _cause(error: openai.OpenAIError) -> str:
+    cause = error.__cause__ or error
+    return str(cause) or type(cause).__name__
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -53,6 +53,7 @@ class FakeServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 256  # all of a run's first requests come at once
 
     def __init__(self, port: int = 0, reply: Reply | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
