@@ -26,7 +26,8 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 def template_hashes() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
-    return {name: digest(_source(name)) for name in ("contrast", "cot", "critique", "logprob", "plain", "score", "verdict")}
+    names = ("contrast", "cot", "critique", "logprob", "plain", "score", "verdict")
+    return {name: digest(_source(name)) for name in names}
 
 
 def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int) -> tuple[Message, ...]:
