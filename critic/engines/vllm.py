@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from constitution.errors import InputError
@@ -25,6 +26,8 @@ from critic.engines.process_log import ProcessLog
 if TYPE_CHECKING:
     from critic.engines.vllm_engine import VllmEngine
 
+# Asked once: starting vLLM sets it.
+_IS_SHOWN = "VLLM_LOGGING_LEVEL" in os.environ
 _DTYPES = ("bfloat16", "float32")
 _NUMBERS = ("context", "gpus", "kv_gib")
 
@@ -55,7 +58,7 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
             fix="for CPUs `make vllm` makes .venv-vllm; its bin/cai has it; for GPUs pip install 'cai-feedback[vllm]'",
         )
     folder = _folder(path_or_id)
-    log = ProcessLog(is_shown="VLLM_LOGGING_LEVEL" in os.environ)
+    log = ProcessLog(is_shown=_IS_SHOWN)
     try:
         with log.taking():
             # Importing vLLM prints, too, and what it reads from the environment is set before.
@@ -65,7 +68,17 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         if _is_interrupted():
             raise asyncio.CancelledError from error
-        raise InputError(f"vLLM can't run it: {log.reason() or _first_line(error)}", where=path_or_id) from error
+        raise InputError(
+            f"vLLM can't run it: {log.reason() or _said(error)}",
+            where=path_or_id,
+            fix="a Hugging Face folder with safetensors is expected; the spec's options: context, dtype, gpus, kv_gib",
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return _first_line(error)
 
 
 def _is_interrupted() -> bool:
