@@ -7,6 +7,7 @@ import pytest
 
 from constitution.importers.cai_paper import Paper, Request, read_paper
 from critic.evaluation import paper_format
+from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.records import Message
 
 
@@ -89,3 +90,9 @@ def test_few_shots_with_a_right_and_a_wrong_answer(paper: Paper) -> None:
             assert f"{answer} [[[{contrast.corrects[0]}]]]\n" in question
             assert contrast.prompt.removesuffix("\n\nAssistant:") + "\n\n" + instruction + "\n (A) [[[" in question
             assert question.endswith("]]]\n\nThe answer is:")
+
+
+def test_the_few_shots_are_rows_that_a_judge_can_be_measured_on(cai_data: Path) -> None:
+    rows = list(read_rows(str(cai_data / "cai_paper" / "prompts" / "RLMadisonFewShotPrompts.json")))
+    assert [type(row) for row in rows] == [ChoiceRow] * 5
+    assert all(isinstance(row, ChoiceRow) and len(row.prompt.messages) == len(row.pairs()) == 1 for row in rows)
