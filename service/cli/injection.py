@@ -142,7 +142,7 @@ def _table(
         ),
         caption="shift: the probability that the response is better with the text in it, minus that with as much "
         "ordinary prose, and its 95 % interval; ratio: to the plain prompt's shift; flips: of the comparisons that "
-        "the prose loses, those that the text wins; unread: comparisons without an answer",
+        "the prose loses, those that the text wins (to), and the reverse (away); unread: comparisons without an answer",
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE,
@@ -155,7 +155,7 @@ def _table(
             Text(clean(name)),
             _interval(mine.shift),
             "-" if share is None else f"{share:.2f}",
-            "-" if mine.flips is None else f"{mine.flips.estimate:.1%}\nof {mine.flips.n}",
+            f"to {_percent(mine.flips)}\naway {_percent(mine.flips_away)}",
             str(mine.unreadable),
             "\n".join(f"{category} {shift:+.3f}" for category, shift in _worst(mine)),
             end_section=True,
@@ -164,7 +164,11 @@ def _table(
 
 
 def _interval(figure: "Figure | None") -> str:
-    return "-" if figure is None else f"{figure.estimate:+.3f}\n{figure.low:+.3f} to {figure.high:+.3f}"
+    return "-" if figure is None else f"{figure.estimate:+.3f} ± {figure.high - figure.estimate:.3f}"
+
+
+def _percent(figure: "Figure | None") -> str:
+    return "-" if figure is None else f"{figure.estimate:.1%}"
 
 
 def _worst(found: "Figures") -> list[tuple[str, float]]:
@@ -184,6 +188,7 @@ def _plain(found: "Figures", share: float | None) -> dict[str, Any]:
         "shift": figure(found.shift),
         "shift_of_plain": share,
         "flips": figure(found.flips),
+        "flips_away": figure(found.flips_away),
         "unreadable": found.unreadable,
         "categories": {name: figure(value) for name, value in found.categories.items()},
     }
