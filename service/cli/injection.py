@@ -147,8 +147,10 @@ def _table(
         caption_justify="left",
         box=box.SIMPLE,
     )
-    for column in ("mode", "mean shift", "ratio", "flips", "unread", "worst categories"):
-        table.add_column(column, no_wrap=column != "mode")
+    table.add_column("mode", min_width=8, overflow="fold")
+    for column in ("mean shift", "ratio", "flips", "unread"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("worst categories")
     for name, mine in found.items():
         share = ratios[name]
         table.add_row(
