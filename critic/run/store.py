@@ -105,6 +105,7 @@ class RunStore(Claims):
 
     def __init__(self, directory: Path, *, write: bool) -> None:
         super().__init__()
+        self._directory = directory
         path = directory / "run.db"
         with ExitStack() as stack:
             if write:
@@ -238,8 +239,15 @@ class RunStore(Claims):
         return config
 
     def provenance(self) -> Provenance:
-        """What every label of the run comes from."""
-        return Provenance.model_validate_json(self._meta("provenance") or "{}")
+        """What every label of the run comes from. Raises `InputError` where the directory holds no run's labels."""
+        found = self._meta("provenance")
+        if found is None:
+            raise InputError(
+                "this directory holds the answers of a measurement or of an unfinished start, and no labels",
+                where=str(self._directory),
+                fix="`cai generate` and `cai judge` make runs; a measurement's figures are in its .json file.",
+            )
+        return Provenance.model_validate_json(found)
 
     def set_provenance(self, provenance: Provenance) -> None:
         """Store what every label of the run comes from."""
@@ -263,7 +271,7 @@ class RunStore(Claims):
             raise InputError(
                 "the directory holds a run of another config\n  " + "\n  ".join(lines),
                 where=str(directory),
-                fix="Name a new directory, or pass --extend to go on with this one under the new config.",
+                fix="Name a new directory; or, where the command has it, pass --extend to go on here under the new config.",
             )
         self._set_meta("schema", _SCHEMA)
         self._set_meta("config", canonical_json(config))

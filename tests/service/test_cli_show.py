@@ -158,6 +158,12 @@ def test_no_run_is_an_error(tmp_path: Path) -> None:
         shown(tmp_path)
 
 
+def test_a_measurements_directory_is_told_from_a_runs(tmp_path: Path) -> None:
+    RunStore.open(tmp_path / "measured", {"kind": "judge"}, extend=False).close()
+    with pytest.raises(InputError, match="answers of a measurement"):
+        shown(tmp_path / "measured")
+
+
 def test_json_holds_the_same(tmp_path: Path) -> None:
     directory = run_of(tmp_path / "run", ROWS)
     found = json.loads(shown(directory, "--json"))
