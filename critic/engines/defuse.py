@@ -6,7 +6,7 @@ space goes in after the first character of whatever has the form of such a token
 
 Broken up are: every ``<|`` (and DeepSeek's, with a full-width bar); tags whose name holds an underscore, and those of a
 list (``<s>``, ``</s>``, ``<bos>``, ``<think>``, ``<<SYS>>``); the bracketed tokens of Mistral and GLM (``[INST]``);
-MiniMax's ``]~b]``. A template that marks its turns with plain words (``USER:``) has no such tokens, and nothing here
+MiniMax's ``]~b]`` and EXAONE's ``[|user|]``. A template that marks its turns with plain words (``USER:``) has no such tokens, and nothing here
 helps against those. Engines that tokenise in this process need none of it: see `critic.engines.chat`.
 """
 
@@ -14,12 +14,12 @@ import re
 
 _TAGS = (
     "s|bos|eos|eod|eot|pad|unk|mask|cls|sep|sop|eop|sys|inst|think|thought|tool|tools|image|img|audio|video|"
-    r"unused\d+|fim|function"
+    r"unused\d+|fim|function|role|seed:\w+|mask:\d+"
 )
 _BRACKETED = (
     "INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|PREFIX|MIDDLE|SUFFIX|"
     "IMG|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|TRANSCRIBE|MODEL_SETTINGS|BOS|EOS|PAD|UNK|CLS|SEP|[gs]?MASK|"
-    r"UNUSED_TOKEN_\d+"
+    r"UNUSED_TOKEN_\d+|UNUSED\d+"
 )
 # Only the first character is consumed, so tokens that overlap are all found.
 _OPENINGS = re.compile(
@@ -27,6 +27,7 @@ _OPENINGS = re.compile(
     rf"|<(?=/?(?:{_TAGS}|\w*_\w*)>)"
     rf"|\[(?=/?(?:{_BRACKETED})\])"
     r"|\](?=~!?b[\[\]]|<\])"
+    r"|\[(?=\|\w+\|\])"
     r"|\[(?=e~\[)",
     re.IGNORECASE,
 )

@@ -266,12 +266,14 @@ class RunStore(Claims):
     def _agree(self, directory: Path, config: dict[str, Any], extend: bool) -> None:
         before = self.config()
         changed = [key for key in config if before and before.get(key) != config[key]]
-        if changed and not extend:
+        another_kind = before.get("kind") != config.get("kind")
+        if changed and (another_kind or not extend):
             lines = [f"{key}: {before.get(key)!r} there, {config[key]!r} now" for key in changed]
             raise InputError(
                 "the directory holds a run of another config\n  " + "\n  ".join(lines),
                 where=str(directory),
-                fix="Name a new directory; or, where the command has it, pass --extend to go on here under the new config.",
+                fix="Name a new directory"
+                + ("." if another_kind else ", or pass --extend to go on with the new config."),
             )
         self._set_meta("schema", _SCHEMA)
         self._set_meta("config", canonical_json(config))

@@ -54,10 +54,12 @@ FAMILIES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "harmony": ("<|start|>", "<|channel|>final<|message|>", "<|return|>", ()),
     "granite": ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>\n", ()),
     "glm": ("[gMASK]<sop>", "<|observation|>", "<|endoftext|>", ()),
+    "exaone": ("[|", "|]", "[|endofturn|]\n", ("[|user|]", "[|assistant|]", "[|system|]")),
+    "seed-oss": ("<seed:bos>", "\n", "<seed:eos>", ("<seed:think>", "</seed:think>")),
     "minimax": ("]~!b[]~b]", "\n", "[e~[\n", ()),
 }
 # One control token: a bracketed name, or MiniMax's.
-TOKEN = re.compile(r"<<?/?[|\uff5c]?\w+[|\uff5c]?>>?|\[/?\w+\]|\]~!?b[\[\]]|\[e~\[")
+TOKEN = re.compile(r"<<?/?[|\uff5c]?\w+[|\uff5c]?>>?|\[/?\w+\]|\[\|\w+\|\]|</?seed:\w+>|\]~!?b[\[\]]|\[e~\[")
 
 
 def control_tokens(family: str) -> list[str]:
