@@ -214,8 +214,7 @@ class RecordedEngine(Wrapper):
                 self._settle(worst)
             pairs = list(zip(keys, answers, strict=True))
             cost, self._committed = (self._counted - self._committed) / len(pairs), self._counted
-            paid = [cost] if cost else []
-            await asyncio.gather(*(self._ledger.commit(key, answer, *paid) for key, answer in pairs))
+            await asyncio.gather(*(self._ledger.commit(key, answer, cost) for key, answer in pairs))
             return pairs
         except BaseException:  # a cancelled call, too, gives its claims back
             for key in keys:

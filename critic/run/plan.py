@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from critic.engines import Spec
 from critic.engines.base import Choices, Completion, Identity, Lane, Node, Request, Score, Usage, reads
 from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
+from critic.engines.server_options import prices
 from critic.judging.jury import Jury
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
@@ -20,7 +22,10 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(slots=True)
 class Plan:
-    """What a run would do at most. Tokens are estimates, at `CHARACTERS_PER_TOKEN`."""
+    """What a run would do at most. Tokens are estimates, at `CHARACTERS_PER_TOKEN`.
+
+    ``cost`` is that of the engines with prices, in US dollars; None where none has any.
+    """
 
     rows: int = 0
     quarantined: int = 0
@@ -28,6 +33,7 @@ class Plan:
     reads: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
 
     @property
     def calls(self) -> int:
@@ -41,47 +47,56 @@ def embedded_seconds(plan: Plan, *, amx: bool) -> float:
     return plan.prompt_tokens / read + plan.completion_tokens / written
 
 
-async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined]) -> Plan:
-    """Count what ``pipeline`` would ask for ``lines``. Its engines are not used, and may be anything."""
-    total = Plan()
+async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined], total: Plan) -> None:
+    """Add to ``total`` what ``pipeline`` would ask for ``lines``. Its engines are `CountingEngine`, of that total."""
     for line in lines:
         if isinstance(line, Quarantined):
             total.quarantined += 1
             continue
         # A ledger a row: what a row asks twice is answered once, and memory doesn't grow with the rows.
-        engine = RecordedEngine(_CountingEngine(total), _Memory(), Budget())
-        jury = Jury(tuple(replace(juror, engine=engine) for juror in pipeline.jury.jurors))
-        await replace(pipeline, policy=engine, critic=engine, jury=jury).run(line)
+        memory, budget = _Memory(), Budget()
+        policy, critic = (RecordedEngine(engine, memory, budget) for engine in (pipeline.policy, pipeline.critic))
+        jury = Jury(
+            tuple(replace(juror, engine=RecordedEngine(juror.engine, memory, budget)) for juror in pipeline.jury.jurors)
+        )
+        await replace(pipeline, policy=policy, critic=critic, jury=jury).run(line)
         total.rows += 1
-    return total
 
 
-class _CountingEngine:
-    """Answers with a placeholder as long as the request allows, and counts."""
+class CountingEngine:
+    """Stands for the engine of ``spec``: answers with a placeholder as long as the request allows, and counts."""
 
-    whole_trees = True
     capabilities: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, total: Plan) -> None:
-        self.identity = Identity("plan", "")
+    def __init__(self, spec: Spec, total: Plan) -> None:
+        self.identity = Identity(str(spec), "")
+        self.whole_trees = spec.kind != "openai"  # a server is paid for a shared beginning each time
+        self._priced = prices(dict(spec.options), str(spec))
         self.usage = Usage()
+        if self._priced is not None:
+            self.usage.input_price, self.usage.output_price = self._priced
         self._total = total
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         self._total.completions += 1
-        self._total.prompt_tokens += _tokens("".join(message.content for message in request.messages))
-        self._total.completion_tokens += request.sampling.max_tokens
+        self._count(_tokens("".join(message.content for message in request.messages)), request.sampling.max_tokens)
         text = f"{request.seed} ".ljust(request.sampling.max_tokens * CHARACTERS_PER_TOKEN, ".")
         return Completion(text, "length")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
-        self._total.prompt_tokens += _tree_tokens(tree)
+        self._count(_tree_tokens(tree), 0 if self.whole_trees else len(wanted))
         return tuple(Score((0.0,) * (len(read.texts) if isinstance(read, Choices) else 1), 1) for read in wanted)
 
     async def close(self) -> None:
         pass
+
+    def _count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        self._total.prompt_tokens += prompt_tokens
+        self._total.completion_tokens += completion_tokens
+        if self._priced is not None:
+            self._total.cost = (self._total.cost or 0.0) + self.usage.price(prompt_tokens, completion_tokens)
 
 
 class _Memory(Claims):
@@ -94,7 +109,7 @@ class _Memory(Claims):
     def get(self, key: str) -> Answer | None:
         return self._answers.get(key)
 
-    async def commit(self, key: str, answer: Answer) -> None:
+    async def commit(self, key: str, answer: Answer, cost: float) -> None:
         self._answers[key] = answer
         self.release(key)
 

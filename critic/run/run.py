@@ -20,6 +20,7 @@ from critic import prompts
 from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
+from critic.engines.server_options import prices
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
@@ -31,7 +32,7 @@ from critic.run.execute import Progress, execute
 from critic.run.export import Format
 from critic.run.inputs import read_pairs, read_prompts
 from critic.run.manifest import write_manifest
-from critic.run.plan import Plan, plan
+from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.report import write_report
 from critic.run.results import Results, gather
 from critic.run.store import RunStore
@@ -119,6 +120,7 @@ async def run(
     *,
     extend: bool = False,
     max_calls: int | None = None,
+    max_cost: float | None = None,
     format: Format = "jsonl",
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
@@ -129,14 +131,21 @@ async def run(
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = _check(request)
+    if max_cost is not None and not any(prices(dict(spec.options), str(spec)) for spec in checked.specs):
+        raise InputError(
+            "no engine has prices, so no cost can be counted",
+            where="--max-cost",
+            fix="Give them in its spec, for a million tokens: openai:MODEL@URL?input_price=2.50&output_price=10",
+        )
     lines = request.lines()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = _fingerprint(request)
     async with _opened(checked.specs) as engines:
+        _check_judges(checked, engines)
         config = _config(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             store.set_provenance(_provenance(config, _told_apart(checked.pipeline(engines).jury)))
             before = store.calls()
-            budget = Budget(max_calls, spent=before)
+            budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
             began = time.monotonic()
             progress = Progress()
@@ -151,8 +160,10 @@ async def run(
 async def dry_run(request: RunRequest) -> Plan:
     """Count what `run` would ask its engines for, without opening them."""
     checked = _check(request)
-    unopened: Any = None
-    return await plan(checked.pipeline(dict.fromkeys(checked.specs, unopened)), request.lines())
+    total = Plan()
+    engines = {spec: CountingEngine(spec, total) for spec in checked.specs}
+    await plan(checked.pipeline(engines), request.lines(), total)
+    return total
 
 
 def _check(request: RunRequest) -> _Checked:
@@ -169,6 +180,22 @@ def _check(request: RunRequest) -> _Checked:
             fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
         )
     return _Checked(constitution, settings, seats, policy, (writers or [seats[0][0]])[0])
+
+
+_NEEDED = {"logprob": "log-probabilities", "verdict": "structured output"}
+
+
+def _check_judges(checked: _Checked, engines: Mapping[Spec, Engine]) -> None:
+    """Refuse a judge whose server was found not to offer what its mode reads, before anything is paid for."""
+    for spec, mode in checked.seats:
+        needed = _NEEDED.get(mode.name)
+        if needed is not None and engines[spec].capabilities.get(needed) == "none":
+            other = next(name for name in _NEEDED if name != mode.name)
+            raise InputError(
+                f"the server of {engines[spec].identity.name} offers no {needed}, which the mode {mode.name} needs",
+                where="--mode",
+                fix=f"Pass --mode {other}, or name another server.",
+            )
 
 
 def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:

@@ -170,7 +170,7 @@ class RunStore(Claims):
         answer: Answer | None = json.loads(found[0]) if found else None
         return answer
 
-    async def commit(self, key: str, answer: Answer, cost: float = 0.0) -> None:
+    async def commit(self, key: str, answer: Answer, cost: float) -> None:
         """See `Ledger.commit`. What is paid a second time for one answer counts, too."""
         await self._write(
             "INSERT INTO calls (key, answer, cost) VALUES (?, ?, ?)"

@@ -143,7 +143,7 @@ def _prompt(text: str) -> "Prompt":
 def _with_engine(text: str, ask: Callable[["Engine"], Awaitable[T]]) -> T:
     """Open the engine, ask it, and close it; what it can't answer is told as bad input."""
     from critic.engines import open_engine, parse_spec
-    from critic.engines.base import EngineError
+    from critic.engines.base import EngineError, RunStopped
 
     async def whole() -> T:
         engine = open_engine(parse_spec(text))
@@ -154,7 +154,7 @@ def _with_engine(text: str, ask: Callable[["Engine"], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(whole())
-    except EngineError as error:
+    except (EngineError, RunStopped) as error:
         raise InputError(str(error), where="--judge") from None
 
 

@@ -88,6 +88,14 @@ Truncate = Annotated[
 FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="A hard limit on the run's cost, in US dollars, at the prices in the engines' specs (input_price, "
+        "output_price); it is passed by no more than the error of estimated prompt tokens.",
+    ),
+]
 Extend = Annotated[bool, typer.Option("--extend", help="Go on in a directory whose run had another config.")]
 
 
@@ -116,6 +124,7 @@ def generate(
     format: FormatOption = Format.jsonl,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     extend: Extend = False,
 ) -> None:
     """Sample answers to prompts, critique, revise and compare them, and write preference pairs."""
@@ -138,7 +147,7 @@ def generate(
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
     )
-    _start(request, out, format, dry_run, max_calls, extend)
+    _start(request, out, format, dry_run, max_calls, max_cost, extend)
 
 
 def judge(
@@ -158,6 +167,7 @@ def judge(
     format: FormatOption = Format.jsonl,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     extend: Extend = False,
 ) -> None:
     """Compare answers that exist already, and write preference pairs."""
@@ -171,7 +181,7 @@ def judge(
     from critic.run.run import RunRequest
 
     request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
-    _start(request, out, format, dry_run, max_calls, extend)
+    _start(request, out, format, dry_run, max_calls, max_cost, extend)
 
 
 def principles_count(text: str) -> int | None:
@@ -184,7 +194,13 @@ def principles_count(text: str) -> int | None:
 
 
 def _start(
-    request: "RunRequest", out: Path, format: Format, dry_run: bool, max_calls: int | None, extend: bool
+    request: "RunRequest",
+    out: Path,
+    format: Format,
+    dry_run: bool,
+    max_calls: int | None,
+    max_cost: float | None,
+    extend: bool,
 ) -> None:
     from critic.run.run import dry_run as plan
     from critic.run.run import run
@@ -201,6 +217,7 @@ def _start(
                     out,
                     extend=extend,
                     max_calls=max_calls,
+                    max_cost=max_cost,
                     format=format.value,
                     on_progress=display.update,
                 )
@@ -287,8 +304,13 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
         lines.append(f"at most about {slow} with the embedded model on two cores, {fast} where they have AMX")
     else:
         lines.append("time: unknown before some rows have run; run --limit 5, then plan again with the same --out")
+    if plan.cost is not None:
+        return [
+            *lines,
+            f"cost: at most about ${plan.cost:,.2f} at the prices given; engines without prices count as free",
+        ]
     if any(spec.startswith("openai:") for spec in specs):
-        return [*lines, "cost: what the server charges for these tokens; its prices are not known here"]
+        return [*lines, "cost: what the server charges for these tokens; give input_price and output_price in its spec"]
     return [*lines, "cost: none but time; every engine named runs on this machine"]
 
 
@@ -313,6 +335,8 @@ def _print_outcome(outcome: "Outcome", out: Path) -> None:
     for warning in results.warnings():
         typer.echo(f"warning: {warning}")
     if standing.stopped:
-        typer.echo(f"Stopped early: {standing.stopped}. The same command with a larger --max-calls goes on from here.")
+        typer.echo(
+            f"Stopped early: {standing.stopped}\nNothing that was answered is lost: the command goes on from here."
+        )
     if standing.quarantined:
         typer.echo(f"{out}/quarantine.jsonl names each quarantined row and why. The same command tries them again.")

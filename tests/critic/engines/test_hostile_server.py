@@ -69,12 +69,12 @@ class Host:
         self.attempts[asked] += 1
         return self.fault(body, self.attempts[asked]) or healthy(body)
 
-    def run(self, **options: object) -> Outcome:
+    def run(self, max_cost: float | None = None, **options: object) -> Outcome:
         query = "&".join(f"{key}={value}" for key, value in options.items())
         spec = f"openai:org/model@{self.servers[-1].url}?{query}"
         source = str(self.folder / "p.txt")
         request = RunRequest(str(self.folder / "c.yaml"), source, judges=(spec,), policy=spec, modes=("logprob",))
-        return asyncio.run(run(request, self.out))
+        return asyncio.run(run(request, self.out, max_cost=max_cost))
 
     def rows(self) -> dict[int, Row]:
         with closing(RunStore.open_existing(self.out)) as store:
@@ -179,7 +179,7 @@ def test_what_lasts_costs_its_row_until_the_server_is_well(host: Host, peaceful:
 
 def check_rows_refused(host: Host, peaceful: Host, said: dict[int, str], **options: object) -> None:
     """Each row with its place and reason; the others as ever; what was answered well is all there."""
-    outcome = host.run(**{"retries": 2} | options)
+    outcome = host.run(None, **{"retries": 2} | options)
     standing = outcome.progress
     assert (standing.rows, standing.quarantined, standing.stopped) == (PROMPTS - len(said), len(said), "")
     refused = {entry["row"]: entry for entry in host.refused()}
@@ -266,4 +266,17 @@ def test_a_server_that_restarts_is_waited_for(host: Host, peaceful: Host, monkey
     outcome = host.run(retries=5)
     assert (outcome.progress.rows, outcome.progress.stopped) == (PROMPTS, "")
     assert len(host.servers) == 2
+    check_complete(host, peaceful)
+
+
+def test_a_run_stops_at_its_cost_and_goes_on_with_a_larger_one(host: Host, peaceful: Host) -> None:
+    prices = {"input_price": 100, "output_price": 1000}  # so an answer costs 7 * 0.0001 + 3 * 0.001 = 0.0037
+    outcome = host.run(0.6, **prices)
+    assert "--max-cost" in outcome.progress.stopped
+    assert outcome.progress.quarantined == 0 and host.refused() == []
+    with closing(RunStore.open_existing(host.out)) as store:
+        spent = store.cost()
+    # The survey's three answers were paid, too. The next answer could have been of 256 tokens, for about 0.26.
+    assert spent == pytest.approx((host.calls() + 3) * 0.0037) and 0.3 < spent <= 0.6
+    assert host.run(10, **prices).progress.stopped == ""
     check_complete(host, peaceful)
