@@ -5,6 +5,7 @@
 #   make check               the developer's loop: format, lint, strict types, import order, fast tests
 #   make lint                the same checks, but nothing is changed and no test runs
 #   make bench [NAME=...]    all benchmarks, or one; figures go to benchmarks/RESULTS.md
+#   make accuracy            how often each judge mode agrees with people; needs CAI_DATA and hours; goes on where it stopped
 #   make vllm                .venv-vllm, with vLLM for CPUs
 #   make peers               .venv-peers, with the projects that benchmarks compare against
 #   make clean               removes what the targets made, .venv included
@@ -17,10 +18,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
+ACCURACY := runs/accuracy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint bench vllm peers clean
+.PHONY: help setup demo test check lint bench accuracy vllm peers clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -63,6 +65,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run $(NAME)
+
+accuracy: $(ACCURACY)/reward-model/reward.json
+	$(BIN)/python -m benchmarks.judge_accuracy $(ACCURACY)/answers --reward-model $(ACCURACY)/reward-model
+
+$(ACCURACY)/reward-model/reward.json: | $(READY)
+	$(BIN)/python -m benchmarks.reward_model $(@D)
 
 # vLLM's CPU build brings vision and audio wheels that break `import transformers` beside a CPU torch; nothing here
 # needs them.

@@ -27,7 +27,8 @@ from benchmarks.figures import Figure
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
-NOT_BENCHMARKS = {"data", "figures", "run"}
+# Helpers, and what has a command of its own: `make accuracy`.
+NOT_BENCHMARKS = {"data", "figures", "judge_accuracy", "peers", "reward_model", "run"}
 HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
 
 
