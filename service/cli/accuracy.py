@@ -159,8 +159,9 @@ def accuracy_table(title: str, judged: "Mapping[str, Sequence[Judged]]") -> Tabl
     from critic.evaluation.accuracy import figures
 
     table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE)
-    for column in ("mode", "accuracy", "than chance", "unread", "same\nposition", "calibration\nerror"):
-        table.add_column(column, no_wrap=column != "mode")
+    table.add_column("mode", min_width=12, overflow="fold")
+    for column in ("accuracy", "than\nchance", "unread", "same\nposition", "calibration\nerror"):
+        table.add_column(column, no_wrap=True)
     for name, answers in judged.items():
         found: Accuracy = figures(answers)
         table.add_row(
