@@ -36,7 +36,9 @@ def run(folder: Path, *command: str) -> str:
 def test_the_blocks_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash")]
-    assert len(said) == 2 and "chosen" in said[0] and "stored votes in runs/first" in said[1]
+    made, judged, reweighed, evaluated = said
+    assert "chosen" in made and "stored votes in runs/first" in judged
+    assert "side" in reweighed and "mean shift" in evaluated
     [python] = blocks("python")
     assert "probability" in run(tmp_path, sys.executable, "-c", python)
 
