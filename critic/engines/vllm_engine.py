@@ -63,7 +63,7 @@ class VllmEngine:
         self._llm = start(folder, chosen, is_shown=log.is_shown)
         config = self._llm.model_config
         self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
-        self.capabilities = {"log-probabilities": "exact", "structured output": "by JSON schema"}
+        self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}
         self.usage = Usage()
         self._context = config.max_model_len
         self._stop_ids = stop_ids(self._llm, tokenizer)
