@@ -11,7 +11,7 @@ _ERROR = re.compile(rb"\b[\w.]*(?:Error|Exception): (.+)")
 
 
 class ProcessLog:
-    """A file without a name. Where ``is_shown``, everything goes to the terminal instead."""
+    """A file without a name, until `close`. Where ``is_shown``, everything goes to the terminal instead."""
 
     def __init__(self, *, is_shown: bool = False) -> None:
         self.is_shown = is_shown
@@ -35,9 +35,14 @@ class ProcessLog:
                 os.dup2(before, number)
                 os.close(before)
 
+    def close(self) -> None:
+        """Delete the file."""
+        if self._file is not None:
+            self._file.close()
+
     def reason(self) -> str:
         """Return what the first error in the file says: those after it are mostly its consequences. "" if none."""
-        if self._file is None:
+        if self._file is None or self._file.closed:
             return ""
         size = os.fstat(self._file.fileno()).st_size
         found = _ERROR.search(os.pread(self._file.fileno(), size, 0))

@@ -66,10 +66,12 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
 
             return VllmEngine(folder, path_or_id, chosen, log)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = log.reason() or _said(error)
+        log.close()
         if _is_interrupted():
             raise asyncio.CancelledError from error
         raise InputError(
-            f"vLLM can't run it: {log.reason() or _said(error)}",
+            f"vLLM can't run it: {reason}",
             where=path_or_id,
             fix="a Hugging Face folder with safetensors is expected; the spec's options: context, dtype, gpus, kv_gib",
         ) from error

@@ -111,6 +111,7 @@ class VllmEngine:
         with suppress(EngineDeadError):
             await self._llm.abort(list(self._under_way))
         await asyncio.to_thread(self._llm.shutdown)
+        self._log.close()
         del self._llm  # else it would be shut down once more when the interpreter ends, and fail at that
 
     async def _read(self, row: Pack, read: TokenRead, lane: Lane) -> Score:
