@@ -1,13 +1,12 @@
 """A small judge: the embedded model, trained on people's labels of harmlessness with TRL, and judged on other rows.
 
-Most rows of the HH set train it, the conversations that are held out measure it, through the engine ``rm`` and the mode
-``rm``. ``python -m benchmarks.reward_model OUT`` keeps the model, as a folder for ``rm:OUT``, with the split in it.
+``python -m benchmarks.reward_model OUT`` makes a folder for ``rm:OUT``, with the split in it. Most rows of the HH set
+train the model, the conversations that are held out measure it, through the engine ``rm`` and the mode ``rm``.
 """
 
 import argparse
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,12 +39,6 @@ MAX_TOKENS = 384
 """Of a chat that is trained on: on CPUs the long ones cost more time than they teach."""
 TARGET = 0.55
 MINUTES = 15
-
-
-def measure() -> list[Figure]:
-    """Train and measure, and keep nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        return train_and_measure(Path(folder))
 
 
 def train_and_measure(out: Path) -> list[Figure]:

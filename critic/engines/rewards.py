@@ -23,7 +23,7 @@ class Manifest(BaseModel):
     """The content of ``reward.json``.
 
     ``heads`` names the rows of the model's ``score`` layer, in order: ids of groups whose preferences are learnt apart,
-    or ``reward`` for what has no group. An unknown key is an error.
+    or ``reward`` for what has no group (so no group can have that id here). An unknown key is an error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +66,11 @@ def read_manifest(folder: Path, labels: int) -> Manifest:
             fix=f"a reward model has one label a head named in {FILE}, or one label and no such file",
         )
     return manifest
+
+
+def head_of(group: str | None) -> str:
+    """Return the name of the head that judges under the principles of ``group``."""
+    return UNGROUPED if group is None else group
 
 
 def capability(heads: tuple[str, ...]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import math
 from typing import ClassVar
 
 from critic.engines.base import Engine, EngineError, Lane, Node, Reward
-from critic.engines.rewards import UNGROUPED, heads_of
+from critic.engines.rewards import head_of, heads_of
 from critic.judging.base import Mode, Question
 from critic.records import Message, Vote
 
@@ -24,7 +24,7 @@ class Rm(Mode):
 
         `EngineError` where the reward model has no such head: another group's is not its opinion.
         """
-        heads, wanted = heads_of(engine.capabilities), question.group or UNGROUPED
+        heads, wanted = heads_of(engine.capabilities), head_of(question.group)
         if wanted not in heads:
             asked = f"group {question.group!r}" if question.group else "principles of no group"
             raise EngineError(
