@@ -97,7 +97,10 @@ class OwnTokens:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """Read: a reward model's scores of the chat that ends at the node, one a head. Language models have none."""
+    """Read: a reward model's scores of the chat that ends at the node, with the assistant's turn, one a head.
+
+    Language models have none.
+    """
 
 
 Read = Choices | OwnTokens | Reward

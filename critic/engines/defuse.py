@@ -6,8 +6,9 @@ space goes in after the first character of whatever has the form of such a token
 
 Broken up are: every ``<|`` (and DeepSeek's, with a full-width bar); tags whose name holds an underscore, and those of a
 list (``<s>``, ``</s>``, ``<bos>``, ``<think>``, ``<<SYS>>``); the bracketed tokens of Mistral and GLM (``[INST]``);
-MiniMax's ``]~b]`` and EXAONE's ``[|user|]``. A template that marks its turns with plain words (``USER:``) has no such tokens, and nothing here
-helps against those. Engines that tokenise in this process need none of it: see `critic.engines.chat`.
+MiniMax's ``]~b]`` and EXAONE's ``[|user|]``. A template that marks its turns with plain words (``USER:``) has no such
+tokens, and nothing here helps against those. Engines that tokenise in this process need none of it: see
+`critic.engines.chat`.
 """
 
 import re

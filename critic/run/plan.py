@@ -6,11 +6,11 @@ ends with "nothing to revise".
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from critic.engines import Spec
-from critic.engines.base import Choices, Completion, Identity, Lane, Node, Request, Score, Usage, reads
+from critic.engines.base import Choices, Completion, Identity, Lane, Node, Read, Request, Reward, Score, Usage, reads
 from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
+from critic.engines.rewards import capability
 from critic.engines.server_options import prices
 from critic.judging.jury import Jury
 from critic.pipeline import Pipeline
@@ -64,18 +64,20 @@ async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined], total: P
 
 
 class CountingEngine:
-    """Stands for the engine of ``spec``: answers with a placeholder as long as the request allows, and counts."""
+    """Stands for the engine of ``spec``: answers with a placeholder as long as the request allows, and counts.
 
-    capabilities: Mapping[str, str] = MappingProxyType({})
+    As a reward model it has all the ``heads`` that the constitution needs.
+    """
 
-    def __init__(self, spec: Spec, total: Plan) -> None:
+    def __init__(self, spec: Spec, total: Plan, heads: tuple[str, ...]) -> None:
+        self.capabilities: Mapping[str, str] = capability(heads)
         self.identity = Identity(str(spec), "")
         self.whole_trees = spec.kind != "openai"  # a server is paid for a shared beginning each time
         self._priced = prices(dict(spec.options), str(spec))
         self.usage = Usage()
         if self._priced is not None:
             self.usage.input_price, self.usage.output_price = self._priced
-        self._total = total
+        self._total, self._heads = total, heads
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         self._total.completions += 1
@@ -87,10 +89,15 @@ class CountingEngine:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
         self._count(_tree_tokens(tree), 0 if self.whole_trees else len(wanted))
-        return tuple(Score((0.0,) * (len(read.texts) if isinstance(read, Choices) else 1), 1) for read in wanted)
+        return tuple(Score((0.0,) * self._width(read), 1) for read in wanted)
 
     async def close(self) -> None:
         pass
+
+    def _width(self, read: Read) -> int:
+        if isinstance(read, Choices):
+            return len(read.texts)
+        return len(self._heads) if isinstance(read, Reward) else 1
 
     def _count(self, prompt_tokens: int, completion_tokens: int) -> None:
         self._total.prompt_tokens += prompt_tokens

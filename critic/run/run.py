@@ -20,6 +20,7 @@ from critic import prompts
 from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
+from critic.engines.rewards import head_of, heads_of
 from critic.engines.server_options import prices
 from critic.judging import mode_of
 from critic.judging.base import Mode
@@ -161,7 +162,7 @@ async def dry_run(request: RunRequest) -> Plan:
     """Count what `run` would ask its engines for, without opening them."""
     checked = _check(request)
     total = Plan()
-    engines = {spec: CountingEngine(spec, total) for spec in checked.specs}
+    engines = {spec: CountingEngine(spec, total, _heads(checked.constitution)) for spec in checked.specs}
     await plan(checked.pipeline(engines), request.lines(), total)
     return total
 
@@ -196,6 +197,18 @@ def _check_judges(checked: _Checked, engines: Mapping[Spec, Engine]) -> None:
                 where="--mode",
                 fix=f"Pass --mode {other}, or name another server.",
             )
+        heads = heads_of(engines[spec].capabilities)
+        if mode.name == "rm" and (lacking := [head for head in _heads(checked.constitution) if head not in heads]):
+            raise InputError(
+                f"the reward model has no head for {', '.join(lacking)}; its heads: {', '.join(heads)}",
+                where=str(spec),
+                fix="A head named reward serves principles without a group; each group needs one of its own.",
+            )
+
+
+def _heads(constitution: Constitution) -> tuple[str, ...]:
+    """The heads that a reward model needs to judge under ``constitution``."""
+    return tuple(dict.fromkeys(head_of(p.group.id if p.group else None) for p in constitution.principles))
 
 
 def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:
