@@ -5,7 +5,9 @@ A new mode is one new file here and one line in `critic.judging.MODES`.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
 
 from constitution import Principle
 from critic.engines.base import Engine, Lane
@@ -66,6 +68,19 @@ class Mode(Record):
             prior=prior if readable else None,
             reason=reason,
         )
+
+
+class SampledMode(Mode):
+    """A mode in which the judge writes, ``samples`` times for each principle and order."""
+
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.7, ge=0)
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("several samples at temperature 0 are one sample: give a temperature above 0")
+        return self
 
 
 def log_odds(better: float, worse: float) -> float | None:

@@ -6,14 +6,14 @@ because after its own reasoning a model is far too sure (Bai et al. 2022, sectio
 """
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from constitution import Principle
 from critic import prompts
 from critic.engines.base import Engine, Lane, Node, Request, Sampling, Score
-from critic.judging.base import Mode, Question, log_odds
+from critic.judging.base import Question, SampledMode, log_odds
 from critic.judging.logprob import LETTERS, comparison_mark
 from critic.records import Message, Order, Vote
 from critic.seeds import seed_of
@@ -22,21 +22,13 @@ from critic.together import together
 _Place = tuple[Order, Principle]
 
 
-class Cot(Mode):
+class Cot(SampledMode):
     """The mode ``cot``."""
 
     name: ClassVar[str] = "cot"
-    samples: int = Field(default=1, ge=1)
     low: float = Field(default=0.40, ge=0, lt=0.5)
     high: float = Field(default=0.60, gt=0.5, le=1)
     max_tokens: int = Field(default=256, ge=1)
-    temperature: float = Field(default=0.7, ge=0)
-
-    @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("several samples at temperature 0 are one sample: give a temperature above 0")
-        return self
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Have the judge reason, then read both letters after each reasoning."""

@@ -6,15 +6,15 @@ log (a + 1/2) / (b + 1/2): one verdict for A is a probability of 0.75, and no nu
 
 import json
 import math
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from constitution import Principle
 from constitution.digest import canonical_json
 from critic import prompts
 from critic.engines.base import Engine, Lane, Request, Sampling
-from critic.judging.base import Mode, Question
+from critic.judging.base import Question, SampledMode
 from critic.judging.logprob import comparison_mark
 from critic.records import Order, Vote
 from critic.seeds import seed_of
@@ -34,18 +34,11 @@ _MAX_TOKENS = 64  # the object takes about ten; some models put line breaks into
 _FOR_A = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
 
-class VerdictMode(Mode):
+class VerdictMode(SampledMode):
     """The mode ``verdict``."""
 
     name: ClassVar[str] = "verdict"
-    samples: int = Field(default=1, ge=1)
     temperature: float = Field(default=0.0, ge=0)
-
-    @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("several samples at temperature 0 are one sample: give a temperature above 0")
-        return self
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Have the judge answer in JSON, and count its verdicts."""
