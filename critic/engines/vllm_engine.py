@@ -43,7 +43,7 @@ from critic.engines.loading import revision
 from critic.engines.process_log import ProcessLog
 from critic.engines.tokens import Pack, TokenRead, from_chats, pack
 from critic.engines.vllm import Settings
-from critic.engines.vllm_process import load_tokenizer, start, stop_ids
+from critic.engines.vllm_process import arguments, load_tokenizer, start, stop_ids
 from critic.together import together
 
 # vLLM takes the smallest number first.
@@ -60,7 +60,7 @@ class VllmEngine:
         self._chat = Chat(tokenizer, name)
         weights = revision(folder)
         self._log = log
-        self._llm = start(folder, chosen, is_shown=log.is_shown)
+        self._llm = start(arguments(folder, chosen), is_shown=log.is_shown)
         config = self._llm.model_config
         self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
         self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}

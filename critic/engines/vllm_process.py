@@ -22,14 +22,24 @@ from vllm.usage.usage_lib import UsageContext  # type: ignore[import-not-found]
 from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
 
 _KV_GIB_CPU = 4
+_FEW_CORES = 4
 
 
-def start(folder: Path, chosen: Settings, *, is_shown: bool) -> AsyncLLM:
+def start(args: AsyncEngineArgs, *, is_shown: bool) -> AsyncLLM:
     """Load the model and return when its processes are ready. Raises what vLLM raises, and logs it if ``is_shown``."""
+    # vLLM's defaults for a server: batches that keep latencies bearable.
+    llm = AsyncLLM.from_engine_args(args, usage_context=UsageContext.OPENAI_API_SERVER)
+    if not is_shown:
+        logging.getLogger("vllm").setLevel(logging.CRITICAL)  # what goes wrong in this process is raised, too
+    return llm
+
+
+def arguments(folder: Path, chosen: Settings) -> AsyncEngineArgs:
+    """Return how vLLM is to run the model. Nothing of the model's own sampling parameters is taken over."""
     is_cpu = current_platform.is_cpu()
     dtype = chosen.dtype or str(default_dtype(torch.device("cpu" if is_cpu else "cuda"))).removeprefix("torch.")
     kv_gib = chosen.kv_gib or (_KV_GIB_CPU if is_cpu else None)
-    args = AsyncEngineArgs(
+    return AsyncEngineArgs(
         model=str(folder),
         load_format="safetensors",
         trust_remote_code=False,
@@ -43,20 +53,17 @@ def start(folder: Path, chosen: Settings, *, is_shown: bool) -> AsyncLLM:
         scheduling_policy="priority",
         disable_log_stats=True,
         use_tqdm_on_load=False,
-        **(_cpu_args() if is_cpu else {}),
+        **(_cpu_arguments() if is_cpu else {}),
     )
-    # vLLM's defaults for a server: batches that keep latencies bearable.
-    llm = AsyncLLM.from_engine_args(args, usage_context=UsageContext.OPENAI_API_SERVER)
-    if not is_shown:
-        logging.getLogger("vllm").setLevel(logging.CRITICAL)  # what goes wrong in this process is raised, too
-    return llm
 
 
-def _cpu_args() -> dict[str, object]:
+def _cpu_arguments() -> dict[str, object]:
     """Return what vLLM on CPUs needs: a prompt with a seed that it computes in several pieces ends its process.
 
     Blocks are of the smallest size that its attention takes, since only whole blocks are shared.
     """
+    if (os.cpu_count() or 1) <= _FEW_CORES:  # it would keep one of them for what mostly waits
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     return {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
 
 
