@@ -1,4 +1,4 @@
-"""The `vllm` engine: a model that vLLM runs, on GPUs or CPUs, in processes of its own.
+"""The `vllm` engine: a model that vLLM runs, on GPUs or CPUs, in processes of its own. It was run on CPUs so far.
 
 Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``.
 

@@ -1,10 +1,12 @@
 """The verbs of the `vllm` engine, on vLLM's asynchronous engine: every request is a request of vLLM's own.
 
 Prompts go in as the token ids that the `hf` engine computes, and what the model's ``generation_config.json`` says of
-sampling plays no part. A tree is read path by path; vLLM computes the whole blocks of tokens that paths begin with
-alike once (32 tokens a block on CPUs, 16 on GPUs), also where the paths are asked for in the same moment. But
-`OwnTokens` are read off a prompt's log-probabilities, and for those vLLM computes each prompt from its beginning: the
-judge mode `contrast` shares nothing.
+sampling plays no part. Temperatures go up to 2; vLLM takes those between 0 and 0.01 for 0.01.
+
+A tree is read path by path. The whole blocks of tokens that paths begin with alike are computed once (32 tokens on
+CPUs, 16 on GPUs), also where the paths are asked for in the same moment: vLLM finds a block in its cache as soon as the
+request that computes it is in the same step. But `OwnTokens` are read off a prompt's log-probabilities, and for those
+vLLM computes each prompt from its beginning: the judge mode `contrast` shares nothing.
 
 Log-probabilities are exact, however unlikely the token, and the last layer's arithmetic is in float32: in bfloat16
 logits come in steps of 1/16, and the votes of a judge with them.
