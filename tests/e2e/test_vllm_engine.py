@@ -241,7 +241,8 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does: vLLM's processes get it, too
     said = first.communicate(timeout=60)[0]
     assert first.returncode == 130, said
-    assert said.splitlines()[-1].startswith("Stopped. Nothing that was answered is lost")
+    # Whichever is quicker, this process or the end of vLLM's, stops the run; either says the same.
+    assert "Nothing that was answered is lost" in said.splitlines()[-1]
     assert_gone(first.pid)
 
     answered = calls(tmp_path / "out")
