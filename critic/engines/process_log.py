@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ERROR = re.compile(rb"\b[\w.]*(?:Error|Exception): (.+)")
+# An exception's text, or vLLM's word for a process that was killed (by a system without memory, say).
+_ERROR = re.compile(rb"\b[\w.]*(?:Error|Exception): (.+)|(Worker proc .+ died unexpectedly.+)")
 
 
 class ProcessLog:
@@ -46,7 +47,7 @@ class ProcessLog:
             return ""
         size = os.fstat(self._file.fileno()).st_size
         found = _ERROR.search(os.pread(self._file.fileno(), size, 0))
-        return found[1].decode(errors="replace").strip() if found else ""
+        return (found[1] or found[2]).decode(errors="replace").strip() if found else ""
 
 
 def _flush() -> None:

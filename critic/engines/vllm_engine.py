@@ -142,7 +142,8 @@ class VllmEngine:
             with self._counted(number):
                 [output] = [out async for out in self._llm.generate(prompt, params, number, priority=_PRIORITIES[lane])]
         except EngineDeadError:
-            raise EngineDown(f"vLLM's processes have ended: {self._log.reason()}") from None
+            reason = self._log.reason()
+            raise EngineDown("vLLM's processes have ended" + (f": {reason}" if reason else "")) from None
         except VLLMError as error:
             raise EngineError(f"vLLM can't answer this request: {error.__cause__ or error}") from error
         ended = output.outputs[0].finish_reason

@@ -52,3 +52,12 @@ def test_where_output_is_wanted_it_is_shown(capfd: pytest.CaptureFixture[str]) -
         subprocess.run([sys.executable, "-c", NOISE], check=False)
     assert "loading" in capfd.readouterr().out
     assert log.reason() == ""
+
+
+def test_a_killed_process_is_the_reason(log: ProcessLog) -> None:
+    said = (
+        "ERROR [executor.py:315] Worker proc VllmWorker-0 died unexpectedly (exit code: -9).\\nRuntimeError: cancelled"
+    )
+    with log.taking():
+        subprocess.run([sys.executable, "-c", f"print('{said}')"], check=True)
+    assert log.reason() == "Worker proc VllmWorker-0 died unexpectedly (exit code: -9)."
