@@ -59,7 +59,7 @@ class TreePlan:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
-        out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
+        out = []
         for span in self._spans:
             pieces = [*span.ancestors, (span.start, span.end)]
             keys, values = (torch.cat([x[:, a:b] for a, b in pieces], 1) for x in (key, value))
@@ -73,8 +73,8 @@ class TreePlan:
                 is_causal=not span.ancestors,
                 scale=scale,
             )
-            out[span.start : span.end] = mixed.flatten(0, 1).transpose(0, 1)
-        return out
+            out.append(mixed.flatten(0, 1).transpose(0, 1))
+        return torch.cat(out)
 
     def _mask(self, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where a query may look, the last query at all keys."""

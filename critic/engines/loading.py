@@ -36,17 +36,20 @@ def load(
     device: torch.device,
     attention: str,
     auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
+    heads: int | None = None,
 ) -> Loaded:
     """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``.
 
-    ``auto`` is the class of transformers that builds it: for a language model, or for a reward model.
+    ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
+    a reward model gets so many, and they may be new: then torch's random generator draws them.
     Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
     found or used.
     """
     folder = _folder(path_or_id)
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            labels = {} if heads is None else {"num_labels": heads}
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, found = auto.from_pretrained(
                 folder,
@@ -63,7 +66,7 @@ def load(
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(key for key in found["missing_keys"] if heads is None or key != "score.weight"):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,

@@ -37,11 +37,11 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     ]
 
 
-def run(model: PreTrainedModel, ids: Sequence[int], positions: Sequence[int], plan: Plan) -> Tensor:
+def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
     """Return the last hidden states ``[N, hidden]`` of a row of N tokens."""
     out = model.get_decoder()(
-        input_ids=torch.tensor([ids], device=model.device),
-        position_ids=torch.tensor([positions], device=model.device),
+        input_ids=torch.as_tensor(ids, device=model.device)[None],
+        position_ids=torch.as_tensor(positions, device=model.device)[None],
         use_cache=False,
         plan=plan,
     )

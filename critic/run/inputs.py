@@ -91,7 +91,7 @@ def _line(
 
 
 def _prompt_item(columns: dict[str, Any], limit: _Limit) -> tuple[Item, int]:
-    messages = _prompt_messages(columns)
+    messages = prompt_messages(columns)
     if messages is None:
         raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
     prompt, cut = _prompt(messages, columns, limit)
@@ -99,10 +99,10 @@ def _prompt_item(columns: dict[str, Any], limit: _Limit) -> tuple[Item, int]:
 
 
 def _pairs_item(columns: dict[str, Any], limit: _Limit) -> tuple[Item, int]:
-    sides = [_side(value) for value in _response_values(columns)]
+    sides = [side(value) for value in _response_values(columns)]
     if len(sides) < 2:
         raise RowError("too_few_responses", f"{len(sides)} responses; a judgement needs two or more")
-    messages = _prompt_messages(columns)
+    messages = prompt_messages(columns)
     for before, _ in sides:
         if before and messages is None:
             messages = before
@@ -146,8 +146,8 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
     raise RowError("no_responses", "no responses; expected responses, or chosen and rejected, or output_1 and output_2")
 
 
-def _side(value: object) -> tuple[Messages, str]:
-    """Return (the turns before the last, the response's text)."""
+def side(value: object) -> tuple[Messages, str]:
+    """Return (the turns before the last, the response's text). Raises `RowError`."""
     if isinstance(value, str):
         return (), value
     messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
@@ -156,7 +156,8 @@ def _side(value: object) -> tuple[Messages, str]:
     return messages[:-1], messages[-1].content
 
 
-def _prompt_messages(columns: dict[str, Any]) -> Messages | None:
+def prompt_messages(columns: dict[str, Any]) -> Messages | None:
+    """Return the prompt that a row names by one of `PROMPT_COLUMNS`, or None. Raises `RowError`."""
     column = next((name for name in PROMPT_COLUMNS if name in columns), None)
     if column is None:
         return None
@@ -179,7 +180,7 @@ def _messages(values: list[Any], reason: str) -> Messages:
     try:
         return tuple(Message.model_validate(_without_empty(value)) for value in values)
     except ValidationError as error:
-        raise RowError(reason, f"a message needs a role and a content: {_readable(error)}") from None
+        raise RowError(reason, f"a message needs a role and a content: {readable(error)}") from None
 
 
 def _without_empty(value: object) -> object:
@@ -210,7 +211,7 @@ def _prompt(messages: Messages, columns: dict[str, Any], limit: _Limit) -> tuple
         return Prompt(messages=fitted, tags=tags, id=identifier), cut
     except ValidationError as error:
         reason = "role_order" if fitted and fitted[-1].content.strip() else "empty_prompt"
-        raise RowError(reason, _readable(error)) from None
+        raise RowError(reason, readable(error)) from None
 
 
 def _tags(value: object) -> tuple[str, ...]:
@@ -246,7 +247,7 @@ def _refuse_characters(*texts: str) -> None:
             raise RowError("bad_characters", "the text holds half of a surrogate pair, which isn't UTF-8") from None
 
 
-def _readable(error: ValidationError) -> str:
+def readable(error: ValidationError) -> str:
     """Say pydantic's first complaint as a sentence."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])

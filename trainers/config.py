@@ -1,0 +1,149 @@
+"""Settings of a training run: transformers' own, and what these trainers add. Unknown keys are errors.
+
+A config file is YAML with the names of the fields; ``key=value`` on the command line replaces one of them.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from transformers import TrainingArguments
+
+from constitution.errors import InputError
+from critic.engines.loading import default_device, default_dtype
+
+C = TypeVar("C", bound="TrainConfig")
+
+Source = str | dict[str, Any]
+"""A file, a run's directory or a data set; or ``{path: ..., ratio: ...}`` to take so much of it, relative to others."""
+
+
+@dataclass
+class TrainConfig(TrainingArguments):
+    """What all trainers share. ``output_dir`` and ``data`` must be given.
+
+    Weights are kept in float32; ``bf16`` computes in bfloat16, by default where the hardware multiplies it fast.
+    ``prefix_packing`` computes a prompt once for all of its answers and pads nothing; without it, each answer is a
+    padded row of its own and the model's own attention is used. ``lora`` has the settings of `peft.LoraConfig`.
+    """
+
+    model: str = "embedded"
+    data: list[Source] = field(default_factory=list)
+    eval_data: list[Source] = field(default_factory=list)
+    eval_share: float = 0.0
+    """How much of ``data`` is held out where there is no ``eval_data``, by a hash of each prompt."""
+    max_length: int = 1024
+    """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
+    prefix_packing: bool = True
+    lora: dict[str, Any] | None = None
+    bf16: bool | None = None  # type: ignore[assignment]
+    logging_steps: float = 10
+    save_total_limit: int | None = 2
+    remove_unused_columns: bool | None = False
+    dataloader_pin_memory: bool = field(default_factory=lambda: default_device().type != "cpu")
+
+    def __post_init__(self) -> None:
+        for name in ("data", "eval_data"):
+            if isinstance(value := getattr(self, name), str | dict):
+                setattr(self, name, [value])
+        if self.bf16 is None:
+            self.bf16 = not self.fp16 and default_dtype(default_device()).itemsize == 2
+        if not 0 <= self.eval_share < 1:
+            raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
+        if self.max_length < 2:
+            raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        super().__post_init__()
+
+
+@dataclass
+class SFTConfig(TrainConfig):
+    """Settings of `trainers.sft.SFTTrainer`."""
+
+
+@dataclass
+class RewardConfig(TrainConfig):
+    """Settings of `trainers.reward.RewardTrainer`."""
+
+    heads: Literal["pooled", "groups"] = "pooled"
+    """One head for everybody's labels, or one for each group that the data names."""
+
+
+@dataclass
+class DPOConfig(TrainConfig):
+    """Settings of `trainers.dpo.DPOTrainer`."""
+
+    loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
+    beta: float = 0.1
+    length_normalised: bool = False
+    """Whether log-ratios are means over an answer's tokens instead of sums."""
+    learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"beta is {self.beta}; expected a number above 0")
+        super().__post_init__()
+
+
+def load(config: type[C], file: Path, overrides: Iterable[str] = ()) -> C:
+    """Read a YAML file into ``config``, with ``key=value`` texts on top. Raises `InputError` for what does not fit."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"it can't be read: {error}", where=str(file)) from error
+    if not isinstance(content, dict):
+        raise InputError("it holds no settings", where=str(file), fix="expected lines such as `learning_rate: 1e-6`")
+    given = {str(key): value for key, value in content.items()}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{text!r} is no setting", where="command line", fix="expected key=value")
+        given[key] = yaml.safe_load(value)
+    return build(config, given, str(file))
+
+
+def build(config: type[C], given: Mapping[str, Any], where: str) -> C:
+    """Make a config of ``given`` settings. Raises `InputError` for unknown keys and values that don't fit."""
+    known = {f.name: f for f in dataclasses.fields(config) if f.init}
+    types = typing.get_type_hints(config)
+    values = {}
+    for key, value in given.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise InputError(f"unknown setting {key!r}", where=where, fix=f"did you mean {near[0]!r}?" if near else "")
+        values[key] = _typed(key, value, types[key], where)
+    for key in ("output_dir", "data"):
+        if not values.get(key):
+            raise InputError(f"{key} is missing", where=where, fix=f"add `{key}: PATH`, or give {key}=PATH")
+    try:
+        return config(**values)
+    except (ValueError, TypeError, ImportError) as error:
+        raise InputError(str(error), where=where) from error
+
+
+def _typed(key: str, value: Any, wanted: Any, where: str) -> Any:
+    """Check a plain value against its field's type; YAML reads ``1e-6`` as text, so numbers are made of text too."""
+    options = typing.get_args(wanted) if typing.get_origin(wanted) not in (None, list, dict) else (wanted,)
+    if typing.get_origin(wanted) is Literal:
+        if value not in options:
+            raise InputError(f"{key} is {value!r}", where=where, fix=f"expected one of {', '.join(map(str, options))}")
+        return value
+    plain = [option for option in options if option in (bool, int, float, str)]
+    if len(plain) < len([option for option in options if option is not type(None)]) or not plain:
+        return value  # lists, dictionaries and transformers' enums: the class itself checks them
+    if value is None and type(None) in options:
+        return None
+    for kind in plain:
+        if type(value) is kind or (kind is float and type(value) is int):
+            return value
+    if float in plain and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    names = " or ".join(kind.__name__ for kind in plain)
+    raise InputError(f"{key} is {value!r}", where=where, fix=f"expected {names}")

@@ -1,0 +1,239 @@
+"""Files to examples: a run's directory or exports, and TRL's formats. One bad row costs itself, and is named.
+
+The columns say what a row is: ``chosen`` and ``rejected`` (a pair; ``probability``, ``margin``), ``responses`` and
+``ranks`` (a ranking), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion``
+alone or a chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file
+the comparisons that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
+All rows of a file are of one kind, ``feedback`` files apart.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from constitution.digest import digest
+from constitution.errors import InputError
+from critic.records import Prompt, Quarantined
+from critic.run.inputs import Messages, RowError, prompt_messages, readable, side
+from critic.run.sources import Broken, open_source
+from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
+
+_OTHER = "other_feedback"
+_TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The examples of one or more sources, what was refused, and the SHA-256 of all that was taken."""
+
+    examples: tuple[Example, ...]
+    refused: tuple[Quarantined, ...] = ()
+    constitutions: tuple[str, ...] = ()
+    """Hashes of the constitutions under which the labels were given, where the rows name them."""
+
+    @property
+    def sha256(self) -> str:
+        """A hash of the examples, in order."""
+        total = hashlib.sha256()
+        for example in self.examples:
+            total.update(example.model_dump_json(exclude={"where"}).encode() + b"\n")
+        return total.hexdigest()
+
+    def why_refused(self) -> Counter[str]:
+        """How many rows were refused for which reason."""
+        return Counter(row.reason for row in self.refused)
+
+
+def read(source: str, wanted: Sequence[type[Example]]) -> Data:
+    """Read the examples of ``source``: the directory of a run, or whatever `critic.run.sources.open_source` takes.
+
+    Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
+    """
+    where = _table(source, wanted)
+    rows = ((raw if isinstance(raw, Broken) else (raw.columns, raw.where)) for raw in open_source(where).rows)
+    return _collect(rows, where, wanted)
+
+
+def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[Example]]) -> Data:
+    """Read several sources, one after another; with ratios, so much of each that the mixture has them.
+
+    The source that is scarcest for its ratio is taken whole, and of the others the first so many examples, in an order
+    by the hash of each; nothing is repeated. What is left out is counted, as ``mixture``.
+    """
+    named = [{"path": source} if isinstance(source, str) else dict(source) for source in sources]
+    for source in named:
+        if unknown := set(source) - {"path", "ratio"}:
+            raise InputError(
+                f"unknown key {min(unknown)!r}", where="data", fix="expected path, and ratio if it is mixed"
+            )
+        if "path" not in source or not float(source.get("ratio", 1)) > 0:
+            raise InputError(f"{source} names no path, or a ratio that is not above 0", where="data")
+    found = [read(str(source["path"]), wanted) for source in named]
+    if any("ratio" in source for source in named):
+        ratios = [float(source.get("ratio", 1)) for source in named]
+        unit = min(len(data.examples) / ratio for data, ratio in zip(found, ratios, strict=True))
+        found = [_first(data, round(unit * ratio)) for data, ratio in zip(found, ratios, strict=True)]
+    return Data(
+        tuple(example for data in found for example in data.examples),
+        tuple(row for data in found for row in data.refused),
+        tuple(dict.fromkeys(name for data in found for name in data.constitutions)),
+    )
+
+
+def _first(data: Data, count: int) -> Data:
+    order = sorted(range(len(data.examples)), key=lambda i: digest(["mixture", data.examples[i].model_dump()]))
+    kept = sorted(order[:count])
+    out = tuple(
+        Quarantined(row=i, where=data.examples[i].where, reason="mixture", detail="left out, for the ratio of sources")
+        for i in sorted(order[count:])
+    )
+    return Data(tuple(data.examples[i] for i in kept), data.refused + out, data.constitutions)
+
+
+def hold_out(data: Data, share: float) -> tuple[Data, Data]:
+    """Split ``data`` in two, the second with about ``share`` of the prompts: by each prompt's hash, so never mixed."""
+    held = [int(example.prompt.key[:13], 16) / 16**13 < share for example in data.examples]
+    halves = [
+        Data(tuple(e for e, h in zip(data.examples, held, strict=True) if h is side), (), data.constitutions)
+        for side in (False, True)
+    ]
+    return Data(halves[0].examples, data.refused, data.constitutions), halves[1]
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:
+    """Read examples from rows that are in memory already, such as those of a `datasets.Dataset`."""
+    return _collect(((dict(row), f"{name}:{number}") for number, row in enumerate(rows)), name, wanted)
+
+
+def _table(source: str, wanted: Sequence[type[Example]]) -> str:
+    """Return the export that holds the first wanted kind, where ``source`` is the directory of a run."""
+    folder = Path(source).expanduser()
+    if not (folder / "manifest.json").is_file():
+        return source
+    names = [folder / f"{_TABLES[wanted[0]]}.{suffix}" for suffix in ("jsonl", "parquet")]
+    found = next((str(name) for name in names if name.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"this run has no {names[0].name}", where=source, fix="let `cai generate` finish, or name a file"
+        )
+    return found
+
+
+def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wanted: Sequence[type[Example]]) -> Data:
+    examples: list[Example] = []
+    refused: list[Quarantined] = []
+    constitutions: dict[str, None] = {}
+    kind: type[Example] | None = None
+    for number, row in enumerate(rows):
+        if isinstance(row, Broken):
+            refused.append(Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail))
+            continue
+        columns, where = {key: value for key, value in row[0].items() if value is not None}, row[1]
+        try:
+            example = parse(columns, where)
+            _expect(example, kind, wanted, mixed="kind" in columns)
+        except RowError as error:
+            refused.append(Quarantined(row=number, where=where, reason=error.reason, detail=error.detail))
+            continue
+        kind = kind or type(example)
+        examples.append(example)
+        if isinstance(constitution := columns.get("constitution_hash"), str):
+            constitutions[constitution] = None
+    if not examples:
+        why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
+        raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")
+    return Data(tuple(examples), tuple(refused), tuple(constitutions))
+
+
+def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:
+    if not isinstance(example, tuple(wanted)):
+        raise RowError("other_kind", f"this trainer takes {kinds(wanted)}")
+    if kind is not None and not isinstance(example, kind) and not mixed:
+        raise RowError("mixed_formats", f"the rows above are {kinds([kind])}; give the others in a file of their own")
+
+
+def parse(columns: Mapping[str, Any], where: str = "") -> Example:
+    """Make an example of one row. Raises `RowError`, with what was expected."""
+    given = dict(columns)
+    if "kind" in given:
+        given = _feedback(given)
+    common = {"where": where} | {key: given[key] for key in ("weight", "group") if key in given}
+    try:
+        if {"chosen", "rejected"} <= given.keys():
+            prompt, (chosen, rejected) = _answered(given, [given["chosen"], given["rejected"]])
+            extra = {key: given[key] for key in ("probability", "margin") if key in given}
+            return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **extra, **common)
+        if {"responses", "ranks"} <= given.keys():
+            prompt, texts = _answered(given, list(given["responses"]))
+            return Ranked(prompt=prompt, texts=texts, ranks=given["ranks"], **common)
+        if "completion" in given:
+            prompt, (answer,) = _answered(given, [given["completion"]])
+            if "label" in given or "rating" in given:
+                return Rated(prompt=prompt, answer=answer, value=_value(given), **common)
+            return Demonstration(prompt=prompt, answer=answer, **common)
+        if "messages" in given:
+            prompt, (answer,) = _answered({}, [given["messages"]])
+            return Demonstration(prompt=prompt, answer=answer, **common)
+    except ValidationError as error:
+        raise RowError(_slug(error), readable(error)) from None
+    raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
+
+
+def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
+    """Turn a row of a run's ``feedback`` file into one of the other formats."""
+    if columns["kind"] == "comparison" and "probability" in columns:
+        first, second = columns["responses"]
+        return columns | {"chosen": first, "rejected": second}
+    if columns["kind"] == "ranking":
+        return columns
+    raise RowError(_OTHER, f"feedback of kind {columns['kind']} holds no preference that was read")
+
+
+def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple[str, ...]]:
+    """Return the prompt and the answers; the prompt may come in its own column, or as the turns before the answers."""
+    sides = [side(value) for value in values]
+    columns = {key: value for key, value in columns.items() if key != "messages"}
+    messages: Messages | None = prompt_messages(columns)
+    before = {turns for turns, _ in sides if turns}
+    if messages is None and len(before) == 1 and all(turns for turns, _ in sides):
+        (messages,) = before
+    elif messages is None:
+        reason = "no_shared_prompt" if before else "no_prompt"
+        raise RowError(reason, "no prompt, or one that differs between the answers; expected one in the column prompt")
+    elif before - {messages}:
+        raise RowError("no_shared_prompt", "the turns before an answer differ from those in the column prompt")
+    tags = columns.get("tags")
+    return Prompt(messages=messages, tags=tuple(tags) if isinstance(tags, list) else ()), tuple(
+        text for _, text in sides
+    )
+
+
+def _value(columns: Mapping[str, Any]) -> float:
+    """Return a label as 0 or 1, or a rating as its place on its scale."""
+    if "label" in columns:
+        if columns["label"] not in (0, 1):
+            raise RowError("bad_label", f"label is {columns['label']!r}; expected true or false")
+        return float(columns["label"])
+    try:
+        low, high = map(float, columns["scale"])
+        rating = float(columns["rating"])
+    except (KeyError, TypeError, ValueError):
+        raise RowError("bad_rating", "expected a number in rating, and its scale as [lowest, highest]") from None
+    if not low <= rating <= high or low == high:
+        raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")
+    return (rating - low) / (high - low)
+
+
+def _slug(error: ValidationError) -> str:
+    """Return a short reason that reports can count."""
+    first = error.errors(include_url=False)[0]
+    if first["loc"]:
+        return f"bad_{first['loc'][0]}"
+    message = first["msg"]
+    known = {"empty": "empty_answer", "same text": "equal_sides", "roles": "role_order", "last user": "empty_prompt"}
+    return next((slug for words, slug in known.items() if words in message), "bad_row")

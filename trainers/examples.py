@@ -1,0 +1,107 @@
+"""What trainers learn from: a prompt, its answers, and what is known of them. Illegal examples can't be built."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from critic.records import Prompt, Record
+
+
+class _Example(Record):
+    """``weight`` multiplies the example's loss; ``group`` says whose preference it is; ``where`` names it to people."""
+
+    prompt: Prompt
+    weight: float = Field(default=1.0, gt=0)
+    group: str | None = None
+    where: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The texts that follow the prompt, in the order that the label refers to."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _answers_say_something(self) -> Self:
+        if not all(answer.strip() for answer in self.answers):
+            raise ValueError("an answer is empty")
+        return self
+
+
+class Demonstration(_Example):
+    """An answer to imitate."""
+
+    answer: str
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The one answer."""
+        return (self.answer,)
+
+
+class Pair(_Example):
+    """Two answers; ``probability`` that the chosen one is better: 0.5 is a tie, and less speaks for the rejected one.
+
+    ``margin`` is how far apart the two rewards should at least be, in log-odds.
+    """
+
+    chosen: str
+    rejected: str
+    probability: float = Field(default=1.0, ge=0, le=1)
+    margin: float = 0.0
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Chosen, rejected."""
+        return (self.chosen, self.rejected)
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Self:
+        if self.chosen == self.rejected:
+            raise ValueError("chosen and rejected are the same text")
+        return self
+
+
+class Ranked(_Example):
+    """Two or more answers in order: ``ranks`` has 1 for the best; equal ranks are ties."""
+
+    texts: tuple[str, ...] = Field(min_length=2)
+    ranks: tuple[int, ...]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All answers, in the order of ``ranks``."""
+        return self.texts
+
+    @model_validator(mode="after")
+    def _one_rank_each(self) -> Self:
+        if len(self.ranks) != len(self.texts):
+            raise ValueError(f"there are {len(self.texts)} answers and {len(self.ranks)} ranks")
+        return self
+
+
+class Rated(_Example):
+    """One answer and how good it was found by itself, 0 to 1: thumbs are 0 or 1, ratings are scaled to lie between."""
+
+    answer: str
+    value: float = Field(ge=0, le=1)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The one answer."""
+        return (self.answer,)
+
+
+Example = Demonstration | Pair | Ranked | Rated
+
+KINDS: dict[type[Example], str] = {
+    Demonstration: "demonstrations (prompt, completion; or messages)",
+    Pair: "pairs (prompt, chosen, rejected)",
+    Ranked: "rankings (prompt, responses, ranks)",
+    Rated: "rated answers (prompt, completion, and label or rating)",
+}
+
+
+def kinds(types: Sequence[type[Example]]) -> str:
+    """Say which kinds of examples ``types`` are."""
+    return ", ".join(KINDS[kind] for kind in types)

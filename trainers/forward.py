@@ -1,0 +1,76 @@
+"""One batch through a model: log-probabilities of the answers' tokens, or the answers' rewards, and nothing else.
+
+A packed batch goes through the model's decoder once, with an attention that follows the trees; the vocabulary's
+logits are computed only at the tokens that are read, a slice at a time. A padded one goes the model's own way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from critic.engines.attention import TreePlan
+from critic.engines.prefix_tree import run
+from trainers.packing import Batch, Packed, Padded
+
+_LOGITS_AT_ONCE = 1 << 25
+"""Numbers in one slice of logits (128 MiB in float32)."""
+
+
+def enable(model: PreTrainedModel) -> None:
+    """Let ``model(batch=...)`` return what is read of a `Batch`; other calls stay as they were.
+
+    It goes through ``forward`` so that wrappers (DDP, FSDP, DeepSpeed, PEFT, autocast) do their part.
+
+    A language model gives the log-probability of each answer token, ``[M]``; a reward model the scores of each answer,
+    ``[A, heads]``. Both in float32.
+    """
+    own: Callable[..., Any] = model.forward
+
+    def forward(*args: Any, batch: Batch | None = None, **kwargs: Any) -> Any:
+        if batch is None:
+            return own(*args, **kwargs)
+        if isinstance(batch, Packed):
+            return _packed(model, batch)
+        assert isinstance(batch, Padded)
+        return _padded(model, own, batch)
+
+    model.forward = forward
+
+
+def _packed(model: PreTrainedModel, batch: Packed) -> Tensor:
+    hidden_ND = run(model, batch.ids, batch.positions, TreePlan(list(batch.spans), batch.ids.device))
+    head = model.get_output_embeddings()
+    if head is None:
+        scores: Tensor = model.score(hidden_ND[batch.ends])
+        return scores.float()
+    return token_logprobs(head, hidden_ND[batch.places], batch.targets)
+
+
+def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> Tensor:
+    logits: Tensor = own(input_ids=batch.ids, attention_mask=batch.visible, use_cache=False).logits
+    if model.get_output_embeddings() is None:
+        return logits.float()
+    return _selected(logits.flatten(0, 1)[batch.places], batch.targets)
+
+
+def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor) -> Tensor:
+    """Return the log-probability of each target after its hidden state, ``[M]``, in float32.
+
+    Slices of logits are computed again for the gradient instead of being kept: with a large vocabulary they would
+    take more memory than everything else.
+    """
+    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[union-attr, index]
+    if len(targets_M) <= rows:
+        return _selected(head(hidden_MD), targets_M)
+    pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)
+    found = [checkpoint(lambda h, t: _selected(head(h), t), hidden, t, use_reentrant=False) for hidden, t in pieces]
+    return torch.cat(found)
+
+
+def _selected(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
+    logits_MV = logits_MV.float()
+    return logits_MV.gather(-1, targets_M[:, None]).squeeze(-1) - logits_MV.logsumexp(-1)

@@ -1,0 +1,100 @@
+"""Batches: trees in one row without padding, or the plain way, answer by answer in padded rows.
+
+Both say the same: which tokens go through the model, and where what is read lies. M answer tokens are read, of A
+answers, of E examples. ``targets[m]`` is the m-th token, read after the token at ``places[m]``; it belongs to answer
+``answer[m]``; answer a belongs to example ``example[a]`` and ends at ``ends[a]``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from critic.engines.tokens import Span, TokenTree, pack
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What is read of a batch's tokens: see the module's docstring."""
+
+    ids: Tensor
+    positions: Tensor
+    places: Tensor
+    targets: Tensor
+    answer: Tensor
+    example: Tensor
+    ends: Tensor
+
+    def to(self, device: torch.device | str, **how: bool) -> Self:
+        """Return the batch with its tensors on ``device``."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device, **how) for k, v in moved.items() if isinstance(v, Tensor)})
+
+    @property
+    def answers(self) -> int:
+        """A, the number of answers."""
+        return len(self.ends)
+
+    @property
+    def lengths(self) -> Tensor:
+        """How many tokens each answer has: ``[A]``."""
+        return torch.bincount(self.answer, minlength=self.answers)
+
+    def sums(self, values_M: Tensor) -> Tensor:
+        """Add up the values of each answer's tokens: ``[A]``."""
+        return values_M.new_zeros(self.answers).index_add(0, self.answer, values_M)
+
+
+@dataclass(frozen=True, eq=False)
+class Packed(Batch):
+    """All trees in one row: ``ids [N]``; places count along it. ``spans`` say who sees whom."""
+
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Padded(Batch):
+    """A row an answer, its prompt before it, filled up on the right: ``ids [A, T]``; places count along all rows."""
+
+    visible: Tensor
+    """1 where a token stands, 0 where a row is filled up: ``[A, T]``."""
+
+
+def packed(trees: Sequence[TokenTree]) -> Packed:
+    """Put trees (a prompt and its answers) into one row."""
+    row = pack(trees)
+    places, targets, answer, example, ends = [], [], [], [], []
+    first = 0
+    for number, tree in enumerate(trees):
+        root = row.spans[first]
+        for span in row.spans[first + 1 : first + len(tree.segments)]:
+            places += [root.end - 1, *range(span.start, span.end - 1)]
+            targets += row.ids[span.start : span.end]
+            answer += [len(ends)] * (span.end - span.start)
+            example.append(number)
+            ends.append(span.end - 1)
+        first += len(tree.segments)
+    return Packed(
+        *map(torch.tensor, (row.ids, row.positions, places, targets, answer, example, ends)), tuple(row.spans)
+    )
+
+
+def padded(trees: Sequence[TokenTree], padding: int = 0) -> Padded:
+    """Put each answer, with its prompt before it, into a row of its own, filled up with ``padding``."""
+    chats = [(tree.segments[0].ids, branch.ids) for tree in trees for branch in tree.segments[1:]]
+    width = max(len(root) + len(branch) for root, branch in chats)
+    rows, visible, places, targets, answer, ends = [], [], [], [], [], []
+    for number, (root, branch) in enumerate(chats):
+        length = len(root) + len(branch)
+        rows.append([*root, *branch, *[padding] * (width - length)])
+        visible.append([1] * length + [0] * (width - length))
+        start = number * width + len(root)
+        places += range(start - 1, start + len(branch) - 1)
+        targets += branch
+        answer += [number] * len(branch)
+        ends.append(start + len(branch) - 1)
+    example = [number for number, tree in enumerate(trees) for _ in tree.segments[1:]]
+    positions = [list(range(width))] * len(rows)
+    return Padded(*map(torch.tensor, (rows, positions, places, targets, answer, example, ends, visible)))

@@ -1,0 +1,108 @@
+"""Reward model: one number an answer (and group), learnt from pairs, rankings and ratings together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from constitution.errors import InputError
+from critic.engines.rewards import UNGROUPED, Manifest, head_of
+from critic.statistics.calibration import expected_calibration_error
+from trainers import losses
+from trainers.config import RewardConfig
+from trainers.examples import Example, Pair, Ranked, Rated
+from trainers.trainer import Inputs, TreeTrainer, Watched
+
+
+def heads(examples: Sequence[Example], config: RewardConfig) -> tuple[str, ...]:
+    """Return the names of the heads that a reward model for ``examples`` has: see `RewardConfig`."""
+    if config.heads == "pooled":
+        return (UNGROUPED,)
+    return tuple(sorted({head_of(example.group) for example in examples}))
+
+
+class RewardTrainer(TreeTrainer):
+    """Bradley-Terry on pairs (soft labels, margins, ties), Plackett-Luce on rankings, cross-entropy on ratings.
+
+    ``manifest`` names the model's heads. Each example teaches the head of its group, or the only one.
+    """
+
+    wanted = (Pair, Ranked, Rated)
+    reward = True
+    args: RewardConfig
+
+    def __init__(self, *args: Any, manifest: Manifest | None = None, **others: Any) -> None:
+        self.manifest = manifest or Manifest(heads=(UNGROUPED,))
+        super().__init__(*args, **others)
+        rows = int(self.model.config.num_labels)
+        if rows != len(self.manifest.heads):
+            raise InputError(
+                f"the model has {rows} heads, and {len(self.manifest.heads)} are named",
+                where=self.args.model,
+                fix="load it with num_labels, one a group",
+            )
+
+    def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
+        """Return the loss of each example; ``values`` are all heads' rewards of all answers, ``[A, heads]``."""
+        found: list[Tensor] = []
+        watched: dict[str, list[Tensor]] = {}
+        first = 0
+        for example in inputs.examples:
+            last = first + len(example.answers)
+            scores = values[first:last, self._head(example)]
+            found.append(self._loss(example, scores))
+            for name, value in self._watch(example, scores, inputs.batch.lengths[first:last]).items():
+                watched.setdefault(name, []).append(value)
+            first = last
+        return torch.stack(found), {name: torch.stack(values) for name, values in watched.items()}
+
+    def figures(self, watched: Mapping[str, list[float]]) -> dict[str, float]:
+        """Return accuracy, NLL and calibration on pairs with a preferred side, and the correlation with length."""
+        figures = {
+            name: float(np.mean(watched[name])) for name in ("rewards/chosen", "rewards/rejected") if name in watched
+        }
+        difference, label = np.array(watched.get("difference", ())), np.array(watched.get("label", ()))
+        decided = label != 0.5
+        if decided.any():
+            better = np.where(label > 0.5, difference, -difference)[decided]
+            figures["accuracy"] = float(np.mean((better > 0) + 0.5 * (better == 0)))
+            figures["nll"] = float(np.mean(np.logaddexp(0, -better)))
+            probability = 1 / (1 + np.exp(-np.abs(difference[decided])))
+            right = np.sign(difference[decided]) == np.sign(label[decided] - 0.5)
+            figures["calibration_error"] = expected_calibration_error(probability, right)
+        longer = np.array(watched.get("longer", ()))
+        if len(longer) > 1 and np.std(longer) > 0 and np.std(difference) > 0:
+            figures["length_correlation"] = float(np.corrcoef(difference, longer)[0, 1])
+        return figures
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, and beside it ``reward.json`` with the names of its heads."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            self.manifest.write(Path(output_dir or self.args.output_dir))
+
+    def _head(self, example: Example) -> int:
+        return 0 if len(self.manifest.heads) == 1 else self.manifest.heads.index(head_of(example.group))
+
+    def _loss(self, example: Example, scores: Tensor) -> Tensor:
+        if isinstance(example, Pair):
+            label = scores.new_tensor(example.probability)
+            return losses.bradley_terry(scores[0] - scores[1], label, example.margin)
+        if isinstance(example, Ranked):
+            return losses.plackett_luce(scores, torch.tensor(example.ranks, device=scores.device))
+        assert isinstance(example, Rated)
+        return losses.unary(scores[0], scores.new_tensor(example.value))
+
+    def _watch(self, example: Example, scores: Tensor, lengths: Tensor) -> Watched:
+        if not isinstance(example, Pair):
+            return {}
+        return {
+            "rewards/chosen": scores[0],
+            "rewards/rejected": scores[1],
+            "difference": scores[0] - scores[1],
+            "label": scores.new_tensor(example.probability),
+            "longer": (lengths[0] - lengths[1]).to(scores.dtype),
+        }

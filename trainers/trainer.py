@@ -1,0 +1,332 @@
+"""What SFT, reward model and DPO share: transformers' `Trainer` on batches of trees.
+
+A batch is a number of examples, whatever their lengths. Every loss is ``sum_i w_i L_i / sum_i n_i`` over all examples
+of an optimiser step, those of all accumulated batches and all processes: so it does not matter how they were split.
+"""
+
+import contextlib
+import math
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from accelerate.utils import gather_object
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import rotate_checkpoints
+
+from constitution.errors import InputError
+from critic.engines.base import EngineError
+from critic.engines.tokens import TokenTree
+from critic.records import Prompt, Quarantined
+from critic.run.inputs import RowError
+from trainers import data as reading
+from trainers import forward
+from trainers.config import TrainConfig
+from trainers.data import Data
+from trainers.encoding import Encoder
+from trainers.examples import Example
+from trainers.packing import Batch, packed, padded
+
+
+class NotFinite(InputError):
+    """The loss of a batch is not a number. The last checkpoint is from before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example, its tokens, and the reference's log-probability of each answer where one was computed."""
+
+    example: Example
+    tree: TokenTree
+    reference: tuple[float, ...] = ()
+
+
+Encode = Callable[[Prompt, Sequence[str]], TokenTree]
+
+
+class Examples(torch.utils.data.Dataset[Encoded]):
+    """Examples that are encoded when they are asked for. Those that can't be, or are too long, are in ``refused``."""
+
+    def __init__(self, data: Data, encode: Encode) -> None:
+        self._encode = encode
+        self.examples: list[Example] = []
+        self.refused: list[Quarantined] = list(data.refused)
+        self.sha256 = data.sha256
+        self.references: list[tuple[float, ...]] | None = None
+        for row, example in enumerate(data.examples):
+            try:
+                encode(example.prompt, example.answers)
+            except (RowError, EngineError) as error:
+                reason = error.reason if isinstance(error, RowError) else "cannot_encode"
+                self.refused.append(Quarantined(row=row, where=example.where, reason=reason, detail=str(error)))
+            else:
+                self.examples.append(example)
+        if not self.examples:
+            raise InputError(
+                f"all {len(self.refused)} rows were refused; the last: {self.refused[-1].detail}",
+                where=self.refused[-1].where,
+                fix="raise max_length, or give other data",
+            )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Encoded:
+        example = self.examples[index]
+        reference = self.references[index] if self.references else ()
+        return Encoded(example, self._encode(example.prompt, self.answers(index)), reference)
+
+    def answers(self, index: int) -> tuple[str, ...]:
+        """Return the texts that follow the prompt of example ``index`` in a batch."""
+        return self.examples[index].answers
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A batch of examples as a trainer gets it."""
+
+    batch: Batch
+    rows: list[Encoded]
+
+    def to(self, device: torch.device | str, **how: bool) -> "Inputs":
+        """Return it with its tensors on ``device``."""
+        return Inputs(self.batch.to(device, **how), self.rows)
+
+    @property
+    def examples(self) -> list[Example]:
+        """Its examples, in the order of the batch."""
+        return [row.example for row in self.rows]
+
+    def column(self, name: str, device: torch.device) -> Tensor:
+        """Return a number of each example: ``[E]`` in float32."""
+        return torch.tensor([getattr(example, name) for example in self.examples], device=device)
+
+
+class Collator:
+    """Makes a batch of encoded examples."""
+
+    def __init__(self, prefix_packing: bool) -> None:
+        self._prefix_packing = prefix_packing
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        """Return the batch of ``rows``, packed or padded."""
+        trees = [row.tree for row in rows]
+        return Inputs(packed(trees) if self._prefix_packing else padded(trees), list(rows))
+
+
+Watched = dict[str, Tensor]
+"""Numbers of single examples to report, by name: each ``[n]`` for the n examples that have one."""
+
+
+class TreeTrainer(Trainer):
+    """See the module's docstring. A trainer says which examples it takes, and their losses.
+
+    ``train_dataset`` and ``eval_dataset`` are `trainers.data.Data`, or rows as TRL's trainers take them (a
+    `datasets.Dataset`). ``processing_class`` is the tokenizer, with a chat template.
+    """
+
+    wanted: ClassVar[tuple[type[Example], ...]]
+    reward: ClassVar[bool] = False
+    examples_of: ClassVar[type[Examples]] = Examples
+    args: TrainConfig
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module,
+        args: TrainConfig,
+        train_dataset: Data | Sequence[Mapping[str, Any]],
+        processing_class: PreTrainedTokenizerBase,
+        eval_dataset: Data | Sequence[Mapping[str, Any]] | None = None,
+        **others: Any,
+    ) -> None:
+        self.encoder = Encoder(processing_class, args.model, args.max_length, self._padding(model))
+        self.examples = self._examples(train_dataset, "train_dataset")
+        self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
+        self._watched: dict[str, list[float]] = defaultdict(list)
+        self._staging = False
+        forward.enable(_innermost(model))
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=Collator(args.prefix_packing),
+            train_dataset=self.examples,
+            eval_dataset=self.held_out,
+            processing_class=processing_class,
+            **others,
+        )
+        self.model_accepts_loss_kwargs = True  # the loss is divided here, by all that an optimiser step holds
+
+    def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
+        """Return the loss of each example, ``[E]``, and what to report. ``values``: see `trainers.forward.enable`."""
+        raise NotImplementedError
+
+    def counts(self, inputs: Inputs) -> list[float]:
+        """Return n of each example: what the summed, weighted losses are divided by. Its weight, unless overridden."""
+        return [example.weight for example in inputs.examples]
+
+    def figures(self, watched: Mapping[str, list[float]]) -> dict[str, float]:
+        """Make the figures of an evaluation of what was reported of each held-out example: means, unless overridden."""
+        return {name: sum(values) / len(values) for name, values in watched.items() if values}
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Inputs,  # type: ignore[override]
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Return the batch's share of the loss of the optimiser step that it is part of."""
+        losses_E, watched = self.losses(model(batch=inputs.batch), inputs)
+        weights_E = inputs.column("weight", losses_E.device)
+        total = (losses_E * weights_E).sum()
+        if not math.isfinite(float(total.detach())):
+            self._stop(losses_E, inputs)
+        for name, values in watched.items():
+            self._watched[name] += values.detach().tolist()
+        assert num_items_in_batch is not None
+        return total / num_items_in_batch * self.accelerator.num_processes
+
+    def _stop(self, losses_E: Tensor, inputs: Inputs) -> None:
+        bad = [row.example.where for row, ok in zip(inputs.rows, losses_E.isfinite().tolist(), strict=True) if not ok]
+        raise NotFinite(
+            f"the loss is not a number at step {self.state.global_step + 1}",
+            where=", ".join(bad or [row.example.where for row in inputs.rows]),
+            fix="the last checkpoint is from before this batch; look at these rows, or lower learning_rate",
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: torch.device) -> Tensor:  # type: ignore[override]
+        total = torch.tensor(sum(sum(self.counts(inputs)) for inputs in batch_samples), device=device)
+        gathered: Tensor = self.accelerator.gather(total)
+        return gathered.sum()
+
+    def _prepare_inputs(self, inputs: Inputs) -> Inputs:  # type: ignore[override]
+        return inputs.to(self.args.device)
+
+    def _prepare_context_parallel_inputs(self, model: nn.Module, inputs: Inputs) -> Any:  # type: ignore[override]
+        return contextlib.nullcontext, inputs
+
+    def floating_point_ops(self, inputs: Inputs) -> int:  # type: ignore[override]
+        """Return 0: transformers counts a padded batch, which there is none of."""
+        return 0
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = []
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add what was watched since the last time to ``logs``."""
+        if self._watched and "loss" in logs:
+            parts = gather_object([dict(self._watched)])
+            for name in self._watched:
+                values = [value for part in parts for value in part.get(name, ())]
+                if values:
+                    logs[name] = sum(values) / len(values)
+            self._watched.clear()
+        super().log(logs, start_time)
+
+    @torch.no_grad()
+    def evaluate(  # type: ignore[override]
+        self, eval_dataset: Examples | None = None, ignore_keys: object = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Return figures over held-out examples, each counted once however many processes there are."""
+        examples = eval_dataset or self.held_out
+        if examples is None:
+            raise InputError("there is nothing to evaluate on", where="eval_data", fix="give eval_data or eval_share")
+        model = self._wrap_model(self.model, training=False)
+        model.eval()
+        total, count = 0.0, 0.0
+        watched: dict[str, list[float]] = defaultdict(list)
+        for inputs, counted in self.shards(examples):
+            with self.compute_loss_context_manager():
+                losses_E, found = self.losses(model(batch=inputs.batch), inputs)
+            if not counted:
+                continue
+            total += float((losses_E * inputs.column("weight", losses_E.device)).sum())
+            count += sum(self.counts(inputs))
+            for name, values in found.items():
+                watched[name] += values.tolist()
+        parts = gather_object([(total, count, dict(watched))])
+        merged: dict[str, list[float]] = defaultdict(list)
+        for _, _, part in parts:
+            for name, values in part.items():
+                merged[name] += values
+        figures = {"loss": sum(p[0] for p in parts) / sum(p[1] for p in parts)} | self.figures(merged)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def shards(self, examples: Examples) -> Iterator[tuple[Inputs, list[int]]]:
+        """Yield this process's batches, and which examples each holds: none where it is there for the others' sake.
+
+        All processes get equally many batches, as sharded models need.
+        """
+        rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
+        mine = list(range(rank, len(examples), world))
+        for start in range(0, math.ceil(len(examples) / world), size):
+            chosen = mine[start : start + size]
+            yield self.data_collator([examples[i] for i in chosen or [0]]).to(self.args.device), chosen
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / ".saving") if self._staging else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save beside the checkpoints and move the whole one into place: a half-written one is never taken for one."""
+        out = Path(super()._get_output_dir(trial))
+        staging = out / ".saving"
+        name = f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._staging = True
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise InputError(
+                f"the checkpoint of step {self.state.global_step} could not be saved: {error}",
+                where=str(out),
+                fix="earlier checkpoints are whole; make room and run the same command again",
+            ) from error
+        finally:
+            self._staging = False
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self._move(staging / name, out / name)
+            shutil.rmtree(staging, ignore_errors=True)
+            rotate_checkpoints(
+                output_dir=str(out),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=False,
+            )
+
+    def _move(self, source: Path, target: Path) -> None:
+        if self.state.best_model_checkpoint == str(source):  # its own state names the folder that it was written in
+            self.state.best_model_checkpoint = str(target)
+            self.state.save_to_json(str(source / TRAINER_STATE_NAME))
+        shutil.rmtree(target, ignore_errors=True)
+        source.rename(target)
+
+    def _examples(self, given: Data | Sequence[Mapping[str, Any]], name: str) -> Examples:
+        found = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
+        return self.examples_of(found, self.encoder.reward if self.reward else self.encoder.policy)
+
+    def _padding(self, model: nn.Module) -> int | None:
+        config = model.config.get_text_config()  # type: ignore[union-attr, operator]
+        padding: int | None = config.pad_token_id if self.reward else None
+        return padding
+
+
+def _innermost(model: nn.Module) -> PreTrainedModel:
+    """Return the transformers model inside of PEFT's wrapper, if there is one."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    assert isinstance(inner, PreTrainedModel)
+    return inner
