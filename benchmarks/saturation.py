@@ -20,7 +20,7 @@ from benchmarks.figures import Alternated, Figure, alternate
 from benchmarks.peers.vllm_server import PYTHON
 
 TITLE = "Saturation of vLLM"
-PROMPTS, RUNS = 200, 2
+PROMPTS, RUNS = 200, 4
 TARGET = 1.15
 ROOT = Path(__file__).parents[1]
 SETTINGS = {"samples": 2, "revisions": 0, "judge_principles": 1, "max_tokens": 12}
