@@ -49,12 +49,12 @@ class DPOTrainer(TreeTrainer):
 
     def train(self, *args: Any, **named: Any) -> Any:
         """Compute the reference's log-probabilities, unless a file has them, and train."""
-        self._prepare_references()
+        self.prepare_references()
         return super().train(*args, **named)
 
     def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
         """See `TreeTrainer.evaluate`."""
-        self._prepare_references()
+        self.prepare_references()
         return super().evaluate(*args, **named)
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
@@ -106,7 +106,8 @@ class DPOTrainer(TreeTrainer):
             "kl": reference.expand(len(loss_E)),
         }
 
-    def _prepare_references(self) -> None:
+    def prepare_references(self) -> None:
+        """Have the reference's log-probabilities of all examples: from the file, or by the model as it is now."""
         for name, examples in (("train", self.examples), ("eval", self.held_out)):
             if examples is not None and examples.references is None:
                 file = Path(self.args.output_dir) / f"reference-{name}.safetensors"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from critic.engines.attention import TreePlan
+from critic.engines.flex import tree_plan
 from critic.engines.prefix_tree import run
 from trainers.packing import Batch, Packed, Padded
 
@@ -42,7 +42,7 @@ def enable(model: PreTrainedModel) -> None:
 
 
 def _packed(model: PreTrainedModel, batch: Packed) -> Tensor:
-    hidden_ND = run(model, batch.ids, batch.positions, TreePlan(list(batch.spans), batch.ids.device))
+    hidden_ND = run(model, batch.ids, batch.positions, tree_plan(list(batch.spans), batch.ids.device))
     head = model.get_output_embeddings()
     if head is None:
         scores: Tensor = model.score(hidden_ND[batch.ends])

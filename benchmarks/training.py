@@ -1,0 +1,174 @@
+"""DPO, reward model and SFT: these trainers against TRL's, the same rows, batches, weights and numerics.
+
+Prompts of 60 to 240 words, answers of 30 to 200, batches of 4, float32 weights and bfloat16 compute on both sides. TRL
+sorts its rows by length, so that its batches have little padding, and both sides know the reference's log-probabilities
+before the clock starts. Each run is a process of its own; its peak memory is what training adds to the loaded model's.
+The limit is the ratio of the tokens that go through the layers, padding included.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.figures import Figure, alternate
+from benchmarks.prefix_tree import text
+
+TITLE = "Training, beside TRL"
+BATCH, RUNS = 4, 3
+ROWS = {"dpo": 16, "reward": 16, "sft": 24}
+TARGETS = {"dpo": 3.0, "reward": 2.5, "sft": 1.3}
+ROOT = Path(__file__).parents[1]
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    return [figure for method in TARGETS for figure in compare(method, ROWS[method], RUNS)]
+
+
+def compare(method: str, rows: int, runs: int, dtype: str = "bfloat16") -> list[Figure]:
+    """Train on ``rows`` with both sides, ``runs`` times each, in turn."""
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+
+    def run(side: str) -> float:
+        command = [sys.executable, "-m", "benchmarks.training", method, side, str(rows), dtype]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        found[side].append(result)
+        return rows / result["seconds"]
+
+    measured = alternate(lambda: run("ours"), lambda: run("trl"), runs)
+    memory = {side: median(result["bytes"] for result in results) / 2**30 for side, results in found.items()}
+    tokens = {side: results[0]["tokens"] for side, results in found.items()}
+    limit = f"token count {tokens['trl'] / tokens['ours']:.2f}; {measured.spread}"
+    return [
+        Figure(f"{method}, {dtype} compute", measured.a, "rows/s", note=f"{tokens['ours']:,.0f} tokens"),
+        Figure(f"{method}, TRL", measured.b, "rows/s", note=f"{tokens['trl']:,.0f} tokens"),
+        Figure(f"{method} / TRL", measured.ratio, "x", TARGETS[method], limit),
+        Figure(f"{method}, peak memory of training", memory["ours"], "GiB", memory["trl"], "TRL: the bound", "at most"),
+    ]
+
+
+def rows_of(method: str, count: int) -> list[dict[str, Any]]:
+    """Return conversations of random words, as TRL's formats have them."""
+    rng = random.Random(f"training {method}")
+
+    def turn(role: str, least: int, most: int) -> list[dict[str, str]]:
+        return [{"role": role, "content": text(rng, rng.randint(least, most))}]
+
+    rows = [
+        {"prompt": turn("user", 60, 240), "chosen": turn("assistant", 30, 200), "rejected": turn("assistant", 30, 200)}
+        for _ in range(count)
+    ]
+    return [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows] if method == "sft" else rows
+
+
+def child(method: str, side: str, count: int, dtype: str) -> dict[str, float]:
+    """Train one side on ``count`` rows; return its seconds, the bytes it took, and the tokens of its batches."""
+    with tempfile.TemporaryDirectory() as out:
+        settings = {
+            "output_dir": out,
+            "per_device_train_batch_size": BATCH,
+            "num_train_epochs": 1,
+            "learning_rate": 1e-6,
+            "bf16": dtype == "bfloat16",
+            "report_to": "none",
+            "save_strategy": "no",
+            "disable_tqdm": True,
+            "gradient_checkpointing": False,
+        }
+        rows = rows_of(method, count)
+        trainer = ours(method, rows, settings) if side == "ours" else trl(method, rows, settings)
+        collate, seen = trainer.data_collator, []
+
+        def counted(batch: Any) -> Any:
+            inputs = collate(batch)
+            seen.append(inputs["input_ids"].numel() if isinstance(inputs, dict) else len(inputs.batch.ids))
+            return inputs
+
+        trainer.data_collator = counted
+        before = _high_water(reset=True)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "bytes": _high_water() - before, "tokens": float(sum(seen))}
+
+
+def ours(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
+    """Return this project's trainer, ready to go."""
+    from trainers.config import DPOConfig, RewardConfig, SFTConfig
+    from trainers.dpo import DPOTrainer
+    from trainers.models import policy, reward_model
+    from trainers.reward import RewardTrainer
+    from trainers.sft import SFTTrainer
+
+    settings = settings | {"data": ["rows"]}
+    if method == "dpo":
+        config = DPOConfig(**settings)
+        trainee = policy(config)
+        trainer = DPOTrainer(trainee.model, config, rows, trainee.tokenizer)
+        trainer.prepare_references()
+        return trainer
+    if method == "sft":
+        sft = SFTConfig(**settings)
+        trainee = policy(sft)
+        return SFTTrainer(trainee.model, sft, rows, trainee.tokenizer)
+    reward = RewardConfig(**settings)
+    trainee = reward_model(reward, heads=1)
+    return RewardTrainer(trainee.model, reward, rows, trainee.tokenizer)
+
+
+def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
+    """Return TRL's trainer, ready to go, at its best settings for a CPU."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+    from trl.trainer.reward_config import RewardConfig
+    from trl.trainer.reward_trainer import RewardTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    from critic.engines import embedded
+
+    folder = embedded.fetch()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def length(row: dict[str, Any]) -> int:
+        sides = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        return max(len(tokenizer.apply_chat_template(row["prompt"] + side)["input_ids"]) for side in sides)
+
+    settings = settings | {"train_sampling_strategy": "group_by_length", "remove_unused_columns": False}
+    settings |= {"dataloader_pin_memory": False, "max_length": None}
+    data = Dataset.from_list([row | {"length": length(row)} for row in rows])
+    kinds: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
+        "dpo": (DPOTrainer, DPOConfig, AutoModelForCausalLM, {"precompute_ref_log_probs": True}),
+        "reward": (RewardTrainer, RewardConfig, AutoModelForSequenceClassification, {}),
+        "sft": (SFTTrainer, SFTConfig, AutoModelForCausalLM, {"completion_only_loss": True}),
+    }
+    trainer, config, auto, more = kinds[method]
+    labels = {"num_labels": 1} if method == "reward" else {}
+    return trainer(
+        auto.from_pretrained(folder, dtype=torch.float32, **labels),
+        args=config(**settings, **more),
+        train_dataset=data,
+        processing_class=tokenizer,
+    )
+
+
+def _high_water(reset: bool = False) -> int:
+    """Return the most memory that this process had at a time, in bytes, since the last reset (Linux)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    print(json.dumps(child(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))

@@ -1,0 +1,41 @@
+import random
+import warnings
+
+import pytest
+import torch
+
+from critic.engines.attention import TreePlan
+from critic.engines.flex import FlexPlan, tree_plan
+from critic.engines.tokens import Segment, TokenTree, pack
+
+
+def forest(rng: random.Random) -> list[TokenTree]:
+    """Two to four trees of up to three levels; some segments are empty."""
+    trees = []
+    for _ in range(rng.randint(2, 4)):
+        segments = [Segment(tuple(range(rng.randint(1, 9))), -1)]
+        for _ in range(rng.randint(0, 3)):
+            segments.append(Segment(tuple(range(rng.randint(0, 5))), 0))
+            if rng.random() < 0.5:
+                segments.append(Segment(tuple(range(rng.randint(1, 4))), len(segments) - 1))
+        trees.append(TokenTree(tuple(segments), ()))
+    return trees
+
+
+@pytest.mark.parametrize("seed", range(4))
+@torch.no_grad()
+def test_flex_attention_sees_what_the_tree_plan_sees(seed: int) -> None:
+    row = pack(forest(random.Random(seed)))
+    torch.manual_seed(seed)
+    query = torch.randn(4, len(row.ids), 8)
+    key, value = torch.randn(2, len(row.ids), 8), torch.randn(2, len(row.ids), 8)
+    cpu = torch.device("cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that it is slow unless it is compiled, which takes a compiler
+        flex = FlexPlan(row.spans, cpu).attend(0, query, key, value, 0.3)
+    torch.testing.assert_close(flex, TreePlan(row.spans, cpu).attend(0, query, key, value, 0.3), rtol=0, atol=1e-5)
+
+
+def test_cpus_have_the_plan_with_a_gradient() -> None:
+    row = pack(forest(random.Random(0)))
+    assert isinstance(tree_plan(row.spans, torch.device("cpu")), TreePlan)
