@@ -1,8 +1,9 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
-``scripted:FILE``, ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write one file
-here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+``scripted:FILE``, ``verify:RULE`` (a program that checks answers), ``vllm:PATH_OR_ID``; options follow as
+``?key=value&key=value``. To add an engine, write one file here with ``open_engine(target, options) -> Engine`` and name
+it in `REGISTRY`.
 """
 
 import re
@@ -20,8 +21,12 @@ REGISTRY: dict[str, tuple[str, str | None]] = {
     "openai": ("critic.engines.openai", "MODEL@URL"),
     "rm": ("critic.engines.rm", "PATH_OR_ID"),
     "scripted": ("critic.engines.scripted", "FILE"),
+    "verify": ("critic.engines.verify", "RULE"),
     "vllm": ("critic.engines.vllm", "PATH_OR_ID"),
 }
+
+# Those that only give rewards: they judge in the mode rm, and write nothing.
+REWARDING = ("rm", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ def parse_spec(text: str) -> Spec:
     where = f"engine spec {_without_password(text)!r}"
     head, question, query = text.partition("?")
     kind, _, target = head.partition(":")
+    if kind == "verify":  # a rule may hold question marks, and has no options
+        target, question = text.removeprefix("verify:"), ""
     if kind not in REGISTRY:
         raise InputError(f"there is no engine {kind!r}", where=where, fix=f"Known specs: {shapes()}")
     wanted = REGISTRY[kind][1]

@@ -7,7 +7,7 @@ with its options: ``cot?samples=4&low=0.3``.
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.engines import Spec, parse_options
+from critic.engines import REWARDING, Spec, parse_options
 from critic.judging.base import Mode
 from critic.judging.contrast import Contrast
 from critic.judging.cot import Cot
@@ -19,7 +19,7 @@ from critic.judging.verdict import VerdictMode
 MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, ScoreMode, Rm)}
 
 # What a judge's engine is asked in, where nothing else is said. A small model's multiple choice says "first".
-_DEFAULTS = {"embedded": "contrast", "rm": "rm"}
+_DEFAULTS = {"embedded": "contrast", "rm": "rm", "verify": "rm"}
 
 
 def mode_of(text: str | None, judge: Spec) -> Mode:
@@ -27,11 +27,11 @@ def mode_of(text: str | None, judge: Spec) -> Mode:
     name, question, query = (text or _DEFAULTS.get(judge.kind, "logprob")).partition("?")
     if name not in MODES:
         raise InputError(f"there is no judge mode {name!r}", where="--mode", fix=f"Known modes: {', '.join(MODES)}")
-    if (name == "rm") != (judge.kind == "rm"):
+    if (name == "rm") != (judge.kind in REWARDING):
         raise InputError(
             f"the judge {judge} can't be asked in mode {name}",
             where="--mode",
-            fix="Reward models answer the mode rm, and nothing else does.",
+            fix="Reward models and verify rules answer the mode rm, and nothing else does.",
         )
     options = dict(parse_options(query, f"mode {text!r}")) if question else {}
     try:

@@ -17,7 +17,7 @@ from constitution import Constitution, load
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic import prompts
-from critic.engines import Spec, open_engine, parse_spec
+from critic.engines import REWARDING, Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.rewards import head_of, heads_of
@@ -173,10 +173,10 @@ def _check(request: RunRequest) -> _Checked:
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
     settings = RunSettings.read(request.settings)
-    writers = [spec for spec, _ in seats if spec.kind != "rm"]
+    writers = [spec for spec, _ in seats if spec.kind not in REWARDING]
     if not writers and policy is not None and settings.revisions:
         raise InputError(
-            "no judge can write critiques and revisions: a reward model only scores",
+            "no judge can write critiques and revisions: a reward model or rule only scores",
             where="--judge",
             fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
         )
