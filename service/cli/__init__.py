@@ -48,8 +48,9 @@ def main() -> None:
     from service.cli.models import models
     from service.cli.reweigh import reweigh
     from service.cli.show import show
+    from service.cli.train import train
 
-    for command in (generate, judge, critique, compare, reweigh, show, models):
+    for command in (generate, judge, critique, compare, reweigh, show, train, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")
