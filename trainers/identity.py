@@ -20,11 +20,13 @@ IDENTITY, LINEAGE = "run.json", "lineage.json"
 PACKAGES = ("cai-feedback", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
 
 # Settings that may change between the starts of one run: they decide where and what is reported, not what is learnt.
+# The data may lie elsewhere: its hash says whether it is the same.
 _FREE = {
-    "output_dir", "run_name", "report_to", "disable_tqdm", "log_level", "log_level_replica", "logging_first_step",
-    "logging_steps", "logging_strategy", "save_steps", "save_strategy", "save_total_limit", "project",
-    "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor", "dataloader_persistent_workers",
-    "local_rank", "hub_token", "skip_memory_metrics", "eval_steps", "eval_strategy", "per_device_eval_batch_size",
+    "output_dir", "data", "run_name", "report_to", "disable_tqdm", "log_level", "log_level_replica",
+    "logging_first_step", "logging_steps", "logging_strategy", "save_steps", "save_strategy", "save_total_limit",
+    "project", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
+    "dataloader_persistent_workers", "local_rank", "hub_token", "skip_memory_metrics", "eval_steps", "eval_strategy",
+    "per_device_eval_batch_size",
 }  # fmt: skip
 _SECRET = {"hub_token"}
 

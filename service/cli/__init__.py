@@ -41,6 +41,7 @@ def _common(
 
 def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
+    from service.cli.align import align
     from service.cli.ask import compare, critique
     from service.cli.constitution import app as constitution
     from service.cli.evaluate import app as evaluate
@@ -50,7 +51,7 @@ def main() -> None:
     from service.cli.show import show
     from service.cli.train import train
 
-    for command in (generate, judge, critique, compare, reweigh, show, train, models):
+    for command in (generate, judge, critique, compare, reweigh, show, train, align, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")

@@ -1,0 +1,166 @@
+"""Before and after: both policies answer the held-out prompts, and the judge of the chain compares the answers.
+
+Where the judge is a `verify` rule, the share of answers that satisfy it is certain. Every answer and every vote is on
+disk before the next, so that a second start repeats none.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from constitution.errors import InputError
+from critic.engines import open_engine, parse_spec
+from critic.engines.base import EngineError, Request, RunStopped, Sampling
+from critic.engines.ledger import Budget, RecordedEngine
+from critic.engines.verify import parse as parse_rule
+from critic.records import Line, Prompt
+from critic.run.config import RunSettings
+from critic.run.results import replace_text
+from critic.run.run import RunRequest, run
+from critic.run.store import RunStore
+from critic.seeds import seed_of
+from critic.statistics.intervals import Figure, Mean, Share
+from critic.together import together
+from service.align.request import AlignRequest
+
+SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What both policies said to one prompt, sample by sample; None where one gave no answer."""
+
+    prompt: Prompt
+    before: tuple[str | None, ...]
+    after: tuple[str | None, ...]
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield the answers side by side, where both gave one."""
+        for before, after in zip(self.before, self.after, strict=True):
+            if before is not None and after is not None:
+                yield before, after
+
+
+async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
+    """Return the figures and answers of the report. Raises `InputError` for settings that don't fit."""
+    samples, sampling = _sampling(request, settings)
+    prompts = [line.item.prompt for line in lines]
+    folder = out / "evaluate"
+    folder.mkdir(exist_ok=True)
+    with closing(RunStore.open(folder / "answers", {"kind": "align", "samples": samples}, extend=False)) as store:
+        before = await _answers(request.policy, prompts, sampling, samples, request.seed, store)
+        after = await _answers(f"hf:{out / 'policy'}", prompts, sampling, samples, request.seed, store)
+    answered = [Answered(*three) for three in zip(prompts, before, after, strict=True)]
+    return await _judged(request, settings, answered, folder) | {
+        "samples": samples,
+        "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
+        "before": _side(request, [row.before for row in answered]),
+        "after": _side(request, [row.after for row in answered]),
+    }
+
+
+def _sampling(request: AlignRequest, settings: RunSettings) -> tuple[int, Sampling]:
+    given = dict(request.settings.get("evaluate", {}))
+    samples = given.pop("samples", SAMPLES)
+    if given or not isinstance(samples, int) or samples < 1:
+        raise InputError("its only setting is samples, a number above 0", where="settings of evaluate")
+    return samples, settings.policy_sampling()
+
+
+async def _answers(
+    spec: str, prompts: Sequence[Prompt], sampling: Sampling, samples: int, seed: int, store: RunStore
+) -> list[tuple[str | None, ...]]:
+    engine = open_engine(parse_spec(spec))
+    recorded = RecordedEngine(engine, store, Budget())
+
+    async def one(prompt: Prompt, number: int) -> str | None:
+        request = Request(prompt.messages, sampling, seed_of(seed, prompt.key, "evaluate", number))
+        try:
+            return (await recorded.complete(request)).text.strip() or None
+        except EngineError:  # a prompt that is too long for the model, say: counted as unanswered
+            return None
+
+    try:
+        found = await together(one(prompt, number) for prompt in prompts for number in range(samples))
+    finally:
+        await engine.close()
+    return [tuple(found[i : i + samples]) for i in range(0, len(found), samples)]
+
+
+def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
+    """One policy's own figures: a prompt's answers are a cluster."""
+    checks = parse_rule(request.rule.target) if request.rule else ()
+    verified, words, unanswered = Share(), Mean(), 0
+    for texts in answers:
+        for text in texts:
+            if text is None:
+                unanswered += 1
+                continue
+            words.count(len(text.split()))
+            verified.count(all(check(text) for check in checks))
+        words.end_cluster()
+        verified.end_cluster()
+    found = {"unanswered": unanswered, "words": _figure(words.figure())}
+    return found | ({"verified": _figure(verified.figure())} if request.rule else {})
+
+
+async def _judged(
+    request: AlignRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path
+) -> dict[str, Any]:
+    """Compare the answers as `cai judge` does, and count how often the trained policy's was preferred."""
+    places = [(row, pair) for row in answered for pair in dict.fromkeys(row.pairs()) if pair[0] != pair[1]]
+    outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {}
+    if places:
+        rows = [{"prompt": [m.model_dump() for m in row.prompt.messages], "tags": list(row.prompt.tags),
+                 "responses": list(pair)} for row, pair in places]  # fmt: skip
+        replace_text(folder / "pairs.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        wanted = {"judge_principles", "tie_band", "aggregation", "priorities", "seed"}
+        own = {key: value for key, value in settings.model_dump().items() if key in wanted}
+        asked = RunRequest(request.principles, str(folder / "pairs.jsonl"), request.judges, None, request.modes, own)
+        outcome = await run(asked, folder / "judge")
+        if outcome.progress.stopped:
+            raise RunStopped(outcome.progress.stopped)
+        for record in _comparisons(folder / "judge" / "feedback.jsonl"):
+            row, pair = places[record["row"]]
+            outcomes.setdefault((row.prompt.key, pair), []).append(_win(record))
+    return _win_rate(answered, outcomes)
+
+
+def _comparisons(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        yield from (row for row in map(json.loads, lines) if row["kind"] == "comparison")
+
+
+def _win(record: Mapping[str, Any]) -> float | None:
+    """1 where the second answer, the trained policy's, is preferred; a tie is one half; None if unreadable."""
+    if record["outcome"] == "tie":
+        return 0.5
+    return float(record["probability"] < 0.5) if record["outcome"] == "preference" else None
+
+
+def _win_rate(
+    answered: Sequence[Answered], outcomes: Mapping[tuple[str, tuple[str, str]], list[float | None]]
+) -> dict[str, Any]:
+    wins, equal, unread = Mean(), 0, 0
+    for row in answered:
+        for pair in row.pairs():
+            equal += pair[0] == pair[1]
+            found = [0.5] if pair[0] == pair[1] else outcomes.get((row.prompt.key, pair), [None])
+            for win in found:
+                if win is None:
+                    unread += 1
+                else:
+                    wins.count(win)
+        wins.end_cluster()
+    figure = wins.figure()
+    if figure is not None:
+        figure = Figure(figure.estimate, max(0.0, figure.low), min(1.0, figure.high), figure.n, figure.clusters)
+    return {"win_rate": _figure(figure), "equal_answers": equal, "unreadable": unread}
+
+
+def _figure(figure: Figure | None) -> dict[str, Any] | None:
+    """Return it as plain data; None with fewer than two prompts, which give no interval."""
+    return None if figure is None or figure.clusters < 2 else asdict(figure)

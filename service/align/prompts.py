@@ -1,0 +1,49 @@
+"""The prompts of the chain, split in two by the hash of each: so a prompt is never on both sides, nor changes sides."""
+
+import json
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from constitution.digest import unit_interval
+from constitution.errors import InputError
+from critic.records import Line, Quarantined
+from critic.run.inputs import read_prompts
+from critic.run.results import replace_text
+
+MAX_CHARACTERS = 32_000
+
+
+def read(source: str, limit: int | None) -> tuple[list[Line], list[Quarantined]]:
+    """Return the prompts of ``source``, each once, and the rows that are none. Raises `InputError`."""
+    found = list(islice(read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False), limit))
+    lines = {line.item.prompt.key: line for line in reversed(found) if isinstance(line, Line)}
+    refused = [row for row in found if isinstance(row, Quarantined)]
+    return sorted(lines.values(), key=lambda line: line.row), refused
+
+
+def split(lines: Iterable[Line], share: float) -> tuple[list[Line], list[Line]]:
+    """Return the prompts to learn from, and about ``share`` of all that are held out. Raises `InputError`."""
+    sides: tuple[list[Line], list[Line]] = ([], [])
+    for line in lines:
+        sides[unit_interval("held out", line.item.prompt.key) < share].append(line)
+    if not all(sides):
+        raise InputError(
+            f"there are {len(sides[0])} prompts to learn from and {len(sides[1])} held out",
+            where="--prompts",
+            fix="give more prompts, or another --held-out",
+        )
+    return sides
+
+
+def write(lines: Iterable[Line], file: Path) -> None:
+    """Write prompts as `cai generate` reads them."""
+    rows = [
+        {
+            "id": line.item.prompt.id or line.where,
+            "prompt": [message.model_dump() for message in line.item.prompt.messages],
+            "tags": list(line.item.prompt.tags),
+        }
+        for line in lines
+    ]
+    replace_text(file, "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows))
