@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 CHARTS = (
     Chart("loss", "Loss", "The mean of the steps since the last point; of held-out examples where there are any.",
-          ("loss", "eval_loss", "loss/policy", "loss/value")),
+          ("loss", "eval_loss", "policy_loss", "value_loss")),
     Chart("margins", "Margins", "How much higher the chosen answers' rewards are than the rejected ones'.",
           ("rewards/margins", "eval_rewards/margins")),
     Chart("rewards", "Rewards", "Of chosen and rejected answers. If both fall, the lead grows by making both unlikely.",
@@ -33,10 +33,13 @@ CHARTS = (
            "eval_rewards/chosen", "eval_rewards/rejected")),
     Chart("accuracy", "Accuracy", "How often the chosen answer has the higher reward.",
           ("rewards/accuracies", "eval_rewards/accuracies", "eval_accuracy")),
-    Chart("reward", "Reward", "The mean reward of the answers that were written in a step.", ("reward",)),
+    Chart("reward", "Reward", "The mean of the answers that were written in a step; on held-out prompts both opinions.",
+          ("reward", "eval_reward", "eval_heldout")),
     Chart("kl", "KL to the reference", "Nats an answer; how far the policy has moved.", ("kl",)),
     Chart("entropy", "Entropy", "Nats a token. Near 0, the policy says one thing only.", ("entropy",)),
     Chart("length", "Length", "Tokens an answer. A steady rise may be a reward that likes length.", ("length",)),
+    Chart("seconds", "Seconds a step", "Writing answers, scoring them, and learning from them.",
+          ("seconds/rollout", "seconds/scoring", "seconds/update")),
     Chart("learning-rate", "Learning rate", "As it was at each point.", ("learning_rate",)),
     Chart("gradient", "Norm of the gradient", "Before it is clipped.", ("grad_norm",)),
 )  # fmt: skip

@@ -1,0 +1,187 @@
+"""``cai align``: the split, every stage in its folder and done once, lineage, and the figures of the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner, Result
+
+from constitution import load
+from constitution.errors import InputError
+from critic.records import Line
+from critic.statistics.intervals import wilson
+from service.align import AlignRequest
+from service.align.evaluate import Answered, _side, _win_rate
+from service.align.prompts import read, split
+from service.align.report import report
+from service.align.request import read_settings
+from service.cli.align import align
+from tests.critic.run.test_report import HOSTILE, Page
+from tests.factories import prompt, small_constitution
+from tests.trainers.tiny import write_model
+
+RULE = "verify:contains=e"
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "policy")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(1)))
+    (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(16)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(policy: Path, *more: str, judge: str = RULE) -> Result:
+    app = typer.Typer()
+    app.command()(align)
+    command = ["--principles", "c.yaml", "--prompts", "p.txt", "--out", "out", "--policy", f"hf:{policy}"]
+    command += ["--judge", judge, "generate.max_tokens=60", "dpo.use_cpu=true", "dpo.bf16=false", "dpo.max_steps=3"]
+    return CliRunner().invoke(app, [*command, "dpo.learning_rate=1e-3", *more], catch_exceptions=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(folder: Path, policy: Path) -> None:
+    done = run(policy)
+    assert done.exit_code == 0, done.output
+    out = folder / "out"
+    assert "sft:      skipped: there are no revisions" in done.output and "verified after: " in done.output
+    kept, held_out = (
+        {json.loads(line)["prompt"][0]["content"] for line in (out / name).read_text().splitlines()}
+        for name in ("prompts.jsonl", "held-out.jsonl")
+    )
+    assert len(kept) + len(held_out) == 16 and not kept & held_out
+    used = {
+        json.loads(line)["prompt"][0]["content"] for line in (out / "generate/pairs.jsonl").read_text().splitlines()
+    }
+    assert used and used <= kept
+    lineage = json.loads((out / "policy/lineage.json").read_text())
+    assert lineage["constitutions"] == [load("c.yaml").digest] and lineage["parent"]["name"] == str(policy)
+    found = json.loads((out / "report.json").read_text())
+    assert {row["prompt"][0]["content"] for row in found["answers"]} == held_out
+    for side in ("before", "after"):
+        texts = [text for row in found["answers"] for text in row[side] if text]
+        assert found[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
+    assert "verified before" in Page((out / "report.html").read_text()).text
+
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.is_file()}
+    again = run(policy)
+    assert again.exit_code == 0 and "dpo:      finished before" in again.output
+    changed = {file.name for file, time in before.items() if file.stat().st_mtime_ns != time}
+    assert changed <= {"prompts.jsonl", "held-out.jsonl"}, "the split is written again, the same"
+    with pytest.raises(InputError, match=r"dpo\.beta was None, is 0\.3"):
+        run(policy, "dpo.beta=0.3")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
+    folder: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "s.yaml").write_text(yaml.safe_dump({"choose": "longest", "replies": [{"reply": "Better {seed}."}]}))
+    more = ("sft.use_cpu=true", "sft.bf16=false", "sft.max_steps=2", "generate.samples=2")
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("service.align.chain.evaluate", stop)
+        stopped = run(policy, *more, judge="scripted:s.yaml")
+    assert stopped.exit_code == 130 and "goes on from here" in stopped.output
+    done = run(policy, *more, judge="scripted:s.yaml")
+    assert done.exit_code == 0, done.output
+    assert "sft:      finished before" in done.output and "dpo:      finished before" in done.output
+    lineage = json.loads((folder / "out/policy/lineage.json").read_text())
+    assert lineage["parent"]["name"] == "out/sft" and lineage["ancestors"][0]["parent"]["name"] == str(policy)
+    found = json.loads((folder / "out/report.json").read_text())
+    assert "verified" not in found["before"] and found["win_rate"]["n"] + found["unreadable"] > 0
+
+
+def test_prompts_never_change_sides() -> None:
+    def of(texts: list[str]) -> list[Line]:
+        return [
+            Line.model_validate({"row": i, "where": "p", "item": {"prompt": prompt(t)}}) for i, t in enumerate(texts)
+        ]
+
+    many = [f"question {i}" for i in range(400)]
+    kept, held_out = split(of(many), 0.25)
+    assert 70 < len(held_out) < 130 and len(kept) + len(held_out) == 400
+    fewer = split(of(many[:100][::-1]), 0.25)[1]
+    texts = {line.item.prompt.key for line in held_out}
+    assert {line.item.prompt.key for line in fewer} == {line.item.prompt.key for line in of(many[:100])} & texts
+    with pytest.raises(InputError, match="0 held out"):
+        split(of(["one"]), 0.001)
+
+
+def test_a_prompt_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "one"}\n{"x": 1}\n')
+    lines, refused = read(str(tmp_path / "p.jsonl"), None)
+    assert [line.row for line in lines] == [0, 1] and [row.row for row in refused] == [3]
+
+
+def asked(**more: Any) -> AlignRequest:
+    return AlignRequest("c.yaml", "p.txt", (RULE,), **more)
+
+
+def test_figures_by_hand() -> None:
+    rows = [
+        Answered(prompt("a"), ("one", "two"), ("see me", "eel")),
+        Answered(prompt("b"), ("no", None), ("no", "yes")),
+    ]
+    before, after = (_side(asked(), [getattr(row, side) for row in rows]) for side in ("before", "after"))
+    assert before["unanswered"] == 1 and before["words"]["estimate"] == 1
+    assert before["verified"]["estimate"] == pytest.approx(1 / 3) and after["verified"]["estimate"] == 3 / 4
+    low, high = wilson(3 / 4, 4)
+    assert after["verified"]["low"] <= low and after["verified"]["high"] >= high, "a prompt's answers are a cluster"
+    key = rows[0].prompt.key
+    outcomes = {(key, ("one", "see me")): [1.0], (key, ("two", "eel")): [None]}
+    found = _win_rate(rows, outcomes)
+    assert (found["win_rate"]["estimate"], found["equal_answers"], found["unreadable"]) == (0.75, 1, 1)
+
+
+def test_the_page_shows_both_answers_as_text_only() -> None:
+    figure = {"estimate": 0.5, "low": 0.2, "high": 0.8, "n": 9, "clusters": 5}
+    side = {"unanswered": 0, "words": figure, "verified": figure}
+    answers = [{"prompt": [{"role": "user", "content": "Q"}], "before": [HOSTILE], "after": [None]}]
+    found = {"constitution": "c@1", "constitution_hash": "h" * 64, "stages": {"sft": {"skipped": "none"}}, "samples": 1}
+    text = report(asked(), found | {"answers": answers, "before": side, "after": side, "win_rate": figure})
+    page = Page(text)
+    assert not any(name in ("src", "href") or name.startswith("on") for _, a in page.tags for name in a)
+    for said in ("document.title='owned'", "no answer", "verified after", "skipped: none", "The judge is a program"):
+        assert said in page.text
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"held_out": 0}, "is no share"),
+        ({"policy": "openai:m@http://127.0.0.1:9/v1"}, "not here to be trained"),
+        ({"settings": {"ppo": {}}}, "no stage 'ppo' when the method is dpo"),
+        ({"settings": {"reward": {}}}, "no stage 'reward'"),
+        ({"policy": "gpt"}, "there is no engine"),
+    ],
+)
+def test_what_does_not_fit_is_told(more: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        asked(**more)
+
+
+def test_settings_are_of_a_stage() -> None:
+    assert read_settings(["dpo.beta=0.2", "generate.samples=3"]) == {"dpo": {"beta": 0.2}, "generate": {"samples": 3}}
+    for bad in ("beta=0.2", "dpo.beta", "walk.fast=1"):
+        with pytest.raises(InputError, match=r"expected STAGE\.KEY=VALUE"):
+            read_settings([bad])
+
+
+def test_bad_settings_of_a_stage_are_told_before_anything_is_made(folder: Path, policy: Path) -> None:
+    with pytest.raises(InputError, match="settings of dpo: unknown setting 'betta'"):
+        run(policy, "dpo.betta=1")
+    assert not (folder / "out").exists()
