@@ -24,6 +24,7 @@ _COUNT_RULES: dict[str, Callable[[int, int], bool]] = {
     "min-words": lambda words, limit: words >= limit,
     "max-words": lambda words, limit: words <= limit,
 }
+_JOINT = re.compile(rf"\+(?=(?:{'|'.join((*_TEXT_RULES, *_COUNT_RULES))})=)")  # a text may hold plus signs
 KNOWN = "ends-with=TEXT, contains=TEXT, min-words=N, max-words=N; join several with +"
 
 Check = Callable[[str], bool]
@@ -62,7 +63,7 @@ class VerifyEngine:
 
 def parse(rule: str) -> tuple[Check, ...]:
     """Return one check for each part of ``rule``. Raises `InputError` for what is no rule."""
-    return tuple(_check(part, rule) for part in re.split(r"\+(?=[a-z-]+=)", rule))
+    return tuple(_check(part, rule) for part in _JOINT.split(rule))
 
 
 def _check(part: str, rule: str) -> Check:

@@ -142,7 +142,10 @@ def test_figures_by_hand() -> None:
     low, high = wilson(3 / 4, 4)
     assert after["verified"]["low"] <= low and after["verified"]["high"] >= high, "a prompt's answers are a cluster"
     key = rows[0].prompt.key
-    outcomes = {(key, ("one", "see me")): [1.0], (key, ("two", "eel")): [None]}
+    outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {
+        (key, ("one", "see me")): [1.0],
+        (key, ("two", "eel")): [None],
+    }
     found = _win_rate(rows, outcomes)
     assert (found["win_rate"]["estimate"], found["equal_answers"], found["unreadable"]) == (0.75, 1, 1)
 

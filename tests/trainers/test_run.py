@@ -9,6 +9,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
 from constitution.errors import InputError
+from critic.engines.base import Sampling
 from trainers import identity, samples
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, load
 from trainers.results import Counts, Trained
@@ -53,7 +54,7 @@ def settings(kind: str, folder: Path, rows: Path, out: Path, **more: Any) -> Tra
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "SAMPLING", samples.Sampling(max_tokens=6, temperature=0.7))
+    monkeypatch.setattr(samples, "SAMPLING", Sampling(max_tokens=6, temperature=0.7))
 
 
 @pytest.mark.slow
