@@ -26,51 +26,62 @@ def enable(model: PreTrainedModel) -> None:
     It goes through ``forward`` so that wrappers (DDP, FSDP, DeepSpeed, PEFT, autocast) do their part.
 
     A language model gives the log-probability of each answer token, ``[M]``; a reward model the scores of each answer,
-    ``[A, heads]``. Both in float32.
+    ``[A, heads]``. Both in float32. ``read`` (of packed batches) is another way than `logprobs` to read logits.
     """
     own: Callable[..., Any] = model.forward
 
-    def forward(*args: Any, batch: Batch | None = None, **kwargs: Any) -> Any:
+    def forward(*args: Any, batch: Batch | None = None, read: "Read | None" = None, **kwargs: Any) -> Any:
         if batch is None:
             return own(*args, **kwargs)
         if isinstance(batch, Packed):
-            return _packed(model, batch)
+            return _packed(model, batch, read or logprobs)
         assert isinstance(batch, Padded)
         return _padded(model, own, batch)
 
     model.forward = forward
 
 
-def _packed(model: PreTrainedModel, batch: Packed) -> Tensor:
-    hidden_ND = run(model, batch.ids, batch.positions, tree_plan(list(batch.spans), batch.ids.device))
+def hidden_states(model: PreTrainedModel, batch: Packed) -> Tensor:
+    """Return the last hidden states of all tokens of a row, ``[N, hidden]``."""
+    return run(model, batch.ids, batch.positions, tree_plan(list(batch.spans), batch.ids.device))
+
+
+def _packed(model: PreTrainedModel, batch: Packed, read: "Read") -> Tensor:
+    # Tokens are taken by index_select: the gradient of [...] adds up in another order from run to run.
+    hidden_ND = hidden_states(model, batch)
     head = model.get_output_embeddings()
     if head is None:
-        scores: Tensor = model.score(hidden_ND[batch.ends])
+        scores: Tensor = model.score(hidden_ND.index_select(0, batch.ends))
         return scores.float()
-    return token_logprobs(head, hidden_ND[batch.places], batch.targets)
+    return token_logprobs(head, hidden_ND.index_select(0, batch.places), batch.targets, read)
 
 
 def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> Tensor:
     logits: Tensor = own(input_ids=batch.ids, attention_mask=batch.visible, use_cache=False).logits
     if model.get_output_embeddings() is None:
         return logits.float()
-    return _selected(logits.flatten(0, 1)[batch.places], batch.targets)
+    return logprobs(logits.flatten(0, 1)[batch.places], batch.targets)
 
 
-def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor) -> Tensor:
-    """Return the log-probability of each target after its hidden state, ``[M]``, in float32.
+def logprobs(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
+    """Return the log-probability of each target, ``[M]``, in float32."""
+    logits_MV = logits_MV.float()
+    return logits_MV.gather(-1, targets_M[:, None]).squeeze(-1) - logits_MV.logsumexp(-1)
+
+
+Read = Callable[[Tensor, Tensor], Tensor]
+"""From the logits ``[M, V]`` and targets ``[M]`` of a slice of tokens to what is read of each, ``[M, ...]``."""
+
+
+def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor, read: Read = logprobs) -> Tensor:
+    """Return what is ``read`` of each target after its hidden state: its log-probability, ``[M]``, in float32.
 
     Slices of logits are computed again for the gradient instead of being kept: with a large vocabulary they would
     take more memory than everything else.
     """
     rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[union-attr, index]
     if len(targets_M) <= rows:
-        return _selected(head(hidden_MD), targets_M)
+        return read(head(hidden_MD), targets_M)
     pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)
-    found = [checkpoint(lambda h, t: _selected(head(h), t), hidden, t, use_reentrant=False) for hidden, t in pieces]
+    found = [checkpoint(lambda h, t: read(head(h), t), hidden, t, use_reentrant=False) for hidden, t in pieces]
     return torch.cat(found)
-
-
-def _selected(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    logits_MV = logits_MV.float()
-    return logits_MV.gather(-1, targets_M[:, None]).squeeze(-1) - logits_MV.logsumexp(-1)

@@ -33,7 +33,8 @@ _SECRET = {"hub_token"}
 
 def settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what is learnt, as plain JSON."""
-    return {key: value for key, value in resolved(config).items() if key not in _FREE}
+    free = (*_FREE, *(key for key in resolved(config) if key.startswith("alarm_")))
+    return {key: value for key, value in resolved(config).items() if key not in free}
 
 
 def resolved(config: TrainConfig) -> dict[str, Any]:

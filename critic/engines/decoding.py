@@ -24,12 +24,17 @@ _NUCLEUS = 1024
 
 @dataclass(eq=False)
 class Answer:
-    """One answer being written. ``error`` is set where it could not go on."""
+    """One answer being written. ``error`` is set where it could not go on, ``end`` is the token that ended it.
+
+    ``logprobs`` takes the log-probability of each token that is drawn, ``end`` included, where a list is given.
+    """
 
     prompt: tuple[int, ...]
     sampling: Sampling
     rng: random.Random
+    logprobs: list[float] | None = None
     ids: list[int] = field(default_factory=list)
+    end: int | None = None
     done: Completion | None = None
     error: Exception | None = None
 
@@ -93,6 +98,7 @@ class Decoder:
             if token < 0:
                 answer.error = EngineError("the model's arithmetic failed: its logits are not numbers")
             elif token in self._stop_ids:
+                answer.end = token
                 self._finish(answer, "stop")
             else:
                 answer.ids.append(token)
@@ -117,7 +123,8 @@ def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
     """Return the next token of each answer by its own sampling parameters; -1 where its logits hold a NaN.
 
     Temperature 0 takes the likeliest. Otherwise one uniform number an answer is looked up in the cumulative
-    probabilities, after cutting all but the ``top_p`` likeliest.
+    probabilities, after cutting all but the ``top_p`` likeliest. ``Answer.logprobs`` are those at its temperature,
+    before the cut; of greedy answers there are none.
     """
     best = logits_BV.max(-1)
     tokens: list[int] = best.indices.tolist()
@@ -128,6 +135,8 @@ def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
         probabilities = ((logits_BV[sampled] - best.values[sampled, None]) / heat[:, None]).softmax(-1)
         for i, p_V in zip(sampled, probabilities, strict=True):
             tokens[i] = _look_up(p_V, answers[i].sampling.top_p, answers[i].rng.random())
+            if (kept := answers[i].logprobs) is not None:
+                kept.append(float(p_V[tokens[i]].log()))
     return [token if ok else -1 for token, ok in zip(tokens, valid, strict=True)]
 
 
