@@ -24,7 +24,7 @@ TEXT = "river stone quiet amber window copper lantern meadow thread harbour seve
 WORDS = TEXT.split()
 ONE_BATCH, TWENTY_STEPS = 1e-4, 1e-3
 SHARED: dict[str, Any] = {
-    "per_device_train_batch_size": 4,
+    "per_device_train_batch_size": 2,
     "learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
     "train_sampling_strategy": "sequential",
@@ -124,7 +124,7 @@ def trees(trainer: TreeTrainer) -> list[TokenTree]:
 def test_sft(trl: Any, folder: Path, tmp_path: Path, prefix_packing: bool) -> None:
     from datasets import Dataset
 
-    rows = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in pairs(80)]
+    rows = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in pairs(40)]
     config = SFTConfig(output_dir=str(tmp_path), model=str(folder), data=["rows"], max_length=512, **SHARED)
     config.prefix_packing = prefix_packing
     trainee = policy(config)
@@ -154,7 +154,7 @@ def test_reward(trl: Any, folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     trainee = reward_model(config, heads=1)
     trainee.model.save_pretrained(tmp_path / "start")
-    ours = RewardTrainer(trainee.model, config, pairs(80), trainee.tokenizer)
+    ours = RewardTrainer(trainee.model, config, pairs(40), trainee.tokenizer)
     ids = [
         {
             "chosen_ids": [*tree.segments[0].ids, *tree.segments[1].ids],
@@ -173,15 +173,16 @@ def test_reward(trl: Any, folder: Path, tmp_path: Path) -> None:
     compare(ours, theirs)
 
 
-@pytest.mark.parametrize("loss", ["sigmoid", "ipo"])
-def test_dpo(trl: Any, folder: Path, tmp_path: Path, loss: str) -> None:
+@pytest.mark.parametrize(("loss", "beta"), [("sigmoid", 0.1), ("ipo", 1.0)])
+def test_dpo(trl: Any, folder: Path, tmp_path: Path, loss: str, beta: float) -> None:
     from datasets import Dataset
 
-    rows = pairs(80)
-    settings = SHARED | {"learning_rate": 1e-4}
+    rows = pairs(40)
+    settings = SHARED | {"learning_rate": 3e-4}
     config = DPOConfig(output_dir=str(tmp_path), model=str(folder), data=["rows"], max_length=512, **settings)
     config.loss = "ipo" if loss == "ipo" else "sigmoid"
     config.length_normalised = loss == "ipo"  # as TRL computes it
+    config.beta = beta
     trainee = policy(config)
     ours = DPOTrainer(trainee.model, config, rows, trainee.tokenizer)
     theirs = trl.DPOTrainer(
@@ -192,6 +193,7 @@ def test_dpo(trl: Any, folder: Path, tmp_path: Path, loss: str) -> None:
             gradient_checkpointing=False,
             precompute_ref_log_probs=True,
             loss_type=[loss],
+            beta=beta,
             **settings,
         ),
         train_dataset=Dataset.from_list(rows),
