@@ -45,7 +45,7 @@ CHARTS = (
 )  # fmt: skip
 _AGAINST = Chart("reward-kl", "Reward against KL", "Each point is a step. Reward that costs ever more KL is often a "
                  "flaw of the reward that was found.", ())  # fmt: skip
-_COLORS = ("var:accent", "var:rejected", "var:chosen", "var:muted", "var:alarm", "var:text")
+_COLORS = ("var:chosen", "var:rejected", "var:accent", "var:muted")
 
 
 def write_report(lineage: Mapping[str, Any], logs: Logs, samples: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -86,7 +86,8 @@ def _tiles(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _over_steps(chart: Chart, logs: Logs) -> Picture | None:
-    lines = [line for i, key in enumerate(chart.keys) if (line := _line(key, logs, _COLORS[i % len(_COLORS)]))]
+    names = list(dict.fromkeys(key.removeprefix("eval_") for key in chart.keys))
+    lines = [line for key in chart.keys if (line := _line(key, logs, names.index(key.removeprefix("eval_"))))]
     if not lines:
         return None
     return {
@@ -100,7 +101,8 @@ def _over_steps(chart: Chart, logs: Logs) -> Picture | None:
     }
 
 
-def _line(key: str, logs: Logs, color: str) -> Picture | None:
+def _line(key: str, logs: Logs, number: int) -> Picture | None:
+    """Return one quantity's line, of held-out examples dashed and in the same colour."""
     points = [(row["step"], row[key]) for row in logs if row.get(key) is not None]
     if not points:
         return None
@@ -110,7 +112,7 @@ def _line(key: str, logs: Logs, color: str) -> Picture | None:
         "name": key,
         "x": [step for step, _ in points],
         "y": [value for _, value in points],
-        "line": {"color": color, "width": 2},
+        "line": {"color": _COLORS[number], "width": 2, "dash": "dot" if key.startswith("eval_") else "solid"},
         "hovertemplate": f"step %{{x}}: %{{y:.4g}}<extra>{key}</extra>",
     }
 

@@ -37,6 +37,8 @@ def align(
     ] = None,
 ) -> None:
     """Generate, train, and compare before and after on held-out prompts: the whole chain."""
+    from transformers.utils import logging
+
     from critic.engines.base import RunStopped
     from service.align import AlignRequest
     from service.align import align as run
@@ -48,6 +50,7 @@ def align(
         principles, prompts, tuple(judge), tuple(mode or ()), policy, method.value, held_out, limit, seed,
         read_settings(settings or []),
     )  # fmt: skip
+    logging.disable_progress_bar()
     rows, steps = _Rows(), StepBar()
     try:
         found = run(request, out, tell=_say, on_progress=rows.update, callbacks=[steps])

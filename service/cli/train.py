@@ -41,10 +41,13 @@ def train(
 
 def start(config: "TrainConfig") -> "Trained":
     """Train, with a bar; Ctrl-C leaves what the same command goes on from."""
+    from transformers.utils import logging
+
     from service.cli.steps import StepBar
     from trainers.run import train as run
 
     config.disable_tqdm = True  # the bar here also speaks where there is no terminal
+    logging.disable_progress_bar()
     bar = StepBar()
     try:
         return run(config, [bar], print_counts)
