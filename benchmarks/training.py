@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text
+from critic.engines.loading import default_device
 
 TITLE = "Training, beside TRL"
 BATCH, RUNS = 4, 3
@@ -77,6 +78,7 @@ def child(method: str, side: str, count: int, dtype: str) -> dict[str, float]:
             "num_train_epochs": 1,
             "learning_rate": 1e-6,
             "bf16": dtype == "bfloat16",
+            "use_cpu": default_device().type == "cpu",
             "report_to": "none",
             "save_strategy": "no",
             "disable_tqdm": True,

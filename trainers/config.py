@@ -45,6 +45,7 @@ class TrainConfig(TrainingArguments):
     logging_steps: float = 10
     save_total_limit: int | None = 2
     remove_unused_columns: bool | None = False
+    use_cpu: bool = field(default_factory=lambda: default_device().type == "cpu")
     dataloader_pin_memory: bool = field(default_factory=lambda: default_device().type != "cpu")
 
     def __post_init__(self) -> None:
