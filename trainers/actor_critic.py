@@ -22,6 +22,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from constitution.errors import InputError
 from critic.engines import attention, embedded
 from critic.engines.loading import load
+from critic.engines.prefix_tree import output_head
 from trainers import forward
 from trainers.forward import Read
 from trainers.packing import Packed
@@ -149,11 +150,12 @@ class Adapted(nn.Module):
     def trainable(self) -> dict[str, nn.Parameter]:
         """See `ActorCritic`."""
         adapters = {n: p for n, p in self.model.named_parameters() if f".{_POLICY}." in n or f".{_VALUE}." in n}
-        return adapters | {"head.weight": self.head.weight}
+        return adapters | dict(self.head.named_parameters("head"))
 
     @torch.no_grad()
     def written(self) -> Iterator[tuple[str, Tensor]]:
         """See `ActorCritic`."""
+        layer: Any
         for name, layer in list(self._base.named_modules()):
             if isinstance(layer, LoraLayer):
                 weight = layer.get_base_layer().weight
@@ -166,7 +168,8 @@ class Adapted(nn.Module):
     def save(self, folder: Path) -> PreTrainedModel:
         """See `ActorCritic`. The adapter alone goes to ``adapter/policy``."""
         self.model.save_pretrained(str(folder / "adapter"), selected_adapters=[_POLICY])
-        merged: PreTrainedModel = self.model.merge_and_unload(adapter_names=[_POLICY])  # type: ignore[operator]
+        tuner: Any = self.model
+        merged: PreTrainedModel = tuner.merge_and_unload(adapter_names=[_POLICY])
         merged.save_pretrained(folder)
         return merged
 
@@ -191,7 +194,7 @@ def _value_model(config: PPOConfig, tokenizer: PreTrainedTokenizerBase, device: 
             return loaded.model
     start = str(embedded.fetch()) if config.model == "embedded" else config.model
     model = load(start, torch.float32, device, attention.NAME, AutoModelForSequenceClassification, heads=1).model
-    nn.init.zeros_(model.score.weight)
+    nn.init.zeros_(output_head(model).weight)
     return model
 
 

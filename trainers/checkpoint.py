@@ -12,6 +12,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from constitution.errors import InputError
+from trainers.trainer import saving
 
 _FILE = "state.pt"
 _STAGING = ".saving"
@@ -28,24 +29,24 @@ def save(out: Path, content: dict[str, Any], state: TrainerState, keep: int | No
         return target
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
-        with (staging / _FILE).open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        state.save_to_json(str(staging / TRAINER_STATE_NAME))
-        _sync(staging)
-        staging.rename(target)
-        _sync(out)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        with saving(f"the checkpoint of step {state.global_step}", out):
+            _write(staging, content, state)
+            staging.rename(target)
+            _sync(out)
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        raise InputError(
-            f"the checkpoint of step {state.global_step} could not be saved: {error}",
-            where=str(out),
-            fix="earlier checkpoints are whole; make room and run the same command again",
-        ) from error
     rotate_checkpoints(str(out), save_total_limit=keep)
     return target
+
+
+def _write(folder: Path, content: dict[str, Any], state: TrainerState) -> None:
+    folder.mkdir(parents=True)
+    with (folder / _FILE).open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    state.save_to_json(str(folder / TRAINER_STATE_NAME))
+    _sync(folder)
 
 
 def load(folder: Path) -> tuple[dict[str, Any], TrainerState]:

@@ -88,7 +88,7 @@ def advantages(
 def rows(step: int, samples: Sequence[Sample], kl_M: Tensor, entropy_M: Tensor, old_M: Tensor) -> list[Row]:
     """Return a row for each of ``samples``; the tokens are those of the samples that have a reward."""
     lengths = [len(sample.ids) for sample in samples if sample.reward is not None]
-    measured = zip(*(x.cpu().split(lengths) for x in (kl_M, entropy_M, old_M)), strict=True)
+    measured = zip(*(torch.split(x.cpu(), lengths) for x in (kl_M, entropy_M, old_M)), strict=True)
     found = []
     for sample in samples:
         ask = sample.task.ask

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +30,7 @@ from transformers import (
     TrainerState,
     get_scheduler,
 )
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -68,21 +68,26 @@ class PPOTrainer:
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.args, self.asks, self.held_out, self.tokenizer = args, train_dataset, eval_dataset, processing_class
+        self._out = Path(args.output_dir or "")
         self.accelerator = Accelerator(mixed_precision="bf16" if args.bf16 else "no", cpu=args.use_cpu)
         self._check()
-        self._runner = asyncio.Runner()
-        self.reward = reward or self._open(args.reward, args.principles)
-        named = self._open(args.heldout_reward, args.heldout_principles) if args.heldout_reward else None
-        self.heldout = heldout or named
-        torch.nn.Module.to(model, self.accelerator.device)
-        self._writer = open_writer(args, model, processing_class, self._runner)
-        self.models = actor_critic.build(args, model, processing_class, self.accelerator.device)
-        self._weights = self.models.trainable()
-        self._make_optimizer()
-        self.kl_coef = args.kl_coef
-        self.history = History()
-        self.state, self.control = TrainerState(), TrainerControl()
-        self._callbacks = self._make_callbacks(model, callbacks)
+        with ExitStack() as opened:  # what follows may fail
+            self._runner = opened.enter_context(asyncio.Runner())
+            self.reward = self._open(opened, reward, args.reward, args.principles)
+            self.heldout: RewardSource | None = None
+            if heldout or args.heldout_reward:
+                self.heldout = self._open(opened, heldout, args.heldout_reward or "", args.heldout_principles)
+            torch.nn.Module.to(model, self.accelerator.device)
+            self._writer = open_writer(args, model, processing_class, self._runner)
+            opened.callback(self._writer.close)
+            self.models = actor_critic.build(args, model, processing_class, self.accelerator.device)
+            self._weights = self.models.trainable()
+            self._make_optimizer()
+            self.kl_coef = args.kl_coef
+            self.history = History()
+            self.state, self.control = TrainerState(), TrainerControl()
+            self._callbacks = self._make_callbacks(model, callbacks)
+            self._opened = opened.pop_all()
 
     def train(self) -> None:
         """Take all steps, from the last checkpoint in ``output_dir`` on if there is one."""
@@ -103,11 +108,7 @@ class PPOTrainer:
 
     def close(self) -> None:
         """Free engines and processes."""
-        for source in (self.reward, self.heldout):
-            if source is not None:
-                self._runner.run(source.close())
-        self._writer.close()
-        self._runner.close()
+        self._opened.close()
 
     def _step(self) -> None:
         self.control = self._callbacks.on_step_begin(self.args, self.state, self.control)
@@ -129,7 +130,7 @@ class PPOTrainer:
 
     def _finish_step(self, rows: list[Row], logs: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
-            rollouts.append(Path(self.args.output_dir), rows)
+            rollouts.append(self._out, rows)
         self.control = self._callbacks.on_step_end(self.args, self.state, self.control)
         if self.control.should_log:
             self._log(logs)
@@ -176,7 +177,7 @@ class PPOTrainer:
         if self.args.whiten:
             advantages_M = policy_gradient.whiten(advantages_M, everywhere[0])
         sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
-        parts = zip(*(x.split(sizes) for x in (old_M, values_M, advantages_M, returns_M)), strict=True)
+        parts = zip(*(torch.split(x, sizes) for x in (old_M, values_M, advantages_M, returns_M)), strict=True)
         groups = [Group(prompt, *part) for prompt, part in zip(prompts, parts, strict=True)]
         rows = experience.rows(self.state.global_step + 1, samples, kl_M, entropy_M, old_M)
         return groups, gather_object(rows), policy_gradient.explained_variance(everywhere[1], everywhere[2])
@@ -292,22 +293,21 @@ class PPOTrainer:
                 "steps": self.history.steps,
                 "audits": [asdict(audit) for audit in self.history.audits],
             }
-            checkpoint.save(Path(self.args.output_dir), content, self.state, self.args.save_total_limit)
+            checkpoint.save(self._out, content, self.state, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
         self.control = self._callbacks.on_save(self.args, self.state, self.control)
 
     def _begin(self) -> None:
         """Take over the last checkpoint, if there is one, and tell the callbacks that it begins."""
-        out = Path(self.args.output_dir)
-        out.mkdir(parents=True, exist_ok=True)
-        if last := get_last_checkpoint(str(out)):
+        self._out.mkdir(parents=True, exist_ok=True)
+        if last := get_last_checkpoint(str(self._out)):
             self._restore(Path(last))
         self.state.max_steps = self.args.max_steps
         self.state.is_world_process_zero = self.accelerator.is_main_process
         self.state.is_local_process_zero = self.accelerator.is_local_main_process
         self.state.compute_steps(self.args, self.args.max_steps)
         if self.accelerator.is_main_process:
-            rollouts.keep(out, self.state.global_step)
+            rollouts.keep(self._out, self.state.global_step)
         self.control = self._callbacks.on_train_begin(self.args, self.state, self.control)
 
     @torch.no_grad()
@@ -338,11 +338,13 @@ class PPOTrainer:
         """Return what all processes have, side by side in the last dimension."""
         return torch.cat([part.to(mine.device) for part in gather_object([mine.cpu()])], -1)
 
-    def _open(self, spec: str, principles: str | None) -> RewardSource:
-        async def opened() -> RewardSource:  # some engines want to be opened where they are used
+    def _open(self, opened: ExitStack, source: RewardSource | None, spec: str, principles: str | None) -> RewardSource:
+        async def opening() -> RewardSource:  # some engines want to be opened where they are used
             return open_source(spec, principles, lambda ids: str(self.tokenizer.decode(list(ids))))
 
-        return self._runner.run(opened())
+        found = source or self._runner.run(opening())
+        opened.callback(lambda: self._runner.run(found.close()))
+        return found
 
     def _make_optimizer(self) -> None:
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args)
@@ -353,13 +355,13 @@ class PPOTrainer:
             self.optimizer,
             args.get_warmup_steps(updates),
             updates,
-            args.lr_scheduler_kwargs or None,
+            dict(args.lr_scheduler_kwargs or {}),  # type: ignore[arg-type]  # the config has made it a dictionary
         )
 
     def _make_callbacks(self, model: PreTrainedModel, more: Sequence[TrainerCallback]) -> CallbackHandler:
         reporting = get_reporting_integration_callbacks(self.args.report_to)
         bars = [] if self.args.disable_tqdm else [ProgressCallback]
-        kinds = [DefaultFlowCallback, *bars, *reporting, MetricsFile(Path(self.args.output_dir)), *more]
+        kinds = [DefaultFlowCallback, *bars, *reporting, MetricsFile(self._out), *more]
         return CallbackHandler(kinds, model, self.tokenizer, self.optimizer, self._scheduler)
 
     def _check(self) -> None:

@@ -19,13 +19,14 @@ from trainers.ppo_config import PPOConfig
 from trainers.prompts import Asks
 from trainers.results import Counts, Trained
 from trainers.samples import Samples
+from trainers.trainer import saving
 
 
 def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callable[[Counts], None]) -> Trained:
     """See `trainers.run.train`."""
     folder = Path(config.output_dir or "")
-    trainee = _load(config)
-    asks, held_out = _prompts(config, trainee)
+    trainee = load_policy(config)
+    asks, held_out = read_prompts(config, trainee)
     if done := finished(config, asks.sha256):
         return Trained.of(folder, done, new=False)
     refused = [*asks.refused, *(held_out.refused if held_out else ())]
@@ -46,8 +47,9 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
         trainer.close()
     found = results.facts(counts, results.figures(folder), trainer.state.global_step)
     if config.process_index == 0:
-        policy = trainer.models.save(folder)
-        trainee.tokenizer.save_pretrained(folder)
+        with saving("the finished model", folder):
+            policy = trainer.models.save(folder)
+            trainee.tokenizer.save_pretrained(folder)
         samples.take("after", policy, trainee.tokenizer)
         taught = trainer.reward.identity
         constitutions = [taught["constitution"]] if "constitution" in taught else []
@@ -56,14 +58,15 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
     return Trained.of(folder, found, new=True)
 
 
-def _load(config: PPOConfig) -> Trainee:
+def load_policy(config: PPOConfig) -> Trainee:
     """Load the policy without adapters: PPO puts its own on."""
     plain = copy.copy(config)
     plain.lora = None
     return models.policy(plain)
 
 
-def _prompts(config: PPOConfig, trainee: Trainee) -> tuple[Asks, Asks | None]:
+def read_prompts(config: PPOConfig, trainee: Trainee) -> tuple[Asks, Asks | None]:
+    """Read the prompts to train on, and those held out, if any. Raises `InputError`."""
     longest = config.max_length - config.max_new_tokens
     if longest < 1:
         raise InputError(

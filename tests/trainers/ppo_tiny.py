@@ -1,0 +1,68 @@
+"""What the tests of PPO share: prompts, settings of a small run, and rewards that are planted."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, set_seed
+
+from trainers.ppo import PPOTrainer
+from trainers.ppo_config import PPOConfig
+from trainers.ppo_run import load_policy, read_prompts
+from trainers.rollout import Sample
+from trainers.scoring import Grade
+
+from .tiny import config_of, question
+
+
+def prompts_file(folder: Path, count: int = 8) -> Path:
+    """A file of prompts."""
+    file = folder / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": question(i)}) + "\n" for i in range(count)))
+    return file
+
+
+def ppo_config(model: Path, out: Path, **settings: Any) -> PPOConfig:
+    """Settings of a small run in float32. The reward is a stand-in where the test gives its own."""
+    small: dict[str, Any] = {
+        "data": [str(prompts_file(out.parent))] if out.parent.is_dir() else [],
+        "num_train_epochs": 3.0,
+        "reward": "verify:max-words=3",
+        "max_steps": 4,
+        "prompts_per_step": 4,
+        "samples_per_prompt": 3,
+        "max_new_tokens": 10,
+        "rollout_batch": 5,
+        "epochs": 2,
+        "minibatches": 2,
+        "per_device_train_batch_size": 2,
+    }
+    return config_of(PPOConfig, model, out, **(small | settings))
+
+
+def ppo_trainer(config: PPOConfig, **named: Any) -> PPOTrainer:
+    """A trainer of what ``config`` names, without the folder's bookkeeping."""
+    trainee = load_policy(config)
+    asks, held_out = read_prompts(config, trainee)
+    assert isinstance(trainee.model, PreTrainedModel)
+    set_seed(config.seed)
+    return PPOTrainer(trainee.model, config, asks, trainee.tokenizer, held_out, **named)
+
+
+class Planted:
+    """A reward that a function of the sample gives; None where it can't be read."""
+
+    def __init__(self, reward: Callable[[Sample], float | None], name: str = "planted") -> None:
+        self._reward, self.identity = reward, {"name": name, "revision": "1"}
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        return [Grade.of(value) if (value := self._reward(s)) is not None else Grade(None, "no word") for s in samples]
+
+    async def close(self) -> None:
+        pass
+
+
+def share_of(letters: str) -> Callable[[Sample], float]:
+    """The share of an answer's tokens (the tiny model's are bytes) that are one of ``letters``."""
+    return lambda sample: sum(sample.text.count(letter) for letter in letters) / len(sample.ids)
