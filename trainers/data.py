@@ -71,8 +71,9 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
             raise InputError(
                 f"unknown key {min(unknown)!r}", where="data", fix="expected path, and ratio if it is mixed"
             )
-        if "path" not in source or not float(source.get("ratio", 1)) > 0:
-            raise InputError(f"{source} names no path, or a ratio that is not above 0", where="data")
+        ratio = source.get("ratio", 1)
+        if "path" not in source or not isinstance(ratio, int | float) or not ratio > 0:
+            raise InputError(f"{source} names no path, or a ratio that is no number above 0", where="data")
     found = [read(str(source["path"]), wanted) for source in named]
     if any("ratio" in source for source in named):
         ratios = [float(source.get("ratio", 1)) for source in named]
@@ -138,7 +139,8 @@ def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wan
             example = parse(columns, where)
             _expect(example, kind, wanted, mixed="kind" in columns)
         except RowError as error:
-            refused.append(Quarantined(row=number, where=where, reason=error.reason, detail=error.detail))
+            detail = error.detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
+            refused.append(Quarantined(row=number, where=where, reason=error.reason, detail=detail))
             continue
         kind = kind or type(example)
         examples.append(example)
@@ -169,7 +171,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             extra = {key: given[key] for key in ("probability", "margin") if key in given}
             return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **extra, **common)
         if {"responses", "ranks"} <= given.keys():
-            prompt, texts = _answered(given, list(given["responses"]))
+            prompt, texts = _answered(given, _responses(given))
             return Ranked(prompt=prompt, texts=texts, ranks=given["ranks"], **common)
         if "completion" in given:
             prompt, (answer,) = _answered(given, [given["completion"]])
@@ -187,16 +189,25 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
 def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
     """Turn a row of a run's ``feedback`` file into one of the other formats."""
     if columns["kind"] == "comparison" and "probability" in columns:
-        first, second = columns["responses"]
-        return columns | {"chosen": first, "rejected": second}
+        if len(responses := _responses(columns)) != 2:
+            raise RowError("bad_responses", f"{len(responses)} responses; a comparison has two")
+        return columns | {"chosen": responses[0], "rejected": responses[1]}
     if columns["kind"] == "ranking":
         return columns
     raise RowError(_OTHER, f"feedback of kind {columns['kind']} holds no preference that was read")
 
 
+def _responses(columns: Mapping[str, Any]) -> list[Any]:
+    found = columns.get("responses")
+    if not isinstance(found, list):
+        raise RowError("bad_responses", "responses is not a list")
+    return found
+
+
 def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple[str, ...]]:
     """Return the prompt and the answers; the prompt may come in its own column, or as the turns before the answers."""
-    sides = [side(value) for value in values]
+    # As messages, texts are checked for characters that can't be stored.
+    sides = [side({"role": "assistant", "content": v} if isinstance(v, str) else v) for v in values]
     columns = {key: value for key, value in columns.items() if key != "messages"}
     messages: Messages | None = prompt_messages(columns)
     before = {turns for turns, _ in sides if turns}
@@ -235,5 +246,11 @@ def _slug(error: ValidationError) -> str:
     if first["loc"]:
         return f"bad_{first['loc'][0]}"
     message = first["msg"]
-    known = {"empty": "empty_answer", "same text": "equal_sides", "roles": "role_order", "last user": "empty_prompt"}
+    known = {
+        "last user": "empty_prompt",
+        "answer is empty": "empty_answer",
+        "same text": "equal_sides",
+        "roles": "role_order",
+        "ranks": "bad_ranks",
+    }
     return next((slug for words, slug in known.items() if words in message), "bad_row")

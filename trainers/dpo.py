@@ -4,6 +4,7 @@ The reference's log-probabilities are computed once, before the first step, by t
 them, so that a run that goes on reads them instead.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from constitution.digest import digest
 from constitution.errors import InputError
+from critic.records import Quarantined
+from critic.run.inputs import RowError
 from trainers import losses
 from trainers.config import DPOConfig
+from trainers.data import Data
 from trainers.examples import Pair, Rated
-from trainers.trainer import Examples, Inputs, TreeTrainer, Watched
+from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
 
 FALL_PER_TOKEN = 0.1
 """Nats. Chosen answers that have become so much less likely, per token, are told of."""
@@ -27,12 +32,33 @@ log = logging.getLogger(__name__)
 
 
 class WithStrangers(Examples):
-    """Rated answers, each beside the next example's answer: KTO estimates from those how far the policy has moved."""
+    """Rated answers, each beside an answer to another prompt: KTO estimates from those how far the policy has moved."""
+
+    def __init__(self, data: Data, encode: Encode) -> None:
+        super().__init__(data, encode)
+        found = [self._stranger(index) for index in range(len(self))]
+        for row, (example, stranger) in enumerate(zip(self.examples, found, strict=True)):
+            if stranger is None:
+                detail = "no answer to another prompt fits after this one's; kto needs two prompts or more"
+                self.refused.append(Quarantined(row=row, where=example.where, reason="no_stranger", detail=detail))
+        self.examples = [example for example, stranger in zip(self.examples, found, strict=True) if stranger]
+        self._strangers = [stranger for stranger in found if stranger]
+        self.sha256 = digest([self.sha256, *self._strangers])
+        self.require_some()
 
     def answers(self, index: int) -> tuple[str, ...]:
-        """Return the example's own answer, and that of the next example, which belongs to another prompt."""
-        stranger = self.examples[(index + 1) % len(self.examples)]
-        return (*self.examples[index].answers, *stranger.answers)
+        """Return the example's own answer, and that of the next example of another prompt that fits after its own."""
+        return (*self.examples[index].answers, self._strangers[index])
+
+    def _stranger(self, index: int) -> str | None:
+        own, count = self.examples[index].prompt, len(self.examples)
+        for further in range(1, count):
+            other = self.examples[(index + further) % count]
+            if other.prompt.messages != own.messages:
+                with contextlib.suppress(RowError):  # too long for this prompt
+                    self._encode(own, other.answers)
+                    return other.answers[0]
+        return None
 
 
 class DPOTrainer(TreeTrainer):
@@ -121,7 +147,7 @@ class DPOTrainer(TreeTrainer):
         model = self._wrap_model(self.model, training=False).eval()
         found: dict[int, tuple[float, ...]] = {}
         for inputs, chosen in self.shards(examples):
-            with self.compute_loss_context_manager():
+            with self.accelerator.autocast():  # as the policy is computed
                 sums = inputs.batch.sums(model(batch=inputs.batch)).view(-1, 2).tolist()
             found |= {index: tuple(pair) for index, pair in zip(chosen, sums, strict=False)}
         everywhere = {index: pair for part in gather_object([found]) for index, pair in part.items()}

@@ -57,10 +57,14 @@ def _packed(model: PreTrainedModel, batch: Packed, read: "Read") -> Tensor:
 
 
 def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> Tensor:
-    logits: Tensor = own(input_ids=batch.ids, attention_mask=batch.visible, use_cache=False).logits
+    given = {"input_ids": batch.ids, "attention_mask": batch.visible, "use_cache": False}
     if model.get_output_embeddings() is None:
-        return logits.float()
-    return logprobs(logits.flatten(0, 1)[batch.places], batch.targets)
+        # Classifiers look for the last token that is not padding by its id, which may be the last one of a chat.
+        hidden_ATD = model.get_decoder()(**given).last_hidden_state
+        scores: Tensor = model.score(hidden_ATD.flatten(0, 1).index_select(0, batch.ends))
+        return scores.float()
+    logits_ATV: Tensor = own(**given).logits
+    return logprobs(logits_ATV.flatten(0, 1).index_select(0, batch.places), batch.targets)
 
 
 def logprobs(logits_MV: Tensor, targets_M: Tensor) -> Tensor:

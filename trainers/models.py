@@ -1,10 +1,12 @@
 """Loads what is trained: weights in float32, an attention that follows trees, adapters where they are asked for."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -15,16 +17,21 @@ from constitution.errors import InputError
 from critic.engines import attention, embedded
 from critic.engines.hf import context_length
 from critic.engines.loading import load
+from critic.engines.rewards import FILE, read_manifest
 from trainers.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """A model to train, its tokenizer, and the hash of the weights that it starts from."""
+    """A model to train, its tokenizer, and the hash of the weights that it starts from.
+
+    ``heads`` names the rewards that it gives already; None where it was no reward model, or does not say.
+    """
 
     model: PreTrainedModel | PeftModel
     tokenizer: PreTrainedTokenizerBase
     revision: str
+    heads: tuple[str, ...] | None = None
 
 
 def policy(config: TrainConfig) -> Trainee:
@@ -41,20 +48,27 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
     auto = AutoModelForCausalLM if heads is None else AutoModelForSequenceClassification
     kind = attention.NAME if config.prefix_packing else "sdpa"
     folder = str(embedded.fetch()) if config.model == "embedded" else config.model
+    named = None if heads is None else _heads(Path(folder).expanduser())
+    if named is not None and len(named) != heads:
+        raise InputError(
+            f"its heads are {', '.join(named)}, and the data is for {heads}",
+            where=config.model,
+            fix="train from a language model, or give the data of the model's groups",
+        )
     loaded = load(folder, torch.float32, torch.device("cpu"), kind, auto, heads)
     model, tokenizer = loaded.model, loaded.tokenizer
     if config.prefix_packing:
         _check(model, config)
-    if heads is not None:
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = tokenizer.pad_token_id
-        if model.config.pad_token_id is None and not config.prefix_packing:
-            raise InputError(
-                "neither its tokenizer nor its config.json names a padding token",
-                where=config.model,
-                fix="give the tokenizer a pad_token, or leave prefix_packing on, which pads nothing",
-            )
-    return Trainee(model if config.lora is None else _adapted(model, config, heads), tokenizer, loaded.revision)
+    if heads is not None and model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return Trainee(model if config.lora is None else _adapted(model, config, heads), tokenizer, loaded.revision, named)
+
+
+def _heads(folder: Path) -> tuple[str, ...] | None:
+    """Return the heads that a reward model's folder names; None where it names none."""
+    if not (folder / FILE).is_file():
+        return None
+    return read_manifest(folder, int(AutoConfig.from_pretrained(folder).num_labels)).heads
 
 
 def _check(model: PreTrainedModel, config: TrainConfig) -> None:

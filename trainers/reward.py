@@ -10,11 +10,13 @@ from torch import Tensor
 
 from constitution.errors import InputError
 from critic.engines.rewards import UNGROUPED, Manifest, head_of
+from critic.records import Quarantined
 from critic.statistics.calibration import expected_calibration_error
 from trainers import losses
 from trainers.config import RewardConfig
+from trainers.data import Data, from_rows
 from trainers.examples import Example, Pair, Ranked, Rated
-from trainers.trainer import Inputs, TreeTrainer, Watched
+from trainers.trainer import Examples, Inputs, TreeTrainer, Watched
 
 
 def heads(examples: Sequence[Example], config: RewardConfig) -> tuple[str, ...]:
@@ -83,6 +85,18 @@ class RewardTrainer(TreeTrainer):
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
             self.manifest.write(Path(output_dir or self.args.output_dir))
+
+    def _examples(self, given: Data | Sequence[Mapping[str, Any]], name: str) -> Examples:
+        """Refuse the rows of groups that have no head."""
+        data = given if isinstance(given, Data) else from_rows(given, self.wanted, name)
+        known, refused = [], list(data.refused)
+        for row, example in enumerate(data.examples):
+            if len(self.manifest.heads) == 1 or head_of(example.group) in self.manifest.heads:
+                known.append(example)
+                continue
+            detail = f"no head for {head_of(example.group)}; there are {', '.join(self.manifest.heads)}"
+            refused.append(Quarantined(row=row, where=example.where, reason="no_head", detail=detail))
+        return super()._examples(Data(tuple(known), tuple(refused), data.constitutions), name)
 
     def _head(self, example: Example) -> int:
         return 0 if len(self.manifest.heads) == 1 else self.manifest.heads.index(head_of(example.group))

@@ -17,7 +17,7 @@ from constitution.errors import InputError
 from critic.engines.rewards import Manifest
 from critic.run.results import replace_text
 from trainers import data as reading
-from trainers import models, results
+from trainers import models, ppo_run, results
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from trainers.data import Data
 from trainers.dpo import DPOTrainer
@@ -25,11 +25,12 @@ from trainers.examples import Demonstration, Pair, Rated
 from trainers.identity import claim, finished, identity
 from trainers.metrics import MetricsFile
 from trainers.models import Trainee
+from trainers.ppo_config import PPOConfig
 from trainers.results import Counts, Trained
 from trainers.reward import RewardTrainer, heads
 from trainers.samples import Samples
 from trainers.sft import SFTTrainer
-from trainers.trainer import TreeTrainer
+from trainers.trainer import TreeTrainer, saving
 
 REFUSED = "refused.jsonl"
 
@@ -43,6 +44,8 @@ def train(
 
     ``tell`` hears what is trained on before the first step. Raises `InputError` for whatever a person has to mend.
     """
+    if isinstance(config, PPOConfig):
+        return ppo_run.train(config, callbacks or [], tell)
     method = _METHODS[type(config)]
     folder = Path(config.output_dir or "")
     data, held_out = _data(config, method.wanted(config))
@@ -63,10 +66,11 @@ def train(
     samples = _samples(trainer)
     samples.take("before", trainer.model, trainee.tokenizer)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
-    figures = trainer.evaluate() if trainer.held_out else {}
+    if trainer.held_out and not _evaluated(trainer):
+        trainer.evaluate()
     samples.take("after", trainer.model, trainee.tokenizer)
     _save(trainer)
-    found = results.facts(counts, results.figures(folder) | figures, trainer.state.global_step)
+    found = results.facts(counts, results.figures(folder), trainer.state.global_step)
     if config.process_index == 0:
         results.write(config, run, data.constitutions, found, samples.rows)
     return Trained.of(folder, found, new=True)
@@ -90,6 +94,12 @@ def _reward(
     config: RewardConfig, trainee: Trainee, data: Data, held_out: Data | None, callbacks: list[Any]
 ) -> TreeTrainer:
     manifest = Manifest(heads=heads(data.examples, config))
+    if trainee.heads not in (None, manifest.heads):
+        raise InputError(
+            f"its heads are {', '.join(trainee.heads or ())}, and the data is for {', '.join(manifest.heads)}",
+            where=config.model,
+            fix="train from a language model, or give the data of the model's groups",
+        )
     return RewardTrainer(
         trainee.model, config, data, trainee.tokenizer, held_out, manifest=manifest, callbacks=callbacks
     )
@@ -148,10 +158,17 @@ def _samples(trainer: TreeTrainer) -> Samples:
     return Samples(Path(trainer.args.output_dir or ""), prompts, trainer.args.seed)
 
 
+def _evaluated(trainer: TreeTrainer) -> bool:
+    """Whether the weights as they are now have been evaluated; all processes agree on it."""
+    now = trainer.state.global_step
+    return any(row.get("step") == now and "eval_loss" in row for row in trainer.state.log_history)
+
+
 def _save(trainer: TreeTrainer) -> None:
     """Save the model where `from_pretrained` finds it: adapters merged into it, and apart in ``adapter``."""
     folder = Path(trainer.args.output_dir or "")
-    if hasattr(trainer.model, "merge_and_unload"):
-        trainer.save_model(str(folder / "adapter"), _internal_call=True)
-        trainer.model = trainer.model.merge_and_unload()
-    trainer.save_model(str(folder))
+    with saving("the finished model", folder):
+        if hasattr(trainer.model, "merge_and_unload"):
+            trainer.save_model(str(folder / "adapter"), _internal_call=True)
+            trainer.model = trainer.model.merge_and_unload()
+        trainer.save_model(str(folder))

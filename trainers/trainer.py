@@ -5,6 +5,7 @@ of an optimiser step, those of all accumulated batches and all processes: so it 
 """
 
 import contextlib
+import hashlib
 import math
 import shutil
 from collections import defaultdict
@@ -35,6 +36,19 @@ from trainers.examples import Example
 from trainers.packing import Batch, packed, padded
 
 
+@contextlib.contextmanager
+def saving(what: str, folder: Path) -> Iterator[None]:
+    """Turn what a full disk does to writers of weights into an `InputError` that says ``what`` could not be saved."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{what} could not be saved: {error}",
+            where=str(folder),
+            fix="earlier checkpoints are whole; make room and run the same command again",
+        ) from error
+
+
 class NotFinite(InputError):
     """The loss of a batch is not a number. The last checkpoint is from before it."""
 
@@ -58,16 +72,23 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self._encode = encode
         self.examples: list[Example] = []
         self.refused: list[Quarantined] = list(data.refused)
-        self.sha256 = data.sha256
         self.references: list[tuple[float, ...]] | None = None
+        tokens = hashlib.sha256()
         for row, example in enumerate(data.examples):
             try:
-                encode(example.prompt, example.answers)
+                tree = encode(example.prompt, example.answers)
             except (RowError, EngineError) as error:
                 reason = error.reason if isinstance(error, RowError) else "cannot_encode"
                 self.refused.append(Quarantined(row=row, where=example.where, reason=reason, detail=str(error)))
             else:
                 self.examples.append(example)
+                tokens.update(repr(tree.segments).encode())
+        self.sha256 = tokens.hexdigest()
+        """A hash of all tokens."""
+        self.require_some()
+
+    def require_some(self) -> None:
+        """Raise `InputError` where no example is left."""
         if not self.examples:
             raise InputError(
                 f"all {len(self.refused)} rows were refused; the last: {self.refused[-1].detail}",
@@ -146,7 +167,7 @@ class TreeTrainer(Trainer):
         eval_dataset: Data | Sequence[Mapping[str, Any]] | None = None,
         **others: Any,
     ) -> None:
-        self.encoder = Encoder(processing_class, args.model, args.max_length, self._padding(model))
+        self.encoder = Encoder(processing_class, args.model, args.max_length, self._padding(model, processing_class))
         self.examples = self._examples(train_dataset, "train_dataset")
         self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
         self._watched: dict[str, list[float]] = defaultdict(list)
@@ -201,6 +222,16 @@ class TreeTrainer(Trainer):
             fix="the last checkpoint is from before this batch; look at these rows, or lower learning_rate",
         )
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
+        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
+            raise NotFinite(
+                f"the gradient is not a number at step {self.state.global_step + 1}",
+                where=str(self.args.output_dir),
+                fix="the last checkpoint is from before this step; lower learning_rate",
+            )
+        return norm
+
     def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: torch.device) -> Tensor:  # type: ignore[override]
         total = torch.tensor(sum(sum(self.counts(inputs)) for inputs in batch_samples), device=device)
         gathered: Tensor = self.accelerator.gather(total)
@@ -221,9 +252,9 @@ class TreeTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what was watched since the last time to ``logs``."""
-        if self._watched and "loss" in logs:
-            parts = gather_object([dict(self._watched)])
-            for name in self._watched:
+        if "loss" in logs:
+            parts = gather_object([dict(self._watched)])  # of all processes, also of those that watched nothing
+            for name in dict.fromkeys(name for part in parts for name in part):
                 values = [value for part in parts for value in part.get(name, ())]
                 if values:
                     logs[name] = sum(values) / len(values)
@@ -243,7 +274,7 @@ class TreeTrainer(Trainer):
         total, count = 0.0, 0.0
         watched: dict[str, list[float]] = defaultdict(list)
         for inputs, counted in self.shards(examples):
-            with self.compute_loss_context_manager():
+            with self.accelerator.autocast():  # as in training, before it as well
                 losses_E, found = self.losses(model(batch=inputs.batch), inputs)
             if not counted:
                 continue
@@ -280,27 +311,22 @@ class TreeTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save beside the checkpoints and move the whole one into place: a half-written one is never taken for one."""
         out = Path(super()._get_output_dir(trial))
-        staging = out / ".saving"
-        name = f"checkpoint-{self.state.global_step}"
+        staging, name = out / ".saving", f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         self._staging = True
         try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise InputError(
-                f"the checkpoint of step {self.state.global_step} could not be saved: {error}",
-                where=str(out),
-                fix="earlier checkpoints are whole; make room and run the same command again",
-            ) from error
+            with saving(f"the checkpoint of step {self.state.global_step}", out):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    self._move(staging / name, out / name)
         finally:
             self._staging = False
-        self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)
         if self.args.should_save:
-            self._move(staging / name, out / name)
-            shutil.rmtree(staging, ignore_errors=True)
             rotate_checkpoints(
                 output_dir=str(out),
                 save_total_limit=self.args.save_total_limit,
@@ -319,10 +345,11 @@ class TreeTrainer(Trainer):
         found = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
         return self.examples_of(found, self.encoder.reward if self.reward else self.encoder.policy)
 
-    def _padding(self, model: nn.Module) -> int | None:
+    def _padding(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
+        """Return what the saved model will take for padding: transformers' trainer gives it the tokenizer's."""
         config = model.config.get_text_config()  # type: ignore[union-attr, operator]
-        padding: int | None = config.pad_token_id if self.reward else None
-        return padding
+        padding: int | None = config.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        return padding if self.reward else None
 
 
 def _innermost(model: nn.Module) -> PreTrainedModel:
