@@ -52,11 +52,12 @@ def align(
     claim(out, request.identity(lines), CHAIN)
     prompting.write(learnt, out / "prompts.jsonl")
     prompting.write(held_out, out / "held-out.jsonl")
+    prompting.write_refused(refused, out / "refused.jsonl")
     tell("prompts", f"{len(learnt)} to learn from, {len(held_out)} held out, {len(refused)} refused")
 
     made = _generate(request, settings.model_dump(), out, tell, on_progress)
     parent = request.model
-    stages: dict[str, Mapping[str, Any]] = {"generate": made}
+    stages: dict[str, Mapping[str, Any]] = {"prompts": {"refused": len(refused)}, "generate": made}
 
     def trained(stage: str, data: str, **given: str) -> None:
         config = build(*configs(stage, model=parent, data=data, **given))
@@ -138,6 +139,5 @@ def _class(stage: str) -> type[TrainConfig]:
 def _told(done: Trained, stage: str, tell: Tell) -> dict[str, Any]:
     before = "" if done.new else "finished before: "
     tell(stage, f"{before}{done.counts.examples} examples, {done.steps} steps, in {done.folder}/")
-    return {"examples": done.counts.examples, "steps": done.steps, "refused": dict(done.counts.refused)} | {
-        "figures": dict(done.figures)
-    }
+    counts = {"examples": done.counts.examples, "steps": done.steps, "refused": sum(done.counts.refused.values())}
+    return counts | {"figures": dict(done.figures)}

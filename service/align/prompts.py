@@ -15,11 +15,18 @@ MAX_CHARACTERS = 32_000
 
 
 def read(source: str, limit: int | None) -> tuple[list[Line], list[Quarantined]]:
-    """Return the prompts of ``source``, each once, and the rows that are none. Raises `InputError`."""
-    found = list(islice(read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False), limit))
-    lines = {line.item.prompt.key: line for line in reversed(found) if isinstance(line, Line)}
-    refused = [row for row in found if isinstance(row, Quarantined)]
-    return sorted(lines.values(), key=lambda line: line.row), refused
+    """Return the prompts of ``source``, and the rows that are none or come again. Raises `InputError`."""
+    lines: dict[str, Line] = {}
+    refused: list[Quarantined] = []
+    for row in islice(read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False), limit):
+        if isinstance(row, Quarantined):
+            refused.append(row)
+        elif first := lines.get(row.item.prompt.key):
+            detail = f"the same prompt as in row {first.row} ({first.where})"
+            refused.append(Quarantined(row=row.row, where=row.where, reason="duplicate", detail=detail))
+        else:
+            lines[row.item.prompt.key] = row
+    return list(lines.values()), refused
 
 
 def split(lines: Iterable[Line], share: float) -> tuple[list[Line], list[Line]]:
@@ -34,6 +41,11 @@ def split(lines: Iterable[Line], share: float) -> tuple[list[Line], list[Line]]:
             fix="give more prompts, or another --held-out",
         )
     return sides
+
+
+def write_refused(rows: Iterable[Quarantined], file: Path) -> None:
+    """Name the rows that can't be used."""
+    replace_text(file, "".join(row.model_dump_json() + "\n" for row in rows))
 
 
 def write(lines: Iterable[Line], file: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli import STOPPED
+from service.cli import QUARANTINED, STOPPED
 from service.cli.generate import EMBEDDED, JudgeSpecs, Limit, Modes, Out, Principles, Seed
 from service.cli.progress import Bar
 
@@ -67,6 +67,9 @@ def align(
         if words := found[side]["words"]:
             typer.echo(f"words {side}: {words['estimate']:.1f}")
     typer.echo(f"model:  {out}/policy/\nreport: {out}/report.html")
+    if any(stage.get("refused") or stage.get("quarantined") for stage in found["stages"].values()):
+        typer.echo("Some rows were refused; refused.jsonl and quarantine.jsonl of the stages name them.")
+        raise typer.Exit(QUARANTINED)
 
 
 def _say(stage: str, text: str) -> None:
