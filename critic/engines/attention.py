@@ -53,24 +53,32 @@ class TreePlan:
     """Each span sees itself, causally, and all of its ancestors: one call a span, of exactly the keys it needs."""
 
     def __init__(self, spans: list[Span], device: torch.device) -> None:
-        self._spans = [span for span in spans if span.end > span.start]
+        self._sizes = [span.end - span.start for span in spans]
+        number = {(span.start, span.end): i for i, span in enumerate(spans) if span.end > span.start}
+        # Of each span that holds tokens: the spans that it sees, in order, itself the last.
+        self._seen = [
+            [number[a] for a in (*span.ancestors, (span.start, span.end)) if a in number]
+            for span in spans
+            if span.end > span.start
+        ]
         self._masks: dict[tuple[int, int], Tensor] = {}
         self._device = device
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
+        # Cut once: the gradient of a slice would be a whole row of zeros, for each span.
+        queries, keys, values = (x.split(self._sizes, 1) for x in (query, key, value))
         out = []
-        for span in self._spans:
-            pieces = [*span.ancestors, (span.start, span.end)]
-            keys, values = (torch.cat([x[:, a:b] for a, b in pieces], 1) for x in (key, value))
-            mine = query[:, span.start : span.end].reshape(key.shape[0], -1, span.end - span.start, key.shape[2])
-            wide = (keys.shape[0], mine.shape[1], *keys.shape[1:])
+        for seen in self._seen:
+            mine = queries[seen[-1]].unflatten(0, (len(key), -1))
+            k, v = (torch.cat([parts[i] for i in seen], 1) for parts in (keys, values))
+            wide = (len(key), mine.shape[1], *k.shape[1:])
             mixed = scaled_dot_product_attention(
                 mine,
-                keys.unsqueeze(1).expand(wide),
-                values.unsqueeze(1).expand(wide),
-                attn_mask=self._mask(span.end - span.start, keys.shape[1]) if span.ancestors else None,
-                is_causal=not span.ancestors,
+                k.unsqueeze(1).expand(wide),
+                v.unsqueeze(1).expand(wide),
+                attn_mask=self._mask(mine.shape[2], k.shape[1]) if len(seen) > 1 else None,
+                is_causal=len(seen) == 1,
                 scale=scale,
             )
             out.append(mixed.flatten(0, 1).transpose(0, 1))
@@ -89,7 +97,7 @@ class PrefillPlan(TreePlan):
 
     def __init__(self, spans: list[Span], slots: list[list[int]], cache: KeyValueCache, device: torch.device) -> None:
         super().__init__(spans, device)
-        self._slots, self._cache = slots, cache
+        self._spans, self._slots, self._cache = spans, slots, cache
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
