@@ -64,5 +64,10 @@ class Planted:
 
 
 def share_of(letters: str) -> Callable[[Sample], float]:
-    """The share of an answer's tokens (the tiny model's are bytes) that are one of ``letters``."""
-    return lambda sample: sum(sample.text.count(letter) for letter in letters) / len(sample.ids)
+    """The share of an answer's tokens that are one of ``letters``: of the tiny model's, bytes but for one with five."""
+
+    def share(sample: Sample) -> float:
+        text = sample.text.replace("<think>", "")
+        return sum(text.count(letter) for letter in letters) / len(sample.ids)
+
+    return share
