@@ -203,12 +203,11 @@ def _read(heat: float, entropy: bool = False) -> Read:
 
 
 def _tempered(logits_MV: Tensor, targets_M: Tensor, heat: float) -> Tensor:
-    return forward.logprobs(logits_MV.float() / heat, targets_M)
+    return forward.logprobs(logits_MV if heat == 1 else logits_MV.float() / heat, targets_M)
 
 
 def _with_entropy(logits_MV: Tensor, targets_M: Tensor, heat: float) -> Tensor:
     """Return log-probability and entropy of each token, ``[M, 2]``; in nats."""
-    logits_MV = logits_MV.float() / heat
-    total_M = logits_MV.logsumexp(-1)
-    entropy_M = total_M - ((logits_MV - total_M[:, None]).exp() * logits_MV).sum(-1)
-    return torch.stack([logits_MV.gather(-1, targets_M[:, None]).squeeze(-1) - total_M, entropy_M], -1)
+    logp_MV = (logits_MV.float() / heat).log_softmax(-1)
+    entropy_M = -(logp_MV.exp() * logp_MV).sum(-1)
+    return torch.stack([_tempered(logits_MV, targets_M, heat), entropy_M], -1)

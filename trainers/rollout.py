@@ -8,7 +8,7 @@ import copy
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -66,21 +66,13 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(eq=False)
-class HfWriter:
-    """Writes in this process, with a copy of ``model`` in ``dtype``, ``slots`` answers at a time."""
+class Copied:
+    """A copy of ``model`` in ``dtype`` that takes over its weights."""
 
-    model: PreTrainedModel
-    chat: Chat
-    stop_ids: frozenset[int]
-    slots: int
-    dtype: torch.dtype
-    _weights: dict[str, Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.model = copy.deepcopy(self.model).requires_grad_(False).eval()
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
         for weight in self.model.parameters():  # not its buffers: the rotary frequencies stay in float32
-            weight.data = weight.data.to(self.dtype)
+            weight.data = weight.data.to(dtype)
         self._weights = dict(self.model.named_parameters())
 
     @torch.no_grad()
@@ -88,6 +80,16 @@ class HfWriter:
         """See `Writer`."""
         for name, weight in weights:
             self._weights[name].copy_(weight)
+
+
+class HfWriter(Copied):
+    """Writes in this process, ``slots`` answers at a time. ``stop_ids`` are the tokens that end one."""
+
+    def __init__(
+        self, model: PreTrainedModel, dtype: torch.dtype, chat: Chat, stop_ids: frozenset[int], slots: int
+    ) -> None:
+        super().__init__(model, dtype)
+        self.chat, self.stop_ids, self.slots = chat, stop_ids, slots
 
     @torch.inference_mode()
     def write(self, tasks: Sequence[Task]) -> list[Sample]:

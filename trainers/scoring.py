@@ -135,7 +135,7 @@ class JudgeReward(_OfEngine):
         super().__init__(engine)
         self.identity |= {"constitution": constitution.digest}
         self._principles = constitution.principles
-        groups = {principle.group for principle in self._principles}
+        groups = {principle.group.id if principle.group else None for principle in self._principles}
         if len(groups) > 1:
             raise InputError(
                 f"the constitution speaks for {len(groups)} groups, whose scores are not averaged",

@@ -21,6 +21,6 @@ def open_writer(
     if config.rollout == "vllm":
         from trainers.rollout_vllm import VllmWriter
 
-        return VllmWriter(model, tokenizer, chat, dtype, config.max_length, runner)
+        return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
     stop_ids = _stop_ids(Trainee(model, tokenizer, ""))  # type: ignore[arg-type]  # it looks at these two only
-    return HfWriter(model, chat, stop_ids, config.rollout_batch, dtype)
+    return HfWriter(model, dtype, chat, stop_ids, config.rollout_batch)

@@ -1,0 +1,59 @@
+"""Run by the interpreter that has vLLM: writes greedily, changes the weights, and writes again, with both writers.
+
+``python tests/e2e/vllm_rollouts.py MODEL`` prints one JSON object.
+"""
+
+import asyncio
+import json
+import sys
+
+import torch
+
+from critic.engines import attention
+from critic.engines.chat import Chat
+from critic.engines.hf import _stop_ids
+from critic.engines.loading import load
+from critic.records import Message, Prompt
+from trainers.prompts import Ask
+from trainers.rollout import HfWriter, Sample, Task
+from trainers.rollout_vllm import VllmWriter
+
+
+def main(folder: str) -> None:
+    loaded = load(folder, torch.float32, torch.device("cpu"), attention.NAME)
+    chat = Chat(loaded.tokenizer, folder)
+    prompts = [Prompt(messages=(Message(role="user", content=text),)) for text in ("Name a river.", "Say hello.")]
+    asks = [Ask(prompt, "here:1", chat.encode(prompt.messages)) for prompt in prompts]
+    # Nearly greedy: what is drawn at this temperature is the likeliest token, and has a log-probability.
+    tasks = [Task(ask, seed, 12, 0.02) for seed, ask in enumerate(asks)]
+    model, found = loaded.model, {}
+    with asyncio.Runner() as runner:
+        writers = {
+            "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
+            "hf": HfWriter(model, torch.float32, chat, _stop_ids(loaded), 4),
+        }
+        for when in ("before", "after"):
+            if when == "after":
+                change(model)
+            for name, writer in writers.items():
+                writer.refresh(model.named_parameters())
+                found[f"{name} {when}"] = [shown(sample) for sample in writer.write(tasks)]
+        writers["vllm"].close()
+    print(json.dumps(found))
+
+
+@torch.no_grad()
+def change(model: torch.nn.Module) -> None:
+    """Turn the model's layers a little, so that it writes something else."""
+    torch.manual_seed(1)
+    for name, weight in model.named_parameters():
+        if "layers." in name and weight.dim() == 2:
+            weight += 0.3 * weight.std() * torch.randn_like(weight)
+
+
+def shown(sample: Sample) -> dict[str, object]:
+    return {"ids": sample.ids, "text": sample.text, "logprobs": sample.logprobs, "problem": sample.problem}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,94 @@
+"""Rollouts: drawn by seed alone, kept as tokens with their log-probabilities, whatever shares the batch."""
+
+import random
+
+import pytest
+import torch
+
+from critic.engines import attention
+from critic.engines.chat import Chat
+from critic.engines.loading import Loaded, load
+from tests.factories import prompt
+from trainers import rollout
+from trainers.prompts import Ask
+from trainers.rollout import HfWriter, Sample, Task
+
+from .tiny import question, write_model
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder = write_model(tmp_path_factory.mktemp("models") / "writer", initializer_range=0.4)
+    return load(str(folder), torch.float32, torch.device("cpu"), attention.NAME)
+
+
+def writer(loaded: Loaded, slots: int = 4) -> HfWriter:
+    end = loaded.tokenizer.eos_token_id
+    return HfWriter(loaded.model, torch.float32, Chat(loaded.tokenizer, "tiny"), frozenset([end]), slots)
+
+
+def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[Task]:
+    chat = Chat(loaded.tokenizer, "tiny")
+    asks = [Ask(p, f"here:{i}", chat.encode(p.messages)) for i in range(count) if (p := prompt(question(i)))]
+    rng = random.Random(1)
+    return [Task(ask, 10 * i + k, rng.randint(1, most), 0.9) for i, ask in enumerate(asks) for k in range(samples)]
+
+
+def alike(one: list[Sample], other: list[Sample]) -> None:
+    assert [sample.ids for sample in one] == [sample.ids for sample in other]
+    for a, b in zip(one, other, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("slots", [1, 3, 64])
+def test_what_is_written_depends_on_seeds_and_not_on_the_batch(loaded: Loaded, slots: int) -> None:
+    wanted = tasks(loaded, 5)
+    alike(writer(loaded, slots).write(wanted), [writer(loaded).write([task])[0] for task in wanted])
+
+
+def test_prompts_that_fill_a_row_are_read_in_turns(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tasks(loaded, 5)
+    together = writer(loaded, 64).write(wanted)
+    monkeypatch.setattr(rollout, "_PROMPT_TOKENS", 1)
+    alike(writer(loaded, 64).write(wanted), together)
+
+
+def test_tokens_end_with_the_end_or_at_the_limit(loaded: Loaded) -> None:
+    found = writer(loaded).write(tasks(loaded, 12, most=40))
+    end = loaded.tokenizer.eos_token_id
+    ended = [sample for sample in found if sample.ids[-1] == end]
+    assert ended and len(ended) < len(found)
+    for sample in found:
+        assert end not in sample.ids[:-1]
+        assert len(sample.ids) == len(sample.logprobs) <= sample.task.max_tokens
+        body = sample.ids[:-1] if sample in ended else sample.ids
+        assert sample.text == loaded.tokenizer.decode(body, skip_special_tokens=True)
+
+
+def test_log_probabilities_are_those_of_what_was_drawn(loaded: Loaded) -> None:
+    """Against the model's own forward pass, at the sampling's temperature."""
+    [sample] = writer(loaded).write(tasks(loaded, 1, samples=1, most=12))
+    plain = load(str(loaded.folder), torch.float32, torch.device("cpu"), "eager").model
+    ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
+    with torch.no_grad():
+        logp = (plain(ids).logits[0, len(sample.task.ask.ids) - 1 : -1] / 0.9).log_softmax(-1)
+    assert sample.logprobs == pytest.approx(logp[range(len(sample.ids)), list(sample.ids)].tolist(), abs=1e-4)
+
+
+def test_it_writes_with_the_weights_that_it_was_given_last(loaded: Loaded) -> None:
+    wanted, one = tasks(loaded, 3), writer(loaded)
+    before = one.write(wanted)
+    weights = {name: weight + 0.3 * torch.randn_like(weight) for name, weight in loaded.model.named_parameters()}
+    one.refresh(weights.items())
+    changed = one.write(wanted)
+    assert [s.ids for s in changed] != [s.ids for s in before]
+    one.refresh(loaded.model.named_parameters())
+    alike(one.write(wanted), before)
+
+
+def test_logits_that_are_no_numbers_are_a_problem_and_no_answer(loaded: Loaded) -> None:
+    broken = writer(loaded)
+    broken.refresh((n, w * torch.nan) for n, w in loaded.model.named_parameters() if "norm" in n)
+    found = broken.write(tasks(loaded, 2))
+    assert all(sample.problem == "the model's arithmetic failed: its logits are not numbers" for sample in found)
+    assert all(sample.reward is None for sample in found)
