@@ -111,10 +111,10 @@ def tree(question: Question, frames: tuple[Frame, ...]) -> Node:
         elif frame.principle is not None:
             part = prompts.under_part if frame.kind == "under" else prompts.against_part
             under.append(Node((part(frame.principle),), children=responses))
+    # Under one root in every case, so that a ledger knows a read again whatever else was asked with it.
     with_prompt = Node(question.prompt.messages, children=tuple(under))
-    if frames[-1].kind != "alone":
-        return with_prompt
-    return Node((), children=(with_prompt, Node((prompts.no_prompt(),), children=responses)))
+    alone = (Node((prompts.no_prompt(),), children=responses),) if frames[-1].kind == "alone" else ()
+    return Node((), children=(with_prompt, *alone))
 
 
 async def read_features(engine: Engine, question: Question, lane: Lane = "batch") -> list[dict[str, float]]:

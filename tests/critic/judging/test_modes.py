@@ -1,6 +1,7 @@
 """The judge modes, on engines whose log-probabilities are known."""
 
 import math
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,17 @@ import pytest
 from constitution import Principle
 from critic.engines import parse_spec
 from critic.engines.base import Choices, Completion, Engine, Lane, Node, Request, Score, reads
+from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES, mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
-from critic.judging.contrast import SCALES
+from critic.judging.contrast import SCALES, read_features
 from critic.judging.linear import LinearModel
 from critic.judging.logprob import Logprob
 from critic.judging.verdict import parse_verdict
 from critic.records import Message, Vote
+from critic.run.store import RunStore
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(
@@ -287,3 +290,21 @@ async def test_a_linear_model_weighs_all_contrasts(tmp_path: Path) -> None:
     for vote, alone in zip(linear, opposite, strict=True):
         assert alone.log_odds is not None and prompt_total.log_odds is not None
         assert vote.log_odds == pytest.approx(alone.log_odds - 0.5 * prompt_total.log_odds + length)
+
+
+async def test_contrasts_share_their_reads_with_the_features_of_a_linear_model(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Counting(FakeEngine):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            found = tuple(Score((-1.0,), 10) for _ in reads(tree))
+            asked.append(len(found))
+            return found
+
+    with closing(RunStore.open(tmp_path / "run", {"kind": "shared reads"}, extend=False)) as store:
+        engine = RecordedEngine(Counting(), store, Budget())
+        await read_features(engine, question(KIND))
+        assert asked == [8], "both responses: under the principle, its opposite, neither, and without a prompt"
+        for mode in ("contrast", "contrast?against=none", "contrast?against=prompt", "contrast?per=total"):
+            await votes(mode, engine, question(KIND))
+    assert asked == [8]
