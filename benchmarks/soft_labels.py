@@ -10,11 +10,19 @@ import tempfile
 from collections.abc import Sequence
 from math import exp
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    set_seed,
+)
 
 from benchmarks.figures import Figure
 from critic.engines import attention, embedded
@@ -42,7 +50,7 @@ def measure() -> list[Figure]:
     tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     found = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
-    soft, hard = ([run[side] for run in found] for side in (0, 1))
+    soft, hard = [run[0] for run in found], [run[1] for run in found]
     floor = fmean(run[2] for run in found)
     figures = []
     for i, name in enumerate(("held-out NLL", "calibration error")):
@@ -103,8 +111,10 @@ def predicted(
             disable_tqdm=True,
         )
         trainer = RewardTrainer(tiny(tokenizer, seed), config, Data(tuple(pairs)), tokenizer)
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
-    model = trainer.model.eval()
+    model: Any = trainer.model
+    model.eval()
     found: list[float] = []
     for pair, _ in held_out:
         batch = packed([trainer.encoder.reward(pair.prompt, pair.answers)]).to(trainer.args.device)
@@ -117,17 +127,17 @@ def predicted(
 def tiny(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForSequenceClassification:
     """A random reward model of two layers."""
     set_seed(seed)
-    config = LlamaConfig(
+    config = LlamaConfig(  # type: ignore[call-arg]
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=512,
-        num_labels=1,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        num_labels=1,
         attn_implementation=attention.NAME,
     )
     return LlamaForSequenceClassification(config)

@@ -167,8 +167,9 @@ def _evaluated(trainer: TreeTrainer) -> bool:
 def _save(trainer: TreeTrainer) -> None:
     """Save the model where `from_pretrained` finds it: adapters merged into it, and apart in ``adapter``."""
     folder = Path(trainer.args.output_dir or "")
+    model: Any = trainer.model
     with saving("the finished model", folder):
-        if hasattr(trainer.model, "merge_and_unload"):
+        if hasattr(model, "merge_and_unload"):
             trainer.save_model(str(folder / "adapter"), _internal_call=True)
-            trainer.model = trainer.model.merge_and_unload()
+            trainer.model = model.merge_and_unload()
         trainer.save_model(str(folder))

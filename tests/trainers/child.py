@@ -16,9 +16,9 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import run, trainer
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
+from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 
-KINDS = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
+KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
 
 
 class DieAfter(TrainerCallback):

@@ -76,7 +76,7 @@ def test_an_earlier_conversation_stays_with_the_prompt() -> None:
     assert [message.content for message in found.prompt.messages] == ["Be brief.", "Name a river.", "The Po.", "And?"]
 
 
-PAIRS_REFUSED = {
+PAIRS_REFUSED: dict[str, list[dict[str, Any]]] = {
     "empty_answer": [{"chosen": ""}, {"rejected": " \n"}],
     "equal_sides": [{"rejected": "The Po."}],
     "bad_responses": [{"chosen": ASKED}, {"chosen": []}, {"chosen": 5}, {"rejected": [{"content": "No."}]}],
@@ -213,7 +213,7 @@ def test_what_a_pair_says_is_what_is_learnt(chosen: str, rejected: str, probabil
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "csv", "disk"])
 def test_other_kinds_of_files_hold_the_same(kind: str, tmp_path: Path) -> None:
-    rows = [PAIR | {"probability": 0.75}, PAIR | {"chosen": "The Nile.", "probability": 1.0}]
+    rows: list[dict[str, Any]] = [PAIR | {"probability": 0.75}, PAIR | {"chosen": "The Nile.", "probability": 1.0}]
     table, file = datasets.Dataset.from_list(rows), tmp_path / f"p.{kind}"
     if kind == "json":
         file.write_text(json.dumps(rows))

@@ -17,7 +17,7 @@ from trainers.dpo import DPOTrainer
 from trainers.examples import Example, Pair, Rated
 from trainers.packing import packed
 
-from .tiny import build, config_of, planted, question
+from .tiny import build, config_of, model_of, planted, question
 
 HELD_OUT = planted(40, first=10_000)
 
@@ -41,7 +41,7 @@ def logprobs(trainer: DPOTrainer, examples: Sequence[Example]) -> Tensor:
     with torch.no_grad():
         for example in examples:
             batch = packed([trainer.encoder.policy(example.prompt, example.answers)])
-            found.append(batch.sums(trainer.model(batch=batch)))
+            found.append(batch.sums(model_of(trainer)(batch=batch)))
     return torch.stack(found)
 
 
@@ -50,7 +50,7 @@ def nudge(model: torch.nn.Module) -> None:
     torch.manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.01 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
 
 
 @pytest.mark.parametrize("normalised", [False, True], ids=["sums", "length-normalised"])
@@ -64,7 +64,7 @@ def test_figures_and_loss_by_hand(loss: str, normalised: bool, policy: Path, tmp
     trainer = trainer_of(policy, tmp_path, pairs, pairs, loss=loss, length_normalised=normalised, beta=0.3)
     before = logprobs(trainer, pairs)
     assert trainer.evaluate()["eval_rewards/margins"] == pytest.approx(0, abs=1e-5)
-    nudge(trainer.model)
+    nudge(model_of(trainer))
     change = logprobs(trainer, pairs) - before
     lengths = torch.tensor(
         [[len(s.ids) for s in trainer.encoder.policy(p.prompt, p.answers).segments[1:]] for p in pairs]
@@ -180,7 +180,7 @@ def test_the_reference_is_computed_once_and_kept(policy: Path, tmp_path: Path, m
     first.train()
     monkeypatch.setattr(DPOTrainer, "_computed", lambda *_: pytest.fail("computed again"))
     again = trainer_of(policy, tmp_path, pairs, pairs[:1])
-    nudge(again.model)
+    nudge(model_of(again))
     again.evaluate()
     assert again.examples.references == first.examples.references
     assert torch.allclose(
@@ -190,8 +190,8 @@ def test_the_reference_is_computed_once_and_kept(policy: Path, tmp_path: Path, m
 
 def test_a_reference_of_other_examples_is_refused(policy: Path, tmp_path: Path) -> None:
     """Others that were given, or others that are left because more are too long."""
-    first, *others = planted(3)
-    pairs = [first.model_copy(update={"chosen": first.chosen * 3}), *others]
+    first, *rest = planted(3)
+    pairs = [first.model_copy(update={"chosen": first.chosen * 3}), *rest]
     trainer_of(policy, tmp_path, pairs).train()
     for others in (
         trainer_of(policy, tmp_path, planted(3, first=7)),

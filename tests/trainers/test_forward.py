@@ -78,7 +78,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 def gradients(model: torch.nn.Module, values: Tensor) -> dict[str, Tensor]:
     """Gradients of a weighted sum of what was read, in which no two values count the same."""
     model.zero_grad()
-    (values.flatten() * torch.linspace(-1, 1, values.numel())).sum().backward()
+    (values.flatten() * torch.linspace(-1, 1, values.numel())).sum().backward()  # type: ignore[no-untyped-call]
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -155,7 +155,7 @@ def test_other_calls_of_the_model_stay_as_they_were(policy: Path) -> None:
     ids = torch.tensor([[1, 2, 3]])
     untouched = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
     assert torch.equal(model(input_ids=ids).logits, untouched(input_ids=ids).logits)
-    assert model.generate(ids, max_new_tokens=2, do_sample=False).shape == (1, 5)
+    assert model.generate(ids, max_new_tokens=2, do_sample=False).shape == (1, 5)  # type: ignore[operator]
 
 
 def test_weights_do_not_move_by_reading(policy: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_tie_costs_least_where_rewards_are_equal() -> None:
     difference = one(0.5, 0.0, -0.5).requires_grad_()
     losses = bradley_terry(difference, torch.full_like(difference, 0.5))
     assert losses.argmin() == 1 and losses[1].item() == approx(math.log(2))
-    losses.sum().backward()
+    losses.sum().backward()  # type: ignore[no-untyped-call]
     assert difference.grad is not None
     assert difference.grad.tolist() == [approx(sigma(0.5) - 0.5), 0, approx(sigma(-0.5) - 0.5)]
 
@@ -105,7 +106,7 @@ def test_kto_by_hand() -> None:
 def test_ktos_reference_takes_no_gradient() -> None:
     reference = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     ratio = one(12.0).requires_grad_()
-    kto(ratio, one(1.0), reference, 0.1).sum().backward()
+    kto(ratio, one(1.0), reference, 0.1).sum().backward()  # type: ignore[no-untyped-call]
     assert reference.grad is None
     assert ratio.grad is not None and ratio.grad.item() == approx(-0.1 * sigma(1) * sigma(-1))
 
@@ -134,13 +135,14 @@ def _ranking(answers: list[tuple[float, int]]) -> tuple[Tensor, Tensor]:
 @given(NUMBERS, SHARES, st.floats(0, 5))
 def test_a_soft_label_is_the_expected_hard_one(ratio: float, p: float, margin: float) -> None:
     """L(p) = p L(1) + (1 - p) L(0), of each loss that takes one."""
-    for loss in (
+    losses: list[Callable[[float], Tensor]] = [
         lambda label: bradley_terry(one(ratio), one(label), margin),
         lambda label: dpo(one(ratio), one(label), 0.1),
         lambda label: ipo(one(ratio), one(label), 0.1),
         lambda label: unary(one(ratio), one(label)),
         lambda label: kto(one(ratio), one(label), torch.tensor(1.0), 0.1),
-    ):
+    ]
+    for loss in losses:
         soft, yes, no = (loss(label).item() for label in (p, 1.0, 0.0))
         assert soft == pytest.approx(p * yes + (1 - p) * no, rel=1e-9, abs=1e-9)
 
@@ -165,7 +167,7 @@ def test_gradients_are_those_of_the_functions() -> None:
         lambda x: ipo(x, p, 0.1),
         lambda x: kto(x, p, torch.tensor(0.3), 0.1),
     ):
-        assert torch.autograd.gradcheck(loss, (x,))
+        assert torch.autograd.gradcheck(loss, (x,))  # type: ignore[no-untyped-call]
 
 
 def test_large_numbers_stay_numbers() -> None:
@@ -173,6 +175,6 @@ def test_large_numbers_stay_numbers() -> None:
     x = torch.tensor([-1e4, 1e4], requires_grad=True)
     p = torch.tensor([1.0, 0.0])
     total = bradley_terry(x, p).sum() + unary(x, p).sum() + plackett_luce(x, torch.tensor([1, 2])) + dpo(x, p, 1).sum()
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     assert total.item() == pytest.approx(1e4 * 2 + 1e4 * 2 + 2e4 + 1e4 * 2)
     assert x.grad is not None and x.grad.isfinite().all()

@@ -24,7 +24,7 @@ from trainers.packing import packed
 from trainers.reward import RewardTrainer, heads
 
 from .test_encoding import ENDS_WITH_PADDING
-from .tiny import KIND, NOUNS, UNKIND, build, config_of, data, planted, question, said, write_model
+from .tiny import KIND, NOUNS, UNKIND, batch_of, build, config_of, data, model_of, planted, question, said, write_model
 
 HELD_OUT = planted(60, first=10_000)
 
@@ -121,15 +121,15 @@ def test_each_kind_has_its_loss(scorer: Path, tmp_path: Path) -> None:
     trainer = build(RewardTrainer, config_of(RewardConfig, scorer, tmp_path), mixed, mixed)
     batch = packed([trainer.encoder.reward(asked, ("a", "bb", "ccc"))])
     with torch.no_grad():
-        a, b, c = trainer.model(batch=batch).squeeze(1)
+        a, b, c = model_of(trainer)(batch=batch).squeeze(1)
     expected = [
         bradley_terry(a - b, torch.tensor(0.8), 0.5),
         plackett_luce(torch.stack([a, b, c]), torch.tensor([2, 3, 1])),
         unary(c, torch.tensor(0.25)),
     ]
     with torch.no_grad():
-        inputs = trainer.data_collator([trainer.examples[i] for i in range(3)])
-        found, _ = trainer.losses(trainer.model(batch=inputs.batch), inputs)
+        inputs = batch_of(trainer, 3)
+        found, _ = trainer.losses(model_of(trainer)(batch=inputs.batch), inputs)
     assert found.tolist() == pytest.approx([float(loss) for loss in expected], rel=1e-5)
     mean = sum(w * float(loss) for w, loss in zip((2, 1, 3), expected, strict=True)) / (2 + 1 + 3)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(mean, rel=1e-5)
@@ -166,7 +166,7 @@ async def test_the_engine_reads_what_was_trained(template: str, names: tuple[str
     [asked] = {planted(1)[0].prompt}
     texts = ("gladly", "never, never")
     with torch.no_grad():
-        expected = trainer.model.eval()(batch=packed([trainer.encoder.reward(asked, texts)]))
+        expected = model_of(trainer).eval()(batch=packed([trainer.encoder.reward(asked, texts)]))
     engine = open_engine(str(tmp_path / "model"), {"dtype": "float32"})
     try:
         answers = tuple(Node((Message(role="assistant", content=text),), Reward()) for text in texts)

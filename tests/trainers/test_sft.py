@@ -28,7 +28,7 @@ def test_the_loss_is_the_weighted_mean_over_answer_tokens(policy: Path, tmp_path
         tree = trainer.encoder.policy(example.prompt, example.answers)
         prompt_ids, answer_ids = (list(segment.ids) for segment in tree.segments)
         logprobs = model(torch.tensor([prompt_ids + answer_ids])).logits[0, len(prompt_ids) - 1 : -1].log_softmax(-1)
-        total -= example.weight * float(logprobs.gather(-1, torch.tensor(answer_ids)[:, None]).sum())
+        total -= example.weight * logprobs.gather(-1, torch.tensor(answer_ids)[:, None]).sum().item()
         count += example.weight * len(answer_ids)
     metrics = trainer.evaluate()
     assert metrics["eval_loss"] == pytest.approx(total / count, rel=1e-5)

@@ -29,7 +29,18 @@ from trainers.sft import SFTTrainer
 from trainers.trainer import NotFinite, TreeTrainer
 
 from .child import KINDS
-from .tiny import build, config_of, demonstrations, farthest, planted, weighted, weights, write_model
+from .tiny import (
+    batch_of,
+    build,
+    config_of,
+    demonstrations,
+    farthest,
+    model_of,
+    planted,
+    weighted,
+    weights,
+    write_model,
+)
 
 TRAINERS: dict[str, tuple[type[TreeTrainer], type[TrainConfig]]] = {
     "sft": (SFTTrainer, SFTConfig),
@@ -88,7 +99,9 @@ def test_loss_and_gradients_do_not_depend_on_how_a_step_is_split(
 @ALL
 def test_adapters_learn_the_same_however_a_step_is_split(kind: str, policy: Path, scorer: Path, tmp_path: Path) -> None:
     folder = scorer if kind == "reward" else policy
-    lora = {"lora": {"r": 4, "target_modules": ["q_proj", "v_proj", "down_proj"], "init_lora_weights": False}}
+    lora: dict[str, Any] = {
+        "lora": {"r": 4, "target_modules": ["q_proj", "v_proj", "down_proj"], "init_lora_weights": False}
+    }
     loss, norm, after = one_step(kind, tmp_path, folder, **lora)
     before = weights(trainer_of(kind, tmp_path, folder, **lora).model)
     moved = {name for name in after if not torch.equal(after[name], before[name])}
@@ -125,7 +138,7 @@ def run_settings(kind: str, folder: Path, out: Path, files: Path) -> dict[str, A
     if not rows.exists():
         lines = [_row(example) for example in examples(kind, 16)]
         rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = config_of(KINDS[kind], folder, out)
+    config: TrainConfig = config_of(KINDS[kind], folder, out)
     kept = ("model", "output_dir", "max_length", "use_cpu", "bf16", "learning_rate", "report_to", "disable_tqdm")
     return {name: getattr(config, name) for name in kept} | {
         "data": [str(rows)],
@@ -251,9 +264,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(kind: str, policy: Path, tmp_
 
 def test_only_the_rows_that_are_no_numbers_are_named(scorer: Path, tmp_path: Path) -> None:
     trainer = trainer_of("reward", tmp_path, scorer)
-    inputs = trainer.data_collator([trainer.examples[i] for i in range(3)])
     with pytest.raises(NotFinite) as caught:
-        trainer._stop(torch.tensor([1.0, math.inf, 2.0]), inputs)
+        trainer._stop(torch.tensor([1.0, math.inf, 2.0]), batch_of(trainer, 3))
     assert caught.value.where == "rows.jsonl:2"
 
 
@@ -265,7 +277,7 @@ def test_gradients_that_are_not_numbers_spoil_no_checkpoint(scorer: Path, tmp_pa
             pytest.fail("the step is about to be taken")
 
     trainer = trainer_of("reward", tmp_path, scorer)
-    trainer.model.score.weight.register_hook(lambda gradient: gradient * math.inf)
+    model_of(trainer).score.weight.register_hook(lambda gradient: gradient * math.inf)
     trainer.add_callback(Spoilt())
     before = weights(trainer.model)
     with pytest.raises(NotFinite, match="gradient"):

@@ -15,7 +15,7 @@ from trainers import models
 from trainers.config import RewardConfig, TrainConfig
 from trainers.data import Data
 from trainers.examples import Demonstration, Example, Pair
-from trainers.trainer import TreeTrainer
+from trainers.trainer import Collator, Inputs, TreeTrainer
 
 C = TypeVar("C", bound=TrainConfig)
 T = TypeVar("T", bound=TreeTrainer)
@@ -134,8 +134,19 @@ def weighted(count: int) -> list[Pair]:
     ]
 
 
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def model_of(trainer: TreeTrainer) -> Any:
+    """The trainer's model, of which types know nothing."""
+    return trainer.model
+
+
+def batch_of(trainer: TreeTrainer, count: int) -> Inputs:
+    """The trainer's first ``count`` examples as one batch."""
+    return Collator(prefix_packing=True)([trainer.examples[i] for i in range(count)])
+
+
+def weights(model: torch.nn.Module | None) -> dict[str, torch.Tensor]:
     """A copy of all parameters, by name."""
+    assert model is not None
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
