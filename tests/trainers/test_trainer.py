@@ -198,6 +198,46 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(kind: str, policy: Path, 
     assert sorted(p.name for p in killed.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
 
 
+class Interrupt(TrainerCallback):
+    """Ctrl-C at the end of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+ADAPTERS = {"r": 4, "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"lora": ADAPTERS},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
+        {"prefix_packing": False, "lr_scheduler_type": "cosine", "warmup_steps": 2},
+    ],
+    ids=["dropout of adapters", "accumulation", "padded, a schedule"],
+)
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(
+    more: dict[str, Any], policy: Path, tmp_path: Path
+) -> None:
+    """The state of everything that is random, of schedules, and of batches that are half taken is kept."""
+    found = []
+    for out, interrupt in ((tmp_path / "whole", None), (tmp_path / "broken", Interrupt(5))):
+        settings = run_settings("reward", policy, out, tmp_path) | {"eval_strategy": "no", "max_steps": 7} | more
+        if interrupt:
+            with pytest.raises(KeyboardInterrupt):
+                run.train(RewardConfig(**settings), [interrupt])
+        assert run.train(RewardConfig(**settings)).steps == 7
+        found.append((load_file(out / "model.safetensors"), losses(out)))
+    (whole, told), (broken, told_too) = found
+    assert farthest(whole, broken) == 0
+    assert told == told_too and len(told) == 7
+
+
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:
     settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | {"max_steps": 2}
     assert run.train(SFTConfig(**settings)).new
