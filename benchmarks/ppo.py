@@ -7,7 +7,6 @@ reward in separate padded passes, with logits at the answers' places only. The l
 scoring and update put through the models, padding included.
 """
 
-import copy
 import json
 import random
 import tempfile
@@ -19,11 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text
-from critic.engines import embedded
+from critic.engines import attention, embedded
 from critic.engines.loading import default_device, default_dtype
 from critic.run.results import replace_text
 from trainers import policy_gradient as pg
@@ -35,6 +34,7 @@ from trainers.ppo_config import PPOConfig
 from trainers.ppo_run import load_policy, read_prompts
 from trainers.prompts import Ask
 from trainers.rollout import HfWriter, Sample, Task
+from trainers.scoring import EngineReward
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 4, 4, 2
@@ -61,7 +61,7 @@ def compare(
     config = settings(model, reward, folder, words, tokens[1], dtype or default_dtype(default_device()))
     seconds: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     with closing(Measured.opened(config, tokens)) as ours:
-        plain = Plain(config, reward, ours)
+        plain = Plain(ours)
 
         def step(side: str) -> float:
             found = ours.step() if side == "ours" else plain.step()
@@ -148,27 +148,26 @@ class Measured(PPOTrainer):
 
 
 class Plain:
-    """The plain loop. Rows are prompts, filled up on the left, with their answers, filled up on the right."""
+    """The plain loop. Rows are prompts, filled up on the left, with their answers, filled up on the right.
 
-    def __init__(self, config: PPOConfig, reward: Path, ours: Measured) -> None:
-        self.config, self.asks, self.device = config, ours.asks.asks, ours.accelerator.device
-        self.autocast = ours.accelerator.autocast
-        self.dtype = torch.bfloat16 if config.bf16 else torch.float32
-        self.policy = self._load(AutoModelForCausalLM, config.model)
-        self.value = self._load(AutoModelForSequenceClassification, str(reward))
-        self.reference = copy.deepcopy(self.policy).requires_grad_(False)
-        self.reward = self._load(AutoModelForSequenceClassification, str(reward)).to(self.dtype).requires_grad_(False)
-        self.writer = copy.deepcopy(self.reference).to(self.dtype)
+    Two of each model would not fit beside each other: it borrows those of ``ours``, with transformers' attention.
+    """
+
+    def __init__(self, ours: Measured) -> None:
+        self.config, self.asks, self.device = ours.args, ours.asks.asks, ours.accelerator.device
+        self.autocast, self.optimizer = ours.accelerator.autocast, ours.optimizer
+        models: Any = ours.models
+        self.policy, self.value, self.reference = models._policy, models._value, models._reference
+        writer, reward = ours._writer, ours.reward
+        assert isinstance(writer, HfWriter) and isinstance(reward, EngineReward)
+        self.writer: Any = writer.model
+        self.reward: Any = reward._engine._worker._model  # type: ignore[attr-defined]  # the engine rm's
         self.writer.generation_config.eos_token_id = None
-        weights = [*self.policy.parameters(), *self.value.parameters()]
-        self.optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=0.0, fused=True)
         self.lengths, self.number, self.width = ours.lengths, 0, 0
-
-    def _load(self, auto: Any, folder: str) -> Any:
-        return auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(self.device).eval()
 
     def step(self) -> dict[str, float]:
         """Take one step, and return its seconds by part."""
+        self.attend("sdpa")
         marks = [time.perf_counter()]
         rows, mask, answers = self.rollout(lengths(self.lengths, self.number))
         marks.append(time.perf_counter())
@@ -177,7 +176,13 @@ class Plain:
         self.update(rows, mask, answers, measured)
         marks.append(time.perf_counter())
         self.number += 1
+        self.attend(attention.NAME)
         return {part: marks[i + 1] - marks[i] for i, part in enumerate(PARTS)}
+
+    def attend(self, name: str) -> None:
+        """Give all models the attention ``name``."""
+        for model in (self.policy, self.value, self.reference, self.writer, self.reward):
+            model.set_attn_implementation(name)
 
     def tokens(self) -> int:
         """How many tokens go through a model to read all of the last step's answers."""

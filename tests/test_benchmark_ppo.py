@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import ppo
+from critic.engines import attention
 from tests.trainers.tiny import write_model
 
 
@@ -17,7 +18,8 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
     reward = ppo.reward_model(model, tmp_path / "reward")
     config = ppo.settings(model, reward, tmp_path, (3, 9), 8, torch.float32)
     with closing(ppo.Measured.opened(config, (3, 8))) as ours:
-        plain = ppo.Plain(config, reward, ours)
+        plain = ppo.Plain(ours)
+        plain.attend("sdpa")
         rows, mask, answers = plain.rollout(ppo.lengths((3, 8), 0))
         samples = ours._write(ours._asks_of_step(), ppo.SAMPLES)
         order = {ask: i for i, ask in enumerate(plain.asks)}
@@ -28,6 +30,7 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
             sample.logprobs = (0.0,) * length
             sample.text = ours.tokenizer.decode(sample.ids)
         expected = plain.score(rows, mask, answers)
+        plain.attend(attention.NAME)
         for sample in samples:
             sample.reward = 0.5
         found = ours._measure(samples)[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from constitution.errors import InputError
@@ -211,7 +212,7 @@ def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
 def ppo_settings(settings: dict[str, Any]) -> set[str]:
     return {*settings, "output_dir", "model", "data", "use_cpu", "bf16", "max_length", "report_to", "disable_tqdm",
             "prompts_per_step", "samples_per_prompt", "rollout_batch", "epochs", "minibatches", "learning_rate",
-            "per_device_train_batch_size", "logging_steps"}  # fmt: skip
+            "per_device_train_batch_size", "logging_steps", "lr_scheduler_type"}  # fmt: skip
 
 
 def child_environment() -> dict[str, str]:
@@ -219,6 +220,29 @@ def child_environment() -> dict[str, str]:
 
     root = str(Path(__file__).parents[2])
     return os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "adapted"])
+def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer: Path, tmp_path: Path) -> None:
+    """With one minibatch, the same prompts make each update; what differs is the order in which they are added up."""
+    settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 3, "minibatches": 1}
+    settings |= {"eval_share": 0.4, "eval_steps": 1, "heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
+    train(ppo_config(policy, tmp_path / "one", **settings))
+    given, script = tmp_path / "config.json", tmp_path / "child.py"
+    config = ppo_config(policy, tmp_path / "two", **settings)
+    given.write_text(json.dumps({k: getattr(config, k) for k in ppo_settings(settings)} | {"ddp_backend": "gloo"}))
+    script.write_text(CHILD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, given, "99"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=child_environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert farthest(one, two) < 1e-4
+    keys = ("step", "reward", "kl", "entropy", "length", "eval_reward", "eval_heldout", "explained_variance")
+    logs = [[{k: row[k] for k in keys if k in row} for row in metrics.read(tmp_path / name)] for name in ("one", "two")]
+    assert len(logs[0]) == len(logs[1]) == 7
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
 
 
 class Counting(Planted):
