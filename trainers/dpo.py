@@ -23,7 +23,7 @@ from trainers import losses
 from trainers.config import DPOConfig
 from trainers.data import Data
 from trainers.examples import Pair, Rated
-from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
+from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched, saving
 
 FALL_PER_TOKEN = 0.1
 """Nats. Chosen answers that have become so much less likely, per token, are told of."""
@@ -172,5 +172,6 @@ def _keep(file: Path, examples: Examples) -> None:
     """Write the log-probabilities, the whole file or none."""
     part = file.with_suffix(".part")
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"logps": torch.tensor(examples.references)}, part, metadata={"examples": examples.sha256})
-    part.replace(file)
+    with saving("the reference's log-probabilities", file.parent):
+        save_file({"logps": torch.tensor(examples.references)}, part, metadata={"examples": examples.sha256})
+        part.replace(file)

@@ -15,7 +15,7 @@ from trainers.identity import LINEAGE
 
 from .child import KINDS
 from .test_trainer import run_settings
-from .tiny import farthest
+from .tiny import farthest, planted, question
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 
@@ -28,10 +28,24 @@ def launch(kind: str, settings: dict[str, Any], folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+def feedback(file: Path) -> None:
+    """Write rankings, and few pairs among them: so that one of two processes often has no pair to tell of."""
+    rows = [
+        {"prompt": question(i), "kind": "ranking", "responses": [pair.chosen, "So.", pair.rejected], "ranks": [1, 2, 3]}
+        if i % 5
+        else {"prompt": question(i), "kind": "comparison", "responses": list(pair.answers), "probability": 0.9}
+        for i, pair in enumerate(planted(16))
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sft", "reward", "dpo"])
+@pytest.mark.parametrize("kind", ["sft", "reward", "dpo", "feedback"])
 def test_two_processes_are_one(kind: str, policy: Path, tmp_path: Path) -> None:
     """Losses, gradient norms, figures of an odd number of held-out rows, and the weights in the end."""
+    if kind == "feedback":
+        feedback(tmp_path / "reward.jsonl")
+        kind = "reward"
     one = run_settings(kind, policy, tmp_path / "one", tmp_path)
     one |= {"per_device_train_batch_size": 4, "num_train_epochs": 1, "max_steps": 3, "save_strategy": "no"}
     two = one | {"per_device_train_batch_size": 2, "output_dir": str(tmp_path / "two"), "ddp_backend": "gloo"}

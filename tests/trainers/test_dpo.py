@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from constitution.errors import InputError
@@ -186,6 +187,21 @@ def test_the_reference_is_computed_once_and_kept(policy: Path, tmp_path: Path, m
     assert torch.allclose(
         torch.tensor(first.examples.references), logprobs(trainer_of(policy, tmp_path, pairs), pairs), atol=1e-4
     )
+
+
+def test_a_reference_that_could_not_be_written_is_told(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    trainer = trainer_of(policy, tmp_path, planted(3))
+    with monkeypatch.context() as disk:
+        disk.setattr("trainers.dpo.save_file", full)
+        with pytest.raises(InputError, match=r"reference's log-probabilities could not be saved: .*No space left"):
+            trainer.train()
+    assert not (tmp_path / "reference-train.safetensors").exists()
+    trainer_of(policy, tmp_path, planted(3)).train()
 
 
 def test_a_reference_of_other_examples_is_refused(policy: Path, tmp_path: Path) -> None:
