@@ -24,8 +24,8 @@ def main(folder: str) -> None:
     chat = Chat(loaded.tokenizer, folder)
     prompts = [Prompt(messages=(Message(role="user", content=text),)) for text in ("Name a river.", "Say hello.")]
     asks = [Ask(prompt, "here:1", chat.encode(prompt.messages)) for prompt in prompts]
-    # Nearly greedy: what is drawn at this temperature is the likeliest token, and has a log-probability.
-    tasks = [Task(ask, seed, 12, 0.02) for seed, ask in enumerate(asks)]
+
+    tasks = [Task(ask, seed, 12, 0.0) for seed, ask in enumerate(asks)]
     model, found = loaded.model, {}
     with asyncio.Runner() as runner:
         writers = {
