@@ -136,7 +136,7 @@ class DPOTrainer(TreeTrainer):
         """Have the reference's log-probabilities of all examples: from the file, or by the model as it is now."""
         for name, examples in (("train", self.examples), ("eval", self.held_out)):
             if examples is not None and examples.references is None:
-                file = Path(self.args.output_dir) / f"reference-{name}.safetensors"
+                file = Path(self.args.output_dir or "") / f"reference-{name}.safetensors"
                 examples.references = _kept(file, examples) or self._computed(examples)
                 if self.args.should_save:
                     _keep(file, examples)

@@ -157,6 +157,8 @@ class TreeTrainer(Trainer):
     reward: ClassVar[bool] = False
     examples_of: ClassVar[type[Examples]] = Examples
     args: TrainConfig
+    model: Any
+    data_collator: Any
 
     def __init__(
         self,
@@ -176,7 +178,7 @@ class TreeTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=Collator(args.prefix_packing),
+            data_collator=Collator(args.prefix_packing),  # type: ignore[arg-type]
             train_dataset=self.examples,
             eval_dataset=self.held_out,
             processing_class=processing_class,
@@ -212,7 +214,8 @@ class TreeTrainer(Trainer):
         for name, values in watched.items():
             self._watched[name] += values.detach().tolist()
         assert num_items_in_batch is not None
-        return total / num_items_in_batch * self.accelerator.num_processes
+        share: Tensor = total / num_items_in_batch * self.accelerator.num_processes
+        return share
 
     def _stop(self, losses_E: Tensor, inputs: Inputs) -> None:
         bad = [row.example.where for row, ok in zip(inputs.rows, losses_E.isfinite().tolist(), strict=True) if not ok]
@@ -223,7 +226,7 @@ class TreeTrainer(Trainer):
         )
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
-        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)
+        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
             raise NotFinite(
                 f"the gradient is not a number at step {self.state.global_step + 1}",
@@ -232,7 +235,7 @@ class TreeTrainer(Trainer):
             )
         return norm
 
-    def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: torch.device) -> Tensor:  # type: ignore[override]
+    def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: torch.device) -> Tensor:
         total = torch.tensor(sum(sum(self.counts(inputs)) for inputs in batch_samples), device=device)
         gathered: Tensor = self.accelerator.gather(total)
         return gathered.sum()
@@ -248,7 +251,7 @@ class TreeTrainer(Trainer):
         return 0
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = []
+        self._signature_columns = []  # type: ignore[assignment]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what was watched since the last time to ``logs``."""
