@@ -21,6 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from constitution.errors import InputError
 from trainers import metrics, run
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from trainers.data import hold_out, read
 from trainers.dpo import DPOTrainer
 from trainers.examples import Example
 from trainers.identity import LINEAGE
@@ -236,6 +237,20 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     (whole, told), (broken, told_too) = found
     assert farthest(whole, broken) == 0
     assert told == told_too and len(told) == 7 + 1, "seven steps, and the held-out rows in the end"
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward"])
+def test_adapters_are_merged_into_the_model_that_is_left(kind: str, policy: Path, tmp_path: Path) -> None:
+    """Loaded without any adapter, it has the loss that the run ended with; and the adapter lies beside it."""
+    settings = run_settings(kind, policy, tmp_path / "out", tmp_path) | {"max_steps": 4, "learning_rate": 0.01}
+    found = run.train(KINDS[kind](**(settings | {"lora": ADAPTERS})))
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
+    trainer, config = TRAINERS[kind]
+    _, held_out = hold_out(read(settings["data"][0], trainer.wanted), settings["eval_share"])
+    merged = build(trainer, config_of(config, tmp_path / "out", tmp_path / "again"), examples(kind), held_out.examples)
+    assert merged.evaluate()["eval_loss"] == pytest.approx(found.figures["eval_loss"], rel=1e-4)
+    untouched = build(trainer, config_of(config, policy, tmp_path / "again"), examples(kind), held_out.examples)
+    assert abs(untouched.evaluate()["eval_loss"] - found.figures["eval_loss"]) > 1e-3
 
 
 def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:
