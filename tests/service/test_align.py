@@ -114,6 +114,23 @@ def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
     assert "verified" not in found["before"] and found["win_rate"]["n"] + found["unreadable"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_by_ppo_the_policy_names_the_reward_model_and_its_constitution(folder: Path, policy: Path) -> None:
+    plain = ("use_cpu=true", "bf16=false", "max_steps=2", "max_length=512")
+    small = ("ppo.prompts_per_step=4", "ppo.samples_per_prompt=2", "ppo.max_new_tokens=20", "ppo.minibatches=2")
+    stages = [f"{stage}.{setting}" for stage in ("reward", "ppo") for setting in plain]
+    command = ["--principles", "c.yaml", "--prompts", "p.txt", "--out", "out", "--policy", f"hf:{policy}", *small]
+    app = typer.Typer()
+    app.command()(align)
+    command += ["--method", "ppo", "--judge", RULE, "generate.max_tokens=40", *stages]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code in FINISHED, done.output
+    lineage = json.loads((folder / "out/policy/lineage.json").read_text())
+    assert lineage["constitutions"] == [load("c.yaml").digest] and lineage["parent"]["name"] == str(policy)
+    assert [(a["name"], a["trainer"]) for a in lineage["ancestors"]] == [("out/reward", "reward")]
+
+
 def test_prompts_never_change_sides() -> None:
     def of(texts: list[str]) -> list[Line]:
         return [
