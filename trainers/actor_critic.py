@@ -155,9 +155,9 @@ class Adapted(nn.Module):
     @torch.no_grad()
     def written(self) -> Iterator[tuple[str, Tensor]]:
         """See `ActorCritic`."""
-        layer: Any
-        for name, layer in list(self._base.named_modules()):
-            if isinstance(layer, LoraLayer):
+        for name, module in list(self._base.named_modules()):
+            if isinstance(module, LoraLayer):
+                layer: Any = module  # it is a torch module as well, whose attributes have no types
                 weight = layer.get_base_layer().weight
                 kept = weight.data.clone()
                 layer.merge(adapter_names=[_POLICY])

@@ -44,7 +44,7 @@ class TrainConfig(TrainingArguments):
     bf16: bool | None = None  # type: ignore[assignment]
     logging_steps: float = 10
     save_total_limit: int | None = 2
-    remove_unused_columns: bool | None = False
+    remove_unused_columns: bool = False
     use_cpu: bool = field(default_factory=lambda: default_device().type == "cpu")
     dataloader_pin_memory: bool = field(default_factory=lambda: default_device().type != "cpu")
 
@@ -58,7 +58,7 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
 
 
 @dataclass

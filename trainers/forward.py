@@ -52,8 +52,7 @@ def _packed(model: PreTrainedModel, batch: Packed, read: "Read") -> Tensor:
     hidden_ND = hidden_states(model, batch)
     head = model.get_output_embeddings()
     if head is None:
-        scores: Tensor = model.score(hidden_ND.index_select(0, batch.ends))
-        return scores.float()
+        return _scores(model, hidden_ND.index_select(0, batch.ends))
     return token_logprobs(head, hidden_ND.index_select(0, batch.places), batch.targets, read)
 
 
@@ -62,10 +61,17 @@ def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> T
     if model.get_output_embeddings() is None:
         # Classifiers look for the last token that is not padding by its id, which may be the last one of a chat.
         hidden_ATD = model.get_decoder()(**given).last_hidden_state
-        scores: Tensor = model.score(hidden_ATD.flatten(0, 1).index_select(0, batch.ends))
-        return scores.float()
+        return _scores(model, hidden_ATD.flatten(0, 1).index_select(0, batch.ends))
     logits_ATV: Tensor = own(**given).logits
     return logprobs(logits_ATV.flatten(0, 1).index_select(0, batch.places), batch.targets)
+
+
+def _scores(model: PreTrainedModel, hidden_AD: Tensor) -> Tensor:
+    """Return the rewards of each answer, ``[A, heads]``, in float32."""
+    head = model.score
+    assert isinstance(head, nn.Module)
+    scores: Tensor = head(hidden_AD)
+    return scores.float()
 
 
 def logprobs(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
@@ -83,7 +89,7 @@ def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor, read: 
     Slices of logits are computed again for the gradient instead of being kept: with a large vocabulary they would
     take more memory than everything else.
     """
-    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[union-attr, index]
+    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[index]
     if len(targets_M) <= rows:
         return read(head(hidden_MD), targets_M)
     pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)

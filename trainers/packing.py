@@ -27,10 +27,11 @@ class Batch:
     example: Tensor
     ends: Tensor
 
-    def to(self, device: torch.device | str, **how: bool) -> Self:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Return the batch with its tensors on ``device``."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device, **how) for k, v in moved.items() if isinstance(v, Tensor)})
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in found.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     @property
     def answers(self) -> int:
@@ -65,7 +66,11 @@ class Padded(Batch):
 def packed(trees: Sequence[TokenTree]) -> Packed:
     """Put trees (a prompt and its answers) into one row."""
     row = pack(trees)
-    places, targets, answer, example, ends = [], [], [], [], []
+    places: list[int] = []
+    targets: list[int] = []
+    answer: list[int] = []
+    example: list[int] = []
+    ends: list[int] = []
     first = 0
     for number, tree in enumerate(trees):
         root = row.spans[first]
@@ -77,7 +82,14 @@ def packed(trees: Sequence[TokenTree]) -> Packed:
             ends.append(span.end - 1)
         first += len(tree.segments)
     return Packed(
-        *map(torch.tensor, (row.ids, row.positions, places, targets, answer, example, ends)), tuple(row.spans)
+        ids=torch.tensor(row.ids),
+        positions=torch.tensor(row.positions),
+        places=torch.tensor(places),
+        targets=torch.tensor(targets),
+        answer=torch.tensor(answer),
+        example=torch.tensor(example),
+        ends=torch.tensor(ends),
+        spans=tuple(row.spans),
     )
 
 
@@ -85,7 +97,12 @@ def padded(trees: Sequence[TokenTree], padding: int = 0) -> Padded:
     """Put each answer, with its prompt before it, into a row of its own, filled up with ``padding``."""
     chats = [(tree.segments[0].ids, branch.ids) for tree in trees for branch in tree.segments[1:]]
     width = max(len(root) + len(branch) for root, branch in chats)
-    rows, visible, places, targets, answer, ends = [], [], [], [], [], []
+    rows: list[list[int]] = []
+    visible: list[list[int]] = []
+    places: list[int] = []
+    targets: list[int] = []
+    answer: list[int] = []
+    ends: list[int] = []
     for number, (root, branch) in enumerate(chats):
         length = len(root) + len(branch)
         rows.append([*root, *branch, *[padding] * (width - length)])

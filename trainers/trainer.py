@@ -117,9 +117,9 @@ class Inputs:
     batch: Batch
     rows: list[Encoded]
 
-    def to(self, device: torch.device | str, **how: bool) -> "Inputs":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Inputs":
         """Return it with its tensors on ``device``."""
-        return Inputs(self.batch.to(device, **how), self.rows)
+        return Inputs(self.batch.to(device, non_blocking), self.rows)
 
     @property
     def examples(self) -> list[Example]:

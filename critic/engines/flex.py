@@ -27,7 +27,8 @@ class FlexPlan:
 
         size = len(node_N)
         self._mask = create_block_mask(mask, None, None, size, size, device=device)
-        self._kernel = _compiled() if device.type == "cuda" else flex_attention
+        kernel: Any = flex_attention
+        self._kernel = _compiled() if device.type == "cuda" else kernel
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `critic.engines.attention.Plan`."""
