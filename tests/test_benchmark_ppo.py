@@ -28,7 +28,7 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
             length = int(answers[row].sum())
             sample.ids = tuple(rows[row, -answers.shape[1] :][:length].tolist())
             sample.logprobs = (0.0,) * length
-            sample.text = ours.tokenizer.decode(sample.ids)
+            sample.text = str(ours.tokenizer.decode(list(sample.ids)))
         expected = plain.score(rows, mask, answers)
         plain.attend(attention.NAME)
         for sample in samples:

@@ -15,7 +15,7 @@ from critic.engines.hf import _stop_ids
 from critic.engines.loading import load
 from critic.records import Message, Prompt
 from trainers.prompts import Ask
-from trainers.rollout import HfWriter, Sample, Task
+from trainers.rollout import HfWriter, Sample, Task, Writer
 from trainers.rollout_vllm import VllmWriter
 
 
@@ -28,7 +28,7 @@ def main(folder: str) -> None:
     tasks = [Task(ask, seed, 12, 0.0) for seed, ask in enumerate(asks)]
     model, found = loaded.model, {}
     with asyncio.Runner() as runner:
-        writers = {
+        writers: dict[str, Writer] = {
             "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
             "hf": HfWriter(model, torch.float32, chat, _stop_ids(loaded), 4),
         }
@@ -48,7 +48,7 @@ def change(model: torch.nn.Module) -> None:
     torch.manual_seed(1)
     for name, weight in model.named_parameters():
         if "layers." in name and weight.dim() == 2:
-            weight += 0.3 * weight.std() * torch.randn_like(weight)
+            weight.add_(0.3 * weight.std() * torch.randn_like(weight))
 
 
 def shown(sample: Sample) -> dict[str, object]:

@@ -121,7 +121,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, end = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder).eos_token_id
     with torch.no_grad():
         direction = torch.ones(model.config.hidden_size)
-        model.get_input_embeddings().weight += direction
+        model.model.embed_tokens.weight += direction
         model.lm_head.weight[end] = 0.06 * direction
     model.save_pretrained(folder)
     return folder

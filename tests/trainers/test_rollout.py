@@ -62,7 +62,7 @@ def test_tokens_end_with_the_end_or_at_the_limit(loaded: Loaded) -> None:
         assert end not in sample.ids[:-1]
         assert len(sample.ids) == len(sample.logprobs) <= sample.task.max_tokens
         body = sample.ids[:-1] if sample in ended else sample.ids
-        assert sample.text == loaded.tokenizer.decode(body, skip_special_tokens=True)
+        assert sample.text == loaded.tokenizer.decode(list(body), skip_special_tokens=True)
 
 
 def test_log_probabilities_are_those_of_what_was_drawn(loaded: Loaded) -> None:
