@@ -116,6 +116,8 @@ def build(config: type[C], given: Mapping[str, Any], where: str) -> C:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             raise InputError(f"unknown setting {key!r}", where=where, fix=f"did you mean {near[0]!r}?" if near else "")
+        if value is False and key.endswith("_strategy"):
+            value = "no"  # which YAML reads as false
         values[key] = _typed(key, value, types[key], where)
     for key in ("output_dir", "data"):
         if not values.get(key):
