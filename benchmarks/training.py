@@ -140,11 +140,13 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
     from critic.engines import embedded
 
     folder = embedded.fetch()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
 
     def length(row: dict[str, Any]) -> int:
         sides = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
-        return max(len(tokenizer.apply_chat_template(row["prompt"] + side)["input_ids"]) for side in sides)
+        return max(
+            len(tokenizer.encode(tokenizer.apply_chat_template(row["prompt"] + s, tokenize=False))) for s in sides
+        )
 
     settings = settings | {"train_sampling_strategy": "group_by_length", "remove_unused_columns": False}
     settings |= {"dataloader_pin_memory": False, "max_length": None}

@@ -153,7 +153,7 @@ def test_reward(trl: Any, folder: Path, tmp_path: Path) -> None:
     config = RewardConfig(output_dir=str(tmp_path), model=str(folder), data=["rows"], max_length=512, **SHARED)
     torch.manual_seed(5)
     trainee = reward_model(config, heads=1)
-    trainee.model.save_pretrained(tmp_path / "start")
+    trainee.model.save_pretrained(str(tmp_path / "start"))
     ours = RewardTrainer(trainee.model, config, pairs(40), trainee.tokenizer)
     ids = [
         {
