@@ -6,8 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from critic.engines.chat import Chat
-from critic.engines.hf import _stop_ids
-from trainers.models import Trainee
+from critic.engines.hf import stop_ids
 from trainers.ppo_config import PPOConfig
 from trainers.rollout import HfWriter, Writer
 
@@ -22,5 +21,4 @@ def open_writer(
         from trainers.rollout_vllm import VllmWriter
 
         return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
-    stop_ids = _stop_ids(Trainee(model, tokenizer, ""))  # type: ignore[arg-type]  # it looks at these two only
-    return HfWriter(model, dtype, chat, stop_ids, config.rollout_batch)
+    return HfWriter(model, dtype, chat, stop_ids(model, tokenizer), config.rollout_batch)

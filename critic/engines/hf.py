@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines import attention
@@ -65,7 +65,7 @@ class HfEngine:
             alone=deterministic,
         )
         chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
-        self._worker = Worker(model, chat, _stop_ids(loaded), limits, self.usage)
+        self._worker = Worker(model, chat, stop_ids(model, loaded.tokenizer), limits, self.usage)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
@@ -167,11 +167,11 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
     return values[options[key]]
 
 
-def _stop_ids(loaded: Loaded) -> frozenset[int]:
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
-    ids = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
+    ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     if ids is None:
-        ids = loaded.tokenizer.eos_token_id
+        ids = tokenizer.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
 
 

@@ -11,7 +11,7 @@ import torch
 
 from critic.engines import attention
 from critic.engines.chat import Chat
-from critic.engines.hf import _stop_ids
+from critic.engines.hf import stop_ids
 from critic.engines.loading import load
 from critic.records import Message, Prompt
 from trainers.prompts import Ask
@@ -30,7 +30,7 @@ def main(folder: str) -> None:
     with asyncio.Runner() as runner:
         writers: dict[str, Writer] = {
             "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
-            "hf": HfWriter(model, torch.float32, chat, _stop_ids(loaded), 4),
+            "hf": HfWriter(model, torch.float32, chat, stop_ids(model, loaded.tokenizer), 4),
         }
         for when in ("before", "after"):
             if when == "after":
