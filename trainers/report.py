@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 CHARTS = (
     Chart("loss", "Loss", "The mean of the steps since the last point; of held-out examples where there are any.",
-          ("loss", "eval_loss", "policy_loss", "value_loss")),
+          ("loss", "eval_loss", "loss/policy", "loss/value")),
     Chart("margins", "Margins", "How much higher the chosen answers' rewards are than the rejected ones'.",
           ("rewards/margins", "eval_rewards/margins")),
     Chart("rewards", "Rewards", "Of chosen and rejected answers. If both fall, the lead grows by making both unlikely.",
@@ -38,6 +38,8 @@ CHARTS = (
     Chart("kl", "KL to the reference", "Nats an answer; how far the policy has moved.", ("kl",)),
     Chart("entropy", "Entropy", "Nats a token. Near 0, the policy says one thing only.", ("entropy",)),
     Chart("length", "Length", "Tokens an answer. A steady rise may be a reward that likes length.", ("length",)),
+    Chart("answers", "Repetition and refusals", "The share of repeated runs of four tokens, and of answers that refuse.",
+          ("repetition", "refusals")),
     Chart("seconds", "Seconds a step", "Writing answers, scoring them, and learning from them.",
           ("seconds/rollout", "seconds/scoring", "seconds/update")),
     Chart("learning-rate", "Learning rate", "As it was at each point.", ("learning_rate",)),
