@@ -38,7 +38,7 @@ CHARTS = (
     Chart("kl", "KL to the reference", "Nats an answer; how far the policy has moved.", ("kl",)),
     Chart("entropy", "Entropy", "Nats a token. Near 0, the policy says one thing only.", ("entropy",)),
     Chart("length", "Length", "Tokens an answer. A steady rise may be a reward that likes length.", ("length",)),
-    Chart("answers", "Repetition and refusals", "The share of repeated runs of four tokens, and of answers that refuse.",
+    Chart("answers", "Repetition and refusals", "Shares: of runs of four tokens that repeat, of answers that refuse.",
           ("repetition", "refusals")),
     Chart("seconds", "Seconds a step", "Writing answers, scoring them, and learning from them.",
           ("seconds/rollout", "seconds/scoring", "seconds/update")),
