@@ -122,7 +122,8 @@ class Measured(PPOTrainer):
     def opened(cls, config: PPOConfig, tokens: tuple[int, int]) -> "Measured":
         """Load all that ``config`` names."""
         trainee = load_policy(config)
-        trainer = cls(trainee.model, config, read_prompts(config, trainee)[0], trainee.tokenizer)  # type: ignore[arg-type]
+        model: Any = trainee.model  # without adapters it is transformers' own
+        trainer = cls(model, config, read_prompts(config, trainee)[0], trainee.tokenizer)
         assert isinstance(trainer._writer, HfWriter)
         trainer._writer.stop_ids, trainer.lengths = frozenset(), tokens
         return trainer

@@ -127,7 +127,7 @@ def predicted(
 def tiny(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForSequenceClassification:
     """A random reward model of two layers."""
     set_seed(seed)
-    config = LlamaConfig(  # type: ignore[call-arg]
+    config = LlamaConfig(  # type: ignore[call-arg]  # its fields have no types
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,

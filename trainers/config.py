@@ -41,7 +41,7 @@ class TrainConfig(TrainingArguments):
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
     prefix_packing: bool = True
     lora: dict[str, Any] | None = None
-    bf16: bool | None = None  # type: ignore[assignment]
+    bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 10
     save_total_limit: int | None = 2
     remove_unused_columns: bool = False
@@ -58,7 +58,7 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
-        super().__post_init__()  # type: ignore[no-untyped-call]
+        super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
 
 
 @dataclass

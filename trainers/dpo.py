@@ -68,8 +68,8 @@ class DPOTrainer(TreeTrainer):
 
     def __init__(self, model: Any, args: DPOConfig, *others: Any, **named: Any) -> None:
         kto = args.loss == "kto"
-        self.wanted = (Rated,) if kto else (Pair,)  # type: ignore[misc]
-        self.examples_of = WithStrangers if kto else Examples  # type: ignore[misc]
+        self.wanted = (Rated,) if kto else (Pair,)  # type: ignore[misc]  # the loss decides, not the class
+        self.examples_of = WithStrangers if kto else Examples  # type: ignore[misc]  # likewise
         self._told = False
         super().__init__(model, args, *others, **named)
 

@@ -19,7 +19,7 @@ class _Example(Record):
     @property
     def answers(self) -> tuple[str, ...]:
         """The texts that follow the prompt, in the order that the label refers to."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
     @model_validator(mode="after")
     def _answers_say_something(self) -> Self:

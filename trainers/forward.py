@@ -89,7 +89,7 @@ def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor, read: 
     Slices of logits are computed again for the gradient instead of being kept: with a large vocabulary they would
     take more memory than everything else.
     """
-    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[index]
+    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[index]  # torch types it as a module, too
     if len(targets_M) <= rows:
         return read(head(hidden_MD), targets_M)
     pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)

@@ -102,7 +102,7 @@ class _OfEngine:
         return [grade for sample in samples for grade in await self._group([sample])]
 
     async def _read(self, samples: list[Sample]) -> list[Grade]:
-        raise NotImplementedError
+        raise NotImplementedError  # each source has its own
 
 
 class EngineReward(_OfEngine):

@@ -179,7 +179,7 @@ class TreeTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=Collator(args.prefix_packing),  # type: ignore[arg-type]
+            data_collator=Collator(args.prefix_packing),  # type: ignore[arg-type]  # its batch is no dictionary
             train_dataset=self.examples,
             eval_dataset=self.held_out,
             processing_class=processing_class,
@@ -189,7 +189,7 @@ class TreeTrainer(Trainer):
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
         """Return the loss of each example, ``[E]``, and what to report. ``values``: see `trainers.forward.enable`."""
-        raise NotImplementedError
+        raise NotImplementedError  # each trainer has its own
 
     def counts(self, inputs: Inputs) -> list[float]:
         """Return n of each example: what the summed, weighted losses are divided by. Its weight, unless overridden."""
@@ -202,7 +202,7 @@ class TreeTrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: Inputs,  # type: ignore[override]
+        inputs: Inputs,  # type: ignore[override]  # no dictionary
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
@@ -227,7 +227,7 @@ class TreeTrainer(Trainer):
         )
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
-        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there
         if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
             raise NotFinite(
                 f"the gradient is not a number at step {self.state.global_step + 1}",
@@ -241,18 +241,18 @@ class TreeTrainer(Trainer):
         gathered: Tensor = self.accelerator.gather(total)
         return gathered.sum()
 
-    def _prepare_inputs(self, inputs: Inputs) -> Inputs:  # type: ignore[override]
+    def _prepare_inputs(self, inputs: Inputs) -> Inputs:  # type: ignore[override]  # no dictionary
         return inputs.to(self.args.device)
 
-    def _prepare_context_parallel_inputs(self, model: nn.Module, inputs: Inputs) -> Any:  # type: ignore[override]
+    def _prepare_context_parallel_inputs(self, model: nn.Module, inputs: Inputs) -> Any:  # type: ignore[override]  # no dictionary
         return contextlib.nullcontext, inputs
 
-    def floating_point_ops(self, inputs: Inputs) -> int:  # type: ignore[override]
+    def floating_point_ops(self, inputs: Inputs) -> int:  # type: ignore[override]  # no dictionary
         """Return 0: transformers counts a padded batch, which there is none of."""
         return 0
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = []  # type: ignore[assignment]
+        self._signature_columns = []  # type: ignore[assignment]  # declared as None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what was watched since the last time to ``logs``."""
@@ -266,7 +266,7 @@ class TreeTrainer(Trainer):
         super().log(logs, start_time)
 
     @torch.no_grad()
-    def evaluate(  # type: ignore[override]
+    def evaluate(  # type: ignore[override]  # of our own data sets only
         self, eval_dataset: Examples | None = None, ignore_keys: object = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return figures over held-out examples, each counted once however many processes there are."""
@@ -351,13 +351,13 @@ class TreeTrainer(Trainer):
 
     def _padding(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
         """Return what the saved model will take for padding: transformers' trainer gives it the tokenizer's."""
-        config = model.config.get_text_config()  # type: ignore[union-attr, operator]
+        config = model.config.get_text_config()  # type: ignore[union-attr, operator]  # torch types any attribute of a module as a tensor
         padding: int | None = config.pad_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         return padding if self.reward else None
 
 
 def _innermost(model: nn.Module) -> PreTrainedModel:
     """Return the transformers model inside of PEFT's wrapper, if there is one."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]  # likewise
     assert isinstance(inner, PreTrainedModel)
     return inner

@@ -155,7 +155,7 @@ def test_other_calls_of_the_model_stay_as_they_were(policy: Path) -> None:
     ids = torch.tensor([[1, 2, 3]])
     untouched = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
     assert torch.equal(model(input_ids=ids).logits, untouched(input_ids=ids).logits)
-    assert model.generate(ids, max_new_tokens=2, do_sample=False).shape == (1, 5)  # type: ignore[operator]
+    assert model.generate(ids, max_new_tokens=2, do_sample=False).shape == (1, 5)  # type: ignore[operator]  # its mixin is untyped
 
 
 def test_weights_do_not_move_by_reading(policy: Path) -> None:

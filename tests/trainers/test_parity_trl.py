@@ -57,7 +57,9 @@ def pairs(count: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def trl() -> Any:
-    return pytest.importorskip("trl", reason="TRL is a dev dependency")
+    import trl
+
+    return trl
 
 
 @pytest.fixture(scope="module")
