@@ -1,0 +1,5 @@
+"""The HTTP API: one file a resource, each with a ``router``. A new resource is one new file and one line here."""
+
+from service.api import health, keys
+
+ROUTERS = (health.router, keys.router)

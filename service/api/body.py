@@ -1,0 +1,59 @@
+"""How request bodies are read: strict JSON, with what no database can store refused at the door."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+
+from service.problems import Problem
+
+
+class StrictRequest(Request):
+    """A request whose JSON is valid UTF-8, holds no NaN, no half surrogate pairs, no NUL, and is not nested deeply."""
+
+    async def json(self) -> Any:
+        """The parsed body. Raises `Problem` 400."""
+        if not hasattr(self, "_json"):
+            self._json = parse(await self.body())
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its body as `StrictRequest` does."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def parse(body: bytes) -> Any:
+    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be stored."""
+    try:
+        found = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise _malformed(f"the body is no JSON that can be used: {error}") from None
+    if b"\\u0000" in body and _has_nul(found):
+        raise _malformed("the body holds a NUL character (\\u0000), which no text can have here")
+    return found
+
+
+def _has_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any("\0" in key or _has_nul(inner) for key, inner in value.items())
+        case list():
+            return any(_has_nul(inner) for inner in value)
+    return False
+
+
+def _malformed(detail: str) -> Problem:
+    return Problem(400, "malformed", detail, "Send UTF-8 JSON, as `curl --json` does; see /docs for its form.")

@@ -1,0 +1,93 @@
+"""API keys. An administrator makes and revokes them; a key's text is told once."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy import select, update
+
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.auth import Caller, Scope, new_key
+from service.context import OnlyOnce, Parts, allowed, audited
+from service.problems import not_found, responses
+from service.tables import annotators, keys, now
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
+
+Admin = Annotated[Caller, allowed("admin")]
+
+
+class KeyRequest(BaseModel):
+    """A key to be made. With ``annotator`` (an id), labels given with it are that annotator's."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "Ada's laptop", "scopes": ["label"], "annotator": "3f2a9c"}]},
+    )
+
+    name: str = Field(min_length=1, max_length=200)
+    scopes: frozenset[Scope] = Field(min_length=1)
+    annotator: str | None = Field(default=None, max_length=64)
+    expires_at: AwareDatetime | None = None
+
+
+class Key(BaseModel):
+    """A key, without its text."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    annotator: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyMade(Key):
+    """A key that was just made: ``key`` is its text, and is never told again."""
+
+    key: str
+
+
+@router.post("", status_code=201, responses=responses(404, 409))
+async def make(asked: KeyRequest, caller: Admin, parts: Parts, once: OnlyOnce) -> KeyMade:
+    """Make a key. Keep its text: the server only has a hash of it."""
+    if asked.annotator is not None:
+        async with parts.database.read() as connection:
+            query = select(annotators.c.id).where(annotators.c.id == asked.annotator)
+            if (await connection.execute(query)).first() is None:
+                raise not_found("annotator", asked.annotator, "POST /v1/annotators makes one.")
+    made = new_key(asked.name, asked.scopes, annotator=asked.annotator, expires_at=asked.expires_at)
+    answer = KeyMade(key=made.text, **made.row)
+    # A repeated request is answered without the text: storing it would undo the hash.
+    stored = answer.model_copy(update={"key": ""})
+    await once.insert({keys: [made.row], **audited(caller, "key.made", made.id, name=asked.name)}, stored)
+    return answer
+
+
+@router.get("")
+async def listed(caller: Admin, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Key]:
+    """All keys, by id."""
+    query = select(keys).order_by(keys.c.id).limit(limit + 1).where(keys.c.id > (decode(cursor) or ""))
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    found = [Key.model_validate(dict(row)) for row in rows[:limit]]
+    return Page(items=found, next=encode(found[-1].id) if len(rows) > limit else None)
+
+
+@router.delete("/{id}", responses=responses(404))
+async def revoke(id: str, caller: Admin, parts: Parts) -> Key:
+    """Revoke a key. Every server refuses it within two seconds; what it did stays."""
+    async with parts.database.transaction() as connection:
+        change = update(keys).where(keys.c.id == id, keys.c.revoked_at.is_(None)).values(revoked_at=now())
+        changed = (await connection.execute(change)).rowcount
+        row = (await connection.execute(select(keys).where(keys.c.id == id))).mappings().one_or_none()
+        if row is None:
+            raise not_found("key", id)
+        if changed:
+            for table, rows in audited(caller, "key.revoked", id).items():
+                await connection.execute(table.insert(), rows)
+    parts.keys.forget(id)
+    return Key.model_validate(dict(row))

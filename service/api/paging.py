@@ -1,0 +1,52 @@
+"""Pages of a list: a cursor says where the page before ended, so that page 100,000 comes as fast as the first."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from service.problems import invalid
+
+T = TypeVar("T")
+
+Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
+Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the page before.")]
+
+
+class Page(BaseModel, Generic[T]):
+    """Part of a list. ``next`` is the cursor of the page that follows; null where this is the last."""
+
+    items: Sequence[T]
+    next: str | None = None
+
+
+def encode(place: int | str) -> str:
+    """A cursor for the place of a page's last row."""
+    return base64.urlsafe_b64encode(str(place).encode()).decode().rstrip("=")
+
+
+def number(cursor: str | None) -> int | None:
+    """The row number that a cursor holds. Raises `Problem` 422."""
+    text = decode(cursor)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise _unknown()
+    return int(text)
+
+
+def decode(cursor: str | None) -> str | None:
+    """The place that a cursor holds. Raises `Problem` 422."""
+    if cursor is None:
+        return None
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        raise _unknown() from None
+
+
+def _unknown() -> Exception:
+    return invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")

@@ -1,0 +1,65 @@
+"""The HTTP application: the only place where the service's parts are wired together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from service import metrics, migrations, problems
+from service.api import ROUTERS
+from service.auth import Keys
+from service.context import Service
+from service.database import Database
+from service.idempotency import Replay
+from service.limits import Limits, Pace
+from service.settings import Settings
+
+DESCRIPTION = """
+Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
+
+Every call takes an API key: `Authorization: Bearer cai_...`. Every POST that creates takes an `Idempotency-Key`, so
+that it can be repeated safely. Lists are paged: pass `cursor` the `next` of the page before. Every error is a problem
+document (RFC 9457) whose `fix` says what to do.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application. Nothing is opened before it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(
+        title="cai-feedback",
+        version=version("cai-feedback"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_parameters={"tryItOutEnabled": False},
+    )
+    problems.install(app)
+
+    @app.exception_handler(Replay)
+    async def replay(request: Request, before: Replay) -> JSONResponse:
+        return before.response
+
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(metrics.Metered)
+    return app
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Service]:
+    """Open the parts, and close them in the opposite order."""
+    async with AsyncExitStack() as stack:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        await migrations.upgrade(settings.url)
+        database = await stack.enter_async_context(Database(settings.url))
+        yield Service(settings, database, Keys(database), Pace(settings.requests_per_minute))

@@ -1,0 +1,34 @@
+"""`cai serve`: the HTTP service, with nothing else running."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port. Default: 8300.")] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(envvar="CAI_DATABASE", help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of data sets, runs and models.")] = None,
+) -> None:
+    """Serve the HTTP API. The first start prints a key that may do everything."""
+    import uvicorn
+
+    from service.app import create_app
+    from service.first_key import first_key
+    from service.settings import Settings
+
+    settings = Settings.read(config, host=host, port=port, database=database, data=data)
+    if key := asyncio.run(first_key(settings)):
+        typer.echo(f"The first key, which may do everything. It is told only now:\n\n  {key}\n")
+    typer.echo(f"http://{settings.host}:{settings.port}/docs")
+    # No access log: /metrics counts requests, and the audit says who did what.
+    uvicorn.run(
+        create_app(settings), host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False
+    )

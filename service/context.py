@@ -1,0 +1,88 @@
+"""What every route is handed: the service's parts, and who asks.
+
+The parts are wired in `service.app` and nowhere else. Routes take them as parameters, so that their signatures say what
+they touch.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.auth import Caller, Keys, Scope, require
+from service.database import Database
+from service.idempotency import MAX_NAME, Once
+from service.limits import Pace
+from service.settings import Settings
+from service.tables import audit, now
+
+
+@dataclass(slots=True)
+class Service:
+    """The parts of one running server."""
+
+    settings: Settings
+    database: Database
+    keys: Keys
+    pace: Pace
+    closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _caller(
+    request: Request,
+    credentials: Annotated[
+        HTTPAuthorizationCredentials | None,
+        Security(HTTPBearer(auto_error=False, description="An API key: `cai_...`", bearerFormat="cai_...")),
+    ],
+) -> Caller:
+    service = _service(request)
+    caller = await service.keys.caller(credentials.credentials if credentials else None)
+    service.pace.take(caller.key)
+    request.state.caller = caller
+    return caller
+
+
+def allowed(*scopes: Scope) -> Any:
+    """A route's parameter: the caller, who must have one of ``scopes``."""
+
+    async def check(caller: Annotated[Caller, Depends(_caller)]) -> AsyncIterator[Caller]:
+        require(caller, scopes)
+        yield caller
+
+    return Depends(check)
+
+
+async def _once(
+    request: Request,
+    caller: Annotated[Caller, Depends(_caller)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=MAX_NAME,
+            description="Repeat a request with the same key, and it has one effect and one answer.",
+        ),
+    ] = None,
+) -> Once:
+    body = await request.body() if idempotency_key is not None else b""
+    asked = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body).hexdigest()
+    once = Once(_service(request).database, caller.key, idempotency_key, asked)
+    await once.replay()
+    return once
+
+
+Parts = Annotated[Service, Depends(_service)]
+OnlyOnce = Annotated[Once, Depends(_once)]
+
+
+def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:
+    """The row that says who did what, to be stored in the transaction of what was done."""
+    return {audit: [{"at": now(), "key": caller.key, "action": action, "target": target, "detail": detail}]}

@@ -1,0 +1,196 @@
+"""The store: one SQLAlchemy engine, reads at any time, and inserts that are committed in groups.
+
+An insert is durable when its caller goes on. While one commit is under way, what arrives waits and goes together into
+the next: so that labels a second are not disk syncs a second. A group that fails is taken apart, and only the one whose
+fault it was hears of it.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Insert, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from constitution.errors import InputError
+from service import tables
+
+Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+
+GROUP_AT_MOST = 20_000  # rows of one commit, over all callers
+BUSY_SECONDS = 30  # how long SQLite waits for another process's write
+
+
+@dataclass(slots=True)
+class _Waiting:
+    rows: Rows
+    done: asyncio.Future[None]
+
+    @property
+    def size(self) -> int:
+        return sum(len(rows) for rows in self.rows.values())
+
+
+class Database:
+    """The service's database, for one event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = database_url(url)
+        self.engine = _engine(self.url)
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  # SQLite has one writer; so that it is ours in turn, and not by time-out
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file here, which no other machine can share."""
+        return self.url.get_backend_name() == "sqlite"
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write_on(), name="database writer")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one state of the database."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """All that is done in it, or nothing; committed at the end. For what has to look before it writes."""
+        if not self.is_sqlite:
+            async with self.engine.begin() as connection:
+                yield connection
+            return
+        async with self._turn, self.engine.connect() as connection:
+            await connection.execution_options(write=True)
+            async with connection.begin():
+                yield connection
+
+    async def insert(self, rows: Rows) -> None:
+        """Insert rows into several tables, all or none, and return when they are durable.
+
+        What is stored by content already is left as it is. Raises `sqlalchemy.exc.IntegrityError` for any other row
+        that is there already or refers to nothing; then nothing was stored.
+        """
+        entry = _Waiting(rows, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        self._wake.set()
+        await entry.done
+
+    async def _write_on(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._commit(self._group())
+
+    def _group(self) -> list[_Waiting]:
+        group, size = [self._waiting.pop(0)], 0
+        while self._waiting and size + self._waiting[0].size <= GROUP_AT_MOST:
+            size += self._waiting[0].size
+            group.append(self._waiting.pop(0))
+        return group
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            async with self.transaction() as connection:
+                for table, rows in _merged(group):
+                    await connection.execute(self._insert(table), rows)
+        except DBAPIError as error:
+            if len(group) > 1 and not error.connection_invalidated:
+                for entry in group:
+                    await self._commit([entry])
+                return
+            _settle(group, error)
+        except Exception as error:  # whatever it is, callers must hear of it instead of waiting for ever
+            _settle(group, error)
+        else:
+            _settle(group, None)
+
+    def _insert(self, table: Table) -> Insert:
+        if not table.info.get("by_content"):
+            return table.insert()
+        dialect = sqlite if self.is_sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _merged(group: Sequence[_Waiting]) -> list[tuple[Table, list[Mapping[str, Any]]]]:
+    """The rows of all callers by table, in an order in which no row refers to a later one."""
+    merged: dict[Table, list[Mapping[str, Any]]] = {}
+    for entry in group:
+        for table, rows in entry.rows.items():
+            merged.setdefault(table, []).extend(rows)
+    for table, rows in merged.items():
+        if table.info.get("by_content"):  # in one order everywhere: two transactions can't wait for each other
+            merged[table] = sorted(rows, key=lambda row: str(row["id"]))
+    return [(table, merged[table]) for table in tables.metadata.sorted_tables if merged.get(table)]
+
+
+def _settle(group: Sequence[_Waiting], error: Exception | None) -> None:
+    for entry in group:
+        if entry.done.done():  # its caller was cancelled; the rows stand
+            continue
+        if error is None:
+            entry.done.set_result(None)
+        else:
+            entry.done.set_exception(error)
+
+
+def database_url(text: str) -> URL:
+    """The address with the driver that this project uses. Raises `InputError`."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+    if url is None or url.drivername not in drivers:
+        raise InputError(
+            "this is no address of a database that can be used",
+            where="database",
+            fix="expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
+        )
+    if url.drivername == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    return url.set(drivername=drivers[url.drivername])
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    engine = create_async_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        # Labels are private until someone exports them.
+        os.chmod(str(url.database), 0o600)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A writer takes its place at once: one that began as a reader could not become a writer any more.
+        write = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

@@ -1,0 +1,53 @@
+"""What Prometheus reads at ``/metrics``. A metric is declared here, and counted where the thing happens."""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REGISTRY = CollectorRegistry()
+
+REQUESTS = Counter("cai_http_requests_total", "HTTP requests", ("method", "route", "status"), registry=REGISTRY)
+SECONDS = Histogram(
+    "cai_http_request_seconds",
+    "Time to the first byte of an answer",
+    ("method", "route"),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+FEEDBACK = Counter("cai_feedback_total", "Feedback records stored", ("kind", "source"), registry=REGISTRY)
+JOBS = Gauge("cai_jobs", "Jobs by state", ("kind", "state"), registry=REGISTRY)
+WAITING = Gauge("cai_engine_waiting", "Requests that wait for an engine", ("engine", "lane"), registry=REGISTRY)
+CALLS = Counter("cai_engine_calls_total", "Calls of an engine", ("engine", "lane", "verb"), registry=REGISTRY)
+TOKENS = Counter("cai_engine_tokens_total", "Tokens of an engine", ("engine", "what"), registry=REGISTRY)
+COST = Counter("cai_engine_cost_dollars_total", "What an engine's calls cost", ("engine",), registry=REGISTRY)
+BATCH = Histogram(
+    "cai_engine_batch_size",
+    "Requests under way at an engine when one more begins",
+    ("engine",),
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    registry=REGISTRY,
+)
+
+
+class Metered:
+    """Counts requests by route (not by address, of which there are too many)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                REQUESTS.labels(scope["method"], route, message["status"]).inc()
+                SECONDS.labels(scope["method"], route).observe(time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, sent)

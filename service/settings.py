@@ -1,0 +1,92 @@
+"""The service's settings: one strict YAML file, and what the command line says instead.
+
+Engines are named here and nowhere else: a request can only name one of these, never a model or an address of its own.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from constitution.errors import InputError
+
+
+class EngineSettings(BaseModel):
+    """An engine that requests may name. ``mode`` is the judge mode used where a request names none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spec: str
+    mode: str | None = None
+
+
+class Settings(BaseModel):
+    """How a server or worker runs. Every key may stand in the file; the defaults need nothing else running."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8300, ge=0, le=65535)
+    data: Path = Path("cai-data")
+    """Where data sets, runs and models go, and the SQLite database. Several machines need a shared folder."""
+    database: str = ""
+    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; by default ``cai.db`` in the data folder."""
+    engines: dict[str, EngineSettings] = {"embedded": EngineSettings(spec="embedded")}
+    default_engine: str = ""
+    """What judges where a request names no engine; by default the first."""
+    worker: bool | None = None
+    """Whether this server runs jobs, too; by default only with SQLite, which has no other machines."""
+    max_body_bytes: int = Field(default=16 * 2**20, gt=0)
+    requests_per_minute: int = Field(default=60_000, gt=0)
+    """What one key may ask for, on each server."""
+    lease_seconds: float = Field(default=30 * 60, gt=0)
+    """How long a task stays with an annotator who doesn't answer it."""
+    heartbeat_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker says that it lives. After four beats without a word its jobs move on."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _default_engine_exists(self) -> Self:
+        if not self.engines:
+            raise ValueError("engines: name at least one")
+        if self.default_engine and self.default_engine not in self.engines:
+            raise ValueError(f"default_engine: {self.default_engine!r} is not among {', '.join(self.engines)}")
+        return self
+
+    @property
+    def engine(self) -> str:
+        """The name of the default engine."""
+        return self.default_engine or next(iter(self.engines))
+
+    @property
+    def url(self) -> str:
+        """The database's address."""
+        return self.database or f"sqlite:///{(self.data / 'cai.db').absolute()}"
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether this server runs jobs, too."""
+        return self.url.startswith("sqlite") if self.worker is None else self.worker
+
+    @classmethod
+    def read(cls, file: Path | None, **said: Any) -> Self:
+        """Read ``file``; what is ``said`` beside it (None: nothing) goes first. Raises `InputError`."""
+        found = _mapping(file) if file is not None else {}
+        try:
+            return cls.model_validate(found | {key: value for key, value in said.items() if value is not None})
+        except ValidationError as error:
+            faults = "\n  ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+            raise InputError(f"these settings can't be used\n  {faults}", where=str(file or "")) from None
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"can't be read: {error.strerror}", where=str(file)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"is no YAML: {error}", where=str(file)) from None
+    if not isinstance(found, dict):
+        raise InputError("holds no settings", where=str(file), fix="expected a mapping, such as `port: 8300`")
+    return found
