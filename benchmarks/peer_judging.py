@@ -5,8 +5,9 @@ the run goes on. distilabel's are those of its tasks UltraFeedback and Prometheu
 pairs at once, with the longest answers that it writes by default; each follows a rationale. Beside them: 16 principles
 in both orders, which is 32 votes for its one verdict, and mode ``cot`` with a rationale as long as UltraFeedback's.
 
-A round takes all sides in turn, every other round backward. Its texts are new to the server's cache: each round has
-pairs of its own, and so have our further figures. Opening engines and writing exports isn't counted on either side. The
+A round takes the sides that are compared in turn, every other round backward; our further figures are taken once, after
+the first round. Every text is new to the server's cache: each round has pairs of its own, and so have our further
+figures. Opening engines and writing exports isn't counted on either side. The
 limit beside a figure is what the server could do by tokens alone, at its own pace with nothing to wait for: the prompt
 tokens that were not in its cache, and the tokens written.
 """
@@ -90,9 +91,10 @@ def measure() -> list[Figure]:
 
 
 def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measured]:
-    """One round: every side once, odd rounds backward."""
+    """One round: every side that is compared once, odd rounds backward; in the first, the others too."""
     found = {}
-    for name in list(sides) if number % 2 == 0 else list(reversed(sides)):
+    names = list(sides) if number == 0 else [name for name in sides if name in COMPARED]
+    for name in names if number % 2 == 0 else reversed(names):
         drawn = pairs(f"round {number}" if name in COMPARED else f"round {number}, {name}")
         found[name] = sides[name](folder / f"{number} {name}", drawn)
         print(f"round {number}, {name}: {found[name]}", flush=True)
@@ -103,7 +105,7 @@ def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
     """Medians over the rounds, and the median of the rounds' ratios."""
 
     def rate(name: str, title: str, what: str) -> Figure:
-        mine = [found[name] for found in rounds]
+        mine = [found[name] for found in rounds if name in found]
         read, written, limit = (
             median(x)
             for x in zip(
@@ -119,7 +121,7 @@ def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
         note = f"limit {limit:.2f}; runs {min(times):.2f} to {max(times):.2f}"
         return Figure(f"cai judge / {peer}", median(times), "x", TARGET, note)
 
-    more = median(found["16 principles"].seconds / found["UltraFeedback"].seconds for found in rounds)
+    more = rounds[0]["16 principles"].seconds / rounds[0]["UltraFeedback"].seconds
     return [
         Figure("the server alone, reading", pace.prompt, "tokens/s"),
         Figure("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),

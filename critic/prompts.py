@@ -8,6 +8,7 @@ of content by the engines (`critic.engines.chat`).
 
 from functools import cache
 from importlib import resources
+from string import ascii_lowercase
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template
@@ -32,18 +33,17 @@ def template_hashes() -> dict[str, str]:
 
 def critique_chat(prompt: Prompt, response: str, principle: Principle, seed: int) -> tuple[Message, ...]:
     """Ask for a critique of ``response`` under ``principle``, after the principle's examples, each in full."""
-    mark = fence_mark(seed, *(m.content for m in prompt.messages), response)
-    chat = [Message(role="system", content=_render("critique", "system", mark=mark))]
-    for example in principle.examples:
+    chat = [Message(role="system", content=_render("critique", "system"))]
+    for example in principle.examples:  # seed 0: the same text for every response, so that a prefix cache keeps it
         earlier = tuple(Message(role=turn.role, content=turn.content) for turn in example.history)
         asked = (*earlier, Message(role="user", content=example.prompt))
         chat += [
-            _ask_critique(asked, example.response, principle, mark),
+            _ask_critique(asked, example.response, principle, 0),
             Message(role="assistant", content=example.critique),
             _ask_revision(principle),
             Message(role="assistant", content=example.revision),
         ]
-    return (*chat, _ask_critique(prompt.messages, response, principle, mark))
+    return (*chat, _ask_critique(prompt.messages, response, principle, seed))
 
 
 def revision_chat(critique_chat: tuple[Message, ...], critique: str, principle: Principle) -> tuple[Message, ...]:
@@ -54,7 +54,7 @@ def revision_chat(critique_chat: tuple[Message, ...], critique: str, principle: 
 def conversation_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `logprob` tree: the system message, and the conversation as the user's turn begins."""
     return (
-        Message(role="system", content=_render("logprob", "system", mark=mark)),
+        Message(role="system", content=_render("logprob", "system")),
         Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
     )
 
@@ -87,7 +87,7 @@ def verdict_part(principle: Principle) -> Message:
 def score_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `score` tree: the system message, and the conversation as the user's turn begins."""
     return (
-        Message(role="system", content=_render("score", "system", mark=mark)),
+        Message(role="system", content=_render("score", "system")),
         Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
     )
 
@@ -124,10 +124,14 @@ def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) ->
 
 
 def fence_mark(seed: int, *texts: str) -> str:
-    """Return eight hex digits, fixed by seed and texts, that occur in none of the texts (in either letter case)."""
+    """Return six letters, fixed by seed and texts, that occur in none of the texts (in either letter case).
+
+    Letters, because most tokenizers spend one token on each digit.
+    """
     attempt = 0
     while True:
-        mark = digest(["fence", seed, attempt, *texts])[:8]
+        number = int(digest(["fence", seed, attempt, *texts]), 16)
+        mark = "".join(ascii_lowercase[number // 26**place % 26] for place in range(6))
         if not any(mark in text.lower() for text in texts):
             return mark
         attempt += 1
@@ -139,7 +143,8 @@ def finds_nothing(critique: str) -> bool:
     return " ".join("".join(c if c.isalnum() else " " for c in first_line).split()).upper() == NOTHING_TO_REVISE
 
 
-def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, mark: str) -> Message:
+def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, seed: int) -> Message:
+    mark = fence_mark(seed, *(m.content for m in messages), response)
     text = _render(
         "critique",
         "critique",

@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
 from hypothesis import given
@@ -126,8 +127,20 @@ def test_no_text_can_hold_the_mark_of_its_own_fence(text: str, seed: int) -> Non
 
 FENCE_LIKE = st.lists(
     st.sampled_from(["[", "]", "\n", "\r", "\u2028", " ", "end ", "user ", "system ", "response ", "response A "])
-    | st.text("0123456789abcdefABCDEF", min_size=8, max_size=8)
+    | st.text(ascii_letters, min_size=6, max_size=6)
 ).map(lambda pieces: "".join(["?", *pieces]))
+
+
+def test_what_precedes_a_prompt_s_own_text_is_the_same_for_every_prompt() -> None:
+    """So that a server's prefix cache keeps it: the system message, and a principle's examples."""
+
+    def before(text: str) -> tuple[Message, ...]:
+        prompt = Prompt(messages=(Message(role="user", content=text),))
+        return prompts.critique_chat(prompt, text, TAUGHT, seed=len(text))[:-1]
+
+    assert TAUGHT.examples
+    assert before("one") == before("another")
+    assert prompts.conversation_parts(PROMPT, "qwerty")[0] == prompts.conversation_parts(PROMPT, "asdfgh")[0]
 
 
 @given(FENCE_LIKE, FENCE_LIKE, FENCE_LIKE, st.integers())
@@ -144,10 +157,10 @@ def test_a_forged_fence_line_is_never_a_real_one(prompt: str, first: str, second
 
 
 def fence_lines(chat: tuple[Message, ...]) -> list[str]:
-    """What stands after the system message on lines that hold the mark it names."""
-    mark = re.search(r"mark ([0-9a-f]{8})", " ".join(chat[0].content.split()))
+    """What stands on the lines that hold the mark, after the one that names it: the first after the system message."""
+    first, *lines = "".join(message.content for message in chat[1:]).split("\n")
+    mark = re.fullmatch(r"Mark: ([a-z]{6})", first)
     assert mark is not None
-    lines = "".join(message.content for message in chat[1:]).split("\n")
     return [line.replace(mark[1], "MARK") for line in lines if mark[1] in line.lower()]
 
 

@@ -1,0 +1,101 @@
+"""One piece of feedback: what a person or a model said of some responses, and all that binds it to its origin."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
+
+from constitution.digest import digest
+from critic.feedback.base import Columns, Label, Table, storable, texts
+from critic.feedback.comparison import ComparisonLabel
+from critic.feedback.correction import CorrectionLabel
+from critic.feedback.critique import CritiqueLabel
+from critic.feedback.demonstration import DemonstrationLabel
+from critic.feedback.ranking import RankingLabel
+from critic.feedback.rating import RatingLabel
+from critic.feedback.thumbs import ThumbsLabel
+from critic.records import Prompt, Record, Response
+
+Kind = Literal["comparison", "ranking", "rating", "thumbs", "critique", "demonstration", "correction"]
+Source = Literal["ai", "human"]
+AnyLabel = (
+    ComparisonLabel | RankingLabel | RatingLabel | ThumbsLabel | CritiqueLabel | DemonstrationLabel | CorrectionLabel
+)
+
+KINDS: dict[str, type[Label]] = {
+    label.kind: label
+    for label in (
+        ComparisonLabel,
+        RankingLabel,
+        RatingLabel,
+        ThumbsLabel,
+        CritiqueLabel,
+        DemonstrationLabel,
+        CorrectionLabel,
+    )
+}
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Feedback(Record):
+    """One label and its envelope; ``kind`` says what ``label`` is. Labels that don't fit the responses are refused.
+
+    ``annotator`` is the id of a person, or the name of a judge. ``group`` is whose value it speaks for: labels of two
+    groups are never averaged unasked. ``constitution`` is ``NAME@VERSION`` and ``constitution_hash`` its digest, where
+    the label was given under one; ``principle`` the id of the one that it is about. ``where`` is the place in a file,
+    for people.
+    """
+
+    kind: Kind
+    prompt: Prompt
+    responses: tuple[Response, ...] = ()
+    label: AnyLabel
+    source: Source
+    annotator: Name | None = None
+    group: Name | None = None
+    constitution: Name | None = None
+    constitution_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    principle: Name | None = None
+    where: str = ""
+
+    @field_validator("label", mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Label:
+        kind = KINDS.get(info.data.get("kind", ""))
+        if kind is None:
+            raise ValueError("the label can't be read without its kind")
+        if isinstance(value, Label) and not isinstance(value, kind):
+            raise ValueError(f"this is the label of a {value.kind}, not of a {kind.kind}")
+        return kind.model_validate(value)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for text in texts(self):
+            storable(text)
+        self.label.check(self.responses)
+        return self
+
+    @cached_property
+    def item(self) -> str:
+        """SHA-256 of what the label is about: the prompt and the responses' texts, in whatever order they were shown."""
+        return digest(["item", self.prompt.key, sorted(response.text for response in self.responses)])
+
+    def rows(self) -> Iterator[tuple[Table, Columns]]:
+        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns."""
+        common = {
+            "prompt": [message.model_dump() for message in self.prompt.messages],
+            "prompt_id": self.prompt.id,
+            "tags": list(self.prompt.tags),
+            "weight": 1.0,
+            "group": self.group,
+            "source": self.source,
+            "annotator": self.annotator,
+            "principle": self.principle,
+            "constitution": self.constitution,
+            "constitution_hash": self.constitution_hash,
+            "where": self.where,
+        }
+        for table, columns in self.label.rows(self.responses):
+            yield table, common | columns

@@ -1,0 +1,40 @@
+"""Thumbs: one response is good, or it isn't."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from critic.feedback.base import FormField, Label, Option, Row, answer, one_of
+from critic.records import Response
+
+
+class ThumbsLabel(Label):
+    """``value`` up or down, of the response at the position ``response``."""
+
+    kind: ClassVar[str] = "thumbs"
+
+    value: Literal["up", "down"]
+    response: int = Field(default=0, ge=0)
+
+    @classmethod
+    def form(cls) -> tuple[FormField, ...]:
+        """Ask for one of two."""
+        options = (Option(value="up", title="Good"), Option(value="down", title="Bad"))
+        return (
+            FormField(name="response", type="response", title="Which response?", required=False),
+            FormField(name="value", type="choice", title="Is the response good?", options=options),
+        )
+
+    def check(self, responses: Sequence[Response]) -> None:
+        """The judged response is one of them."""
+        super().check(responses)
+        one_of(responses, self.response)
+
+    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
+        """Yield the response, and whether it is good."""
+        judged = responses[self.response]
+        yield (
+            "ratings",
+            {"completion": answer(judged.text), "label": self.value == "up", "model": judged.model},
+        )
