@@ -126,8 +126,9 @@ class Database:
     def _insert(self, table: Table) -> Insert:
         if not table.info.get("by_content"):
             return table.insert()
-        dialect = sqlite if self.is_sqlite else postgresql
-        return dialect.insert(table).on_conflict_do_nothing()
+        if self.is_sqlite:
+            return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _merged(group: Sequence[_Waiting]) -> list[tuple[Table, list[Mapping[str, Any]]]]:
