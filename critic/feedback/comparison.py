@@ -23,7 +23,7 @@ class ComparisonLabel(Label):
     most_responses: ClassVar[int | None] = 2
 
     choice: Choice | None = None
-    outcome: Literal["preference", "tie", "unreadable", "no_principle"]
+    outcome: Literal["preference", "tie", "unreadable", "no_principle"] = "preference"
     probability: float | None = Field(default=None, ge=0, le=1)
     strength: int | None = Field(default=None, ge=1)
     levels: int | None = Field(default=None, ge=1)
@@ -40,7 +40,7 @@ class ComparisonLabel(Label):
     def _consistent(self) -> Self:
         outcome = {"first": "preference", "second": "preference", "tie": "tie"}.get(self.choice or "")
         if outcome is None and self.outcome in ("preference", "tie"):
-            raise ValueError(f"the outcome is {self.outcome!r}, so choice must say which: first, second or tie")
+            raise ValueError("choice must say which response is better: first, second or tie")
         if outcome is not None and outcome != self.outcome:
             raise ValueError(f"the choice {self.choice!r} and the outcome {self.outcome!r} contradict each other")
         if self.probability is not None:

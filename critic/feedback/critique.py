@@ -24,8 +24,9 @@ class Span(Record):
 
 
 class CritiqueLabel(Label):
-    """Words about the responses. ``outcome`` is ``nothing_to_revise`` where a judge found no fault; such a critique, and
-    one that came back ``unreadable``, may be empty. Trainers have no use for it by itself.
+    """Words about the responses. Trainers have no use for them by themselves.
+
+    ``outcome`` is ``nothing_to_revise`` where a judge found no fault, ``unreadable`` where it said nothing.
     """
 
     kind: ClassVar[str] = "critique"

@@ -1,6 +1,6 @@
 """One piece of feedback: what a person or a model said of some responses, and all that binds it to its origin."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -79,7 +79,7 @@ class Feedback(Record):
 
     @cached_property
     def item(self) -> str:
-        """SHA-256 of what the label is about: the prompt and the responses' texts, in whatever order they were shown."""
+        """SHA-256 of what the label is about: the prompt, and the responses' texts in whatever order."""
         return digest(["item", self.prompt.key, sorted(response.text for response in self.responses)])
 
     def rows(self) -> Iterator[tuple[Table, Columns]]:
@@ -90,12 +90,24 @@ class Feedback(Record):
             "tags": list(self.prompt.tags),
             "weight": 1.0,
             "group": self.group,
-            "source": self.source,
-            "annotator": self.annotator,
-            "principle": self.principle,
-            "constitution": self.constitution,
-            "constitution_hash": self.constitution_hash,
-            "where": self.where,
+            "labels": 1,
+            **bound([self]),
         }
         for table, columns in self.label.rows(self.responses):
             yield table, common | columns
+
+
+def bound(labels: Sequence[Feedback]) -> Columns:
+    """Return the columns that bind a row to the labels it comes from: who, and under which constitutions."""
+    return {
+        "sources": sorted({label.source for label in labels}),
+        "annotators": _distinct(label.annotator for label in labels),
+        "principles": _distinct(label.principle for label in labels),
+        "constitutions": _distinct(label.constitution for label in labels),
+        "constitution_hashes": _distinct(label.constitution_hash for label in labels),
+        "where": labels[0].where,
+    }
+
+
+def _distinct(names: Iterable[str | None]) -> list[str]:
+    return sorted({name for name in names if name is not None})
