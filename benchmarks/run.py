@@ -28,7 +28,7 @@ from benchmarks.figures import Figure
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
 # Helpers, and what has a command of its own: `make accuracy`.
-NOT_BENCHMARKS = {"data", "figures", "judge_accuracy", "peers", "reward_hh", "reward_model", "run"}
+NOT_BENCHMARKS = {"data", "figures", "judge_accuracy", "peers", "reward_hh", "reward_model", "run", "serving"}
 HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
 
 

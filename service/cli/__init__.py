@@ -48,10 +48,11 @@ def main() -> None:
     from service.cli.generate import generate, judge
     from service.cli.models import models
     from service.cli.reweigh import reweigh
+    from service.cli.serve import serve
     from service.cli.show import show
     from service.cli.train import train
 
-    for command in (generate, judge, critique, compare, reweigh, show, train, align, models):
+    for command in (generate, judge, critique, compare, reweigh, show, train, align, serve, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")

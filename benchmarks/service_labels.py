@@ -1,0 +1,157 @@
+"""Human labels through the HTTP API: a second by single POSTs and by batches, and pages of many.
+
+A real server in a child process on SQLite and on PostgreSQL, the load generator beside it on the same cores. A label is
+counted once it was acknowledged, and then it is on disk. Before the clock starts each path was used once. Pages are of
+50 rows, the first and the one after row 5,000,000 in turn; their rows were put into the table directly.
+"""
+
+import asyncio
+import json
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figures import Figure
+from benchmarks.serving import Connection, Served, connections, postgres, serving, start
+from service.api.paging import encode
+
+TITLE = "Labels through the API"
+CLIENTS, SECONDS, RUNS = 64, 5.0, 3
+BATCH, BATCHES, BATCH_CLIENTS = 500, 40, 4
+PAGE_ROWS, PAGE, PAGES = 5_000_000, 50, 40
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with serving(folder / "sqlite") as served:
+            found += rates("SQLite", served)
+        with postgres(folder / "postgres") as url, serving(folder / "on postgres", url) as served:
+            found += rates("PostgreSQL", served)
+        found += pages(folder / "pages")
+    return found
+
+
+def rates(database: str, served: Served) -> list[Figure]:
+    """Labels a second by both ways."""
+    single = [asyncio.run(singles(served, run)) for run in range(RUNS)]
+    batched = [asyncio.run(batches(served, run)) for run in range(RUNS)]
+    return [
+        Figure(f"single POSTs, {database}", median(single), "labels/s", 400, f"{CLIENTS} clients; {spread(single)}"),
+        Figure(f"batches of {BATCH}, {database}", median(batched), "labels/s", 5000, spread(batched)),
+    ]
+
+
+def spread(values: list[float]) -> str:
+    """The range of several runs."""
+    return f"runs {min(values):,.0f} to {max(values):,.0f}"
+
+
+def label(name: str) -> dict[str, object]:
+    """One comparison, with texts of its own."""
+    return {
+        "kind": "comparison",
+        "prompt": f"How do I keep basil alive in winter? ({name})",
+        "responses": [
+            f"Put it on a bright window sill, water it when the soil feels dry. ({name})",
+            f"Basil dies in winter anyway. Buy a new one in spring. ({name})",
+        ],
+        "label": {"choice": "first"},
+        "source": "human",
+        "group": "gardeners",
+    }
+
+
+async def singles(served: Served, run: int) -> float:
+    """Labels a second, one a POST, each with an idempotency key."""
+    stored = 0
+    end = 0.0
+
+    async def client(connection: Connection, number: int) -> None:
+        nonlocal stored
+        count = 0
+        while time.monotonic() < end:
+            name = f"{run}-{number}-{count}"
+            status, answer = await connection.send(
+                "POST", "/v1/feedback", json.dumps(label(name)).encode(), Idempotency_Key=name
+            )
+            if status != 201:
+                raise AssertionError(f"{status}: {answer.decode()}")
+            stored, count = stored + 1, count + 1
+
+    async with connections(served, CLIENTS) as open:
+        await open[0].send("POST", "/v1/feedback", json.dumps(label(f"warm {run}")).encode())
+        began = time.monotonic()
+        end = began + SECONDS
+        await asyncio.gather(*(client(connection, number) for number, connection in enumerate(open)))
+        return stored / (time.monotonic() - began)
+
+
+async def batches(served: Served, run: int) -> float:
+    """Labels a second, ``BATCH`` a POST."""
+    waiting = [
+        json.dumps([label(f"{run}-{number}-{row}") for row in range(BATCH)]).encode() for number in range(BATCHES)
+    ]
+
+    async def client(connection: Connection) -> None:
+        while waiting:
+            status, answer = await connection.send("POST", "/v1/feedback", waiting.pop())
+            if status != 201:
+                raise AssertionError(f"{status}: {answer[:1000].decode()}")
+
+    async with connections(served, BATCH_CLIENTS) as open:
+        began = time.monotonic()
+        await asyncio.gather(*(client(connection) for connection in open))
+        return BATCH * BATCHES / (time.monotonic() - began)
+
+
+def pages(folder: Path) -> list[Figure]:
+    """The time of a page at the start and at row 5,000,000."""
+    with serving(folder) as served:
+        asyncio.run(batches(served, 0))  # one row to copy, and all tables as the service makes them
+        served.kill()
+        fill(folder / "cai.db")
+    again = start(folder, "", {}, served.key)
+    try:
+        first, deep = asyncio.run(page_times(again))
+    finally:
+        again.kill()
+    return [
+        Figure("a page of 50, the first", 1000 * first, "ms"),
+        Figure(f"a page of 50 at row {PAGE_ROWS:,}", 1000 * deep, "ms"),
+        Figure("that page / the first", deep / first, "x", 2.0, f"medians of {PAGES}", "at most"),
+    ]
+
+
+def fill(file: Path) -> None:
+    """Copy the first row of the table until there are enough of it."""
+    with sqlite3.connect(file) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(feedback)")]
+        copied = ", ".join(
+            {"seq": "numbers.n", "id": "printf('%064x', numbers.n)"}.get(name, f'f."{name}"') for name in columns
+        )
+        names = ", ".join(f'"{name}"' for name in columns)
+        database.execute(
+            f"INSERT INTO feedback ({names}) WITH RECURSIVE numbers(n) AS (SELECT (SELECT max(seq) FROM feedback) + 1"
+            f" UNION ALL SELECT n + 1 FROM numbers WHERE n < {PAGE_ROWS + 1000})"
+            f" SELECT {copied} FROM numbers JOIN feedback f ON f.seq = (SELECT min(seq) FROM feedback)"
+        )
+    database.close()
+
+
+async def page_times(served: Served) -> tuple[float, float]:
+    """Median seconds of the first page, and of the deep one, asked for in turn."""
+    times: tuple[list[float], list[float]] = ([], [])
+    async with Connection(served) as connection:
+        for _ in range(PAGES):
+            for where, seconds in zip(("", f"&cursor={encode(PAGE_ROWS)}"), times, strict=True):
+                began = time.perf_counter()
+                status, body = await connection.send("GET", f"/v1/feedback?limit={PAGE}{where}")
+                seconds.append(time.perf_counter() - began)
+                if status != 200 or len(json.loads(body)["items"]) != PAGE:
+                    raise AssertionError(f"{status}: {body[:1000].decode()}")
+    return median(times[0]), median(times[1])
