@@ -6,8 +6,10 @@ what was answered before.
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -15,7 +17,6 @@ from constitution.digest import digest
 from critic.engines.base import EngineError, RequestTooLong, RunStopped
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Quarantined, Row
-from critic.run.store import RunStore
 
 # Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
 PROMPTS_IN_FLIGHT = 64
@@ -32,22 +33,56 @@ class Progress:
     stopped: str = ""
 
 
+class RowStore(Protocol):
+    """Where rows end up: `critic.run.store.RunStore`, and the service's database."""
+
+    def is_done(self, row: int, item: str, plan: str) -> bool:
+        """Whether ``row`` has a result for this item under this plan."""
+        ...
+
+    async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
+        """Store what came of a row, in place of what it had."""
+        ...
+
+    async def trim(self, rows: int) -> None:
+        """Forget results from position ``rows`` on."""
+        ...
+
+
 async def execute(
     pipeline: Pipeline,
-    lines: Iterator[Line | Quarantined],
-    store: RunStore,
+    lines: Iterable[Line | Quarantined],
+    store: RowStore,
     plan: str,
     progress: Progress,
 ) -> None:
     """Run every line that has no result yet, and keep ``progress`` up to date.
 
     Raises `StoreError` where the directory can't be written any more.
+    """
+    count = 0
+    with closing(Seen()) as seen:
+
+        def checked() -> Iterator[Line | Quarantined]:
+            nonlocal count
+            for entry in lines:
+                count = entry.row + 1
+                yield seen.check(entry)
+
+        await execute_rows(pipeline, checked(), store, plan, progress)
+    if not progress.stopped:
+        await store.trim(count)
+
+
+async def execute_rows(
+    pipeline: Pipeline, entries: Iterable[Line | Quarantined], store: RowStore, plan: str, progress: Progress
+) -> None:
+    """Run those of ``entries`` that have no result yet, which `Seen` has checked.
 
     A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached or
     the engine is gone, no new row is begun, and those under way end where their next call would be.
     """
     slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
-    seen = _Seen()
 
     async def one(line: Line, item: str) -> None:
         try:
@@ -59,12 +94,9 @@ async def execute(
         finally:
             slots.release()
 
-    row = -1
     try:
         async with asyncio.TaskGroup() as tasks:
-            for entry in lines:
-                row = entry.row
-                entry = seen.check(entry)
+            for entry in entries:
                 if isinstance(entry, Quarantined):
                     await store.finish(entry, "", plan)
                     _count(progress, entry)
@@ -78,10 +110,6 @@ async def execute(
                     tasks.create_task(one(entry, item))
     except* Exception as group:
         raise _first(group) from None
-    finally:
-        seen.close()
-    if not progress.stopped:
-        await store.trim(row + 1)
 
 
 async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
@@ -97,7 +125,7 @@ async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
         return Quarantined(row=line.row, where=line.where, reason="bad_answer", detail=detail)
 
 
-class _Seen:
+class Seen:
     """Which prompts came before, on disk and not in memory: inputs can be larger than it."""
 
     def __init__(self) -> None:

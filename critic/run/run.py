@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from constitution import Constitution, load
 from constitution.digest import digest
@@ -26,7 +26,7 @@ from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
-from critic.records import Line, Provenance, Quarantined
+from critic.records import Line, Provenance, Quarantined, Row
 from critic.run.card import write_card
 from critic.run.config import RunConfig, RunSettings, Seat
 from critic.run.execute import Progress, execute
@@ -50,7 +50,7 @@ class RunRequest:
     `RunSettings`.
     """
 
-    principles: str
+    principles: str | Constitution
     source: str
     judges: tuple[str, ...]
     policy: str | None
@@ -82,7 +82,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class Checked:
     """A request whose parts exist and fit together."""
 
     constitution: Constitution
@@ -93,9 +93,11 @@ class _Checked:
 
     @property
     def specs(self) -> set[Spec]:
+        """The engines that the run needs."""
         return {spec for spec, _ in self.seats} | {self.policy or self.critic}
 
     def pipeline(self, engines: Mapping[Spec, Engine]) -> Pipeline:
+        """One prompt's way, with these engines."""
         settings = self.settings
         return Pipeline(
             constitution=self.constitution,
@@ -131,20 +133,15 @@ async def run(
     of rows to come to where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
-    checked = _check(request)
-    if max_cost is not None and not any(prices(dict(spec.options), str(spec)) for spec in checked.specs):
-        raise InputError(
-            "no engine has prices, so no cost can be counted",
-            where="--max-cost",
-            fix="Give them in its spec, for a million tokens: openai:MODEL@URL?input_price=2.50&output_price=10",
-        )
+    checked = check(request)
+    if max_cost is not None:
+        check_priced(checked)
     lines = request.lines()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = _fingerprint(request)
     async with _opened(checked.specs) as engines:
-        _check_judges(checked, engines)
-        config = _config(request, checked, engines, input_hash)
+        config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
-            store.set_provenance(_provenance(config, _told_apart(checked.pipeline(engines).jury)))
+            store.set_provenance(provenance)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
@@ -160,16 +157,17 @@ async def run(
 
 async def dry_run(request: RunRequest) -> Plan:
     """Count what `run` would ask its engines for, without opening them."""
-    checked = _check(request)
+    checked = check(request)
     total = Plan()
     engines = {spec: CountingEngine(spec, total, _heads(checked.constitution)) for spec in checked.specs}
     await plan(checked.pipeline(engines), request.lines(), total)
     return total
 
 
-def _check(request: RunRequest) -> _Checked:
+def check(request: RunRequest) -> Checked:
     """Validate all that can be validated before a model is loaded."""
-    constitution = load(request.principles)
+    principles = request.principles
+    constitution = load(principles) if isinstance(principles, str) else principles
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
     settings = RunSettings.read(request.settings)
@@ -180,13 +178,32 @@ def _check(request: RunRequest) -> _Checked:
             where="--judge",
             fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
         )
-    return _Checked(constitution, settings, seats, policy, (writers or [seats[0][0]])[0])
+    return Checked(constitution, settings, seats, policy, (writers or [seats[0][0]])[0])
+
+
+def check_priced(checked: Checked) -> None:
+    """Refuse a limit of cost where none can be counted."""
+    if not any(prices(dict(spec.options), str(spec)) for spec in checked.specs):
+        raise InputError(
+            "no engine has prices, so no cost can be counted",
+            where="--max-cost",
+            fix="Give them in its spec, for a million tokens: openai:MODEL@URL?input_price=2.50&output_price=10",
+        )
+
+
+def described(
+    request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine], input_hash: str | None
+) -> tuple[RunConfig, Provenance]:
+    """Say what the run is, now that its engines are open. Raises `InputError` where a judge can't do its part."""
+    _check_judges(checked, engines)
+    config = _config(request, checked, engines, input_hash)
+    return config, _provenance(config, _told_apart(checked.pipeline(engines).jury))
 
 
 _NEEDED = {"logprob": "log-probabilities", "verdict": "structured output"}
 
 
-def _check_judges(checked: _Checked, engines: Mapping[Spec, Engine]) -> None:
+def _check_judges(checked: Checked, engines: Mapping[Spec, Engine]) -> None:
     """Refuse a judge whose server was found not to offer what its mode reads, before anything is paid for."""
     for spec, mode in checked.seats:
         needed = _NEEDED.get(mode.name)
@@ -228,7 +245,31 @@ def _seats(request: RunRequest) -> tuple[tuple[Spec, Mode], ...]:
     return seats
 
 
-def write_results(store: RunStore, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
+class Finished(Protocol):
+    """What results are written from: `RunStore`, and the service's database."""
+
+    def rows(self) -> Iterator[Row]:
+        """Every result, in the order of the input."""
+        ...
+
+    def quarantined(self) -> Iterator[Quarantined]:
+        """Every row without a result, in the order of the input."""
+        ...
+
+    def provenance(self) -> Provenance:
+        """What every label of the run comes from."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """The run's config, flat."""
+        ...
+
+    def calls(self) -> int:
+        """How many answers are committed."""
+        ...
+
+
+def write_results(store: Finished, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
     """Write exports, card, manifest and report of the rows in ``store`` into the directory ``out``."""
     results = gather(
         store.rows,
@@ -275,9 +316,7 @@ async def _opened(specs: set[Spec]) -> AsyncIterator[dict[Spec, Engine]]:
             await engine.close()
 
 
-def _config(
-    request: RunRequest, checked: _Checked, engines: Mapping[Spec, Engine], input_hash: str | None
-) -> RunConfig:
+def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine], input_hash: str | None) -> RunConfig:
     return RunConfig(
         kind=request.kind,
         settings=checked.settings,

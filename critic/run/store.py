@@ -5,14 +5,11 @@ rows: what came of each prompt, or why nothing did. All writes go through one th
 while it was busy, in order: thousands of commits a second, each synced to disk before its caller goes on.
 """
 
-import asyncio
 import fcntl
 import json
 import os
-import queue
 import sqlite3
-import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +18,7 @@ from constitution.digest import canonical_json
 from constitution.errors import InputError
 from critic.engines.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
+from critic.run.writer import Writer
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,73 +29,12 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 """
 _SCHEMA = "2"
-_COMMIT_AT_MOST = 5000
 
 _Write = tuple[str, tuple[Any, ...]]
 
 
 class StoreError(OSError):
     """The run's directory can't be written: most often a full disk. What was committed is safe."""
-
-
-class _Writer(threading.Thread):
-    """Commits what has gathered, in order, one transaction after the other."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(name="run.db writer", daemon=True)
-        self._path = path
-        self._waiting: queue.SimpleQueue[tuple[_Write, asyncio.Future[None]] | None] = queue.SimpleQueue()
-        self._error: StoreError | None = None
-
-    async def write(self, statement: str, values: tuple[Any, ...]) -> None:
-        """Return when the write is on disk."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.put(((statement, values), done))
-        await done
-
-    def stop(self) -> None:
-        """Commit what waits, and end."""
-        self._waiting.put(None)
-        self.join()
-
-    def run(self) -> None:
-        """The thread's loop."""
-        connection = _connect(self._path)
-        ending = False
-        while not ending:
-            batch = [self._waiting.get()]
-            while len(batch) < _COMMIT_AT_MOST and not self._waiting.empty():
-                batch.append(self._waiting.get())
-            ending = None in batch
-            self._commit(connection, [entry for entry in batch if entry is not None])
-        connection.close()
-
-    def _commit(self, connection: sqlite3.Connection, batch: list[tuple[_Write, asyncio.Future[None]]]) -> None:
-        if not batch:
-            return
-        if self._error is None:
-            try:
-                with connection:
-                    for (statement, values), _ in batch:
-                        connection.execute(statement, values)
-            except (sqlite3.Error, OSError) as error:
-                self._error = StoreError(
-                    f"{self._path} can't be written: {error}\n"
-                    "  What was answered before is safe. Make room, then run the same command again."
-                )
-        loop = batch[0][1].get_loop()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, [done for _, done in batch], self._error)
-
-
-def _settle(futures: list[asyncio.Future[None]], error: StoreError | None) -> None:
-    for done in futures:
-        if done.done():  # its caller was cancelled; the write stands
-            continue
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
 
 
 class RunStore(Claims):
@@ -123,8 +60,10 @@ class RunStore(Claims):
                     where=str(path),
                     fix="Go on with that version, or name a new directory. Its exports can be read as they are.",
                 )
-            self._writer = _Writer(path) if write else None
-            if self._writer is not None:
+            self._writer: Writer[_Write] | None = None
+            if write:
+                connection = stack.enter_context(closing(_connect(path)))
+                self._writer = Writer("run.db writer", lambda batch: _commit(path, connection, batch))
                 self._writer.start()
                 stack.callback(self._writer.stop)
             self._open = stack.pop_all()  # from here on it is `close` that lets go
@@ -291,7 +230,19 @@ class RunStore(Claims):
     async def _write(self, statement: str, *values: Any) -> None:
         if self._writer is None:
             raise StoreError("the run is open for reading only")
-        await self._writer.write(statement, values)
+        await self._writer.write((statement, values))
+
+
+def _commit(path: Path, connection: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+    try:
+        with connection:
+            for statement, values in batch:
+                connection.execute(statement, values)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"{path} can't be written: {error}\n"
+            "  What was answered before is safe. Make room, then run the same command again."
+        ) from None
 
 
 def count_votes(directory: Path, digests: Collection[str]) -> int:
