@@ -95,7 +95,7 @@ constitutions = Table(
     Column("created_at", Moment, nullable=False),
 )
 
-# What feedback is about: a prompt, with the responses to it. The id is the hash of both.
+# What feedback is about: a prompt, with the responses to it in one order. The id is the hash of all of it.
 items = Table(
     "items",
     metadata,
@@ -112,8 +112,9 @@ feedback = Table(
     Column("id", _Id, nullable=False, unique=True),
     Column("kind", String(32), nullable=False),
     Column("source", String(8), nullable=False),
-    Column("item", _Id, ForeignKey("items.id"), nullable=False),
-    Column("annotator", _Id),
+    Column("item", _Id, nullable=False),  # `Feedback.item`: the same in whatever order the responses were shown
+    Column("content", _Id, ForeignKey("items.id"), nullable=False),
+    Column("annotator", _Name),  # a person's id, or a judge's name
     Column("group", _Name),
     Column("constitution", _Name),
     Column("constitution_hash", _Id),
@@ -122,19 +123,21 @@ feedback = Table(
     Column("task", _Id),
     Column("job", _Id),
     Column("label", JSON, nullable=False),
+    Column("shown", JSON(none_as_null=True)),  # the order of the responses on the annotator's page, by position
     Column("key", _Id),
     Column("created_at", Moment, nullable=False),
-    Index(None, "item", "seq"),
-    Index(None, "kind", "seq"),
-    Index(None, "annotator", "seq"),
-    Index(None, "project", "seq"),
     sqlite_autoincrement=True,
 )
+for _name in ("item", "kind", "source", "created_at"):
+    Index(None, feedback.c[_name], feedback.c.seq)
+for _name in ("annotator", "group", "constitution", "project", "job"):
+    _given = feedback.c[_name].is_not(None)
+    Index(None, feedback.c[_name], feedback.c.seq, sqlite_where=_given, postgresql_where=_given)
 
 retractions = Table(
     "retractions",
     metadata,
-    Column("feedback", _Id, ForeignKey("feedback.id"), primary_key=True),
+    Column("seq", _Number, ForeignKey("feedback.seq"), primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
     Column("key", _Id),
     Column("at", Moment, nullable=False),
@@ -173,7 +176,8 @@ tasks = Table(
     Column("id", _Id, primary_key=True),
     Column("project", _Id, ForeignKey("projects.id"), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("item", _Id, ForeignKey("items.id"), nullable=False),
+    Column("item", _Id, nullable=False),  # as in feedback
+    Column("content", _Id, ForeignKey("items.id"), nullable=False),
     Column("answers", Integer, nullable=False),  # how many labels it has
     UniqueConstraint("project", "item"),
     Index(None, "project", "answers", "position"),
@@ -187,7 +191,7 @@ leases = Table(
     Column("annotator", _Id, ForeignKey("annotators.id"), primary_key=True),
     Column("state", String(16), nullable=False),
     Column("since", Moment, nullable=False),
-    Column("until", Moment, nullable=False),
+    Column("until", Moment, nullable=False),  # when it runs out; of an answered one, when it was answered
     Column("feedback", _Id),
     Index(None, "annotator", "state"),
 )
@@ -195,22 +199,24 @@ leases = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("seq", _Number, primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
     Column("kind", String(32), nullable=False),
-    Column("request", JSON, nullable=False),
+    Column("request", JSON, nullable=False),  # without the rows, which are the artifact input.jsonl
+    Column("config", JSON),  # what a run's results depend on, once its engines were open
     Column("state", String(16), nullable=False),  # queued, running, done, failed, cancelled
+    Column("attempt", Integer, nullable=False),  # goes up with each retry
+    Column("epoch", Integer, nullable=False),  # goes up whenever a worker takes the job, or loses it
+    Column("worker", _Name),
     Column("progress", JSON, nullable=False),
     Column("error", Text),
     Column("result", JSON),
-    Column("cancel", Boolean, nullable=False),
-    Column("worker", _Name),
-    Column("epoch", Integer, nullable=False),  # goes up whenever the job moves to another worker
     Column("key", _Id),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("ended_at", Moment),
-    Index(None, "state", "seq"),
+    Index(None, "kind", "state"),
+    sqlite_autoincrement=True,
 )
 
 job_events = Table(
@@ -232,7 +238,7 @@ calls = Table(
     Column("key", _Id, primary_key=True),
     Column("answer", Text, nullable=False),
     Column("cost", Float, nullable=False),
-    Column("job", _Id),
+    Column("job", _Id, index=True),  # the first that asked
 )
 
 job_rows = Table(
@@ -244,6 +250,7 @@ job_rows = Table(
     Column("plan", _Id, nullable=False),
     Column("result", Text),
     Column("quarantined", Text),
+    Column("pairs", Integer, nullable=False),
 )
 
 workers = Table(
@@ -287,5 +294,8 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("target", _Name, nullable=False),
     Column("detail", JSON, nullable=False),
+    Index(None, "target", "seq"),
+    Index(None, "key", "seq"),
+    Index(None, "action", "seq"),
     sqlite_autoincrement=True,
 )
