@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from service import metrics, migrations, problems
 from service.api import ROUTERS
 from service.auth import Keys
+from service.constitutions import Constitutions
 from service.context import Service
 from service.database import Database
+from service.engines import Engines
 from service.idempotency import Replay
 from service.limits import Limits, Pace
 from service.settings import Settings
@@ -62,4 +64,11 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         settings.data.mkdir(parents=True, exist_ok=True)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
-        yield Service(settings, database, Keys(database), Pace(settings.requests_per_minute))
+        yield Service(
+            settings,
+            database,
+            Keys(database),
+            Pace(settings.requests_per_minute),
+            await stack.enter_async_context(Constitutions(database)),
+            await stack.enter_async_context(Engines(settings, database)),
+        )

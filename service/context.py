@@ -13,7 +13,9 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.auth import Caller, Keys, Scope, require
+from service.constitutions import Constitutions
 from service.database import Database
+from service.engines import Engines
 from service.idempotency import MAX_NAME, Once
 from service.limits import Pace
 from service.settings import Settings
@@ -28,6 +30,8 @@ class Service:
     database: Database
     keys: Keys
     pace: Pace
+    constitutions: Constitutions
+    engines: Engines
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 

@@ -1,0 +1,197 @@
+"""The engines that an administrator has configured, and the reward models that were trained here.
+
+Requests can name no other: never a spec, a path or an address. Each is opened when it is first asked for, in a thread,
+and shared by all; one that can't be opened is tried again after a few seconds.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import select
+
+from constitution.errors import InputError
+from critic.engines import Spec, open_engine, parse_options, parse_spec
+from critic.engines.base import Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Unavailable
+from critic.engines.wrappers import Wrapper
+from critic.judging import mode_of
+from critic.judging.base import Mode, SampledMode
+from critic.judging.cot import Cot
+from service import metrics
+from service.database import Database
+from service.problems import RETRY_SECONDS
+from service.settings import Settings
+from service.tables import models
+
+TRAINED = "models/"  # before the name of a model that was trained here
+MOST_SAMPLES, MOST_TOKENS = 16, 2048  # of one read of a judge that writes, where a request chooses its mode
+
+_TRAINED = Spec("rm", "", ())
+
+log = logging.getLogger("cai.service")
+
+T = TypeVar("T")
+
+
+class SharedEngine(Wrapper):
+    """An engine that many ask: counts what is asked, and keeps addresses and folders out of what it says."""
+
+    def __init__(self, engine: Engine, name: str, spec: Spec) -> None:
+        super().__init__(engine)
+        own = engine.identity
+        known_as = name if name.startswith(TRAINED) else Path(own.name).name if own.name.startswith("/") else own.name
+        self._identity = Identity(known_as, own.revision, own.settings)
+        self._name, self._target = name, spec.target
+        self._under_way = 0
+        self._told = (0, 0, 0.0)
+        self._batch = metrics.BATCH.labels(name)
+
+    @property
+    def identity(self) -> Identity:
+        """The engine's, by a name that tells nothing of this machine."""
+        return self._identity
+
+    async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
+        waiting = metrics.WAITING.labels(self._name, lane)
+        metrics.CALLS.labels(self._name, lane, "complete" if isinstance(what, Request) else "score").inc()
+        self._under_way += 1
+        self._batch.observe(self._under_way)
+        waiting.inc()
+        try:
+            return await ask()
+        except (EngineError, RunStopped) as error:
+            error.args = (self._public(str(error)),)
+            raise
+        finally:
+            self._under_way -= 1
+            waiting.dec()
+            self._count()
+
+    def _count(self) -> None:
+        """Count what the engine has used since it was last counted, by whichever call."""
+        usage, (prompt, written, cost) = self.usage, self._told
+        self._told = (usage.prompt_tokens, usage.completion_tokens, usage.cost)
+        metrics.TOKENS.labels(self._name, "prompt").inc(usage.prompt_tokens - prompt)
+        metrics.TOKENS.labels(self._name, "completion").inc(usage.completion_tokens - written)
+        metrics.COST.labels(self._name).inc(usage.cost - cost)
+
+    def _public(self, text: str) -> str:
+        shown = text.replace(self._target, self._name) if self._target else text
+        return re.sub(r"https?://[^\s),;]+", f"the engine {self._name}", shown)
+
+
+class Engines:
+    """All engines by name, for one event loop. Without a ``database`` no model that was trained here is known."""
+
+    def __init__(self, settings: Settings, database: Database | None = None) -> None:
+        self._settings, self._database = settings, database
+        self._specs = {name: parse_spec(engine.spec) for name, engine in settings.engines.items()}
+        self._tasks: dict[str, asyncio.Task[SharedEngine]] = {}
+        for name in self._specs:
+            self.mode(name)  # a mode that can't be used is told when the service starts
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for opened in await asyncio.gather(*self._tasks.values(), return_exceptions=True):
+            if isinstance(opened, SharedEngine):
+                await opened.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are configured."""
+        return list(self._specs)
+
+    def kind(self, name: str) -> str:
+        """What a configured engine is: ``embedded``, ``openai`` ..."""
+        return self._specs[name].kind
+
+    def opened(self, name: str) -> SharedEngine | None:
+        """The engine, if it is open."""
+        task = self._tasks.get(name)
+        return task.result() if task is not None and task.done() and task.exception() is None else None
+
+    async def get(self, name: str | None = None) -> SharedEngine:
+        """The engine ``name``, or the default one, opened if need be.
+
+        Raises `InputError` where there is none of that name, and `Unavailable` where it can't be opened now.
+        """
+        name = name or self._settings.engine
+        task = self._tasks.get(name)
+        if task is None:
+            spec = await self._spec(name)
+            task = self._tasks.get(name) or asyncio.create_task(self._open(name, spec), name=f"open {name}")
+            self._tasks[name] = task
+        # A caller that goes away must not stop the opening that others wait for.
+        return await asyncio.shield(task)
+
+    def mode(self, name: str | None = None, asked: str | None = None) -> Mode:
+        """The judge mode that a request ``asked`` for, else the engine's own. Raises `InputError`."""
+        name = name or self._settings.engine
+        spec = self._specs.get(name)
+        if spec is None and not name.startswith(TRAINED):
+            raise self._unknown(name)
+        if asked is not None:
+            return _asked_mode(asked, spec or Spec("rm", "", ()))
+        return (
+            mode_of(self._settings.engines[name].mode, spec) if spec is not None else mode_of("rm", Spec("rm", "", ()))
+        )
+
+    async def _spec(self, name: str) -> Spec:
+        if (spec := self._specs.get(name)) is not None:
+            return spec
+        if self._database is None or not name.startswith(TRAINED):
+            raise self._unknown(name)
+        query = select(models.c.trainer, models.c.folder).where(models.c.name == name.removeprefix(TRAINED))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise self._unknown(name)
+        if row.trainer != "reward":
+            raise InputError(
+                f"{name} was trained by {row.trainer}, and gives no rewards",
+                where="engine",
+                fix="Serve it (for example by vLLM), and have an administrator configure it as an engine.",
+            )
+        data = self._settings.data.resolve()
+        folder = (data / row.folder).resolve()
+        if not folder.is_relative_to(data):
+            raise InputError(f"the folder of {name} lies outside of the data folder", where="engine")
+        return Spec("rm", str(folder), ())
+
+    def _unknown(self, name: str) -> InputError:
+        return InputError(
+            f"there is no engine {name[:100]!r}",
+            where="engine",
+            fix=f"Configured: {', '.join(self._specs)}. A reward model trained here is models/NAME.",
+        )
+
+    async def _open(self, name: str, spec: Spec) -> SharedEngine:
+        try:
+            return SharedEngine(await asyncio.to_thread(open_engine, spec), name, spec)
+        except Exception as error:  # torch, drivers and servers raise anything; whatever it is, the others go on
+            log.error("the engine %s can't be opened: %s", name, error)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._tasks.pop, name, None)
+            raise Unavailable(f"the engine {name} can't be opened; the server's log says why", RETRY_SECONDS) from None
+
+
+@lru_cache(maxsize=1024)
+def _asked_mode(text: str, spec: Spec) -> Mode:
+    """The mode that a request names. It can name no file, and not ask for more than is sensible."""
+    _, question, query = text.partition("?")
+    if question and "weights" in dict(parse_options(query, "mode")):
+        raise InputError("weights are a file of the server", where="mode", fix="An administrator sets them.")
+    try:
+        mode = mode_of(text, spec)
+    except InputError as error:
+        raise InputError(error.problem, where="mode", fix=error.fix) from None
+    if isinstance(mode, SampledMode) and mode.samples > MOST_SAMPLES:
+        raise InputError(f"at most {MOST_SAMPLES} samples can be asked for", where="mode")
+    if isinstance(mode, Cot) and mode.max_tokens > MOST_TOKENS:
+        raise InputError(f"at most {MOST_TOKENS} tokens can be asked for", where="mode")
+    return mode
