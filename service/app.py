@@ -15,6 +15,7 @@ from service.context import Service
 from service.database import Database
 from service.engines import Engines
 from service.idempotency import Replay
+from service.labels import Labels
 from service.limits import Limits, Pace
 from service.settings import Settings
 
@@ -64,11 +65,13 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         settings.data.mkdir(parents=True, exist_ok=True)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
+        constitutions = await stack.enter_async_context(Constitutions(database))
         yield Service(
             settings,
             database,
             Keys(database),
             Pace(settings.requests_per_minute),
-            await stack.enter_async_context(Constitutions(database)),
+            constitutions,
             await stack.enter_async_context(Engines(settings, database)),
+            Labels(database, constitutions),
         )

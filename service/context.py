@@ -17,6 +17,7 @@ from service.constitutions import Constitutions
 from service.database import Database
 from service.engines import Engines
 from service.idempotency import MAX_NAME, Once
+from service.labels import Labels
 from service.limits import Pace
 from service.settings import Settings
 from service.tables import audit, now
@@ -32,6 +33,7 @@ class Service:
     pace: Pace
     constitutions: Constitutions
     engines: Engines
+    labels: Labels
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 

@@ -1,0 +1,188 @@
+"""Feedback of every kind, by people and by models: given once or in batches, read in pages, retracted, never changed.
+
+A label says itself who sent it and when, so the audit doesn't repeat it; it holds retractions.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from sqlalchemy import select
+
+from constitution.errors import InputError
+from critic.feedback import Feedback
+from service import labels, tasking
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, encode, number
+from service.auth import Caller
+from service.context import OnlyOnce, Parts, allowed, audited
+from service.database import Rows
+from service.label_form import FeedbackRequest, faults_of
+from service.label_query import RETRACTED, FeedbackFilter, StoredFeedback, selected, stored
+from service.problems import Fault, Problem, not_found, responses
+from service.tables import feedback, now, retractions
+
+router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
+
+MOST_ROWS = 10_000
+BREATH = 100  # rows of a batch that are read before other requests have their turn
+
+Giver = Annotated[Caller, allowed("feedback", "label")]
+Reader = Annotated[Caller, allowed("read", "feedback")]
+
+Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
+# Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
+Asked = Annotated[FeedbackRequest | Several, WrapValidator(lambda value, _: value), Body()]
+
+
+class Given(BaseModel):
+    """A label was stored."""
+
+    id: str
+
+
+class BatchGiven(BaseModel):
+    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers."""
+
+    ids: list[str | None]
+    faults: list[Fault] = []
+
+
+class Retract(BaseModel):
+    """Why a label is withdrawn."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "I had read it too fast."}]})
+
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+class FeedbackQuery(FeedbackFilter):
+    """A page of feedback."""
+
+    retracted: bool | None = None
+    limit: Limit = 50
+    cursor: Cursor = None
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Given | BatchGiven,
+    responses={207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
+)
+async def give(asked: Asked, caller: Giver, parts: Parts, once: OnlyOnce) -> JSONResponse:
+    """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
+
+    A list whose rows are all good is answered with 201, one with bad rows among them with 207: the good ones are
+    stored, and `faults` says what is wrong with the others. Where no row is good, nothing is stored (422). A key with
+    the scope `label` may only label as its own annotator.
+    """
+    if caller.annotator is None and not caller.may("feedback"):
+        fix = "Use a key that was made with one: POST /v1/keys."
+        raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
+    if isinstance(asked, list):
+        return await _several(asked, caller, parts, once)
+    try:
+        given = await parts.labels.read(asked, caller)
+    except ValidationError as error:
+        raise _refused(faults_of(error)) from None
+    [id], rows = labels.rows([given], labels.Origin(caller.key))
+    return await _store([given], rows, {"id": id}, 201, once)
+
+
+@router.get("", responses=responses())
+async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Page[StoredFeedback]:
+    """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked."""
+    place = retractions.c.seq if query.retracted else feedback.c.seq
+    chosen = selected().where(*query.conditions(), place > (number(query.cursor) or 0))
+    if query.retracted is not None:
+        chosen = chosen.where(RETRACTED if query.retracted else ~RETRACTED)
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(chosen.order_by(place).limit(query.limit + 1))).mappings().all()
+    found = [stored(row) for row in rows[: query.limit]]
+    return Page(items=found, next=encode(rows[query.limit - 1]["seq"]) if len(rows) > query.limit else None)
+
+
+@router.get("/{id}", responses=responses(404))
+async def get(id: str, caller: Reader, parts: Parts) -> StoredFeedback:
+    """One label."""
+    return await _found(parts, id)
+
+
+@router.post("/{id}/retract", responses=responses(404))
+async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> StoredFeedback:
+    """Withdraw a label: it is kept and marked. A task that it answered is open again.
+
+    A label that is withdrawn already stays as it is. A key with the scope `label` may withdraw its annotator's labels.
+    """
+    before = await _found(parts, id)
+    if not caller.may("feedback") and (before.source != "human" or before.annotator != caller.annotator):
+        raise Problem(403, "forbidden", "the label is another annotator's", "Use a key with the scope feedback.")
+    async with parts.database.transaction() as connection:
+        query = select(feedback.c.seq, feedback.c.task).where(feedback.c.id == id).with_for_update()
+        row = (await connection.execute(query)).one()
+        there = select(retractions.c.seq).where(retractions.c.seq == row.seq)
+        if (await connection.execute(there)).first() is None:
+            entry = {"seq": row.seq, "reason": asked.reason, "key": caller.key, "at": now()}
+            await connection.execute(retractions.insert(), entry)
+            for table, rows in audited(caller, "feedback.retracted", id).items():
+                await connection.execute(table.insert(), rows)
+            if row.task is not None:
+                await tasking.reopen(connection, row.task, id)
+    return await _found(parts, id)
+
+
+async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: OnlyOnce) -> JSONResponse:
+    if not 1 <= len(asked) <= MOST_ROWS:
+        raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
+    good: dict[int, Feedback] = {}
+    faults: list[Fault] = []
+    for position, row in enumerate(asked):
+        if position % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+        match await _read(row, f"/{position}", caller, parts):
+            case Feedback() as given:
+                good[position] = given
+            case wrong:
+                faults += wrong
+    if not good:
+        raise _refused(faults)
+    ids, rows = labels.rows(list(good.values()), labels.Origin(caller.key))
+    by_row = dict(zip(good, ids, strict=True))
+    answer = BatchGiven(ids=[by_row.get(position) for position in range(len(asked))], faults=faults)
+    return await _store(list(good.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+
+
+async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:
+    try:
+        return await parts.labels.read(row, caller)
+    except ValidationError as error:
+        return faults_of(error, at)
+    except InputError as error:
+        return [Fault(where=at + error.where, problem=error.problem)]
+    except Problem as problem:
+        return [Fault(where=at, problem=problem.document.detail)]
+
+
+async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: OnlyOnce) -> JSONResponse:
+    await once.insert(rows, answer, status)
+    labels.count(given)
+    return JSONResponse(answer, status)
+
+
+def _refused(faults: Sequence[Fault]) -> Problem:
+    detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults[:3])
+    if len(faults) > 3:
+        detail += f"; and {len(faults) - 3:,} more"
+    return Problem(422, "invalid", detail, "Mend it and send it again; /docs shows each kind's form.", faults=faults)
+
+
+async def _found(parts: Parts, id: str) -> StoredFeedback:
+    async with parts.database.read() as connection:
+        row = (await connection.execute(selected().where(feedback.c.id == id))).mappings().one_or_none()
+    if row is None:
+        raise not_found("feedback", id)
+    return stored(row)

@@ -1,0 +1,130 @@
+"""What people write by hand, and the record that it means.
+
+A prompt may be a text or a list of messages, a response a text, and a label the one value that it is about:
+``{"kind": "comparison", "prompt": "Name a river.", "responses": ["The Po.", "Paris."], "label": "first"}``.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from critic.feedback import AnyLabel, Kind, Source
+from critic.feedback.feedback import Name
+from critic.records import Message, Prompt
+from service.problems import Fault
+
+GIVEN = "given"  # the writer of a response where nobody is named
+VALUES = {
+    "comparison": "choice",
+    "thumbs": "value",
+    "ranking": "ranks",
+    "critique": "text",
+    "demonstration": "text",
+    "correction": "text",
+}
+"""By kind, the key of a label that may stand alone."""
+
+
+class ResponseForm(BaseModel):
+    """A response and who wrote it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    model: str = GIVEN
+    finish: Literal["stop", "length", "given"] = "given"
+
+
+PromptForm = str | list[Message] | Prompt
+ResponsesForm = list[str | ResponseForm]
+LabelForm = AnyLabel | str | list[int]
+
+
+class FeedbackRequest(BaseModel):
+    """One label. ``annotator`` is a person's id, or a judge's name; ``constitution`` is ``NAME@VERSION``.
+
+    The server binds the label to the constitution's hash, and to the annotator's group where none is given.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "comparison",
+                    "prompt": "How do I keep basil alive in winter?",
+                    "responses": ["On a bright window sill, with little water.", "Buy a new one in spring."],
+                    "label": "first",
+                },
+                {
+                    "kind": "rating",
+                    "prompt": [{"role": "user", "content": "Name a river."}],
+                    "responses": [{"text": "The Po.", "model": "policy-1"}],
+                    "label": {"value": 4, "scale": {"min": 1, "max": 5}},
+                    "group": "geographers",
+                },
+            ]
+        },
+    )
+
+    kind: Kind
+    prompt: PromptForm
+    responses: ResponsesForm = []
+    label: LabelForm
+    source: Source = "human"
+    annotator: Name | None = None
+    group: Name | None = None
+    constitution: Name | None = None
+    constitution_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    principle: Name | None = None
+
+
+def long_form(row: Any) -> Any:
+    """Return ``row`` as `critic.feedback.Feedback` reads it; what is malformed is left for that to refuse."""
+    if not isinstance(row, dict):
+        return row
+    found = {"source": "human"} | row
+    if "prompt" in row:
+        found["prompt"] = prompt_of(row["prompt"])
+    if "responses" in row:
+        found["responses"] = responses_of(row["responses"])
+    if "label" in row:
+        found["label"] = label_of(row.get("kind"), row["label"])
+    return found
+
+
+def prompt_of(prompt: Any) -> Any:
+    """The long form of a prompt."""
+    if isinstance(prompt, str):
+        return {"messages": [{"role": "user", "content": prompt}]}
+    return {"messages": prompt} if isinstance(prompt, list) else prompt
+
+
+def responses_of(responses: Any) -> Any:
+    """The long form of a list of responses."""
+    return [_response(response) for response in responses] if isinstance(responses, list) else responses
+
+
+def _response(response: Any) -> Any:
+    if isinstance(response, str):
+        return {"text": response, "model": GIVEN}
+    return {"model": GIVEN} | response if isinstance(response, dict) else response
+
+
+def label_of(kind: Any, label: Any) -> Any:
+    """The long form of a label."""
+    if isinstance(label, str | list) and isinstance(kind, str) and kind in VALUES:
+        return {VALUES[kind]: label}
+    return label
+
+
+def faults_of(error: ValidationError, at: str = "") -> list[Fault]:
+    """Everything that is wrong with a record, by JSON pointers below ``at``."""
+    return [
+        Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"]))
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")

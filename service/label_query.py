@@ -1,0 +1,114 @@
+"""Feedback on its way out of the database: filters, each with an index, and the records as they were stored."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from sqlalchemy import ColumnElement, ScalarSelect, Select, select
+
+from critic.feedback import Feedback, Kind, Source
+from service.tables import feedback, items, retractions
+
+# Rows are numbered in the order of their commits, and dated a little before by each server's own clock.
+CLOCK_SLACK = timedelta(minutes=1)
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+Short = Annotated[str, Field(max_length=200)]
+
+
+class FeedbackFilter(BaseModel):
+    """Which feedback: all that is named has to hold.
+
+    ``item`` stands for a prompt with its responses in whatever order; ``until`` is not included.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "comparison"}]})
+
+    kind: Kind | None = None
+    source: Source | None = None
+    annotator: Short | None = None
+    group: Short | None = None
+    constitution: Short | None = None
+    project: Short | None = None
+    item: Short | None = None
+    job: Short | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What the rows of the table ``feedback`` must fulfil."""
+        names = ("kind", "source", "annotator", "group", "constitution", "project", "item", "job")
+        found = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
+        if self.since is not None:
+            found += [feedback.c.created_at >= self.since, feedback.c.seq >= _first_since(self.since)]
+        if self.until is not None:
+            found += [feedback.c.created_at < self.until, feedback.c.seq <= _last_until(self.until)]
+        return found
+
+
+class Retraction(BaseModel):
+    """That a label was withdrawn. It is kept, and plays no part in data sets and figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    at: datetime
+
+
+class StoredFeedback(Feedback):
+    """Feedback with what the service knows of it.
+
+    ``shown`` is the order in which the annotator saw the responses, by position: responses and label here are in the
+    item's own order.
+    """
+
+    id: str
+    created_at: datetime
+    project: str | None = None
+    task: str | None = None
+    job: str | None = None
+    shown: tuple[int, ...] | None = None
+    retracted: Retraction | None = None
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no cached_property here
+    @cached_property
+    def item(self) -> str:
+        """See `Feedback.item`."""
+        return super().item
+
+
+_ENVELOPE = ("id", "kind", "source", "annotator", "group", "constitution", "constitution_hash", "principle")
+_ABOUT = ("project", "task", "job", "label", "shown", "created_at")
+RETRACTED = retractions.c.seq.is_not(None)
+
+
+def selected() -> Select[Any]:
+    """All feedback, each row as `stored` reads it."""
+    columns = [feedback.c[name] for name in ("seq", *_ENVELOPE, *_ABOUT)]
+    return (
+        select(*columns, items.c.prompt, items.c.responses, retractions.c.reason, retractions.c.at)
+        .join(items, feedback.c.content == items.c.id)
+        .join(retractions, feedback.c.seq == retractions.c.seq, isouter=True)
+    )
+
+
+def stored(row: Mapping[str, Any]) -> StoredFeedback:
+    """Build the record of a row of `selected`."""
+    retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
+    known = {name: row[name] for name in (*_ENVELOPE, *_ABOUT, "prompt", "responses")}
+    return StoredFeedback.model_validate(known | {"retracted": retracted})
+
+
+def _first_since(moment: datetime) -> ScalarSelect[int]:
+    """A row number that no later one has: so that a range of times is a range of rows, found by an index."""
+    other = feedback.alias()
+    query = select(other.c.seq).where(other.c.created_at >= max(moment, EARLIEST) - CLOCK_SLACK)
+    return query.order_by(other.c.created_at, other.c.seq).limit(1).scalar_subquery()
+
+
+def _last_until(moment: datetime) -> ScalarSelect[int]:
+    other = feedback.alias()
+    query = select(other.c.seq).where(other.c.created_at <= min(moment, LATEST) + CLOCK_SLACK)
+    return query.order_by(other.c.created_at.desc(), other.c.seq.desc()).limit(1).scalar_subquery()
