@@ -1,5 +1,15 @@
 """The HTTP API: one file a resource, each with a ``router``. A new resource is one new file and one line here."""
 
-from service.api import feedback, health, keys
+from service.api import comparisons, constitutions, critiques, engines, feedback, health, keys, models, rewards
 
-ROUTERS = (health.router, keys.router, feedback.router)
+ROUTERS = (
+    health.router,
+    keys.router,
+    feedback.router,
+    constitutions.router,
+    engines.router,
+    critiques.router,
+    comparisons.router,
+    rewards.router,
+    models.router,
+)
