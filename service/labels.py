@@ -15,6 +15,7 @@ from sqlalchemy import select
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic.feedback import Feedback
+from critic.records import Prompt, Response
 from service.auth import Caller
 from service.constitutions import Constitutions
 from service.database import Database, Rows
@@ -156,17 +157,21 @@ def rows(given: Sequence[Feedback], origin: Origin, at: datetime | None = None) 
     at = at or now()
     contents, records = {}, []
     for one in given:
-        content = content_of(one)
+        content = content_of(one.prompt, one.responses)
         contents[content["id"]] = content
         records.append(_record(one, content["id"], origin, at))
     return [record["id"] for record in records], {items: list(contents.values()), feedback: records}
 
 
-def content_of(given: Feedback) -> dict[str, Any]:
-    """The row of what the label is about: prompt and responses in their order, with all that was said of them."""
-    prompt = given.prompt.model_dump(mode="json")
-    responses = [response.model_dump(mode="json") for response in given.responses]
-    return {"id": digest(["content", prompt, responses]), "prompt": prompt, "responses": responses}
+def content_of(prompt: Prompt, responses: Sequence[Response]) -> dict[str, Any]:
+    """The row of what a label is about: prompt and responses in their order, with all that was said of them."""
+    asked, answers = prompt.model_dump(mode="json"), [response.model_dump(mode="json") for response in responses]
+    return {"id": digest(["content", asked, answers]), "prompt": asked, "responses": answers}
+
+
+def item_of(prompt: Prompt, responses: Sequence[Response]) -> str:
+    """`Feedback.item` of any feedback on this prompt and these responses."""
+    return Feedback.model_construct(prompt=prompt, responses=tuple(responses)).item
 
 
 def count(given: Sequence[Feedback]) -> None:

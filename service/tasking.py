@@ -30,7 +30,7 @@ async def lock(connection: AsyncConnection, project: str) -> RowMapping:
 
     Every change of leases takes this lock first: what is counted afterwards stays true.
     """
-    query = select(projects).where(projects.c.id == project).with_for_update()
+    query = select(projects).where(projects.c.id == project).with_for_update(key_share=True)
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise not_found("project", project)

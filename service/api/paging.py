@@ -43,9 +43,12 @@ def decode(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError, ValueError):
         raise _unknown() from None
+    if "\0" in place:  # which PostgreSQL can't compare with anything
+        raise _unknown()
+    return place
 
 
 def _unknown() -> Exception:

@@ -1,0 +1,53 @@
+"""Who did what, and when. Feedback is its own record: it names the key that sent it, and is not repeated here."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel
+from sqlalchemy import select
+
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, encode, number
+from service.auth import Caller
+from service.context import Parts, allowed
+from service.problems import responses
+from service.tables import audit
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=StrictRoute, responses=responses())
+
+Admin = Annotated[Caller, allowed("admin")]
+Short = Annotated[str | None, Query(max_length=200)]
+
+
+class AuditEntry(BaseModel):
+    """One change. ``key`` is the id of the key that asked for it, ``target`` the id or name of what was changed."""
+
+    at: datetime
+    key: str | None
+    action: str
+    target: str
+    detail: dict[str, Any]
+
+
+@router.get("")
+async def listed(
+    caller: Admin,
+    parts: Parts,
+    action: Short = None,
+    target: Short = None,
+    key: Short = None,
+    since: AwareDatetime | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[AuditEntry]:
+    """All changes, in the order in which they were made."""
+    query = select(audit).where(audit.c.seq > (number(cursor) or 0)).order_by(audit.c.seq).limit(limit + 1)
+    for column, value in ((audit.c.action, action), (audit.c.target, target), (audit.c.key, key)):
+        query = query if value is None else query.where(column == value)
+    if since is not None:
+        query = query.where(audit.c.at >= since)
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    found = [AuditEntry.model_validate(dict(row)) for row in rows[:limit]]
+    return Page(items=found, next=encode(rows[limit - 1]["seq"]) if len(rows) > limit else None)
