@@ -1,6 +1,20 @@
 """The HTTP API: one file a resource, each with a ``router``. A new resource is one new file and one line here."""
 
-from service.api import comparisons, constitutions, critiques, engines, feedback, health, keys, models, rewards
+from service.api import (
+    annotators,
+    audit,
+    comparisons,
+    constitutions,
+    critiques,
+    engines,
+    feedback,
+    health,
+    keys,
+    models,
+    projects,
+    rewards,
+    tasks,
+)
 
 ROUTERS = (
     health.router,
@@ -12,4 +26,8 @@ ROUTERS = (
     comparisons.router,
     rewards.router,
     models.router,
+    annotators.router,
+    projects.router,
+    tasks.router,
+    audit.router,
 )
