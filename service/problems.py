@@ -152,7 +152,8 @@ def of_engine(error: Exception) -> Problem:
         wait = str(round(error.retry_after or RETRY_SECONDS))
         return Problem(503, "engine_unavailable", str(error), "Try again later.", headers={"Retry-After": wait})
     if isinstance(error, RunStopped):
-        return Problem(503, "engine_down", str(error), "An administrator has to look after the engine.")
+        fix, wait = "An administrator has to look after the engine.", str(RETRY_SECONDS)
+        return Problem(503, "engine_down", str(error), fix, headers={"Retry-After": wait})
     return Problem(502, "engine_error", str(error), "Try again, or name another engine: GET /v1/engines lists them.")
 
 

@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
-    """A grade for each answer, in order. Raises the engine's error where not one answer has a reward."""
+    """A grade for each answer, in order. Raises `EngineError` where not one of them has a reward."""
     by_prompt: dict[str, list[int]] = {}
     for number, (prompt, _) in enumerate(answers):
         by_prompt.setdefault(prompt.key, []).append(number)
@@ -58,9 +58,10 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
         found.update(zip(numbers, grades, strict=True))
 
     await together(grade(numbers) for numbers in by_prompt.values())
-    if len(errors) == len(answers):
-        raise errors[0]
-    return [found[number] for number in range(len(answers))]
+    grades = [found[number] for number in range(len(answers))]
+    if all(grade.reward is None for grade in grades):
+        raise errors[0] if errors else EngineError(grades[0].problem)
+    return grades
 
 
 def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> Source:

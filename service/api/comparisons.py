@@ -32,7 +32,7 @@ from service.api.asking import (
 )
 from service.api.body import StrictRoute
 from service.auth import Caller
-from service.context import OnlyOnce, Parts, allowed, audited
+from service.context import OnlyOnce, Parts, allowed
 from service.label_form import PromptForm, ResponseForm
 from service.problems import responses
 
@@ -149,8 +149,7 @@ async def compare(
     given = feedback_of(row, provenance)
     ids, rows = labels.rows(given, labels.Origin(key=caller.key))
     answer = _answer(row, provenance, ids)
-    record = audited(caller, "comparison.made", ids[0], engine=provenance.judge, constitution=constitution.ref)
-    await once.insert({**rows, **record}, answer)
+    await once.insert(rows, answer)
     labels.count(given)
     return Response(to_json(answer), 201, media_type="application/json")
 

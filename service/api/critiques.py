@@ -26,7 +26,7 @@ from service.api.asking import EngineName, Ids, Ref, Seed, feedback_of, item_of,
 from service.api.body import StrictRoute
 from service.api.comparisons import provenance_of
 from service.auth import Caller
-from service.context import OnlyOnce, Parts, allowed, audited
+from service.context import OnlyOnce, Parts, allowed
 from service.idempotency import Once, Replay
 from service.label_form import PromptForm, ResponseForm
 from service.problems import responses
@@ -206,8 +206,7 @@ async def _store(
         ],
         "final": chain.final.text,
     }
-    record = audited(caller, "critique.made", ids[0], engine=provenance.judge, constitution=constitution.ref)
-    await once.insert({**rows, **record}, answer)
+    await once.insert(rows, answer)
     labels.count(given)
     return answer
 
