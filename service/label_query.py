@@ -1,20 +1,26 @@
 """Feedback on its way out of the database: filters, each with an index, and the records as they were stored."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
-from sqlalchemy import ColumnElement, ScalarSelect, Select, select
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, select, tuple_
 
 from critic.feedback import Feedback, Kind, Source
+from service.database import Database
 from service.tables import feedback, items, retractions
 
 # Rows are numbered in the order of their commits, and dated a little before by each server's own clock.
 CLOCK_SLACK = timedelta(minutes=1)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
+PAGE = 500
+PAGE_SECONDS = 60  # how long a page may take before whoever waits for it gives up
+
+T = TypeVar("T")
 Short = Annotated[str, Field(max_length=200)]
 
 
@@ -86,7 +92,7 @@ RETRACTED = retractions.c.seq.is_not(None)
 
 def selected() -> Select[Any]:
     """All feedback, each row as `stored` reads it."""
-    columns = [feedback.c[name] for name in ("seq", *_ENVELOPE, *_ABOUT)]
+    columns = [feedback.c[name] for name in ("seq", "item", *_ENVELOPE, *_ABOUT)]
     return (
         select(*columns, items.c.prompt, items.c.responses, retractions.c.reason, retractions.c.at)
         .join(items, feedback.c.content == items.c.id)
@@ -99,6 +105,29 @@ def stored(row: Mapping[str, Any]) -> StoredFeedback:
     retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
     known = {name: row[name] for name in (*_ENVELOPE, *_ABOUT, "prompt", "responses")}
     return StoredFeedback.model_validate(known | {"retracted": retracted})
+
+
+async def by_item(database: Database, chosen: Select[Any], use: Callable[[Iterator[StoredFeedback]], T]) -> T:
+    """Return what ``use`` makes of the labels ``chosen`` from `selected`, sorted by item; it runs in a thread.
+
+    They are read in pages, as ``use`` goes on.
+    """
+    loop = asyncio.get_running_loop()
+
+    def labels() -> Iterator[StoredFeedback]:
+        after: tuple[str, int] = ("", 0)
+        while rows := asyncio.run_coroutine_threadsafe(_page(database, chosen, after), loop).result(PAGE_SECONDS):
+            yield from map(stored, rows)
+            after = rows[-1]["item"], rows[-1]["seq"]
+
+    return await asyncio.to_thread(lambda: use(labels()))
+
+
+async def _page(database: Database, chosen: Select[Any], after: tuple[str, int]) -> Sequence[RowMapping]:
+    place = tuple_(feedback.c.item, feedback.c.seq)
+    query = chosen.where(place > after).order_by(feedback.c.item, feedback.c.seq).limit(PAGE)
+    async with database.read() as connection:
+        return (await connection.execute(query)).mappings().all()
 
 
 def _first_since(moment: datetime) -> ScalarSelect[int]:

@@ -1,19 +1,23 @@
 """The HTTP API: one file a resource, each with a ``router``. A new resource is one new file and one line here."""
 
 from service.api import (
+    agreement,
     annotators,
     audit,
     comparisons,
     constitutions,
     critiques,
+    datasets,
     engines,
     feedback,
     health,
+    jobs,
     keys,
     models,
     projects,
     rewards,
     tasks,
+    uploads,
 )
 
 ROUTERS = (
@@ -30,4 +34,8 @@ ROUTERS = (
     projects.router,
     tasks.router,
     audit.router,
+    jobs.router,
+    uploads.router,
+    datasets.router,
+    agreement.router,
 )

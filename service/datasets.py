@@ -1,0 +1,164 @@
+"""Data sets: versions of rows for trainers, built from stored feedback. A version never changes.
+
+``<data>/datasets/<name>/<version>/`` holds one JSON Lines file a table and ``manifest.json``. It is written aside and
+moved into place when its row is in the database.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
+
+from constitution.digest import digest
+from critic.feedback import Feedback
+from critic.feedback.aggregate import Method, build
+from critic.run.export import JsonLines
+from service.context import Service
+from service.database import Rows
+from service.label_query import RETRACTED, FeedbackFilter, by_item, selected
+from service.problems import invalid
+from service.tables import datasets, feedback, now, retractions
+
+NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+MANIFEST = "manifest.json"
+
+Also = Callable[[dict[str, Any]], Rows]
+
+
+class DatasetRequest(BaseModel):
+    """A new version of the data set ``name``, from all feedback that the filter chooses and nobody has retracted.
+
+    ``aggregation``: ``each`` is a row a label; ``majority`` the answer that most annotators gave; ``soft`` the mean
+    probability. Labels of different groups make different rows, unless ``pool_groups`` asks to average over them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "rivers", "filter": {"kind": "comparison"}, "aggregation": "majority"}]
+        },
+    )
+
+    name: str = Field(pattern=NAME)
+    aggregation: Method
+    filter: FeedbackFilter = FeedbackFilter()
+    pool_groups: bool = False
+
+
+class Table(BaseModel):
+    """One file of a data set."""
+
+    rows: int
+    sha256: str
+
+
+class Counts(BaseModel):
+    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason."""
+
+    labels: int
+    tables: dict[str, Table]
+    dropped: dict[str, int]
+
+
+def folder(data: Path, name: str, version: int) -> Path:
+    """Where a version lies. ``name`` and ``version`` must be those of a row of the database."""
+    return data / "datasets" / name / str(version)
+
+
+async def make(parts: Service, asked: DatasetRequest, also: Also) -> dict[str, Any]:
+    """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
+
+    Raises `Problem` 422 where no label gives a row.
+    """
+    (parts.settings.data / "datasets").mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=parts.settings.data / "datasets"))
+    try:
+        counts = await _build(parts, asked, scratch)
+        return await _keep(parts, asked, counts, scratch, also)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # nothing is there any more where it was kept
+
+
+async def _build(parts: Service, asked: DatasetRequest, scratch: Path) -> Counts:
+    async with parts.database.read() as connection:
+        last = (await connection.execute(select(func.max(feedback.c.seq)))).scalar_one() or 0
+        conditions = [*asked.filter.conditions(), feedback.c.seq <= last]
+        withdrawn = select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq)
+        retracted = (await connection.execute(withdrawn.where(*conditions))).scalar_one()
+    chosen = selected().where(*conditions, ~RETRACTED)
+    counts = await by_item(parts.database, chosen, lambda labels: _write(labels, asked, scratch))
+    if retracted:
+        counts.dropped["retracted"] = retracted
+    if not counts.tables:
+        why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
+        raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
+    return counts
+
+
+def _write(labels: Iterator[Feedback], asked: DatasetRequest, scratch: Path) -> Counts:
+    read, dropped, rows = 0, Counter[str](), Counter[str]()
+
+    def counted() -> Iterator[Feedback]:
+        nonlocal read
+        for label in labels:
+            read += 1
+            yield label
+
+    files: dict[str, BinaryIO] = {}
+    try:
+        for table, row in build(
+            counted(), asked.aggregation, dropped, pool_groups=asked.pool_groups, sorted_by_item=True
+        ):
+            if table not in files:
+                files[table] = (scratch / f"{table}.jsonl").open("wb")
+            JsonLines(files[table]).write(row)
+            rows[table] += 1
+    finally:
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+    found = {table: Table(rows=rows[table], sha256=_sha256(scratch / f"{table}.jsonl")) for table in sorted(files)}
+    return Counts(labels=read, tables=found, dropped=dict(sorted(dropped.items())))
+
+
+async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, scratch: Path, also: Also) -> dict[str, Any]:
+    row = {
+        "name": asked.name,
+        "sha256": digest({table: entry.sha256 for table, entry in counts.tables.items()}),
+        "request": asked.model_dump(mode="json", exclude_none=True),
+        "counts": counts.model_dump(mode="json"),
+        "created_at": now(),
+    }
+    async with parts.database.transaction() as connection:
+        newest = select(func.max(datasets.c.version)).where(datasets.c.name == asked.name)
+        row["version"] = ((await connection.execute(newest)).scalar_one() or 0) + 1
+        # From here to the commit no other server can have this version: its row would wait for ours.
+        await connection.execute(datasets.insert(), row)
+        for table, rows in also(row).items():
+            await connection.execute(table.insert(), rows)
+        _move(scratch, folder(parts.settings.data, asked.name, row["version"]), row)
+    return row
+
+
+def _move(scratch: Path, target: Path, row: dict[str, Any]) -> None:
+    manifest = row | {"created_at": row["created_at"].isoformat()}
+    (scratch / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    if target.exists():  # of a server that was killed between this and its commit
+        shutil.rmtree(target)
+    target.parent.mkdir(exist_ok=True)
+    scratch.chmod(0o755)
+    os.replace(scratch, target)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
