@@ -144,8 +144,9 @@ def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wan
             continue
         kind = kind or type(example)
         examples.append(example)
-        if isinstance(constitution := columns.get("constitution_hash"), str):
-            constitutions[constitution] = None
+        several = columns.get("constitution_hashes")
+        hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+        constitutions |= dict.fromkeys(name for name in hashes if isinstance(name, str))
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
         raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")

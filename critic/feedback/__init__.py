@@ -1,16 +1,16 @@
 """Feedback of every kind, by people and by models: one record, `Feedback`, whose ``kind`` says what its label is.
 
 A kind is one file here with a subclass of `critic.feedback.base.Label`: its fields, how a person gives it (``form``),
-what of the responses it must fit (``check``) and what it gives trainers (``rows``). To add one, write the file, and
-name the class in `Kind`, `AnyLabel` and `KINDS` in ``feedback.py``; the contract tests run over `KINDS`.
+what of the responses it must fit (``check``) and what it gives trainers (``rows``). To add one, write the file, name
+it in `critic.feedback.base.Kind`, and the class in `AnyLabel` and `KINDS`; the contract tests run over `KINDS`.
 """
 
-from critic.feedback.base import FormField, Label, storable
+from critic.feedback.base import FormField, Kind, Label, storable
 from critic.feedback.comparison import ComparisonLabel
 from critic.feedback.correction import CorrectionLabel
 from critic.feedback.critique import CritiqueLabel, Span
 from critic.feedback.demonstration import DemonstrationLabel
-from critic.feedback.feedback import KINDS, AnyLabel, Feedback, Kind, Source
+from critic.feedback.feedback import KINDS, AnyLabel, Feedback, Source
 from critic.feedback.from_run import from_row
 from critic.feedback.ranking import RankingLabel
 from critic.feedback.rating import RatingLabel, Scale

@@ -4,12 +4,13 @@ A label is about the responses that it is given with, by their position. See `cr
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel
 
 from critic.records import Record, Response
 
+Kind = Literal["comparison", "ranking", "rating", "thumbs", "critique", "demonstration", "correction"]
 Table = Literal["pairs", "rankings", "ratings", "sft"]
 Columns = dict[str, Any]
 Row = tuple[Table, Columns]
@@ -45,7 +46,7 @@ class FormField(Record):
 class Label(Record):
     """What one person or model said of the responses. Each kind is a subclass in a file of its own."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
     fewest_responses: ClassVar[int] = 1
     most_responses: ClassVar[int | None] = None
 
@@ -60,6 +61,10 @@ class Label(Record):
         if len(responses) < few or (most is not None and len(responses) > most):
             expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
             raise ValueError(f"a {self.kind} is about {expected} responses; {len(responses)} were given")
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same label for the responses in another order: place i shows what was response ``order[i]``."""
+        return self
 
     def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
         """Yield what trainers can learn from: rows without the prompt, which the envelope adds."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Label, Option, Row, answer, distinct
+from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, distinct
 from critic.records import Response, Vote
 
 Choice = Literal["first", "second", "tie"]
@@ -18,7 +18,7 @@ class ComparisonLabel(Label):
     better, 1 (slightly) to ``levels``: a scale of five points, with the tie in the middle, has two levels.
     """
 
-    kind: ClassVar[str] = "comparison"
+    kind: ClassVar[Kind] = "comparison"
     fewest_responses: ClassVar[int] = 2
     most_responses: ClassVar[int | None] = 2
 
@@ -90,11 +90,14 @@ class ComparisonLabel(Label):
             return self.probability
         return {"first": 1.0, "tie": 0.5, "second": 0.0}[self.choice]
 
-    def turned(self) -> Self:
-        """Return the same answer to the comparison with its responses the other way round. Votes are left out."""
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same answer for the responses in another order, with its votes."""
+        if list(order) == [0, 1]:
+            return self
         other: dict[Choice | None, Choice | None] = {"first": "second", "second": "first", "tie": "tie", None: None}
         probability = None if self.probability is None else 1 - self.probability
-        return self.model_copy(update={"choice": other[self.choice], "probability": probability, "votes": ()})
+        votes = tuple(_turned(vote) for vote in self.votes)
+        return self.model_copy(update={"choice": other[self.choice], "probability": probability, "votes": votes})
 
     def check(self, responses: Sequence[Response]) -> None:
         """Two responses of different text."""
@@ -117,3 +120,10 @@ class ComparisonLabel(Label):
                 "rejected_model": rejected.model,
             },
         )
+
+
+def _turned(vote: Vote) -> Vote:
+    order = {"given": "swapped", "swapped": "given"}.get(vote.order or "")
+    log_odds = None if vote.log_odds is None else -vote.log_odds
+    values = None if vote.values is None else vote.values[::-1]
+    return vote.model_copy(update={"order": order, "log_odds": log_odds, "values": values})

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Label, Option, Row, answer, one_of
+from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, one_of
 from critic.records import Response
 
 
@@ -16,7 +16,7 @@ class CorrectionLabel(Label):
     not better by being one: it is judged.
     """
 
-    kind: ClassVar[str] = "correction"
+    kind: ClassVar[Kind] = "correction"
 
     text: str
     response: int = Field(default=0, ge=0)
@@ -37,6 +37,10 @@ class CorrectionLabel(Label):
             FormField(name="text", type="text", title="Edit the response"),
             FormField(name="better", type="choice", title="Is it better now?", required=False, options=options),
         )
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same label of the same response, wherever that is now."""
+        return self.model_copy(update={"response": order.index(self.response)})
 
     def check(self, responses: Sequence[Response]) -> None:
         """The edited response is one of them, and was changed."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Label, Row, one_of
+from critic.feedback.base import FormField, Kind, Label, Row, one_of
 from critic.records import Record, Response
 
 
@@ -29,7 +29,7 @@ class CritiqueLabel(Label):
     ``outcome`` is ``nothing_to_revise`` where a judge found no fault, ``unreadable`` where it said nothing.
     """
 
-    kind: ClassVar[str] = "critique"
+    kind: ClassVar[Kind] = "critique"
 
     text: str
     spans: tuple[Span, ...] = ()
@@ -48,6 +48,11 @@ class CritiqueLabel(Label):
             FormField(name="text", type="text", title="What could be better?"),
             FormField(name="spans", type="spans", title="Which words is this about?", required=False),
         )
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same words, with the spans in the same responses."""
+        spans = tuple(span.model_copy(update={"response": order.index(span.response)}) for span in self.spans)
+        return self.model_copy(update={"spans": spans})
 
     def check(self, responses: Sequence[Response]) -> None:
         """Every span lies in its response."""

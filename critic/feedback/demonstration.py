@@ -5,14 +5,14 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from critic.feedback.base import FormField, Label, Row, answer
+from critic.feedback.base import FormField, Kind, Label, Row, answer
 from critic.records import Response
 
 
 class DemonstrationLabel(Label):
     """An answer to imitate. Responses that were shown beside it are kept, and play no part."""
 
-    kind: ClassVar[str] = "demonstration"
+    kind: ClassVar[Kind] = "demonstration"
     fewest_responses: ClassVar[int] = 0
 
     text: str

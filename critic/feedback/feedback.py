@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from constitution.digest import digest
-from critic.feedback.base import Columns, Label, Table, storable, texts
+from critic.feedback.base import Columns, Kind, Label, Table, storable, texts
 from critic.feedback.comparison import ComparisonLabel
 from critic.feedback.correction import CorrectionLabel
 from critic.feedback.critique import CritiqueLabel
@@ -17,7 +17,6 @@ from critic.feedback.rating import RatingLabel
 from critic.feedback.thumbs import ThumbsLabel
 from critic.records import Prompt, Record, Response
 
-Kind = Literal["comparison", "ranking", "rating", "thumbs", "critique", "demonstration", "correction"]
 Source = Literal["ai", "human"]
 AnyLabel = (
     ComparisonLabel | RankingLabel | RatingLabel | ThumbsLabel | CritiqueLabel | DemonstrationLabel | CorrectionLabel
@@ -81,6 +80,13 @@ class Feedback(Record):
     def item(self) -> str:
         """SHA-256 of what the label is about: the prompt, and the responses' texts in whatever order."""
         return digest(["item", self.prompt.key, sorted(response.text for response in self.responses)])
+
+    def in_order_of(self, texts: Sequence[str]) -> Self:
+        """Return this with its responses in the order of ``texts``, which are theirs; what the label says stays."""
+        left = list(range(len(self.responses)))
+        order = [next(i for i in left if self.responses[i].text == text) for text in texts]
+        responses = tuple(self.responses[i] for i in order)
+        return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 
     def rows(self) -> Iterator[tuple[Table, Columns]]:
         """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Label, Row, distinct
+from critic.feedback.base import FormField, Kind, Label, Row, distinct
 from critic.records import Response
 
 
@@ -15,7 +15,7 @@ class RankingLabel(Label):
     ``strengths`` are what a fitted ranking is made from (Bradley-Terry, in log-odds), where there are any.
     """
 
-    kind: ClassVar[str] = "ranking"
+    kind: ClassVar[Kind] = "ranking"
     fewest_responses: ClassVar[int] = 2
 
     ranks: tuple[int, ...] = Field(min_length=2)
@@ -33,6 +33,11 @@ class RankingLabel(Label):
     def form(cls) -> tuple[FormField, ...]:
         """Ask for all ranks at once."""
         return (FormField(name="ranks", type="ranks", title="Rank the responses: 1 is the best, equals share a rank"),)
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same ranking of the responses in another order."""
+        strengths = None if self.strengths is None else tuple(self.strengths[i] for i in order)
+        return self.model_copy(update={"ranks": tuple(self.ranks[i] for i in order), "strengths": strengths})
 
     def check(self, responses: Sequence[Response]) -> None:
         """A rank for every response, and no two of the same text."""

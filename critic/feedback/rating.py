@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Label, Row, answer, one_of
+from critic.feedback.base import FormField, Kind, Label, Row, answer, one_of
 from critic.records import Record, Response
 
 
@@ -30,7 +30,7 @@ FIVE = Scale(min=1, max=5, min_means="very bad", max_means="very good")
 class RatingLabel(Label):
     """``value`` of the response at the position ``response``, on ``scale``."""
 
-    kind: ClassVar[str] = "rating"
+    kind: ClassVar[Kind] = "rating"
 
     value: float
     scale: Scale
@@ -49,6 +49,10 @@ class RatingLabel(Label):
             FormField(name="response", type="response", title="Which response?", required=False),
             FormField(name="value", type="number", title="How good is the response?", **scale.model_dump()),
         )
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same label of the same response, wherever that is now."""
+        return self.model_copy(update={"response": order.index(self.response)})
 
     def check(self, responses: Sequence[Response]) -> None:
         """The rated response is one of them."""

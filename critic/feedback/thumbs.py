@@ -1,18 +1,18 @@
 """Thumbs: one response is good, or it isn't."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from critic.feedback.base import FormField, Label, Option, Row, answer, one_of
+from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, one_of
 from critic.records import Response
 
 
 class ThumbsLabel(Label):
     """``value`` up or down, of the response at the position ``response``."""
 
-    kind: ClassVar[str] = "thumbs"
+    kind: ClassVar[Kind] = "thumbs"
 
     value: Literal["up", "down"]
     response: int = Field(default=0, ge=0)
@@ -25,6 +25,10 @@ class ThumbsLabel(Label):
             FormField(name="response", type="response", title="Which response?", required=False),
             FormField(name="value", type="choice", title="Is the response good?", options=options),
         )
+
+    def reordered(self, order: Sequence[int]) -> Self:
+        """Return the same label of the same response, wherever that is now."""
+        return self.model_copy(update={"response": order.index(self.response)})
 
     def check(self, responses: Sequence[Response]) -> None:
         """The judged response is one of them."""

@@ -90,14 +90,14 @@ def export(
 
 def _open(stack: ExitStack, table: str, path: Path) -> _Writer:
     file = stack.enter_context(path.open("wb"))
-    writer = _Parquet(file, TABLES[table].schema) if ".parquet" in path.suffixes else _JsonLines(file)
+    writer = Parquet(file, TABLES[table].schema) if ".parquet" in path.suffixes else JsonLines(file)
     stack.callback(os.fsync, file.fileno())
     stack.callback(file.flush)
     stack.callback(writer.close)
     return writer
 
 
-class _JsonLines:
+class JsonLines:
     """One JSON object a line, in the schema's column order."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -114,7 +114,7 @@ class _JsonLines:
         """Nothing waits here."""
 
 
-class _Parquet:
+class Parquet:
     """Row groups that close at a number of rows or of characters: by content alone, so that bytes are the same."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:

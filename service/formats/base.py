@@ -1,0 +1,151 @@
+"""What every file format is: what it reads, what it writes, and what is lost by writing it.
+
+`Format.read` yields feedback, or a `Broken` row with its place and the reason: one bad row costs itself only.
+`Format.write` returns what could not be written, by name, with how often. Uploads come under names of the server's
+own: nothing in a file names another file.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import ValidationError
+
+from constitution.digest import digest
+from constitution.errors import InputError
+from critic.feedback import Feedback, Source
+from critic.feedback.base import Columns
+from critic.feedback.base import Table as DataTable
+from critic.records import Record
+from critic.run.export import JsonLines
+from critic.run.inputs import RowError, readable
+from critic.run.sources import Broken, Raw, open_source
+
+Table = Literal["pairs", "rankings", "ratings", "sft", "feedback"]
+"""``feedback`` is feedback as it is; the others are tables of a data set."""
+
+DATA_TABLES: tuple[Table, ...] = get_args(DataTable)
+Found = Feedback | Broken
+Entry = Feedback | Columns
+"""What is written: feedback, or a row of a data set."""
+
+Parse = Callable[[Columns, str, Source], Iterator[Found]]
+
+
+class Format(Record):
+    """A file format; its fields are its options. ``suffixes`` are the endings that it is read under, the first of them
+    what it writes.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    reads: ClassVar[tuple[str, ...]] = ()  # kinds of feedback
+    writes: ClassVar[tuple[Table, ...]] = ()
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield the feedback in the file at ``path``; ``source`` says who gave it, where the file doesn't.
+
+        Raises `InputError` where the file as a whole can't be read.
+        """
+        raise InputError(f"the format {self.name} can't be imported", where="format", fix=_known("reads"))
+
+    def write(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+        """Write one table to the file at ``path``, and return what was lost: a name, and how many rows it concerns.
+
+        The entries are `Feedback` for the table ``feedback``, else rows as `critic.feedback.aggregate` builds them.
+        Raises `InputError` for a table that the format has no place for, and `OSError` (a full disk, say).
+        """
+        if table not in self.writes:
+            raise InputError(
+                f"the format {self.name} has no place for {table}", where="format", fix=_known("writes", table)
+            )
+        lost: Counter[str] = Counter()
+        with path.open("wb") as file:
+            lines = JsonLines(file)
+            for entry in entries:
+                for record in self.records(table, entry, lost):
+                    lines.write(record)
+        return lost
+
+    def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the lines that ``entry`` is written as, and count in ``lost`` what they don't say."""
+        raise NotImplementedError  # formats that write other files than JSON Lines override `write`
+
+
+def _known(what: str, table: Table | None = None) -> str:
+    from service.formats import FORMATS
+
+    names = [name for name, known in FORMATS.items() if (known.reads if what == "reads" else table in known.writes)]
+    return f"Formats that do: {', '.join(names)}."
+
+
+def shown(feedback: Feedback) -> str:
+    """Return a key of what a label is about, in whatever order, with all names: those of one key may share a record."""
+    responses = sorted((response.text, response.model) for response in feedback.responses)
+    return digest([feedback.prompt.key, feedback.prompt.id, responses])
+
+
+_NOTHING_LOST: dict[str, Any] = {"probability": 1.0, "weight": 1.0, "labels": 1, "where": "", "sources": ["human"]}
+_MODELS = ("chosen_model", "rejected_model", "model")
+
+
+def count_lost(row: Columns, kept: Collection[str], lost: Counter[str]) -> None:
+    """Count the columns of ``row`` that say something and are not ``kept``."""
+    for name, value in row.items():
+        says_nothing = value in (None, []) or value == _NOTHING_LOST.get(name) or (name in _MODELS and value == "given")
+        if name not in kept and not says_nothing:
+            lost[name] += 1
+
+
+def read_rows(path: Path, source: Source, parse: Parse) -> Iterator[Found]:
+    """Yield what ``parse`` makes of each row of a file, and a `Broken` for each row that it refuses.
+
+    ``parse`` refuses a row with `RowError`, or with the `ValueError` of a record that can't be built.
+    """
+    if not path.is_file():
+        raise InputError("no such file", where=path.name)
+    return parsed(open_source(str(path.absolute())).rows, source, parse)
+
+
+def parsed(rows: Iterator[Raw | Broken], source: Source, parse: Parse) -> Iterator[Found]:
+    """Yield what ``parse`` makes of rows: see `read_rows`."""
+    for row in rows:
+        if isinstance(row, Broken):
+            yield row
+            continue
+        columns = {name: value for name, value in row.columns.items() if value is not None}
+        try:
+            yield from parse(columns, row.where, source)
+        except ValueError as error:
+            yield broken(row.where, error)
+        except RowError as error:
+            yield broken(row.where, error)
+
+
+def broken(where: str, error: ValueError | RowError) -> Broken:
+    """Return the refused row, with the reason as a sentence."""
+    if isinstance(error, RowError):
+        reason, detail = error.reason, error.detail
+    elif isinstance(error, ValidationError):
+        place = error.errors(include_url=False)[0]["loc"]
+        reason, detail = f"bad_{place[0]}" if place else "bad_row", readable(error)
+    else:
+        reason, detail = "bad_row", str(error)
+    return Broken(where, reason, detail.replace("\0", "").encode("utf-8", "replace").decode())  # it may quote the row
+
+
+def expect_list(columns: Columns, name: str) -> list[Any]:
+    """Return a column that must hold a list. Raises `RowError`."""
+    value = columns.get(name)
+    if not isinstance(value, list):
+        raise RowError("unknown_format", f"{name} is not a list; the row has {', '.join(sorted(columns)) or 'nothing'}")
+    return value
+
+
+def expect_text(columns: Columns, name: str) -> str:
+    """Return a column that must hold a text. Raises `RowError`."""
+    value = columns.get(name)
+    if not isinstance(value, str):
+        raise RowError("unknown_format", f"{name} is not a text; the row has {', '.join(sorted(columns)) or 'nothing'}")
+    return value

@@ -1,0 +1,115 @@
+"""NeMo RL's preferences: ``context`` and ``completions`` with ``rank`` (0 is the best); ``messages`` for SFT.
+
+Read is also the older form with ``prompt``, ``chosen_response`` and ``rejected_response``, whose prompt has its turns
+between ``<extra_id_...>`` marks. Lost: all but the texts and ranks, such as ``probability`` and ``group``. A ranking of
+two responses comes back as a comparison.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
+from critic.feedback.base import Columns, answer
+from critic.feedback.ranking import dense
+from critic.records import Prompt, Response
+from critic.run.inputs import RowError, prompt_messages, side
+from service.formats.base import Format, Found, Table, count_lost, expect_list, expect_text, read_rows
+from service.formats.columns import GIVEN, from_columns, origin
+
+_MARK = re.compile(r"<extra_id_[01]>")
+_ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}
+_KEPT = ("prompt", "chosen", "rejected", "responses", "ranks", "completion")
+
+
+class NemoRlFormat(Format):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "nemo-rl"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
+    reads: ClassVar[tuple[str, ...]] = ("comparison", "ranking", "demonstration")
+    writes: ClassVar[tuple[Table, ...]] = ("pairs", "rankings", "sft")
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield a comparison, ranking or demonstration for each row."""
+        return read_rows(path, source, _from_nemo)
+
+    def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the row in NeMo RL's words."""
+        count_lost(entry, _KEPT, lost)
+        match table:
+            case "pairs":
+                sides = [_completion(0, entry["chosen"]), _completion(1, entry["rejected"])]
+                yield {"context": entry["prompt"], "completions": sides}
+            case "rankings":
+                ranked = zip(entry["responses"], entry["ranks"], strict=True)
+                yield {
+                    "context": entry["prompt"],
+                    "completions": [_completion(rank - 1, answer(text)) for text, rank in ranked],
+                }
+            case _:
+                yield {"messages": entry["prompt"] + entry["completion"]}
+
+
+def _completion(rank: int, messages: list[Columns]) -> Columns:
+    return {"rank": rank, "completion": messages}
+
+
+def _from_nemo(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+    if "completions" in columns:
+        yield _ranked(columns, where, source)
+    elif "chosen_response" in columns:
+        renamed = {
+            "prompt": _turns(expect_text(columns, "prompt")),
+            "chosen": _unmarked(expect_text(columns, "chosen_response")),
+            "rejected": _unmarked(expect_text(columns, "rejected_response")),
+        }
+        yield from from_columns(columns | renamed, where, source)
+    else:
+        yield from from_columns(columns, where, source)
+
+
+def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
+    messages = prompt_messages({"prompt": columns.get("context")})
+    found = [_ranked_text(completion) for completion in expect_list(columns, "completions")]
+    ranks = dense([rank for rank, _ in found])
+    label: ComparisonLabel | RankingLabel
+    if len(found) == 2:
+        label = ComparisonLabel.model_validate({"choice": {(1, 2): "first", (2, 1): "second"}.get(ranks, "tie")})
+    else:
+        label = RankingLabel(ranks=ranks)
+    responses = tuple(Response(text=text, model=GIVEN) for _, text in found)
+    return Feedback(
+        kind=label.kind,
+        prompt=Prompt(messages=messages or ()),
+        responses=responses,
+        label=label,
+        **origin(columns, where, source),
+    )
+
+
+def _ranked_text(completion: Any) -> tuple[int, str]:
+    rank = completion.get("rank") if isinstance(completion, dict) else None
+    if not isinstance(rank, int):
+        raise RowError("bad_responses", "a completion needs a rank (0 is the best) and a completion")
+    before, text = side(completion.get("completion"))
+    if before:
+        raise RowError("bad_responses", "a completion of several turns; expected one assistant message")
+    return rank, text
+
+
+def _turns(prompt: str) -> str | list[Columns]:
+    """Split a prompt at its marks: a turn is its role, a line end, its text. The last is the answer's, and empty."""
+    if not _MARK.match(prompt):
+        return prompt
+    turns = [part.partition("\n") for part in _MARK.split(prompt)[1:]]
+    if turns[-1][0] != "Assistant" or turns[-1][2].strip() or any(role not in _ROLES for role, _, _ in turns):
+        raise RowError("bad_prompt", f"the marked turns are {', '.join(turn[0][:20] for turn in turns)}")
+    messages = [{"role": _ROLES[role], "content": text.removesuffix("\n")} for role, _, text in turns[:-1]]
+    return [message for message in messages if message["role"] != "system" or message["content"].strip()]
+
+
+def _unmarked(response: str) -> str:
+    return response.removesuffix("<extra_id_1>").removesuffix("\n")

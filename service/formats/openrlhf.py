@@ -1,0 +1,54 @@
+"""OpenRLHF's chats: ``chosen`` and ``rejected`` (whole chats), ``input`` and ``output``, ``response`` and ``label``.
+
+Its trainers take these files with ``--apply_chat_template`` and the keys' names (``--chosen_key chosen --rejected_key
+rejected``; ``--input_key input --output_key output``; ``--output_key response --label_key label``). No ``margin`` is
+written, because it would be subtracted in the loss. Lost: all but the chats and the label, such as ``probability``
+and ``group``. Ratings on a scale are left out.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from critic.feedback import Source
+from critic.feedback.base import Columns
+from service.formats.base import Format, Found, Table, count_lost, read_rows
+from service.formats.columns import from_columns
+from service.formats.trl import COLUMNS
+
+_NAMES = {"input": "prompt", "output": "completion", "response": "completion"}
+
+
+class OpenRlhfFormat(Format):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "openrlhf"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
+    reads: ClassVar[tuple[str, ...]] = ("comparison", "demonstration", "thumbs")
+    writes: ClassVar[tuple[Table, ...]] = ("pairs", "sft", "ratings")
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield a comparison, demonstration or thumbs for each row."""
+        return read_rows(path, source, _from_openrlhf)
+
+    def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the row as chats."""
+        if table == "ratings" and "label" not in entry:
+            lost["skipped_rating"] += 1
+            return
+        count_lost(entry, COLUMNS[table], lost)
+        prompt = entry["prompt"]
+        match table:
+            case "pairs":
+                yield {"chosen": prompt + entry["chosen"], "rejected": prompt + entry["rejected"]}
+            case "sft":
+                yield {"input": prompt, "output": entry["completion"]}
+            case _:
+                yield {"response": prompt + entry["completion"], "label": int(entry["label"])}
+
+
+def _from_openrlhf(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+    if not {"chosen", "rejected"} <= columns.keys():
+        columns = {_NAMES.get(name, name): value for name, value in columns.items()}
+    return from_columns(columns, where, source)

@@ -1,0 +1,105 @@
+"""Parquet in this project's own columns: feedback as it is, or the tables of a data set. Nothing is lost.
+
+A label is written as JSON text, because each kind has other fields.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from critic.feedback import KINDS, Feedback, Source
+from critic.feedback.base import Columns
+from critic.run.export import Parquet
+from critic.run.inputs import RowError
+from service.formats.base import DATA_TABLES, Entry, Format, Found, Table, read_rows
+from service.formats.jsonl import from_own
+
+_TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
+_MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))
+_PROMPT = pa.struct([("messages", _MESSAGES), ("tags", _TEXTS), ("id", _TEXT)])
+_RESPONSES = pa.list_(pa.struct([("text", _TEXT), ("model", _TEXT), ("finish", _TEXT)]))
+_COMMON = [
+    ("prompt", _MESSAGES),
+    ("prompt_id", _TEXT),
+    ("tags", _TEXTS),
+    ("weight", pa.float64()),
+    ("group", _TEXT),
+    ("labels", pa.int64()),
+    ("where", _TEXT),
+    *((name, _TEXTS) for name in ("sources", "annotators", "principles", "constitutions", "constitution_hashes")),
+]
+_ENVELOPE = ("source", "annotator", "group", "constitution", "constitution_hash", "principle", "where")
+
+SCHEMAS: dict[Table, pa.Schema] = {
+    "feedback": pa.schema(
+        [
+            ("kind", _TEXT),
+            ("prompt", _PROMPT),
+            ("responses", _RESPONSES),
+            ("label", _TEXT),
+            *((name, _TEXT) for name in _ENVELOPE),
+        ]
+    ),
+    "pairs": pa.schema(
+        [
+            *_COMMON,
+            ("chosen", _MESSAGES),
+            ("rejected", _MESSAGES),
+            ("probability", pa.float64()),
+            ("chosen_model", _TEXT),
+            ("rejected_model", _TEXT),
+        ]
+    ),
+    "rankings": pa.schema([*_COMMON, ("responses", _TEXTS), ("ranks", pa.list_(pa.int64()))]),
+    "ratings": pa.schema(
+        [
+            *_COMMON,
+            ("completion", _MESSAGES),
+            ("label", pa.bool_()),
+            ("rating", pa.float64()),
+            ("scale", pa.list_(pa.float64())),
+            ("model", _TEXT),
+        ]
+    ),
+    "sft": pa.schema([*_COMMON, ("completion", _MESSAGES)]),
+}
+
+
+class ParquetFormat(Format):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "parquet"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
+    writes: ClassVar[tuple[Table, ...]] = ("feedback", *DATA_TABLES)
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield the feedback of each row."""
+        return read_rows(path, source, _from_parquet)
+
+    def write(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+        """Write the entries; nothing is lost."""
+        with path.open("wb") as file:
+            writer = Parquet(file, SCHEMAS[table])
+            for entry in entries:
+                writer.write(_record(entry) if isinstance(entry, Feedback) else entry)
+            writer.close()
+        return Counter()
+
+
+def _record(feedback: Feedback) -> Columns:
+    record = feedback.model_dump(mode="json")
+    return record | {"label": feedback.label.model_dump_json()}
+
+
+def _from_parquet(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+    if "kind" in columns and isinstance(label := columns.get("label"), str):
+        try:
+            columns = columns | {"label": json.loads(label)}
+        except (ValueError, RecursionError):
+            raise RowError("broken_line", "label is not JSON") from None
+    return from_own(columns, where, source)

@@ -1,0 +1,188 @@
+"""Spreadsheets, import only: CSV, and the first sheet of XLSX, with the names of the columns that hold what.
+
+A row is a prompt, one or more responses, and what one annotator said of them: any of ``choice``, ``ranks``,
+``ratings``, ``thumbs``, ``critique``, ``demonstration``. An empty cell says nothing. Where the responses' models are
+named, a row's responses are put in the order of the models' names, with the labels turned along: sheets show each rater
+an order of their own, and so a pair is one item. The order in which they were shown is lost.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from critic.feedback import Feedback, Scale, Source
+from critic.feedback.base import Columns
+from critic.feedback.rating import FIVE
+from critic.records import Record
+from critic.run.inputs import RowError, prompt_messages
+from service.formats.base import Format, Found, broken, parsed, read_rows
+from service.formats.columns import GIVEN
+from service.formats.xlsx import xlsx_rows
+
+
+class Meaning(Record):
+    """What a word in the ``choice`` column says: see `critic.feedback.ComparisonLabel`."""
+
+    choice: str
+    strength: int | None = None
+    levels: int | None = None
+
+
+def _words() -> dict[str, Meaning]:
+    words = {"tie": Meaning(choice="tie"), "equal": Meaning(choice="tie"), "same": Meaning(choice="tie")}
+    for choice, names in {"first": ("a", "first", "1", "text_a"), "second": ("b", "second", "2", "text_b")}.items():
+        words |= dict.fromkeys(names, Meaning(choice=choice))
+        words[f"{names[0]}-is-better"] = Meaning(choice=choice, strength=2, levels=2)
+        words[f"{names[0]}-is-slightly-better"] = Meaning(choice=choice, strength=1, levels=2)
+    return words
+
+
+class SpreadsheetFormat(Format):
+    """Which columns hold what; ``responses`` and the columns beside them are one for each response.
+
+    Where there is no column ``prompt``, each response's text begins with it, up to and with ``prompt_ends``. ``words``
+    says what the words in ``choice`` mean; those of ``thumbs`` are yes and no, up and down, true and false, 1 and 0.
+    """
+
+    name: ClassVar[str] = "spreadsheet"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".xlsx")
+    reads: ClassVar[tuple[str, ...]] = ("comparison", "ranking", "rating", "thumbs", "critique", "demonstration")
+
+    prompt: str | None = "prompt"
+    prompt_ends: str = ""
+    prompt_id: str | None = None
+    responses: tuple[str, ...] = ("response_1", "response_2")
+    models: tuple[str, ...] = ()
+    annotator: str | None = None
+    group: str | None = None
+    choice: str | None = None
+    words: dict[str, Meaning] = Field(default_factory=_words)
+    ranks: tuple[str, ...] = ()
+    ratings: tuple[str, ...] = ()
+    scale: Scale = FIVE
+    thumbs: tuple[str, ...] = ()
+    critique: str | None = None
+    demonstration: str | None = None
+
+    @model_validator(mode="after")
+    def _one_column_a_response(self) -> Self:
+        for name in ("models", "ranks", "ratings", "thumbs"):
+            if getattr(self, name) and len(getattr(self, name)) != len(self.responses):
+                raise ValueError(f"{name} names {len(getattr(self, name))} columns for {len(self.responses)} responses")
+        if self.prompt is None and not self.prompt_ends:
+            raise ValueError("without a column prompt, prompt_ends says where in a response the prompt ends")
+        return self
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield what each row's annotator said."""
+        if path.suffix.lower() == ".xlsx":
+            return parsed(xlsx_rows(path), source, self._from_row)
+        return read_rows(path, source, self._from_row)
+
+    def _from_row(self, columns: Columns, where: str, source: Source) -> Iterator[Found]:
+        prompt, texts = self._texts(columns)
+        models = [columns.get(name) or GIVEN for name in self.models] if self.models else [GIVEN] * len(texts)
+        common = {
+            "prompt": {"messages": prompt, "id": _cell(columns, self.prompt_id)},
+            "responses": [{"text": text, "model": model} for text, model in zip(texts, models, strict=False)],
+            "source": source,
+            "annotator": _cell(columns, self.annotator),
+            "group": _cell(columns, self.group),
+            "where": where,
+        }
+        said = False
+        for kind, read in _LABELS.items():
+            try:
+                for label in read(self, columns):
+                    said = True
+                    yield self._turned(Feedback.model_validate({**common, "kind": kind, "label": label}))
+            except RowError as error:
+                yield broken(where, error)
+                said = True
+            except ValueError as error:
+                yield broken(where, error)
+        if not said:
+            raise RowError("no_label", "none of the columns that hold labels says anything")
+
+    def _texts(self, columns: Columns) -> tuple[object, list[str]]:
+        """Return the prompt's messages and the responses' texts."""
+        missing = [name for name in self.responses if name not in columns]
+        if missing and (self.prompt is None or set(missing) != set(self.responses)):
+            raise RowError("no_responses", f"the column {missing[0]!r} is empty or missing")
+        texts = [] if missing else [columns[name] for name in self.responses]
+        if self.prompt is not None:
+            return prompt_messages({"prompt": columns.get(self.prompt)}), texts
+        split = [text.partition(self.prompt_ends) for text in texts]
+        if not all(end for _, end, _ in split) or len({before for before, _, _ in split}) != 1:
+            raise RowError("no_shared_prompt", f"the responses don't begin alike, up to {self.prompt_ends!r}")
+        return prompt_messages({"prompt": split[0][0]}), [text for _, _, text in split]
+
+    def _turned(self, feedback: Feedback) -> Feedback:
+        if not self.models:
+            return feedback
+        ordered = sorted(feedback.responses, key=lambda response: (response.model, response.text))
+        return feedback.in_order_of([response.text for response in ordered])
+
+
+def _cell(columns: Columns, name: str | None) -> str | None:
+    return None if name is None else columns.get(name)
+
+
+def _choice(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    word = _cell(columns, sheet.choice)
+    if word is None:
+        return
+    meaning = sheet.words.get(word.strip()) or sheet.words.get(word.strip().lower())
+    if meaning is None:
+        raise RowError("bad_choice", f"{word[:40]!r} is none of the words {', '.join(sheet.words)[:200]}")
+    yield meaning.model_dump()
+
+
+def _ranks(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    cells = [columns.get(name) for name in sheet.ranks]
+    if any(cell is not None for cell in cells):
+        yield {"ranks": cells}
+
+
+def _ratings(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    for response, name in enumerate(sheet.ratings):
+        if name in columns:
+            yield {"value": columns[name], "scale": sheet.scale, "response": response}
+
+
+def _thumbs(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    words = {
+        "yes": "up",
+        "up": "up",
+        "true": "up",
+        "1": "up",
+        "no": "down",
+        "down": "down",
+        "false": "down",
+        "0": "down",
+    }
+    for response, name in enumerate(sheet.thumbs):
+        if name in columns:
+            yield {"value": words.get(columns[name].strip().lower(), columns[name]), "response": response}
+
+
+def _critique(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    if (text := _cell(columns, sheet.critique)) is not None:
+        yield {"text": text}
+
+
+def _demonstration(sheet: SpreadsheetFormat, columns: Columns) -> Iterator[Columns]:
+    if (text := _cell(columns, sheet.demonstration)) is not None:
+        yield {"text": text}
+
+
+_LABELS = {
+    "comparison": _choice,
+    "ranking": _ranks,
+    "rating": _ratings,
+    "thumbs": _thumbs,
+    "critique": _critique,
+    "demonstration": _demonstration,
+}

@@ -1,0 +1,76 @@
+"""TRL's formats: preference (``prompt``, ``chosen``, ``rejected``), prompt-completion, and KTO (with ``label``).
+
+Read, conversational or plain, a preference's prompt may be implicit: the turns, or in plain text the characters, that
+both answers begin with, as TRL extracts it. A plain prompt becomes a user's turn.
+
+Written are ``trl`` (chat messages) and ``trl-plain`` (texts). Lost: all columns but these, such as ``probability``
+(the pairs that `cai generate` exports keep it), ``group``, and who gave the label under which constitution. Ratings on
+a scale are left out, because KTO knows only good and bad; so are, in plain text, prompts of several turns.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from critic.feedback import Source
+from critic.feedback.base import Columns
+from service.formats.base import Format, Found, Table, count_lost, read_rows
+from service.formats.columns import from_columns
+
+COLUMNS: dict[Table, tuple[str, ...]] = {
+    "pairs": ("prompt", "chosen", "rejected"),
+    "sft": ("prompt", "completion"),
+    "ratings": ("prompt", "completion", "label"),
+}
+
+
+class TrlFormat(Format):
+    """Chat messages."""
+
+    name: ClassVar[str] = "trl"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
+    reads: ClassVar[tuple[str, ...]] = ("comparison", "demonstration", "thumbs", "rating", "ranking")
+    writes: ClassVar[tuple[Table, ...]] = ("pairs", "sft", "ratings")
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield a comparison, demonstration or thumbs for each row."""
+        return read_rows(path, source, _from_trl)
+
+    def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the columns that TRL knows."""
+        if table == "ratings" and "label" not in entry:
+            lost["skipped_rating"] += 1
+            return
+        count_lost(entry, COLUMNS[table], lost)
+        yield {name: entry[name] for name in COLUMNS[table]}
+
+
+class TrlPlainFormat(TrlFormat):
+    """Texts."""
+
+    name: ClassVar[str] = "trl-plain"
+
+    def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the texts, where the prompt is one."""
+        if len(entry["prompt"]) > 1:
+            lost["skipped_earlier_turns"] += 1
+            return
+        for record in super().records(table, entry, lost):
+            yield {name: v[0]["content"] if isinstance(v, list) else v for name, v in record.items()}
+
+
+def _from_trl(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+    chosen, rejected = columns.get("chosen"), columns.get("rejected")
+    if "prompt" not in columns and isinstance(chosen, str) and isinstance(rejected, str):
+        columns = columns | dict(zip(COLUMNS["pairs"], _split(chosen, rejected), strict=True))
+    return from_columns(columns, where, source)
+
+
+def _split(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """Return what both texts begin with, without a space at its end, and the two rests."""
+    shorter = min(len(chosen), len(rejected))
+    end = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
+    if end and chosen[end - 1] == " ":
+        end -= 1
+    return chosen[:end], chosen[end:], rejected[end:]

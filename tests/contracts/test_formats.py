@@ -1,0 +1,201 @@
+"""What every file format promises: one bad row costs itself only, and what is written comes back, up to its loss."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from constitution.errors import InputError
+from critic.feedback import KINDS, Feedback
+from critic.feedback.base import Columns
+from critic.run.sources import Broken
+from service.formats import FORMATS, format_of
+from service.formats.base import DATA_TABLES, Entry, Found, Table
+from tests.feedback_samples import TEXT, feedback, feedbacks
+
+WRITERS = [name for name, known in FORMATS.items() if known.writes]
+KEPT = {
+    "trl": ("prompt", "chosen", "rejected", "completion", "label"),
+    "trl-plain": ("prompt", "chosen", "rejected", "completion", "label"),
+    "openrlhf": ("prompt", "chosen", "rejected", "completion", "label"),
+    "hh-rlhf": ("prompt", "chosen", "rejected"),
+    "nemo-rl": ("prompt", "chosen", "rejected", "responses", "ranks", "completion"),
+}
+"""The columns of a data set's row that a foreign format has a place for; our own formats keep all."""
+
+GIVES = {"pairs": "comparison", "rankings": "ranking", "ratings": "thumbs", "sft": "demonstration"}
+
+formats = pytest.mark.parametrize("name", FORMATS)
+
+
+def through(name: str, table: Table, entries: Iterable[Entry]) -> tuple[list[Found], Counter[str], bytes]:
+    """Write and read again: what came back, what was lost, and the file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"file{FORMATS[name].suffixes[0]}")
+        lost = format_of(name).write(table, entries, path)
+        return list(format_of(name).read(path)), lost, path.read_bytes()
+
+
+def read_text(name: str, text: str, suffix: str, options: dict[str, Any] | None = None) -> list[Found]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"file{suffix}")
+        path.write_text(text, "utf-8")
+        return list(format_of(name, options).read(path))
+
+
+@formats
+def test_a_format_says_what_it_is(name: str) -> None:
+    known = FORMATS[name]
+    assert known.name == name
+    assert set(known.reads) <= set(KINDS)
+    assert set(known.writes) <= {"feedback", *DATA_TABLES}
+    described = sys.modules[known.__module__].__doc__ or ""
+    assert "lost" in described.lower() or not known.writes
+    assert format_of(name) == known()
+
+
+@formats
+def test_a_table_without_a_place_is_refused(name: str, tmp_path: Path) -> None:
+    for table in {"feedback", *DATA_TABLES} - set(FORMATS[name].writes):
+        with pytest.raises(InputError, match=f"no place for {table}"):
+            format_of(name).write(table, [], tmp_path / "file")
+        assert not (tmp_path / "file").exists()
+
+
+@formats
+def test_a_file_that_isnt_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        list(format_of(name).read(tmp_path / f"missing{FORMATS[name].suffixes[0]}"))
+
+
+def test_unknown_formats_and_options() -> None:
+    with pytest.raises(InputError, match="Known formats: jsonl"):
+        format_of("yaml")
+    with pytest.raises(InputError, match="Options of spreadsheet: prompt"):
+        format_of("spreadsheet", {"promt": "question"})
+    with pytest.raises(InputError, match="Options of trl: none"):
+        format_of("trl", {"prompt": "question"})
+
+
+@pytest.mark.parametrize("name", ["jsonl", "parquet"])
+@given(labels=st.lists(feedbacks(), max_size=5))
+def test_our_own_formats_keep_feedback_as_it_is(name: str, labels: list[Feedback]) -> None:
+    named = [label.model_copy(update={"where": "labels.jsonl:3"}) for label in labels]
+    found, lost, _ = through(name, "feedback", named)
+    assert found == named
+    assert not lost
+
+
+@pytest.mark.parametrize(("name", "table"), [(name, table) for name in WRITERS for table in FORMATS[name].writes])
+@given(data=st.data())
+@settings(max_examples=25)
+def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObject) -> None:
+    if table == "feedback":
+        return  # held by the test above, and by the formats' own tests
+    kinds = ["comparison", "correction"] if table == "pairs" else [GIVES[table]]
+    labels = data.draw(st.lists(feedbacks(kinds), min_size=1, max_size=4))
+    rows = [row for label in labels for given, row in label.rows() if given == table]
+    if name == "nemo-rl":  # of two, a ranking comes back as a comparison
+        rows = [row for row in rows if len(row.get("responses", "abc")) > 2]
+    found, lost, _ = through(name, table, rows)
+    assert not [broken for broken in found if isinstance(broken, Broken)]
+    skipped = sum(count for reason, count in lost.items() if reason.startswith("skipped"))
+    assert len(found) == len(rows) - skipped
+    if not skipped:
+        back = [row for label in found if isinstance(label, Feedback) for _, row in label.rows()]
+        assert [_kept(name, row) for row in back] == [_kept(name, row) for row in rows]
+
+
+def _kept(name: str, row: Columns) -> Columns:
+    columns = KEPT.get(name, tuple(column for column in row if column != "where"))
+    return {column: row[column] for column in columns if column in row}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_same_entries_give_the_same_bytes(name: str) -> None:
+    label = feedback("comparison", {"choice": "first"})
+    table = FORMATS[name].writes[0]
+    entries: list[Entry] = [label] if table == "feedback" else [row for _, row in label.rows()]
+    assert through(name, table, entries)[2] == through(name, table, entries)[2]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if "pairs" in FORMATS[name].writes])
+def test_what_is_lost_is_named_and_counted(name: str) -> None:
+    judged = feedback("comparison", {"choice": "first", "probability": 0.75}, source="ai", group="north")
+    _, lost, _ = through(name, "pairs", [row for _, row in judged.rows()])
+    assert lost == ({"probability": 1, "group": 1, "sources": 1} if name in KEPT else {})
+
+
+# Words that some reader looks for, so that random rows get past the first check.
+VOCABULARY = """
+    kind label prompt chosen rejected responses ranks completion rating scale messages role content user assistant
+    system value from human gpt conversations chosen_messages instruction input output history context completions rank
+    chosen_response rejected_response metadata annotators comparisons annotations version 2.0 pref a response_a
+    response_b text fields suggestions response1 response2 preference ranking thumbs_1 user_id agent score replies
+    emojis labels quality +1 prompter type spans first up comparison critique source tags where group weight
+    probability constitution_hashes
+"""
+WORDS = st.sampled_from(VOCABULARY.split())
+SCALARS = st.none() | st.booleans() | st.integers(-2, 3) | st.floats(allow_nan=False) | WORDS | TEXT | st.just("a\0")
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=6), max_leaves=25
+)
+
+
+@formats
+@given(rows=st.lists(st.dictionaries(WORDS, JSON, max_size=8), min_size=1, max_size=3))
+@settings(max_examples=100)
+def test_no_row_breaks_a_reader(name: str, rows: list[Columns]) -> None:
+    suffix = next((s for s in FORMATS[name].suffixes if s.startswith(".json")), None)
+    if suffix is None:
+        return  # tables, whose cells are tried in their own tests
+    text = json.dumps(rows) if suffix == ".json" else "\n".join(map(json.dumps, rows))
+    for found in read_text(name, text, suffix):
+        assert isinstance(found, Feedback | Broken)
+        if isinstance(found, Broken):
+            assert found.where and found.reason and found.detail
+            found.detail.encode()
+
+
+@given(st.sampled_from(list(KINDS)), st.data())
+@settings(max_examples=200)
+def test_no_damage_to_feedback_breaks_our_reader(kind: str, data: st.DataObject) -> None:
+    raw = data.draw(feedbacks([kind])).model_dump(mode="json")
+    place = data.draw(st.sampled_from(["label", "prompt", "responses", None]))
+    target = raw[place] if isinstance(raw.get(place or ""), dict) else raw
+    target[data.draw(st.sampled_from(list(target)))] = data.draw(JSON)
+    (found,) = read_text("jsonl", json.dumps(raw), ".jsonl")
+    assert isinstance(found, Feedback | Broken)
+
+
+@formats
+def test_a_bad_row_costs_itself_only(name: str) -> None:
+    suffix = next((s for s in FORMATS[name].suffixes if s == ".jsonl"), None)
+    if suffix is None or name == "argilla":
+        return
+    good = {
+        "oasst": {
+            "prompt": {
+                "text": "Name a river.",
+                "role": "prompter",
+                "replies": [{"text": "The Nile.", "role": "assistant", "replies": []}],
+            }
+        },
+        "hh-rlhf": {
+            "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Nile.",
+            "rejected": "\n\nHuman: Name a river.\n\nAssistant: Go away.",
+        },
+    }.get(name, {"prompt": "Name a river.", "chosen": "The Nile.", "rejected": "Go away."})
+    lines = [json.dumps(good), '{"broken', '{"prompt": 3}', json.dumps(good)]
+    first, broken, bad, last = read_text(name, "\n".join(lines), suffix)
+    assert isinstance(first, Feedback) and isinstance(last, Feedback)
+    assert isinstance(broken, Broken) and broken.where == "file.jsonl:2"
+    assert isinstance(bad, Broken) and bad.where == "file.jsonl:3"
+    assert first.where.startswith("file.jsonl:1")
