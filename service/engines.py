@@ -159,7 +159,7 @@ class Engines:
                 fix="Serve it (for example by vLLM), and have an administrator configure it as an engine.",
             )
         data = self._settings.data.resolve()
-        folder = (data / row.folder).resolve()
+        folder = (data / "artifacts" / row.folder).resolve()
         if not folder.is_relative_to(data):
             raise InputError(f"the folder of {name} lies outside of the data folder", where="engine")
         return Spec("rm", str(folder), ())

@@ -1,0 +1,234 @@
+"""Rewards through the API: in our form, OpenRLHF's and verl's; never 0 for want of one."""
+
+import asyncio
+import base64
+import math
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from critic.engines.base import EngineError, Lane, Node, RequestTooLong, Score, Unavailable, reads
+from critic.engines.rewards import capability
+from service import engines as part
+from service import verl_reward
+from service.settings import EngineSettings, Settings
+from tests.factories import FakeEngine
+from tests.service.calls import Api, problem
+from tests.service.judges import constitution, in_groups, judged_by, scripted
+
+SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy."
+CHATML = "<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return judged_by(
+        database_url,
+        tmp_path,
+        short=EngineSettings(spec="verify:max-words=3"),
+        judge=scripted(tmp_path, "hash"),
+        broken=scripted(tmp_path, "broken", fail={"every": 1, "how": "nan"}),
+        half=scripted(tmp_path, "half", fail={"every": 2, "how": "nan"}),
+    )
+
+
+BOTH = {"prompts": ["Name a river."] * 2, "responses": [SHORT, LONG]}
+
+
+async def ask(api: Api, status: int = 200, body: Any = BOTH, **params: str) -> dict[str, Any]:
+    answer = await api.admin.post("/v1/rewards", params=params, json=body)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def publish(api: Api, data: dict[str, Any]) -> None:
+    assert (await api.admin.post("/v1/constitutions", json=data)).status_code == 201
+
+
+async def test_a_rule_rewards_by_its_worth(api: Api) -> None:
+    found = await ask(api)
+    assert found["rewards"] == found["scores"] == [4.0, 0.0] and found["problems"] == [None, None]
+
+
+async def test_openrlhf_sends_whole_texts_and_reads_rewards_scores_and_logs(api: Api) -> None:
+    queries = [f"{CHATML}{text}<|im_end|>" for text in (LONG, SHORT)]
+    answer = await api.admin.post("/v1/rewards", json={"query": queries, "prompts": [CHATML] * 2, "labels": [None, ""]})
+    found = answer.json()
+    assert found["rewards"] == [0.0, 4.0] and found["scores"] == [0.0, 4.0] and found["extra_logs"] == {}
+    alone = await api.admin.post("/v1/rewards", json={"query": queries})
+    assert alone.json()["rewards"] == [0.0, 4.0]
+
+
+async def test_an_address_can_hold_the_key(api: Api) -> None:
+    key = api.admin.headers["authorization"].removeprefix("Bearer ")
+    for scheme in ("Basic", "basic"):
+        basic = {"Authorization": f"{scheme} " + base64.b64encode(f"cai:{key}".encode()).decode()}
+        answer = await api.with_key(None).post("/v1/rewards", json=BOTH, headers=basic)
+        assert answer.json()["rewards"] == [4.0, 0.0]
+    for wrong in ("Basic !!!", "Basic " + base64.b64encode(b"cai:cai_a_b").decode(), "Basic"):
+        answer = await api.with_key(None).post("/v1/rewards", json={}, headers={"Authorization": wrong})
+        problem(answer, 401, "unauthorized")
+
+
+async def test_a_judge_gives_the_mean_expected_score_by_weight(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Digits(FakeEngine):
+        """Says 2 for the first principle and 5 for the second, for sure."""
+
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            digits = [2 if "statement 0" in path[-1].content else 5 for path, _, _ in reads(tree)]
+            return tuple(Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1) for digit in digits)
+
+    monkeypatch.setattr(part, "open_engine", lambda spec: Digits())
+    data = constitution()
+    data["principles"][1]["weight"] = "3"
+    await publish(api, data)
+    found = await ask(api, engine="judge", constitution="small")
+    assert found["rewards"] == [pytest.approx((3 * 1 + 6 * 3) / 4)] * 2  # a digit d is the score d + 1
+
+
+async def test_no_answers_reward_depends_on_the_others(api: Api) -> None:
+    query = {"engine": "judge", "constitution": "helpfulness"}
+    both = (await ask(api, **query))["rewards"]
+    bodies = [{"prompts": ["Name a river."], "responses": [text]} for text in (SHORT, LONG)]
+    alone = [(await ask(api, body=body, **query))["rewards"][0] for body in bodies]
+    assert both == alone and both[0] != both[1]
+
+
+async def test_what_can_not_be_read_is_null_and_where_nothing_can_it_is_an_error(api: Api) -> None:
+    await publish(api, constitution(principles=1))
+    found = await ask(api, engine="half", constitution="small")
+    assert sorted(reward is None for reward in found["rewards"]) == [False, True]
+    assert sorted(problem is None for problem in found["problems"]) == [False, True]
+    document = await ask(api, 502, engine="broken", constitution="small")
+    assert "can't be read" in document["detail"]
+
+
+class Heads(FakeEngine):
+    """A reward model with two heads; too long texts fail a tree as a whole."""
+
+    capabilities = capability(("cooks", "gardeners"))
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        texts = [path[-1].content for path, _, _ in reads(tree)]
+        if any(len(text) > 20 for text in texts):
+            raise RequestTooLong("the chat is too long")
+        return tuple(Score((float(len(text)), -1.0), 1) for text in texts)
+
+
+async def test_heads_are_chosen_by_group_and_a_long_answer_costs_itself_only(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "open_engine", lambda spec: Heads())
+    found = await ask(api, group="cooks")
+    assert found["rewards"] == [7.0, None] and found["problems"] == [None, "the chat is too long"]
+    document = await ask(api, 422)
+    assert "cooks, gardeners" in document["detail"]
+    document = await ask(api, 422, body={"prompts": ["?"], "responses": [LONG]}, group="cooks")
+    assert document["type"] == "too_long"
+
+
+@pytest.mark.parametrize(("error", "status"), [(Unavailable("busy", 3), 503), (EngineError("no"), 502)])
+async def test_engine_errors(api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int) -> None:
+    class Failing(FakeEngine):
+        capabilities = capability(("reward",))
+
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            raise error
+
+    monkeypatch.setattr(part, "open_engine", lambda spec: Failing())
+    assert (await ask(api, status))["detail"] == str(error)
+
+
+async def test_groups_of_a_constitution_are_never_averaged(api: Api) -> None:
+    await publish(api, in_groups("shared", "cooks", "gardeners"))
+    query = {"engine": "judge", "constitution": "shared"}
+    assert "cooks, gardeners" in (await ask(api, 422, **query))["detail"]
+    rewards = [(await ask(api, **query, group=group))["rewards"] for group in ("cooks", "gardeners")]
+    assert rewards[0] != rewards[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "where"),
+    [
+        ({}, {"prompts": ["?"]}, "/"),
+        ({}, {"responses": ["!"]}, "/"),
+        ({}, {"query": ["?!"], "responses": ["!"], "prompts": ["?"]}, "/"),
+        ({}, {"prompts": ["?", "?"], "responses": ["!"]}, "/"),
+        ({}, {"query": ["The Po."], "prompts": ["Name a river."]}, "/query/0"),
+        ({}, {"prompts": ["[INST] ? [/INST]"], "responses": ["!"]}, "/prompts/0"),
+        ({}, {"prompts": [[{"role": "assistant", "content": "!"}]], "responses": ["!"]}, "/prompts/0"),
+        ({}, {"prompts": [[]], "query": ["!"]}, "/prompts/0"),
+        ({}, {"prompts": ["?"], "responses": ["!"], "url": "http://169.254.169.254"}, "/url"),
+        ({"engine": "http://169.254.169.254"}, {}, "engine"),
+        ({"engine": "judge"}, {}, "constitution"),
+        ({"engine": "short", "constitution": "honesty"}, {}, "constitution"),
+        ({"engine": "judge", "constitution": "../../etc/passwd"}, {}, "constitution"),
+    ],
+)
+async def test_what_can_not_be_asked_is_refused_with_its_place(
+    api: Api, query: dict[str, str], body: dict[str, Any], where: str
+) -> None:
+    document = await ask(api, 422, body or BOTH, **query)
+    assert any(fault["where"].startswith(where) for fault in document["faults"]), document
+
+
+async def test_it_needs_the_scope_read(api: Api) -> None:
+    body = {"prompts": ["?"], "responses": [SHORT]}
+    problem(await (await api.client("label")).post("/v1/rewards", json=body), 403, "forbidden")
+    assert (await (await api.client("read")).post("/v1/rewards", json=body)).status_code == 200
+
+
+@asynccontextmanager
+async def listening(api: Api) -> AsyncIterator[str]:
+    """The application at a port of this machine."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(api.app, lifespan="off", log_level="error"))
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def test_verls_reward_function_asks_the_service(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAI_KEY", api.admin.headers["authorization"].removeprefix("Bearer "))
+    messages = [{"role": "user", "content": "Name a river.", "weight": 1}]
+    async with listening(api) as url:
+        one = await asyncio.to_thread(
+            verl_reward.compute_score, "rivers", SHORT, "Po", {"prompt": messages, "index": 3}, url=url, num_turns=2
+        )
+        infos: list[dict[str, Any]] = [{"question": "Name a river."}, {"prompt": "Name a river."}]
+        both = await asyncio.to_thread(
+            verl_reward.compute_scores, ["r", "r"], [SHORT, LONG], [None, None], infos, url=url, engine="short"
+        )
+        assert (one, both) == (4.0, [4.0, 0.0])
+        for wrong in ({"engine": "nobody"}, {"key": "cai_a_b"}):
+            with pytest.raises(verl_reward.RewardError, match=r"engine|key"):
+                await asyncio.to_thread(verl_reward.compute_score, "r", SHORT, "", infos[0], url=url, **wrong)
+
+
+def test_verls_reward_function_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAI_URL", raising=False)
+    with pytest.raises(verl_reward.RewardError, match="CAI_URL"):
+        verl_reward.compute_score("r", SHORT, "", {"question": "?"})
+    with pytest.raises(verl_reward.RewardError, match="neither"):
+        verl_reward.compute_score("r", SHORT, "", {"answer": "!"}, url="http://127.0.0.1:1", key="k")
+
+
+def test_verls_reward_function_asks_again_and_then_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(verl_reward.time, "sleep", waited.append)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(verl_reward.RewardError, match="can't be reached"):
+            verl_reward.compute_score("r", SHORT, "", {"question": "?"}, url=url, key="k")
+    assert waited == [1.0, 2.0, 4.0, 8.0]

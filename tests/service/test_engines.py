@@ -1,0 +1,210 @@
+"""The service's engines: opened once, tried again, counted, and silent about addresses."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from constitution.errors import InputError
+from critic.engines.base import (
+    Completion,
+    Engine,
+    EngineDown,
+    EngineError,
+    Lane,
+    Request,
+    RequestTooLong,
+    Sampling,
+    Unavailable,
+)
+from critic.records import Message
+from service import engines as part
+from service.database import Database
+from service.engines import Engines
+from service.metrics import REGISTRY
+from service.settings import EngineSettings, Settings
+from service.tables import metadata, models, now
+from tests.factories import FakeEngine
+from tests.service.judges import scripted
+
+ASKED = Request((Message(role="user", content="Name a river, and say why."),), Sampling(8), 1)
+
+
+def settings(folder: Path, **engines: EngineSettings) -> Settings:
+    return Settings(data=folder, engines=engines)
+
+
+def opening(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Engine]) -> list[str]:
+    """Have ``make`` open engines; return the names of the threads in which it did."""
+    opened: list[str] = []
+
+    def open_engine(spec: object) -> Engine:
+        opened.append(threading.current_thread().name)
+        return make()
+
+    monkeypatch.setattr(part, "open_engine", open_engine)
+    return opened
+
+
+async def test_an_engine_is_opened_once_in_a_thread_and_closed_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = []
+
+    class Closing(FakeEngine):
+        async def close(self) -> None:
+            closed.append(self.identity.name)
+
+    opened = opening(monkeypatch, Closing)
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded"))) as engines:
+        assert engines.opened("judge") is None
+        found = await asyncio.gather(*(engines.get(name) for name in ("judge", None, "judge")))
+        assert len(opened) == 1 and opened[0] != threading.main_thread().name
+        assert len(set(map(id, found))) == 1 and engines.opened("judge") is found[0] and not closed
+    assert closed == ["fake"]
+
+
+async def test_a_caller_that_goes_away_stops_no_opening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def slow() -> Engine:
+        go.wait(10)
+        return FakeEngine()
+
+    opened = opening(monkeypatch, slow)
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded"))) as engines:
+        first, second = (asyncio.create_task(engines.get("judge")) for _ in range(2))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        go.set()
+        assert (await second).identity.name == "fake"
+        assert len(opened) == 1
+
+
+async def test_what_can_not_be_opened_is_told_without_its_address_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = [InputError("no connection", where="http://10.1.2.3:8000/v1"), None]
+
+    def make() -> Engine:
+        if (error := states.pop(0)) is not None:
+            raise error
+        return FakeEngine()
+
+    opened = opening(monkeypatch, make)
+    monkeypatch.setattr(part, "RETRY_SECONDS", 0.05)
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="openai:m@http://10.1.2.3:8000/v1"))) as engines:
+        for _ in range(2):
+            with pytest.raises(Unavailable) as caught:
+                await engines.get("judge")
+            assert "judge" in str(caught.value) and "10.1.2.3" not in str(caught.value)
+            assert caught.value.retry_after is not None
+        assert len(opened) == 1 and "10.1.2.3" in caplog.text
+        await asyncio.sleep(0.1)
+        assert (await engines.get("judge")).identity.name == "fake"
+
+
+@pytest.mark.parametrize("kind", [EngineError, RequestTooLong, Unavailable, EngineDown])
+async def test_errors_keep_their_kind_and_tell_no_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Exception]
+) -> None:
+    class Failing(FakeEngine):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            raise kind("http://user:secret@10.1.2.3:8000/v1: the server answers 500 (see https://10.1.2.3/help)")
+
+    opening(monkeypatch, Failing)
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="openai:m@http://10.1.2.3:8000/v1"))) as engines:
+        with pytest.raises(kind) as caught:
+            await (await engines.get()).complete(ASKED, "interactive")
+    assert "answers 500" in str(caught.value) and "10.1.2.3" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_the_name_of_a_folder_on_this_machine_is_its_last_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opening(monkeypatch, lambda: FakeEngine("/srv/secret/judge-7b"))
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="hf:/srv/secret/judge-7b"))) as engines:
+        assert (await engines.get()).identity.name == "judge-7b"
+
+
+async def test_calls_and_tokens_are_counted_by_lane(tmp_path: Path) -> None:
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"engine": "counted"} | labels) or 0.0
+
+    names = {"cai_engine_calls_total": {"lane": "interactive", "verb": "complete"}}
+    before = value("cai_engine_calls_total", **names["cai_engine_calls_total"])
+    tokens = value("cai_engine_tokens_total", what="prompt"), value("cai_engine_tokens_total", what="completion")
+    async with Engines(settings(tmp_path, counted=scripted(tmp_path, "s", replies=[{"reply": "The Po."}]))) as engines:
+        engine = await engines.get()
+        await asyncio.gather(*(engine.complete(ASKED, "interactive") for _ in range(3)))
+        assert value("cai_engine_calls_total", lane="interactive", verb="complete") == before + 3
+        # The script counts a token for four characters: 26 of the prompt, 7 of the answer.
+        assert value("cai_engine_tokens_total", what="prompt") == tokens[0] + 3 * 6
+        assert value("cai_engine_tokens_total", what="completion") == tokens[1] + 3 * 1
+        assert value("cai_engine_waiting", lane="interactive") == 0
+
+
+async def test_only_configured_names_are_engines(tmp_path: Path) -> None:
+    async with Engines(settings(tmp_path, judge=scripted(tmp_path, "s"))) as engines:
+        for name in ("embedded", "openai:m@http://169.254.169.254", "scripted:/etc/passwd", "models/x", "", "judge "):
+            if name:
+                with pytest.raises(InputError, match="there is no engine"):
+                    await engines.get(name)
+        assert engines.names == ["judge"]
+
+
+async def test_modes_of_requests(tmp_path: Path) -> None:
+    known = {"judge": scripted(tmp_path, "s", mode="cot?samples=2"), "rule": EngineSettings(spec="verify:max-words=3")}
+    async with Engines(settings(tmp_path, **known)) as engines:
+        assert engines.mode("judge").model_dump()["samples"] == 2
+        assert engines.mode("judge", "logprob").name == "logprob"
+        assert engines.mode("rule").name == engines.mode("models/any").name == "rm"
+        for refused in (
+            "contrast?weights=/etc/passwd",
+            "contrast?%77eights=/etc/passwd",
+            "cot?samples=17",
+            "cot?max_tokens=100000",
+            "rm",
+            "nonsense",
+            "cot?samples",
+        ):
+            with pytest.raises(InputError):
+                engines.mode("judge", refused)
+
+
+def test_an_administrators_fault_is_told_when_the_service_starts(tmp_path: Path) -> None:
+    for wrong in (EngineSettings(spec="nothing:x"), EngineSettings(spec="embedded", mode="rm")):
+        with pytest.raises(InputError):
+            Engines(settings(tmp_path, judge=wrong))
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(f"sqlite:///{tmp_path / 'cai.db'}") as opened:
+        async with opened.engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        yield opened
+
+
+async def test_trained_models_are_found_by_name_and_nowhere_else(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("rm-1", "reward", "models/1"), ("policy", "dpo", "models/2"), ("evil", "reward", "../../../etc")]
+    for id, (name, trainer, folder) in enumerate(rows):
+        row = {"id": str(id), "name": name, "trainer": trainer, "folder": folder, "lineage": {}, "created_at": now()}
+        await database.insert({models: [row]})
+    seen = []
+    monkeypatch.setattr(part, "open_engine", lambda spec: seen.append(spec) or FakeEngine(spec.target))
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded")), database) as engines:
+        assert (await engines.get("models/rm-1")).identity.name == "models/rm-1"
+        assert [(spec.kind, spec.target) for spec in seen] == [("rm", str(tmp_path.resolve() / "artifacts/models/1"))]
+        with pytest.raises(InputError, match="trained by dpo"):
+            await engines.get("models/policy")
+        with pytest.raises(InputError, match="outside of the data folder"):
+            await engines.get("models/evil")
+        with pytest.raises(InputError, match="there is no engine"):
+            await engines.get("models/nobody")
+    assert len(seen) == 1
