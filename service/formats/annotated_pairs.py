@@ -47,7 +47,7 @@ class AnnotatedPairsFormat(Format):
         """Yield a comparison for each annotation."""
         return read_rows(path, source, _from_pairs)
 
-    def write(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write one object with all comparisons; memory grows with them, as in every reader of this format."""
         lost: Counter[str] = Counter()
         annotators: dict[str, Columns] = {}
@@ -69,7 +69,7 @@ class AnnotatedPairsFormat(Format):
         about = {"version": VERSION, "description": "Comparisons by people and models"}
         whole = {"metadata": about, "annotators": annotators, "comparisons": list(pairs.values())}
         path.write_text(json.dumps(whole, ensure_ascii=False, indent=1), "utf-8")
-        return +lost
+        return lost
 
 
 def _pair(feedback: Feedback) -> Columns:

@@ -2,7 +2,7 @@
 
 A record has ``fields`` (the prompt, as a text or chat, and the responses), ``responses`` by people and ``suggestions``
 by models, each by the name of its question. The export doesn't say what a question asks, so its name must: one of
-`QUESTIONS`, with ``_2`` at its end for the second response; ``questions`` maps other names to these. A field is a
+`service.formats.argilla_record.QUESTIONS`, with ``_2`` at its end for the second response; ``questions`` maps other names to these. A field is a
 response if its name begins with one of `RESPONSES`.
 
 Lost: votes, strengths, spans, how responses ended, tags, ``where``, the names of annotators that are no UUID, a
@@ -14,47 +14,21 @@ question by one annotator, or by any model.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field
 
 from constitution.digest import digest
-from critic.feedback import (
-    ComparisonLabel,
-    CorrectionLabel,
-    CritiqueLabel,
-    DemonstrationLabel,
-    Feedback,
-    RankingLabel,
-    RatingLabel,
-    Scale,
-    Source,
-    ThumbsLabel,
-)
+from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.ranking import dense
 from critic.run.inputs import RowError, prompt_messages
+from service.formats.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 from service.formats.columns import GIVEN
 
-QUESTIONS = {
-    "preference": "comparison",
-    "ranking": "ranking",
-    "rating": "rating",
-    "thumbs": "thumbs",
-    "critique": "critique",
-    "demonstration": "demonstration",
-    "correction": "correction",
-}
-"""A question's name, and the kind of feedback that its answers are."""
-
 RESPONSES = ("response", "completion", "generation", "answer", "output", "chosen", "rejected")
-_NAMES = {kind: name for name, kind in QUESTIONS.items()}
-_ENVELOPE = ("group", "constitution", "constitution_hash", "principle")
-_NOBODY = str(UUID(int=0))
 
 
 class ArgillaFormat(Format):
@@ -72,16 +46,16 @@ class ArgillaFormat(Format):
         """Yield a feedback for each answer: people's, and then models' suggestions."""
         return read_rows(path, source, self._from_record)
 
-    def write(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write one array with a record an item; memory grows with them, because Argilla reads it as a whole."""
         lost: Counter[str] = Counter()
         records: dict[str, Columns] = {}
         for feedback in entries:
             assert isinstance(feedback, Feedback)
-            key = digest([shown(feedback), *(getattr(feedback, name) for name in _ENVELOPE)])
-            _add(records.setdefault(key, _record(key, feedback)), feedback, lost)
+            key = digest([shown(feedback), *(getattr(feedback, name) for name in ENVELOPE)])
+            add(records.setdefault(key, new_record(key, feedback)), feedback, lost)
         path.write_text(json.dumps(list(records.values()), ensure_ascii=False, indent=1), "utf-8")
-        return +lost
+        return lost
 
     def _from_record(self, columns: Columns, where: str, source: Source) -> Iterator[Found]:
         record = _Record(columns)
@@ -106,7 +80,7 @@ class ArgillaFormat(Format):
                     "kind": kind,
                     "label": label,
                     "source": source,
-                    "annotator": None if user in (None, _NOBODY) else str(user),
+                    "annotator": None if user in (None, NOBODY) else str(user),
                     "where": where,
                 }
             )
@@ -138,7 +112,7 @@ class _Record:
         messages = prompt_messages({name: value for name, value in given.items() if name not in self.names})
         if messages is None:
             raise RowError("no_prompt", f"no prompt among the fields {', '.join(given)[:200]}")
-        self.envelope = {name: self.metadata.get(name) for name in _ENVELOPE} | {
+        self.envelope = {name: self.metadata.get(name) for name in ENVELOPE} | {
             "prompt": {"messages": messages, "id": self.metadata.get("prompt_id")},
             "responses": [
                 {"text": given[name], "model": self.metadata.get(f"{name}_model") or GIVEN} for name in self.names
@@ -191,114 +165,3 @@ def _probability(choice: object, score: object) -> float | None:
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0.5 < score <= 1:
         return None
     return {"first": float(score), "second": 1 - score}.get(str(choice))
-
-
-def _record(key: str, feedback: Feedback) -> Columns:
-    names = [f"response{i}" for i in range(1, len(feedback.responses) + 1)]
-    metadata = {name: value for name in _ENVELOPE if (value := getattr(feedback, name)) is not None}
-    if feedback.prompt.id is not None:
-        metadata["prompt_id"] = feedback.prompt.id
-    metadata |= {f"{name}_model": response.model for name, response in zip(names, feedback.responses, strict=True)}
-    texts = {name: response.text for name, response in zip(names, feedback.responses, strict=True)}
-    return {
-        "id": key[:32],
-        "fields": {"prompt": [message.model_dump() for message in feedback.prompt.messages], **texts},
-        "metadata": metadata,
-        "suggestions": {},
-        "responses": {},
-        "vectors": {},
-        "_server_id": None,
-    }
-
-
-def _add(record: Columns, feedback: Feedback, lost: Counter[str]) -> None:
-    """Put one label into its record, or count why it has no place there."""
-    texts = [text for name, text in record["fields"].items() if name != "prompt"]
-    question, value = _question(feedback.in_order_of(texts))
-    if isinstance(feedback.label, RatingLabel):
-        value = _whole(feedback.label, record["metadata"])
-    if value is None:
-        lost[f"skipped_{feedback.kind}"] += 1
-        return
-    if feedback.source == "ai":
-        if question in record["suggestions"]:
-            lost["skipped_second_suggestion"] += 1
-            return
-        score = _score(feedback)
-        record["suggestions"][question] = {"value": value, "score": score, "agent": feedback.annotator}
-    else:
-        user = _user(feedback.annotator)
-        answers = record["responses"].setdefault(question, [])
-        if any(answer["user_id"] == user for answer in answers):
-            lost["skipped_second_answer"] += 1
-            return
-        answers.append({"value": value, "user_id": user})
-        lost["annotator"] += user not in (feedback.annotator, _NOBODY)
-    _count_lost(feedback, lost)
-
-
-def _question(feedback: Feedback) -> tuple[str, Any]:
-    """Return the question's name, and the answer; None where it has no place in Argilla."""
-    name = _NAMES[feedback.kind]
-    match feedback.label:
-        case ComparisonLabel(choice=choice):
-            return name, choice
-        case RankingLabel(ranks=ranks):
-            return name, [{"value": f"response{i}", "rank": rank} for i, rank in enumerate(ranks, 1)]
-        case RatingLabel(response=i, value=value) | ThumbsLabel(response=i, value=value):
-            return f"{name}_{i + 1}", value
-        case CritiqueLabel() as critique:
-            return name, critique.text if critique.outcome == "critique" else None
-        case CorrectionLabel() as correction:
-            return f"{name}_{correction.response + 1}", correction.text
-        case DemonstrationLabel() as demonstration:
-            return name, demonstration.text
-
-
-def _whole(label: RatingLabel, metadata: Columns) -> int | None:
-    """Return a rating as Argilla takes it, and note its scale; None where it takes no such rating."""
-    noted = {"rating_min": label.scale.min, "rating_max": label.scale.max}
-    other_scale = any(metadata.get(name, value) != value for name, value in noted.items())
-    if other_scale or not label.value.is_integer() or not 0 <= label.value <= 10:
-        return None
-    metadata |= noted
-    return int(label.value)
-
-
-def _score(feedback: Feedback) -> float | None:
-    label = feedback.label
-    if not isinstance(label, ComparisonLabel) or label.probability is None or label.choice == "tie":
-        return None
-    return max(label.probability, 1 - label.probability)
-
-
-def _user(annotator: str | None) -> str:
-    if annotator is None:
-        return _NOBODY
-    with suppress(ValueError):
-        return str(UUID(annotator))
-    return str(uuid5(NAMESPACE_URL, annotator))
-
-
-def _count_lost(feedback: Feedback, lost: Counter[str]) -> None:
-    label = feedback.label
-    lost["where"] += bool(feedback.where)
-    lost["tags"] += bool(feedback.prompt.tags)
-    lost["finish"] += any(response.finish != "given" for response in feedback.responses)
-    match label:
-        case ComparisonLabel():
-            lost["votes"] += bool(label.votes)
-            lost["strength"] += label.strength is not None
-            lost["probability"] += label.probability is not None and (
-                feedback.source == "human" or label.choice == "tie"
-            )
-        case RankingLabel():
-            lost["strengths"] += label.strengths is not None
-        case RatingLabel():
-            lost["scale"] += bool(label.scale.min_means or label.scale.max_means)
-        case CritiqueLabel():
-            lost["spans"] += bool(label.spans)
-        case CorrectionLabel():
-            lost["better"] += not label.better
-        case _:
-            pass

@@ -60,6 +60,10 @@ class Format(Record):
             raise InputError(
                 f"the format {self.name} has no place for {table}", where="format", fix=_known("writes", table)
             )
+        return +self.save(table, entries, path)
+
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+        """Write a table that the format has a place for, as `write` says: here as JSON Lines, of `records`."""
         lost: Counter[str] = Counter()
         with path.open("wb") as file:
             lines = JsonLines(file)
@@ -70,7 +74,7 @@ class Format(Record):
 
     def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the lines that ``entry`` is written as, and count in ``lost`` what they don't say."""
-        raise NotImplementedError  # formats that write other files than JSON Lines override `write`
+        raise NotImplementedError  # formats that write other files than JSON Lines override `save`
 
 
 def _known(what: str, table: Table | None = None) -> str:

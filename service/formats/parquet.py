@@ -81,7 +81,7 @@ class ParquetFormat(Format):
         """Yield the feedback of each row."""
         return read_rows(path, source, _from_parquet)
 
-    def write(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write the entries; nothing is lost."""
         with path.open("wb") as file:
             writer = Parquet(file, SCHEMAS[table])
