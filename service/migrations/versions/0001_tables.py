@@ -34,6 +34,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit")),
         sqlite_autoincrement=True,
     )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_audit_action_seq"), ["action", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_audit_key_seq"), ["key", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_audit_target_seq"), ["target", "seq"], unique=False)
+
     op.create_table(
         "calls",
         sa.Column("key", sa.String(length=64), nullable=False),
@@ -42,6 +47,9 @@ def upgrade() -> None:
         sa.Column("job", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_calls")),
     )
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_calls_job"), ["job"], unique=False)
+
     op.create_table(
         "constitutions",
         sa.Column("name", sa.String(length=200), nullable=False),
@@ -81,26 +89,28 @@ def upgrade() -> None:
     )
     op.create_table(
         "jobs",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("config", sa.JSON(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.String(length=200), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
-        sa.Column("cancel", sa.Boolean(), nullable=False),
-        sa.Column("worker", sa.String(length=200), nullable=True),
-        sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("seq", name=op.f("uq_jobs_seq")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("id", name=op.f("uq_jobs_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_jobs_state_seq"), ["state", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_jobs_kind_state"), ["kind", "state"], unique=False)
 
     op.create_table(
         "models",
@@ -145,7 +155,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("source", sa.String(length=8), nullable=False),
         sa.Column("item", sa.String(length=64), nullable=False),
-        sa.Column("annotator", sa.String(length=64), nullable=True),
+        sa.Column("content", sa.String(length=64), nullable=False),
+        sa.Column("annotator", sa.String(length=200), nullable=True),
         sa.Column("group", sa.String(length=200), nullable=True),
         sa.Column("constitution", sa.String(length=200), nullable=True),
         sa.Column("constitution_hash", sa.String(length=64), nullable=True),
@@ -154,18 +165,54 @@ def upgrade() -> None:
         sa.Column("task", sa.String(length=64), nullable=True),
         sa.Column("job", sa.String(length=64), nullable=True),
         sa.Column("label", sa.JSON(), nullable=False),
+        sa.Column("shown", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("key", sa.String(length=64), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["item"], ["items.id"], name=op.f("fk_feedback_item")),
+        sa.ForeignKeyConstraint(["content"], ["items.id"], name=op.f("fk_feedback_content")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_feedback")),
         sa.UniqueConstraint("id", name=op.f("uq_feedback_id")),
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("feedback", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_feedback_annotator_seq"), ["annotator", "seq"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_feedback_annotator_seq"),
+            ["annotator", "seq"],
+            unique=False,
+            sqlite_where=sa.text("annotator IS NOT NULL"),
+            postgresql_where=sa.text("annotator IS NOT NULL"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_feedback_constitution_seq"),
+            ["constitution", "seq"],
+            unique=False,
+            sqlite_where=sa.text("constitution IS NOT NULL"),
+            postgresql_where=sa.text("constitution IS NOT NULL"),
+        )
+        batch_op.create_index(batch_op.f("ix_feedback_created_at_seq"), ["created_at", "seq"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_feedback_group_seq"),
+            ["group", "seq"],
+            unique=False,
+            sqlite_where=sa.text('"group" IS NOT NULL'),
+            postgresql_where=sa.text('"group" IS NOT NULL'),
+        )
         batch_op.create_index(batch_op.f("ix_feedback_item_seq"), ["item", "seq"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_feedback_job_seq"),
+            ["job", "seq"],
+            unique=False,
+            sqlite_where=sa.text("job IS NOT NULL"),
+            postgresql_where=sa.text("job IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_feedback_kind_seq"), ["kind", "seq"], unique=False)
-        batch_op.create_index(batch_op.f("ix_feedback_project_seq"), ["project", "seq"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_feedback_project_seq"),
+            ["project", "seq"],
+            unique=False,
+            sqlite_where=sa.text("project IS NOT NULL"),
+            postgresql_where=sa.text("project IS NOT NULL"),
+        )
+        batch_op.create_index(batch_op.f("ix_feedback_source_seq"), ["source", "seq"], unique=False)
 
     op.create_table(
         "job_events",
@@ -189,6 +236,7 @@ def upgrade() -> None:
         sa.Column("plan", sa.String(length=64), nullable=False),
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("quarantined", sa.Text(), nullable=True),
+        sa.Column("pairs", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_job_rows_job")),
         sa.PrimaryKeyConstraint("job", "row", name=op.f("pk_job_rows")),
     )
@@ -211,8 +259,9 @@ def upgrade() -> None:
         sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("item", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.String(length=64), nullable=False),
         sa.Column("answers", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["item"], ["items.id"], name=op.f("fk_tasks_item")),
+        sa.ForeignKeyConstraint(["content"], ["items.id"], name=op.f("fk_tasks_content")),
         sa.ForeignKeyConstraint(["project"], ["projects.id"], name=op.f("fk_tasks_project")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("project", "item", name=op.f("uq_tasks_project_item")),
@@ -239,12 +288,12 @@ def upgrade() -> None:
 
     op.create_table(
         "retractions",
-        sa.Column("feedback", sa.String(length=64), nullable=False),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["feedback"], ["feedback.id"], name=op.f("fk_retractions_feedback")),
-        sa.PrimaryKeyConstraint("feedback", name=op.f("pk_retractions")),
+        sa.ForeignKeyConstraint(["seq"], ["feedback.seq"], name=op.f("fk_retractions_seq")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_retractions")),
     )
     # ### end Alembic commands ###
 
@@ -268,24 +317,57 @@ def downgrade() -> None:
 
     op.drop_table("job_events")
     with op.batch_alter_table("feedback", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_feedback_project_seq"))
+        batch_op.drop_index(batch_op.f("ix_feedback_source_seq"))
+        batch_op.drop_index(
+            batch_op.f("ix_feedback_project_seq"),
+            sqlite_where=sa.text("project IS NOT NULL"),
+            postgresql_where=sa.text("project IS NOT NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_feedback_kind_seq"))
+        batch_op.drop_index(
+            batch_op.f("ix_feedback_job_seq"),
+            sqlite_where=sa.text("job IS NOT NULL"),
+            postgresql_where=sa.text("job IS NOT NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_feedback_item_seq"))
-        batch_op.drop_index(batch_op.f("ix_feedback_annotator_seq"))
+        batch_op.drop_index(
+            batch_op.f("ix_feedback_group_seq"),
+            sqlite_where=sa.text('"group" IS NOT NULL'),
+            postgresql_where=sa.text('"group" IS NOT NULL'),
+        )
+        batch_op.drop_index(batch_op.f("ix_feedback_created_at_seq"))
+        batch_op.drop_index(
+            batch_op.f("ix_feedback_constitution_seq"),
+            sqlite_where=sa.text("constitution IS NOT NULL"),
+            postgresql_where=sa.text("constitution IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            batch_op.f("ix_feedback_annotator_seq"),
+            sqlite_where=sa.text("annotator IS NOT NULL"),
+            postgresql_where=sa.text("annotator IS NOT NULL"),
+        )
 
     op.drop_table("feedback")
     op.drop_table("workers")
     op.drop_table("projects")
     op.drop_table("models")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_jobs_state_seq"))
+        batch_op.drop_index(batch_op.f("ix_jobs_kind_state"))
 
     op.drop_table("jobs")
     op.drop_table("items")
     op.drop_table("idempotency")
     op.drop_table("datasets")
     op.drop_table("constitutions")
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_calls_job"))
+
     op.drop_table("calls")
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_audit_target_seq"))
+        batch_op.drop_index(batch_op.f("ix_audit_key_seq"))
+        batch_op.drop_index(batch_op.f("ix_audit_action_seq"))
+
     op.drop_table("audit")
     op.drop_table("annotators")
     # ### end Alembic commands ###
