@@ -1,0 +1,193 @@
+"""What the service costs over its engines: comparisons through the HTTP API, against the engine asked directly.
+
+A real server in a child process on SQLite, the load generator beside it on the same cores; each comparison is stored
+before it is answered. The scripted engine answers at once, so its figures are the service's own time: at a steady rate
+counted from the moment each request was due, whoever was late. The embedded engine is asked for the same comparisons by
+64 clients, and directly, all at once.
+"""
+
+import asyncio
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from benchmarks.figures import Figure, alternate
+from benchmarks.overhead import CONSTITUTION
+from benchmarks.serving import Connection, Served, connections, serving
+from constitution import load, sample
+from critic.engines import open_engine, parse_spec
+from critic.engines.base import Engine, Node
+from critic.judging.base import Question
+from critic.judging.contrast import frames_of, tree
+from critic.records import Message, Prompt
+
+TITLE = "Overhead of the service"
+RATE, SECONDS, CLIENTS, RUNS = 100, 20.0, 64, 3
+COMPARISONS = 256
+"""Of one run on the embedded engine."""
+
+PRINCIPLES = load("helpfulness").principles
+
+_TOPICS = ("basil", "a sourdough starter", "an old bicycle", "wet boots", "a cracked mug", "a map of the coast")
+_ANSWERS = (
+    "Look after it a little every day: that is less work than mending it later.",
+    "Ask somebody who has had one for years, and write down what they do.",
+    "It hardly matters. Most of them last a year whatever you do, and new ones are cheap.",
+)
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two processes have a model here, and one waits
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script = folder / "script.yaml"
+        script.write_text("choose: first")
+        engines = {"scripted": {"spec": f"scripted:{script}", "mode": "logprob"}}
+        with serving(folder / "scripted", engines=engines) as served:
+            found = asyncio.run(scripted(served))
+        with serving(folder / "embedded") as served:
+            found += embedded(served)
+    return found
+
+
+async def scripted(served: Served) -> list[Figure]:
+    """The service's own time."""
+    await prepare(served)
+    await full_speed(served, 2.0, constitution="two")
+    late = sorted(await steady(served))
+    rates = [await full_speed(served, 10.0, constitution="two") for _ in range(RUNS)]
+    whole = await full_speed(served, 10.0, constitution="helpfulness")
+    note = f"{RATE} requests/s for {SECONDS:.0f} s; two principles, both orders; the engine's own time is in it"
+    spread = f"{CLIENTS} clients, no error; runs {min(rates):,.0f} to {max(rates):,.0f}"
+    return [
+        Figure("median time of a comparison", 1000 * median(late), "ms", 6, note, "at most"),
+        Figure("99th percentile", 1000 * late[math.ceil(0.99 * len(late)) - 1], "ms", 30, bound="at most"),
+        Figure("comparisons at full speed", median(rates), "/s", 300, spread),
+        Figure("the same with all principles of `helpfulness`", whole, "/s"),
+    ]
+
+
+async def prepare(served: Served) -> None:
+    """Publish the constitution of two principles."""
+    async with Connection(served) as connection:
+        body = json.dumps(yaml.safe_load(CONSTITUTION)).encode()
+        status, answer = await connection.send("POST", "/v1/constitutions", body)
+        if status != 201:
+            raise AssertionError(f"{status}: {answer.decode()}")
+
+
+async def steady(served: Served) -> list[float]:
+    """Send requests at a steady rate, whatever becomes of them; return the seconds from when each was due."""
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    async with connections(served, CLIENTS) as open:
+        for connection in open:
+            free.put_nowait(connection)
+        began = time.perf_counter() + 0.1
+
+        async def one(number: int) -> float:
+            due = began + number / RATE
+            await asyncio.sleep(due - time.perf_counter())
+            connection = await free.get()
+            await compare(connection, number, constitution="two")
+            free.put_nowait(connection)
+            return time.perf_counter() - due
+
+        return await asyncio.gather(*(one(number) for number in range(int(RATE * SECONDS))))
+
+
+async def full_speed(served: Served, seconds: float, **more: Any) -> float:
+    """Comparisons a second by 64 clients, each of which asks again once it was answered."""
+    done = 0
+    async with connections(served, CLIENTS) as open:
+        began = time.perf_counter()
+
+        async def client(connection: Connection, number: int) -> None:
+            nonlocal done
+            while time.perf_counter() < began + seconds:
+                await compare(connection, number, **more)
+                done, number = done + 1, number + CLIENTS
+
+        await asyncio.gather(*(client(connection, number) for number, connection in enumerate(open)))
+        return done / (time.perf_counter() - began)
+
+
+async def compare(connection: Connection, number: int, **more: Any) -> None:
+    """Ask for one comparison. Raises `AssertionError` for any other answer."""
+    status, answer = await connection.send("POST", "/v1/comparisons", json.dumps(asked(number) | more).encode())
+    if status != 201:
+        raise AssertionError(f"{status}: {answer.decode()}")
+
+
+def asked(number: int) -> dict[str, Any]:
+    """A comparison with texts of its own."""
+    topic, turn = _TOPICS[number % len(_TOPICS)], number % len(_ANSWERS)
+    return {
+        "prompt": f"How do I keep {topic} in good order? ({number})",
+        "responses": [_ANSWERS[turn], _ANSWERS[(turn + 1) % len(_ANSWERS)]],
+        "constitution": "helpfulness",
+    }
+
+
+def embedded(served: Served) -> list[Figure]:
+    """The embedded engine by 64 clients, beside the same comparisons directly."""
+    with asyncio.Runner() as runner:
+        engine = open_engine(parse_spec("embedded"))
+        trees = [tree_of(number) for number in range(COMPARISONS)]
+
+        def directly() -> float:
+            return COMPARISONS / runner.run(timed(all_at_once(engine, trees)))
+
+        def through_api() -> float:
+            return COMPARISONS / runner.run(timed(by_clients(served)))
+
+        runner.run(all_at_once(engine, trees[:CLIENTS]))
+        runner.run(by_clients(served, CLIENTS))
+        rates = alternate(through_api, directly, RUNS)
+        runner.run(engine.close())
+    return [
+        Figure("comparisons, embedded engine, 64 clients", rates.a, "/s", note="two principles each, contrast"),
+        Figure("the same trees, engine alone", rates.b, "/s"),
+        Figure("API / engine alone", rates.ratio, "x", 0.8, rates.spread),
+    ]
+
+
+def tree_of(number: int) -> Node:
+    """What the engine is asked for comparison ``number``."""
+    body = asked(number)
+    prompt = Prompt(messages=(Message(role="user", content=body["prompt"]),))
+    drawn = sample(PRINCIPLES, seed=0, prompt=f"{prompt.key}:judge", round=0, k=2)
+    question = Question(prompt, *body["responses"], drawn, 0)
+    return tree(question, frames_of(drawn, "opposite"))
+
+
+async def all_at_once(engine: Engine, trees: Sequence[Node]) -> None:
+    """Score all trees."""
+    await asyncio.gather(*(engine.score(tree) for tree in trees))
+
+
+async def by_clients(served: Served, count: int = COMPARISONS) -> None:
+    """Ask for the same comparisons, 64 at a time."""
+    numbers = iter(range(count))
+    async with connections(served, CLIENTS) as open:
+
+        async def client(connection: Connection) -> None:
+            for number in numbers:
+                await compare(connection, number, principles=2)
+
+        await asyncio.gather(*(client(connection) for connection in open))
+
+
+async def timed(work: Awaitable[None]) -> float:
+    """The seconds that ``work`` takes."""
+    began = time.perf_counter()
+    await work
+    return time.perf_counter() - began
