@@ -1,0 +1,35 @@
+"""The application as a whole: what it loads, and what anyone may see."""
+
+import subprocess
+import sys
+
+from service.app import create_app
+from service.settings import Settings
+
+
+def test_importing_the_application_loads_no_model_library() -> None:
+    code = "import sys, service.app; print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_call_but_three_needs_a_key_and_every_call_documents_its_problems() -> None:
+    paths = create_app(Settings()).openapi()["paths"]
+    for path, calls in paths.items():
+        for method, call in calls.items():
+            if path in ("/healthz", "/readyz", "/metrics"):
+                assert "security" not in call
+                continue
+            assert call["security"], (method, path)
+            assert {"401", "403", "422", "503"} <= set(call["responses"]), (method, path)
+            assert call["description"], (method, path)
+
+
+def test_every_post_that_creates_takes_an_idempotency_key() -> None:
+    paths = create_app(Settings()).openapi()["paths"]
+    created = [
+        (path, calls["post"]) for path, calls in paths.items() if "201" in calls.get("post", {}).get("responses", ())
+    ]
+    assert created
+    for path, call in created:
+        assert any(parameter["name"] == "idempotency-key" for parameter in call.get("parameters", ())), path

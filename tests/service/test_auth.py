@@ -1,0 +1,95 @@
+"""Keys: nothing but the key itself opens a door, on both databases."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from service import auth, migrations
+from service.auth import Caller, Keys, new_key, require
+from service.database import Database
+from service.problems import Problem
+from service.settings import Settings
+from service.tables import keys, now
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    await migrations.upgrade(database_url)
+    async with Database(database_url) as opened:
+        yield opened
+
+
+async def refused(found: Keys, text: str | None) -> str:
+    with pytest.raises(Problem) as error:
+        await found.caller(text)
+    assert error.value.status_code == 401
+    assert error.value.headers == {"WWW-Authenticate": "Bearer"}
+    return error.value.document.detail
+
+
+async def test_a_key_opens_and_nothing_near_it_does(database: Database) -> None:
+    made, other = new_key("ada", ["label"]), new_key("grace", ["admin"])
+    await database.insert({keys: [made.row, other.row]})
+    found = Keys(database)
+    assert await found.caller(made.text) == Caller(made.id, "ada", frozenset({"label"}))
+    assert await refused(found, None) == "no API key"
+    assert "no API key of this service" in await refused(found, "Bearer")
+    assert await refused(found, made.text[:-1]) == "the API key is wrong"
+    assert await refused(found, made.text.replace(made.id, other.id)) == "the API key is wrong"
+    assert await refused(found, made.text.replace(made.id, "000000000000")) == "the API key is wrong"
+
+
+async def test_the_database_never_holds_a_key(database: Database) -> None:
+    made = new_key("ada", ["label"])
+    await database.insert({keys: [made.row]})
+    secret = made.text.split("_", 2)[2]
+    async with database.read() as connection:
+        row = (await connection.execute(select(keys))).one()
+    assert secret not in str(tuple(row))
+
+
+async def test_an_expired_key_is_refused_even_while_it_is_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_key("ada", ["label"], expires_at=now() + timedelta(hours=1))
+    await database.insert({keys: [made.row]})
+    found = Keys(database)
+    assert (await found.caller(made.text)).name == "ada"
+    later = now() + timedelta(hours=2)
+    monkeypatch.setattr(auth, "now", lambda: later)
+    assert "expired at" in await refused(found, made.text)
+
+
+async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_key("ada", ["label"])
+    await database.insert({keys: [made.row]})
+    found = Keys(database)
+    await found.caller(made.text)
+    async with database.transaction() as connection:
+        await connection.execute(update(keys).values(revoked_at=now()))
+    monkeypatch.setattr(auth.time, "monotonic", lambda: 1e9)
+    assert await refused(found, made.text) == "the API key was revoked"
+
+
+def test_scopes() -> None:
+    labeller = Caller("1", "ada", frozenset({"label"}))
+    require(labeller, ["feedback", "label"])
+    with pytest.raises(Problem, match="lacks the scope feedback or jobs") as error:
+        require(labeller, ["feedback", "jobs"])
+    assert error.value.status_code == 403
+    require(Caller("2", "root", frozenset({"admin"})), ["jobs"])
+
+
+async def test_only_a_service_without_keys_tells_its_first_one(database_url: str, tmp_path: object) -> None:
+    from service.first_key import first_key
+
+    settings = Settings.read(None, database=database_url, data=tmp_path)
+    first = await first_key(settings)
+    assert first is not None
+    assert await first_key(settings) is None
+    async with Database(database_url) as opened:
+        assert (await Keys(opened).caller(first)).may("jobs")
