@@ -45,8 +45,8 @@ def split(query: str, prompt: str | None) -> tuple[Prompt, str]:
         if last.role != "assistant":
             raise ChatTextError("the query does not end with an answer in a known chat template; send prompts, too")
         return _prompt(turns), last.content
-    before, found, response = query.partition(prompt)
-    if not found or not prompt or before.strip() not in ("", *_BEGINNINGS):
+    before, found, response = query.partition(prompt) if prompt else (query, "", "")
+    if not found or before.strip() not in ("", *_BEGINNINGS):
         raise ChatTextError("the query does not begin with its prompt")
     return prompt_of(prompt), _without_end(response)
 

@@ -130,21 +130,29 @@ async def test_the_name_of_a_folder_on_this_machine_is_its_last_part(
         assert (await engines.get()).identity.name == "judge-7b"
 
 
-async def test_calls_and_tokens_are_counted_by_lane(tmp_path: Path) -> None:
+async def test_calls_tokens_and_cost_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Counting(FakeEngine):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            await asyncio.sleep(0)
+            self.usage.input_price = 2.0  # dollars for a million tokens
+            self.usage.prompt_tokens += 26
+            self.usage.completion_tokens += 7
+            return Completion("The Po.", "stop")
+
     def value(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, {"engine": "counted"} | labels) or 0.0
 
-    names = {"cai_engine_calls_total": {"lane": "interactive", "verb": "complete"}}
-    before = value("cai_engine_calls_total", **names["cai_engine_calls_total"])
-    tokens = value("cai_engine_tokens_total", what="prompt"), value("cai_engine_tokens_total", what="completion")
-    async with Engines(settings(tmp_path, counted=scripted(tmp_path, "s", replies=[{"reply": "The Po."}]))) as engines:
+    opening(monkeypatch, Counting)
+    async with Engines(settings(tmp_path, counted=EngineSettings(spec="embedded"))) as engines:
         engine = await engines.get()
         await asyncio.gather(*(engine.complete(ASKED, "interactive") for _ in range(3)))
-        assert value("cai_engine_calls_total", lane="interactive", verb="complete") == before + 3
-        # The script counts a token for four characters: 26 of the prompt, 7 of the answer.
-        assert value("cai_engine_tokens_total", what="prompt") == tokens[0] + 3 * 6
-        assert value("cai_engine_tokens_total", what="completion") == tokens[1] + 3 * 1
-        assert value("cai_engine_waiting", lane="interactive") == 0
+    assert value("cai_engine_calls_total", lane="interactive", verb="complete") == 3
+    assert value("cai_engine_tokens_total", what="prompt") == 3 * 26
+    assert value("cai_engine_tokens_total", what="completion") == 3 * 7
+    assert value("cai_engine_cost_dollars_total") == pytest.approx(3 * 26 * 2 / 1e6)
+    assert value("cai_engine_waiting", lane="interactive") == 0
+    # The third began while two were under way.
+    assert value("cai_engine_batch_size_sum") == 1 + 2 + 3
 
 
 async def test_only_configured_names_are_engines(tmp_path: Path) -> None:

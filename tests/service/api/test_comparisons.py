@@ -167,7 +167,7 @@ async def test_the_same_question_has_the_same_answer_in_every_form(api: Api) -> 
         ({"responses": [SHORT, " \n"]}, "/responses/1"),
         ({"responses": [SHORT]}, "/responses"),
         ({"responses": [str(i) for i in range(11)]}, "/responses"),
-        ({"prompt": ""}, "/prompt/messages"),
+        ({"prompt": ""}, "/prompt"),
         ({"prompt": [{"role": "assistant", "content": "Hello."}]}, "/prompt"),
         ({"prompt": "x" * 1_000_001}, ""),
         ({"tie_band": 0.5}, "/tie_band"),
@@ -182,7 +182,8 @@ async def test_what_can_not_be_asked_is_refused_with_its_place(api: Api, more: d
 
 @pytest.mark.parametrize("body", ['{"prompt": "a\\u0000b"}', '{"prompt": "\\ud800"}', "{", b'{"prompt": "\xff"}'])
 async def test_what_no_database_can_hold_is_refused_at_the_door(api: Api, body: str | bytes) -> None:
-    problem(await api.admin.post("/v1/comparisons", content=body), 400, "malformed")
+    headers = {"Content-Type": "application/json"}
+    problem(await api.admin.post("/v1/comparisons", content=body, headers=headers), 400, "malformed")
 
 
 async def test_an_engine_that_fails_costs_this_request_only(api: Api) -> None:

@@ -155,7 +155,8 @@ async def test_a_name_that_no_label_could_carry_is_refused(api: Api) -> None:
 
 async def test_lint_finds_faults_and_remarks_and_publishes_nothing(api: Api) -> None:
     reader = await api.client("read")
-    found = (await reader.post("/v1/constitutions/lint", content=text(), headers=YAML)).json()
+    content = text().replace("compare: compare 0", "compare: Is it kind?")
+    found = (await reader.post("/v1/constitutions/lint", content=content, headers=YAML)).json()
     assert found["ref"] == "small@1.0.0" and found["faults"] == []
     assert any(remark["where"] == "p0.compare" for remark in found["remarks"])
     broken = (await reader.post("/v1/constitutions/lint", content=text(version="one"), headers=YAML)).json()
