@@ -57,7 +57,7 @@ class ComparisonLabel(Label):
     def _fits_probability(self, probability: float) -> None:
         if self.choice is None:
             raise ValueError("a comparison that was not read has no probability")
-        if self.choice != "tie" and (self.choice == "first") != (probability > 0.5):
+        if self.choice != "tie" and not (probability > 0.5 if self.choice == "first" else probability < 0.5):
             raise ValueError(f"the choice is {self.choice!r}, but the first is better with probability {probability:g}")
 
     @classmethod

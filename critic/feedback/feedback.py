@@ -83,8 +83,9 @@ class Feedback(Record):
 
     def in_order_of(self, texts: Sequence[str]) -> Self:
         """Return this with its responses in the order of ``texts``, which are theirs; what the label says stays."""
-        left = list(range(len(self.responses)))
-        order = [next(i for i in left if self.responses[i].text == text) for text in texts]
+        order: list[int] = []
+        for text in texts:
+            order.append(next(i for i, r in enumerate(self.responses) if r.text == text and i not in order))
         responses = tuple(self.responses[i] for i in order)
         return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 

@@ -15,6 +15,7 @@ from critic.feedback import (
     ThumbsLabel,
 )
 from critic.feedback.base import Columns
+from critic.feedback.comparison import Choice
 from critic.feedback.ranking import dense
 from critic.records import Response
 from service.formats.base import Found
@@ -80,9 +81,8 @@ def _responses(example: Example, columns: Columns, *models: str) -> tuple[Respon
 def _comparison(pair: Pair) -> ComparisonLabel:
     if pair.probability == 0.5:
         return ComparisonLabel(choice="tie", outcome="tie", probability=0.5)
-    certain = pair.probability in (0, 1)
-    choice = "first" if pair.probability > 0.5 else "second"
-    return ComparisonLabel(choice=choice, probability=None if certain else pair.probability)
+    choice: Choice = "first" if pair.probability > 0.5 else "second"
+    return ComparisonLabel(choice=choice, probability=None if pair.probability in (0, 1) else pair.probability)
 
 
 def _rated(value: float, columns: Columns) -> RatingLabel | ThumbsLabel:

@@ -77,7 +77,9 @@ def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
     ranks = dense([rank for rank, _ in found])
     label: ComparisonLabel | RankingLabel
     if len(found) == 2:
-        label = ComparisonLabel.model_validate({"choice": {(1, 2): "first", (2, 1): "second"}.get(ranks, "tie")})
+        first, second = ranks
+        choice = "tie" if first == second else "first" if first < second else "second"
+        label = ComparisonLabel.model_validate({"choice": choice})
     else:
         label = RankingLabel(ranks=ranks)
     responses = tuple(Response(text=text, model=GIVEN) for _, text in found)

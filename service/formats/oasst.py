@@ -53,7 +53,7 @@ def _from_tree(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     root = columns.get("prompt")
     if not isinstance(root, dict):
         raise RowError("unknown_format", "expected a tree, with its first message in prompt")
-    waiting = [(root, ())]
+    waiting: list[tuple[Columns, tuple[Columns, ...]]] = [(root, ())]
     while waiting:
         message, before = waiting.pop()
         place = f"{where}:{str(message.get('message_id'))[:40]}"
@@ -102,10 +102,10 @@ def _feedback(place: _Place, replies: list[Columns], where: str, source: Source)
 
 def _labels(reply: Columns) -> Iterator[AnyLabel]:
     emojis, labels = reply.get("emojis"), reply.get("labels")
-    for emoji, value in (("+1", "up"), ("-1", "down")):
+    for emoji, thumb in (("+1", "up"), ("-1", "down")):
         count = emojis.get(emoji, 0) if isinstance(emojis, dict) else 0
         if isinstance(count, int) and count <= _MOST_THUMBS:
-            yield from [ThumbsLabel.model_validate({"value": value})] * count
+            yield from [ThumbsLabel.model_validate({"value": thumb})] * count
     quality = labels.get("quality") if isinstance(labels, dict) else None
     if isinstance(quality, dict) and isinstance(value := quality.get("value"), int | float) and 0 <= value <= 1:
         yield RatingLabel(value=value, scale=_QUALITY)

@@ -21,6 +21,8 @@ from service.formats.base import DATA_TABLES, Entry, Found, Table
 from tests.feedback_samples import TEXT, feedback, feedbacks
 
 WRITERS = [name for name, known in FORMATS.items() if known.writes]
+WRITTEN = [(name, table) for name in WRITERS for table in FORMATS[name].writes]
+JSON_FORMATS = [(name, s) for name, known in FORMATS.items() for s in known.suffixes[:1] if s.startswith(".json")]
 KEPT = {
     "trl": ("prompt", "chosen", "rejected", "completion", "label"),
     "trl-plain": ("prompt", "chosen", "rejected", "completion", "label"),
@@ -93,12 +95,10 @@ def test_our_own_formats_keep_feedback_as_it_is(name: str, labels: list[Feedback
     assert not lost
 
 
-@pytest.mark.parametrize(("name", "table"), [(name, table) for name in WRITERS for table in FORMATS[name].writes])
+@pytest.mark.parametrize(("name", "table"), [(name, table) for name, table in WRITTEN if table != "feedback"])
 @given(data=st.data())
 @settings(max_examples=25)
 def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObject) -> None:
-    if table == "feedback":
-        return  # held by the test above, and by the formats' own tests
     kinds = ["comparison", "correction"] if table == "pairs" else [GIVES[table]]
     labels = data.draw(st.lists(feedbacks(kinds), min_size=1, max_size=4))
     rows = [row for label in labels for given, row in label.rows() if given == table]
@@ -149,13 +149,11 @@ JSON = st.recursive(
 )
 
 
-@formats
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "suffix"), JSON_FORMATS)
 @given(rows=st.lists(st.dictionaries(WORDS, JSON, max_size=8), min_size=1, max_size=3))
-@settings(max_examples=100)
-def test_no_row_breaks_a_reader(name: str, rows: list[Columns]) -> None:
-    suffix = next((s for s in FORMATS[name].suffixes if s.startswith(".json")), None)
-    if suffix is None:
-        return  # tables, whose cells are tried in their own tests
+@settings(max_examples=80)
+def test_no_row_breaks_a_reader(name: str, suffix: str, rows: list[Columns]) -> None:
     text = json.dumps(rows) if suffix == ".json" else "\n".join(map(json.dumps, rows))
     for found in read_text(name, text, suffix):
         assert isinstance(found, Feedback | Broken)
@@ -165,21 +163,16 @@ def test_no_row_breaks_a_reader(name: str, rows: list[Columns]) -> None:
 
 
 @given(st.sampled_from(list(KINDS)), st.data())
-@settings(max_examples=200)
 def test_no_damage_to_feedback_breaks_our_reader(kind: str, data: st.DataObject) -> None:
-    raw = data.draw(feedbacks([kind])).model_dump(mode="json")
-    place = data.draw(st.sampled_from(["label", "prompt", "responses", None]))
-    target = raw[place] if isinstance(raw.get(place or ""), dict) else raw
+    raw = data.draw(feedbacks([kind], turns=1)).model_dump(mode="json")
+    target = data.draw(st.sampled_from([raw["label"], raw["prompt"], raw["responses"][0], raw]))
     target[data.draw(st.sampled_from(list(target)))] = data.draw(JSON)
     (found,) = read_text("jsonl", json.dumps(raw), ".jsonl")
     assert isinstance(found, Feedback | Broken)
 
 
-@formats
+@pytest.mark.parametrize("name", [name for name in FORMATS if ".jsonl" in FORMATS[name].suffixes and name != "argilla"])
 def test_a_bad_row_costs_itself_only(name: str) -> None:
-    suffix = next((s for s in FORMATS[name].suffixes if s == ".jsonl"), None)
-    if suffix is None or name == "argilla":
-        return
     good = {
         "oasst": {
             "prompt": {
@@ -192,9 +185,11 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
             "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Nile.",
             "rejected": "\n\nHuman: Name a river.\n\nAssistant: Go away.",
         },
-    }.get(name, {"prompt": "Name a river.", "chosen": "The Nile.", "rejected": "Go away."})
+    }.get(
+        name, {"prompt": "Name a river.", "instruction": "Name a river.", "chosen": "The Nile.", "rejected": "Go away."}
+    )
     lines = [json.dumps(good), '{"broken', '{"prompt": 3}', json.dumps(good)]
-    first, broken, bad, last = read_text(name, "\n".join(lines), suffix)
+    first, broken, bad, last = read_text(name, "\n".join(lines), ".jsonl")
     assert isinstance(first, Feedback) and isinstance(last, Feedback)
     assert isinstance(broken, Broken) and broken.where == "file.jsonl:2"
     assert isinstance(bad, Broken) and bad.where == "file.jsonl:3"

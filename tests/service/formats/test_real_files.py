@@ -92,14 +92,14 @@ def test_tulu(cai_data: Path) -> None:
     )
     comparisons = [label for label in labels if isinstance(label.label, ComparisonLabel)]
     assert (len(comparisons), refused) == (1110, {"bad_row": 40})  # 40 rows have the same text twice
-    assert len({label.item for label in comparisons}) == len(_pairs(comparisons))
+    assert len({(label.item, *_pair(label)) for label in comparisons}) == len(set(map(_pair, comparisons)))
     for label in comparisons:
         assert label.responses[0].model < label.responses[1].model
     assert Counter(map(_winner, comparisons)) == _winners(cai_data / "tulu/eval_annotations_tulu_1.xlsx")
 
 
-def _pairs(comparisons: list[Feedback]) -> set[tuple[object, ...]]:
-    return {(label.prompt.id, *(response.model for response in label.responses)) for label in comparisons}
+def _pair(label: Feedback) -> tuple[object, ...]:
+    return label.prompt.id, *(response.model for response in label.responses)
 
 
 def _winner(comparison: Feedback) -> str:
@@ -115,7 +115,7 @@ def _winners(path: Path) -> Counter[str]:
     won: Counter[str] = Counter()
     for cells in rows:
         row = dict(zip(map(str, header), cells, strict=True))
-        if row["prompt"] is not None and row["completion_a"] != row["completion_b"]:
+        if row["prompt"] is not None and str(row["completion_a"]) != str(row["completion_b"]):
             side = str(row["preference"])[:2]
             won[{"a-": str(row["model_a"]), "b-": str(row["model_b"])}.get(side, "tie")] += 1
     return won

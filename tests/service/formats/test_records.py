@@ -31,7 +31,7 @@ def read(name: str, value: object, tmp_path: Path, **options: Any) -> list[Found
     return list(format_of(name, options).read(path))
 
 
-def _plain(label: Feedback, **fields: Any) -> Feedback:
+def _plain(label: Feedback, /, **fields: Any) -> Feedback:
     """The label without what every record loses."""
     responses = tuple(response.model_copy(update={"finish": "given"}) for response in label.responses)
     prompt = label.prompt.model_copy(update={"tags": (), "id": label.prompt.id or "an id"})
