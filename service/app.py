@@ -15,6 +15,8 @@ from service.context import Service
 from service.database import Database
 from service.engines import Engines
 from service.idempotency import Replay
+from service.jobs.inside import Inside
+from service.jobs.queue import Jobs
 from service.labels import Labels
 from service.limits import Limits, Pace
 from service.settings import Settings
@@ -66,12 +68,17 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
         constitutions = await stack.enter_async_context(Constitutions(database))
+        engines = await stack.enter_async_context(Engines(settings, database))
+        jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
+        if settings.runs_jobs:
+            await stack.enter_async_context(Inside(settings, engines))
         yield Service(
             settings,
             database,
             Keys(database),
             Pace(settings.requests_per_minute),
             constitutions,
-            await stack.enter_async_context(Engines(settings, database)),
+            engines,
             Labels(database, constitutions),
+            jobs,
         )

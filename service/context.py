@@ -7,7 +7,7 @@ they touch.
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -22,6 +22,9 @@ from service.limits import Pace
 from service.settings import Settings
 from service.tables import audit, now
 
+if TYPE_CHECKING:
+    from service.jobs.queue import Jobs
+
 
 @dataclass(slots=True)
 class Service:
@@ -34,6 +37,7 @@ class Service:
     constitutions: Constitutions
     engines: Engines
     labels: Labels
+    jobs: "Jobs"
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 

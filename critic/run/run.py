@@ -137,7 +137,7 @@ async def run(
     if max_cost is not None:
         check_priced(checked)
     lines = request.lines()  # opened before any model is loaded: a missing file is told at once
-    input_hash, total = _fingerprint(request)
+    input_hash, total = fingerprint(request)
     async with _opened(checked.specs) as engines:
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
@@ -363,7 +363,7 @@ def _provenance(config: RunConfig, jury: Jury) -> Provenance:
     )
 
 
-def _fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
+def fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
     """Hash the input and count its lines, in one pass; None for what is no file, or holds more than a row a line."""
     path = Path(request.source)
     if request.source == "-" or not path.is_file():

@@ -45,17 +45,22 @@ def main() -> None:
     from service.cli.ask import compare, critique
     from service.cli.constitution import app as constitution
     from service.cli.evaluate import app as evaluate
+    from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
+    from service.cli.jobs import app as jobs
     from service.cli.models import models
     from service.cli.reweigh import reweigh
     from service.cli.serve import serve
     from service.cli.show import show
     from service.cli.train import train
+    from service.cli.worker import worker
 
-    for command in (generate, judge, critique, compare, reweigh, show, train, align, serve, models):
+    for command in (generate, judge, critique, compare, reweigh, show, train, align, serve, worker, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")
+    app.add_typer(feedback, name="feedback")
+    app.add_typer(jobs, name="jobs")
     try:
         app()
     except InputError as error:

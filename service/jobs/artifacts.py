@@ -1,0 +1,118 @@
+"""The artifact store: what jobs read and leave behind, in one file system that all machines share.
+
+Names in it are made here, of ids of ours. A name that a client gives is only ever looked up in a listing.
+"""
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel
+
+from service.settings import Settings
+
+BLOCK = 2**20
+
+
+class Artifact(BaseModel):
+    """One file that a job left, or was given."""
+
+    name: str
+    bytes: int
+
+
+class Artifacts:
+    """Files by folder and name. A file is there whole, or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._files: AbstractFileSystem = DirFileSystem(str(root.absolute()), fs=LocalFileSystem())
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Artifacts":
+        """The store of a service."""
+        return cls(settings.data / "artifacts")
+
+    def listing(self, folder: str) -> list[Artifact]:
+        """The files under ``folder``, by name; names of those further down have slashes."""
+        if not self._files.isdir(folder):
+            return []
+        found = self._files.find(folder, detail=True)
+        names = {path.removeprefix(f"{folder}/"): entry["size"] for path, entry in found.items()}
+        return [Artifact(name=name, bytes=size) for name, size in sorted(names.items()) if not name.endswith(".part")]
+
+    def find(self, folder: str, name: str) -> Artifact | None:
+        """The file ``name`` under ``folder``, if the listing has it."""
+        return next((artifact for artifact in self.listing(folder) if artifact.name == name), None)
+
+    def blocks(self, folder: str, name: str) -> Iterator[bytes]:
+        """The content of a file that `find` found."""
+        with self._files.open(f"{folder}/{name}", "rb") as file:
+            while block := file.read(BLOCK):
+                yield block
+
+    def put(self, source: Path, folder: str, name: str) -> None:
+        """Store a local file as ``name``, in the place of an older one."""
+        with source.open("rb") as file:
+            self.write(file, folder, name)
+
+    def put_folder(self, source: Path, folder: str, *, leave_out: str = "checkpoint-*") -> None:
+        """Store what lies under a local folder, but for folders that are named like ``leave_out``."""
+        for path in sorted(source.rglob("*")):
+            inside = path.relative_to(source)
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if path.is_file() and not hidden and not any(Path(part).match(leave_out) for part in inside.parts[:-1]):
+                self.put(path, folder, inside.as_posix())
+
+    def write(self, source: BinaryIO, folder: str, name: str) -> str:
+        """Store what ``source`` holds, and return its SHA-256."""
+        target, hashed = f"{folder}/{name}", hashlib.sha256()
+        part = f"{target}.{uuid.uuid4().hex}.part"  # two may write the same name at once
+        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        with self._files.open(part, "wb") as file:
+            while block := source.read(BLOCK):
+                hashed.update(block)
+                file.write(block)
+        self._files.mv(part, target)
+        return hashed.hexdigest()
+
+    def copy(self, folder: str, name: str, to: str, as_name: str) -> None:
+        """Copy a file that `find` found within the store."""
+        with self._files.open(f"{folder}/{name}", "rb") as file:
+            self.write(file, to, as_name)
+
+    def fetch(self, folder: str, name: str, target: Path) -> None:
+        """Copy a file to a local path."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._files.open(f"{folder}/{name}", "rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, BLOCK)
+
+    def fetch_folder(self, folder: str, target: Path) -> None:
+        """Copy all files under ``folder`` to a local folder."""
+        for artifact in self.listing(folder):
+            self.fetch(folder, artifact.name, target / artifact.name)
+
+    def remove(self, folder: str) -> None:
+        """Delete a folder, if it is there."""
+        if self._files.isdir(folder):
+            self._files.rm(folder, recursive=True)
+
+
+def of_job(id: str) -> str:
+    """The folder of what a job leaves."""
+    return f"jobs/{id}"
+
+
+def input_of(id: str) -> str:
+    """The folder of the rows that a job was given; it lies among what the job leaves."""
+    return f"jobs/{id}/input"
+
+
+UPLOADS = "uploads"
+MODELS = "models"

@@ -1,0 +1,79 @@
+"""``cai`` as a child process of a worker: what it prints is told line by line, and it never outlives the worker.
+
+The child holds the reading end of a pipe whose other end only the worker has. Where the worker is gone, however it
+went, the pipe ends, and so does the child.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from service.jobs.ledger import Moved
+from service.jobs.work import Failed, Work
+
+LINES_KEPT = 20  # of what a failed command printed last
+CHARACTERS = 2000  # of one line, at most
+
+
+def run(work: Work, arguments: Sequence[str], log: Callable[[str], None]) -> int:
+    """Run ``cai ARGUMENTS`` and return its exit code. Raises `Moved` where the job goes meanwhile."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.jobs.child", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        cwd=work.folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:]), "PYTHONUNBUFFERED": "1", "COLUMNS": "120"},
+    )
+    assert process.stdin and process.stdout
+    work.on_stop(process.kill)
+    with process.stdin, process.stdout:
+        for line in process.stdout:
+            log(line.rstrip()[:CHARACTERS])
+    code = process.wait()
+    if work.moved.is_set():
+        raise Moved(work.id)
+    return code
+
+
+def command(work: Work, arguments: Sequence[str], *, fine: Sequence[int] = (0, 3)) -> None:
+    """Run ``cai ARGUMENTS`` with its lines among the job's events. Raises `Failed` with the last of them."""
+    last: list[str] = []
+
+    def log(line: str) -> None:
+        if line:
+            shown = line.replace(str(work.parts.settings.data.absolute()) + os.sep, "").replace("\0", "")
+            shown = shown.replace(str(work.folder) + os.sep, "")
+            last[:] = [*last, shown][-LINES_KEPT:]
+            work.store.tell("log", text=shown)
+
+    code = run(work, arguments, log)
+    if code not in fine:
+        raise Failed("\n".join(last) or f"the command ended with the exit code {code}")
+
+
+def _die_with_parent() -> None:
+    source = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+
+    def watch() -> None:
+        while os.read(source, 4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch the worker").start()
+
+
+if __name__ == "__main__":
+    _die_with_parent()
+    from service.cli import main
+
+    sys.argv[0] = str(Path(sys.executable).with_name("cai"))
+    main()

@@ -1,0 +1,45 @@
+"""A job, as the API tells of it."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from service.jobs.requests import Kind
+from service.tables import jobs
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+class JobProgress(BaseModel):
+    """Where a job stands. ``total`` is None where it isn't known beforehand, ``seconds_left`` before the first rows."""
+
+    rows: int = 0
+    quarantined: int = 0
+    pairs: int = 0
+    calls: int = 0
+    cost: float = 0.0
+    total: int | None = None
+    seconds_left: float | None = None
+
+
+class Job(BaseModel):
+    """A job. ``request`` is what was asked for, with its rows as files; ``result`` is there once it is done."""
+
+    id: str
+    kind: Kind
+    request: dict[str, Any]
+    state: State
+    attempt: int
+    worker: str | None
+    progress: JobProgress
+    error: str | None
+    result: dict[str, Any] | None
+    key: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+COLUMNS = [jobs.c[name] for name in Job.model_fields]

@@ -1,0 +1,249 @@
+"""What a job can be asked to do: one typed request a kind, told apart by ``kind``.
+
+Nothing in a request is a path or an address: engines, constitutions, models, uploads, jobs and data sets are named, and
+looked up. Numbers are bounded, so that one request can't ask for more than a machine has.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from critic.run.config import RunSettings
+from critic.run.export import Format
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Id = Annotated[str, Field(min_length=1, max_length=64)]
+Mode = Annotated[str, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Method = Literal["sft", "reward", "dpo", "ppo"]
+
+SAMPLES_AT_MOST, TOKENS_AT_MOST = 64, 131_072
+ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
+
+
+class Asked(BaseModel):
+    """Base of all requests: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Asked):
+    """Where rows come from: exactly one of these.
+
+    ``rows`` stand in the request. ``upload`` is the id of an uploaded file. ``job`` is an earlier job, with the
+    ``file`` that it left. ``dataset`` is a data set's name, with its ``version`` (by default the newest) and ``file``.
+    """
+
+    rows: Annotated[list[Any], Field(min_length=1, max_length=ROWS_AT_MOST)] | None = None
+    upload: Id | None = None
+    job: Id | None = None
+    dataset: Name | None = None
+    version: Count | None = None
+    file: Name | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in ("rows", "upload", "job", "dataset") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{' and '.join(given) or 'nothing'} given; expected one of rows, upload, job, dataset")
+        if self.version is not None and self.dataset is None:
+            raise ValueError("version belongs to dataset")
+        return self
+
+
+class Settings(RunSettings):
+    """The settings of a run, with bounds."""
+
+    samples: int = Field(default=2, ge=1, le=SAMPLES_AT_MOST)
+    revisions: int = Field(default=1, ge=0, le=16)
+    judge_principles: int | None = Field(default=None, ge=1, le=10_000)
+    seed: int = Field(default=0, ge=-(2**53), le=2**53)
+    max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
+    temperature: float = Field(default=1.0, ge=0, le=100)
+    judge_max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
+    judge_temperature: float = Field(default=0.7, ge=0, le=100)
+
+
+class _Judging(Asked):
+    constitution: Name = Field(description="NAME or NAME@VERSION; a name alone is its newest version now.")
+    input: Source
+    judges: list[Name] = Field(default=[], max_length=16, description="Engines by name. None: the default engine.")
+    modes: list[Mode] = Field(default=[], max_length=16, description="One for each judge, one for all, or none.")
+    settings: Settings = Settings()
+    limit: Count | None = Field(default=None, description="Use only so many rows.")
+    max_chars: int = Field(default=32_000, ge=1, le=10_000_000)
+    truncate: bool = False
+    max_calls: Count | None = None
+    max_cost: float | None = Field(default=None, gt=0, le=1e9)
+    format: Format = "jsonl"
+
+
+_ROWS = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}
+_PAIRS = {"rows": [{"prompt": "Name a river.", "responses": ["The Nile.", "I would rather not say."]}]}
+
+
+class GenerateRequest(_Judging):
+    """Sample, critique, revise and judge: `cai generate`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "generate", "constitution": "helpfulness@1.0.0", "input": _ROWS, "settings": {"samples": 2}}
+            ]
+        }
+    )
+
+    kind: Literal["generate"]
+    policy: Name | None = Field(default=None, description="The engine that answers. None: the default engine.")
+
+
+class JudgeRequest(_Judging):
+    """Label answers that exist already: `cai judge`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "judge", "constitution": "helpfulness@1.0.0", "input": _PAIRS}]}
+    )
+
+    kind: Literal["judge"]
+
+
+class TrainSettings(Asked):
+    """Those settings of a trainer that a request may make; `trainers.config` says what they mean."""
+
+    max_steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    num_train_epochs: float | None = Field(default=None, gt=0, le=1000)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    per_device_train_batch_size: int | None = Field(default=None, ge=1, le=4096)
+    gradient_accumulation_steps: int | None = Field(default=None, ge=1, le=4096)
+    warmup_steps: int | None = Field(default=None, ge=0, le=1_000_000)
+    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    max_grad_norm: float | None = Field(default=None, ge=0, le=1000)
+    save_steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    max_length: int | None = Field(default=None, ge=2, le=TOKENS_AT_MOST)
+    eval_share: float | None = Field(default=None, ge=0, lt=1)
+    prefix_packing: bool | None = None
+    heads: Literal["pooled", "groups"] | None = None
+    loss: Literal["sigmoid", "ipo", "kto"] | None = None
+    beta: float | None = Field(default=None, gt=0, le=1000)
+    length_normalised: bool | None = None
+    prompts_per_step: int | None = Field(default=None, ge=1, le=4096)
+    samples_per_prompt: int | None = Field(default=None, ge=1, le=SAMPLES_AT_MOST)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=TOKENS_AT_MOST)
+    temperature: float | None = Field(default=None, gt=0, le=100)
+    kl_coef: float | None = Field(default=None, ge=0, le=1000)
+
+
+class TrainRequest(Asked):
+    """Train a model on what jobs, data sets or uploads hold, and register it: `cai train`.
+
+    ``model`` is a model that was trained here, or an engine whose weights are a model's of its own; None is the
+    embedded one. PPO takes its ``reward`` from a reward model trained here, or from an engine that judges under the
+    ``constitution``.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "train",
+                    "method": "sft",
+                    "name": "kinder-1",
+                    "data": [{"rows": [{"prompt": "Name a river.", "completion": "The Nile."}]}],
+                    "settings": {"max_steps": 2, "per_device_train_batch_size": 1},
+                }
+            ]
+        }
+    )
+
+    kind: Literal["train"]
+    method: Method
+    name: Name = Field(description="What the model will be called.")
+    model: Name | None = None
+    data: list[Source] = Field(min_length=1, max_length=16)
+    reward: Name | None = None
+    constitution: Name | None = None
+    settings: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _reward_is_for_ppo(self) -> Self:
+        if (self.reward is not None) != (self.method == "ppo"):
+            raise ValueError("reward is given for ppo, and for nothing else")
+        return self
+
+
+class AlignRequest(Asked):
+    """Generate, train, and compare before and after on held-out prompts: `cai align`. Registers the policy."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"kind": "align", "constitution": "helpfulness@1.0.0", "input": _ROWS, "name": "helpful-1"}]
+        }
+    )
+
+    kind: Literal["align"]
+    name: Name = Field(description="What the trained policy will be called.")
+    constitution: Name
+    input: Source
+    policy: Name | None = Field(default=None, description="An engine whose weights are here. None: the default.")
+    judges: list[Name] = Field(default=[], max_length=16)
+    modes: list[Mode] = Field(default=[], max_length=16)
+    method: Literal["dpo", "ppo"] = "dpo"
+    held_out: float = Field(default=0.25, gt=0, lt=1)
+    limit: Count | None = None
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    samples: int = Field(default=4, ge=2, le=SAMPLES_AT_MOST)
+    max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
+    sft: TrainSettings = TrainSettings()
+    reward: TrainSettings = TrainSettings()
+    dpo: TrainSettings = TrainSettings()
+    ppo: TrainSettings = TrainSettings()
+
+
+class EvaluateRequest(Asked):
+    """How often a judge agrees with people who compared the same answers: `cai evaluate judge`.
+
+    Rows have ``prompt``, ``chosen`` (the better answer by people) and ``rejected``.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "evaluate",
+                    "constitution": "helpfulness@1.0.0",
+                    "input": {"rows": [{"prompt": "Name a river.", "chosen": "The Nile.", "rejected": "No."}]},
+                }
+            ]
+        }
+    )
+
+    kind: Literal["evaluate"]
+    constitution: Name
+    input: Source
+    judge: Name | None = None
+    modes: list[Mode] = Field(default=[], max_length=16)
+    principle: Name | None = Field(default=None, description="The id of the principle. None: the first.")
+    limit: Count | None = None
+
+
+class ExportRequest(Asked):
+    """Write a table in another file format."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "export", "input": {"job": "3f2a9c3f2a9c3f2a", "file": "pairs.jsonl"}, "format": "hh-rlhf"}
+            ]
+        }
+    )
+
+    kind: Literal["export"]
+    input: Source = Field(description="Rows of one table: of a job (`pairs.jsonl`) or of a data set.")
+    table: Literal["pairs", "rankings", "ratings", "sft"] = "pairs"
+    format: Annotated[str, Field(max_length=40)] = "trl"
+
+
+AnyRequest = GenerateRequest | JudgeRequest | TrainRequest | AlignRequest | EvaluateRequest | ExportRequest
+Request = Annotated[AnyRequest, Field(discriminator="kind")]
+Kind = Literal["generate", "judge", "train", "align", "evaluate", "export"]
