@@ -110,7 +110,7 @@ def _winner(comparison: Feedback) -> str:
 
 def _winners(path: Path) -> Counter[str]:
     """How often each model won, straight from the sheet."""
-    sheet = load_workbook(path, read_only=True).worksheets[0]
+    sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
     header, *rows = sheet.iter_rows(values_only=True)
     won: Counter[str] = Counter()
     for cells in rows:
