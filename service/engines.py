@@ -30,7 +30,7 @@ from service.tables import models
 TRAINED = "models/"  # before the name of a model that was trained here
 MOST_SAMPLES, MOST_TOKENS = 16, 2048  # of one read of a judge that writes, where a request chooses its mode
 
-_TRAINED = Spec("rm", "", ())
+_REWARD_MODEL = Spec("rm", "", ())
 
 log = logging.getLogger("cai.service")
 
@@ -137,10 +137,8 @@ class Engines:
         if spec is None and not name.startswith(TRAINED):
             raise self._unknown(name)
         if asked is not None:
-            return _asked_mode(asked, spec or Spec("rm", "", ()))
-        return (
-            mode_of(self._settings.engines[name].mode, spec) if spec is not None else mode_of("rm", Spec("rm", "", ()))
-        )
+            return _asked_mode(asked, spec or _REWARD_MODEL)
+        return mode_of(self._settings.engines[name].mode, spec) if spec else mode_of(None, _REWARD_MODEL)
 
     async def _spec(self, name: str) -> Spec:
         if (spec := self._specs.get(name)) is not None:

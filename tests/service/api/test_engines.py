@@ -14,7 +14,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
     return judged_by(
         database_url,
         tmp_path,
-        judge=scripted(tmp_path, "script", mode="verdict?samples=3"),
+        judge=scripted(tmp_path, "script", mode="verdict?samples=3&temperature=1"),
         server=EngineSettings(spec="openai:gpt@http://10.1.2.3:8000/v1?key_env=MY_SECRET_KEY"),
         short=EngineSettings(spec="verify:max-words=3"),
     )
