@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, ScalarSelect, Select, select, tuple_, type_coerce
 
 from critic.feedback import Feedback, Kind, Source
 from service.database import Database
@@ -15,6 +15,8 @@ from service.tables import feedback, items, retractions
 
 # Rows are numbered in the order of their commits, and dated a little before by each server's own clock.
 CLOCK_SLACK = timedelta(minutes=1)
+# A sum has no index, so no database reads rows by their time, to sort all of them by number for one page.
+_given_at = type_coerce(feedback.c.created_at, BigInteger) + 0
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 PAGE = 500
@@ -48,9 +50,9 @@ class FeedbackFilter(BaseModel):
         names = ("kind", "source", "annotator", "group", "constitution", "project", "item", "job")
         found = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
         if self.since is not None:
-            found += [feedback.c.created_at >= self.since, feedback.c.seq >= _first_since(self.since)]
+            found += [_given_at >= _number(self.since), feedback.c.seq >= _first_since(self.since)]
         if self.until is not None:
-            found += [feedback.c.created_at < self.until, feedback.c.seq <= _last_until(self.until)]
+            found += [_given_at < _number(self.until), feedback.c.seq <= _last_until(self.until)]
         return found
 
 
@@ -77,6 +79,10 @@ class StoredFeedback(Feedback):
     job: str | None = None
     shown: tuple[int, ...] | None = None
     retracted: Retraction | None = None
+
+    def plain(self) -> Feedback:
+        """The feedback alone, as `critic.feedback` and file formats know it."""
+        return Feedback.model_construct(**{name: getattr(self, name) for name in Feedback.model_fields})
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no cached_property here
     @cached_property
@@ -128,6 +134,11 @@ async def _page(database: Database, chosen: Select[Any], after: tuple[str, int])
     query = chosen.where(place > after).order_by(feedback.c.item, feedback.c.seq).limit(PAGE)
     async with database.read() as connection:
         return (await connection.execute(query)).mappings().all()
+
+
+def _number(moment: datetime) -> int:
+    """A time as `Moment` stores it."""
+    return round(moment.timestamp() * 1_000_000)
 
 
 def _first_since(moment: datetime) -> ScalarSelect[int]:

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx2
 from fastapi import FastAPI
 
-from service.app import create_app
+from service.app import create_app, opened
 from service.auth import Scope, new_key
 from service.context import Service
 from service.settings import Settings
@@ -54,11 +55,17 @@ class Api:
             await client.aclose()
 
 
+@cache
+def _app() -> FastAPI:
+    """All routes, made once: what differs from test to test are the service's parts."""
+    return create_app(Settings())
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Api]:
     """The application for the length of an ``async with``."""
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
+    app = _app()
+    async with opened(settings) as app.state.service:
         api = Api(app, app.state.service)
         try:
             api.admin = await api.client("admin")

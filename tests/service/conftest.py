@@ -4,6 +4,8 @@ SQLite is a file in the test's own folder. PostgreSQL is a real server from a wh
 database for each test.
 """
 
+import asyncio
+import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from service import migrations
 from service.settings import Settings
 from tests.service.calls import Api, running
 
@@ -25,10 +28,11 @@ class Postgres:
 
         self._server = get_server(folder / "pg", cleanup_mode="stop")
 
-    def create(self) -> str:
-        """Make an empty database; return its name."""
+    def create(self, template: str = "template1") -> str:
+        """Make a copy of a database, by default of an empty one; return its name."""
         name = f"test_{uuid.uuid4().hex}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._run(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
     def drop(self, name: str) -> None:
@@ -75,10 +79,43 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         server.drop(name)
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables, for copying: migrations take longer than most tests."""
+    file = tmp_path_factory.mktemp("template") / "cai.db"
+    asyncio.run(migrations.upgrade(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """The name of a database with all tables, for copying."""
+    name = postgres.create()
+    asyncio.run(migrations.upgrade(postgres.url(name)))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database with all tables and no rows, of each kind in turn."""
+    if request.param == "sqlite":
+        file = tmp_path / "data" / "cai.db"
+        file.parent.mkdir()
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        yield f"sqlite:///{file}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue("postgres_template"))
+    try:
+        yield server.url(name)
+    finally:
+        server.drop(name)
+
+
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     """The settings of ``api``. A module that needs others has a fixture of this name itself."""
-    return Settings(database=database_url, data=tmp_path / "data", worker=False)
+    return Settings(database=migrated_url, data=tmp_path / "data", worker=False)
 
 
 @pytest.fixture
