@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
@@ -111,6 +112,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 405:
+            return _not_allowed(app, request).response()
         slug = HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, slug, str(error.detail), headers=error.headers).response()
 
@@ -133,6 +136,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         return of_unforeseen(error).response()
+
+
+def _not_allowed(app: FastAPI, request: Request) -> Problem:
+    """The router names only the first route's method; several routes may share an address."""
+    path = request.url.path
+    routes = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    methods = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+    detail = f"{request.method} is not among what {path} can do: {methods}"
+    return Problem(405, "method_not_allowed", detail, "See /docs.", headers={"Allow": methods})
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:

@@ -17,7 +17,7 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
 from service.constitutions import FILE
 from service.context import OnlyOnce, Parts, allowed, audited
-from service.problems import Fault, Problem, responses
+from service.problems import Fault, Problem, invalid, responses
 
 router = APIRouter(prefix="/v1/constitutions", tags=["constitutions"], route_class=StrictRoute, responses=responses())
 
@@ -141,6 +141,8 @@ class Difference(BaseModel):
 async def _content(request: Request) -> bytes:
     """The body as a constitution file: JSON is YAML once its escapes are written out."""
     body = await request.body()
+    if not body:
+        raise invalid("there is no body", "Send the constitution's YAML or JSON.", where="body")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or len(body) > MAX_BYTES:  # too long is refused as such, without being parsed
         return body

@@ -11,7 +11,7 @@ from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller, Scope, new_key
 from service.context import OnlyOnce, Parts, allowed, audited
-from service.problems import not_found, responses
+from service.problems import conflict, not_found, responses
 from service.tables import annotators, keys, now
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
@@ -77,9 +77,11 @@ async def listed(caller: Admin, parts: Parts, limit: Limit = 50, cursor: Cursor 
     return Page(items=found, next=encode(found[-1].id) if len(rows) > limit else None)
 
 
-@router.delete("/{id}", responses=responses(404))
+@router.delete("/{id}", responses=responses(404, 409))
 async def revoke(id: str, caller: Admin, parts: Parts) -> Key:
-    """Revoke a key. Every server refuses it within two seconds; what it did stays."""
+    """Revoke a key. Every server refuses it within two seconds; what it did stays. A key can't revoke itself."""
+    if id == caller.key:
+        raise conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
     async with parts.database.transaction() as connection:
         change = update(keys).where(keys.c.id == id, keys.c.revoked_at.is_(None)).values(revoked_at=now())
         changed = (await connection.execute(change)).rowcount
