@@ -43,7 +43,7 @@ def decode(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError, ValueError):
         raise _unknown() from None
     if "\0" in place:  # which PostgreSQL can't compare with anything
