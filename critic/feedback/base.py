@@ -103,14 +103,15 @@ def storable(text: str) -> None:
 
 
 def texts(value: object) -> Iterator[str]:
-    """Yield every string in a record, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, BaseModel):
-        for _, field in value:
-            yield from texts(field)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            yield from texts(member)
-    elif isinstance(value, dict):
-        yield from texts([*value.keys(), *value.values()])
+    """Yield every string in a record, however deep, in no order."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, BaseModel):
+            waiting += one.__dict__.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]

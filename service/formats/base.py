@@ -54,13 +54,14 @@ class Format(Record):
         """Write one table to the file at ``path``, and return what was lost: a name, and how many rows it concerns.
 
         The entries are `Feedback` for the table ``feedback``, else rows as `critic.feedback.aggregate` builds them.
-        Raises `InputError` for a table that the format has no place for, and `OSError` (a full disk, say).
+        Raises `InputError` for a table that the format has no place for, or an entry that isn't of the table, and
+        `OSError` (a full disk, say).
         """
         if table not in self.writes:
             raise InputError(
                 f"the format {self.name} has no place for {table}", where="format", fix=_known("writes", table)
             )
-        return +self.save(table, entries, path)
+        return +self.save(table, _checked(table, entries), path)
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write a table that the format has a place for, as `write` says: here as JSON Lines, of `records`."""
@@ -75,6 +76,27 @@ class Format(Record):
     def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the lines that ``entry`` is written as, and count in ``lost`` what they don't say."""
         raise NotImplementedError  # formats that write other files than JSON Lines override `save`
+
+
+_NEEDED: dict[Table, tuple[str, ...]] = {
+    "pairs": ("prompt", "chosen", "rejected"),
+    "rankings": ("prompt", "responses", "ranks"),
+    "ratings": ("prompt", "completion"),
+    "sft": ("prompt", "completion"),
+}
+
+
+def _checked(table: Table, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield the entries; `InputError` for one of another table."""
+    for number, entry in enumerate(entries):
+        if isinstance(entry, Feedback) != (table == "feedback"):
+            raise InputError(
+                f"feedback is no row of a data set, nor the reverse; expected {table}", where=f"row {number}"
+            )
+        missing = [] if isinstance(entry, Feedback) else [name for name in _NEEDED[table] if name not in entry]
+        if missing:
+            raise InputError(f"there is no {missing[0]!r}: this is no row of the table {table}", where=f"row {number}")
+        yield entry
 
 
 def _known(what: str, table: Table | None = None) -> str:

@@ -1,11 +1,12 @@
-"""Parquet in this project's own columns: feedback as it is, or the tables of a data set. Nothing is lost.
+"""Parquet in this project's own columns: feedback as it is, or the tables of a data set. Nothing of those is lost.
 
-A label is written as JSON text, because each kind has other fields.
+A label is written as JSON text, because each kind has other fields. Columns that a run exports beside these are lost.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
 from critic.run.inputs import RowError
-from service.formats.base import DATA_TABLES, Entry, Format, Found, Table, read_rows
+from service.formats.base import DATA_TABLES, Entry, Format, Found, Table, count_lost, read_rows
 from service.formats.jsonl import from_own
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
@@ -82,13 +83,14 @@ class ParquetFormat(Format):
         return read_rows(path, source, _from_parquet)
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
-        """Write the entries; nothing is lost."""
-        with path.open("wb") as file:
-            writer = Parquet(file, SCHEMAS[table])
+        """Write the entries, a column for each name in the table's schema."""
+        lost: Counter[str] = Counter()
+        with path.open("wb") as file, closing(Parquet(file, SCHEMAS[table])) as writer:
             for entry in entries:
-                writer.write(_record(entry) if isinstance(entry, Feedback) else entry)
-            writer.close()
-        return Counter()
+                record = _record(entry) if isinstance(entry, Feedback) else entry
+                count_lost(record, SCHEMAS[table].names, lost)
+                writer.write(record)
+        return lost
 
 
 def _record(feedback: Feedback) -> Columns:

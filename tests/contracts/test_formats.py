@@ -16,8 +16,10 @@ from constitution.errors import InputError
 from critic.feedback import KINDS, Feedback
 from critic.feedback.base import Columns
 from critic.run.sources import Broken
+from critic.run.tables import TABLES
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES, Entry, Found, Table
+from tests.factories import judgement, provenance, revision, row
 from tests.feedback_samples import TEXT, feedback, feedbacks
 
 WRITERS = [name for name, known in FORMATS.items() if known.writes]
@@ -131,6 +133,21 @@ def test_what_is_lost_is_named_and_counted(name: str) -> None:
     judged = feedback("comparison", {"choice": "first", "probability": 0.75}, source="ai", group="north")
     _, lost, _ = through(name, "pairs", [row for _, row in judged.rows()])
     assert lost == ({"probability": 1, "group": 1, "sources": 1} if name in KEPT else {})
+
+
+@pytest.mark.parametrize(("name", "table"), WRITTEN)
+def test_entries_of_another_table_are_refused(name: str, table: Table, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected feedback|no row of the table"):
+        format_of(name).write(table, [{"text": "The Nile."}], tmp_path / "file")
+
+
+@pytest.mark.parametrize(("name", "table"), [(n, t) for n, t in WRITTEN if t in ("pairs", "sft")])
+def test_what_a_run_exports_can_be_written(name: str, table: Table) -> None:
+    made = row(judgements=[judgement([], 0.75)], revisions=[[revision("short", "Nile.")]])
+    records = list(TABLES[table].records(made, provenance()))
+    found, lost, _ = through(name, table, records)
+    assert [label.kind for label in found if isinstance(label, Feedback)] == [GIVES[table]]
+    assert name == "jsonl" or lost["policy"] == 1
 
 
 # Words that some reader looks for, so that random rows get past the first check.
