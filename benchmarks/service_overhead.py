@@ -17,12 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
-
 from benchmarks.figures import Figure, alternate
 from benchmarks.overhead import CONSTITUTION
 from benchmarks.serving import Connection, Served, connections, serving
 from constitution import load, sample
+from constitution.positions import read_yaml
 from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, Node
 from critic.judging.base import Question
@@ -79,7 +78,7 @@ async def scripted(served: Served) -> list[Figure]:
 async def prepare(served: Served) -> None:
     """Publish the constitution of two principles."""
     async with Connection(served) as connection:
-        body = json.dumps(yaml.safe_load(CONSTITUTION)).encode()
+        body = json.dumps(read_yaml(CONSTITUTION.encode()).data).encode()
         status, answer = await connection.send("POST", "/v1/constitutions", body)
         if status != 201:
             raise AssertionError(f"{status}: {answer.decode()}")
