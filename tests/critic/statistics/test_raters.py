@@ -1,0 +1,111 @@
+"""Kappa and alpha: by hand, against published numbers, and under invariances."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from critic.statistics.raters import Coincidences, Kappa, Level
+
+KRIPPENDORFF = """
+1 2 3 3 2 1 4 1 2 * * *
+1 2 3 3 2 2 4 1 2 5 * 3
+* 3 3 3 2 3 4 2 2 5 1 *
+1 2 3 3 2 4 4 1 2 5 1 *
+"""  # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: four observers, twelve units
+
+
+def coincidences(rows: list[list[float]]) -> Coincidences:
+    found = Coincidences()
+    for row in rows:
+        found.add(row)
+    return found
+
+
+@pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
+def test_krippendorffs_own_example(level: Level, alpha: float) -> None:
+    observers = [line.split() for line in KRIPPENDORFF.split("\n") if line]
+    units = [[float(value) for value in unit if value != "*"] for unit in zip(*observers, strict=True)]
+    assert coincidences(units).alpha(level) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_alpha_by_hand() -> None:
+    # Units (0, 0) and (0, 1): coincidences 00: 2, 01: 1, 10: 1; totals 3 and 1, four labels.
+    # Observed disagreement 2, expected 2 * 3 * 1 / 3 = 2: exactly chance.
+    assert coincidences([[0, 0], [0, 1]]).alpha("nominal") == pytest.approx(0)
+    assert coincidences([[0, 0], [1, 1]]).alpha("nominal") == 1
+    assert coincidences([[0, 1], [1, 0]]).alpha("nominal") == pytest.approx(1 - 3 * 4 / 8)
+
+
+def test_kappa_by_hand() -> None:
+    # 20 twice yes, 5 yes/no, 10 no/yes, 15 twice no: agreement .7, chance .5 * .6 + .5 * .4 = .5.
+    found = Kappa()
+    for first, second, count in ((1, 1, 20), (1, 0, 5), (0, 1, 10), (0, 0, 15)):
+        for _ in range(count):
+            found.add(first, second)
+    assert (found.units, found.agreement) == (50, 0.7)
+    assert found.kappa == pytest.approx(0.4)
+
+
+def test_what_says_nothing_is_no_number() -> None:
+    assert Kappa().kappa is None and Kappa().agreement is None
+    same = Kappa()
+    same.add(1, 1)
+    assert same.agreement == 1 and same.kappa is None
+    assert coincidences([]).alpha("nominal") is None
+    assert coincidences([[1, 1], [1, 1]]).alpha("nominal") is None
+    lonely = coincidences([[1], [2], []])
+    assert (lonely.units, lonely.labels, lonely.alpha("nominal")) == (0, 0, None)
+
+
+UNITS = st.lists(st.lists(st.integers(0, 3), max_size=5), min_size=1, max_size=12)
+
+
+@given(UNITS)
+def test_neither_the_order_of_raters_nor_that_of_units_matters(units: list[list[float]]) -> None:
+    turned = [unit[::-1] for unit in units[::-1]]
+    for level in ("nominal", "ordinal", "interval"):
+        before, after = coincidences(units).alpha(level), coincidences(turned).alpha(level)
+        assert before == after or before == pytest.approx(after)
+
+
+@given(UNITS)
+def test_interval_alpha_keeps_under_shift_and_scale_and_two_values_have_no_level(units: list[list[float]]) -> None:
+    before = coincidences(units).alpha("interval")
+    after = coincidences([[3 * value + 7 for value in unit] for unit in units]).alpha("interval")
+    assert before == after or before == pytest.approx(after)
+    two = coincidences([[min(value, 1) for value in unit] for unit in units])
+    assert two.alpha("nominal") == two.alpha("interval") or two.alpha("nominal") == pytest.approx(two.alpha("interval"))
+
+
+def test_pandalm_by_three_annotators(cai_data: Path) -> None:
+    golden = {
+        entry["what"]: entry["value"] for entry in json.loads((cai_data / "GOLDEN.json").read_text())["agreement"]
+    }
+    rows = json.loads((cai_data / "pandalm" / "testset-v1.json").read_text())
+    labels = [[float(row[f"annotator{i}"]) for i in (1, 2, 3)] for row in rows]
+    pairs = []
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        pair = Kappa()
+        for unit in labels:
+            pair.add(unit[first], unit[second])
+        pairs.append(pair)
+    kappas = next(value for what, value in golden.items() if what.startswith("PandaLM testset-v1, Cohen kappa"))
+    assert [pair.kappa for pair in pairs] == pytest.approx(kappas, abs=1e-12)
+    assert [pair.agreement for pair in pairs] == pytest.approx(golden["PandaLM raw pairwise agreement"], abs=1e-12)
+    alpha = next(value for what, value in golden.items() if what.startswith("PandaLM Krippendorff alpha"))[0]
+    assert coincidences(labels).alpha("nominal") == pytest.approx(alpha, abs=1e-12)
+
+
+def test_dices_by_seventy_raters(cai_data: Path) -> None:
+    golden = json.loads((cai_data / "GOLDEN.json").read_text())["agreement"]
+    alpha = next(entry["value"] for entry in golden if entry["what"].startswith("DICES-990"))
+    rows = json.loads((cai_data / "dices" / "dices_990.json").read_text())["instances"]
+    values = {"No": 0.0, "Yes": 1.0, "Unsure": 2.0}
+    found = coincidences(
+        [[values[label] for label in row["annotations"]["safety"]["individual_human_scores"]] for row in rows]
+    )
+    assert found.labels == 72103
+    assert found.alpha("nominal") == pytest.approx(alpha, abs=1e-12)

@@ -1,0 +1,141 @@
+"""Agreement figures of a project, by hand. On both databases."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from critic.feedback import Feedback
+from service.agreement import Agreement, Rater
+from service.label_query import StoredFeedback
+from service.tables import leases, now
+from tests.service.calls import Api, comparison
+
+PROMPTS = ("A?", "B?", "C?", "D?")
+
+
+def stored(row: dict[str, Any], **more: Any) -> StoredFeedback:
+    given = Feedback.model_validate(row)
+    return StoredFeedback.model_validate({**given.model_dump(), "id": "x", "created_at": now(), **more})
+
+
+def label(
+    value: Any, annotator: str, *, kind: str = "rating", texts: tuple[str, ...] = ("aa", "b"), **more: Any
+) -> Any:
+    prompt = {"messages": [{"role": "user", "content": more.pop("prompt", "A?")}]}
+    responses = [{"text": text, "model": "m"} for text in texts]
+    row = {"kind": kind, "prompt": prompt, "responses": responses, "label": value, "source": "human"}
+    return stored(row | {"annotator": annotator, "source": more.pop("source", "human")}, **more)
+
+
+async def projected(api: Api) -> str:
+    """Ada prefers 1, 1, 1, 2; Grace 1, 1, 2, 2; and a judge, who saw them the other way round, 1, 2, 1, tie."""
+    ada, grace = await api.labeller("Ada", "nurses"), await api.labeller("Grace")
+    items = [{"prompt": prompt, "responses": ["one, longer", "two"]} for prompt in PROMPTS]
+    asked = {"name": "p", "kind": "comparison", "items": items, "labels_per_item": 2}
+    id = str((await api.admin.post("/v1/projects", json=asked)).json()["id"])
+    for person, wanted in ((ada, "1112"), (grace, "1122")):
+        for _ in PROMPTS:
+            task = (await person.post(f"/v1/projects/{id}/tasks/next")).json()["task"]
+            text = {"1": "one, longer", "2": "two"}[wanted[PROMPTS.index(task["prompt"][0]["content"])]]
+            choice = ("first", "second")[task["responses"].index(text)]
+            response = await person.post(f"/v1/tasks/{task['id']}/answer", json={"label": choice})
+            assert response.status_code == 201
+    judged = [
+        comparison(prompt, choice, responses=["two", "one, longer"], source="ai", annotator="judge")
+        for prompt, choice in zip(PROMPTS, ("second", "first", "second", "tie"), strict=True)
+    ]
+    elsewhere = comparison("Elsewhere?", "first", source="ai", annotator="judge")
+    await api.admin.post("/v1/feedback", json=[*judged, elsewhere])
+    return id
+
+
+async def test_people_and_judges_side_by_side(api: Api) -> None:
+    id = await projected(api)
+    async with api.service.database.transaction() as connection:  # Ada took 36 seconds for each of her four labels
+        mine, at = leases.c.annotator == "id-of-ada", now()
+        await connection.execute(update(leases).where(mine).values(since=at - timedelta(seconds=36), until=at))
+    found = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
+    assert (found["items"], found["labels"], found["kind"]) == (4, 12, "comparison")
+    # People agree on A, B and D. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each; totals 5 and 3 of 8.
+    assert found["people"]["agreement"]["estimate"] == 0.75 and found["people"]["agreement"]["n"] == 4
+    assert found["people"]["alpha"]["nominal"] == pytest.approx(1 - 7 * 2 / (2 * 5 * 3))
+    # With the judge: A 3 of 3, B 1 of 3, C 1 of 3, D 1 of 3.
+    assert found["everyone"]["agreement"]["estimate"] == pytest.approx(6 / 12)
+    raters = {rater["annotator"]: rater for rater in found["raters"]}
+    assert raters["judge"]["source"] == "ai" and raters["judge"]["labels"] == 4
+    assert raters["judge"]["agreement"]["estimate"] == pytest.approx(3 / 8)  # A twice, C once
+    assert raters["judge"]["first_lean"]["estimate"] == pytest.approx(1 / 3)  # of what it was given first
+    assert raters["id-of-ada"]["longer_lean"]["estimate"] == 0.75
+    assert raters["id-of-grace"]["longer_lean"]["estimate"] == 0.5
+    assert raters["id-of-ada"]["group"] == "nurses"
+    assert raters["id-of-ada"]["labels_per_hour"] == pytest.approx(100, rel=1e-3)
+    assert raters["judge"]["labels_per_hour"] is None
+    pair = next(pair for pair in found["pairs"] if "judge" not in (pair["first"], pair["second"]))
+    # Margins 3:1 and 2:2: chance .75 * .5 + .25 * .5 = .5.
+    assert (pair["units"], pair["agreement"], pair["kappa"]) == (4, 0.75, pytest.approx(0.5))
+
+
+async def test_retracted_labels_do_not_count_and_nothing_is_no_number(api: Api) -> None:
+    id = await projected(api)
+    for row in (await api.admin.get("/v1/feedback")).json()["items"]:
+        await api.admin.post(f"/v1/feedback/{row['id']}/retract", json={"reason": "all wrong"})
+    found = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
+    assert (found["items"], found["labels"], found["raters"], found["pairs"]) == (0, 0, [], [])
+    assert found["people"] == {"units": 0, "agreement": None, "alpha": {"nominal": None, "ordinal": None}}
+
+
+def test_first_lean_is_of_the_page_and_not_of_the_item() -> None:
+    found = Agreement(
+        [
+            _compared("first", (1, 0), "A?"),
+            _compared("second", (1, 0), "B?"),
+            _compared("first", (0, 1), "C?"),
+        ]
+    )
+    rated = found.raters[Rater("human", "ada")].first_lean.figure()
+    assert rated is not None and rated.estimate == pytest.approx(2 / 3)
+
+
+def _compared(choice: str, shown: tuple[int, int], prompt: str) -> StoredFeedback:
+    value = {"choice": choice, "outcome": "preference"}
+    return label(value, "ada", kind="comparison", shown=shown, prompt=prompt)  # type: ignore[no-any-return]
+
+
+def test_ratings_agree_by_response_and_distance() -> None:
+    scale = {"min": 1, "max": 5}
+    rows = [
+        label({"value": 1, "scale": scale, "response": 0}, "ada"),
+        label({"value": 5, "scale": scale, "response": 1}, "ada"),
+        label({"value": 2, "scale": scale, "response": 1}, "grace", texts=("b", "aa")),  # "aa", elsewhere on the page
+        label({"value": 5, "scale": scale, "response": 0}, "grace", texts=("b", "aa")),
+        label({"value": 9, "scale": {"min": 1, "max": 10}, "response": 0}, "mary"),  # another scale: no unit in common
+    ]
+    found = Agreement(rows)
+    assert found.people.coincidences.units == 2
+    agreement = found.people.agreement.figure()
+    assert agreement is not None and agreement.estimate == 0.5
+    # Values 1, 2, 5, 5: observed 2 * 1; expected (2*1 + 2*2*16 + 2*2*9) / 3 = 34.
+    assert found.people.coincidences.alpha("interval") == pytest.approx(1 - 2 / 34)
+
+
+def test_rankings_agree_by_pairs_of_responses() -> None:
+    def ranked(ranks: list[int], annotator: str) -> Any:
+        return label({"ranks": ranks}, annotator, kind="ranking", texts=("a", "b", "c"))
+
+    found = Agreement([ranked([1, 2, 3], "ada"), ranked([1, 3, 2], "grace"), ranked([1, 2, 2], "mary")])
+    pair = found.pairs[Rater("human", "ada"), Rater("human", "grace")]
+    assert (pair.units, pair.agreement) == (3, pytest.approx(2 / 3))
+    tied = found.pairs[Rater("human", "ada"), Rater("human", "mary")]
+    assert tied.agreement == pytest.approx(2 / 3)
+
+
+def test_who_labels_twice_is_counted_by_the_last_label() -> None:
+    rows = [
+        label({"value": value}, who, kind="thumbs") for value, who in (("up", "ada"), ("down", "ada"), ("down", "g"))
+    ]
+    found = Agreement(rows)
+    assert found.labels == 3
+    agreement = found.people.agreement.figure()
+    assert agreement is not None and (agreement.estimate, agreement.n) == (1, 1)
