@@ -32,6 +32,7 @@ class Artifacts:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
+        self.root = root.absolute()
         self._files: AbstractFileSystem = DirFileSystem(str(root.absolute()), fs=LocalFileSystem())
 
     @classmethod

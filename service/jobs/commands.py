@@ -144,7 +144,7 @@ def _spec(work: Work, name: str | None) -> str:
 def _trained(work: Work, name: str) -> Path | None:
     query = select(models.c.folder).where(models.c.name == name)
     folder = read(work.parts.database, lambda connection: connection.execute(query).scalar_one_or_none())
-    return None if folder is None else work.parts.settings.data.absolute() / folder
+    return None if folder is None else work.parts.artifacts.root / folder
 
 
 def _register(work: Work, name: str, trainer: str, folder: Path, reports: Path) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _register(work: Work, name: str, trainer: str, folder: Path, reports: Path) 
         "id": work.id,
         "name": name,
         "trainer": trainer,
-        "folder": f"artifacts/{MODELS}/{work.id}",
+        "folder": f"{MODELS}/{work.id}",
         "lineage": yaml.safe_load((folder / "lineage.json").read_text("utf-8")),
         "job": work.id,
         "created_at": now(),
