@@ -164,7 +164,8 @@ def tree_of(number: int) -> Node:
     body = asked(number)
     prompt = Prompt(messages=(Message(role="user", content=body["prompt"]),))
     drawn = sample(PRINCIPLES, seed=0, prompt=f"{prompt.key}:judge", round=0, k=2)
-    question = Question(prompt, *body["responses"], drawn, 0)
+    first, second = body["responses"]
+    question = Question(prompt, first, second, drawn, 0)
     return tree(question, frames_of(drawn, "opposite"))
 
 

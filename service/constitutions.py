@@ -146,8 +146,8 @@ class Constitutions:
     def _load(self, pinned: str) -> Constitution:
         with _hidden(self._root):
             found = load(pinned, root=self._root)
-        for part in (found, *found.principles):
-            _ = part.digest  # computed here, once, and not on the event loop
+        # Computed here, once, and not on the event loop.
+        _ = found.digest, [principle.digest for principle in found.principles]
         return found
 
     def _is_published(self, constitution: Constitution, content: bytes) -> bool:

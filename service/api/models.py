@@ -1,13 +1,12 @@
 """Models that were trained here: what they are, and all that they come from."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
@@ -58,7 +57,7 @@ async def get(name: Name, caller: Reader, parts: Parts) -> Model:
     return _model(parts, row)
 
 
-def _model(parts: Parts, row: Mapping[str, Any]) -> Model:
+def _model(parts: Parts, row: RowMapping) -> Model:
     # Lineage names parents by their folders; where those lie on this machine is nobody's business.
     lineage = json.dumps(row["lineage"]).replace(f"{parts.settings.data.resolve()}/", "")
     return Model(

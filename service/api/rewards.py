@@ -6,7 +6,7 @@ OpenRLHF sends no header of ours: its address holds everything, as in
 
 import base64
 import binascii
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
@@ -119,7 +119,7 @@ def _answers(asked: RewardRequest) -> list[Answer]:
     if asked.query is None:
         pairs = zip(asked.prompts or (), asked.responses or (), strict=True)
         return [(_prompt(prompt, number), response) for number, (prompt, response) in enumerate(pairs)]
-    given = asked.prompts or [None] * len(asked.query)
+    given: Sequence[str | list[Message] | None] = asked.prompts or [None] * len(asked.query)
     return [_split(*both, number) for number, both in enumerate(zip(asked.query, given, strict=True))]
 
 

@@ -78,7 +78,7 @@ def test_any_text_is_read_or_refused(query: str, prompt: str | None) -> None:
         assert found.messages[-1].role == "user"
 
 
-@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="<[|\uff5c"), min_size=1))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="<[|\uff5c"), min_size=1))
 def test_what_was_written_out_comes_back(content: str) -> None:
     if content.strip():
         text = f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from constitution.errors import InputError
+from critic.engines import Spec
 from critic.engines.base import (
     Completion,
     Engine,
@@ -204,8 +205,13 @@ async def test_trained_models_are_found_by_name_and_nowhere_else(
     for id, (name, trainer, folder) in enumerate(rows):
         row = {"id": str(id), "name": name, "trainer": trainer, "folder": folder, "lineage": {}, "created_at": now()}
         await database.insert({models: [row]})
-    seen = []
-    monkeypatch.setattr(part, "open_engine", lambda spec: seen.append(spec) or FakeEngine(spec.target))
+    seen: list[Spec] = []
+
+    def open_engine(spec: Spec) -> Engine:
+        seen.append(spec)
+        return FakeEngine(spec.target)
+
+    monkeypatch.setattr(part, "open_engine", open_engine)
     async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded")), database) as engines:
         assert (await engines.get("models/rm-1")).identity.name == "models/rm-1"
         assert [(spec.kind, spec.target) for spec in seen] == [("rm", str(tmp_path.resolve() / "artifacts/models/1"))]

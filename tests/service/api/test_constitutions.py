@@ -122,7 +122,7 @@ async def test_every_fault_is_told_with_line_and_key_and_no_folder(api: Api) -> 
         ("a: &a [1,1]\nb: &b [*a,*a]\nc: &c [*b,*b]\n" + "".join(f"d{i}: *c\n" for i in range(200)), "aliases"),
         ("!!python/object/apply:os.system ['true']", "tag"),
         ("name: small\n\0", "not YAML"),
-        ("", "empty"),
+        ("# nothing", "empty"),
         ("- 1", "expected a mapping"),
         ("name: \xff".encode("latin-1"), "not UTF-8"),
     ],
@@ -132,6 +132,12 @@ async def test_hostile_yaml_is_refused_and_nothing_runs(api: Api, content: str |
     assert said in problem(answer, 422, "invalid")["detail"]
     linted = await api.admin.post("/v1/constitutions/lint", content=content, headers=YAML)
     assert linted.status_code == 200 and said in linted.json()["faults"][0]["problem"]
+
+
+async def test_no_body_is_refused(api: Api) -> None:
+    for path in ("", "/lint"):
+        answer = await api.admin.post(f"/v1/constitutions{path}", headers=YAML)
+        assert "no body" in problem(answer, 422, "invalid")["detail"]
 
 
 async def test_hostile_json_is_refused(api: Api) -> None:

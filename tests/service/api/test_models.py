@@ -64,11 +64,11 @@ async def test_a_trained_reward_model_judges_and_rewards_by_its_name(api: Api) -
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        num_labels=1,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
+    config.num_labels = 1
     folder = api.service.settings.data / "artifacts" / "models" / "rm"
     LlamaForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
