@@ -1,0 +1,94 @@
+"""``cai feedback import`` and ``export`` against a real server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.serving import Served, serving
+from constitution.errors import InputError
+from critic.feedback import Feedback
+from service.cli.feedback import app
+from service.client import Client
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("server"), worker=False) as found:
+        yield found
+
+
+def cai(served: Served, *arguments: str) -> Any:
+    server = f"http://127.0.0.1:{served.port}"
+    return CliRunner().invoke(app, [*arguments, "--server", server, "--key", served.key])
+
+
+def label(number: int, annotator: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "comparison",
+        "prompt": {"messages": [{"role": "user", "content": f"Question {number}?"}]},
+        "responses": [{"text": "yes", "model": "m"}, {"text": "no", "model": "m"}],
+        "label": {"choice": "first", "outcome": "preference"},
+        "source": "human",
+        "annotator": annotator,
+        **more,
+    }
+
+
+def written(file: Path, rows: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_a_file_goes_there_once_and_comes_back(served: Served, tmp_path: Path) -> None:
+    rows = [label(i, f"person {i % 3}", group="nurses") for i in range(1203)]
+    rows.append(label(5, "a judge", source="ai"))
+    file = written(tmp_path / "labels.jsonl", rows)
+    for _ in range(2):  # the second is the first again
+        done = cai(served, "import", str(file))
+        assert done.exit_code == 0, done.output
+        assert "stored: 1,204 labels" in done.output
+    back = tmp_path / "back.jsonl"
+    done = cai(served, "export", str(back), "--group", "nurses")
+    assert done.exit_code == 0 and "1,203 labels" in done.output, done.output
+    found = [Feedback.model_validate_json(line) for line in back.read_text().splitlines()]
+    assert [one.prompt.messages[0].content for one in found] == [f"Question {i}?" for i in range(1203)]
+    with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
+        names = {person.id: person.name for person in client.annotators()}
+    assert [names[one.annotator or ""] for one in found[:4]] == ["person 0", "person 1", "person 2", "person 0"]
+    again = cai(served, "import", str(back))  # its annotators are ids now, and known
+    assert again.exit_code == 0, again.output
+    with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
+        assert len(list(client.annotators())) == len(names)
+
+
+def test_bad_rows_are_named_and_cost_themselves_only(served: Served, tmp_path: Path) -> None:
+    rows = [label(1, "x"), label(2, "x", constitution="nothing@1.0.0"), {"kind": "comparison", "label": {}}]
+    done = cai(served, "import", str(written(tmp_path / "mixed.jsonl", rows)))
+    assert done.exit_code == 3
+    assert "stored: 1 labels" in done.output and "refused: 2 rows" in done.output
+    assert "mixed.jsonl:2: constitution: there is no published constitution" in done.output
+    assert "mixed.jsonl:3: " in done.output
+    only = cai(served, "import", str(written(tmp_path / "bad.jsonl", rows[1:2])))
+    assert only.exit_code == 3 and "stored: 0 labels" in only.output
+
+
+def test_what_can_not_be_done_says_why(served: Served, tmp_path: Path) -> None:
+    file = str(written(tmp_path / "labels.jsonl", [label(1, "x")]))
+    for arguments, word in (
+        (("import", str(tmp_path / "nothing.jsonl")), "no such file"),
+        (("import", file, "--format", "nonsense"), "Known formats: jsonl"),
+        (("import", file, "--source", "god"), "human or ai"),
+        (("import", file, "--options", "["), "no JSON object"),
+        (("export", str(tmp_path / "x"), "--format", "oasst"), "no place for feedback"),
+    ):
+        done = cai(served, *arguments)
+        assert isinstance(done.exception, InputError) and word in str(done.exception), done.output
+    done = CliRunner().invoke(app, ["import", file, "--server", f"http://127.0.0.1:{served.port}", "--key", "x"])
+    assert isinstance(done.exception, InputError) and "no API key of this service" in str(done.exception)
+    assert not (tmp_path / "x").exists()
