@@ -1,8 +1,7 @@
 """Durable jobs: submit, follow, cancel, try again, and fetch what they leave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
 from service.context import OnlyOnce, Parts, allowed
 from service.jobs.artifacts import Artifact, of_job
-from service.jobs.job import COLUMNS, Job, State
+from service.jobs.job import COLUMNS, Job, JobEvent, JobEvents, State
 from service.jobs.requests import Kind, Request
 from service.problems import not_found, responses
 from service.tables import jobs
@@ -29,22 +28,6 @@ LAST = 2**63 - 1
 
 Submitter = Annotated[Caller, allowed("jobs")]
 Reader = Annotated[Caller, allowed("read", "jobs")]
-
-
-class JobEvent(BaseModel):
-    """Something that happened to a job; ``seq`` goes up."""
-
-    seq: int
-    at: datetime
-    kind: str
-    body: dict[str, Any]
-
-
-class JobEvents(BaseModel):
-    """Events, oldest first. Ask again with ``after`` for those that follow."""
-
-    items: list[JobEvent]
-    after: int
 
 
 class JobArtifacts(BaseModel):
@@ -177,17 +160,5 @@ async def _sent(parts: Parts, id: str, after: int) -> AsyncIterator[bytes]:
 async def _lines(parts: Parts, id: str) -> AsyncIterator[str]:
     after = 0
     while found := await parts.jobs.events(id, after, 500):
-        yield "".join(_line(event) for event in found)
+        yield "".join(JobEvent.model_validate(event).line() for event in found)
         after = found[-1]["seq"]
-
-
-def _line(event: dict[str, Any]) -> str:
-    body = event["body"]
-    text = body["text"] if event["kind"] == "log" else " ".join(_said(body))
-    return f"{event['at'].isoformat(timespec='seconds')} {event['kind']} {text}".rstrip() + "\n"
-
-
-def _said(body: dict[str, Any]) -> Iterator[str]:
-    for key, value in body.items():
-        if value is not None and not isinstance(value, dict | list):
-            yield f"{key}={value}"

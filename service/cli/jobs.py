@@ -2,14 +2,18 @@
 
 import json
 import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED
+
+if TYPE_CHECKING:
+    from service.jobs.job import Job
 
 app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_help=True)
 
@@ -18,6 +22,7 @@ Key = Annotated[str, typer.Option(envvar="CAI_KEY", help="An API key with the sc
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 HERE = "http://127.0.0.1:8300"
+LOOK_SECONDS = 1.0
 
 
 @app.command()
@@ -32,7 +37,7 @@ def submit(
         asked = json.loads(text)
     except (OSError, ValueError) as error:
         raise InputError(f"no request can be read: {error}", where=request) from None
-    typer.echo(_call("POST", "/v1/jobs", server, key, json=asked).json()["id"])
+    typer.echo(_send("POST", "/v1/jobs", server, key, json=asked)["id"])
 
 
 @app.command("list")
@@ -42,51 +47,70 @@ def listed(
     key: Key = "",
 ) -> None:
     """The newest jobs, a line each."""
-    found = _call("GET", "/v1/jobs", server, key, params={} if state is None else {"state": state}).json()
-    for job in found["items"]:
-        typer.echo(f"{job['id']}  {job['kind']:9}{job['state']:10}{_standing(job['progress'])}")
+    for row in _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]:
+        job = _job(row)
+        total = "" if job.progress.total is None else f" of {job.progress.total}"
+        standing = (
+            f"{job.progress.rows}{total} rows, {job.progress.quarantined} quarantined, {job.progress.pairs} pairs"
+        )
+        typer.echo(f"{job.id}  {job.kind:9}{job.state:10}{standing}")
 
 
 @app.command()
 def status(id: Id, server: Server = HERE, key: Key = "") -> None:
-    """One job, as JSON. The exit code is 3 where rows were quarantined."""
-    job = _call("GET", f"/v1/jobs/{quote(id, safe='')}", server, key).json()
-    typer.echo(json.dumps(job, indent=2, ensure_ascii=False))
-    if job["state"] == "done" and job["progress"]["quarantined"]:
+    """One job, as JSON. The exit code is 3 where it is done with rows quarantined."""
+    job = _job(_send("GET", _path(id), server, key))
+    typer.echo(job.model_dump_json(indent=2))
+    if job.state == "done" and job.progress.quarantined:
         raise typer.Exit(QUARANTINED)
 
 
 @app.command()
-def logs(id: Id, server: Server = HERE, key: Key = "") -> None:
+def logs(
+    id: Id,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more until the job has ended.")] = False,
+    server: Server = HERE,
+    key: Key = "",
+) -> None:
     """Everything that happened to a job."""
-    typer.echo(_call("GET", f"/v1/jobs/{quote(id, safe='')}/logs", server, key).text, nl=False)
+    from service.jobs.job import ENDED, JobEvents
+
+    after = 0
+    while True:
+        ended = _job(_send("GET", _path(id), server, key)).state in ENDED
+        found = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
+        typer.echo("".join(event.line() for event in found.items), nl=False)
+        after = found.after
+        if not found.items:
+            if ended or not follow:
+                return
+            time.sleep(LOOK_SECONDS)
 
 
 @app.command()
 def cancel(id: Id, server: Server = HERE, key: Key = "") -> None:
     """End a job."""
-    typer.echo(_call("POST", f"/v1/jobs/{quote(id, safe='')}/cancel", server, key).json()["state"])
+    typer.echo(_job(_send("POST", f"{_path(id)}/cancel", server, key)).state)
 
 
 @app.command()
 def retry(id: Id, server: Server = HERE, key: Key = "") -> None:
     """Do an ended job again: what is done stays, quarantined rows are tried again."""
-    typer.echo(_call("POST", f"/v1/jobs/{quote(id, safe='')}/retry", server, key).json()["state"])
+    typer.echo(_job(_send("POST", f"{_path(id)}/retry", server, key)).state)
 
 
-def _standing(progress: dict[str, Any]) -> str:
-    total = f" of {progress['total']}" if progress["total"] is not None else ""
-    return f"{progress['rows']}{total} rows, {progress['quarantined']} quarantined, {progress['pairs']} pairs"
+def _path(id: str) -> str:
+    return f"/v1/jobs/{quote(id, safe='')}"
 
 
-def _call(method: str, path: str, server: str, key: str, **more: Any) -> Any:
-    import httpx2
+def _job(row: Any) -> "Job":
+    from service.jobs.job import Job
 
-    try:
-        answer = httpx2.request(method, server + path, headers={"Authorization": f"Bearer {key}"}, timeout=60, **more)
-    except httpx2.HTTPError as error:
-        raise InputError(f"the server can't be reached: {error}", where=server, fix="Start one: cai serve") from None
-    if answer.is_error:
-        problem = answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text[:500]}
-        raise InputError(problem["detail"], where=f"{method} {path}", fix=problem.get("fix", ""))
-    return answer
+    return Job.model_validate(row)
+
+
+def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
+    from service.client import Call, Client
+
+    with Client(server, key) as client:
+        return client.send(Call[Any](method, path, lambda answer: answer, **more))

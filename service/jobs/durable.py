@@ -25,8 +25,8 @@ def address(url: URL) -> str:
     return url.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def config(url: URL, executor: str) -> "DBOSConfig":
-    """A worker's configuration."""
+def config(url: URL, executor: str, idle_seconds: float) -> "DBOSConfig":
+    """A worker's configuration. PostgreSQL ends its transactions after ``idle_seconds`` without a word."""
     from dbos import DBOSPortableJSONSerializer
 
     return {
@@ -37,6 +37,7 @@ def config(url: URL, executor: str) -> "DBOSConfig":
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
         "sys_db_pool_size": 5,
+        "sys_db_idle_transaction_timeout_sec": idle_seconds,
     }
 
 

@@ -42,4 +42,26 @@ class Job(BaseModel):
     ended_at: datetime | None
 
 
+class JobEvent(BaseModel):
+    """Something that happened to a job; ``seq`` goes up."""
+
+    seq: int
+    at: datetime
+    kind: str
+    body: dict[str, Any]
+
+    def line(self) -> str:
+        """As a line of a log."""
+        said = [f"{key}={value}" for key, value in self.body.items() if not isinstance(value, dict | list | None)]
+        text = self.body["text"] if self.kind == "log" else " ".join(said)
+        return f"{self.at.isoformat(timespec='seconds')} {self.kind} {text}".rstrip() + "\n"
+
+
+class JobEvents(BaseModel):
+    """Events, oldest first. Ask again with ``after`` for those that follow."""
+
+    items: list[JobEvent]
+    after: int
+
+
 COLUMNS = [jobs.c[name] for name in Job.model_fields]

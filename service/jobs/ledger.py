@@ -39,10 +39,16 @@ class Moved(Exception):
     """The job is no longer this worker's: it was cancelled, or another worker has it."""
 
 
-def connect(url: URL) -> Engine:
-    """A synchronous engine on the service's database, for the threads of a worker."""
+def connect(url: URL, idle_seconds: float = 60.0) -> Engine:
+    """A synchronous engine on the service's database, for the threads of a worker.
+
+    A machine that hangs in the middle of a transaction keeps its job's row locked; PostgreSQL ends it after
+    ``idle_seconds`` without a word.
+    """
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS}, pool_size=10, max_overflow=20)
+        patience = f"-c idle_in_transaction_session_timeout={max(1, round(idle_seconds * 1000))}"
+        options = {"connect_timeout": CONNECT_SECONDS, "options": patience}
+        return create_engine(url, connect_args=options, pool_size=10, max_overflow=20)
     engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -37,8 +37,8 @@ def sources(request: AnyRequest) -> dict[str, Source]:
 def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> AnyRequest:
     """Copy what ``request`` reads to where the worker of ``job`` finds it; return the request that names the copies.
 
-    ``data`` is the service's data folder. A data set must be named with a version that there is. Raises `InputError` for
-    what isn't there.
+    ``data`` is the service's data folder. A data set must be named with a version that there is. Raises
+    `InputError` for what is not there.
     """
     default = BY_METHOD.get(request.method) if isinstance(request, TrainRequest) else None
     copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}

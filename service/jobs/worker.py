@@ -133,7 +133,7 @@ async def work(settings: Settings, open_engines: OpenEngines = Engines, ended: a
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     settings.data.mkdir(parents=True, exist_ok=True)
-    engine = connect(database_url(settings.url))
+    engine = connect(database_url(settings.url), BEATS * settings.heartbeat_seconds)
     await asyncio.to_thread(transact, engine, lambda connection: None)  # waits for the database
     await migrations.upgrade(settings.url)
     async with AsyncExitStack() as stack:
@@ -159,7 +159,7 @@ async def work(settings: Settings, open_engines: OpenEngines = Engines, ended: a
 def _launch(parts: Parts) -> tuple[Running, Heart]:
     url = database_url(parts.settings.url)
     id = f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(4)}"
-    DBOS(config=durable.config(url, id))
+    DBOS(config=durable.config(url, id, BEATS * parts.settings.heartbeat_seconds))
     client = durable.client(url)
     running = Running(id, parts)
 
