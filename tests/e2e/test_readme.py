@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from constitution import load
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,9 +32,9 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def trains(block: str) -> bool:
-    """Whether a block trains a model: those have a test of their own."""
-    return block.startswith(("cai train", "cai align"))
+def apart(block: str) -> bool:
+    """Whether a block takes long, or runs a server: those have tests of their own."""
+    return block.startswith(("cai train", "cai align", "cai serve"))
 
 
 @pytest.mark.slow
@@ -41,7 +42,7 @@ def trains(block: str) -> bool:
 @pytest.mark.usefixtures("embedded_model")
 def test_the_blocks_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash") if not trains(block)]
+    said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash") if not apart(block)]
     made, judged, reweighed, evaluated = said
     assert "chosen" in made and "stored votes in runs/first" in judged
     assert "side" in reweighed and "mean shift" in evaluated
@@ -54,12 +55,31 @@ def test_the_blocks_run(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("embedded_model")
 def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    train, align = [block for block in blocks("bash") if trains(block)]
+    train, align, _ = [block for block in blocks("bash") if apart(block)]
     assert "model:    runs/dpo-smoke/ (4 steps" in run(tmp_path, "bash", "-euc", train)
     run(tmp_path, "bash", "-euc", align)
     found = json.loads((tmp_path / "runs/short/report.json").read_text())
     # The intervals don't even touch.
     assert found["after"]["verified"]["low"] > found["before"]["verified"]["high"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("embedded_model")
+def test_the_walk_through_the_service_ends_with_a_reward(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    [walk] = [block for block in blocks("bash") if block.startswith("cai serve")]
+    published, critique, comparison, labels, dataset, reward = run(tmp_path, "bash", "-euc", walk).splitlines()
+    assert json.loads(critique)["constitution_hash"] == json.loads(published)["hash"]
+    assert json.loads(comparison)["judgements"][0]["votes"]
+    assert len(json.loads(labels)["ids"]) == json.loads(dataset)["counts"]["tables"]["pairs"]["rows"] == 2
+    assert isinstance(json.loads(reward)["rewards"][0], float)
+
+
+def test_the_settings_of_a_service_load(tmp_path: Path) -> None:
+    [yaml] = [block for block in blocks("yaml") if block.startswith("# settings.yaml")]
+    (tmp_path / "settings.yaml").write_text(yaml)
+    assert Settings.read(tmp_path / "settings.yaml").engine == "judge"
 
 
 def test_the_strong_judges_command_is_planned(tmp_path: Path) -> None:
@@ -70,7 +90,7 @@ def test_the_strong_judges_command_is_planned(tmp_path: Path) -> None:
 
 
 def test_the_constitution_loads(tmp_path: Path) -> None:
-    [yaml] = blocks("yaml")
+    [yaml] = [block for block in blocks("yaml") if block.startswith("name:")]
     (tmp_path / "brief.yaml").write_text(yaml)
     brief = load(tmp_path / "brief.yaml")
     assert brief.ref == "brief@1.0.0"
