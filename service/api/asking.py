@@ -20,10 +20,11 @@ WATCHED_AFTER = 0.1  # seconds; before that, finding out that a client went away
 
 Ref = Annotated[str, Field(min_length=1, max_length=200, description="NAME@VERSION, or NAME: its newest version.")]
 EngineName = Annotated[
-    str | None, Field(max_length=250, description="One of GET /v1/engines, or models/NAME. None: the default.")
+    str | None,
+    Field(min_length=1, max_length=250, description="One of GET /v1/engines, or models/NAME. None: the default."),
 ]
 ModeSpec = Annotated[
-    str | None, Field(max_length=200, description="For example `cot?samples=4`. None: the engine's own.")
+    str | None, Field(min_length=1, max_length=200, description="For example `cot?samples=4`. None: the engine's own.")
 ]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 Ids = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=200)]

@@ -19,7 +19,7 @@ from service.constitutions import FILE
 from service.context import OnlyOnce, Parts, allowed, audited
 from service.problems import Fault, Problem, invalid, responses
 
-router = APIRouter(prefix="/v1/constitutions", tags=["constitutions"], route_class=StrictRoute, responses=responses())
+router = APIRouter(prefix="/v1", tags=["constitutions"], route_class=StrictRoute, responses=responses())
 
 YAML = "application/yaml"
 
@@ -27,31 +27,31 @@ Reader = Annotated[Caller, allowed("read")]
 Admin = Annotated[Caller, allowed("admin")]
 Ref = Annotated[str, Path(max_length=200, description="NAME@VERSION, or NAME: its newest version.")]
 
-_EXAMPLE = """\
-name: brief
-version: 1.0.0
-title: Brief answers
-summary: Say what matters, and stop.
-license: Apache-2.0
-language: en
-principles:
-  - id: short
-    title: Be short
-    statement: The response says what matters in as few words as it needs.
-    critique: Point to words in the response that could go without loss.
-    revision: Rewrite the response with everything that matters in fewer words.
-    compare: Which response says what matters in fewer words?
-    opposite: The response takes many words to say little.
-"""
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            YAML: {"schema": {"type": "string"}, "example": _EXAMPLE},
-            "application/json": {"schema": {"type": "object"}},
-        },
-    }
+_EXAMPLE = {
+    "name": "brief",
+    "version": "1.0.0",
+    "title": "Brief answers",
+    "summary": "Say what matters, and stop.",
+    "license": "Apache-2.0",
+    "language": "en",
+    "principles": [
+        {
+            "id": "short",
+            "title": "Be short",
+            "statement": "The response says what matters in as few words as it needs.",
+            "critique": "Point to words in the response that could go without loss.",
+            "revision": "Rewrite the response with everything that matters in fewer words.",
+            "compare": "Which response says what matters in fewer words?",
+            "opposite": "The response takes many words to say little.",
+        }
+    ],
 }
+
+
+def _body(schema: dict[str, str]) -> dict[str, Any]:
+    """What OpenAPI says of a body that is read by `_content`."""
+    content = {"schema": schema, "example": _EXAMPLE}
+    return {"requestBody": {"required": True, "content": {YAML: content, "application/json": content}}}
 
 
 class Summary(BaseModel):
@@ -152,7 +152,7 @@ async def _content(request: Request) -> bytes:
 Content = Annotated[bytes, Depends(_content)]
 
 
-@router.get("")
+@router.get("/constitutions")
 async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Summary]:
     """All published versions, those that come with the package included."""
     refs, after = await parts.constitutions.refs(), decode(cursor)
@@ -162,7 +162,12 @@ async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor
     return Page(items=[_summary(one) for one in found], next=encode(found[-1].ref) if more else None)
 
 
-@router.post("", status_code=201, responses=responses(409) | {200: {"model": Summary}}, openapi_extra=_BODY)
+@router.post(
+    "/constitutions",
+    status_code=201,
+    responses=responses(409) | {200: {"model": Summary}},
+    openapi_extra=_body({"type": "object"}),
+)
 async def publish(caller: Admin, parts: Parts, once: OnlyOnce, content: Content, response: Response) -> Summary:
     """Publish a version. It never changes after that: the same bytes again are no error, others are refused."""
     try:
@@ -176,7 +181,7 @@ async def publish(caller: Admin, parts: Parts, once: OnlyOnce, content: Content,
     return answer
 
 
-@router.post("/lint", openapi_extra=_BODY)
+@router.post("/lint", openapi_extra=_body({}))
 async def linted(caller: Reader, parts: Parts, content: Content) -> Linted:
     """Check a text as if it were to be published, without publishing it."""
     try:
@@ -189,9 +194,9 @@ async def linted(caller: Reader, parts: Parts, content: Content) -> Linted:
 
 
 @router.get(
-    "/{ref}",
+    "/constitutions/{ref}",
     response_model=Shown,
-    responses=responses(404) | {200: {"content": {YAML: {"schema": {"type": "string"}}}}},
+    responses=responses(404) | {200: {"content": {YAML: {"schema": {}}}}},
 )
 async def get(
     ref: Ref,
@@ -209,7 +214,7 @@ async def get(
     return Shown(ref=found.ref, hash=found.digest, constitution=found, principle_hashes=hashes)
 
 
-@router.get("/{ref}/diff", responses=responses(404))
+@router.get("/constitutions/{ref}/diff", responses=responses(404))
 async def compared(
     ref: Ref,
     caller: Reader,

@@ -55,6 +55,7 @@ class RewardRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"prompts": ["Name a river."], "responses": ["The Po."]},
@@ -102,9 +103,15 @@ async def reward(
     request: Request,
     caller: Reader,
     parts: Parts,
-    engine: Annotated[str | None, Query(max_length=250, description="By default the default engine.")] = None,
-    constitution: Annotated[str | None, Query(max_length=200, description="What a judge judges under.")] = None,
-    group: Annotated[str | None, Query(max_length=200, description="Whose values, where there are several.")] = None,
+    engine: Annotated[
+        str | None, Query(min_length=1, max_length=250, description="By default the default engine.")
+    ] = None,
+    constitution: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="What a judge judges under.")
+    ] = None,
+    group: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Whose values, where there are several.")
+    ] = None,
 ) -> RewardAnswer:
     """Rewards from a reward model, a rule, or a judge that scores each answer under a constitution."""
     answers = _answers(asked)

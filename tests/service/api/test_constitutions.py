@@ -130,13 +130,13 @@ async def test_every_fault_is_told_with_line_and_key_and_no_folder(api: Api) -> 
 async def test_hostile_yaml_is_refused_and_nothing_runs(api: Api, content: str | bytes, said: str) -> None:
     answer = await api.admin.post("/v1/constitutions", content=content, headers=YAML)
     assert said in problem(answer, 422, "invalid")["detail"]
-    linted = await api.admin.post("/v1/constitutions/lint", content=content, headers=YAML)
+    linted = await api.admin.post("/v1/lint", content=content, headers=YAML)
     assert linted.status_code == 200 and said in linted.json()["faults"][0]["problem"]
 
 
 async def test_no_body_is_refused(api: Api) -> None:
-    for path in ("", "/lint"):
-        answer = await api.admin.post(f"/v1/constitutions{path}", headers=YAML)
+    for path in ("constitutions", "lint"):
+        answer = await api.admin.post(f"/v1/{path}", headers=YAML)
         assert "no body" in problem(answer, 422, "invalid")["detail"]
 
 
@@ -162,10 +162,10 @@ async def test_a_name_that_no_label_could_carry_is_refused(api: Api) -> None:
 async def test_lint_finds_faults_and_remarks_and_publishes_nothing(api: Api) -> None:
     reader = await api.client("read")
     content = text().replace("compare: compare 0", "compare: Is it kind?")
-    found = (await reader.post("/v1/constitutions/lint", content=content, headers=YAML)).json()
+    found = (await reader.post("/v1/lint", content=content, headers=YAML)).json()
     assert found["ref"] == "small@1.0.0" and found["faults"] == []
     assert any(remark["where"] == "p0.compare" for remark in found["remarks"])
-    broken = (await reader.post("/v1/constitutions/lint", content=text(version="one"), headers=YAML)).json()
+    broken = (await reader.post("/v1/lint", content=text(version="one"), headers=YAML)).json()
     assert broken["ref"] is None
     assert broken["faults"][0]["line"] == 2 and broken["faults"][0]["key"] == "version"
     problem(await reader.get("/v1/constitutions/small"), 404, "not_found")
