@@ -1,5 +1,6 @@
 """The HTTP application: the only place where the service's parts are wired together."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -37,6 +38,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings) as service:
             app.state.service = service
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays, and no collection has to look at it again
             yield
 
     app = FastAPI(
@@ -44,8 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("cai-feedback"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its scripts from another site: see service.api.docs
         redoc_url=None,
-        swagger_ui_parameters={"tryItOutEnabled": False},
     )
     problems.install(app)
 

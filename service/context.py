@@ -5,7 +5,7 @@ they touch.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,10 @@ def _service(request: Request) -> Service:
     return service
 
 
+async def _parts(request: Request) -> Service:
+    return _service(request)  # what is not async, FastAPI sends to a thread
+
+
 async def _caller(
     request: Request,
     credentials: Annotated[
@@ -63,14 +67,14 @@ async def _caller(
 def allowed(*scopes: Scope) -> Any:
     """A route's parameter: the caller, who must have one of ``scopes``."""
 
-    async def check(caller: Annotated[Caller, Depends(_caller)]) -> AsyncIterator[Caller]:
+    async def check(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
         require(caller, scopes)
-        yield caller
+        return caller
 
     return Depends(check)
 
 
-async def _once(
+async def _named(
     request: Request,
     caller: Annotated[Caller, Depends(_caller)],
     idempotency_key: Annotated[
@@ -84,13 +88,18 @@ async def _once(
 ) -> Once:
     body = await request.body() if idempotency_key is not None else b""
     asked = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body).hexdigest()
-    once = Once(_service(request).database, caller.key, idempotency_key, asked)
+    return Once(_service(request).database, caller.key, idempotency_key, asked)
+
+
+async def _once(once: Annotated[Once, Depends(_named)]) -> Once:
     await once.replay()
     return once
 
 
-Parts = Annotated[Service, Depends(_service)]
+Parts = Annotated[Service, Depends(_parts)]
 OnlyOnce = Annotated[Once, Depends(_once)]
+# For the busiest route: the database is asked for an earlier answer only where storing the new one fails.
+LateOnce = Annotated[Once, Depends(_named)]
 
 
 def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:

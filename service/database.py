@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Insert, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -184,10 +185,15 @@ def database_url(text: str) -> URL:
     return url.set(drivername=drivers[url.drivername])
 
 
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
 def _engine(url: URL) -> AsyncEngine:
+    common: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "json_serializer": _json}
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": BUSY_SECONDS})
+        return create_async_engine(url, pool_pre_ping=True, **common)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **common)
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _: object) -> None:

@@ -5,6 +5,7 @@ The hot path of the service. What labels are bound to is remembered, so that sto
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -176,8 +177,8 @@ def item_of(prompt: Prompt, responses: Sequence[Response]) -> str:
 
 def count(given: Sequence[Feedback]) -> None:
     """Count feedback that was stored."""
-    for one in given:
-        FEEDBACK.labels(one.kind, one.source).inc()
+    for (kind, source), number in Counter((one.kind, one.source) for one in given).items():
+        FEEDBACK.labels(kind, source).inc(number)
 
 
 def _record(given: Feedback, content: str, origin: Origin, at: datetime) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from service import labels, tasking
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
-from service.context import OnlyOnce, Parts, allowed, audited
+from service.context import LateOnce, Parts, allowed, audited
 from service.database import Rows
+from service.idempotency import Once
 from service.label_form import FeedbackRequest, faults_of
 from service.label_query import RETRACTED, FeedbackFilter, StoredFeedback, selected, stored
 from service.problems import Fault, Problem, not_found, responses
@@ -73,7 +74,7 @@ class FeedbackQuery(FeedbackFilter):
     response_model=Given | BatchGiven,
     responses={207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
 )
-async def give(asked: Asked, caller: Giver, parts: Parts, once: OnlyOnce) -> JSONResponse:
+async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSONResponse:
     """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
 
     A list whose rows are all good is answered with 201, one with bad rows among them with 207: the good ones are
@@ -83,14 +84,11 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: OnlyOnce) -> JSO
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
-    if isinstance(asked, list):
-        return await _several(asked, caller, parts, once)
     try:
-        given = await parts.labels.read(asked, caller)
-    except ValidationError as error:
-        raise _refused(faults_of(error)) from None
-    [id], rows = labels.rows([given], labels.Origin(caller.key))
-    return await _store([given], rows, {"id": id}, 201, once)
+        return await (_several if isinstance(asked, list) else _one)(asked, caller, parts, once)
+    except (Problem, InputError):
+        await once.replay()  # it may have been good when it came first
+        raise
 
 
 @router.get("", responses=responses())
@@ -135,7 +133,16 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
     return await _found(parts, id)
 
 
-async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: OnlyOnce) -> JSONResponse:
+async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    try:
+        given = await parts.labels.read(asked, caller)
+    except ValidationError as error:
+        raise _refused(faults_of(error)) from None
+    [id], rows = labels.rows([given], labels.Origin(caller.key))
+    return await _store([given], rows, {"id": id}, 201, once)
+
+
+async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
@@ -167,7 +174,7 @@ async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | l
         return [Fault(where=at, problem=problem.document.detail)]
 
 
-async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: OnlyOnce) -> JSONResponse:
+async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: Once) -> JSONResponse:
     await once.insert(rows, answer, status)
     labels.count(given)
     return JSONResponse(answer, status)

@@ -5,10 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from constitution import load
 from critic.feedback import KINDS
+from service import labels
+from service.api.paging import encode
+from service.auth import Caller
+from service.database import Database
 from service.label_query import FeedbackFilter, selected
 from service.metrics import FEEDBACK
 from service.tables import feedback, now, retractions
@@ -294,3 +298,43 @@ async def _plan(api: Api, query: Any) -> str:
         explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
         rows = (await connection.exec_driver_sql(f"{explain} {sql}")).all()
     return "\n".join(str(row[-1]) for row in rows)
+
+
+async def test_a_request_that_was_good_is_answered_again_even_where_it_would_be_refused_now(api: Api) -> None:
+    ada, named = await api.annotator("Ada"), {"Idempotency-Key": "k"}
+    first = await api.admin.post("/v1/feedback", json=comparison(annotator=ada), headers=named)
+    await api.admin.delete(f"/v1/annotators/{ada}")
+    problem(await api.admin.post("/v1/feedback", json=comparison(annotator=ada)), 422, "invalid")
+    again = await api.admin.post("/v1/feedback", json=comparison(annotator=ada), headers=named)
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
+async def test_readers_who_follow_the_numbers_miss_nothing_of_several_servers(api: Api) -> None:
+    """Numbers are given before commits: without care a reader sees 2 before 1, goes on from 2, and never sees 1."""
+    rows = [comparison(f"{i}?") for i in range(40)]
+    seen: list[str] = []
+    writing = True
+
+    async def read() -> None:
+        cursor, done = None, False
+        while not done:
+            done = not writing
+            params: dict[str, Any] = {"limit": 500} | ({"cursor": cursor} if cursor else {})
+            found = (await api.admin.get("/v1/feedback", params=params)).json()["items"]
+            seen.extend(row["id"] for row in found)
+            if found:
+                async with api.service.database.read() as connection:
+                    query = select(feedback.c.seq).where(feedback.c.id == found[-1]["id"])
+                    cursor = encode((await connection.execute(query)).scalar_one())
+
+    async def write(database: Database, part: list[Any]) -> None:
+        for row in part:
+            one = await api.service.labels.read(row, Caller("k", "k", frozenset({"feedback"})))
+            await database.insert(labels.rows([one], labels.Origin())[1])
+
+    async with Database(api.service.settings.url) as other:
+        reader = asyncio.create_task(read())
+        await asyncio.gather(write(other, rows[::2]), write(api.service.database, rows[1::2]))
+        writing = False
+        await reader
+    assert len(seen) == len(set(seen)) == 40
