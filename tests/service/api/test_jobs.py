@@ -91,7 +91,8 @@ async def test_a_queued_job_is_cancelled_at_once_and_tried_again_as_another_atte
     assert replayed.json() == retried and await workflows(api) == 2
     kinds = [event["kind"] for event in (await api.admin.get(f"/v1/jobs/{id}/events")).json()["items"]]
     assert kinds == ["queued", "cancelled", "queued"]
-    stream = await api.admin.get(f"/v1/jobs/{(await _ended(api))}/events?stream=true")
+    wanted = {"Accept": "text/event-stream"}
+    stream = await api.admin.get(f"/v1/jobs/{await _ended(api)}/events", headers=wanted)
     assert stream.headers["content-type"].startswith("text/event-stream") and "event: cancelled" in stream.text
 
 

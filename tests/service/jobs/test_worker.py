@@ -60,7 +60,8 @@ async def test_a_job_leaves_what_the_command_leaves(database_url: str, tmp_path:
         stream = (await api.admin.get(f"/v1/jobs/{id}/events", headers={"Accept": "text/event-stream"})).text
         assert [line[7:] for line in stream.splitlines() if line.startswith("event: ")][-1] == "done"
         second = [line[4:] for line in stream.splitlines() if line.startswith("id: ")][1]
-        rest = await api.admin.get(f"/v1/jobs/{id}/events?stream=true", headers={"Last-Event-ID": second})
+        resumed = {"Accept": "text/event-stream", "Last-Event-ID": second}
+        rest = await api.admin.get(f"/v1/jobs/{id}/events", headers=resumed)
         assert rest.text.count("event: ") == stream.count("event: ") - 2
 
         # The same again makes no call, and the same files.

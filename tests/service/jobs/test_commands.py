@@ -1,0 +1,83 @@
+"""Jobs that are commands in child processes: their settings fit, and what they make is registered."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from service.jobs.requests import TrainSettings
+from service.settings import EngineSettings, Settings
+from tests.service.jobs import processes
+from tests.service.jobs.processes import CONSTITUTION, artifact, submit, until, working
+from tests.trainers.tiny import write_model
+
+
+def test_every_setting_of_a_train_request_is_one_of_a_trainer() -> None:
+    from trainers.config import DPOConfig, RewardConfig, SFTConfig
+    from trainers.ppo_config import PPOConfig
+
+    configs = (SFTConfig, RewardConfig, DPOConfig, PPOConfig)
+    known = {field.name for config in configs for field in dataclasses.fields(config)}
+    assert set(TrainSettings.model_fields) <= known
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Settings:
+    model = write_model(tmp_path / "tiny-model")
+    made = processes.settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
+    engines = {**made.engines, "tiny": EngineSettings(spec=f"hf:{model}")}
+    engines |= {"rule": EngineSettings(spec="verify:contains=e")}
+    return made.model_copy(update={"engines": engines})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Path, service: Settings) -> None:
+    async with working(tmp_path, service) as api:
+        made = await submit(api.admin, processes.request(12))
+        await until(api.admin, made, "done")
+        steps = {"max_steps": 2, "per_device_train_batch_size": 1, "max_length": 512}
+        asked = {"kind": "train", "method": "reward", "name": "rm-1", "model": "tiny", "data": [{"job": made}]}
+        id = await submit(api.admin, asked | {"settings": steps})
+        job = await until(api.admin, id, "done", seconds=120)
+        assert job["result"] == {"model": "rm-1"} and job["request"]["data"][0]["file"] == "input/data-0.jsonl"
+        lineage = json.loads(await artifact(api.admin, id, "lineage.json"))
+        assert str(tmp_path) not in (await api.admin.get(f"/v1/jobs/{id}/logs")).text, "a log tells folders"
+        assert lineage
+        judged = await submit(
+            api.admin,
+            {"kind": "judge", "constitution": CONSTITUTION, "judges": ["models/rm-1"]}
+            | {"input": {"rows": [{"prompt": "Name a river.", "responses": ["The Po.", "No."]}]}},
+        )
+        done = await until(api.admin, judged, "done", seconds=90)
+        assert done["progress"]["rows"] == 1
+
+        asked = {"kind": "train", "method": "dpo", "name": "dpo-1", "model": "tiny", "data": [{"job": made}]}
+        id = await submit(api.admin, asked | {"settings": {**steps, "beta": 0.2}})
+        assert (await until(api.admin, id, "done", seconds=120))["result"] == {"model": "dpo-1"}
+        wrong = asked | {"name": "dpo-2", "settings": {"heads": "groups"}}
+        id = await submit(api.admin, wrong)
+        failed = await until(api.admin, id, "failed", seconds=60)
+        assert "heads" in failed["error"] and str(tmp_path) not in failed["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+async def test_the_chain_and_an_evaluation_are_jobs(tmp_path: Path, service: Settings) -> None:
+    async with working(tmp_path, service) as api:
+        rows = [{"prompt": f"Name river {i}.", "chosen": f"The Nile {i}.", "rejected": "No."} for i in range(6)]
+        asked = {"kind": "evaluate", "constitution": CONSTITUTION, "input": {"rows": rows}, "modes": ["logprob"]}
+        id = await submit(api.admin, asked)
+        await until(api.admin, id, "done")
+        figures = json.loads(await artifact(api.admin, id, "accuracy.json"))
+        assert len(figures["modes"]["logprob"]["pairs"]) == 6
+
+        asked = {"kind": "align", "name": "aligned", "constitution": CONSTITUTION, "policy": "tiny", "judges": ["rule"]}
+        asked |= {"input": {"rows": processes.rows(16)}, "max_tokens": 60}
+        asked |= {"dpo": {"max_steps": 2, "max_length": 512, "learning_rate": 1e-3}}
+        id = await submit(api.admin, asked)
+        job = await until(api.admin, id, "done", seconds=200)
+        assert job["result"] == {"model": "aligned"}
+        assert b"<html" in await artifact(api.admin, id, "report.html")
+        assert (tmp_path / "data" / "artifacts" / "models" / id / "config.json").is_file()
