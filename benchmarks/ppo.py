@@ -1,6 +1,6 @@
 """A step of PPO on the embedded model: this trainer's loop, against a plain one.
 
-4 prompts of 60 to 240 words, 4 answers each of 16 to 96 tokens (drawn by a fixed seed; no side stops before), 2 epochs
+2 prompts of 60 to 240 words, 4 answers each of 16 to 96 tokens (drawn by a fixed seed; no side stops before), 2 epochs
 of 2 minibatches, a reward model of the same size. Both sides have float32 weights and bfloat16 compute, and write with
 a bfloat16 copy. The plain loop writes with ``model.generate`` in one batch, and computes policy, reference, value and
 reward in separate padded passes, with logits at the answers' places only. The limit is the ratio of the tokens that
@@ -37,7 +37,7 @@ from trainers.rollout import HfWriter, Sample, Task
 from trainers.scoring import EngineReward
 
 TITLE = "PPO, beside a plain loop"
-PROMPTS, SAMPLES, RUNS = 4, 4, 2
+PROMPTS, SAMPLES, RUNS = 2, 4, 3
 TARGET = 1.5
 PARTS = ("rollout", "scoring", "update")
 

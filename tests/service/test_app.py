@@ -1,7 +1,10 @@
 """The application as a whole: what it loads, and what anyone may see."""
 
+import re
 import subprocess
 import sys
+
+import httpx2
 
 from service.app import create_app
 from service.settings import Settings
@@ -33,3 +36,14 @@ def test_every_post_that_creates_takes_an_idempotency_key() -> None:
     assert created
     for path, call in created:
         assert any(parameter["name"] == "idempotency-key" for parameter in call.get("parameters", ())), path
+
+
+async def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
+    transport = httpx2.ASGITransport(create_app(Settings()))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://cai.test") as client:
+        page = await client.get("/docs")
+        assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+        assert "//" not in page.text
+        for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+            assert (await client.get(asset)).status_code == 200, asset
+        assert (await client.get("/docs/..%2f__init__.py")).status_code in (404, 422)
