@@ -113,4 +113,5 @@ def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
     from service.client import Call, Client
 
     with Client(server, key) as client:
-        return client.send(Call[Any](method, path, lambda answer: answer, **more))
+        call: Call[Any] = Call(method, path, lambda answer: answer, **more)
+        return client.send(call)
