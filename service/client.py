@@ -77,9 +77,10 @@ class Call(Generic[T]):
         if isinstance(outcome, httpx2.TransportError):
             if attempt == TRIES:
                 raise InputError(f"the server can't be reached: {outcome}", fix="Is it running? cai serve starts one.")
-            return min(LONGEST_WAIT, 0.25 * 2**attempt)
+            return min(LONGEST_WAIT, 0.25 * 2.0**attempt)
         if outcome.status_code in AGAIN and attempt < TRIES:
-            return min(LONGEST_WAIT, float(outcome.headers.get("Retry-After", 0.25 * 2**attempt)))
+            told = outcome.headers.get("Retry-After")
+            return min(LONGEST_WAIT, 0.25 * 2.0**attempt if told is None else float(told))
         refuse(outcome)
         return _Answer(self.read(outcome.json()))
 

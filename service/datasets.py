@@ -131,7 +131,7 @@ def _write(labels: Iterator[Feedback], asked: DatasetRequest, scratch: Path) -> 
 
 
 async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, scratch: Path, also: Also) -> dict[str, Any]:
-    row = {
+    row: dict[str, Any] = {
         "name": asked.name,
         "sha256": digest({table: entry.sha256 for table, entry in counts.tables.items()}),
         "request": asked.model_dump(mode="json", exclude_none=True),

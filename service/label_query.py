@@ -1,7 +1,7 @@
 """Feedback on its way out of the database: filters, each with an index, and the records as they were stored."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -106,7 +106,7 @@ def selected() -> Select[Any]:
     )
 
 
-def stored(row: Mapping[str, Any]) -> StoredFeedback:
+def stored(row: RowMapping) -> StoredFeedback:
     """Build the record of a row of `selected`."""
     retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
     known = {name: row[name] for name in (*_ENVELOPE, *_ABOUT, "prompt", "responses")}
@@ -133,7 +133,8 @@ async def _page(database: Database, chosen: Select[Any], after: tuple[str, int])
     place = tuple_(feedback.c.item, feedback.c.seq)
     query = chosen.where(place > after).order_by(feedback.c.item, feedback.c.seq).limit(PAGE)
     async with database.read() as connection:
-        return (await connection.execute(query)).mappings().all()
+        found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
+        return found
 
 
 def _number(moment: datetime) -> int:

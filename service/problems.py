@@ -4,6 +4,7 @@ A route raises `Problem`, or lets `InputError` and the framework's own errors th
 the same form. What nobody foresaw is logged with a number, and only the number is told.
 """
 
+import errno
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,10 @@ def install(app: FastAPI) -> None:
     async def database(request: Request, error: DBAPIError) -> JSONResponse:
         return of_database(error).response()
 
+    @app.exception_handler(OSError)
+    async def machine(request: Request, error: OSError) -> JSONResponse:
+        return of_machine(error).response()
+
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         return of_unforeseen(error).response()
@@ -178,6 +183,13 @@ def of_database(error: DBAPIError) -> Problem:
     fix = "Try again in a few seconds, with the same Idempotency-Key if you sent one."
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Problem(503, "database_unavailable", "the database can't be reached at the moment", fix, headers=headers)
+
+
+def of_machine(error: OSError) -> Problem:
+    """A file that can't be written: 507 where the disk is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Problem(507, "disk_full", "the disk is full; nothing was kept", "Make room, then repeat.")
+    return of_unforeseen(error)
 
 
 def of_unforeseen(error: Exception) -> Problem:

@@ -143,7 +143,7 @@ async def erase(id: str, caller: Admin, parts: Parts) -> Annotator:
 
 async def _erase(connection: AsyncConnection, id: str, mine: list[str]) -> None:
     at = now()
-    gone = {"name": None, "attributes": {}, "erased_at": at}
+    gone: dict[str, Any] = {"name": None, "attributes": {}, "erased_at": at}
     await connection.execute(update(annotators).where(annotators.c.id == id).values(**gone))
     await connection.execute(update(keys).where(keys.c.id.in_(mine), keys.c.revoked_at.is_(None)).values(revoked_at=at))
     await connection.execute(update(keys).where(keys.c.id.in_(mine)).values(name=ERASED))

@@ -85,7 +85,9 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSO
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
     try:
-        return await (_several if isinstance(asked, list) else _one)(asked, caller, parts, once)
+        if isinstance(asked, list):
+            return await _several(asked, caller, parts, once)
+        return await _one(asked, caller, parts, once)
     except (Problem, InputError):
         await once.replay()  # it may have been good when it came first
         raise

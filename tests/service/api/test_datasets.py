@@ -1,5 +1,6 @@
 """Data sets: built, versioned, never changed, downloaded. On both databases."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -201,6 +202,20 @@ async def test_every_format_can_be_downloaded_and_says_what_it_lost(api: Api, fo
     file.write_bytes(response.content)
     if FORMATS[format].reads:
         assert len(list(FORMATS[format]().read(file))) == 2
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await given(api, comparison())
+    monkeypatch.setattr("critic.run.export.JsonLines.write", full)
+    asked = {"name": "rivers", "aggregation": "each"}
+    problem(await api.admin.post("/v1/datasets", json=asked), 507, "disk_full")
+    assert list((api.service.settings.data / "datasets").iterdir()) == []
+    assert (await api.admin.get("/v1/datasets")).json()["items"] == []
+    monkeypatch.undo()
+    assert (await build(api))["version"] == 1
 
 
 def test_the_request_is_strict() -> None:

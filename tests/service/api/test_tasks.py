@@ -150,10 +150,10 @@ async def test_a_task_of_another_or_of_nobody_is_refused(api: Api) -> None:
     task = await leased(ada, id)
     assert await next_task(grace, id) is None
     for call in ("answer", "skip", "release"):
-        body = {"json": {"label": "first"}} if call == "answer" else {}
-        document = problem(await grace.post(f"/v1/tasks/{task['id']}/{call}", **body), 409, "conflict")
+        body = {"label": "first"} if call == "answer" else None
+        document = problem(await grace.post(f"/v1/tasks/{task['id']}/{call}", json=body), 409, "conflict")
         assert "not leased to you" in document["detail"] and f"/v1/projects/{id}/tasks/next" in document["fix"]
-        problem(await grace.post(f"/v1/tasks/nothing/{call}", **body), 404, "not_found")
+        problem(await grace.post(f"/v1/tasks/nothing/{call}", json=body), 404, "not_found")
     assert (await answer(ada, task, "first")).status_code == 201
     document = problem(await answer(ada, task, "second"), 409, "conflict")
     assert "have answered" in document["detail"] and "/retract" in document["fix"]
