@@ -55,7 +55,7 @@ class Inside:
             command = [sys.executable, "-m", "service.jobs.inside"]
             path = os.pathsep.join(path for path in sys.path if path)
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=theirs, start_new_session=True, env={**os.environ, "PYTHONPATH": path}
+                *command, stdin=theirs.fileno(), start_new_session=True, env={**os.environ, "PYTHONPATH": path}
             )
         try:
             await serve(ours, self._settings, self._engines)

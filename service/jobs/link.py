@@ -68,7 +68,8 @@ async def _ask(engines: Engines, name: str, verb: str, arguments: tuple[Any, ...
         usage = engine.usage
         capabilities = dict(engine.capabilities)
         return About(engine.identity, capabilities, engine.whole_trees, (usage.input_price, usage.output_price))
-    return await (engine.complete if verb == "complete" else engine.score)(*arguments, lane="batch")
+    [what] = arguments
+    return await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
 
 
 class Link:

@@ -180,7 +180,8 @@ class Jobs:
                 self.judges(request.judges, request.modes)
                 self._writes(request.policy)
             case EvaluateRequest():
-                for mode in request.modes or [None]:
+                self._engines.mode(request.judge)
+                for mode in request.modes:
                     self._engines.mode(request.judge, mode)
             case TrainRequest():
                 await self._trainable(request)
@@ -197,10 +198,10 @@ class Jobs:
 
     def judges(self, names: list[str], asked: list[str]) -> list[Mode]:
         """The mode of each judge. Raises `InputError`."""
-        judges = [*names] or [None]
+        judges: list[str | None] = [*names] or [None]
         if len(asked) not in (0, 1, len(judges)):
             raise InputError(f"{len(asked)} modes for {len(judges)} judges", where="modes", fix="Give one for each.")
-        modes = asked * (len(judges) // len(asked)) if asked else [None] * len(judges)
+        modes: list[str | None] = [*asked] * (len(judges) // len(asked)) if asked else [None] * len(judges)
         return [self._engines.mode(judge, mode) for judge, mode in zip(judges, modes, strict=True)]
 
     def _writes(self, name: str | None) -> None:

@@ -7,6 +7,7 @@ looked up. Numbers are bounded, so that one request can't ask for more than a ma
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from critic.run.config import RunSettings
 from critic.run.export import Format
@@ -80,8 +81,8 @@ class _Judging(Asked):
     format: Format = "jsonl"
 
 
-_ROWS = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}
-_PAIRS = {"rows": [{"prompt": "Name a river.", "responses": ["The Nile.", "I would rather not say."]}]}
+_ROWS: JsonDict = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}
+_PAIRS: JsonDict = {"rows": [{"prompt": "Name a river.", "responses": ["The Nile.", "I would rather not say."]}]}
 
 
 class GenerateRequest(_Judging):

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -88,9 +89,13 @@ class RowsJob:
         progress = Progress()
         self.work.call(self._run(entries, progress))
         if progress.stopped:
+            self.work.store.set(progress=self.standing(progress))
             raise Failed(progress.stopped)
         self.fresh += progress.rows + progress.quarantined
-        return self.work.store.counts(entries[0].row, entries[-1].row)
+        first, last = entries[0].row, entries[-1].row
+        counts = self.work.store.counts(first, last)
+        self.work.store.tell("chunk", first=first, last=last, **counts)
+        return counts
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add a finished chunk to what progress tells."""
@@ -102,6 +107,7 @@ class RowsJob:
         folder.mkdir(exist_ok=True)
         written = write_results(store, folder, cast(Any, self.format), self.engines)
         self.work.leave(folder)
+        store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
         return {**self.standing(Progress()), "files": files, "warnings": written.warnings()}
 
@@ -138,10 +144,7 @@ def run(work: Work) -> dict[str, Any]:
     with closing(Seen()) as seen:
         entries = (seen.check(entry) for entry in job.request.lines())
         for number, chunk in enumerate(_chunks(entries)):
-            counts = work.step(f"chunk {number}", lambda chunk=chunk: job.chunk(chunk))
-            job.count(counts)
-            work.store.set(progress=job.standing(Progress()))
-            work.store.tell("chunk", first=chunk[0].row, last=chunk[-1].row, **counts)
+            job.count(work.step(f"chunk {number}", partial(job.chunk, chunk)))
     return work.step("results", job.results)
 
 
@@ -195,7 +198,7 @@ def spec_of(work: Work, name: str) -> Spec:
 
 def mode_texts(work: Work, names: list[str], asked: list[str]) -> tuple[str, ...]:
     """The mode of each judge, as text: what was asked for, else what is configured, else the engine's default."""
-    texts: list[str | None] = asked * (len(names) // len(asked)) if asked else [None] * len(names)  # type: ignore[assignment,list-item]
+    texts: list[str | None] = [*asked] * (len(names) // len(asked)) if asked else [None] * len(names)
     own = [work.parts.settings.engines[name].mode if name in work.parts.settings.engines else None for name in names]
     return tuple(
         text or mode or work.parts.engines.mode(name).name for name, text, mode in zip(names, texts, own, strict=True)

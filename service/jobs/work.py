@@ -57,7 +57,7 @@ class Work:
     parts: Parts
     folder: Path
     moved: threading.Event = field(default_factory=threading.Event)
-    _stops: list[Callable[[], None]] = field(default_factory=list)
+    _stops: list[Callable[[], Any]] = field(default_factory=list)
 
     def step(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do something once: where it was recorded as done, return what was recorded. Raises `Failed`."""

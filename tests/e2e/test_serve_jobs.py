@@ -42,11 +42,14 @@ def until(api: httpx2.Client, id: str, state: str, seconds: float = 60) -> dict[
 
 
 def workers_of(served: Served) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(served.process.pid).children(recursive=True)
-        if "service.jobs.inside" in child.cmdline()
-    ]
+    return [child for child in psutil.Process(served.process.pid).children(recursive=True) if is_worker(child)]
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "service.jobs.inside" in process.cmdline()
+    except psutil.Error:  # it has ended, or is about to
+        return False
 
 
 def test_a_job_goes_on_through_the_deaths_of_the_server_and_of_its_worker(tmp_path: Path) -> None:

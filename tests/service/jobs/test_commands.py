@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,12 @@ async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Pat
 async def test_the_chain_and_an_evaluation_are_jobs(tmp_path: Path, service: Settings) -> None:
     async with working(tmp_path, service) as api:
         rows = [{"prompt": f"Name river {i}.", "chosen": f"The Nile {i}.", "rejected": "No."} for i in range(6)]
-        asked = {"kind": "evaluate", "constitution": CONSTITUTION, "input": {"rows": rows}, "modes": ["logprob"]}
+        asked: dict[str, Any] = {
+            "kind": "evaluate",
+            "constitution": CONSTITUTION,
+            "input": {"rows": rows},
+            "modes": ["logprob"],
+        }
         id = await submit(api.admin, asked)
         await until(api.admin, id, "done")
         figures = json.loads(await artifact(api.admin, id, "accuracy.json"))

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -215,7 +216,7 @@ async def test_an_export_job_writes_a_table_in_another_format(tmp_path: Path) ->
 async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
     data = [{"prompt": f"Name river {number}.", "completion": "The Nile."} for number in range(8)]
-    asked = {"kind": "train", "method": "sft", "name": "rivers", "data": [{"rows": data}]}
+    asked: dict[str, Any] = {"kind": "train", "method": "sft", "name": "rivers", "data": [{"rows": data}]}
     asked["settings"] = {"max_steps": 6, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 64}
     async with running(service) as api:
         process = start(tmp_path, service)
