@@ -50,7 +50,7 @@ class DatasetRequest(BaseModel):
     name: str = Field(pattern=NAME)
     aggregation: Method
     filter: FeedbackFilter = FeedbackFilter()
-    pool_groups: bool = False
+    pool_groups: bool = Field(default=False, strict=True)
 
 
 class Table(BaseModel):

@@ -1,12 +1,13 @@
 """Feedback on its way out of the database: filters, each with an index, and the records as they were stored."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 from sqlalchemy import BigInteger, ColumnElement, RowMapping, ScalarSelect, Select, select, tuple_, type_coerce
 
 from critic.feedback import Feedback, Kind, Source
@@ -23,6 +24,17 @@ PAGE = 500
 PAGE_SECONDS = 60  # how long a page may take before whoever waits for it gives up
 
 T = TypeVar("T")
+
+
+def _written(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value)):
+        return value
+    raise ValueError("expected a time with its zone, such as 2026-11-23T12:00:00Z")
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""A time as it is documented. Pydantic alone would also take a number, as seconds since 1970."""
+
 Short = Annotated[str, Field(max_length=200)]
 
 
@@ -42,8 +54,8 @@ class FeedbackFilter(BaseModel):
     project: Short | None = None
     item: Short | None = None
     job: Short | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What the rows of the table ``feedback`` must fulfil."""

@@ -39,7 +39,7 @@ class FromFeedback(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"filter": {"source": "ai"}}]})
 
     filter: FeedbackFilter = FeedbackFilter()
-    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] = 1000
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, strict=True)] = 1000
 
 
 class ItemsRequest(BaseModel):

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
 from service.context import Parts, allowed
+from service.label_query import Time
 from service.problems import responses
 from service.tables import audit
 
@@ -37,7 +38,7 @@ async def listed(
     action: Short = None,
     target: Short = None,
     key: Short = None,
-    since: AwareDatetime | None = None,
+    since: Time | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[AuditEntry]:

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictR
 Maker = Annotated[Caller, allowed("feedback")]
 Reader = Annotated[Caller, allowed("read", "feedback", "label")]
 
-Labels = Annotated[int, Field(ge=1, le=1000)]
+Labels = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
 
 
@@ -62,7 +62,7 @@ class ProjectRequest(ItemsRequest):
     labels_per_item: Labels = 1
     assigned: Assigned = Field(default_factory=list)
     scale: Scale | None = None
-    levels: int | None = Field(default=None, ge=1, le=10)
+    levels: int | None = Field(default=None, ge=1, le=10, strict=True)
 
 
 class ProjectChange(BaseModel):
@@ -72,7 +72,7 @@ class ProjectChange(BaseModel):
 
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
-    closed: bool | None = None
+    closed: bool | None = Field(default=None, strict=True)
 
 
 class Progress(BaseModel):

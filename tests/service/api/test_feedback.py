@@ -222,7 +222,15 @@ async def test_filters_choose(api: Api) -> None:
     assert await chosen(since=(middle + timedelta(days=400)).isoformat()) == ""
     assert await chosen(since="0001-01-01T00:00:00+14:00", until="9999-12-31T23:59:59-14:00") == "rlh"
     assert await chosen(project="x") == await chosen(job="x") == await chosen(item="x") == ""
-    for bad in ({"since": "yesterday"}, {"kind": "x"}, {"colour": "red"}, {"limit": 0}, {"limit": 501}):
+    for bad in (
+        {"since": "yesterday"},
+        {"since": "0.5"},
+        {"until": "2026-11-23"},
+        {"kind": "x"},
+        {"colour": "red"},
+        {"limit": 0},
+        {"limit": 501},
+    ):
         problem(await api.admin.get("/v1/feedback", params=bad), 422, "invalid")
 
 
