@@ -44,6 +44,7 @@ def main() -> None:
     from service.cli.align import align
     from service.cli.ask import compare, critique
     from service.cli.constitution import app as constitution
+    from service.cli.database import app as database
     from service.cli.evaluate import app as evaluate
     from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
@@ -59,6 +60,7 @@ def main() -> None:
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")
+    app.add_typer(database, name="database")
     app.add_typer(feedback, name="feedback")
     app.add_typer(jobs, name="jobs")
     try:
