@@ -30,8 +30,8 @@ from critic.records import Message, Prompt
 
 TITLE = "Overhead of the service"
 RATE, SECONDS, CLIENTS, RUNS = 100, 20.0, 64, 3
-COMPARISONS = 256
-"""Of one run on the embedded engine."""
+COMPARISONS, WARMING = 128, 8
+"""On the embedded engine: those of one run, and before the first."""
 
 PRINCIPLES = load("helpfulness").principles
 
@@ -148,12 +148,12 @@ def embedded(served: Served) -> list[Figure]:
         def through_api() -> float:
             return COMPARISONS / runner.run(timed(by_clients(served)))
 
-        runner.run(all_at_once(engine, trees[:CLIENTS]))
-        runner.run(by_clients(served, CLIENTS))
+        runner.run(all_at_once(engine, trees[:WARMING]))
+        runner.run(by_clients(served, WARMING))
         rates = alternate(through_api, directly, RUNS)
         runner.run(engine.close())
     return [
-        Figure("comparisons, embedded engine, 64 clients", rates.a, "/s", note="two principles each, contrast"),
+        Figure("comparisons, embedded engine, 64 clients", rates.a, "/s", note="one principle each, contrast"),
         Figure("the same trees, engine alone", rates.b, "/s"),
         Figure("API / engine alone", rates.ratio, "x", 0.8, rates.spread),
     ]
@@ -163,7 +163,7 @@ def tree_of(number: int) -> Node:
     """What the engine is asked for comparison ``number``."""
     body = asked(number)
     prompt = Prompt(messages=(Message(role="user", content=body["prompt"]),))
-    drawn = sample(PRINCIPLES, seed=0, prompt=f"{prompt.key}:judge", round=0, k=2)
+    drawn = sample(PRINCIPLES, seed=0, prompt=f"{prompt.key}:judge", round=0, k=1)
     first, second = body["responses"]
     question = Question(prompt, first, second, drawn, 0)
     return tree(question, frames_of(drawn, "opposite"))
@@ -181,7 +181,7 @@ async def by_clients(served: Served, count: int = COMPARISONS) -> None:
 
         async def client(connection: Connection) -> None:
             for number in numbers:
-                await compare(connection, number, principles=2)
+                await compare(connection, number, principles=1)
 
         await asyncio.gather(*(client(connection) for connection in open))
 
