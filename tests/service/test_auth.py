@@ -71,7 +71,7 @@ async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
     await found.caller(made.text)
     async with database.transaction() as connection:
         await connection.execute(update(keys).values(revoked_at=now()))
-    monkeypatch.setattr(auth.time, "monotonic", lambda: 1e9)
+    monkeypatch.setattr("service.auth.time.monotonic", lambda: 1e9)
     assert await refused(found, made.text) == "the API key was revoked"
 
 

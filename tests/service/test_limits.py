@@ -73,7 +73,7 @@ async def test_a_nul_in_the_address_is_refused() -> None:
 
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.limits.time.monotonic", lambda: clock[0])
     pace = Pace(per_minute=60)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")
