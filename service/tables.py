@@ -208,6 +208,7 @@ jobs = Table(
     Column("epoch", Integer, nullable=False),  # goes up whenever a worker takes the job, or loses it
     Column("worker", _Name),
     Column("progress", JSON, nullable=False),
+    Column("trying", JSON),  # what a worker began last: see service.jobs.poison
     Column("error", Text),
     Column("result", JSON),
     Column("key", _Id),

@@ -189,6 +189,11 @@ class JobStore(Claims):
         """Every row without a result, in the order of the input."""
         return map(Quarantined.model_validate_json, self._texts(job_rows.c.quarantined))
 
+    def trying(self) -> dict[str, Any]:
+        """What was begun last: see `service.jobs.poison`."""
+        found: dict[str, Any] | None = self._read(select(jobs.c.trying).where(jobs.c.id == self.job))[0][0]
+        return found or {}
+
     def counts(self, first: int, last: int) -> dict[str, int]:
         """Rows done, rows quarantined and pairs of the rows from ``first`` to ``last``."""
         c = job_rows.c

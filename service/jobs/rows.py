@@ -22,6 +22,7 @@ from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
 from critic.run.run import Checked, RunRequest, check, check_priced, described, fingerprint, write_results
 from service.engines import TRAINED
+from service.jobs import poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work import Failed, Work
 from service.tables import jobs
@@ -112,8 +113,11 @@ class RowsJob:
         return {**self.standing(Progress()), "files": files, "warnings": written.warnings()}
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
+        async def execute(some: list[Entry]) -> None:
+            await execute_rows(self.pipeline, some, self.work.store, self.plan, progress)
+
         async with _every(TELL_SECONDS, lambda: self._tell(progress)):
-            await execute_rows(self.pipeline, entries, self.work.store, self.plan, progress)
+            await poison.guarded(entries, self.work.store, self.plan, execute)
 
     def standing(self, progress: Progress) -> dict[str, Any]:
         """Where the job stands, for people."""

@@ -1,0 +1,28 @@
+"""A worker, as a program, whose scripted engine kills it for one prompt: ``python poisoned_worker.py SETTINGS``."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from critic.engines.base import Request
+from critic.engines.scripted import ScriptedEngine
+from service.jobs.worker import work
+from service.settings import Settings
+
+FATAL = "question 5"
+
+answer = ScriptedEngine._answer
+
+
+def fatal(engine: ScriptedEngine, request: Request) -> str:
+    if request.messages[-1].content == FATAL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(engine, request)
+
+
+ScriptedEngine._answer = fatal  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    asyncio.run(work(Settings.read(Path(sys.argv[1]))))
