@@ -48,7 +48,9 @@ class SharedEngine(Wrapper):
         self._name, self._target = name, spec.target
         self._under_way = 0
         self._told = (0, 0, 0.0)
-        self._batch = metrics.BATCH.labels(name)
+        # Looking a metric up by its labels takes as long as counting it.
+        self._batch, self._cost = metrics.BATCH.labels(name), metrics.COST.labels(name)
+        self._prompt, self._written = (metrics.TOKENS.labels(name, what) for what in ("prompt", "completion"))
 
     @property
     def identity(self) -> Identity:
@@ -75,9 +77,9 @@ class SharedEngine(Wrapper):
         """Count what the engine has used since it was last counted, by whichever call."""
         usage, (prompt, written, cost) = self.usage, self._told
         self._told = (usage.prompt_tokens, usage.completion_tokens, usage.cost)
-        metrics.TOKENS.labels(self._name, "prompt").inc(usage.prompt_tokens - prompt)
-        metrics.TOKENS.labels(self._name, "completion").inc(usage.completion_tokens - written)
-        metrics.COST.labels(self._name).inc(usage.cost - cost)
+        self._prompt.inc(usage.prompt_tokens - prompt)
+        self._written.inc(usage.completion_tokens - written)
+        self._cost.inc(usage.cost - cost)
 
     def _public(self, text: str) -> str:
         shown = text.replace(self._target, self._name) if self._target else text
