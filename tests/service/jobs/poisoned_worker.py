@@ -22,7 +22,6 @@ def fatal(engine: ScriptedEngine, request: Request) -> str:
     return answer(engine, request)
 
 
-ScriptedEngine._answer = fatal  # type: ignore[method-assign]
-
 if __name__ == "__main__":
+    ScriptedEngine._answer = fatal  # type: ignore[method-assign]
     asyncio.run(work(Settings.read(Path(sys.argv[1]))))
