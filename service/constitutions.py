@@ -144,8 +144,11 @@ class Constitutions:
         return f"{ref}@{self._versions[ref][-1]}" if ref in self._versions else ref
 
     def _load(self, pinned: str) -> Constitution:
-        with _hidden(self._root):
-            found = load(pinned, root=self._root)
+        try:
+            with _hidden(self._root):
+                found = load(pinned, root=self._root)
+        except InputError as error:
+            raise InputError(error.problem, where=error.where or "constitution", fix=error.fix) from None
         # Computed here, once, and not on the event loop.
         _ = found.digest, [principle.digest for principle in found.principles]
         return found
