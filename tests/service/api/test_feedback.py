@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from constitution import load
 from critic.feedback import KINDS
@@ -334,3 +334,21 @@ async def test_a_later_number_is_never_seen_before_an_earlier_one(api: Api) -> N
             assert not waiting.done() and await page(api) == []
         await waiting
     assert [row["prompt"]["messages"][0]["content"] for row in await page(api)] == ["first?", "second?"]
+
+
+async def test_a_label_costs_the_database_nothing_but_its_own_rows(api: Api) -> None:
+    ada, published = await api.annotator("Ada"), load("harmlessness").ref
+    asked: list[str] = []
+    event.listen(
+        api.service.database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda connection, cursor, statement, *_: asked.append(" ".join(statement.split()[:3])),
+    )
+    for number in range(2):
+        asked.clear()
+        row = comparison(f"{number}?", annotator=ada, constitution=published)
+        response = await api.admin.post("/v1/feedback", json=row, headers={"Idempotency-Key": str(number)})
+        assert response.status_code == 201
+    order = "BEGIN IMMEDIATE" if api.service.database.is_sqlite else "SELECT pg_advisory_xact_lock(%(n)s::BIGINT)"
+    assert asked[0].startswith(order.split("(")[0])
+    assert sorted(asked[1:]) == ["INSERT INTO feedback", "INSERT INTO idempotency", "INSERT INTO items"]
