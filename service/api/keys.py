@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller, Scope, new_key
 from service.context import OnlyOnce, Parts, allowed, audited
+from service.label_query import Time
 from service.problems import conflict, not_found, responses
 from service.tables import annotators, keys, now
 
@@ -30,7 +31,7 @@ class KeyRequest(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     scopes: frozenset[Scope] = Field(min_length=1)
     annotator: str | None = Field(default=None, max_length=64)
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
 
 
 class Key(BaseModel):

@@ -31,9 +31,9 @@ SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy, among 
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return judged_by(
-        database_url,
+        migrated_url,
         tmp_path,
         judge=scripted(tmp_path, "hash"),
         first=scripted(tmp_path, "first", choose="first"),

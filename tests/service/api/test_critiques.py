@@ -22,9 +22,9 @@ ASKED = {"prompt": "Why is my bread flat?", "response": RUDE, "constitution": "h
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return judged_by(
-        database_url,
+        migrated_url,
         tmp_path,
         judge=scripted(tmp_path, "judge", queue=["It blames.", KIND, "It is short.", "Longer, and kind."]),
         content=scripted(tmp_path, "content", queue=["Nothing to revise."]),

@@ -10,9 +10,9 @@ from tests.service.judges import judged_by, scripted
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return judged_by(
-        database_url,
+        migrated_url,
         tmp_path,
         judge=scripted(tmp_path, "script", mode="verdict?samples=3&temperature=1"),
         server=EngineSettings(spec="openai:gpt@http://10.1.2.3:8000/v1?key_env=MY_SECRET_KEY"),
