@@ -100,7 +100,7 @@ async def execute_rows(
                 if isinstance(entry, Quarantined):
                     await store.finish(entry, "", plan)
                     _count(progress, entry)
-                elif store.is_done(entry.row, item := digest(entry.item.model_dump(mode="json")), plan):
+                elif store.is_done(entry.row, item := item_hash(entry), plan):
                     progress.skipped += 1
                 else:
                     await slots.acquire()
@@ -110,6 +110,11 @@ async def execute_rows(
                     tasks.create_task(one(entry, item))
     except* Exception as group:
         raise _first(group) from None
+
+
+def item_hash(line: Line) -> str:
+    """What a row's result is of, for `RowStore`."""
+    return digest(line.item.model_dump(mode="json"))
 
 
 async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:

@@ -77,22 +77,24 @@ class Jobs:
         """Store a job and enqueue it, in one transaction. Raises `InputError` for what it names and is not there."""
         request = await self._resolved(request)
         client, id = await self._opened(), secrets.token_hex(8)
-        request = await asyncio.to_thread(gather, request, id, self.artifacts, self._settings.data)
-        row = _row(id, request, caller)
-        answer = Job.model_validate({column.name: row.get(column.name) for column in COLUMNS})
         try:
-            async with self._database.transaction() as connection:
-                await connection.execute(insert(jobs), row)
-                await _tell(connection, id, "queued", {"attempt": 1})
-                audit = audited(caller, "job.submitted", id, kind=request.kind)
-                for table, rows in {**audit, **once.rows(answer)}.items():
-                    await connection.execute(table.insert(), rows)
-                await _enqueue(connection, client, id, 1)
-        except BaseException as error:  # whatever it was, the job is not there, and neither are its rows
+            request = await asyncio.to_thread(gather, request, id, self.artifacts, self._settings.data)
+            return await self._store(_row(id, request, caller), caller, client, once)
+        except (InputError, IntegrityError):
+            # Not after other errors: the database may have gone away with the job stored.
             await asyncio.to_thread(self.artifacts.remove, of_job(id))
-            if isinstance(error, IntegrityError):
-                await once.replay()
+            await once.replay()
             raise
+
+    async def _store(self, row: dict[str, Any], caller: Caller, client: "DBOSClient", once: Once) -> Job:
+        id, answer = row["id"], Job.model_validate({column.name: row.get(column.name) for column in COLUMNS})
+        async with self._database.transaction() as connection:
+            await connection.execute(insert(jobs), row)
+            await _tell(connection, id, "queued", {"attempt": 1})
+            audit = audited(caller, "job.submitted", id, kind=row["kind"])
+            for table, rows in {**audit, **once.rows(answer)}.items():
+                await connection.execute(table.insert(), rows)
+            await _enqueue(connection, client, id, 1)
         return answer
 
     async def get(self, id: str) -> Job:

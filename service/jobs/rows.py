@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -113,7 +113,7 @@ class RowsJob:
         return {**self.standing(Progress()), "files": files, "warnings": written.warnings()}
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
-        async def execute(some: list[Entry]) -> None:
+        async def execute(some: Sequence[Entry]) -> None:
             await execute_rows(self.pipeline, some, self.work.store, self.plan, progress)
 
         async with _every(TELL_SECONDS, lambda: self._tell(progress)):
