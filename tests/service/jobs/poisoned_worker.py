@@ -23,5 +23,5 @@ def fatal(engine: ScriptedEngine, request: Request) -> str:
 
 
 if __name__ == "__main__":
-    ScriptedEngine._answer = fatal  # type: ignore[method-assign]
+    ScriptedEngine._answer = fatal  # type: ignore[method-assign, assignment]  # the one method that must be another
     asyncio.run(work(Settings.read(Path(sys.argv[1]))))
