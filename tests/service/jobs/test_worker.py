@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from critic.run.run import RunRequest, run
 from service.tables import calls, workers
 from tests.service.calls import running
+from tests.service.conftest import Postgres
 from tests.service.jobs.processes import (
     BEAT,
     CONSTITUTION,
@@ -175,8 +176,10 @@ async def test_a_worker_that_ends_hands_its_jobs_to_the_next(database_url: str, 
 
 
 async def test_a_worker_that_stands_still_loses_its_job_and_can_store_nothing(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, postgres: Postgres
 ) -> None:
+    """On PostgreSQL: SQLite has one machine, and a process that stands still there may hold the file's only lock."""
+    database_url = postgres.url(postgres.create())
     service = settings(tmp_path, database_url, latency=0.05)
     async with running(service) as api:
         slow = start(tmp_path, service, "slow")
