@@ -26,7 +26,7 @@ from service import tables
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 
 GROUP_AT_MOST = 20_000  # rows of one commit, over all callers
-_FEEDBACK_TURN = 0x6361695E  # of PostgreSQL's advisory locks
+FEEDBACK_TURN = 0x6361695E  # of PostgreSQL's advisory locks
 BUSY_SECONDS = 30  # how long SQLite waits for another process's write
 
 
@@ -90,7 +90,7 @@ class Database:
         To be called before feedback is inserted, before anything that another such transaction may wait for.
         """
         if not self.is_sqlite:  # numbers are given before the commit; other servers wait here until ours
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _FEEDBACK_TURN})
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": FEEDBACK_TURN})
 
     async def insert(self, rows: Rows) -> None:
         """Insert rows into several tables, all or none, and return when they are durable.

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+from constitution.digest import digest
 from critic.feedback.comparison import ComparisonLabel
 from critic.feedback.correction import CorrectionLabel
 from critic.feedback.critique import CritiqueLabel
 from critic.feedback.feedback import Feedback
 from critic.feedback.ranking import RankingLabel, dense
 from critic.records import Chain, Judgement, Provenance, Ranking, Response, Row
+
+LONGEST_NAME = 200
 
 
 def from_row(row: Row, provenance: Provenance) -> Iterator[Feedback]:
@@ -26,12 +29,15 @@ def from_row(row: Row, provenance: Provenance) -> Iterator[Feedback]:
             yield label
 
 
-def _feedback(row: Row, provenance: Provenance, **fields: Any) -> Feedback:
+def _feedback(row: Row, provenance: Provenance, *, annotator: str, **fields: Any) -> Feedback:
     label = fields["label"]
+    if len(annotator) > LONGEST_NAME:  # a large jury's, whose votes name each juror
+        annotator = f"{annotator[: LONGEST_NAME - 20]} {digest(annotator)[:16]}"
     return Feedback(
         kind=label.kind,
         prompt=row.prompt,
         source="ai",
+        annotator=annotator,
         constitution=provenance.constitution,
         constitution_hash=provenance.constitution_hash,
         where=row.where,

@@ -22,7 +22,7 @@ from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
 from critic.run.run import Checked, RunRequest, check, check_priced, described, fingerprint, write_results
 from service.engines import TRAINED
-from service.jobs import poison
+from service.jobs import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work import Failed, Work
 from service.tables import jobs
@@ -110,7 +110,8 @@ class RowsJob:
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        return {**self.standing(Progress()), "files": files, "warnings": written.warnings()}
+        found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store)}
+        return {**self.standing(Progress()), **found}
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:

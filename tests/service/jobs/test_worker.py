@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import func, select
 
@@ -57,6 +58,11 @@ async def test_a_job_leaves_what_the_command_leaves(database_url: str, tmp_path:
             file["name"] for file in (await api.admin.get(f"/v1/jobs/{id}/artifacts")).json()["items"]
         }
 
+        # What the judge said is feedback, as people's labels are.
+        kept = job["result"]["feedback"]
+        assert kept == {"stored": job["result"]["files"]["feedback"]["records"], "refused": {}}
+        assert len(await labels_of(api.admin, id)) == kept["stored"] > 130
+
         log = (await api.admin.get(f"/v1/jobs/{id}/logs")).text.splitlines()
         assert [line.split()[1] for line in log] == ["queued", "running", "chunk", "chunk", "done"]
         stream = (await api.admin.get(f"/v1/jobs/{id}/events", headers={"Accept": "text/event-stream"})).text
@@ -72,6 +78,17 @@ async def test_a_job_leaves_what_the_command_leaves(database_url: str, tmp_path:
         job = await until(api.admin, again, "done")
         assert before["id"] == id and job["progress"]["calls"] == 0
         assert await artifact(api.admin, again, "pairs.jsonl") == await artifact(api.admin, id, "pairs.jsonl")
+
+
+async def labels_of(client: httpx2.AsyncClient, job: str) -> set[str]:
+    """The ids of a job's labels, by pages."""
+    ids, cursor = set(), ""
+    while True:
+        page = (await client.get(f"/v1/feedback?job={job}&source=ai&limit=500{cursor}")).json()
+        ids |= {label["id"] for label in page["items"] if label["constitution_hash"] is not None}
+        if page["next"] is None:
+            return ids
+        cursor = f"&cursor={page['next']}"
 
 
 async def test_a_job_judges_given_answers_in_parquet(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""What a job's judges said, as feedback: the same records as people's, stored once however often this is done."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from constitution.digest import digest
+from critic.feedback import Feedback, from_row
+from service import labels
+from service.database import FEEDBACK_TURN
+from service.jobs.ledger import JobStore
+from service.tables import feedback, items
+
+ROWS_AT_ONCE = 100
+
+
+def keep(store: JobStore) -> dict[str, Any]:
+    """Store the labels of all finished rows of a job.
+
+    Return how many there are, and the rows whose labels no record can hold (a judge that wrote a NUL character), with
+    the reason.
+    """
+    count, refused, rows = 0, {}, store.rows()
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        given: list[tuple[int, Feedback]] = []
+        for row in some:
+            try:
+                given += [(row.row, label) for label in from_row(row, store.provenance())]
+            except ValidationError as error:
+                refused[str(row.row)] = error.errors()[0]["msg"]
+        contents, records = _records(store.job, given)
+        store.now(partial(_insert, contents=contents, records=records))
+        count += len(records)
+    return {"stored": count, "refused": refused}
+
+
+def _records(job: str, given: Sequence[tuple[int, Feedback]]) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
+    _, found = labels.rows([label for _, label in given], labels.Origin(job=job))
+    # Named by what they say and where: what is done again gives none twice.
+    ids = [digest(["job", job, row, label.model_dump(mode="json")])[:32] for row, label in given]
+    records = [{**record, "id": id} for id, record in zip(ids, found[feedback], strict=True)]
+    return sorted(found[items], key=lambda item: str(item["id"])), list({r["id"]: r for r in records}.values())
+
+
+def _insert(connection: Connection, contents: Sequence[Mapping[str, Any]], records: Sequence[dict[str, Any]]) -> None:
+    if connection.dialect.name == "postgresql":  # as `Database.take_turn`
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": FEEDBACK_TURN})
+    for table, rows in ((items, contents), (feedback, records)):
+        if rows:
+            connection.execute(_unless_there(connection, table), rows)
+
+
+def _unless_there(connection: Connection, table: Table) -> Any:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing(index_elements=["id"])
