@@ -110,7 +110,8 @@ def _job(row: Any) -> "Job":
 
 
 def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
-    from service.client import Call, Client
+    from service.calls import Call
+    from service.client import Client
 
     with Client(server, key) as client:
         call: Call[Any] = Call(method, path, lambda answer: answer, **more)
