@@ -20,6 +20,7 @@ from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
 from service.limits import Limits, Pace
+from service.retention import Retention
 from service.settings import Settings
 
 DESCRIPTION = """
@@ -70,6 +71,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         settings.data.mkdir(parents=True, exist_ok=True)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
+        await stack.enter_async_context(Retention(settings, database))
         constitutions = await stack.enter_async_context(Constitutions(database))
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))

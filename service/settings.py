@@ -44,6 +44,10 @@ class Settings(BaseModel):
     """How long a task stays with an annotator who doesn't answer it."""
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     """How often a worker says that it lives. After four beats without a word its jobs move on."""
+    annotator_days: int | None = Field(default=None, ge=1, le=36_500)
+    """Who an annotator is, is erased after so many days without a label; the labels stay. By default never."""
+    idempotency_days: int = Field(default=7, ge=1, le=36_500)
+    """How long a request can be repeated under its Idempotency-Key."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.feedback import Name
+from service import retention
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
 from service.context import OnlyOnce, Parts, allowed, audited
 from service.labels import new_id
 from service.problems import conflict, not_found, responses
-from service.tables import annotators, audit, idempotency, keys, now
+from service.tables import annotators, now
 
 router = APIRouter(prefix="/v1/annotators", tags=["annotators"], route_class=StrictRoute, responses=responses())
 
@@ -29,7 +30,6 @@ Attributes = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=50)], Annotated[str, Field(max_length=200)]],
     Field(max_length=20),
 ]
-ERASED = "(erased)"
 
 
 class AnnotatorRequest(BaseModel):
@@ -130,26 +130,15 @@ async def erase(id: str, caller: Admin, parts: Parts) -> Annotator:
     """Erase who the annotator is: name and attributes go, keys are revoked. Labels, their group and the id stay."""
     async with parts.database.transaction() as connection:
         before = await _found(connection, id)
-        mine = list((await connection.execute(select(keys.c.id).where(keys.c.annotator == id))).scalars())
+        mine = []
         if before.erased_at is None:
-            await _erase(connection, id, mine)
+            mine = await retention.erase(connection, id)
             await _audit(connection, audited(caller, "annotator.erased", id))
         erased = await _found(connection, id)
     parts.labels.forget(id)
     for key in mine:
         parts.keys.forget(key)
     return erased
-
-
-async def _erase(connection: AsyncConnection, id: str, mine: list[str]) -> None:
-    at = now()
-    gone: dict[str, Any] = {"name": None, "attributes": {}, "erased_at": at}
-    await connection.execute(update(annotators).where(annotators.c.id == id).values(**gone))
-    await connection.execute(update(keys).where(keys.c.id.in_(mine), keys.c.revoked_at.is_(None)).values(revoked_at=at))
-    await connection.execute(update(keys).where(keys.c.id.in_(mine)).values(name=ERASED))
-    # A key's name may be its owner's, and so may what was answered when key and annotator were made.
-    await connection.execute(update(audit).where(audit.c.target.in_([id, *mine])).values(detail={}))
-    await connection.execute(delete(idempotency).where(idempotency.c.body["id"].as_string().in_([id, *mine])))
 
 
 async def _audit(connection: AsyncConnection, rows: Mapping[Any, list[dict[str, Any]]]) -> None:

@@ -1,0 +1,76 @@
+"""What is not kept for ever: who annotators are, and the answers to repeated requests. Labels, groups and ids stay."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import timedelta
+from typing import Any, Self
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.database import Database
+from service.settings import Settings
+from service.tables import annotators, audit, feedback, idempotency, keys, now
+
+ERASED = "(erased)"
+EVERY_SECONDS = 3600.0
+
+log = logging.getLogger("cai.service")
+
+
+async def erase(connection: AsyncConnection, id: str) -> list[str]:
+    """Erase who an annotator is: name and attributes go, keys are revoked. Return the keys' ids."""
+    at = now()
+    gone: dict[str, Any] = {"name": None, "attributes": {}, "erased_at": at}
+    mine = list((await connection.execute(select(keys.c.id).where(keys.c.annotator == id))).scalars())
+    await connection.execute(update(annotators).where(annotators.c.id == id).values(**gone))
+    await connection.execute(update(keys).where(keys.c.id.in_(mine), keys.c.revoked_at.is_(None)).values(revoked_at=at))
+    await connection.execute(update(keys).where(keys.c.id.in_(mine)).values(name=ERASED))
+    # A key's name may be its owner's, and so may what was answered when key and annotator were made.
+    await connection.execute(update(audit).where(audit.c.target.in_([id, *mine])).values(detail={}))
+    await connection.execute(delete(idempotency).where(idempotency.c.body["id"].as_string().in_([id, *mine])))
+    return mine
+
+
+class Retention:
+    """Looks every hour for what has been kept long enough. Several servers may: it is done once."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._go_on(), name="retention")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def once(self) -> list[str]:
+        """Erase what has been kept long enough; return the annotators' ids."""
+        settings, at = self._settings, now()
+        async with self._database.transaction() as connection:
+            old = idempotency.c.at < at - timedelta(days=settings.idempotency_days)
+            await connection.execute(delete(idempotency).where(old))
+            if settings.annotator_days is None:
+                return []
+            since = at - timedelta(days=settings.annotator_days)
+            labelled = exists().where(feedback.c.annotator == annotators.c.id, feedback.c.created_at >= since)
+            idle = (annotators.c.erased_at.is_(None), annotators.c.created_at < since, ~labelled)
+            found = list((await connection.execute(select(annotators.c.id).where(*idle))).scalars())
+            for id in found:
+                await erase(connection, id)
+                entry = {"at": at, "key": None, "action": "annotator.erased", "target": id}
+                await connection.execute(audit.insert(), {**entry, "detail": {"days": settings.annotator_days}})
+        return found
+
+    async def _go_on(self) -> None:
+        while True:
+            with contextlib.suppress(DBAPIError):  # the database is away for a while: an hour later will do
+                if erased := await self.once():
+                    log.info("erased %d annotators after %s days", len(erased), self._settings.annotator_days)
+            await asyncio.sleep(EVERY_SECONDS)
