@@ -196,7 +196,7 @@ def _record(given: Feedback, content: str, origin: Origin, at: datetime) -> dict
         "project": origin.project,
         "task": origin.task,
         "job": origin.job,
-        "label": given.label.model_dump(mode="json", exclude_none=True),
+        "label": given.label.model_dump(mode="json", exclude_defaults=True),
         "shown": None if origin.shown is None else list(origin.shown),
         "key": origin.key,
         "created_at": at,

@@ -22,7 +22,12 @@ Ending = Literal["jsonl", "json", "csv", "parquet", "txt"]
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+                "example": '{"prompt": "How do I keep bread fresh?"}',
+            }
+        },
     }
 }
 

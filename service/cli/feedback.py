@@ -107,7 +107,7 @@ class _People:
 
     def row(self, label: "Feedback") -> dict[str, Any]:
         """The label as it is sent."""
-        row = label.model_dump(mode="json", exclude={"where"}, exclude_none=True)
+        row = label.model_dump(mode="json", exclude={"where"}, exclude_defaults=True)
         if label.source == "human" and label.annotator is not None:
             row["annotator"] = self._id(label.annotator)
         return row

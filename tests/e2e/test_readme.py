@@ -69,11 +69,13 @@ def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
 def test_the_walk_through_the_service_ends_with_a_reward(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     [walk] = [block for block in blocks("bash") if block.startswith("cai serve")]
-    published, critique, comparison, labels, dataset, reward = run(tmp_path, "bash", "-euc", walk).splitlines()
+    published, critique, comparison, labels, dataset, reward, *said = run(tmp_path, "bash", "-euc", walk).splitlines()
     assert json.loads(critique)["constitution_hash"] == json.loads(published)["hash"]
     assert json.loads(comparison)["judgements"][0]["votes"]
     assert len(json.loads(labels)["ids"]) == json.loads(dataset)["counts"]["tables"]["pairs"]["rows"] == 2
     assert isinstance(json.loads(reward)["rewards"][0], float)
+    assert [line.split()[0] for line in said] == ["ai", "human", "human"]
+    assert {line.split()[-1] for line in said} == {json.loads(published)["hash"]}
 
 
 def test_the_settings_of_a_service_load(tmp_path: Path) -> None:

@@ -28,10 +28,16 @@ async def test_from_a_constitution_to_a_job(api: Api) -> None:
         judged = await client.compare("Name a river.", ["The Po.", "The Rhine."], "mine@1.0.0")
         assert judged.constitution_hash == published.hash
         assert judged.judgements[0].outcome == "tie"  # the judge says "first" in both orders
+        pointwise = await client.compare(
+            "Name a river.", ["The Po.", "The Rhine."], "mine", mode="contrast?against=none", engine="judge"
+        )
+        assert pointwise.judgements[0].votes[0].order is None
+        [_, found] = [label async for label in client.all_feedback()]
+        assert found.label.votes == tuple(pointwise.judgements[0].votes)  # what was stored is what was said
         said = await client.critique("Name a river.", "The Po.", "mine@1.0.0", revise=True)
         assert said.rounds[0].critique.text == "It could be shorter."
         stored = [(label.kind, label.source) async for label in client.all_feedback()]
-        assert stored == [("comparison", "ai"), ("critique", "ai"), ("correction", "ai")]
+        assert stored == [("comparison", "ai"), ("comparison", "ai"), ("critique", "ai"), ("correction", "ai")]
         rewarded = await client.reward(["Name a river."] * 2, ["The Po.", "It may be the Po."], engine="rule")
         assert rewarded.rewards[0] is not None and rewarded.rewards[0] > (rewarded.rewards[1] or 0)
 
