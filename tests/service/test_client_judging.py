@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from critic.feedback import ComparisonLabel
 from service.client import AsyncClient
 from service.settings import EngineSettings, Settings
 from tests.service.calls import Api
@@ -33,6 +34,7 @@ async def test_from_a_constitution_to_a_job(api: Api) -> None:
         )
         assert pointwise.judgements[0].votes[0].order is None
         [_, found] = [label async for label in client.all_feedback()]
+        assert isinstance(found.label, ComparisonLabel)
         assert found.label.votes == tuple(pointwise.judgements[0].votes)  # what was stored is what was said
         said = await client.critique("Name a river.", "The Po.", "mine@1.0.0", revise=True)
         assert said.rounds[0].critique.text == "It could be shorter."
