@@ -166,10 +166,10 @@ def test_no_planted_text_is_markup_to_the_embedded_model(embedded_model: Path) -
 
 
 def marked(path: tuple[Message, ...]) -> list[str]:
-    """The lines of a chat that carry the mark named by its system message, where it has one."""
-    found = re.search(r"mark\s([0-9a-f]{8})", path[0].content) if path[0].role == "system" else None
+    """The lines of a chat that carry its mark, which the first line of a user turn names, where it has one."""
+    named = [found for message in path if (found := re.match(r"Mark: ([a-z]{6})\n", message.content))]
     lines = "\n".join(message.content for message in path).split("\n")
-    return [line.replace(found[1], "MARK") for line in lines if found[1] in line] if found else []
+    return [line.replace(named[-1][1], "MARK") for line in lines if named[-1][1] in line] if named else []
 
 
 def paths(tree: Node, above: tuple[Message, ...] = ()) -> Iterator[tuple[Message, ...]]:
