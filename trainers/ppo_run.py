@@ -33,7 +33,7 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
     why = Counter(row.reason for row in refused)
     counts = Counts(len(asks.asks), len(held_out.asks) if held_out else 0, dict(why))
     run = identity(config, asks.sha256, trainee.revision)
-    with config.main_process_first(desc="claiming the folder"):
+    with config.main_process_first(local=False, desc="claiming the folder"):
         claim(folder, run)
     samples = _before(config, trainee, held_out or asks, refused)
     if config.process_index == 0:

@@ -54,7 +54,7 @@ def train(
     set_seed(config.seed)  # a reward model's new heads are drawn when it is loaded
     trainee = method.load(config, data)
     run = identity(config, data.sha256, trainee.revision)
-    with config.main_process_first(desc="claiming the folder"):
+    with config.main_process_first(local=False, desc="claiming the folder"):
         claim(folder, run)
     set_seed(config.seed)
     trainer = method.build(config, trainee, data, held_out, [MetricsFile(folder), *(callbacks or [])])

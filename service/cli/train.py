@@ -66,7 +66,7 @@ def config_file(name: str) -> Path:
         return Path(name)
     if (found := shipped / f"{name}.yaml").is_file():
         return found
-    names = ", ".join(sorted(file.stem for file in shipped.glob("*-*.yaml")))
+    names = ", ".join(sorted(file.stem for method in Method for file in shipped.glob(f"{method}-*.yaml")))
     raise InputError("there is no such file", where=name, fix=f"give a YAML file, or a shipped name: {names}")
 
 

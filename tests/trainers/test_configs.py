@@ -1,10 +1,16 @@
 """Every shipped config loads, by the loader of whom it is for, and what a run resolves loads again as the same."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import yaml
+from accelerate import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+from accelerate.commands import launch
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env
+from torch.distributed.fsdp import StateDictType
 
 from constitution.errors import InputError
 from service.cli.train import Method, config_class, config_file, load
@@ -12,7 +18,8 @@ from trainers import config
 from trainers.identity import resolved, settings
 
 FOLDER = Path(config.__file__).parent / "configs"
-TRAINING = sorted(file.stem for file in FOLDER.glob("*-*.yaml"))
+LAUNCHING = {"fsdp": 1, "fsdp-multi": 2, "deepspeed": 1, "deepspeed-multi": 2}  # how many machines each is for
+TRAINING = sorted({file.stem for file in FOLDER.glob("*.yaml")} - LAUNCHING.keys())
 
 
 def loaded(name: str, *more: str) -> config.TrainConfig:
@@ -47,12 +54,74 @@ def test_small_ones_run_anywhere_and_large_ones_save_memory(name: str) -> None:
         assert f'cai)" train {name.partition("-")[0]} --config {name}' in (FOLDER / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("fsdp", "FSDP"), ("deepspeed", "DEEPSPEED")])
-def test_accelerate_reads_its_own(name: str, kind: str) -> None:
+def launched(file: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
+    """What `accelerate launch` makes of a file on the second machine, up to where it would start processes.
+
+    The plugins read their settings from the environment, as they do in the processes that it starts.
+    """
+    machine = ["--machine_rank", "1", "--main_process_ip", "10.0.0.1"]
+    given = launch.launch_command_parser().parse_args(["--config_file", str(file), *machine, "cai", "train"])
+    found, _, _ = launch._validate_launch_command(given)
+    found.deepspeed_fields_from_accelerate_config = ""
+    environment = prepare_deepspeed_cmd_env(found)[1] if found.use_deepspeed else prepare_multi_gpu_env(found)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert isinstance(found, Namespace)
+    return found
+
+
+@pytest.mark.parametrize("name", LAUNCHING)
+def test_accelerate_starts_eight_processes_a_machine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, machines = FOLDER / f"{name}.yaml", LAUNCHING[name]
+    config = load_config_from_file(str(file))
+    assert config.distributed_type.value == name.removesuffix("-multi").upper()
+    assert (config.num_machines, config.num_processes, config.mixed_precision) == (machines, 8 * machines, "bf16")
+    assert config.main_process_ip is None and "machine_rank" not in yaml.safe_load(file.read_text())
+    assert "It was not run." in " ".join(file.read_text().replace("#", "").split())
+    found = launched(file, monkeypatch)
+    assert found.nproc_per_node == "8"
+    if machines > 1:
+        assert (found.nnodes, found.node_rank, found.rdzv_backend) == (str(machines), 1, "static")
+        assert found.rdzv_endpoint == "10.0.0.1:29500"
+        assert f"--config_file trainers/configs/{name}.yaml --machine_rank RANK --main_process_ip" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["fsdp", "fsdp-multi"])
+def test_fsdp_shards_everything_and_saves_whole_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched(FOLDER / f"{name}.yaml", monkeypatch)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is True
+    assert plugin.state_dict_type is StateDictType.FULL_STATE_DICT
+    assert "transformer_auto_wrap_policy" in repr(plugin.auto_wrap_policy)
+    assert not plugin.cpu_ram_efficient_loading  # every process loads the model, in the precision that is asked for
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "deepspeed-multi"])
+def test_deepspeed_shards_everything_and_offloads_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as accelerate's part goes: DeepSpeed itself, which would read ``deepspeed_config``, is not installed."""
+    launched(FOLDER / f"{name}.yaml", monkeypatch)
+    plugin = DeepSpeedPlugin()
+    optimization = plugin.deepspeed_config["zero_optimization"]
+    assert optimization["stage"] == plugin.zero_stage == 3 and not plugin.zero3_init_flag
+    assert optimization["offload_optimizer"]["device"] == optimization["offload_param"]["device"] == "none"
+
+
+def unknown(file: Path) -> set[str]:
+    """The settings of a file's plugin that `accelerate launch` has no option for: it would ignore them silently."""
+    config = load_config_from_file(str(file))
+    options = vars(launch.launch_command_parser().parse_args(["cai"]))
+    return {*config.fsdp_config, *config.deepspeed_config} - options.keys()
+
+
+@pytest.mark.parametrize("name", LAUNCHING)
+def test_no_setting_is_unknown_to_accelerate(name: str, tmp_path: Path) -> None:
     text = (FOLDER / f"{name}.yaml").read_text()
-    found = load_config_from_file(str(FOLDER / f"{name}.yaml"))
-    assert (found.distributed_type.value, found.num_processes) == (kind, 8)
-    assert "It was not run." in " ".join(text.replace("#", "").split())
+    assert unknown(FOLDER / f"{name}.yaml") == set()
+    (wrong := tmp_path / "wrong.yaml").write_text(text + "num_procesess: 8\n")
+    with pytest.raises(ValueError, match="num_procesess"):
+        load_config_from_file(str(wrong))
+    wrong.write_text(text + "  zero_stages: 3\n")  # the plugin's settings come last
+    assert unknown(wrong) == {"zero_stages"}
 
 
 def test_settings_on_top_and_mistakes_are_told() -> None:
