@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -80,7 +81,8 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
     """The options that a command of `cai` makes of its arguments. It refuses those that it doesn't know."""
     name, *options = arguments
     app = typer.Typer()
-    app.command()({"serve": serve, "worker": worker}[name])
+    commands: dict[str, Callable[..., None]] = {"serve": serve, "worker": worker}
+    app.command()(commands[name])
     return typer.main.get_command(app).make_context(name, options).params
 
 

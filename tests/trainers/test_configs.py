@@ -110,7 +110,8 @@ def unknown(file: Path) -> set[str]:
     """The settings of a file's plugin that `accelerate launch` has no option for: it would ignore them silently."""
     config = load_config_from_file(str(file))
     options = vars(launch.launch_command_parser().parse_args(["cai"]))
-    return {*config.fsdp_config, *config.deepspeed_config} - options.keys()
+    given: set[str] = {*config.fsdp_config, *config.deepspeed_config}
+    return given - options.keys()
 
 
 @pytest.mark.parametrize("name", LAUNCHING)
