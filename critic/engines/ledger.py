@@ -87,6 +87,23 @@ class Claims:
             held.set_result(None)
 
 
+class MemoryLedger(Claims):
+    """Answers that last as long as this object: for a row, or for a shard of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers: dict[str, Answer] = {}
+
+    def get(self, key: str) -> Answer | None:
+        """See `Ledger.get`."""
+        return self._answers.get(key)
+
+    async def commit(self, key: str, answer: Answer, cost: float) -> None:
+        """See `Ledger.commit`."""
+        self._answers[key] = answer
+        self.release(key)
+
+
 @dataclass(slots=True)
 class Budget:
     """Hard limits on calls and on US dollars, shared by all engines of a run.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -111,3 +112,16 @@ class RunConfig(Record):
         """Return the config whose `flat` this is, without other keys. Raises `ValidationError` if one is missing."""
         settings, own = ({k: flat[k] for k in of.model_fields if k in flat} for of in (RunSettings, cls))
         return cls.model_validate({**own, "settings": settings})
+
+
+def agree(before: Mapping[str, Any], config: Mapping[str, Any], directory: Path, *, extend: bool) -> None:
+    """Refuse to go on in ``directory`` with another config than its own, unless to ``extend``; name what differs."""
+    changed = [key for key in config if before and before.get(key) != config[key]]
+    another_kind = before.get("kind") != config.get("kind")
+    if changed and (another_kind or not extend):
+        lines = [f"{key}: {before.get(key)!r} there, {config[key]!r} now" for key in changed]
+        raise InputError(
+            "the directory holds a run of another config\n  " + "\n  ".join(lines),
+            where=str(directory),
+            fix="Name a new directory" + ("." if another_kind else ", or pass --extend to go on with the new config."),
+        )

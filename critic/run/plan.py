@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from critic.engines import Spec
 from critic.engines.base import Choices, Completion, Identity, Lane, Node, Read, Request, Reward, Score, Usage, reads
-from critic.engines.ledger import Answer, Budget, Claims, RecordedEngine
+from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engines.rewards import capability
 from critic.engines.server_options import prices
 from critic.judging.jury import Jury
@@ -54,7 +54,7 @@ async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined], total: P
             total.quarantined += 1
             continue
         # A ledger a row: what a row asks twice is answered once, and memory doesn't grow with the rows.
-        memory, budget = _Memory(), Budget()
+        memory, budget = MemoryLedger(), Budget()
         policy, critic = (RecordedEngine(engine, memory, budget) for engine in (pipeline.policy, pipeline.critic))
         jury = Jury(
             tuple(replace(juror, engine=RecordedEngine(juror.engine, memory, budget)) for juror in pipeline.jury.jurors)
@@ -104,21 +104,6 @@ class CountingEngine:
         self._total.completion_tokens += completion_tokens
         if self._priced is not None:
             self._total.cost = (self._total.cost or 0.0) + self.usage.price(prompt_tokens, completion_tokens)
-
-
-class _Memory(Claims):
-    """A ledger that lasts for one row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._answers: dict[str, Answer] = {}
-
-    def get(self, key: str) -> Answer | None:
-        return self._answers.get(key)
-
-    async def commit(self, key: str, answer: Answer, cost: float) -> None:
-        self._answers[key] = answer
-        self.release(key)
 
 
 def _tokens(text: str) -> int:

@@ -1,0 +1,243 @@
+"""A run on a Ray cluster: Ray Data reads shards of the input and hands them to engine actors; this process writes.
+
+Any actor or node may die: Ray runs its shards again on another. If this process dies, the same command goes on from
+the shards that are in the directory: a finished row is there once, an unfinished shard's calls may be repeated.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from constitution.errors import InputError
+from critic.engines import parse_options
+from critic.records import Provenance
+from critic.run.config import RunConfig
+from critic.run.execute import Progress
+from critic.run.export import Format
+from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
+from critic.run.shard_worker import Cut, ShardWorker
+from critic.run.shards import About, ShardStore
+
+SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
+WAITING = 2  # shards more that an actor has at hand
+ATTEMPTS = 8  # of a shard whose actor or node dies
+
+Capabilities = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which cluster, and what a run takes of it. ``most`` None: as many actors as there is room for.
+
+    ``address`` is None for the cluster that ``RAY_ADDRESS`` names, or a new one of this machine alone.
+    """
+
+    address: str | None = None
+    least: int = 1
+    most: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    shard: int = 64
+
+
+def parse_cluster(text: str) -> Cluster:
+    """Parse ``ray[://HOST:PORT][?actors=N or MIN-MAX&cpus=C&gpus=G&shard=ROWS]``; an `InputError` says what is wrong."""
+    where = f"--on {text}"
+    head, question, query = text.partition("?")
+    if head != "ray" and not re.fullmatch(r"ray://[^/\s]+:\d+", head):
+        raise InputError("this is no cluster", where=where, fix="Write ray, or ray://HOST:PORT (10001 by default).")
+    options = dict(parse_options(query, where)) if question else {}
+    if unknown := set(options) - {"actors", "cpus", "gpus", "shard"}:
+        raise InputError(f"there is no option {min(unknown)!r}", where=where, fix="Known: actors, cpus, gpus, shard.")
+    actors = re.fullmatch(r"([1-9]\d*)(-([1-9]\d*)?)?", options.get("actors", "1-"))
+    try:
+        if actors is None:
+            raise ValueError(f"actors={options['actors']} is neither a number nor a range, as 2-8 or 2-")
+        least, ranged, most = int(actors[1]), actors[2], actors[3]
+        cluster = Cluster(
+            address=head if head != "ray" else None,
+            least=least,
+            most=int(most) if most else None if ranged else least,
+            cpus=float(options.get("cpus", 1)),
+            gpus=float(options.get("gpus", 0)),
+            shard=int(options.get("shard", 64)),
+        )
+    except ValueError as error:
+        raise InputError(str(error), where=where, fix="As in ray?actors=2-8&cpus=4&gpus=1&shard=256.") from None
+    if (
+        cluster.shard < 1
+        or not (0 <= cluster.cpus < 10_000 and 0 <= cluster.gpus < 1000)
+        or (cluster.most or least) < least
+    ):
+        raise InputError("actors and shard are 1 or more, cpus and gpus 0 or more, a range goes up", where=where)
+    return cluster
+
+
+def run_on(
+    cluster: Cluster,
+    request: RunRequest,
+    out: Path,
+    *,
+    extend: bool = False,
+    format: Format = "jsonl",
+    on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
+) -> Outcome:
+    """Do the run, or what is left of it, on ``cluster``, and write its shards and results into the directory ``out``.
+
+    The input is read on this node of the cluster, or on the cluster's head where this machine is none of it. See
+    `critic.run.run.run` for ``on_progress`` and errors.
+    """
+    checked = check(request)
+    request = replace(request, principles=checked.constitution)  # the nodes need not have its file
+    with _connected(cluster):
+        reader = _Reader.options(scheduling_strategy=_here()).remote(request)
+        input_hash, total = _get(reader.look.remote())
+        asked = _describe.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus).remote(request, input_hash)
+        config, provenance, engines = _get(asked)
+        with closing(ShardStore.open(out, config.flat(), provenance, cluster.shard, extend=extend)) as store:
+            began, calls = time.monotonic(), 0
+            finished = store.finished()
+            progress = _standing(finished)
+            _get(reader.start.remote(checked, finished, config.plan, store.rows_a_shard, cluster))
+            on_progress(progress, calls, total)
+            for done in _results(reader, progress):
+                calls += done["calls"]
+                if done["data"] is None:
+                    store.trim(done["shard"])
+                else:
+                    store.put(done["data"], whole=done["whole"])
+                    _count(progress, done, finished)
+                on_progress(progress, calls, total)
+            seconds = time.monotonic() - began
+            return Outcome(progress, calls, seconds, write_results(store, out, format, engines))
+
+
+@ray.remote(num_cpus=0)
+class _Reader:
+    """Reads the input, hands shards to the actors and their results to the driver, which may be no node itself."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self._request = request
+
+    def look(self) -> tuple[str | None, int | None]:
+        """Open the input, so that a missing file is told at once, and return its `fingerprint`."""
+        self._request.unread()
+        return fingerprint(self._request)
+
+    def start(
+        self, checked: Checked, finished: Mapping[int, About], plan: str, rows_a_shard: int, cluster: Cluster
+    ) -> None:
+        """Begin to run what is not finished."""
+        context = ray.data.DataContext.get_current()
+        context.target_max_block_size = context.target_min_block_size = 1  # a block is a shard
+        context.enable_progress_bars = False
+        here = ray.get_runtime_context().get_node_id()
+        shards = ray.data.read_datasource(
+            Cut(self._request, finished, plan, rows_a_shard),
+            override_num_blocks=1,
+            num_cpus=0,
+            label_selector={"ray.io/node-id": here},
+        )
+        pool = ray.data.ActorPoolStrategy(
+            min_size=cluster.least,
+            max_size=cluster.most,
+            max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
+            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE + WAITING,
+        )
+        done = shards.map_batches(
+            ShardWorker,
+            fn_constructor_args=(checked, plan),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=pool,
+            num_cpus=cluster.cpus,
+            num_gpus=cluster.gpus,
+            max_restarts=-1,
+            max_task_retries=ATTEMPTS,
+        )
+        self._done = iter(done.iter_rows())
+
+    def next(self) -> dict[str, Any] | None:
+        """What came of the next shard that is done, in whatever order they end; None after the last."""
+        return next(self._done, None)
+
+
+@ray.remote
+def _describe(request: RunRequest, input_hash: str | None) -> tuple[RunConfig, Provenance, Capabilities]:
+    """Open the engines as an actor does, and say what the run is: the driver may have no room for them."""
+
+    async def describe() -> tuple[RunConfig, Provenance, Capabilities]:
+        checked = check(request)
+        async with opened(checked.specs) as engines:
+            config, provenance = described(request, checked, engines, input_hash)
+            return config, provenance, {e.identity.name: dict(e.capabilities) for e in engines.values()}
+
+    return asyncio.run(describe())
+
+
+@contextmanager
+def _connected(cluster: Cluster) -> Iterator[None]:
+    try:
+        ray.init(cluster.address, logging_level="error", log_to_driver=False)
+    except ConnectionError as error:
+        raise InputError(
+            f"no Ray cluster answers: {error}",
+            where=f"--on {cluster.address or 'ray'}",
+            fix="`ray status` on its head says whether it runs. With token authentication set RAY_AUTH_MODE=token.",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    """On this machine; on the cluster's head, where this machine is none of its nodes."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def _results(reader: Any, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Yield what came of each shard, until all are done or ``progress.stopped`` says why not."""
+    try:
+        while (done := _get(reader.next.remote())) is not None:
+            if done["stopped"]:
+                progress.stopped = done["stopped"]
+                return
+            yield done
+    except RayError as error:
+        progress.stopped = f"Ray gave up: {str(error).splitlines()[0]}"
+
+
+def _get(reference: Any) -> Any:
+    """Wait for what a task returns. Raises what a person gave wrong as it was raised there."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        raise cause or error from None
+
+
+def _standing(finished: Mapping[int, About]) -> Progress:
+    """Where a run stands that has these shards."""
+    kept = sum(about.quarantined - len(about.retry) for about in finished.values())
+    return Progress(skipped=sum(about.rows for about in finished.values()), quarantined=kept)
+
+
+def _count(progress: Progress, done: Mapping[str, Any], finished: Mapping[int, About]) -> None:
+    for name in ("rows", "pairs", "quarantined"):
+        setattr(progress, name, getattr(progress, name) + done[name])
+    if done["whole"] and (before := finished.get(done["shard"])) is not None:  # of an input or config that has changed
+        progress.skipped -= before.rows
+        progress.quarantined -= before.quarantined - len(before.retry)

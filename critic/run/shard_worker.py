@@ -1,0 +1,133 @@
+"""What runs on the nodes of a Ray cluster: the reader that cuts the input into shards, and the actors that run them.
+
+A shard's way: `Cut` reads it -> an actor's `ShardWorker` runs it with its own engines -> its file's bytes go back to
+the driver (`critic.run.cluster`), which alone writes. So no file system needs to be shared, and no row is there twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from constitution.digest import digest
+from critic.engines import Spec, open_engine
+from critic.engines.base import Engine
+from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.records import Line, Quarantined, Row
+from critic.run.execute import Progress, Seen, execute_rows, item_hash
+from critic.run.run import Checked, RunRequest
+from critic.run.shards import About, pack
+
+_ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
+
+
+class Cut(Datasource):  # type: ignore[misc]
+    """The input in shards of ``size`` rows, without those that are ``finished`` under ``plan``.
+
+    One task reads it as a stream, as a run on one machine does, so that rows have the same positions and duplicates
+    the same names. After the last shard comes one without rows: its number says how many there are.
+    """
+
+    def __init__(self, request: RunRequest, finished: Mapping[int, About], plan: str, size: int) -> None:
+        super().__init__()
+        self._request, self._finished, self._plan, self._size = request, finished, plan, size
+
+    def estimate_inmemory_data_size(self) -> None:
+        """Unknown before it is read."""
+
+    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
+        """One task, whatever ``parallelism``."""
+        return [ReadTask(self._read, BlockMetadata(None, None, None, None))]
+
+    def _read(self) -> Iterator[pa.Table]:
+        with closing(Seen()) as seen:
+            lines = map(seen.check, self._request.lines())
+            number = 0
+            while entries := list(islice(lines, self._size)):
+                items = digest([item_hash(entry) if isinstance(entry, Line) else "" for entry in entries])
+                before = self._finished.get(number)
+                same = before is not None and (before.plan, before.items) == (self._plan, items)
+                wanted = [entry for entry in entries if before is None or not same or entry.row in before.retry]
+                if wanted:
+                    yield _block(number, items, wanted, whole=not same)
+                number += 1
+            yield _block(number, "", [], whole=False)
+
+
+def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, whole: bool) -> pa.Table:
+    texts = [entry.model_dump_json() for entry in entries]
+    return pa.table(
+        {"shard": [shard], "items": [items], "whole": [whole], "entries": pa.array([texts], pa.list_(pa.string()))}
+    )
+
+
+class ShardWorker:
+    """An actor: opens the run's engines once, and runs shards, two of them at a time."""
+
+    def __init__(self, checked: Checked, plan: str) -> None:
+        self._checked, self._plan = checked, plan
+        self._engines: dict[Spec, Engine] = {}
+        self._opening = asyncio.Lock()
+
+    async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
+        """Take one shard; give back its file, and what came of its rows."""
+        [shard] = batch.to_pylist()
+        async with self._opening:
+            for spec in self._checked.specs - set(self._engines):
+                self._engines[spec] = open_engine(spec)
+        yield await self._run(shard)
+
+    async def _run(self, shard: dict[str, Any]) -> pa.Table:
+        entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
+        results, progress, budget, ledger = Results(), Progress(), Budget(), MemoryLedger()
+        recorded = {spec: RecordedEngine(engine, ledger, budget) for spec, engine in self._engines.items()}
+        await execute_rows(self._checked.pipeline(recorded), entries, results, self._plan, progress)
+        lines = {entry.row for entry in entries if isinstance(entry, Line)}
+        retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
+        counts = (progress.rows, progress.quarantined)
+        about = About(shard["shard"], self._plan, shard["items"], *counts, tuple(sorted(retry)), budget.spent)
+        done = {
+            "shard": shard["shard"],
+            "rows": progress.rows,
+            "pairs": progress.pairs,
+            "quarantined": progress.quarantined,
+            "calls": budget.spent,
+            "stopped": progress.stopped,
+            "whole": shard["whole"],
+            "data": pack(about, results.found) if entries and not progress.stopped else None,
+        }
+        return pa.Table.from_pylist([done], DONE)
+
+
+DONE = pa.schema(
+    [
+        *((name, pa.int64()) for name in ("shard", "rows", "pairs", "quarantined", "calls")),
+        ("stopped", pa.string()),
+        ("whole", pa.bool_()),
+        ("data", pa.large_binary()),
+    ]
+)
+
+
+class Results:
+    """A shard's results, until all are there: a `critic.run.execute.RowStore`."""
+
+    def __init__(self) -> None:
+        self.found: list[Row | Quarantined] = []
+
+    def is_done(self, row: int, item: str, plan: str) -> bool:
+        """No row of a shard was done before: the reader left those out."""
+        return False
+
+    async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
+        """Keep what came of a row."""
+        self.found.append(result)
+
+    async def trim(self, rows: int) -> None:
+        """Nothing: the reader says how many shards there are."""

@@ -1,0 +1,205 @@
+"""A run's rows in Parquet shards, for runs on a cluster: a shard is written whole, once its rows are done.
+
+A shard is so many rows of the input, by position. Its file appears in its place complete or not at all, so a run that
+is killed anywhere goes on from the shards that are there. The rows are those of `critic.run.store.RunStore`, and so
+are the exports.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from os import close as close_handle
+from os import fsync
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from constitution.digest import canonical_json
+from constitution.errors import InputError
+from critic.records import Provenance, Quarantined, Row
+from critic.run.config import agree
+from critic.run.results import replace_text
+from critic.run.store import StoreError, lock_directory
+
+RUN_FILE, FOLDER = "run.json", "shards"
+_SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])
+_ABOUT = b"cai"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a shard holds. ``plan`` and ``items`` say of what its rows are results.
+
+    ``rows`` have a result and ``quarantined`` have none; of these, ``retry`` are those that an engine failed on: the
+    next start tries them again. ``calls`` were answered for it.
+    """
+
+    shard: int
+    plan: str
+    items: str
+    rows: int
+    quarantined: int
+    retry: tuple[int, ...]
+    calls: int
+
+
+def pack(about: About, results: Sequence[Row | Quarantined]) -> bytes:
+    """Return a shard's file: the same results give the same bytes."""
+    records = [
+        {"row": result.row, "result" if isinstance(result, Row) else "quarantined": result.model_dump_json()}
+        for result in sorted(results, key=lambda result: result.row)
+    ]
+    return _packed(about, records)
+
+
+def _packed(about: About, records: list[dict[str, Any]]) -> bytes:
+    schema = _SCHEMA.with_metadata({_ABOUT: canonical_json(asdict(about)).encode()})
+    file = BytesIO()
+    pq.write_table(pa.Table.from_pylist(records, schema), file, compression="zstd")
+    return file.getvalue()
+
+
+class ShardStore:
+    """One run directory with shards. One process at a time writes; any number may read."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._folder = directory, directory / FOLDER
+        self._run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
+        self._open = ExitStack()
+
+    @classmethod
+    def open(cls, directory: Path, config: dict[str, Any], provenance: Provenance, rows: int, *, extend: bool) -> Self:
+        """Open ``directory`` for the run that ``config`` describes, new (with ``rows`` a shard) or begun.
+
+        Raises `InputError` where it holds something else, a run of another config (unless ``extend``), or a run that
+        is going on in another process.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.callback(close_handle, lock_directory(directory))
+            begun = (directory / RUN_FILE).exists()
+            if not begun and any(path.name != ".lock" for path in directory.iterdir()):
+                raise InputError(
+                    "the output directory is not empty and holds no run on a cluster",
+                    where=str(directory),
+                    fix="Name a new directory; a run that was begun without --on goes on without it.",
+                )
+            run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8")) if begun else {"rows_a_shard": rows}
+            agree(run.get("config", {}), config, directory, extend=extend)
+            run |= {"config": config, "provenance": provenance.model_dump()}
+            (directory / FOLDER).mkdir(exist_ok=True)
+            replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+            store = cls(directory)
+            store._open = stack.pop_all()
+        return store
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._open.close()
+
+    @property
+    def rows_a_shard(self) -> int:
+        """How many rows of the input are a shard of this run."""
+        return int(self._run["rows_a_shard"])
+
+    def finished(self) -> dict[int, About]:
+        """What is there already, by shard."""
+        return {about.shard: about for about in map(self._about, self._files())}
+
+    def put(self, data: bytes, *, whole: bool) -> None:
+        """Store a shard for good. One that is not ``whole`` holds rows to be put into the shard that is there.
+
+        Raises `StoreError` where the directory can't be written.
+        """
+        table = pq.read_table(BytesIO(data))
+        about = _about(table.schema.metadata)
+        path = self._path(about.shard)
+        if not whole:
+            before = pq.read_table(path)
+            records = {record["row"]: record for record in before.to_pylist() + table.to_pylist()}
+            quarantined = sum(record["quarantined"] is not None for record in records.values())
+            about = replace(
+                about,
+                rows=len(records) - quarantined,
+                quarantined=quarantined,
+                calls=about.calls + _about(before.schema.metadata).calls,
+            )
+            data = _packed(about, [records[row] for row in sorted(records)])
+        _put(path, data)
+
+    def trim(self, shards: int) -> None:
+        """Forget the shards from number ``shards`` on: the input that they came from has become shorter."""
+        for path in self._files():
+            if int(path.stem) >= shards:
+                path.unlink()
+
+    # What results are written from: `critic.run.run.Finished`.
+
+    def rows(self) -> Iterator[Row]:
+        """Every result, in the order of the input."""
+        for path in self._files():
+            for text in _column(path, "result"):
+                yield Row.model_validate_json(text)
+
+    def quarantined(self) -> Iterator[Quarantined]:
+        """Every row without a result, in the order of the input."""
+        for path in self._files():
+            for text in _column(path, "quarantined"):
+                yield Quarantined.model_validate_json(text)
+
+    def config(self) -> dict[str, Any]:
+        """The config that the directory was last opened with."""
+        config: dict[str, Any] = self._run["config"]
+        return config
+
+    def provenance(self) -> Provenance:
+        """What every label of the run comes from."""
+        return Provenance.model_validate(self._run["provenance"])
+
+    def calls(self) -> int:
+        """How many answers the rows that are there have taken."""
+        return sum(about.calls for about in self.finished().values())
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.parquet"), key=lambda path: int(path.stem))
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / f"{shard:06}.parquet"
+
+    def _about(self, path: Path) -> About:
+        try:
+            return _about(pq.read_schema(path).metadata)
+        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise InputError(
+                f"this is no shard of a run: {error}", where=str(path), fix="Delete it; its rows are run again."
+            ) from None
+
+
+def _about(metadata: Mapping[bytes, bytes]) -> About:
+    values = json.loads(metadata[_ABOUT])
+    return About(**values | {"retry": tuple(values["retry"])})
+
+
+def _column(path: Path, name: str) -> Iterator[str]:
+    column = pq.read_table(path, columns=[name]).column(name)
+    return (text for text in column.to_pylist() if text is not None)
+
+
+def _put(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} can't be written: {error}\n  The shards that are there are safe. Make room, then run it again."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
