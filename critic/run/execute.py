@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -17,9 +17,11 @@ from constitution.digest import digest
 from critic.engines.base import EngineError, RequestTooLong, RunStopped
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Quarantined, Row
+from critic.run.inputs import Unread
 
 # Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
 PROMPTS_IN_FLIGHT = 64
+QUESTION_DIGITS = 32  # of its hash: 128 bits tell more questions apart than any input holds
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class RowStore(Protocol):
     """Where rows end up: `critic.run.store.RunStore`, and the service's database."""
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
-        """Whether ``row`` has a result for this item under this plan."""
+        """Whether ``row`` has a result for this item (its `item_hash`) under this plan (a hash)."""
         ...
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
@@ -49,15 +51,25 @@ class RowStore(Protocol):
         ...
 
 
+class Known(NamedTuple):
+    """A row that needs no reading, because it has its result: where it stands, and its `item_hash`."""
+
+    row: int
+    where: str
+    item: str
+
+
 async def execute(
     pipeline: Pipeline,
-    lines: Iterable[Line | Quarantined],
+    unread: Iterable[Unread],
+    known: Iterator[Known],
     store: RowStore,
     plan: str,
     progress: Progress,
 ) -> None:
-    """Run every line that has no result yet, and keep ``progress`` up to date.
+    """Run every row of the input that has no result yet, and keep ``progress`` up to date.
 
+    Rows that are ``known``, in the order of the input, are stepped over.
     Raises `StoreError` where the directory can't be written any more.
     """
     count = 0
@@ -65,9 +77,15 @@ async def execute(
 
         def checked() -> Iterator[Line | Quarantined]:
             nonlocal count
-            for entry in lines:
-                count = entry.row + 1
-                yield seen.check(entry)
+            upcoming = next(known, None)
+            for row, read in enumerate(unread):
+                count = row + 1
+                if upcoming is not None and upcoming.row == row:
+                    seen.add(upcoming)
+                    progress.skipped += 1
+                    upcoming = next(known, None)
+                else:
+                    yield seen.check(read())
 
         await execute_rows(pipeline, checked(), store, plan, progress)
     if not progress.stopped:
@@ -113,8 +131,8 @@ async def execute_rows(
 
 
 def item_hash(line: Line) -> str:
-    """What a row's result is of, for `RowStore`."""
-    return digest(line.item.model_dump(mode="json"))
+    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item."""
+    return _question(line.item) + digest(line.item.model_dump(mode="json"))
 
 
 async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
@@ -134,28 +152,36 @@ class Seen:
     """Which prompts came before, on disk and not in memory: inputs can be larger than it."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("")  # a private file that SQLite deletes itself
-        self._db.execute("CREATE TABLE seen (item BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+        self._db = sqlite3.connect("", isolation_level=None)  # a private file that SQLite deletes itself
+        self._db.execute("PRAGMA cache_size = -65536")  # KiB: the first million questions stay in memory
+        self._db.execute("CREATE TABLE seen (question BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+        self._db.execute("BEGIN")
 
     def close(self) -> None:
         """Delete the file."""
         self._db.close()
 
+    def add(self, row: Known) -> bool:
+        """Add a row's question. Return whether it is new."""
+        values = bytes.fromhex(row.item[:QUESTION_DIGITS]), row.row, row.where
+        return bool(self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", values).rowcount)
+
     def check(self, entry: Line | Quarantined) -> Line | Quarantined:
         """Return ``entry``, or its quarantine where an earlier line asks the same."""
         if isinstance(entry, Quarantined):
             return entry
-        key = bytes.fromhex(_question(entry.item))
-        new = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, entry.row, entry.where)).rowcount
-        if new:
+        question = _question(entry.item)
+        if self.add(Known(entry.row, entry.where, question)):
             return entry
-        row, place = self._db.execute("SELECT row, place FROM seen WHERE item = ?", (key,)).fetchone()
+        key = bytes.fromhex(question)
+        row, place = self._db.execute("SELECT row, place FROM seen WHERE question = ?", (key,)).fetchone()
         detail = f"the same prompt as in row {row} ({place}); a prompt is answered once"
         return Quarantined(row=entry.row, where=entry.where, reason="duplicate", detail=detail)
 
 
 def _question(item: Item) -> str:
-    return digest([item.prompt.key, sorted(item.prompt.tags), [response.text for response in item.responses]])
+    asked = [item.prompt.key, sorted(item.prompt.tags), [response.text for response in item.responses]]
+    return digest(asked)[:QUESTION_DIGITS]
 
 
 def _count(progress: Progress, result: Row | Quarantined) -> None:

@@ -11,6 +11,7 @@ all before its last message, the same on every side.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,13 +19,15 @@ from pydantic import ValidationError
 
 from constitution.errors import InputError
 from critic.records import Item, Line, Message, Prompt, Quarantined, Response
-from critic.run.sources import Broken, Raw, open_source
+from critic.run import sources
+from critic.run.sources import Broken, open_source
 
 PROMPT_COLUMNS = ("prompt", "messages", "instruction", "question", "text", "input")
 RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"), ("output_1", "output_2"))
 JSON_COLUMNS = ("messages", "responses")
 
 Messages = tuple[Message, ...]
+Unread = Callable[[], Line | Quarantined]
 
 
 class RowError(Exception):
@@ -40,6 +43,9 @@ class _Limit(NamedTuple):
     truncate: bool
 
 
+_Parse = Callable[[dict[str, Any], _Limit], tuple[Item, int]]
+
+
 def read_prompts(source: str, *, max_chars: int, truncate: bool) -> Iterator[Line | Quarantined]:
     """Read prompts from a file, ``-`` or a dataset: see `critic.run.sources.open_source`.
 
@@ -47,7 +53,12 @@ def read_prompts(source: str, *, max_chars: int, truncate: bool) -> Iterator[Lin
     user message is cut at its end to fit, and ``Line.cut`` says by how much. Raises `InputError`, at the call, where
     the whole input can't be used; a row that can't is yielded as `Quarantined`. Blank lines are no rows.
     """
-    return _read(source, _prompt_item, _Limit(max_chars, truncate), [[column] for column in PROMPT_COLUMNS])
+    return (read() for read in open_prompts(source, max_chars=max_chars, truncate=truncate))
+
+
+def open_prompts(source: str, *, max_chars: int, truncate: bool) -> Iterator[Unread]:
+    """Like `read_prompts`, with a function a row that reads it, so that rows can be stepped over."""
+    return _open(source, _prompt_item, _Limit(max_chars, truncate), [[column] for column in PROMPT_COLUMNS])
 
 
 def read_pairs(source: str, *, max_chars: int, truncate: bool) -> Iterator[Line | Quarantined]:
@@ -55,31 +66,34 @@ def read_pairs(source: str, *, max_chars: int, truncate: bool) -> Iterator[Line 
 
     A response of more than ``max_chars`` is quarantined even with ``truncate``: a label would be another text's.
     """
-    return _read(source, _pairs_item, _Limit(max_chars, truncate), [list(columns) for columns in RESPONSE_COLUMNS])
+    return (read() for read in open_pairs(source, max_chars=max_chars, truncate=truncate))
+
+
+def open_pairs(source: str, *, max_chars: int, truncate: bool) -> Iterator[Unread]:
+    """Like `read_pairs`, with a function a row that reads it, so that rows can be stepped over."""
+    return _open(source, _pairs_item, _Limit(max_chars, truncate), [list(columns) for columns in RESPONSE_COLUMNS])
 
 
 def read_labelled(source: str, *, max_chars: int) -> Iterator[Line | Quarantined]:
     """Read prompts with two answers: the one that people called better (``chosen``), then the other (``rejected``)."""
-    return _read(source, _labelled_item, _Limit(max_chars, truncate=False), [["chosen", "rejected"]])
+    opened = _open(source, _labelled_item, _Limit(max_chars, truncate=False), [["chosen", "rejected"]])
+    return (read() for read in opened)
 
 
-def _read(
-    source: str, parse: Callable[[dict[str, Any], _Limit], tuple[Item, int]], limit: _Limit, wanted: list[list[str]]
-) -> Iterator[Line | Quarantined]:
+def _open(source: str, parse: _Parse, limit: _Limit, wanted: list[list[str]]) -> Iterator[Unread]:
     opened = open_source(source)
     if opened.columns is not None and not any(set(columns) <= set(opened.columns) for columns in wanted):
         names = "; ".join(" and ".join(columns) for columns in wanted)
         found = ", ".join(opened.columns)
         raise InputError(f"none of the columns that are read: {found}", where=opened.name, fix=f"Name one of: {names}.")
-    first = next(opened.rows, None)
+    first = next(opened.unread, None)
     if first is None:
         raise InputError("the input is empty", where=opened.name, fix="Give at least one row.")
-    return (_line(number, raw, parse, limit) for number, raw in enumerate(chain([first], opened.rows)))
+    return (partial(_line, number, read, parse, limit) for number, read in enumerate(chain([first], opened.unread)))
 
 
-def _line(
-    number: int, raw: Raw | Broken, parse: Callable[[dict[str, Any], _Limit], tuple[Item, int]], limit: _Limit
-) -> Line | Quarantined:
+def _line(number: int, read: sources.Unread, parse: _Parse, limit: _Limit) -> Line | Quarantined:
+    raw = read()
     if isinstance(raw, Broken):
         return Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)
     try:

@@ -31,7 +31,7 @@ from critic.run.card import write_card
 from critic.run.config import RunConfig, RunSettings, Seat
 from critic.run.execute import Progress, execute
 from critic.run.export import Format
-from critic.run.inputs import read_pairs, read_prompts
+from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
 from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.report import write_report
@@ -65,10 +65,14 @@ class RunRequest:
         """The command's name."""
         return "judge" if self.policy is None else "generate"
 
+    def unread(self) -> Iterator[Unread]:
+        """The input, as far as ``limit``: a function a row that reads it."""
+        opened = open_prompts if self.policy is not None else open_pairs
+        return islice(opened(self.source, max_chars=self.max_chars, truncate=self.truncate), self.limit)
+
     def lines(self) -> Iterator[Line | Quarantined]:
         """The input, as far as ``limit``."""
-        read = read_prompts if self.policy is not None else read_pairs
-        return islice(read(self.source, max_chars=self.max_chars, truncate=self.truncate), self.limit)
+        return (read() for read in self.unread())
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,9 @@ async def run(
     checked = check(request)
     if max_cost is not None:
         check_priced(checked)
-    lines = request.lines()  # opened before any model is loaded: a missing file is told at once
+    unread = request.unread()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = fingerprint(request)
-    async with _opened(checked.specs) as engines:
+    async with opened(checked.specs) as engines:
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             store.set_provenance(provenance)
@@ -148,7 +152,8 @@ async def run(
             began = time.monotonic()
             progress = Progress()
             async with _told(lambda: on_progress(progress, budget.spent - before, total)):
-                await execute(checked.pipeline(recorded), lines, store, config.plan, progress)
+                known = store.known() if input_hash is not None else iter(())
+                await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
             found = {engine.identity.name: engine.capabilities for engine in engines.values()}
@@ -305,7 +310,8 @@ async def _told(tell: Callable[[], None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _opened(specs: set[Spec]) -> AsyncIterator[dict[Spec, Engine]]:
+async def opened(specs: set[Spec]) -> AsyncIterator[dict[Spec, Engine]]:
+    """Open the engines that a run needs, and close them again."""
     engines: dict[Spec, Engine] = {}
     try:
         for spec in specs:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -42,13 +43,24 @@ class Broken:
     detail: str
 
 
+Unread = Callable[[], Raw | Broken]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open input. ``columns`` is what a table's header names, and None where each row has its own keys."""
+    """An open input. ``columns`` is what a table's header names, and None where each row has its own keys.
+
+    ``unread`` has a function a row, which reads it: to step over rows costs little more than to find where they end.
+    """
 
     name: str
     columns: tuple[str, ...] | None
-    rows: Iterator[Raw | Broken]
+    unread: Iterator[Unread]
+
+    @property
+    def rows(self) -> Iterator[Raw | Broken]:
+        """Every row, read."""
+        return (read() for read in self.unread)
 
 
 def open_source(source: str) -> Source:
@@ -86,12 +98,18 @@ def _file(path: Path) -> Source:
         return _csv(path, name)
     if suffix == ".json":
         return _json(path, name)
-    return Source(name, None, _opened(path, name, text_rows if suffix == ".txt" else json_rows))
+    return Source(name, None, _opened(path, name, _text_line if suffix == ".txt" else _json_line))
 
 
-def _opened(path: Path, name: str, read: Callable[[BinaryIO, str], Iterator[Raw | Broken]]) -> Iterator[Raw | Broken]:
+def _opened(path: Path, name: str, parse: Callable[[bytes, str], Raw | Broken]) -> Iterator[Unread]:
+    """Yield each line that isn't blank, for ``parse`` to read."""
     with path.open("rb") as file:
-        yield from read(file, name)
+        for number, line in _lines(file):
+            yield partial(_parsed, parse, line, name, number)
+
+
+def _parsed(parse: Callable[[bytes, str], Raw | Broken], line: bytes, name: str, number: int) -> Raw | Broken:
+    return parse(line, f"{name}:{number}")
 
 
 def _refuse_binary(path: Path, name: str) -> None:
@@ -133,13 +151,8 @@ def _decoded(line: bytes, where: str) -> str | Broken:
         return Broken(where, "not_utf8", f"byte {error.start} of the line isn't UTF-8; save the file as UTF-8")
 
 
-def json_rows(file: BinaryIO, name: str) -> Iterator[Raw | Broken]:
-    """Yield a row for each line that isn't blank. A string is a prompt, a list its messages, an object its columns."""
-    for number, line in _lines(file):
-        yield _json_line(line, f"{name}:{number}")
-
-
 def _json_line(line: bytes, where: str) -> Raw | Broken:
+    """Read a line. A string is a prompt, a list its messages, an object its columns."""
     text = _decoded(line, where)
     if isinstance(text, Broken):
         return text
@@ -162,25 +175,20 @@ def _row(value: object, where: str) -> Raw | Broken:
     return Broken(where, "broken_line", "a row is an object, a string or a list of messages")
 
 
-def text_rows(file: BinaryIO, name: str) -> Iterator[Raw | Broken]:
-    """Yield a prompt for each line that isn't blank."""
-    for number, line in _lines(file):
-        yield _text_line(line, f"{name}:{number}")
-
-
 def _text_line(line: bytes, where: str) -> Raw | Broken:
+    """Read a line that is a prompt."""
     text = _decoded(line, where)
     return text if isinstance(text, Broken) else Raw(where, {"prompt": text})
 
 
-def _stdin(file: BinaryIO) -> Iterator[Raw | Broken]:
+def _stdin(file: BinaryIO) -> Iterator[Unread]:
     """Read JSON Lines if the first line is an object or is JSON, else a prompt a line."""
     parse: Callable[[bytes, str], Raw | Broken] | None = None
     for number, line in _lines(file):
         if parse is None:
             is_json = line.lstrip().startswith(b"{") or isinstance(_json_line(line, ""), Raw)
             parse = _json_line if is_json else _text_line
-        yield parse(line, f"stdin:{number}")
+        yield partial(_parsed, parse, line, "stdin", number)
 
 
 def _json(path: Path, name: str) -> Source:
@@ -193,7 +201,7 @@ def _json(path: Path, name: str) -> Source:
         if error.msg == "Extra data" and isinstance(
             _json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw
         ):
-            return Source(name, None, _opened(path, name, json_rows))
+            return Source(name, None, _opened(path, name, _json_line))
         if not error.doc.strip():
             return Source(name, None, iter(()))
         raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
@@ -203,7 +211,7 @@ def _json(path: Path, name: str) -> Source:
         value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
     if not isinstance(value, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return Source(name, None, (_row(row, f"{name}:row {i}") for i, row in enumerate(value)))
+    return Source(name, None, (partial(_row, row, f"{name}:row {i}") for i, row in enumerate(value)))
 
 
 def _csv(path: Path, name: str) -> Source:
@@ -214,11 +222,12 @@ def _csv(path: Path, name: str) -> Source:
         return Source(name, None, iter(()))
     if isinstance(header, csv.Error):
         raise InputError(f"the header can't be read: {header}", where=f"{name}:1")
-    rows = (_csv_row(header, cells, f"{name}:{line}") for line, cells in islice(_csv_records(path), 1, None))
+    rows = (partial(_csv_row, header, cells, name, line) for line, cells in islice(_csv_records(path), 1, None))
     return Source(name, tuple(header), rows)
 
 
-def _csv_row(header: list[str], cells: list[str] | csv.Error, where: str) -> Raw | Broken:
+def _csv_row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) -> Raw | Broken:
+    where = f"{name}:{line}"
     if isinstance(cells, csv.Error):
         return Broken(where, "broken_line", f"not CSV: {cells}; look for a quote that isn't closed or doubled")
     if len(cells) != len(header):
@@ -269,7 +278,7 @@ def _parquet(path: Path, name: str) -> Source:
     except pa.ArrowException as error:
         raise InputError(f"not a Parquet file: {str(error).splitlines()[0]}", where=name) from None
 
-    def rows() -> Iterator[Raw | Broken]:
+    def rows() -> Iterator[Unread]:
         number = 0
         with file:
             batches = file.iter_batches(PARQUET_BATCH)
@@ -281,16 +290,16 @@ def _parquet(path: Path, name: str) -> Source:
                 if batch is None:
                     return
                 for i in range(batch.num_rows):
-                    yield _parquet_row(batch.slice(i, 1), f"{name}:row {number}")
+                    yield partial(_parquet_row, batch, i, f"{name}:row {number}")
                     number += 1
 
     return Source(name, tuple(columns), rows())
 
 
-def _parquet_row(batch: Any, where: str) -> Raw | Broken:
-    """Turn a batch of one row to Python. Parquet does not check that its strings are UTF-8."""
+def _parquet_row(batch: Any, row: int, where: str) -> Raw | Broken:
+    """Turn one row of a batch to Python. Parquet does not check that its strings are UTF-8."""
     try:
-        return Raw(where, batch.to_pylist()[0])
+        return Raw(where, batch.slice(row, 1).to_pylist()[0])
     except UnicodeDecodeError:
         return Broken(where, "not_utf8", "a value isn't UTF-8")
 
@@ -330,7 +339,7 @@ def _hub(source: str) -> Source:
 
 
 def _dataset(name: str, data: Any) -> Source:
-    rows = (Raw(f"{name}:row {i}", row) for i, row in enumerate(data))
+    rows = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
     return Source(name, None if data.column_names is None else tuple(data.column_names), rows)
 
 

@@ -14,21 +14,25 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
 
-from constitution.digest import canonical_json
+from constitution.digest import canonical_json, digest
 from constitution.errors import InputError
 from critic.engines.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
+from critic.run.config import agree
+from critic.run.execute import Known
 from critic.run.writer import Writer
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT NOT NULL, cost REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rows (
-    row INTEGER PRIMARY KEY, item TEXT NOT NULL, plan TEXT NOT NULL,
+    row INTEGER PRIMARY KEY, place TEXT NOT NULL, item BLOB NOT NULL, plan BLOB NOT NULL, config BLOB NOT NULL,
     result TEXT, quarantined TEXT, CHECK ((result IS NULL) <> (quarantined IS NULL))
 );
+CREATE INDEX IF NOT EXISTS known ON rows (config, row, place, item) WHERE result IS NOT NULL;
 """
-_SCHEMA = "2"
+_SCHEMA = "3"
+_PAGE = 1000  # rows read at once
 
 _Write = tuple[str, tuple[Any, ...]]
 
@@ -43,10 +47,11 @@ class RunStore(Claims):
     def __init__(self, directory: Path, *, write: bool) -> None:
         super().__init__()
         self._directory = directory
+        self._config = b""  # of what is written from now on
         path = directory / "run.db"
         with ExitStack() as stack:
             if write:
-                stack.callback(os.close, _lock(directory))
+                stack.callback(os.close, lock_directory(directory))
             try:
                 self._db = stack.enter_context(closing(_connect(path, read_only=not write)))
                 version = self._meta("schema")
@@ -134,19 +139,40 @@ class RunStore(Claims):
         """Whether ``row`` has a result for this item under this plan. Quarantined rows are tried again."""
         return bool(
             self._db.execute(
-                "SELECT 1 FROM rows WHERE row = ? AND item = ? AND plan = ? AND result IS NOT NULL", (row, item, plan)
+                "SELECT 1 FROM rows WHERE row = ? AND item = ? AND plan = ? AND result IS NOT NULL",
+                (row, bytes.fromhex(item), bytes.fromhex(plan)),
             ).fetchone()
         )
+
+    def known(self) -> Iterator[Known]:
+        """Every row that has a result under the very config that the run was opened with, in the order of the input.
+
+        Where that holds the input's hash, these rows need not be read again.
+        """
+        after = -1
+        while True:
+            page = self._db.execute(
+                "SELECT row, place, item FROM rows WHERE config = ? AND row > ? AND result IS NOT NULL"
+                " ORDER BY row LIMIT ?",
+                (self._config, after, _PAGE),
+            ).fetchall()
+            if not page:
+                return
+            yield from (Known(row, place, item.hex()) for row, place, item in page)
+            after = page[-1][0]
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
         """Store what came of a row, in place of what it had."""
         text = result.model_dump_json()
         row, quarantined = (text, None) if isinstance(result, Row) else (None, text)
         await self._write(
-            "INSERT OR REPLACE INTO rows (row, item, plan, result, quarantined) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO rows (row, place, item, plan, config, result, quarantined)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             result.row,
-            item,
-            plan,
+            result.where,
+            bytes.fromhex(item),
+            bytes.fromhex(plan),
+            self._config,
             row,
             quarantined,
         )
@@ -203,19 +229,10 @@ class RunStore(Claims):
         self._set_meta("pace", canonical_json([before[0] + rows, before[1] + seconds]))
 
     def _agree(self, directory: Path, config: dict[str, Any], extend: bool) -> None:
-        before = self.config()
-        changed = [key for key in config if before and before.get(key) != config[key]]
-        another_kind = before.get("kind") != config.get("kind")
-        if changed and (another_kind or not extend):
-            lines = [f"{key}: {before.get(key)!r} there, {config[key]!r} now" for key in changed]
-            raise InputError(
-                "the directory holds a run of another config\n  " + "\n  ".join(lines),
-                where=str(directory),
-                fix="Name a new directory"
-                + ("." if another_kind else ", or pass --extend to go on with the new config."),
-            )
+        agree(self.config(), config, directory, extend=extend)
         self._set_meta("schema", _SCHEMA)
         self._set_meta("config", canonical_json(config))
+        self._config = bytes.fromhex(digest(config))
 
     def _meta(self, key: str) -> str | None:
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
@@ -261,13 +278,17 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut, not only the process
+            # Keys are hashes: each answer goes to another page. Both settings let more of them share one's writing.
+            connection.execute("PRAGMA cache_size = -65536")  # KiB
+            connection.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def _lock(directory: Path) -> int:
+def lock_directory(directory: Path) -> int:
+    """Take a directory for this process; closing the returned handle lets go. `InputError` where another has it."""
     handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ import yaml
 
 from constitution.errors import InputError
 from critic.records import Row
+from critic.run import inputs
 from critic.run.run import Outcome, RunRequest, dry_run, run
 from critic.run.store import RunStore, StoreError, count_votes
 from tests.factories import small_constitution
@@ -206,6 +207,54 @@ def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> N
     with bench.store() as store:
         [twice] = store.quarantined()
     assert (twice.row, twice.where, twice.reason) == (7, "p.txt:8", "duplicate") and "row 2" in twice.detail
+
+
+def test_a_resumed_run_reads_only_the_rows_that_have_no_result(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.script = {"fail": {"every": 100, "how": "raise"}}
+    parse, read = inputs._prompt_item, list[object]()
+
+    def counted(columns: dict[str, Any], limit: Any) -> Any:
+        read.append(columns)
+        return parse(columns, limit)
+
+    monkeypatch.setattr(inputs, "_prompt_item", counted)
+    quarantined = bench.run().progress.quarantined
+    assert len(read) == 12 and 0 < quarantined < 12
+    read.clear()
+    again = bench.run().progress
+    assert (len(read), again.skipped) == (quarantined, 12 - quarantined)
+
+
+def test_what_a_resumed_run_leaves_is_what_an_undisturbed_one_does(bench: Bench, tmp_path: Path) -> None:
+    bench.prompts = [f"question {i}" for i in range(120)]
+    bench.prompts[30] = bench.prompts[110] = bench.prompts[111] = bench.prompts[2]
+    bench.prompts[112] = " "  # no row
+    assert bench.run(max_calls=90 * CALLS_A_ROW).progress.stopped
+    resumed = bench.run().progress
+    assert resumed.skipped + resumed.rows == 116 and resumed.skipped > 20
+    undisturbed = Bench(tmp_path / "undisturbed")
+    undisturbed.folder.mkdir()
+    undisturbed.prompts = bench.prompts
+    undisturbed.run()
+    for name in ("pairs.jsonl", "feedback.jsonl", "quarantine.jsonl"):
+        assert (bench.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+    named = [json.loads(line) for line in (bench.out / "quarantine.jsonl").read_text().splitlines()]
+    assert [(row["row"], row["where"]) for row in named] == [(30, "p.txt:31"), (110, "p.txt:111"), (111, "p.txt:112")]
+    assert all("row 2 (p.txt:3)" in row["detail"] for row in named)
+
+
+def test_rows_of_another_input_are_looked_at_again(bench: Bench) -> None:
+    bench.run()
+    bench.calls()
+    bench.prompts[4] = "edited"
+    edited = bench.run(extend=True)
+    assert edited.calls == len(bench.calls()) == CALLS_A_ROW and edited.progress.skipped == 11
+    assert bench.rows()[4].prompt.messages[0].content == "edited"
+    assert bench.run().calls == 0
+    bench.prompts = bench.prompts[1:]
+    moved = bench.run(extend=True)
+    assert (moved.calls, [row.row for row in bench.rows()]) == (0, list(range(11)))
+    assert [row.prompt.messages[0].content for row in bench.rows()] == bench.prompts
 
 
 def test_a_call_that_fails_costs_its_row_and_is_tried_again(bench: Bench) -> None:

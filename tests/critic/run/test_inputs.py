@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from constitution.errors import InputError
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_labelled, read_pairs, read_prompts
+from critic.run.inputs import open_prompts, read_labelled, read_pairs, read_prompts
 from critic.run.sources import MAGIC
 
 CHAT = [
@@ -429,6 +429,25 @@ def test_any_bytes_give_one_result_for_each_line_or_one_clear_error(
         return
     assert [line.where for line in found] == [f"in.jsonl:{n}" for n in expected]
     assert [line.row for line in found] == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".txt", ".csv", ".json", ".parquet"])
+def test_rows_can_be_stepped_over_in_every_format(ending: str, tmp_path: Path) -> None:
+    texts = [f"What is {number}?" for number in range(100)]
+    path = tmp_path / f"in{ending}"
+    rows = [{"prompt": text} for text in texts]
+    match ending:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case ".json":
+            path.write_text(json.dumps(rows))
+        case ".jsonl":
+            write_lines(path, *rows)
+        case _:
+            path.write_text("\n".join((["prompt"] if ending == ".csv" else []) + texts))
+    unread = list(open_prompts(str(path), max_chars=1000, truncate=False))
+    assert [unread[number]() for number in (99, 7)] == [prompts(path)[number] for number in (99, 7)]
+    assert len(unread) == 100
 
 
 def test_labelled_rows_need_a_better_and_a_worse_answer(tmp_path: Path) -> None:
