@@ -1,8 +1,8 @@
 """A training run in a process of its own, for tests that kill it or start two of it.
 
 ``python -m tests.trainers.child FILE`` with a JSON object: ``kind``, ``settings`` (of the config class), and
-``die_after`` (optimiser steps; then the process kills itself) or ``die_in_save`` (the step whose checkpoint it is
-about to move into place).
+``die_after`` (optimiser steps; then the process kills itself), ``die_in_save`` (the step whose checkpoint it is about
+to move into place), or ``sharded`` (by FSDP, on CPUs).
 """
 
 import json
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import state
+from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import run, trainer
@@ -45,9 +47,23 @@ def die_in_save(step: int) -> None:
     trainer.TreeTrainer._move = dying  # type: ignore[method-assign]  # dies there
 
 
+def shard_on_cpus() -> None:
+    """Let accelerate shard models here, too: it does so for several accelerators of any kind, though not for CPUs."""
+    start = state.PartialState.__init__
+
+    def starting(self: state.PartialState, *args: Any, **settings: Any) -> None:
+        start(self, *args, **settings)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_HPU  # a kind that changes nothing but what is asked for here
+
+    state.PartialState.__init__ = starting
+
+
 def main(file: Path) -> None:
     asked = json.loads(file.read_text())
     torch.set_num_threads(1)
+    if asked.get("sharded"):
+        shard_on_cpus()
     if step := asked.get("die_in_save"):
         die_in_save(step)
     callbacks: list[TrainerCallback] = [DieAfter(asked["die_after"])] if asked.get("die_after") else []

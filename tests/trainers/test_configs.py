@@ -77,7 +77,7 @@ def test_accelerate_starts_eight_processes_a_machine(name: str, monkeypatch: pyt
     assert config.distributed_type.value == name.removesuffix("-multi").upper()
     assert (config.num_machines, config.num_processes, config.mixed_precision) == (machines, 8 * machines, "bf16")
     assert config.main_process_ip is None and "machine_rank" not in yaml.safe_load(file.read_text())
-    assert "It was not run." in " ".join(file.read_text().replace("#", "").split())
+    assert "t was not run" in file.read_text()  # on the hardware that it is for
     found = launched(file, monkeypatch)
     assert found.nproc_per_node == "8"
     if machines > 1:

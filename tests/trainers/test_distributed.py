@@ -1,31 +1,69 @@
-"""Two processes with DDP on the CPU (gloo) learn and report what one does with the same batches."""
+"""Two processes on the CPU (gloo), with DDP or FSDP, learn and report what one does with the same batches."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from trainers import metrics, run
+from trainers import config, metrics, run
 from trainers.identity import LINEAGE
 
 from .child import KINDS
 from .test_trainer import run_settings
-from .tiny import farthest, planted, question
+from .tiny import farthest, planted, question, weights
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
 def launch(kind: str, settings: dict[str, Any], folder: Path) -> None:
     (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings}))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     command = [*LAUNCH, "tests.trainers.child", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: Any) -> list[tuple[int, str]]:
+    """Start two machines of one process each as fsdp-multi.yaml says; return how each ended, and what it printed."""
+    (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings, "sharded": True} | more))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(SHARDED),
+        "--num_processes",
+        "2",
+    ]
+    command += ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--mixed_precision", "no"]
+    started = [
+        subprocess.Popen(
+            [*command, "--machine_rank", rank, "-m", "tests.trainers.child", str(file)],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    try:
+        printed = [process.communicate(timeout=140)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
 
 
 def feedback(file: Path) -> None:
@@ -51,17 +89,41 @@ def test_two_processes_are_one(kind: str, policy: Path, tmp_path: Path) -> None:
     two = one | {"per_device_train_batch_size": 2, "output_dir": str(tmp_path / "two"), "ddp_backend": "gloo"}
     expected = run.train(KINDS[kind](**one))
     launch(kind, two, tmp_path)
+    assert_same_run(tmp_path, expected.figures)
+    assert (
+        farthest(load_file(tmp_path / "two" / "model.safetensors"), load_file(tmp_path / "one" / "model.safetensors"))
+        < 1e-4
+    )
+
+
+def assert_same_run(folder: Path, figures: Mapping[str, float]) -> None:
+    """What two processes reported in ``two`` is what one reported in ``one``."""
     keys = ("loss", "grad_norm", "eval_loss", "eval_accuracy", "eval_rewards/margins", "eval_logps/answer")
     found, rows = (
-        [{k: row[k] for k in ("step", *keys) if k in row} for row in metrics.read(tmp_path / name)]
+        [{k: row[k] for k in ("step", *keys) if k in row} for row in metrics.read(folder / name)]
         for name in ("two", "one")
     )
     assert len(found) == len(rows) > 3
     for ours, theirs in zip(found, rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    held_out = json.loads((tmp_path / "two" / LINEAGE).read_text())["figures"]
-    assert held_out == pytest.approx(dict(expected.figures), rel=1e-3, abs=1e-5)
-    assert (
-        farthest(load_file(tmp_path / "two" / "model.safetensors"), load_file(tmp_path / "one" / "model.safetensors"))
-        < 1e-4
-    )
+    held_out = json.loads((folder / "two" / LINEAGE).read_text())["figures"]
+    assert held_out == pytest.approx(dict(figures), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["reward", "dpo"])
+def test_two_machines_that_share_a_sharded_model_are_one_process(kind: str, policy: Path, tmp_path: Path) -> None:
+    """Killed in the last step and started again; the model that is saved in the end is whole."""
+    one = run_settings(kind, policy, tmp_path / "one", tmp_path)
+    one |= {"per_device_train_batch_size": 4, "max_steps": 3}
+    two = one | {"per_device_train_batch_size": 2, "output_dir": str(tmp_path / "two"), "ddp_backend": "gloo"}
+    expected = run.train(KINDS[kind](**one))
+    ended = launch_machines(kind, two, tmp_path, die_after=3)
+    assert all(code != 0 for code, _ in ended)
+    assert [file.name for file in (tmp_path / "two").glob("checkpoint-*")] == ["checkpoint-2"], ended
+    ended = launch_machines(kind, two, tmp_path)
+    assert [code for code, _ in ended] == [0, 0], "\n".join(text[-3000:] for _, text in ended)
+    assert_same_run(tmp_path, expected.figures)
+    auto = AutoModelForCausalLM if kind == "dpo" else AutoModelForSequenceClassification
+    found, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
+    assert farthest(found, wanted) < 1e-4
