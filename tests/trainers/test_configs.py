@@ -93,6 +93,10 @@ def test_fsdp_shards_everything_and_saves_whole_models(name: str, monkeypatch: p
     assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is True
     assert plugin.state_dict_type is StateDictType.FULL_STATE_DICT
     assert "transformer_auto_wrap_policy" in repr(plugin.auto_wrap_policy)
+    assert (
+        load_config_from_file(str(FOLDER / f"{name}.yaml")).fsdp_config
+        == yaml.safe_load((FOLDER / "fsdp-multi.yaml").read_text())["fsdp_config"]
+    )  # the one that test_distributed.py runs
     assert not plugin.cpu_ram_efficient_loading  # every process loads the model, in the precision that is asked for
 
 
@@ -111,7 +115,7 @@ def unknown(file: Path) -> set[str]:
     config = load_config_from_file(str(file))
     options = vars(launch.launch_command_parser().parse_args(["cai"]))
     given: set[str] = {*config.fsdp_config, *config.deepspeed_config}
-    return given - options.keys()
+    return given - set(options)
 
 
 @pytest.mark.parametrize("name", LAUNCHING)
