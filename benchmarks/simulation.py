@@ -3,8 +3,8 @@
 A prompt goes through phases one after the other; in a phase, chains of calls run side by side. The engine does two
 things: it reads tokens (prompts of answers, and trees) in the order they came, and it writes, a step at a time, one
 token of every answer under way. Where there is both to do, each gets half of its time, as in `critic.engines.worker`.
-Each answered call passes through the pipeline's one thread, which records it. Between two ends nothing changes, so time
-jumps from one to the next.
+Answered calls pass through the pipeline's one thread, which records them, all of them a slice at a time as coroutines
+do. Between two ends nothing changes, so time jumps from one to the next.
 """
 
 import math
@@ -58,16 +58,21 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """An engine and the pipeline before it: seconds a recorded answer, and how many prompts are under way at once."""
+    """An engine and the pipeline before it, which has so many prompts under way at once.
+
+    ``record``: seconds of the pipeline's thread for each answer. ``commit``: seconds more until it is on disk, in which
+    other answers are recorded.
+    """
 
     engine: Engine
     record: float
+    commit: float = 0.0
     in_flight: int = 64
 
 
 @dataclass(slots=True)
 class Ran:
-    """What came of it: seconds, calls, tokens; ``steps`` of writing; and when each prompt ended, in that order."""
+    """What came of it: seconds, calls, tokens, steps of writing; and the seconds and steps at which prompts ended."""
 
     prompts: int = 0
     seconds: float = 0.0
@@ -77,21 +82,21 @@ class Ran:
     computed: float = 0.0
     written: float = 0.0
     steps: float = 0.0
-    ends: list[float] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)
 
 
-def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: float = 0.0, seed: int = 0) -> Ran:
+def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: float = 0.0) -> Ran:
     """Run ``prompts`` prompts, every event of them.
 
     The length of an answer is drawn evenly from ``1 - spread`` to ``1 + spread`` times the call's.
     """
-    return _Simulation(process, phases, prompts, spread, random.Random(seed)).run()
+    return _Simulation(process, phases, prompts, spread).run()
 
 
 def extrapolate(process: Process, phases: Sequence[Phase], prompts: int, window: int, spread: float = 0.0) -> Ran:
     """As `simulate`, for any number of prompts: a window with its beginning and end, and the rest at its middle's rate.
 
-    The middle is the second half of the window without the last prompts in flight, which have the engine to themselves.
+    The middle begins after a quarter of the window and ends before the last prompts, which run among fewer and fewer.
     """
     ran = simulate(process, phases, min(prompts, window), spread)
     if prompts <= window:
@@ -99,22 +104,33 @@ def extrapolate(process: Process, phases: Sequence[Phase], prompts: int, window:
     first, last = window // 4, window - 2 * process.in_flight
     if last <= first:
         raise ValueError(f"a window of {window} prompts is too short for {process.in_flight} in flight")
-    rate = (last - first) / (ran.ends[last] - ran.ends[first])
+    (begun, steps), (ended, more_steps) = ran.ends[first], ran.ends[last]
+    further = (prompts - window) / (last - first)
     grown = prompts / window
     return Ran(
         prompts,
-        ran.seconds + (prompts - window) / rate,
-        *(grown * x for x in (ran.calls, ran.records, ran.read, ran.computed, ran.written, ran.steps)),
+        ran.seconds + further * (ended - begun),
+        *(grown * x for x in (ran.calls, ran.records, ran.read, ran.computed, ran.written)),
+        ran.steps + further * (more_steps - steps),
     )
 
 
 @dataclass(slots=True)
-class _Chain:
-    """One chain of a prompt: ``left`` counts the prompt's chains that are under way in its ``phase``."""
+class _Prompt:
+    """A prompt under way: its phase, and the chains that this one still waits for.
 
+    It draws the lengths of its own answers, so that they don't depend on how many prompts there are.
+    """
+
+    rng: random.Random
+    phase: int = -1
+    left: int = 0
+
+
+@dataclass(slots=True)
+class _Chain:
+    prompt: _Prompt
     calls: tuple[Call, ...]
-    phase: int
-    left: list[int]
     at: int = 0
 
     @property
@@ -122,47 +138,75 @@ class _Chain:
         return self.calls[self.at]
 
 
-class _Simulation:
-    """The queues: chains that wait for a slot, are read, are written, are recorded."""
+class _Batch:
+    """Chains that go forward together: a step of all takes ``fixed`` seconds, and ``each`` more for each of them."""
 
-    def __init__(
-        self, process: Process, phases: Sequence[Phase], prompts: int, spread: float, rng: random.Random
-    ) -> None:
-        self._process, self._phases, self._spread, self._rng = process, phases, spread, rng
-        self._fresh, self._ran, self._now = prompts, Ran(), 0.0
+    def __init__(self, fixed: float, each: float) -> None:
+        self._fixed, self._each = fixed, each
+        self._chains: list[tuple[float, int, _Chain]] = []  # a heap, by the step of the end
+        self._order = count()  # of those that end at the same step
+        self.steps = 0.0
+
+    def __len__(self) -> int:
+        return len(self._chains)
+
+    def add(self, chain: _Chain, steps: float) -> None:
+        heappush(self._chains, (self.steps + steps, next(self._order), chain))
+
+    def pop(self) -> _Chain:
+        return heappop(self._chains)[2]
+
+    def seconds(self, share: float) -> float:
+        """How long until the next of them ends, with this share of the machine."""
+        return max(0.0, self._chains[0][0] - self.steps) * self._step(share) if self._chains else math.inf
+
+    def advance(self, seconds: float, share: float) -> None:
+        if self._chains and seconds:  # a step that takes no time never comes with a time that passes
+            self.steps += seconds / self._step(share)
+
+    def _step(self, share: float) -> float:
+        return (self._fixed + self._each * len(self._chains)) / share
+
+
+class _Simulation:
+    """Where chains are: they wait for a slot, are read one by one, are written together, are recorded together."""
+
+    def __init__(self, process: Process, phases: Sequence[Phase], prompts: int, spread: float) -> None:
+        self._process, self._phases, self._spread = process, phases, spread
+        self._fresh, self._numbers, self._ran, self._now = prompts, count(), Ran(), 0.0
         self._waiting: deque[_Chain] = deque()
         self._slots = process.engine.slots
         self._reading: deque[_Chain] = deque()
         self._unread = 0.0  # engine seconds that the first of the queue still needs
-        self._writing: list[tuple[float, int, _Chain]] = []  # a heap, by the step of the end
-        self._recording: deque[_Chain] = deque()
-        self._recorded = 0.0  # when the first of the queue is
-        self._order = count()  # of writings that end at the same step
+        self._writing = _Batch(process.engine.step, process.engine.answer)
+        self._recording = _Batch(0.0, process.record)
+        self._committing = _Batch(process.commit, 0.0)
 
     def run(self) -> Ran:
         for _ in range(min(self._process.in_flight, self._fresh)):
             self._begin()
-        while self._reading or self._writing or self._recording:
+        while self._reading or self._writing or self._recording or self._committing:
             self._next()
-        self._ran.seconds = self._now
+        self._ran.seconds, self._ran.steps = self._now, self._writing.steps
         return self._ran
 
     def _begin(self) -> None:
         if self._fresh:
             self._fresh -= 1
-            self._enter(0)
+            self._enter_next(_Prompt(random.Random(next(self._numbers))))
 
-    def _enter(self, number: int) -> None:
-        """Begin a phase of a prompt; after the last, end the prompt and begin another."""
-        if number == len(self._phases):
+    def _enter_next(self, prompt: _Prompt) -> None:
+        """Begin a prompt's next phase; after the last, end it and begin another prompt."""
+        prompt.phase += 1
+        if prompt.phase == len(self._phases):
             self._ran.prompts += 1
-            self._ran.ends.append(self._now)
+            self._ran.ends.append((self._now, self._writing.steps))
             self._begin()
             return
-        phase = self._phases[number]
-        left = [phase.width]
+        phase = self._phases[prompt.phase]
+        prompt.left = phase.width
         for _ in range(phase.width):
-            self._ask(_Chain(phase.chain, number, left))
+            self._ask(_Chain(prompt, phase.chain))
 
     def _ask(self, chain: _Chain) -> None:
         """Send the chain's call to the engine: an answer waits for a slot, a tree is read in its turn."""
@@ -175,20 +219,21 @@ class _Simulation:
             self._unread = chain.call.computed / self._process.engine.reads
 
     def _next(self) -> None:
-        """Go on to the next end of a reading, a writing or a recording."""
-        engine, answers = self._process.engine, len(self._writing)
-        share = 0.5 if self._reading and answers else 1.0
-        step = (engine.step + engine.answer * answers) / share
+        """Go on to the next end of a reading, a writing, a recording or a commit."""
+        share = 0.5 if self._reading and self._writing else 1.0
         ends = (
             self._unread / share if self._reading else math.inf,
-            (self._writing[0][0] - self._ran.steps) * step if answers else math.inf,
-            self._recorded - self._now if self._recording else math.inf,
+            self._writing.seconds(share),
+            self._recording.seconds(1.0),
+            self._committing.seconds(1.0),
         )
-        after = max(0.0, min(ends))
+        after = min(ends)
         self._now += after
-        self._unread -= after * share
-        self._ran.steps += after / step if answers else 0.0
-        (self._end_reading, self._end_writing, self._end_recording)[ends.index(min(ends))]()
+        self._unread = max(0.0, self._unread - after * share)
+        self._writing.advance(after, share)
+        self._recording.advance(after, 1.0)
+        self._committing.advance(after, 1.0)
+        (self._end_reading, self._end_writing, self._end_recording, self._end_commit)[ends.index(after)]()
 
     def _end_reading(self) -> None:
         chain = self._reading.popleft()
@@ -197,12 +242,12 @@ class _Simulation:
         if not chain.call.written:
             self._answered(chain)
             return
-        length = chain.call.written * self._rng.uniform(1 - self._spread, 1 + self._spread)
+        length = chain.call.written * chain.prompt.rng.uniform(1 - self._spread, 1 + self._spread)
         self._ran.written += length
-        heappush(self._writing, (self._ran.steps + length, next(self._order), chain))
+        self._writing.add(chain, length)
 
     def _end_writing(self) -> None:
-        chain = heappop(self._writing)[2]
+        chain = self._writing.pop()
         self._slots += 1
         if self._waiting:
             self._ask(self._waiting.popleft())
@@ -212,19 +257,18 @@ class _Simulation:
         call, ran = chain.call, self._ran
         ran.calls, ran.records = ran.calls + 1, ran.records + call.records
         ran.read, ran.computed = ran.read + call.read, ran.computed + call.computed
-        self._recording.append(chain)
-        if len(self._recording) == 1:
-            self._recorded = self._now + call.records * self._process.record
+        self._recording.add(chain, call.records)
 
     def _end_recording(self) -> None:
+        self._committing.add(self._recording.pop(), 1.0)
+
+    def _end_commit(self) -> None:
         """The call is on disk: its chain goes on, or its phase ends with the last of them."""
-        chain = self._recording.popleft()
-        if self._recording:
-            self._recorded = self._now + self._recording[0].call.records * self._process.record
+        chain = self._committing.pop()
         chain.at += 1
         if chain.at < len(chain.calls):
             self._ask(chain)
             return
-        chain.left[0] -= 1
-        if not chain.left[0]:
-            self._enter(chain.phase + 1)
+        chain.prompt.left -= 1
+        if not chain.prompt.left:
+            self._enter_next(chain.prompt)

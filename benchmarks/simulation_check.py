@@ -1,0 +1,214 @@
+"""The simulation against real runs: seconds that were predicted, over the seconds that `cai generate` then took.
+
+What calls cost is measured before, on other and smaller work: the embedded model by a run of 3 prompts and by answers
+and trees alone, the pipeline by a short run of a scripted engine that answers at once. Then come the runs: the embedded
+model with 8 and 24 prompts, and a scripted engine that takes its time for each call with 1,000 and 4,000. Each prompt
+has two samples, a critique and a revision of each, and two principles. Loading and exports are not counted.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, TypeVar
+from unittest import mock
+
+from benchmarks.figures import Figure
+from benchmarks.prefix_tree import tokens
+from benchmarks.simulation import Call, Engine, Phase, Process, simulate
+from benchmarks.storage import CONSTITUTION
+from critic.engines import embedded, hf
+from critic.engines.base import Completion, Lane, Node, Request, Score, reads
+from critic.engines.wrappers import Wrapper
+from critic.run import run
+from critic.run.store import RunStore
+
+TITLE = "Simulation"
+LEARNT_FROM, SIZES = 3, (8, 24)
+SCRIPTED_FROM, SCRIPTED_SIZES = 500, (1000, 4000)
+LATENCY = 0.02
+COMMITS = 200
+MAX_TOKENS, BATCH, RUNS = 24, 16, 3
+SETTINGS = {"judge_principles": 2, "max_tokens": MAX_TOKENS, "judge_max_tokens": MAX_TOKENS}
+
+T = TypeVar("T")
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "some.yaml").write_text(json.dumps(CONSTITUTION))
+        record = scripted(folder, SCRIPTED_FROM, 0.0) / SCRIPTED_FROM / 10
+        commit = asyncio.run(commit_seconds(folder / "commits"))
+        figures = [
+            Figure("a recorded call of the pipeline", 1e6 * record, "us"),
+            Figure("a commit, one at a time", 1e3 * commit, "ms"),
+        ]
+        for prompts in SCRIPTED_SIZES:
+            predicted = simulate(Process(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts).seconds
+            took = scripted(folder, prompts, LATENCY)
+            figures += compared(f"scripted engine, {prompts:,} prompts", predicted, took)
+        with asyncio.Runner() as runner:
+            figures += runner.run(real(folder, record, commit))
+    return figures
+
+
+async def commit_seconds(folder: Path) -> float:
+    """How long a call waits until it is on disk, while nothing else is written."""
+    with closing(RunStore.open(folder, {}, extend=False)) as store:
+        began = time.perf_counter()
+        for number in range(COMMITS):
+            await store.commit(f"{number:064x}", ["An answer", "stop", 1, 1], 0.0)
+        return (time.perf_counter() - began) / COMMITS
+
+
+def compared(what: str, predicted: float, took: float) -> list[Figure]:
+    """The prediction over the real run; it must be within 15 % on both sides."""
+    ratio, note = predicted / took, f"{predicted:.1f} s and {took:.1f} s"
+    return [
+        Figure(f"simulated / measured, {what}", ratio, "x", 0.85, note),
+        Figure(f"simulated / measured, {what}", ratio, "x", 1.15, note, "at most"),
+    ]
+
+
+# The tree's four reads are asked for one after the other.
+SCRIPTED_PHASES = (Phase(2, (Call(0, 0, 1),)), Phase(2, (Call(0, 0, 1),) * 2), Phase(1, (Call(0, 0, 4, 4),)))
+
+
+def waiting(latency: float) -> Engine:
+    """An engine that computes nothing, and answers any number of calls after ``latency`` seconds."""
+    return Engine(reads=1.0, step=latency, answer=0.0, slots=1_000_000)
+
+
+def scripted(folder: Path, prompts: int, latency: float) -> float:
+    """Run the scripted engine; return the seconds of the run itself."""
+    (folder / "script.yaml").write_text(json.dumps({"latency": latency}))
+    spec = f"scripted:{folder / 'script.yaml'}"
+    return asyncio.run(generate(folder, spec, "logprob", 0, prompts))
+
+
+async def generate(folder: Path, spec: str, mode: str, first: int, prompts: int) -> float:
+    """Run prompts from number ``first`` on; return the seconds of the run itself."""
+    lines = (f"Question number {first + i}: what is to be done about it?\n" for i in range(prompts))
+    (folder / "prompts.txt").write_text("".join(lines))
+    request = run.RunRequest(
+        str(folder / "some.yaml"), str(folder / "prompts.txt"), (spec,), spec, (mode,), settings=SETTINGS
+    )
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        outcome = await run.run(request, Path(out) / "out")
+    if outcome.progress.rows != prompts:
+        raise AssertionError(f"{outcome.progress} of {prompts} prompts")
+    return outcome.seconds
+
+
+class Watched(Wrapper):
+    """Keeps what was asked, and what came of it."""
+
+    def __init__(self, engine: hf.HfEngine) -> None:
+        super().__init__(engine)
+        self.answered: list[tuple[Request, Completion]] = []
+        self.trees: list[Node] = []
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        """Answer one chat."""
+        completion = await self._engine.complete(request, lane)
+        self.answered.append((request, completion))
+        return completion
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        """Read numbers off a tree."""
+        self.trees.append(tree)
+        return await self._engine.score(tree, lane)
+
+
+async def real(folder: Path, record: float, commit: float) -> list[Figure]:
+    """The embedded model: what it costs, then the runs."""
+    engine = embedded.open_engine("", {})
+    watched = Watched(engine)
+    figures = []
+    with (
+        mock.patch.object(run, "open_engine", lambda spec: watched),
+        mock.patch.object(watched, "close", mock.AsyncMock()),
+    ):
+        await generate(folder, "embedded", "contrast", 1000, LEARNT_FROM)
+        answered, trees = list(watched.answered), list(watched.trees)
+        costs = await engine_costs(engine, [request for request, _ in answered if len(request.messages) > 1], trees)
+        figures += [
+            Figure("reading of the embedded engine", costs.reads, "tokens/s"),
+            Figure("its step of writing", 1e3 * costs.step, "ms"),
+            Figure("more for each answer in it", 1e3 * costs.answer, "ms"),
+        ]
+        for prompts in SIZES:
+            predicted = simulate(Process(costs, record, commit), phases(answered, trees), prompts).seconds
+            took = await generate(folder, "embedded", "contrast", 0, prompts)
+            figures += compared(f"embedded model, {prompts} prompts", predicted, took)
+    await engine.close()
+    return figures
+
+
+def phases(answered: Sequence[tuple[Request, Completion]], trees: Sequence[Node]) -> tuple[Phase, ...]:
+    """The average prompt of a run. A chat of two messages asks for a critique, and of four for a revision."""
+    sample, critique, revision = (
+        [done for request, done in answered if len(request.messages) == messages] for messages in (1, 2, 4)
+    )
+    tree = mean(map(tokens_of, trees))
+    judged = Call(tree, tree, 0, round(mean(len(list(reads(tree))) for tree in trees)))
+    return (Phase(2, (average(sample, 2),)), Phase(2, (average(critique), average(revision))), Phase(1, (judged,)))
+
+
+def average(done: Sequence[Completion], alike: int = 1) -> Call:
+    """The average of calls, of which so many have the same prompt and read it once."""
+    read = mean(completion.prompt_tokens for completion in done)
+    return Call(read, read / alike, mean(completion.completion_tokens for completion in done))
+
+
+def tokens_of(tree: Node) -> float:
+    """Tokens of a tree, each once."""
+    return float(tokens([tree]))
+
+
+async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: Sequence[Node]) -> Engine:
+    """Ask for trees and answers again, apart from each other, and solve for what each part costs: medians of `RUNS`.
+
+    Requests that write one token are only read. Of ``steps * step + tokens * answer`` there are two equations: one
+    answer alone, and all of them.
+    """
+    found = []
+    for _ in range(RUNS):
+        scored, _ = await timed([engine.score(tree) for tree in trees])
+        read, read_tokens = await timed([engine.complete(shorter(request)) for request in requests])
+        alone = await writing(engine, requests[:1])
+        all = await writing(engine, requests)
+        reading = (sum(map(tokens_of, trees)) + sum(done.prompt_tokens for done in read_tokens)) / (scored + read)
+        # In each: seconds after the reading, steps, tokens.
+        (a, a_steps, a_tokens), (b, b_steps, b_tokens) = alone, all
+        answer = (b * a_steps - a * b_steps) / (b_tokens * a_steps - a_tokens * b_steps)
+        found.append((reading, (a - a_tokens * answer) / a_steps, answer))
+    reading, step, answer = (median(column) for column in zip(*found, strict=True))
+    return Engine(reading, step, answer, BATCH)
+
+
+async def writing(engine: hf.HfEngine, requests: Sequence[Request]) -> tuple[float, int, int]:
+    """Seconds that writing takes beyond reading, its steps and its tokens; an answer's first token comes by reading."""
+    read, _ = await timed([engine.complete(shorter(request)) for request in requests])
+    whole, done = await timed([engine.complete(request) for request in requests])
+    lengths = [completion.completion_tokens - 1 for completion in done]
+    return whole - read, max(lengths), sum(lengths)
+
+
+def shorter(request: Request) -> Request:
+    """The request, with an answer of one token."""
+    return replace(request, sampling=replace(request.sampling, max_tokens=1))
+
+
+async def timed(work: Sequence[Coroutine[Any, Any, T]]) -> tuple[float, list[T]]:
+    """Do all of it at once; return the seconds and the results."""
+    began = time.perf_counter()
+    results = await asyncio.gather(*work)
+    return time.perf_counter() - began, results
