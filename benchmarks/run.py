@@ -27,14 +27,14 @@ from benchmarks.figures import Figure
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
-# Helpers, and what has a command of its own: `make accuracy`.
-NOT_BENCHMARKS = {"data", "figures", "judge_accuracy", "peers", "reward_hh", "reward_model", "run", "serving"}
+HELPERS = {"cost_curve", "data", "figures", "peers", "run", "serving"}
+OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model"}  # `make accuracy`, `make million`
 HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
 
 
 def names() -> list[str]:
     """The benchmarks in this folder."""
-    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - NOT_BENCHMARKS)
+    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - HELPERS - OWN_COMMANDS)
 
 
 def measure_here(name: str, out: Path) -> None:

@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 from benchmarks.figures import Figure, alternate
-from benchmarks.overhead import CONSTITUTION
 from benchmarks.serving import Connection, Served, connections, serving
 from constitution import load, sample
 from constitution.positions import read_yaml
@@ -33,6 +32,19 @@ RATE, SECONDS, CLIENTS, RUNS = 100, 20.0, 64, 3
 COMPARISONS, WARMING = 128, 8
 """On the embedded engine: those of one run, and before the first."""
 
+CONSTITUTION = """
+name: two
+version: 1.0.0
+title: Two principles
+summary: For a benchmark.
+license: Apache-2.0
+language: en
+principles:
+  - {id: kind, title: Kind, statement: The response is kind., critique: Say where it is not kind.,
+     revision: Make it kind., compare: Which response is kinder?}
+  - {id: short, title: Short, statement: The response is short., critique: Say where it is long.,
+     revision: Make it short., compare: Which response is shorter?}
+"""
 PRINCIPLES = load("helpfulness").principles
 
 _TOPICS = ("basil", "a sourdough starter", "an old bicycle", "wet boots", "a cracked mug", "a map of the coast")
