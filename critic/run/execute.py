@@ -153,7 +153,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)  # a private file that SQLite deletes itself
-        self._db.execute("PRAGMA cache_size = -65536")  # KiB: the first million questions stay in memory
+        self._db.execute("PRAGMA cache_size = -32768")  # KiB: some 500,000 questions stay in memory
         self._db.execute("CREATE TABLE seen (question BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
         self._db.execute("BEGIN")
 
