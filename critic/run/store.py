@@ -68,6 +68,9 @@ class RunStore(Claims):
             self._writer: Writer[_Write] | None = None
             if write:
                 connection = stack.enter_context(closing(_connect(path)))
+                # Keys are hashes: each answer goes to another page. So more of them share the writing of one.
+                connection.execute("PRAGMA cache_size = -32768")  # KiB
+                connection.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
                 self._writer = Writer("run.db writer", lambda batch: _commit(path, connection, batch))
                 self._writer.start()
                 stack.callback(self._writer.stop)
@@ -278,9 +281,6 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut, not only the process
-            # Keys are hashes: each answer goes to another page. Both settings let more of them share one's writing.
-            connection.execute("PRAGMA cache_size = -65536")  # KiB
-            connection.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
     except sqlite3.Error:
         connection.close()
         raise
