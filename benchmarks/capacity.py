@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate
+from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate, simulate
 
-SHARD_ROWS = 256
+# As `critic.run.cluster` has them.
+SHARD_ROWS, SHARDS_AT_ONCE = 64, 2
 WINDOW = 1024  # prompts that are simulated of a longer run
 
 
@@ -122,17 +123,17 @@ USED_WELL, USED_BADLY = (0.6, 0.8), (0.3, 0.5)  # shares of peak arithmetic and 
 RECORD = 1 / 4159
 # Seconds until a recorded answer is on disk: RESULTS.md, "Simulation".
 COMMIT = 0.004
-# Seconds a row, written to the exports: RESULTS.md, "Storage". What a driver of Ray needs was not measured yet, and is
-# taken to be the same.
-ROW = 0.00039
+# Seconds in one process for all actors, from RESULTS.md, "Storage": a row that is read and cut, a shard that is stored,
+# and a row of the results at the end.
+READ, STORE, EXPORT = 95e-6, 3.2e-3, 615e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """Where a run happens, and what each part costs, in seconds.
 
-    One GPU is `cai generate` with its run.db; several are Ray actors that take shards of ``shard_rows`` prompts, and a
-    driver that writes their rows.
+    One GPU is `cai generate` with its run.db; several are Ray actors that take shards of ``shard_rows`` prompts, one
+    process that reads the input, and a driver that stores shards and at the end writes the results.
     """
 
     engine: Engine
@@ -141,8 +142,9 @@ class Setup:
     shard_rows: int = SHARD_ROWS
     record: float = RECORD
     commit: float = COMMIT
-    export: float = ROW  # at the end of a run without Ray
-    driver: float = ROW
+    read: float = READ
+    store: float = STORE
+    export: float = EXPORT
     start: float = 120.0  # seconds until an engine with its model is there; assumed
 
 
@@ -152,7 +154,8 @@ PARTS = {
     "pipeline": lambda setup: replace(setup, record=setup.record / 2),
     "prompts in flight": lambda setup: replace(setup, in_flight=2 * setup.in_flight),
     "size of shards": lambda setup: replace(setup, shard_rows=max(1, setup.shard_rows // 2)),
-    "driver": lambda setup: replace(setup, driver=setup.driver / 2),
+    "reader": lambda setup: replace(setup, read=setup.read / 2),
+    "driver": lambda setup: replace(setup, store=setup.store / 2),
     "export": lambda setup: replace(setup, export=setup.export / 2),
     "start": lambda setup: replace(setup, start=setup.start / 2),
 }
@@ -160,12 +163,12 @@ SETTINGS = ("prompts in flight", "size of shards")
 
 
 def seconds(setup: Setup, workload: Workload, prompts: int) -> float:
-    """How long a run takes."""
-    if setup.gpus == 1:
-        return setup.start + engine_run(setup, workload, prompts).seconds + prompts * setup.export
+    """How long a run takes. Engines, reader and driver work side by side, and the results are written at the end."""
     shards = math.ceil(prompts / setup.shard_rows)
-    shard = engine_run(setup, workload, min(prompts, setup.shard_rows)).seconds
-    return setup.start + max(math.ceil(shards / setup.gpus) * shard, prompts * setup.driver)
+    most = prompts if setup.gpus == 1 else min(prompts, math.ceil(shards / setup.gpus) * setup.shard_rows)
+    stored = shards * setup.store if setup.gpus > 1 else 0.0
+    work = max(engine_run(setup, workload, most).seconds, prompts * setup.read, stored)
+    return setup.start + work + prompts * setup.export
 
 
 def bottleneck(setup: Setup, workload: Workload, prompts: int) -> str:
@@ -176,16 +179,19 @@ def bottleneck(setup: Setup, workload: Workload, prompts: int) -> str:
     return setting if twice[setting] < 0.75 * once else min(twice, key=twice.__getitem__)
 
 
-@lru_cache(maxsize=1024)
-def _ran(process: Process, workload: Workload, prompts: int) -> Ran:
-    phases = workload.phases(process.engine.keeps)
-    window = max(WINDOW, 8 * process.in_flight)
-    return extrapolate(process, phases, prompts, window, workload.spread)
-
-
 def engine_run(setup: Setup, workload: Workload, prompts: int) -> Ran:
-    """Simulate one engine process on its own."""
-    return _ran(Process(setup.engine, setup.record, setup.commit, setup.in_flight), workload, prompts)
+    """One engine process on its own: a window of a long run, and all of a short one."""
+    process = Process(setup.engine, setup.record, setup.commit, setup.in_flight)
+    if setup.gpus > 1:
+        process = replace(process, shard=setup.shard_rows, shards=SHARDS_AT_ONCE)
+    window = max(WINDOW, 8 * process.in_flight * process.shards)
+    ran = _simulated(process, workload, min(prompts, window))
+    return ran if prompts <= window else extrapolate(ran, process, prompts)
+
+
+@lru_cache(maxsize=1024)
+def _simulated(process: Process, workload: Workload, prompts: int) -> Ran:
+    return simulate(process, workload.phases(process.engine.keeps), prompts, workload.spread)
 
 
 def floor(workload: Workload, gpu: Gpu) -> float:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.capacity import (
+    EXPORT,
     H100,
+    READ,
     RECORD,
-    ROW,
     SHARD_ROWS,
+    STORE,
     Setup,
     Workload,
     bottleneck,
@@ -31,8 +33,7 @@ PRICE = 3.0
 LONG = 10**9  # prompts of a run whose beginning and end don't count
 CAPACITY = Path(__file__).parents[1] / "docs" / "CAPACITY.md"
 # Bytes a prompt of the default workload, from RESULTS.md, "Storage".
-BYTES = {"run.db": 26_081, "PostgreSQL": 25_514, "Parquet": 2_645, "JSON": 10_973}
-FILES_A_SHARD = 3  # pairs, sft, feedback
+BYTES = {"run.db": 27_398, "PostgreSQL": 26_894, "shards": 1_761, "exports": 2_663}
 
 
 def tables(price: float = PRICE) -> str:
@@ -43,7 +44,7 @@ def tables(price: float = PRICE) -> str:
         ("A label is a judgement: one pair of answers, compared", times(workload, workload.judgements, price)),
         ("A label is a vote: one principle, read in one order", times(workload, workload.votes, price)),
         ("What a run leaves, where a label is a judgement", leavings(workload)),
-        ("What passes through one process", shared(workload)),
+        ("What is one process for all GPUs", shared(workload)),
     ]
     return "\n\n".join(f"**{title}**\n\n{table}" for title, table in parts)
 
@@ -93,32 +94,25 @@ def leavings(workload: Workload) -> str:
     rows = []
     for labels in LABELS:
         prompts = math.ceil(labels / workload.judgements)
-        shards = math.ceil(prompts / SHARD_ROWS)
         tokens = (workload.read, workload.computed, workload.written)
-        sizes = [size(prompts * BYTES[name]) for name in ("run.db", "PostgreSQL", "Parquet")]
-        rows.append(
-            (f"{labels:.0e}", *(short(prompts * t) for t in (*tokens, workload.records)), *sizes, short(shards))
-        )
-    head = ("labels", "tokens of all chats", "tokens computed", "written", "ledger rows", "run.db", "PostgreSQL")
-    return table((*head, "Parquet", "shards"), rows)
+        sizes = [size(prompts * held) for held in BYTES.values()]
+        counts = [short(prompts * each) for each in (*tokens, workload.records)]
+        rows.append((f"{labels:.0e}", *counts, short(math.ceil(prompts / SHARD_ROWS)), *sizes))
+    head = ("labels", "tokens of all chats", "tokens computed", "written", "recorded calls", "shards' files")
+    return table((*head, *BYTES), rows)
 
 
 def shared(workload: Workload) -> str:
-    """What GPUs that are used well ask of one process for all of them, and how many such a process can serve."""
-    a_gpu = 1 / middle(setups(workload, 1)[0], workload)
-    rows = [
-        (
-            f"{gpus:,} GPUs",
-            rounded(gpus * a_gpu),
-            size(gpus * a_gpu * BYTES["JSON"]),
-            short(gpus * a_gpu * workload.records),
-        )
-        for gpus in GPUS
-    ]
-    limit = 1 / ROW, 1 / RECORD / workload.records
-    rows.append(("the most of one process", rounded(limit[0]), size(limit[0] * BYTES["JSON"]), short(1 / RECORD)))
-    rows.append(("which is so many GPUs", rounded(limit[0] / a_gpu), "", rounded(limit[1] / a_gpu)))
-    return table(("", "rows a second to a driver", "as JSON, a second", "calls a second to one run.db"), rows)
+    """How many prompts a second one process can serve, and for how many GPUs that is enough."""
+    rates = [1 / middle(setup, workload) for setup in setups(workload, 1)]
+    parts = (
+        ("run.db of a run without Ray: calls recorded", 1 / RECORD / workload.records),
+        ("the reader of a run on Ray", 1 / READ),
+        ("the driver: shards stored", SHARD_ROWS / STORE),
+        ("the results at the end", 1 / EXPORT),
+    )
+    rows = [(name, short(most), between([most / rate for rate in rates], short)) for name, most in parts]
+    return table(("one process", "prompts a second", "as fast as so many GPUs"), rows)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -58,16 +58,19 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """An engine and the pipeline before it, which has so many prompts under way at once.
+    """An engine and the pipeline before it, which has ``in_flight`` prompts of a shard under way at once.
 
     ``record``: seconds of the pipeline's thread for each answer. ``commit``: seconds more until it is on disk, in which
-    other answers are recorded.
+    other answers are recorded. Of shards of ``shard`` prompts ``shards`` are under way at once; without Ray, all
+    prompts are one.
     """
 
     engine: Engine
     record: float
     commit: float = 0.0
     in_flight: int = 64
+    shard: float = math.inf
+    shards: int = 1
 
 
 @dataclass(slots=True)
@@ -93,15 +96,13 @@ def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: fl
     return _Simulation(process, phases, prompts, spread).run()
 
 
-def extrapolate(process: Process, phases: Sequence[Phase], prompts: int, window: int, spread: float = 0.0) -> Ran:
-    """As `simulate`, for any number of prompts: a window with its beginning and end, and the rest at its middle's rate.
+def extrapolate(ran: Ran, process: Process, prompts: int) -> Ran:
+    """What more ``prompts`` than ``ran`` had would come to: its beginning and end, and the rest at its middle's rate.
 
     The middle begins after a quarter of the window and ends before the last prompts, which run among fewer and fewer.
     """
-    ran = simulate(process, phases, min(prompts, window), spread)
-    if prompts <= window:
-        return ran
-    first, last = window // 4, window - 2 * process.in_flight
+    window = ran.prompts
+    first, last = window // 4, window - 2 * process.in_flight * process.shards
     if last <= first:
         raise ValueError(f"a window of {window} prompts is too short for {process.in_flight} in flight")
     (begun, steps), (ended, more_steps) = ran.ends[first], ran.ends[last]
@@ -116,12 +117,21 @@ def extrapolate(process: Process, phases: Sequence[Phase], prompts: int, window:
 
 
 @dataclass(slots=True)
+class _Shard:
+    """A shard under way: its prompts that are not begun, and those that are not ended."""
+
+    fresh: int
+    left: int
+
+
+@dataclass(slots=True)
 class _Prompt:
     """A prompt under way: its phase, and the chains that this one still waits for.
 
     It draws the lengths of its own answers, so that they don't depend on how many prompts there are.
     """
 
+    shard: _Shard
     rng: random.Random
     phase: int = -1
     left: int = 0
@@ -183,25 +193,40 @@ class _Simulation:
         self._committing = _Batch(process.commit, 0.0)
 
     def run(self) -> Ran:
-        for _ in range(min(self._process.in_flight, self._fresh)):
-            self._begin()
+        for _ in range(self._process.shards):
+            self._take()
         while self._reading or self._writing or self._recording or self._committing:
             self._next()
         self._ran.seconds, self._ran.steps = self._now, self._writing.steps
         return self._ran
 
-    def _begin(self) -> None:
-        if self._fresh:
-            self._fresh -= 1
-            self._enter_next(_Prompt(random.Random(next(self._numbers))))
+    def _take(self) -> None:
+        """Begin another shard."""
+        rows = int(min(self._process.shard, self._fresh))
+        self._fresh -= rows
+        shard = _Shard(rows, rows)
+        for _ in range(min(self._process.in_flight, rows)):
+            self._begin(shard)
+
+    def _begin(self, shard: _Shard) -> None:
+        shard.fresh -= 1
+        self._enter_next(_Prompt(shard, random.Random(next(self._numbers))))
+
+    def _end(self, shard: _Shard) -> None:
+        """End a prompt; another of its shard follows, or after the last another shard."""
+        self._ran.prompts += 1
+        self._ran.ends.append((self._now, self._writing.steps))
+        shard.left -= 1
+        if shard.fresh:
+            self._begin(shard)
+        elif not shard.left:
+            self._take()
 
     def _enter_next(self, prompt: _Prompt) -> None:
-        """Begin a prompt's next phase; after the last, end it and begin another prompt."""
+        """Begin a prompt's next phase, or end it."""
         prompt.phase += 1
         if prompt.phase == len(self._phases):
-            self._ran.prompts += 1
-            self._ran.ends.append((self._now, self._writing.steps))
-            self._begin()
+            self._end(prompt.shard)
             return
         phase = self._phases[prompt.phase]
         prompt.left = phase.width

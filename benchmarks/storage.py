@@ -17,14 +17,16 @@ from statistics import mean
 
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
-from benchmarks.capacity import Workload
+from benchmarks.capacity import SHARD_ROWS, Workload
 from benchmarks.figures import Figure
 from benchmarks.prefix_tree import WORDS
 from benchmarks.serving import postgres
 from constitution.digest import digest
 from critic.feedback import from_row
-from critic.records import Provenance, Row
+from critic.records import Line, Provenance, Row
+from critic.run.execute import Seen, item_hash
 from critic.run.run import RunRequest, run, write_results
+from critic.run.shards import About, ShardStore, pack
 from critic.run.store import RunStore
 from service import labels
 from service.jobs.ledger import connect
@@ -67,6 +69,7 @@ def measure() -> list[Figure]:
             seconds = time.perf_counter() - began
             row_bytes = mean(len(row.model_dump_json().encode()) for row in store.rows())
             figures = files(folder / "out", calls_made, row_bytes)
+            figures += cluster(store, folder)
             figures.append(Figure("exports, card and report", 1e6 * seconds / PROMPTS, "us a prompt"))
             figures.append(in_tables("SQLite", f"sqlite:///{folder / 'cai.db'}", folder / "out", store))
             with postgres(folder / "postgres") as url:
@@ -110,6 +113,35 @@ def files(out: Path, calls_made: int, row_bytes: float) -> list[Figure]:
         Figure("run.db", (out / "run.db").stat().st_size / PROMPTS, "bytes a prompt", note=f"{calls_made:,} calls"),
         Figure("a row as JSON", row_bytes, "bytes a prompt"),
         Figure("exports as Parquet", exports / PROMPTS, "bytes a prompt", note="words without sense compress well"),
+    ]
+
+
+def cluster(store: RunStore, folder: Path) -> list[Figure]:
+    """What one process does for all actors of a cluster: reading the input and cutting it, and storing shards."""
+    request = RunRequest("", str(folder / "prompts.jsonl"), (), "")
+    began = time.perf_counter()
+    with closing(Seen()) as seen:
+        for line in request.lines():
+            entry = seen.check(line)
+            assert isinstance(entry, Line)
+            item_hash(entry)
+            entry.model_dump_json()
+    read = time.perf_counter() - began
+    rows = list(store.rows())
+    shards = [
+        pack(About(i, "plan", "items", SHARD_ROWS, 0, (), 0), rows[i * SHARD_ROWS : (i + 1) * SHARD_ROWS])
+        for i in range(PROMPTS // SHARD_ROWS)
+    ]
+    stored = ShardStore.open(folder / "sharded", {}, store.provenance(), SHARD_ROWS, extend=False)
+    began = time.perf_counter()
+    with closing(stored):
+        for shard in shards:
+            stored.put(shard, whole=True)
+    put = time.perf_counter() - began
+    return [
+        Figure("reading and cutting the input", 1e6 * read / PROMPTS, "us a prompt"),
+        Figure(f"storing a shard of {SHARD_ROWS} rows", 1e3 * put / len(shards), "ms"),
+        Figure("shards", sum(map(len, shards)) / len(shards) / SHARD_ROWS, "bytes a prompt"),
     ]
 
 
