@@ -4,6 +4,7 @@ Each engine process is simulated (`benchmarks.simulation`); what the processes s
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -149,7 +150,7 @@ class Setup:
 
 
 # What is asked to be twice as good, one after the other, to see what bounds a run.
-PARTS = {
+PARTS: dict[str, Callable[[Setup], Setup]] = {
     "engines": lambda setup: replace(setup, engine=setup.engine.faster(2)),
     "pipeline": lambda setup: replace(setup, record=setup.record / 2),
     "prompts in flight": lambda setup: replace(setup, in_flight=2 * setup.in_flight),

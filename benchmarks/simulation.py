@@ -109,10 +109,14 @@ def extrapolate(ran: Ran, process: Process, prompts: int) -> Ran:
     further = (prompts - window) / (last - first)
     grown = prompts / window
     return Ran(
-        prompts,
-        ran.seconds + further * (ended - begun),
-        *(grown * x for x in (ran.calls, ran.records, ran.read, ran.computed, ran.written)),
-        ran.steps + further * (more_steps - steps),
+        prompts=prompts,
+        seconds=ran.seconds + further * (ended - begun),
+        calls=grown * ran.calls,
+        records=grown * ran.records,
+        read=grown * ran.read,
+        computed=grown * ran.computed,
+        written=grown * ran.written,
+        steps=ran.steps + further * (more_steps - steps),
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks import simulate as tables
 from benchmarks.capacity import H100, SHARD_ROWS, USED_WELL, Setup, Workload, bottleneck, floor, seconds, setups
+from benchmarks.run import replace_section
 from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate, simulate
 
 # Reads 100 tokens a second; a step takes 0.1 s, and 0.1 s more for each answer in it.
@@ -229,9 +230,7 @@ def test_figures_are_shown_in_units_that_people_read(shown: str, text: str) -> N
 
 def test_the_document_has_what_the_program_prints() -> None:
     text = tables.CAPACITY.read_text()
-    assert tables.replace_section(text, "simulate", tables.tables()) == text, (
-        "run python -m benchmarks.simulate --write"
-    )
+    assert replace_section(text, "simulate", tables.tables()) == text, "run python -m benchmarks.simulate --write"
 
 
 def test_no_scale_costs_less_than_its_floor() -> None:
