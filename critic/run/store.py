@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS rows (
     row INTEGER PRIMARY KEY, place TEXT NOT NULL, item BLOB NOT NULL, plan BLOB NOT NULL, config BLOB NOT NULL,
     result TEXT, quarantined TEXT, CHECK ((result IS NULL) <> (quarantined IS NULL))
 );
-CREATE INDEX IF NOT EXISTS known ON rows (config, row, place, item) WHERE result IS NOT NULL;
+CREATE INDEX IF NOT EXISTS known ON rows (config, row, place, item);
 """
 _SCHEMA = "3"
 _PAGE = 1000  # rows read at once
@@ -155,8 +155,7 @@ class RunStore(Claims):
         after = -1
         while True:
             page = self._db.execute(
-                "SELECT row, place, item FROM rows WHERE config = ? AND row > ? AND result IS NOT NULL"
-                " ORDER BY row LIMIT ?",
+                "SELECT row, place, item FROM rows WHERE config = ? AND row > ? ORDER BY row LIMIT ?",
                 (self._config, after, _PAGE),
             ).fetchall()
             if not page:
@@ -175,7 +174,7 @@ class RunStore(Claims):
             result.where,
             bytes.fromhex(item),
             bytes.fromhex(plan),
-            self._config,
+            self._config if row is not None else b"",  # so that the index alone says what is known
             row,
             quarantined,
         )
