@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure
-from benchmarks.saturation import CONSTITUTION
 from critic.run.execute import Progress
 from critic.run.run import Outcome, RunRequest, run, write_results
 from critic.run.store import RunStore
@@ -28,6 +27,18 @@ Tell = Callable[[Progress, int, int | None], None]
 
 CALLS_A_PROMPT = 2 + 2
 EXPONENT = 1.05
+
+CONSTITUTION = """
+name: one
+version: 1.0.0
+title: One principle
+summary: For a benchmark.
+license: Apache-2.0
+language: en
+principles:
+  - {id: kind, title: Kind, statement: The response is kind., critique: Say where it is not kind.,
+     revision: Make it kind., compare: Which response is kinder?}
+"""
 
 
 @dataclass(frozen=True, slots=True)
