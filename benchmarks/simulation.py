@@ -1,19 +1,20 @@
 """A discrete-event simulation of one engine process: prompts in flight, their calls, the engine, the pipeline.
 
-A prompt goes through phases one after the other; in a phase, chains of calls run side by side. The engine does two
-things: it reads tokens (prompts of answers, and trees) in the order they came, and it writes, a step at a time, one
-token of every answer under way. Where there is both to do, each gets half of its time, as in `critic.engines.worker`.
-Answered calls pass through the pipeline's one thread, which records them, all of them a slice at a time as coroutines
-do. Between two ends nothing changes, so time jumps from one to the next.
+A prompt goes through phases one after the other; in a phase, chains of calls run side by side. The engine does three
+things, as `critic.engines.worker` does: first it reads the prompts of answers that join; then it writes, a step at a
+time, one token of every answer under way, and reads trees, with half of its time each. Answered calls pass through the
+pipeline's one thread, which records them, all of them a slice at a time as coroutines do. Between two ends nothing
+changes, so time jumps from one to the next.
 """
 
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
 from itertools import count
+
+from benchmarks.places import Batch, Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,57 +153,49 @@ class _Chain:
         return self.calls[self.at]
 
 
-class _Batch:
-    """Chains that go forward together: a step of all takes ``fixed`` seconds, and ``each`` more for each of them."""
-
-    def __init__(self, fixed: float, each: float) -> None:
-        self._fixed, self._each = fixed, each
-        self._chains: list[tuple[float, int, _Chain]] = []  # a heap, by the step of the end
-        self._order = count()  # of those that end at the same step
-        self.steps = 0.0
-
-    def __len__(self) -> int:
-        return len(self._chains)
-
-    def add(self, chain: _Chain, steps: float) -> None:
-        heappush(self._chains, (self.steps + steps, next(self._order), chain))
-
-    def pop(self) -> _Chain:
-        return heappop(self._chains)[2]
-
-    def seconds(self, share: float) -> float:
-        """How long until the next of them ends, with this share of the machine."""
-        return max(0.0, self._chains[0][0] - self.steps) * self._step(share) if self._chains else math.inf
-
-    def advance(self, seconds: float, share: float) -> None:
-        if self._chains and seconds:  # a step that takes no time never comes with a time that passes
-            self.steps += seconds / self._step(share)
-
-    def _step(self, share: float) -> float:
-        return (self._fixed + self._each * len(self._chains)) / share
-
-
 class _Simulation:
-    """Where chains are: they wait for a slot, are read one by one, are written together, are recorded together."""
+    """Where chains are: they wait for a slot, join and are written, or are trees and read; then they are recorded."""
 
     def __init__(self, process: Process, phases: Sequence[Phase], prompts: int, spread: float) -> None:
         self._process, self._phases, self._spread = process, phases, spread
         self._fresh, self._numbers, self._ran, self._now = prompts, count(), Ran(), 0.0
         self._waiting: deque[_Chain] = deque()
         self._slots = process.engine.slots
-        self._reading: deque[_Chain] = deque()
-        self._unread = 0.0  # engine seconds that the first of the queue still needs
-        self._writing = _Batch(process.engine.step, process.engine.answer)
-        self._recording = _Batch(0.0, process.record)
-        self._committing = _Batch(process.commit, 0.0)
+        self._joining, self._trees = Queue[_Chain](), Queue[_Chain]()
+        self._writing = Batch[_Chain](process.engine.step, process.engine.answer)
+        self._recording = Batch[_Chain](0.0, process.record)
+        self._committing = Batch[_Chain](process.commit, 0.0)
+        self._places: tuple[tuple[Queue[_Chain] | Batch[_Chain], Callable[[], None]], ...] = (
+            (self._joining, self._joined),
+            (self._trees, lambda: self._answered(self._trees.pop())),
+            (self._writing, self._written),
+            (self._recording, lambda: self._committing.add(self._recording.pop(), 1.0)),
+            (self._committing, self._committed),
+        )
 
     def run(self) -> Ran:
         for _ in range(self._process.shards):
             self._take()
-        while self._reading or self._writing or self._recording or self._committing:
+        while any(len(place) for place, _ in self._places):
             self._next()
         self._ran.seconds, self._ran.steps = self._now, self._writing.steps
         return self._ran
+
+    def _next(self) -> None:
+        """Go on to the next end in any of the places."""
+        shares = (1.0, *self._shares(), 1.0, 1.0)
+        ends = [place.seconds(share) for (place, _), share in zip(self._places, shares, strict=True)]
+        after = min(ends)
+        self._now += after
+        for (place, _), share in zip(self._places, shares, strict=True):
+            place.advance(after, share)
+        self._places[ends.index(after)][1]()
+
+    def _shares(self) -> tuple[float, float]:
+        """What trees and writing get of the engine: nothing while answers join, and half each where both are there."""
+        if self._joining:
+            return 0.0, 0.0
+        return (0.5, 0.5) if self._trees and self._writing else (1.0, 1.0)
 
     def _take(self) -> None:
         """Begin another shard."""
@@ -243,39 +236,17 @@ class _Simulation:
             self._waiting.append(chain)
             return
         self._slots -= chain.call.written > 0
-        self._reading.append(chain)
-        if len(self._reading) == 1:
-            self._unread = chain.call.computed / self._process.engine.reads
-
-    def _next(self) -> None:
-        """Go on to the next end of a reading, a writing, a recording or a commit."""
-        share = 0.5 if self._reading and self._writing else 1.0
-        ends = (
-            self._unread / share if self._reading else math.inf,
-            self._writing.seconds(share),
-            self._recording.seconds(1.0),
-            self._committing.seconds(1.0),
+        (self._joining if chain.call.written else self._trees).add(
+            chain, chain.call.computed / self._process.engine.reads
         )
-        after = min(ends)
-        self._now += after
-        self._unread = max(0.0, self._unread - after * share)
-        self._writing.advance(after, share)
-        self._recording.advance(after, 1.0)
-        self._committing.advance(after, 1.0)
-        (self._end_reading, self._end_writing, self._end_recording, self._end_commit)[ends.index(after)]()
 
-    def _end_reading(self) -> None:
-        chain = self._reading.popleft()
-        if self._reading:
-            self._unread = self._reading[0].call.computed / self._process.engine.reads
-        if not chain.call.written:
-            self._answered(chain)
-            return
+    def _joined(self) -> None:
+        chain = self._joining.pop()
         length = chain.call.written * chain.prompt.rng.uniform(1 - self._spread, 1 + self._spread)
         self._ran.written += length
         self._writing.add(chain, length)
 
-    def _end_writing(self) -> None:
+    def _written(self) -> None:
         chain = self._writing.pop()
         self._slots += 1
         if self._waiting:
@@ -288,10 +259,7 @@ class _Simulation:
         ran.read, ran.computed = ran.read + call.read, ran.computed + call.computed
         self._recording.add(chain, call.records)
 
-    def _end_recording(self) -> None:
-        self._committing.add(self._recording.pop(), 1.0)
-
-    def _end_commit(self) -> None:
+    def _committed(self) -> None:
         """The call is on disk: its chain goes on, or its phase ends with the last of them."""
         chain = self._committing.pop()
         chain.at += 1

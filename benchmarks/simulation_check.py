@@ -1,7 +1,7 @@
 """The simulation against real runs: seconds that were predicted, over the seconds that `cai generate` then took.
 
 What calls cost is measured before, on other and smaller work: the embedded model by a run of 3 prompts and by answers
-and trees alone, the pipeline by a short run of a scripted engine that answers at once. Then come the runs: the embedded
+and trees alone, the pipeline by a short run of a scripted engine that hardly waits. Then come the runs: the embedded
 model with 8 and 24 prompts, and a scripted engine that takes its time for each call with 1,000 and 4,000. Each prompt
 has two samples, a critique and a revision of each, and two principles. Loading and exports are not counted.
 """
@@ -31,7 +31,8 @@ from critic.run.store import RunStore
 TITLE = "Simulation"
 LEARNT_FROM, SIZES = 3, (8, 24)
 SCRIPTED_FROM, SCRIPTED_SIZES = 500, (1000, 4000)
-LATENCY = 0.02
+HARDLY, LATENCY = 0.001, 0.05  # seconds a call: where the pipeline is measured, and where it is predicted
+SPREAD = 0.02  # no two waits are equally long
 COMMITS = 200
 MAX_TOKENS, BATCH, RUNS = 24, 16, 3
 SETTINGS = {"judge_principles": 2, "max_tokens": MAX_TOKENS, "judge_max_tokens": MAX_TOKENS}
@@ -44,14 +45,14 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "some.yaml").write_text(json.dumps(CONSTITUTION))
-        record = scripted(folder, SCRIPTED_FROM, 0.0) / SCRIPTED_FROM / 10
+        record = scripted(folder, SCRIPTED_FROM, HARDLY) / SCRIPTED_FROM / 10
         commit = asyncio.run(commit_seconds(folder / "commits"))
         figures = [
             Figure("a recorded call of the pipeline", 1e6 * record, "us"),
             Figure("a commit, one at a time", 1e3 * commit, "ms"),
         ]
         for prompts in SCRIPTED_SIZES:
-            predicted = simulate(Process(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts).seconds
+            predicted = simulate(Process(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts, SPREAD).seconds
             took = scripted(folder, prompts, LATENCY)
             figures += compared(f"scripted engine, {prompts:,} prompts", predicted, took)
         with asyncio.Runner() as runner:
@@ -138,7 +139,7 @@ async def real(folder: Path, record: float, commit: float) -> list[Figure]:
     ):
         await generate(folder, "embedded", "contrast", 1000, LEARNT_FROM)
         answered, trees = list(watched.answered), list(watched.trees)
-        costs = await engine_costs(engine, [request for request, _ in answered if len(request.messages) > 1], trees)
+        costs = await engine_costs(engine, [request for request, _ in answered[-BATCH:]], trees)
         figures += [
             Figure("reading of the embedded engine", costs.reads, "tokens/s"),
             Figure("its step of writing", 1e3 * costs.step, "ms"),
@@ -182,10 +183,11 @@ async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: 
     found = []
     for _ in range(RUNS):
         scored, _ = await timed([engine.score(tree) for tree in trees])
-        read, read_tokens = await timed([engine.complete(shorter(request)) for request in requests])
-        alone = await writing(engine, requests[:1])
+        read, done = await timed([engine.complete(shorter(request)) for request in requests])
+        alone = await writing(engine, requests[-1:])
         all = await writing(engine, requests)
-        reading = (sum(map(tokens_of, trees)) + sum(done.prompt_tokens for done in read_tokens)) / (scored + read)
+        prompts = {request.messages: one.prompt_tokens for request, one in zip(requests, done, strict=True)}
+        reading = (sum(map(tokens_of, trees)) + sum(prompts.values())) / (scored + read)
         # In each: seconds after the reading, steps, tokens.
         (a, a_steps, a_tokens), (b, b_steps, b_tokens) = alone, all
         answer = (b * a_steps - a * b_steps) / (b_tokens * a_steps - a_tokens * b_steps)

@@ -30,14 +30,25 @@ def test_one_call_is_read_then_written_then_recorded_then_on_disk() -> None:
 
 
 def test_the_calls_of_a_chain_follow_each_other_and_phases_wait() -> None:
-    """Two chains: each reads 1 s; the second is read while the first writes at half speed, 0.4 s a step.
-
-    0 to 1 the first is read. 1 to 3 the second is, at half speed, and the first writes its 5 steps. Then the second
-    writes 5 steps of 0.2 s: 4. The tree is read until 6.
-    """
+    """Two chains: read until 1 and 2, both are written for 5 steps of 0.3 s: 3.5. The tree is read until 5.5."""
     ran = run(SLOW, Phase(2, (Call(100, 100, 5),)), Phase(1, (Call(200, 200, 0, 4),)))
-    assert ran.seconds == pytest.approx(6.0)
+    assert ran.seconds == pytest.approx(5.5)
     assert (ran.calls, ran.records) == (3, 6)
+
+
+def test_answers_that_join_go_first_and_trees_share_with_writing() -> None:
+    """Two prompts, one at a tree while the other writes.
+
+    Each prompt's tree needs 1 s; its answer is not read, and has 10 steps of 0.2 s, or of 0.3 s with the other's. Both
+    are written until 3, both trees read until 5. With one in flight: 2 + 1, twice.
+    """
+    phases = [Phase(1, (Call(0, 0, 10),)), Phase(1, (Call(100, 100),))]
+    assert simulate(Process(SLOW, 0.0), phases, 2).seconds == pytest.approx(5)
+    assert simulate(Process(SLOW, 0.0, in_flight=1), phases, 2).seconds == pytest.approx(6)
+    # Side by side in one phase: half of the engine each, so that both are done at 2 x 1 s and 1 s + 2 s.
+    (tree,), (answer,) = phases[1].chain, phases[0].chain
+    both = simulate(Process(SLOW, 0.0), [Phase(1, (answer, tree))], 2, 0.0)
+    assert both.seconds == pytest.approx(5)
 
 
 def test_answers_share_steps_as_far_as_there_are_slots() -> None:
