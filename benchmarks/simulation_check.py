@@ -34,6 +34,7 @@ SCRIPTED_FROM, SCRIPTED_SIZES = 500, (1000, 4000)
 HARDLY, LATENCY = 0.001, 0.05  # seconds a call: where the pipeline is measured, and where it is predicted
 SPREAD = 0.02  # no two waits are equally long
 COMMITS = 200
+CALLS_A_PROMPT = 2 + 2 * 2 + 2 * 2
 MAX_TOKENS, BATCH, RUNS = 24, 16, 3
 SETTINGS = {"judge_principles": 2, "max_tokens": MAX_TOKENS, "judge_max_tokens": MAX_TOKENS}
 
@@ -45,7 +46,7 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "some.yaml").write_text(json.dumps(CONSTITUTION))
-        record = scripted(folder, SCRIPTED_FROM, HARDLY) / SCRIPTED_FROM / 10
+        record = scripted(folder, SCRIPTED_FROM, HARDLY) / SCRIPTED_FROM / CALLS_A_PROMPT
         commit = asyncio.run(commit_seconds(folder / "commits"))
         figures = [
             Figure("a recorded call of the pipeline", 1e6 * record, "us"),
