@@ -27,7 +27,7 @@ from benchmarks.figures import Figure
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
-HELPERS = {"cost_curve", "data", "figures", "peers", "run", "serving"}
+HELPERS = {"capacity", "cost_curve", "data", "figures", "peers", "places", "run", "serving", "simulate", "simulation"}
 OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model"}  # `make accuracy`, `make million`
 HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
 

@@ -5,6 +5,8 @@ the shards that are in the directory: a finished row is there once, an unfinishe
 """
 
 import asyncio
+import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,12 +27,10 @@ from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
 from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
-from critic.run.shard_worker import Cut, ShardWorker
+from critic.run.shard_worker import Attempts, Cut, ShardWorker
 from critic.run.shards import About, ShardStore
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
-WAITING = 2  # shards more that an actor has at hand
-ATTEMPTS = 8  # of a shard whose actor or node dies
 
 Capabilities = dict[str, dict[str, str]]
 
@@ -51,7 +51,7 @@ class Cluster:
 
 
 def parse_cluster(text: str) -> Cluster:
-    """Parse ``ray[://HOST:PORT][?actors=N or MIN-MAX&cpus=C&gpus=G&shard=ROWS]``; an `InputError` says what is wrong."""
+    """Parse ``ray[://HOST:PORT][?actors=N or MIN-MAX&cpus=C&gpus=G&shard=ROWS]``. Raises `InputError`."""
     where = f"--on {text}"
     head, question, query = text.partition("?")
     if head != "ray" and not re.fullmatch(r"ray://[^/\s]+:\d+", head):
@@ -100,10 +100,10 @@ def run_on(
     checked = check(request)
     request = replace(request, principles=checked.constitution)  # the nodes need not have its file
     with _connected(cluster):
-        reader = _Reader.options(scheduling_strategy=_here()).remote(request)
+        reader = _beside(_Reader).remote(request)
         input_hash, total = _get(reader.look.remote())
-        asked = _describe.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus).remote(request, input_hash)
-        config, provenance, engines = _get(asked)
+        describe = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(_describe)
+        config, provenance, engines = _get(describe.remote(request, input_hash))
         with closing(ShardStore.open(out, config.flat(), provenance, cluster.shard, extend=extend)) as store:
             began, calls = time.monotonic(), 0
             finished = store.finished()
@@ -122,7 +122,6 @@ def run_on(
             return Outcome(progress, calls, seconds, write_results(store, out, format, engines))
 
 
-@ray.remote(num_cpus=0)
 class _Reader:
     """Reads the input, hands shards to the actors and their results to the driver, which may be no node itself."""
 
@@ -141,6 +140,7 @@ class _Reader:
         context = ray.data.DataContext.get_current()
         context.target_max_block_size = context.target_min_block_size = 1  # a block is a shard
         context.enable_progress_bars = False
+        context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9  # a full pool grows: no shard waits at it
         here = ray.get_runtime_context().get_node_id()
         shards = ray.data.read_datasource(
             Cut(self._request, finished, plan, rows_a_shard),
@@ -152,18 +152,18 @@ class _Reader:
             min_size=cluster.least,
             max_size=cluster.most,
             max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
-            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE + WAITING,
+            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
         )
         done = shards.map_batches(
             ShardWorker,
-            fn_constructor_args=(checked, plan),
+            fn_constructor_args=(checked, plan, _beside(Attempts).remote()),
             batch_size=1,
             batch_format="pyarrow",
             compute=pool,
             num_cpus=cluster.cpus,
             num_gpus=cluster.gpus,
             max_restarts=-1,
-            max_task_retries=ATTEMPTS,
+            max_task_retries=-1,  # Ray counts each try to reach a node that is gone; `Attempts` ends what has no end
         )
         self._done = iter(done.iter_rows())
 
@@ -172,7 +172,6 @@ class _Reader:
         return next(self._done, None)
 
 
-@ray.remote
 def _describe(request: RunRequest, input_hash: str | None) -> tuple[RunConfig, Provenance, Capabilities]:
     """Open the engines as an actor does, and say what the run is: the driver may have no room for them."""
 
@@ -187,12 +186,13 @@ def _describe(request: RunRequest, input_hash: str | None) -> tuple[RunConfig, P
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[None]:
+    address = cluster.address or os.environ.get("RAY_ADDRESS", "local")
     try:
-        ray.init(cluster.address, logging_level="error", log_to_driver=False)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except ConnectionError as error:
         raise InputError(
             f"no Ray cluster answers: {error}",
-            where=f"--on {cluster.address or 'ray'}",
+            where=f"--on ray, at {address}",
             fix="`ray status` on its head says whether it runs. With token authentication set RAY_AUTH_MODE=token.",
         ) from None
     try:
@@ -201,9 +201,10 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
 
 
-def _here() -> NodeAffinitySchedulingStrategy:
-    """On this machine; on the cluster's head, where this machine is none of its nodes."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+def _beside(actor: type) -> Any:
+    """An actor on this machine; on the cluster's head, where this machine is none of its nodes."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(actor).options(num_cpus=0, scheduling_strategy=here)
 
 
 def _results(reader: Any, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -223,9 +224,11 @@ def _get(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except RayTaskError as error:
-        cause: BaseException | None = error
+        cause = error.cause
+        while isinstance(cause, RayTaskError):  # of a task that another task waited for
+            cause = cause.cause
         while cause is not None and not isinstance(cause, InputError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
+            cause = cause.__cause__
         raise cause or error from None
 
 

@@ -18,8 +18,10 @@ from constitution.errors import InputError
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
 from critic.run.export import Format
+from critic.run.reading import open_rows
 from critic.run.results import Results
 from critic.run.run import write_results
+from critic.run.shards import ShardStore
 from critic.run.store import RunStore
 from critic.run.weighing import Changes, Weighing
 from critic.together import together
@@ -57,7 +59,7 @@ async def reweigh(request: ReweighRequest, directory: Path, out: Path, format: F
     Raises `InputError` for what a person gave wrong, and `OSError` where ``out`` can't be written.
     """
     _check_new(out, directory)
-    with closing(RunStore.open_existing(directory)) as old:
+    with closing(open_rows(directory)) as old:
         before = _config(old, directory)
         constitution = _constitution(request, before)
         settings = RunSettings.read(before.settings.model_dump() | dict(request.settings))
@@ -86,7 +88,7 @@ def _check_new(out: Path, directory: Path) -> None:
         raise InputError("this is not an empty directory", where=f"--out {out}", fix="Name a new directory.")
 
 
-def _config(store: RunStore, directory: Path) -> RunConfig:
+def _config(store: RunStore | ShardStore, directory: Path) -> RunConfig:
     try:
         return RunConfig.of_flat(store.config())
     except ValidationError as error:

@@ -5,7 +5,8 @@ the driver (`critic.run.cluster`), which alone writes. So no file system needs t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -24,10 +25,12 @@ from critic.run.execute import Progress, Seen, execute_rows, item_hash
 from critic.run.run import Checked, RunRequest
 from critic.run.shards import About, pack
 
+LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
+
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
 
 
-class Cut(Datasource):  # type: ignore[misc]
+class Cut(Datasource):
     """The input in shards of ``size`` rows, without those that are ``finished`` under ``plan``.
 
     One task reads it as a stream, as a run on one machine does, so that rows have the same positions and duplicates
@@ -35,7 +38,7 @@ class Cut(Datasource):  # type: ignore[misc]
     """
 
     def __init__(self, request: RunRequest, finished: Mapping[int, About], plan: str, size: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._request, self._finished, self._plan, self._size = request, finished, plan, size
 
     def estimate_inmemory_data_size(self) -> None:
@@ -67,13 +70,40 @@ def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, who
     )
 
 
-class ShardWorker:
-    """An actor: opens the run's engines once, and runs shards, two of them at a time."""
+class Attempts:
+    """How often each shard was begun, and on which rows its actor died. It lives with the driver, not with an actor."""
 
-    def __init__(self, checked: Checked, plan: str) -> None:
-        self._checked, self._plan = checked, plan
+    def __init__(self) -> None:
+        self._lives: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._alone: dict[int, int] = {}
+
+    def begin(self, shard: int) -> tuple[int, dict[int, int]]:
+        """Count an attempt; return how many there were, and the rows that an actor died on while they ran alone."""
+        self._lives[shard] += 1
+        if shard in self._alone:
+            self._deaths[self._alone.pop(shard)] += 1
+        return self._lives[shard], dict(self._deaths)
+
+    def alone(self, shard: int, row: int) -> None:
+        """Remember that of ``shard`` only ``row`` is under way."""
+        self._alone[shard] = row
+
+    def end(self, shard: int) -> None:
+        """The shard is done."""
+        self._alone.pop(shard, None)
+
+
+class ShardWorker:
+    """An actor: opens the run's engines once, and runs shards, two of them at a time.
+
+    A shard whose actor died `LIVES` times is run row by row, and a row that is fatal alone is quarantined.
+    """
+
+    def __init__(self, checked: Checked, plan: str, attempts: Any) -> None:
+        self._checked, self._plan, self._attempts = checked, plan, attempts
         self._engines: dict[Spec, Engine] = {}
-        self._opening = asyncio.Lock()
+        self._opening, self._one_by_one = asyncio.Lock(), asyncio.Lock()
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Take one shard; give back its file, and what came of its rows."""
@@ -87,7 +117,13 @@ class ShardWorker:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
         results, progress, budget, ledger = Results(), Progress(), Budget(), MemoryLedger()
         recorded = {spec: RecordedEngine(engine, ledger, budget) for spec, engine in self._engines.items()}
-        await execute_rows(self._checked.pipeline(recorded), entries, results, self._plan, progress)
+        pipeline = self._checked.pipeline(recorded)
+
+        async def execute(some: Sequence[Line | Quarantined]) -> None:
+            await execute_rows(pipeline, some, results, self._plan, progress)
+
+        if entries:
+            await self._guarded(shard["shard"], entries, execute)
         lines = {entry.row for entry in entries if isinstance(entry, Line)}
         retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
         counts = (progress.rows, progress.quarantined)
@@ -103,6 +139,27 @@ class ShardWorker:
             "data": pack(about, results.found) if entries and not progress.stopped else None,
         }
         return pa.Table.from_pylist([done], DONE)
+
+    async def _guarded(
+        self, shard: int, entries: Sequence[Line | Quarantined], execute: Callable[..., Awaitable[None]]
+    ) -> None:
+        lives, deaths = await self._attempts.begin.remote(shard)
+        if lives <= LIVES:
+            await execute(entries)
+            return
+        async with self._one_by_one:  # of one shard only: a death is then that row's
+            for entry in entries:
+                if deaths.get(entry.row, 0) >= LIVES:
+                    await execute([_fatal(entry)])
+                else:
+                    await self._attempts.alone.remote(shard, entry.row)
+                    await execute([entry])
+            await self._attempts.end.remote(shard)
+
+
+def _fatal(entry: Line | Quarantined) -> Quarantined:
+    detail = f"its actor died {LIVES} times while it ran this row and no other of its shard"
+    return Quarantined(row=entry.row, where=entry.where, reason="poisoned", detail=detail)
 
 
 DONE = pa.schema(

@@ -88,8 +88,10 @@ class ShardStore:
                     where=str(directory),
                     fix="Name a new directory; a run that was begun without --on goes on without it.",
                 )
-            run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8")) if begun else {"rows_a_shard": rows}
-            agree(run.get("config", {}), config, directory, extend=extend)
+            run: dict[str, Any] = {"rows_a_shard": rows, "config": {}}
+            if begun:
+                run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
+            agree(run["config"], config, directory, extend=extend)
             run |= {"config": config, "provenance": provenance.model_dump()}
             (directory / FOLDER).mkdir(exist_ok=True)
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")

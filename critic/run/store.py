@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
@@ -262,15 +262,6 @@ def _commit(path: Path, connection: sqlite3.Connection, batch: Sequence[_Write])
             f"{path} can't be written: {error}\n"
             "  What was answered before is safe. Make room, then run the same command again."
         ) from None
-
-
-def count_votes(directory: Path, digests: Collection[str]) -> int:
-    """Count the votes of a run that were made under any of these principle digests."""
-    store = RunStore.open_existing(directory)
-    try:
-        return sum(vote.principle_digest in digests for row in store.rows() for vote in row.votes())
-    finally:
-        store.close()
 
 
 def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

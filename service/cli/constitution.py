@@ -148,7 +148,7 @@ def _import(format: str, sources: Sequence[Path], name: str, version: str, min_s
 
 
 def _stale_votes(run: Path, difference: Diff) -> int:
-    from critic.run.store import count_votes  # here, because it loads the database layer
+    from critic.run.reading import count_votes  # here, because it loads the database layer
 
     return count_votes(run, set(difference.stale_digests))
 

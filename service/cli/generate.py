@@ -96,6 +96,14 @@ MaxCost = Annotated[
         "output_price); it is passed by no more than the error of estimated prompt tokens.",
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        help="Run on a Ray cluster, and write its rows as Parquet shards: ray, or ray://HOST:PORT, with "
+        "?actors=MIN-MAX&cpus=C&gpus=G&shard=ROWS as needed.",
+        metavar="ray[://HOST:PORT]",
+    ),
+]
 Extend = Annotated[bool, typer.Option("--extend", help="Go on in a directory whose run had another config.")]
 
 
@@ -126,6 +134,7 @@ def generate(
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
     extend: Extend = False,
+    on: On = None,
 ) -> None:
     """Sample answers to prompts, critique, revise and compare them, and write preference pairs."""
     settings = {
@@ -147,7 +156,7 @@ def generate(
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
     )
-    _start(request, out, format, dry_run, max_calls, max_cost, extend)
+    _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
 
 
 def judge(
@@ -169,6 +178,7 @@ def judge(
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
     extend: Extend = False,
+    on: On = None,
 ) -> None:
     """Compare answers that exist already, and write preference pairs."""
     settings = {
@@ -181,7 +191,7 @@ def judge(
     from critic.run.run import RunRequest
 
     request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
-    _start(request, out, format, dry_run, max_calls, max_cost, extend)
+    _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
 
 
 def principles_count(text: str) -> int | None:
@@ -201,6 +211,7 @@ def _start(
     max_calls: int | None,
     max_cost: float | None,
     extend: bool,
+    on: str | None,
 ) -> None:
     from critic.run.run import dry_run as plan
     from critic.run.run import run
@@ -211,17 +222,20 @@ def _start(
     console = Console(stderr=True)
     try:
         with _Display(console) as display:
-            outcome = asyncio.run(
-                run(
-                    request,
-                    out,
-                    extend=extend,
-                    max_calls=max_calls,
-                    max_cost=max_cost,
-                    format=format.value,
-                    on_progress=display.update,
+            if on is not None:
+                outcome = _on_cluster(on, request, out, format, max_calls, max_cost, extend, display)
+            else:
+                outcome = asyncio.run(
+                    run(
+                        request,
+                        out,
+                        extend=extend,
+                        max_calls=max_calls,
+                        max_cost=max_cost,
+                        format=format.value,
+                        on_progress=display.update,
+                    )
                 )
-            )
     except KeyboardInterrupt:
         console.print("Stopped. Nothing that was answered is lost: the same command goes on from here.")
         raise typer.Exit(130) from None
@@ -230,6 +244,33 @@ def _start(
         raise typer.Exit(130)
     if outcome.progress.quarantined:
         raise typer.Exit(3)
+
+
+def _on_cluster(
+    on: str,
+    request: "RunRequest",
+    out: Path,
+    format: Format,
+    max_calls: int | None,
+    max_cost: float | None,
+    extend: bool,
+    display: "_Display",
+) -> "Outcome":
+    """Do the run on a Ray cluster. Raises `InputError` for limits, which many engines at once can't hold."""
+    limits = {"--max-calls": max_calls, "--max-cost": max_cost}
+    if given := [name for name, limit in limits.items() if limit is not None]:
+        raise InputError(
+            "engines on many machines can't hold a hard limit together",
+            where=given[0],
+            fix="Limit the rows with --limit; --dry-run says what they cost.",
+        )
+    try:
+        from critic.run.cluster import parse_cluster, run_on
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise InputError("Ray is not installed", where="--on", fix="pip install 'cai-feedback[ray]'") from None
+    return run_on(parse_cluster(on), request, out, extend=extend, format=format.value, on_progress=display.update)
 
 
 class _Display:

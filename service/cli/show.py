@@ -19,6 +19,7 @@ from service.cli.display import clean, print_pair
 
 if TYPE_CHECKING:
     from critic.records import PreferencePair, Row
+    from critic.run.shards import ShardStore
     from critic.run.store import RunStore
     from critic.statistics.intervals import Figure
     from critic.statistics.run import RunStatistics
@@ -32,9 +33,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a run: its figures, or one pair with its votes."""
-    from critic.run.store import RunStore
+    from critic.run.reading import open_rows
 
-    with closing(RunStore.open_existing(directory)) as store:
+    with closing(open_rows(directory)) as store:
         if pair is not None:
             row, chosen = _find_pair(store.rows(), pair)
             _print_json(_pair_json(pair, row, chosen)) if as_json else print_pair(store.config(), pair, row, chosen)
@@ -68,7 +69,7 @@ def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any
     }
 
 
-def _show_run(store: "RunStore", as_json: bool) -> None:
+def _show_run(store: "RunStore | ShardStore", as_json: bool) -> None:
     from critic.statistics.run import RunStatistics
     from critic.statistics.summary import summary
     from critic.statistics.warnings import warnings

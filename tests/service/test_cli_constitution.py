@@ -110,7 +110,7 @@ def test_diff_counts_the_stale_votes_of_a_run(tmp_path: Path, monkeypatch: pytes
         asked.append((directory, digests))
         return 1234
 
-    monkeypatch.setattr("critic.run.store.count_votes", count)
+    monkeypatch.setattr("critic.run.reading.count_votes", count)
     arguments = ("diff", "harmlessness@1.0.0", "harmlessness@1.1.0", "--run", tmp_path)
     assert f"1,234 stored votes in {tmp_path} made under principles that harmlessness@1.1.0 doesn't have" in cai(
         *arguments
