@@ -14,8 +14,8 @@ import yaml
 from constitution.errors import InputError
 from critic.records import Row
 from critic.run import inputs
-from critic.run.run import Outcome, RunRequest, dry_run, run
 from critic.run.reading import count_votes
+from critic.run.run import Outcome, RunRequest, dry_run, run
 from critic.run.store import RunStore, StoreError
 from tests.factories import small_constitution
 
