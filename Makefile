@@ -7,7 +7,8 @@
 #   make bench [NAME=...]    all benchmarks, or one; figures go to benchmarks/RESULTS.md
 #   make accuracy            how often each judge mode agrees with people; needs CAI_DATA and hours; goes on where it stopped
 #   make vllm                .venv-vllm, with vLLM for CPUs
-#   make peers               .venv-peers, with the projects that benchmarks compare against
+#   make million             a million prompts, killed at nine tenths and resumed (half an hour)
+#   make peers               .venv-peers, with the projects that benchmarks and tests compare against
 #   make clean               removes what the targets made, .venv included
 #
 # PYTHON=python3.12 make ... picks another Python. Packages come from the index that pip is set up with: on Linux the
@@ -22,7 +23,7 @@ ACCURACY := runs/accuracy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint bench accuracy vllm peers clean
+.PHONY: help setup demo test check lint bench million accuracy vllm peers clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -66,6 +67,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run $(NAME)
 
+million: $(READY)
+	$(BIN)/python -m benchmarks.million
+
 accuracy: $(ACCURACY)/reward-model/reward.json
 	$(BIN)/python -m benchmarks.judge_accuracy $(ACCURACY)/answers --reward-model $(ACCURACY)/reward-model
 
@@ -86,6 +90,8 @@ peers: .venv-peers/.ready
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	# Their reward clients only: what they ask for besides needs a GPU.
+	.venv-peers/bin/python -m pip install --quiet --no-deps openrlhf==0.11.2 verl==0.9.1
 	@touch $@
 
 clean:
