@@ -25,7 +25,7 @@ from critic.run.config import agree
 from critic.run.results import replace_text
 from critic.run.store import StoreError, lock_directory
 
-RUN_FILE, FOLDER = "run.json", "shards"
+RUN_FILE, FOLDER = "shards.json", "shards"  # a trainer's folder has a run.json
 _SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])
 _ABOUT = b"cai"
 
@@ -82,7 +82,8 @@ class ShardStore:
         with ExitStack() as stack:
             stack.callback(close_handle, lock_directory(directory))
             begun = (directory / RUN_FILE).exists()
-            if not begun and any(path.name != ".lock" for path in directory.iterdir()):
+            known = {".lock", f".{RUN_FILE}.part"}  # what a start that was killed leaves
+            if not begun and any(path.name not in known for path in directory.iterdir()):
                 raise InputError(
                     "the output directory is not empty and holds no run on a cluster",
                     where=str(directory),
@@ -93,8 +94,8 @@ class ShardStore:
                 run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
             agree(run["config"], config, directory, extend=extend)
             run |= {"config": config, "provenance": provenance.model_dump()}
-            (directory / FOLDER).mkdir(exist_ok=True)
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+            (directory / FOLDER).mkdir(exist_ok=True)
             store = cls(directory)
             store._open = stack.pop_all()
         return store
@@ -136,7 +137,7 @@ class ShardStore:
     def trim(self, shards: int) -> None:
         """Forget the shards from number ``shards`` on: the input that they came from has become shorter."""
         for path in self._files():
-            if int(path.stem) >= shards:
+            if _number(path) >= shards:
                 path.unlink()
 
     # What results are written from: `critic.run.run.Finished`.
@@ -167,7 +168,7 @@ class ShardStore:
         return sum(about.calls for about in self.finished().values())
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.parquet"), key=lambda path: int(path.stem))
+        return sorted(self._folder.glob("*.parquet"), key=_number)
 
     def _path(self, shard: int) -> Path:
         return self._folder / f"{shard:06}.parquet"
@@ -176,9 +177,18 @@ class ShardStore:
         try:
             return _about(pq.read_schema(path).metadata)
         except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            raise InputError(
-                f"this is no shard of a run: {error}", where=str(path), fix="Delete it; its rows are run again."
-            ) from None
+            raise _no_shard(path, error) from None
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.stem)
+    except ValueError as error:
+        raise _no_shard(path, error) from None
+
+
+def _no_shard(path: Path, error: Exception) -> InputError:
+    return InputError(f"this is no shard of a run: {error}", where=str(path), fix="Delete it; its rows are run again.")
 
 
 def _about(metadata: Mapping[bytes, bytes]) -> About:
