@@ -1,15 +1,17 @@
 """The service's settings: one strict YAML file, and what the command line says instead.
 
-Engines are named here and nowhere else: a request can only name one of these, never a model or an address of its own.
+Engines and clusters are named here and nowhere else: a request can only name one of these, never a model or an address
+of its own.
 """
 
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from constitution.errors import InputError
+from critic.run.cluster_spec import parse_cluster
 
 
 class EngineSettings(BaseModel):
@@ -35,6 +37,8 @@ class Settings(BaseModel):
     engines: dict[str, EngineSettings] = {"embedded": EngineSettings(spec="embedded")}
     default_engine: str = ""
     """What judges where a request names no engine; by default the first."""
+    clusters: dict[str, str] = {}
+    """Ray clusters that jobs may name, each written as for ``cai generate --on``."""
     worker: bool | None = None
     """Whether this server runs jobs, too; by default only with SQLite, which has no other machines."""
     max_body_bytes: int = Field(default=16 * 2**20, gt=0)
@@ -49,6 +53,13 @@ class Settings(BaseModel):
     idempotency_days: int = Field(default=7, ge=1, le=36_500)
     """How long a request can be repeated under its Idempotency-Key."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("clusters")
+    @classmethod
+    def _clusters_can_be_read(cls, clusters: dict[str, str]) -> dict[str, str]:
+        for text in clusters.values():
+            parse_cluster(text)
+        return clusters
 
     @model_validator(mode="after")
     def _default_engine_exists(self) -> Self:

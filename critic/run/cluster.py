@@ -7,11 +7,10 @@ the shards that are in the directory: a finished row is there once, an unfinishe
 import asyncio
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from constitution.errors import InputError
-from critic.engines import parse_options
 from critic.records import Provenance
+from critic.run.cluster_spec import Cluster
 from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
@@ -33,54 +32,6 @@ from critic.run.shards import About, ShardStore
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 
 Capabilities = dict[str, dict[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Which cluster, and what a run takes of it. ``most`` None: as many actors as there is room for.
-
-    ``address`` is None for the cluster that ``RAY_ADDRESS`` names, or a new one of this machine alone.
-    """
-
-    address: str | None = None
-    least: int = 1
-    most: int | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
-    shard: int = 64
-
-
-def parse_cluster(text: str) -> Cluster:
-    """Parse ``ray[://HOST:PORT][?actors=N or MIN-MAX&cpus=C&gpus=G&shard=ROWS]``. Raises `InputError`."""
-    where = f"--on {text}"
-    head, question, query = text.partition("?")
-    if head != "ray" and not re.fullmatch(r"ray://[^/\s]+:\d+", head):
-        raise InputError("this is no cluster", where=where, fix="Write ray, or ray://HOST:PORT (10001 by default).")
-    options = dict(parse_options(query, where)) if question else {}
-    if unknown := set(options) - {"actors", "cpus", "gpus", "shard"}:
-        raise InputError(f"there is no option {min(unknown)!r}", where=where, fix="Known: actors, cpus, gpus, shard.")
-    actors = re.fullmatch(r"([1-9]\d*)(-([1-9]\d*)?)?", options.get("actors", "1-"))
-    try:
-        if actors is None:
-            raise ValueError(f"actors={options['actors']} is neither a number nor a range, as 2-8 or 2-")
-        least, ranged, most = int(actors[1]), actors[2], actors[3]
-        cluster = Cluster(
-            address=head if head != "ray" else None,
-            least=least,
-            most=int(most) if most else None if ranged else least,
-            cpus=float(options.get("cpus", 1)),
-            gpus=float(options.get("gpus", 0)),
-            shard=int(options.get("shard", 64)),
-        )
-    except ValueError as error:
-        raise InputError(str(error), where=where, fix="As in ray?actors=2-8&cpus=4&gpus=1&shard=256.") from None
-    if (
-        cluster.shard < 1
-        or not (0 <= cluster.cpus < 10_000 and 0 <= cluster.gpus < 1000)
-        or (cluster.most or least) < least
-    ):
-        raise InputError("actors and shard are 1 or more, cpus and gpus 0 or more, a range goes up", where=where)
-    return cluster
 
 
 def run_on(

@@ -264,8 +264,10 @@ def _on_cluster(
             where=given[0],
             fix="Limit the rows with --limit; --dry-run says what they cost.",
         )
+    from critic.run.cluster_spec import parse_cluster
+
     try:
-        from critic.run.cluster import parse_cluster, run_on
+        from critic.run.cluster import run_on
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise

@@ -28,7 +28,7 @@ REPORTS = ("report.html", "metrics.jsonl", "refused.jsonl", "lineage.json", "con
 def train(work: Work) -> dict[str, Any]:
     """Do a train job."""
     asked = cast(TrainRequest, work.request)
-    folder = _folder(work)
+    folder = run_folder(work)
 
     def training() -> dict[str, Any]:
         config = work.folder / "config.yaml"
@@ -45,7 +45,7 @@ def train(work: Work) -> dict[str, Any]:
 def align(work: Work) -> dict[str, Any]:
     """Do an align job."""
     asked = cast(AlignRequest, work.request)
-    folder = _folder(work)
+    folder = run_folder(work)
     work.step("align", lambda: _align(work, asked, folder))
     found = work.step("register", lambda: _register(work, asked.name, asked.method, folder / "policy", folder))
     shutil.rmtree(folder, ignore_errors=True)
@@ -55,12 +55,12 @@ def align(work: Work) -> dict[str, Any]:
 def evaluate(work: Work) -> dict[str, Any]:
     """Do an evaluate job."""
     asked = cast(EvaluateRequest, work.request)
-    folder = _folder(work)
+    folder = run_folder(work)
 
     def measuring() -> dict[str, Any]:
         [source] = work.inputs()
         arguments = ["evaluate", "judge", "--pairs", str(source), "--judge", _spec(work, asked.judge)]
-        arguments += ["--principles", _principles(work, asked.constitution), "--out", str(folder)]
+        arguments += ["--principles", principles_file(work, asked.constitution), "--out", str(folder)]
         arguments += [text for mode in asked.modes for text in ("--mode", mode)]
         arguments += ["--principle", asked.principle] if asked.principle else []
         arguments += ["--limit", str(asked.limit)] if asked.limit else []
@@ -74,7 +74,7 @@ def evaluate(work: Work) -> dict[str, Any]:
 def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
     [source] = work.inputs()
     judges = asked.judges or [work.parts.settings.engine]
-    arguments = ["align", "--principles", _principles(work, asked.constitution), "--prompts", str(source)]
+    arguments = ["align", "--principles", principles_file(work, asked.constitution), "--prompts", str(source)]
     arguments += ["--out", str(folder), "--method", asked.method, "--policy", _spec(work, asked.policy)]
     arguments += [text for judge in judges for text in ("--judge", _spec(work, judge))]
     arguments += [text for mode in mode_texts(work, judges, asked.modes) for text in ("--mode", mode)]
@@ -96,7 +96,7 @@ def _config(work: Work, asked: TrainRequest, folder: Path) -> dict[str, Any]:
     if asked.reward is not None:
         found["reward"] = _spec(work, asked.reward)
     if asked.constitution is not None:
-        found["principles"] = _principles(work, asked.constitution)
+        found["principles"] = principles_file(work, asked.constitution)
     return found
 
 
@@ -104,14 +104,14 @@ def _given(settings: TrainSettings) -> dict[str, Any]:
     return settings.model_dump(exclude_none=True)
 
 
-def _folder(work: Work) -> Path:
+def run_folder(work: Work) -> Path:
     """The folder that the job's command goes on in."""
     folder = work.parts.settings.data.absolute() / "runs" / work.id
     folder.parent.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _principles(work: Work, ref: str) -> str:
+def principles_file(work: Work, ref: str) -> str:
     """The constitution's file: what it includes lies beside it."""
     return str(work.parts.constitutions.file(work.call(work.parts.constitutions.get(ref))))
 

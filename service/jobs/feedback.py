@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from constitution.digest import digest
 from critic.feedback import Feedback, from_row
+from critic.run.run import Finished
 from service import labels
 from service.database import FEEDBACK_TURN
 from service.jobs.ledger import JobStore
@@ -19,18 +20,18 @@ from service.tables import feedback, items
 ROWS_AT_ONCE = 100
 
 
-def keep(store: JobStore) -> dict[str, Any]:
-    """Store the labels of all finished rows of a job.
+def keep(store: JobStore, finished: Finished) -> dict[str, Any]:
+    """Store the labels of all ``finished`` rows of a job.
 
     Return how many there are, and the rows whose labels no record can hold (a judge that wrote a NUL character), with
     the reason.
     """
-    count, refused, rows = 0, {}, store.rows()
+    count, refused, rows = 0, {}, finished.rows()
     while some := list(islice(rows, ROWS_AT_ONCE)):
         given: list[tuple[int, Feedback]] = []
         for row in some:
             try:
-                given += [(row.row, label) for label in from_row(row, store.provenance())]
+                given += [(row.row, label) for label in from_row(row, finished.provenance())]
             except ValidationError as error:
                 refused[str(row.row)] = error.errors()[0]["msg"]
         contents, records = _records(store.job, given)

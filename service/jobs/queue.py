@@ -178,6 +178,8 @@ class Jobs:
                 self.judges(request.judges, request.modes)
                 if isinstance(request, GenerateRequest):
                     self._writes(request.policy)
+                if request.cluster is not None:
+                    self._runs_on(request.cluster, request.judges)
             case AlignRequest():
                 self.judges(request.judges, request.modes)
                 self._writes(request.policy)
@@ -212,6 +214,17 @@ class Jobs:
         self._engines.mode(name)
         if name is not None and self._engines.kind(name) in REWARDING:
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
+
+    def _runs_on(self, cluster: str, judges: list[str]) -> None:
+        if cluster not in (known := self._settings.clusters):
+            fix = f"Configured: {', '.join(known) or 'none'}."
+            raise InputError(f"there is no cluster {cluster[:100]!r}", where="cluster", fix=fix)
+        if trained := [name for name in judges if name.startswith(TRAINED)]:
+            raise InputError(
+                f"{trained[0]} lies in the data folder, which a cluster's nodes need not have",
+                where="judges",
+                fix="Leave cluster out, or have an administrator configure the model as an engine that nodes can open.",
+            )
 
     async def _trainable(self, request: TrainRequest) -> None:
         await self._new_name(request.name)

@@ -1,7 +1,7 @@
 """What a job can be asked to do: one typed request a kind, told apart by ``kind``.
 
-Nothing in a request is a path or an address: engines, constitutions, models, uploads, jobs and data sets are named, and
-looked up. Numbers are bounded, so that one request can't ask for more than a machine has.
+Nothing in a request is a path or an address: engines, clusters, constitutions, models, uploads, jobs and data sets are
+named, and looked up. Numbers are bounded, so that one request can't ask for more than a machine has.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -79,6 +79,20 @@ class _Judging(Asked):
     max_calls: Count | None = None
     max_cost: float | None = Field(default=None, gt=0, le=1e9)
     format: Format = "jsonl"
+    cluster: Name | None = Field(
+        default=None,
+        description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "
+        "used; progress counts finished shards of rows.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_kept_on_a_cluster(self) -> Self:
+        for limit in ("max_calls", "max_cost"):
+            if self.cluster is not None and getattr(self, limit) is not None:
+                raise ValueError(f"{limit}: engines on many machines can't hold a hard limit together; give limit")
+        if self.cluster is not None and not self.settings.priorities:
+            raise ValueError("settings.priorities: a run on a cluster always has them")
+        return self
 
 
 _ROWS: JsonDict = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}

@@ -110,7 +110,7 @@ class RowsJob:
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store)}
+        found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store, store)}
         return {**self.standing(Progress()), **found}
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
@@ -158,7 +158,7 @@ def prepared(work: Work) -> RowsJob:
     asked = cast(GenerateRequest | JudgeRequest, work.request)
     [source] = work.inputs()
     constitution = work.call(work.parts.constitutions.get(asked.constitution))
-    request = _run_request(work, asked, str(source), constitution)
+    request = run_request(work, asked, str(source), constitution)
     checked = check(request)
     if asked.max_cost is not None:
         check_priced(checked)
@@ -176,9 +176,10 @@ def prepared(work: Work) -> RowsJob:
     return RowsJob(work, request, checked.pipeline(recorded), found, config.plan, budget, total, asked.format)
 
 
-def _run_request(
+def run_request(
     work: Work, asked: GenerateRequest | JudgeRequest, source: str, constitution: Constitution
 ) -> RunRequest:
+    """What `critic.run.run` is asked for, with the engines' specs in place of their names."""
     names = asked.judges or [work.parts.settings.engine]
     policy = (asked.policy or work.parts.settings.engine) if isinstance(asked, GenerateRequest) else None
     return RunRequest(

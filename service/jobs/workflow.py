@@ -9,22 +9,28 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, update
 
-from service.jobs import commands, exports, rows
+from service.jobs import cluster_rows, commands, exports, rows
 from service.jobs.ledger import JobStore, Moved, add_event, transact
-from service.jobs.requests import AnyRequest, Kind, Request
+from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Kind, Request
 from service.jobs.work import Failed, Parts, Work
 from service.tables import jobs, now
 
 Doing = Callable[[Work], dict[str, Any]]
 
+
+def _rows(work: Work) -> dict[str, Any]:
+    asked = cast(GenerateRequest | JudgeRequest, work.request)
+    return rows.run(work) if asked.cluster is None else cluster_rows.run(work)
+
+
 KINDS: Mapping[Kind, Doing] = {
-    "generate": rows.run,
-    "judge": rows.run,
+    "generate": _rows,
+    "judge": _rows,
     "train": commands.train,
     "align": commands.align,
     "evaluate": commands.evaluate,

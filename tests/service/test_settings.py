@@ -30,6 +30,8 @@ def test_jobs_run_inside_only_where_no_other_machine_can(tmp_path: Path) -> None
         ("engines: {}", "at least one"),
         ("default_engine: strong", "strong"),
         ("engines: {judge: {model: x}}", "engines.judge.spec"),
+        ("clusters: {big: ray:10001}", "this is no cluster"),
+        ("clusters: {big: 'ray?nodes=2'}", "no option 'nodes'"),
         ("- port", "expected a mapping"),
         ("a: [", "is no YAML"),
         ("", "holds no settings"),

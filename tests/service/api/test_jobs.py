@@ -18,7 +18,8 @@ from tests.service.jobs.processes import request, script, submit
 def settings(database_url: str, tmp_path: Path) -> Settings:
     spec = script(tmp_path / "script.yaml")
     engines = {"scripted": EngineSettings(spec=spec), "rule": EngineSettings(spec="verify:max-words=5")}
-    return Settings(database=database_url, data=tmp_path / "data", engines=engines, worker=False)
+    clusters = {"big": "ray://127.0.0.1:10001?gpus=1"}
+    return Settings(database=database_url, data=tmp_path / "data", engines=engines, clusters=clusters, worker=False)
 
 
 async def workflows(api: Api) -> int:
@@ -152,6 +153,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"limit": 2**40}, "limit"),
     ({"max_cost": -1}, "max_cost"),
     ({"format": "pickle"}, "format"),
+    ({"cluster": "ray://169.254.169.254:10001"}, "Configured: big"),
+    ({"cluster": "big", "max_calls": 5}, "max_calls: engines on many machines"),
+    ({"cluster": "big", "max_cost": 1.5}, "max_cost: engines on many machines"),
+    ({"cluster": "big", "settings": {"priorities": False}}, "settings.priorities"),
+    ({"cluster": "big", "judges": ["scripted", "models/rm-1"]}, "models/rm-1 lies in the data folder"),
 ]
 
 
@@ -161,6 +167,11 @@ async def test_requests_that_can_not_be_done_are_refused(api: Api, change: dict[
     assert told in document["detail"] + document["fix"] + str(document["faults"])
     async with api.service.database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(jobs))).scalar_one() == 0
+
+
+async def test_a_job_names_a_cluster(api: Api) -> None:
+    id = await submit(api.admin, request(1, cluster="big"))
+    assert (await api.admin.get(f"/v1/jobs/{id}")).json()["request"]["cluster"] == "big"
 
 
 async def test_training_takes_no_paths_no_addresses_and_no_name_twice(api: Api) -> None:

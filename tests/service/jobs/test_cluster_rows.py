@@ -1,0 +1,156 @@
+"""Jobs on a Ray cluster: what the child is told, and jobs on a real one that lose their worker or are cancelled."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from constitution.library import shipped
+from critic.run.config import RunSettings
+from critic.run.run import RunRequest
+from service.cli import generate as commands
+from service.jobs.cluster_rows import JUDGING, arguments
+from service.settings import Settings
+from tests.service.calls import running
+from tests.service.jobs import processes
+from tests.service.jobs.processes import EXPORTS, artifact, kill, request, start, submit, until
+
+ROWS = 30
+HELPFULNESS = shipped() / "helpfulness" / "1.0.0.yaml"
+
+settings_of_a_run = st.fixed_dictionaries(
+    {
+        "strategy": st.sampled_from(["samples", "best-of-n"]),
+        "samples": st.integers(2, 9),
+        "judge_principles": st.none() | st.integers(1, 9),
+        "tie_band": st.floats(0, 0.5, exclude_max=True),
+        "aggregation": st.sampled_from(["log-odds", "majority"]),
+        "ranking": st.booleans(),
+        "seed": st.integers(-(2**53), 2**53),
+        "temperature": st.floats(0, 100),
+        "judge_max_tokens": st.integers(1, 999),
+    }
+)
+REQUESTS = st.builds(
+    RunRequest,
+    principles=st.just(str(HELPFULNESS)),
+    source=st.just("input.jsonl"),
+    judges=st.just(("scripted:a.yaml", "verify:contains=is it = a?")),
+    policy=st.none() | st.just("scripted:a.yaml"),
+    modes=st.just(("logprob", "rm")),
+    settings=settings_of_a_run,
+    limit=st.none() | st.integers(1, 99),
+    max_chars=st.integers(1, 10**7),
+    truncate=st.booleans(),
+)
+
+
+@given(asked=REQUESTS, format=st.sampled_from(["jsonl", "parquet"]))
+def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str) -> None:
+    told: list[Any] = []
+    app = typer.Typer()
+    for command in (commands.generate, commands.judge):
+        app.command()(command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "_start", lambda *given: told.extend(given))
+        line = arguments(asked, HELPFULNESS, Path("out"), format, "ray?shard=8")
+        assert CliRunner().invoke(app, line).exit_code == 0
+    understood, out, file_format, *limits, on = told
+    wanted = RunSettings.read(asked.settings).model_dump(exclude={"priorities"})
+    if asked.policy is None:  # answers that are given are not sampled
+        wanted = {name: wanted[name] for name in ("judge_principles", "ranking", *JUDGING)}
+    assert understood == replace(asked, settings=wanted)
+    assert (out, file_format.value, on) == (Path("out"), format, "ray?shard=8")
+    assert not any(limits)
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A service with a cluster of this machine alone. Whatever of Ray a test leaves behind is killed."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("CAI_TEST", str(tmp_path))
+    made = processes.settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}", latency=0.05)
+    yield made.model_copy(update={"clusters": {"here": "ray?actors=1&shard=8"}})
+    for process in started(tmp_path):
+        process.kill()
+
+
+def started(folder: Path) -> list[psutil.Process]:
+    """The processes that a test started, Ray's among them: their environment tells."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("CAI_TEST") == str(folder):
+                found.append(process)
+    return found
+
+
+async def until_true(done: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+async def test_a_job_on_a_cluster_gives_what_one_here_gives_though_its_worker_is_killed(
+    tmp_path: Path, service: Settings
+) -> None:
+    async with running(service) as api:
+        first = start(tmp_path, service, "first")
+        try:
+            plain = await submit(api.admin, request(ROWS))
+            await until(api.admin, plain, "done")
+            id = await submit(api.admin, request(ROWS, cluster="here"))
+            shards = tmp_path / "data" / "runs" / id / "shards"
+            await until_true(lambda: list(shards.glob("*.parquet")))
+            children = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]
+        finally:
+            kill(first)
+        await until_true(lambda: not [pid for pid in children if psutil.pid_exists(pid)])
+        done_before = {path: path.stat().st_mtime_ns for path in shards.glob("*.parquet")}
+        assert len(done_before) < 4, "the worker was killed after the run's end"
+        with processes.worker(tmp_path, service):
+            job = await until(api.admin, id, "done", seconds=120)
+            stored = (await api.admin.get("/v1/feedback", params={"limit": 1})).json()
+        assert {path: path.stat().st_mtime_ns for path in done_before} == done_before, "a finished shard was done again"
+        for name in EXPORTS:
+            assert await artifact(api.admin, id, name) == await artifact(api.admin, plain, name), name
+        other = (await api.admin.get(f"/v1/jobs/{plain}")).json()
+        assert job["result"]["files"] == other["result"]["files"]
+        assert job["result"]["feedback"] == other["result"]["feedback"] and stored["items"]
+        assert job["progress"] == other["progress"] | {"seconds_left": None}
+        names = [file["name"] for file in (await api.admin.get(f"/v1/jobs/{id}/artifacts")).json()["items"]]
+        assert {"README.md", "manifest.json", "report.html"} <= set(names) and "run.json" not in names
+        assert str(tmp_path) not in json.dumps(job) + (await api.admin.get(f"/v1/jobs/{id}/logs")).text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_a_cancelled_job_leaves_no_process_and_goes_on_when_it_is_tried_again(
+    tmp_path: Path, service: Settings
+) -> None:
+    async with running(service) as api:
+        with processes.worker(tmp_path, service) as worker:
+            id = await submit(api.admin, request(ROWS, cluster="here"))
+            shards = tmp_path / "data" / "runs" / id / "shards"
+            await until_true(lambda: list(shards.glob("*.parquet")))
+            await api.admin.post(f"/v1/jobs/{id}/cancel")
+            await until_true(lambda: [process.pid for process in started(tmp_path)] == [worker.pid], seconds=20)
+            before = {path: path.stat().st_mtime_ns for path in shards.glob("*.parquet")}
+            await api.admin.post(f"/v1/jobs/{id}/retry")
+            job = await until(api.admin, id, "done", seconds=120)
+            assert job["progress"]["rows"] == ROWS
+            assert {path: path.stat().st_mtime_ns for path in before} == before
