@@ -1,0 +1,398 @@
+"""The pieces that run on a cluster's nodes, called without one: what is read again, and what becomes of each row."""
+
+import asyncio
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from constitution.errors import InputError
+from critic.engines import Spec, open_engine
+from critic.engines.base import Completion, Engine, EngineDown, Lane, Request
+from critic.engines.wrappers import Wrapper
+from critic.records import Line, Quarantined
+from critic.run import shard_worker
+from critic.run.run import RunRequest, check
+from critic.run.shard_worker import LIVES, Attempts, Cut, ShardWorker
+from critic.run.shards import About, ShardStore
+from tests.critic.run.test_execute import CALLS_A_ROW, Bench
+from tests.factories import provenance
+
+PLAN, OTHER_PLAN = "a" * 64, "b" * 64
+ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
+
+Shard = dict[str, Any]
+Finished = Mapping[int, About]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def cut(request: RunRequest, size: int = 5, finished: Finished | None = None) -> tuple[list[Shard], Shard]:
+    """What the read task yields: the shards to run, and the last block."""
+    [task] = Cut(request, finished or {}, PLAN, size).get_read_tasks(1)
+    *shards, last = [shard for table in task() for shard in table.to_pylist()]
+    return shards, last
+
+
+def entries(shard: Shard) -> list[Line | Quarantined]:
+    return [ENTRY.validate_json(text) for text in shard["entries"]]
+
+
+def positions(shards: Sequence[Shard]) -> dict[int, list[int]]:
+    return {shard["shard"]: [entry.row for entry in entries(shard)] for shard in shards}
+
+
+def done(shards: Sequence[Shard], retry: Collection[int] = ()) -> Finished:
+    """The shards as if each had been run, and an engine had failed on the rows ``retry``."""
+    found = {}
+    for shard in shards:
+        rows = [entry.row for entry in entries(shard)]
+        failed = tuple(row for row in rows if row in retry)
+        found[shard["shard"]] = About(
+            shard["shard"], PLAN, shard["items"], len(rows) - len(failed), len(failed), failed, 0
+        )
+    return found
+
+
+# The reader.
+
+
+def test_the_input_is_cut_by_position_and_the_last_block_counts_the_shards(bench: Bench) -> None:
+    request = bench.request()
+    shards, last = cut(request)
+    assert positions(shards) == {0: [0, 1, 2, 3, 4], 1: [5, 6, 7, 8, 9], 2: [10, 11]}
+    assert [entry for shard in shards for entry in entries(shard)] == list(request.lines())
+    assert all(shard["whole"] for shard in shards)
+    assert (last["shard"], last["entries"], last["whole"]) == (3, [], False)
+    assert cut(request, size=6)[1]["shard"] == 2, "a last shard that is full is no shard more"
+    assert positions(cut(replace(request, limit=7))[0]) == {0: [0, 1, 2, 3, 4], 1: [5, 6]}
+
+
+def test_one_task_reads_however_many_are_asked_for(bench: Bench) -> None:
+    assert len(Cut(bench.request(), {}, PLAN, 5).get_read_tasks(8)) == 1
+
+
+def test_a_duplicate_is_named_as_in_a_plain_run_whatever_shard_it_is_in(bench: Bench) -> None:
+    bench.prompts[11] = bench.prompts[6] = bench.prompts[2]
+    bench.run()
+    with bench.store() as store:
+        named = list(store.quarantined())
+    shards, _ = cut(bench.request())
+    assert [entry for shard in shards for entry in entries(shard) if isinstance(entry, Quarantined)] == named
+    assert [(refused.row, refused.reason) for refused in named] == [(6, "duplicate"), (11, "duplicate")]
+
+
+def test_finished_shards_are_left_out(bench: Bench) -> None:
+    shards, _ = cut(bench.request())
+    assert positions(cut(bench.request(), finished=done(shards[1:2]))[0]) == {0: [0, 1, 2, 3, 4], 2: [10, 11]}
+    again, last = cut(bench.request(), finished=done(shards))
+    assert (again, last["shard"]) == ([], 3)
+
+
+def test_of_a_finished_shard_only_the_rows_are_read_that_an_engine_failed_on(bench: Bench) -> None:
+    shards, _ = cut(bench.request())
+    again, _ = cut(bench.request(), finished=done(shards, retry=[6, 8, 11]))
+    assert positions(again) == {1: [6, 8], 2: [11]}
+    assert [(shard["whole"], shard["items"]) for shard in again] == [(False, shards[n]["items"]) for n in (1, 2)]
+    assert entries(again[0]) == [entries(shards[1])[i] for i in (1, 3)]
+
+
+def test_shards_of_another_plan_are_run_whole(bench: Bench) -> None:
+    shards, _ = cut(bench.request())
+    before = {number: replace(about, plan=OTHER_PLAN) for number, about in done(shards, retry=[6]).items()}
+    assert cut(bench.request(), finished=before)[0] == shards
+
+
+def test_an_edited_item_reruns_its_shard_whole(bench: Bench) -> None:
+    shards, _ = cut(bench.request())
+    bench.prompts[7] = "edited"
+    again, _ = cut(bench.request(), finished=done(shards, retry=[6]))
+    assert positions(again) == {1: [5, 6, 7, 8, 9]} and again[0]["whole"]
+    bench.prompts[7] = bench.prompts[2]  # a duplicate now
+    again, _ = cut(bench.request(), finished=done(shards))
+    assert positions(again) == {1: [5, 6, 7, 8, 9]}
+
+
+def test_a_shorter_input_reruns_its_last_shard_and_says_how_many_there_are(bench: Bench) -> None:
+    shards, _ = cut(bench.request())
+    bench.prompts = bench.prompts[:8]
+    again, last = cut(bench.request(), finished=done(shards))
+    assert (positions(again), last["shard"]) == ({1: [5, 6, 7]}, 2)
+
+
+questions = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12)
+
+
+@settings(max_examples=60)  # each writes files
+@given(before=questions, after=questions, size=st.integers(1, 5))
+def test_exactly_the_shards_that_changed_are_read_again(before: list[str], after: list[str], size: int) -> None:
+    def new(prompts: list[str], shard: int) -> list[str]:
+        """What a shard answers: its prompts, blank where they came before."""
+        here = range(shard * size, min((shard + 1) * size, len(prompts)))
+        return [prompts[i] if prompts.index(prompts[i]) == i else "" for i in here]
+
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name))
+        bench.prompts = before
+        shards, _ = cut(bench.request(), size)
+        bench.prompts = after
+        again, last = cut(bench.request(), size, done(shards))
+    count = -(-len(after) // size)
+    assert [shard["shard"] for shard in again] == [n for n in range(count) if new(before, n) != new(after, n)]
+    assert last["shard"] == count
+
+
+# The actor.
+
+
+class Here:
+    """`Attempts` as its actor is called, with what was called."""
+
+    def __init__(self) -> None:
+        self.kept, self.said = Attempts(), list[tuple[Any, ...]]()
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        async def remote(*arguments: int) -> Any:
+            self.said.append((name, *arguments))
+            return getattr(self.kept, name)(*arguments)
+
+        return SimpleNamespace(remote=remote)
+
+
+class Died(BaseException):
+    """The end of an actor's process."""
+
+
+class Deadly(Wrapper):
+    """An engine that is the end of whoever asks it one of these."""
+
+    def __init__(self, engine: Engine, deadly: Collection[str]) -> None:
+        super().__init__(engine)
+        self._deadly = deadly
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        if request.messages[-1].content in self._deadly:
+            raise Died
+        return await self._engine.complete(request, lane)
+
+
+def run_shards(worker: ShardWorker, shards: Sequence[Shard]) -> list[Shard]:
+    """Give all shards to the worker at once; return what it gives back, in their order."""
+
+    async def one(shard: Shard) -> Shard:
+        table = pa.Table.from_pylist([shard])
+        [found] = [row async for table in worker(table) for row in table.to_pylist()]
+        return dict(found)
+
+    async def all_of_them() -> list[Shard]:
+        return list(await asyncio.gather(*map(one, shards)))
+
+    return asyncio.run(all_of_them())
+
+
+def run_lives(bench: Bench, shard: Shard, attempts: Here) -> tuple[Shard, int]:
+    """Run a shard on one actor after the other, until one lives. Return its result and how many there were."""
+    for lives in range(1, 50):
+        try:
+            return run_shards(ShardWorker(check(bench.request()), PLAN, attempts), [shard])[0], lives
+        except BaseExceptionGroup as group:
+            assert group.subgroup(Died) is not None
+    raise AssertionError("it dies for ever")
+
+
+@pytest.fixture
+def store(bench: Bench) -> Iterator[ShardStore]:
+    with closing(ShardStore.open(bench.folder / "shards", {}, provenance(), 5, extend=False)) as store:
+        yield store
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make every engine the end of whoever asks it one of these prompts."""
+
+    def make(*prompts: str) -> None:
+        monkeypatch.setattr(shard_worker, "open_engine", lambda spec: Deadly(open_engine(spec), prompts))
+
+    return make
+
+
+def test_the_rows_are_those_of_a_plain_run(bench: Bench, store: ShardStore) -> None:
+    bench.prompts[7] = bench.prompts[2]
+    shards, last = cut(bench.request())
+    attempts = Here()
+    ends = run_shards(ShardWorker(check(bench.request()), PLAN, attempts), [*shards, last])
+    assert sorted(attempts.said) == [("begin", 0), ("begin", 1), ("begin", 2)]
+    assert [(end["rows"], end["quarantined"]) for end in ends] == [(5, 0), (4, 1), (2, 0), (0, 0)]
+    assert [end["calls"] for end in ends] == [5 * CALLS_A_ROW, 4 * CALLS_A_ROW, 2 * CALLS_A_ROW, 0]
+    assert (ends[3]["shard"], ends[3]["data"]) == (3, None)
+    assert [end["stopped"] for end in ends] == [""] * 4
+    for end in ends[:3]:
+        store.put(end["data"], whole=end["whole"])
+    plain = bench.run()
+    assert list(store.rows()) == bench.rows()
+    assert sum(end["pairs"] for end in ends) == plain.progress.pairs > 0
+    with bench.store() as expected:
+        assert list(store.quarantined()) == list(expected.quarantined())
+    assert store.finished() == {
+        shard["shard"]: About(shard["shard"], PLAN, shard["items"], rows, lost, (), rows * CALLS_A_ROW)
+        for shard, rows, lost in zip(shards, (5, 4, 2), (0, 1, 0), strict=True)
+    }
+    again, _ = cut(bench.request(), finished=store.finished())
+    assert again == []
+
+
+def test_an_actor_opens_each_engine_once_for_all_its_shards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[Spec]()
+
+    def counted(spec: Spec) -> Engine:
+        opened.append(spec)
+        return open_engine(spec)
+
+    monkeypatch.setattr(shard_worker, "open_engine", counted)
+    run_shards(ShardWorker(check(bench.request()), PLAN, Here()), cut(bench.request())[0])
+    assert [str(spec) for spec in opened] == [bench.request().policy]
+
+
+def test_rows_that_an_engine_fails_on_are_quarantined_and_tried_again(bench: Bench, store: ShardStore) -> None:
+    bench.script = {"fail": {"every": 20, "how": "raise"}}
+    bench.prompts[7] = bench.prompts[2]  # no later try helps this one
+    for _ in range(40):
+        before = store.finished()
+        shards, _ = cut(bench.request(), finished=before)
+        if not shards:
+            break
+        for end in run_shards(ShardWorker(check(bench.request()), PLAN, Here()), shards):
+            store.put(end["data"], whole=end["whole"])
+        if not before:
+            failed = [refused.row for refused in store.quarantined() if refused.reason == "engine_error"]
+            assert sorted(row for about in store.finished().values() for row in about.retry) == failed
+            assert 0 < len(failed) < 11
+        else:
+            assert not any(shard["whole"] for shard in shards)
+    assert [row.row for row in store.rows()] == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    assert [(refused.row, refused.reason) for refused in store.quarantined()] == [(7, "duplicate")]
+    bench.script = {}
+    bench.run()
+    assert [row.pairs for row in store.rows()] == [row.pairs for row in bench.rows()]
+
+
+def test_an_engine_that_is_gone_stops_the_run_and_its_shard_is_no_shard(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(Wrapper):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            if request.messages[-1].content == "question 3":
+                raise EngineDown("nobody answers at this address")
+            return await self._engine.complete(request, lane)
+
+    monkeypatch.setattr(shard_worker, "open_engine", lambda spec: Gone(open_engine(spec)))
+    [end] = run_shards(ShardWorker(check(bench.request()), PLAN, Here()), cut(bench.request())[0][:1])
+    assert (end["stopped"], end["data"]) == ("nobody answers at this address", None)
+
+
+def test_an_engine_that_cannot_be_opened_is_told_as_everywhere(bench: Bench) -> None:
+    request = bench.request()
+    shards, _ = cut(request)
+    (bench.folder / "s.yaml").write_text("replies: 7")
+    with pytest.raises(InputError, match="the script is not valid"):
+        run_shards(ShardWorker(check(request), PLAN, Here()), shards[:1])
+
+
+@pytest.mark.parametrize("poisoned", [[2], [0, 4], [0, 1, 2, 3, 4]])
+def test_a_row_that_kills_its_actor_is_found_and_costs_no_other_row(
+    bench: Bench, store: ShardStore, deadly: Callable[..., None], poisoned: list[int]
+) -> None:
+    deadly(*(bench.prompts[row] for row in poisoned))
+    attempts = Here()
+    end, lives = run_lives(bench, cut(bench.request())[0][0], attempts)
+    # The whole shard, then each such row alone, each until it has cost so many lives; the last one lives.
+    assert lives == LIVES + LIVES * len(poisoned) + 1
+    assert (end["rows"], end["quarantined"]) == (5 - len(poisoned), len(poisoned))
+    store.put(end["data"], whole=True)
+    assert [(refused.row, refused.reason) for refused in store.quarantined()] == [(row, "poisoned") for row in poisoned]
+    assert all(f"died {LIVES} times" in refused.detail for refused in store.quarantined())
+    assert store.finished()[0].retry == tuple(poisoned), "the next start tries them again"
+    bench.run()
+    assert list(store.rows()) == [row for row in bench.rows()[:5] if row.row not in poisoned]
+
+
+def test_a_shard_whose_actors_died_of_something_else_has_all_its_results(bench: Bench, store: ShardStore) -> None:
+    bench.prompts[3] = bench.prompts[1]
+    attempts = Here()
+    for _ in range(LIVES):
+        attempts.kept.begin(0)
+    end, lives = run_lives(bench, cut(bench.request())[0][0], attempts)
+    assert (lives, end["rows"], end["quarantined"]) == (1, 4, 1)
+    assert attempts.said == [("begin", 0), *(("alone", 0, row) for row in range(5)), ("end", 0)]
+    store.put(end["data"], whole=True)
+    bench.run()
+    assert list(store.rows()) == bench.rows()[:4]
+
+
+def test_rows_run_alone_one_after_the_other_even_of_two_shards(bench: Bench) -> None:
+    asked = list[int]()
+
+    class Asked(Here):
+        def __getattr__(self, name: str) -> SimpleNamespace:
+            if name == "alone":
+                asked.append(len((bench.folder / "calls.log").read_text().splitlines()))
+            return super().__getattr__(name)
+
+    bench.prompts = bench.prompts[:6]
+    shards, _ = cut(bench.request(), size=3)
+    attempts = Asked()
+    for shard in (0, 1):
+        for _ in range(LIVES):
+            attempts.kept.begin(shard)
+    run_shards(ShardWorker(check(bench.request()), PLAN, attempts), shards)
+    assert asked == [row * CALLS_A_ROW for row in range(6)]
+
+
+def test_two_starts_give_a_shard_the_same_bytes(bench: Bench) -> None:
+    shard = cut(bench.request())[0][0]
+    first, second = (run_shards(ShardWorker(check(bench.request()), PLAN, Here()), [shard]) for _ in range(2))
+    assert first == second
+
+
+# Who died of what.
+
+Event = tuple[str, int, int]
+events: st.SearchStrategy[list[Event]] = st.lists(
+    st.tuples(st.sampled_from(["begin", "alone", "end"]), st.integers(0, 2), st.integers(0, 3)), max_size=60
+)
+
+
+@settings(max_examples=200)
+@given(events)
+def test_a_death_counts_against_a_row_only_if_it_ran_alone(events: list[Event]) -> None:
+    attempts, history = Attempts(), dict[int, list[int | str]]()
+    for what, shard, offset in events:
+        row = 10 * shard + offset
+        before = history.setdefault(shard, [])
+        if what == "alone":
+            attempts.alone(shard, row)
+            before.append(row)
+        elif what == "end":
+            attempts.end(shard)
+            before.append("end")
+        else:
+            before.append("begin")
+            lives, deaths = attempts.begin(shard)
+            assert lives == before.count("begin")
+            # A shard is begun again because its actor died: what stands right before that is what was under way.
+            fatal = [a for past in history.values() for a, b in itertools.pairwise(past) if b == "begin"]
+            assert deaths == Counter(a for a in fatal if isinstance(a, int))
