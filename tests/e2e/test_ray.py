@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,8 +111,13 @@ def two_nodes() -> Iterator[Cluster]:
 
 
 def shut_down(cluster: Cluster) -> None:
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
     gc.collect()  # of its open files now, while their warnings are ignored
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def actors() -> list[psutil.Process]:
@@ -155,13 +161,27 @@ def test_a_killed_actor_costs_no_row(folder: Path) -> None:
     assert_same(folder, "actor")
 
 
-def test_a_machine_that_is_no_node_of_the_cluster_can_start_a_run(folder: Path) -> None:
-    with_client = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "ray_client_server_port": 23_017},
-    )
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[str]:
+    """A cluster of one node that takes clients; its address for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1", "--port=0"]
+    command += ["--include-dashboard=false", f"--ray-client-server-port={port}"]
+    with (tmp_path / "head.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        end(start(folder, "client", "ray://127.0.0.1:23017?shard=60", latency=0, RAY_AUTH_MODE="token"))
+        until = time.monotonic() + 90
+        while not listens(port):
+            assert process.poll() is None and time.monotonic() < until, (tmp_path / "head.log").read_text()
+            time.sleep(0.2)
+        yield f"ray://127.0.0.1:{port}"
     finally:
-        shut_down(with_client)
+        process.terminate()  # it ends what it has started
+        process.wait(60)
+
+
+def test_a_machine_that_is_no_node_of_the_cluster_can_start_a_run(folder: Path, head: str) -> None:
+    end(start(folder, "client", f"{head}?shard=60", latency=0, RAY_AUTH_MODE="token"))
     assert_same(folder, "client")
