@@ -5,6 +5,7 @@ went, the pipe ends, and so does the child.
 """
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from service.jobs.work import Failed, Work
 
 LINES_KEPT = 20  # of what a failed command printed last
 CHARACTERS = 2000  # of one line, at most
+ADDRESS = re.compile(r"(https?|ray)://[^\s),;]+")  # of an engine or a cluster, which only an administrator knows
 
 
 def run(work: Work, arguments: Sequence[str], log: Callable[[str], None]) -> int:
@@ -43,13 +45,16 @@ def run(work: Work, arguments: Sequence[str], log: Callable[[str], None]) -> int
 
 
 def command(work: Work, arguments: Sequence[str], *, fine: Sequence[int] = (0, 3)) -> None:
-    """Run ``cai ARGUMENTS`` with its lines among the job's events. Raises `Failed` with the last of them."""
+    """Run ``cai ARGUMENTS`` with its lines among the job's events, without addresses and folders.
+
+    Raises `Failed` with the last of them.
+    """
     last: list[str] = []
 
     def log(line: str) -> None:
         if line:
             shown = line.replace(str(work.parts.settings.data.absolute()) + os.sep, "").replace("\0", "")
-            shown = shown.replace(str(work.folder) + os.sep, "")
+            shown = ADDRESS.sub("(its address)", shown.replace(str(work.folder) + os.sep, ""))
             last[:] = [*last, shown][-LINES_KEPT:]
             work.store.tell("log", text=shown)
 

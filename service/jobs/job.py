@@ -13,7 +13,10 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
 
 class JobProgress(BaseModel):
-    """Where a job stands. ``total`` is None where it isn't known beforehand, ``seconds_left`` before the first rows."""
+    """Where a job stands. ``total`` is None where it isn't known beforehand, ``seconds_left`` before the first rows.
+
+    On a cluster rows and calls are those of finished shards, pairs are counted at the end, and the log tells the rest.
+    """
 
     rows: int = 0
     quarantined: int = 0

@@ -81,13 +81,13 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CAI_TEST", str(tmp_path))
     made = processes.settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}", latency=0.05)
-    yield made.model_copy(update={"clusters": {"here": "ray?actors=1&shard=8"}})
+    yield made.model_copy(update={"clusters": {"here": "ray?actors=1&shard=8", "gone": "ray://127.0.0.1:9"}})
     for process in started(tmp_path):
         process.kill()
 
 
 def started(folder: Path) -> list[psutil.Process]:
-    """The processes that a test started, Ray's among them: their environment tells."""
+    """The processes that a test started, as their environment tells. Ray's workers hide theirs, and end with it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -99,7 +99,7 @@ def started(folder: Path) -> list[psutil.Process]:
 async def until_true(done: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, [p.cmdline() for p in psutil.process_iter() if "CAI_TEST" in p.environ()]
+        assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
 
 
@@ -153,3 +153,15 @@ async def test_a_cancelled_job_leaves_no_process_and_goes_on_when_it_is_tried_ag
             job = await until(api.admin, id, "done", seconds=120)
             assert job["progress"]["rows"] == ROWS
             assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_cluster_that_does_not_answer_fails_the_job_and_keeps_its_address(
+    tmp_path: Path, service: Settings
+) -> None:
+    async with processes.working(tmp_path, service) as api:
+        id = await submit(api.admin, request(1, cluster="gone"))
+        job = await until(api.admin, id, "failed", seconds=90)
+        log = (await api.admin.get(f"/v1/jobs/{id}/logs")).text
+    assert "no Ray cluster answers" in job["error"] and "127.0.0.1" not in json.dumps(job) + log
