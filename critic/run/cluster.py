@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,13 +58,14 @@ def run_on(
         with closing(ShardStore.open(out, config.flat(), provenance, cluster.shard, extend=extend)) as store:
             began, calls = time.monotonic(), 0
             finished = store.finished()
-            progress = _standing(finished)
+            progress = _standing(finished.values())
             _get(reader.start.remote(checked, finished, config.plan, store.rows_a_shard, cluster))
             on_progress(progress, calls, total)
             for done in _results(reader, progress):
                 calls += done["calls"]
                 if done["data"] is None:
                     store.trim(done["shard"])
+                    _forget(progress, [about for shard, about in finished.items() if shard >= done["shard"]])
                 else:
                     store.put(done["data"], whole=done["whole"])
                     _count(progress, done, finished)
@@ -167,7 +168,7 @@ def _results(reader: Any, progress: Progress) -> Iterator[dict[str, Any]]:
                 return
             yield done
     except RayError as error:
-        progress.stopped = f"Ray gave up: {str(error).splitlines()[0]}"
+        progress.stopped = f"Ray gave up: {error}"  # all of it: the first lines of a task's error name only the task
 
 
 def _get(reference: Any) -> Any:
@@ -183,15 +184,22 @@ def _get(reference: Any) -> Any:
         raise cause or error from None
 
 
-def _standing(finished: Mapping[int, About]) -> Progress:
-    """Where a run stands that has these shards."""
-    kept = sum(about.quarantined - len(about.retry) for about in finished.values())
-    return Progress(skipped=sum(about.rows for about in finished.values()), quarantined=kept)
+def _standing(shards: Iterable[About]) -> Progress:
+    """Where a run stands that has these shards. What will be tried again is not counted yet."""
+    done = list(shards)
+    kept = sum(about.quarantined - len(about.retry) for about in done)
+    return Progress(skipped=sum(about.rows for about in done), quarantined=kept)
 
 
 def _count(progress: Progress, done: Mapping[str, Any], finished: Mapping[int, About]) -> None:
     for name in ("rows", "pairs", "quarantined"):
         setattr(progress, name, getattr(progress, name) + done[name])
     if done["whole"] and (before := finished.get(done["shard"])) is not None:  # of an input or config that has changed
-        progress.skipped -= before.rows
-        progress.quarantined -= before.quarantined - len(before.retry)
+        _forget(progress, [before])
+
+
+def _forget(progress: Progress, shards: Iterable[About]) -> None:
+    """Count no longer what `_standing` counted of these shards."""
+    before = _standing(shards)
+    progress.skipped -= before.skipped
+    progress.quarantined -= before.quarantined

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from platform import node
 from typing import Any
 
 import pyarrow as pa
@@ -108,10 +109,15 @@ class ShardWorker:
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Take one shard; give back its file, and what came of its rows."""
         [shard] = batch.to_pylist()
-        async with self._opening:
-            for spec in self._checked.specs - set(self._engines):
-                self._engines[spec] = open_engine(spec)
-        yield await self._run(shard)
+        try:
+            async with self._opening:
+                for spec in self._checked.specs - set(self._engines):
+                    self._engines[spec] = open_engine(spec)
+        except Exception as error:  # Ray Data passes on that there was one, and not what it was
+            stopped = f"an engine can't be opened on {node()}: {error}"
+            yield pa.Table.from_pylist([{"shard": shard["shard"], "stopped": stopped}], DONE)
+        else:
+            yield await self._run(shard)
 
     async def _run(self, shard: dict[str, Any]) -> pa.Table:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
