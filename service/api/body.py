@@ -13,33 +13,43 @@ from service.problems import Problem
 class StrictRequest(Request):
     """A request whose JSON is valid UTF-8, holds no NaN, no half surrogate pairs, no NUL, and is not nested deeply."""
 
+    stored = True
+
     async def json(self) -> Any:
         """The parsed body. Raises `Problem` 400."""
         if not hasattr(self, "_json"):
-            self._json = parse(await self.body())
+            self._json = parse(await self.body(), stored=self.stored)
         return self._json
+
+
+class PassingRequest(StrictRequest):
+    """A request of which nothing is stored: its texts may hold NUL, which no database takes."""
+
+    stored = False
 
 
 class StrictRoute(APIRoute):
     """A route that reads its body as `StrictRequest` does."""
+
+    request: type[StrictRequest] = StrictRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See `APIRoute`."""
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
+            return await handler(self.request(request.scope, request.receive))
 
         return strict
 
 
-def parse(body: bytes) -> Any:
-    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be stored."""
+def parse(body: bytes, *, stored: bool = True) -> Any:
+    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be ``stored``."""
     try:
         found = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise _malformed(f"the body is no JSON that can be used: {error}") from None
-    if b"\\u0000" in body and _has_nul(found):
+    if stored and b"\\u0000" in body and _has_nul(found):
         raise _malformed("the body holds a NUL character (\\u0000), which no text can have here")
     return found
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from critic.records import Message, Prompt
 from service.api.asking import while_connected
-from service.api.body import StrictRoute
+from service.api.body import PassingRequest, StrictRoute
 from service.auth import Caller
 from service.chat_text import ChatTextError, prompt_of, split
 from service.context import Parts, allowed
@@ -28,6 +28,8 @@ Reader = Annotated[Caller, allowed("read", "jobs")]
 
 class PasswordRoute(StrictRoute):
     """A route that takes a key as the password of HTTP's basic scheme, too: an address can hold that."""
+
+    request = PassingRequest  # a policy writes what it likes, and each of its answers has a reward
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See `StrictRoute`."""

@@ -23,6 +23,7 @@ from rich.progress import (
 from constitution.errors import InputError
 
 if TYPE_CHECKING:
+    from critic.run.cluster_spec import Cluster
     from critic.run.execute import Progress as Standing
     from critic.run.plan import Plan
     from critic.run.run import Outcome, RunRequest
@@ -213,17 +214,19 @@ def _start(
     extend: bool,
     on: str | None,
 ) -> None:
+    from critic.run.cluster_spec import parse_cluster
     from critic.run.run import dry_run as plan
     from critic.run.run import run
 
+    cluster = parse_cluster(on) if on is not None else None
     if dry_run:
         _print_plan(asyncio.run(plan(request)), request, out)
         return
     console = Console(stderr=True)
     try:
         with _Display(console) as display:
-            if on is not None:
-                outcome = _on_cluster(on, request, out, format, max_calls, max_cost, extend, display)
+            if cluster is not None:
+                outcome = _on_cluster(cluster, request, out, format, max_calls, max_cost, extend, display)
             else:
                 outcome = asyncio.run(
                     run(
@@ -247,7 +250,7 @@ def _start(
 
 
 def _on_cluster(
-    on: str,
+    cluster: "Cluster",
     request: "RunRequest",
     out: Path,
     format: Format,
@@ -264,15 +267,13 @@ def _on_cluster(
             where=given[0],
             fix="Limit the rows with --limit; --dry-run says what they cost.",
         )
-    from critic.run.cluster_spec import parse_cluster
-
     try:
         from critic.run.cluster import run_on
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         raise InputError("Ray is not installed", where="--on", fix="pip install 'cai-feedback[ray]'") from None
-    return run_on(parse_cluster(on), request, out, extend=extend, format=format.value, on_progress=display.update)
+    return run_on(cluster, request, out, extend=extend, format=format.value, on_progress=display.update)
 
 
 class _Display:

@@ -106,6 +106,53 @@ def test_the_traceback_is_there_if_asked_for(folder: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+def generate_without_ray(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    """Run the command in this process, where Ray can't be imported. Return its exit code."""
+    from service.cli import main
+
+    for module in ("critic.run.cluster", "critic.run.shard_worker"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["cai", *GENERATE, "--prompts", "p.txt", "--out", "out", *more])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not (folder / "out").exists() and not (folder / "calls.log").exists()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--on", "ray"), "--on: Ray is not installed\n  pip install 'cai-feedback[ray]'"),
+        (("--on", "spark"), "--on spark: this is no cluster\n  Write ray, or ray://HOST:PORT"),
+        (("--on", "ray?actor=2"), "--on ray?actor=2: there is no option 'actor'\n  Known: actors"),
+        (("--on", "ray?actors=0", "--dry-run"), "actors=0 is neither a number nor a range"),
+        (("--on", "ray", "--max-calls", "9"), "--max-calls: engines on many machines can't hold a hard limit"),
+        (("--on", "ray", "--max-cost", "0.5"), "--max-cost: engines on many machines can't hold a hard limit"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_2_before_anything_is_loaded_or_written(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    script(folder, log="calls.log")
+    assert generate_without_ray(folder, monkeypatch, *arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("error: ") and said in error
+
+
+def test_a_run_on_a_cluster_is_planned_without_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script(folder, log="calls.log")
+    assert generate_without_ray(folder, monkeypatch, "--on", "ray://head:10001?actors=2-8", "--dry-run") == 0
+    assert "60 calls at most: 36 completions, 24 reads" in capsys.readouterr().out
+
+
 def test_a_budget_is_130_and_a_larger_one_goes_on(folder: Path) -> None:
     stopped = generate(folder, "--max-calls", "20")
     assert stopped.returncode == 130 and "--max-calls" in stopped.stdout

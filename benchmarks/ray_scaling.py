@@ -1,0 +1,157 @@
+"""`cai judge --on ray` against itself on twice the cores, and against `cai judge` without Ray on the same core.
+
+The embedded model judges answers, one thread an engine. Each time is that of a large run less that of a small one, so
+that starting Ray and loading models don't count; what they take stands apart. Without Ray and with it, everything is
+bound to one core, Ray's own processes too. Then a node of two is killed in mid-run, with an engine that only waits.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from benchmarks.cost_curve import CONSTITUTION
+from benchmarks.figures import Alternated, Figure, alternate
+
+TITLE = "Ray"
+SMALL, LARGE, SHARD, RUNS = 8, 40, 4, 3
+KILL_ROWS, LATENCY, AT_ONCE = 320, 0.5, 2
+
+Measure = Callable[[], float]
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        started: list[float] = []
+        one_core = alternate(rate(folder, "plain", 1, []), rate(folder, "ray", 1, started), RUNS)
+        two_actors = alternate(rate(folder, "ray", 2, started), rate(folder, "ray", 1, started), RUNS)
+        needed, bound, batch = json.loads(child(folder, "kill", 2, KILL_ROWS))
+    return [*scaling(one_core, two_actors, started), *killed(needed, bound, batch)]
+
+
+def scaling(one_core: Alternated, two_actors: Alternated, started: list[float]) -> list[Figure]:
+    """The figures of the first two comparisons."""
+    return [
+        Figure("cai judge, one core", one_core.a, "rows/s"),
+        Figure("cai judge --on ray, one actor on that core", one_core.b, "rows/s"),
+        Figure("time with Ray / without, one core", one_core.ratio, "x", 1.1, one_core.spread, "at most"),
+        Figure("two actors on two cores", two_actors.a, "rows/s"),
+        Figure("two actors / one", two_actors.ratio, "x", 1.6, f"limit 2; {two_actors.spread}"),
+        Figure("start of Ray, actors and models", median(started), "s", None, "once a run"),
+    ]
+
+
+def killed(needed: float, bound: float, batch: float) -> list[Figure]:
+    """The figures of the killed node: seconds from the kill to the end, and what one node needs for what was left."""
+    note = f"{bound:.1f} s for what was left on one node, and {batch:.1f} s for a batch; {AT_ONCE} shards are one"
+    return [
+        Figure("from the kill of one node of two to the end", needed, "s", bound + batch, note, "at most"),
+    ]
+
+
+def rate(folder: Path, kind: str, actors: int, started: list[float]) -> Measure:
+    """Rows a second, from the difference of two sizes."""
+
+    def once() -> float:
+        small, large = (json.loads(child(folder, kind, actors, rows)) for rows in (SMALL, LARGE))
+        seconds = (large - small) / (LARGE - SMALL)
+        started.append(small - SMALL * seconds)
+        return 1 / seconds
+
+    return once
+
+
+def child(folder: Path, kind: str, cores: int, rows: int) -> str:
+    """Run one part in a process of its own on so many cores, and return what it printed last."""
+    code = f"from benchmarks.ray_scaling import {kind}; {kind}({str(folder)!r}, {cores}, {rows})"
+    available = sorted(os.sched_getaffinity(0))
+    done = subprocess.run(
+        ["taskset", "--cpu-list", ",".join(map(str, available[:cores])), sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def prepare(folder: Path) -> None:
+    """Write the inputs: pairs of answers for both sizes, and prompts for the killed node."""
+    (folder / "c.yaml").write_text(CONSTITUTION)
+    (folder / "wait.yaml").write_text(f"latency: {LATENCY}")
+    answer = "Wrap it in a cloth and keep it in a box of wood or clay, away from the sun. " * 4
+    for rows in (SMALL, LARGE):
+        pairs = [
+            {"prompt": f"How is bread {i} kept fresh?", "responses": [answer, f"{answer} {i}"]} for i in range(rows)
+        ]
+        (folder / f"{rows}.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (folder / "prompts.txt").write_text("".join(f"question {i}\n" for i in range(KILL_ROWS)))
+
+
+def plain(folder: str, cores: int, rows: int) -> None:
+    """Judge without Ray, and print the seconds."""
+    from critic.run.run import RunRequest, run
+
+    request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
+    with tempfile.TemporaryDirectory() as out:
+        began = time.monotonic()
+        asyncio.run(run(request, Path(out) / "out"))
+        print(time.monotonic() - began)
+
+
+def ray(folder: str, cores: int, rows: int) -> None:
+    """Judge with so many actors, and print the seconds."""
+    from critic.run.cluster import Cluster, run_on
+    from critic.run.run import RunRequest
+
+    request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
+    with tempfile.TemporaryDirectory() as out:
+        began = time.monotonic()
+        run_on(Cluster(least=cores, most=cores, shard=SHARD), request, Path(out) / "out")
+        print(time.monotonic() - began)
+
+
+def kill(folder: str, cores: int, rows: int) -> None:
+    """Kill a node of two at a quarter of the rows, and print the seconds from there, and what would be needed.
+
+    One actor has `AT_ONCE` shards under way, so a batch is one shard's time; it is taken from the run itself, as the
+    median time between two results of one actor.
+    """
+    from ray.cluster_utils import Cluster as Nodes
+
+    from critic.run.cluster import Cluster, run_on
+    from critic.run.execute import Progress
+    from critic.run.run import RunRequest
+
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = nodes.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = nodes.address
+    shard, done, dead = 16, [], []
+
+    def on_progress(progress: Progress, calls: int, total: int | None) -> None:
+        done.append((time.monotonic(), progress.rows))
+        if progress.rows >= rows // 4 and not dead:
+            dead.append((time.monotonic(), progress.rows))
+            threading.Thread(target=nodes.remove_node, args=(second, False)).start()
+
+    spec = f"scripted:{folder}/wait.yaml"
+    request = RunRequest(f"{folder}/c.yaml", f"{folder}/prompts.txt", (spec,), spec, settings={"revisions": 1})
+    with tempfile.TemporaryDirectory() as out:
+        run_on(Cluster(least=1, most=2, shard=shard), request, Path(out) / "out", on_progress=on_progress)
+    [(at, rows_done)] = dead
+    batch = 2 * LATENCY  # never less than its calls one after the other
+    gaps = [later - earlier for (earlier, _), (later, _) in zip(done[2:], done[4:], strict=False)]
+    batch = max(batch, median(gaps))
+    left = -(-(rows - rows_done) // shard)
+    print(json.dumps([done[-1][0] - at, left / AT_ONCE * batch, batch]))
+    nodes.shutdown()
