@@ -63,7 +63,7 @@ def rate(folder: Path, kind: str, actors: int, started: list[float]) -> Measure:
     """Rows a second, from the difference of two sizes."""
 
     def once() -> float:
-        small, large = (json.loads(child(folder, kind, actors, rows)) for rows in (SMALL, LARGE))
+        small, large = (float(child(folder, kind, actors, rows)) for rows in (SMALL, LARGE))
         seconds = (large - small) / (LARGE - SMALL)
         started.append(small - SMALL * seconds)
         return 1 / seconds
@@ -111,7 +111,8 @@ def plain(folder: str, cores: int, rows: int) -> None:
 
 def ray(folder: str, cores: int, rows: int) -> None:
     """Judge with so many actors, and print the seconds."""
-    from critic.run.cluster import Cluster, run_on
+    from critic.run.cluster import run_on
+    from critic.run.cluster_spec import Cluster
     from critic.run.run import RunRequest
 
     request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
@@ -129,14 +130,17 @@ def kill(folder: str, cores: int, rows: int) -> None:
     """
     from ray.cluster_utils import Cluster as Nodes
 
-    from critic.run.cluster import Cluster, run_on
+    from critic.run.cluster import run_on
+    from critic.run.cluster_spec import Cluster
     from critic.run.execute import Progress
     from critic.run.run import RunRequest
 
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = nodes.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = nodes.address
-    shard, done, dead = 16, [], []
+    shard = 16
+    done: list[tuple[float, int]] = []
+    dead: list[tuple[float, int]] = []
 
     def on_progress(progress: Progress, calls: int, total: int | None) -> None:
         done.append((time.monotonic(), progress.rows))
@@ -154,4 +158,4 @@ def kill(folder: str, cores: int, rows: int) -> None:
     batch = max(batch, median(gaps))
     left = -(-(rows - rows_done) // shard)
     print(json.dumps([done[-1][0] - at, left / AT_ONCE * batch, batch]))
-    nodes.shutdown()
+    nodes.shutdown()  # type: ignore[no-untyped-call]
