@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from constitution.errors import InputError
 from critic.engines import parse_options
 
+SHARD_AT_MOST = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -46,10 +48,21 @@ def parse_cluster(text: str) -> Cluster:
         )
     except ValueError as error:
         raise InputError(str(error), where=where, fix="As in ray?actors=2-8&cpus=4&gpus=1&shard=256.") from None
-    if (
-        cluster.shard < 1
-        or not (0 <= cluster.cpus < 10_000 and 0 <= cluster.gpus < 1000)
-        or (cluster.most or least) < least
-    ):
-        raise InputError("actors and shard are 1 or more, cpus and gpus 0 or more, a range goes up", where=where)
+    if wrong := _wrong(cluster):
+        raise InputError(wrong, where=where)
     return cluster
+
+
+def _wrong(cluster: Cluster) -> str:
+    """What no cluster can do; empty if nothing."""
+    if not 1 <= cluster.shard <= SHARD_AT_MOST:
+        return f"shard is a number of rows, from 1 to {SHARD_AT_MOST:,}"
+    if not (0 <= cluster.cpus < 10_000 and 0 <= cluster.gpus < 10_000):
+        return "cpus and gpus are 0 or more"
+    if cluster.gpus > 1 and cluster.gpus % 1:
+        return "an actor has a share of one GPU, or whole ones"
+    if (cluster.most or cluster.least) < cluster.least:
+        return "actors is a number, or a range that goes up"
+    if cluster.most is None and not (cluster.cpus or cluster.gpus):
+        return "actors that take no cpus and no gpus need a greatest number, as actors=1-8"
+    return ""

@@ -54,7 +54,7 @@ class Cut(Datasource):
             lines = map(seen.check, self._request.lines())
             number = 0
             while entries := list(islice(lines, self._size)):
-                items = digest([item_hash(entry) if isinstance(entry, Line) else "" for entry in entries])
+                items = digest([_identity(entry) for entry in entries])
                 before = self._finished.get(number)
                 same = before is not None and (before.plan, before.items) == (self._plan, items)
                 wanted = [entry for entry in entries if before is None or not same or entry.row in before.retry]
@@ -62,6 +62,10 @@ class Cut(Datasource):
                     yield _block(number, items, wanted, whole=not same)
                 number += 1
             yield _block(number, "", [], whole=False)
+
+
+def _identity(entry: Line | Quarantined) -> str:
+    return item_hash(entry) if isinstance(entry, Line) else f"{entry.reason}: {entry.detail}"
 
 
 def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, whole: bool) -> pa.Table:

@@ -57,12 +57,19 @@ def test_what_names_no_cluster_is_refused_with_what_does(text: str) -> None:
         ("actors", "not of the form key=value"),
         ("actors=1&actors=2", "an option is given twice"),
         *((f"actors={bad}", f"actors={bad} is neither a number nor a range, as 2-8") for bad in ("0", "-2", "two", "")),
-        ("actors=8-2", "a range goes up"),
-        ("shard=0", "actors and shard are 1 or more"),
-        ("shard=-1", "actors and shard are 1 or more"),
+        ("actors=8-2", "a range that goes up"),
+        ("shard=0", "shard is a number of rows, from 1 to 1,000,000"),
+        ("shard=1000001", "from 1 to 1,000,000"),
+        ("gpus=1.5", "a share of one GPU, or whole ones"),
+        ("cpus=0", "need a greatest number"),
+        ("shard=-1", "shard is a number of rows, from 1 to 1,000,000"),
         ("shard=1.5", "'1.5'\n  As in ray?actors=2-8&cpus=4&gpus=1&shard=256"),
         ("cpus=many", "'many'\n  As in ray?actors=2-8"),
-        *((f"{what}={bad}", "cpus and gpus 0 or more") for what in ("cpus", "gpus") for bad in ("-1", "nan", "inf")),
+        *(
+            (f"{what}={bad}", "cpus and gpus are 0 or more")
+            for what in ("cpus", "gpus")
+            for bad in ("-1", "nan", "inf")
+        ),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_with_what_can(query: str, said: str) -> None:
