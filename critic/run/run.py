@@ -34,6 +34,7 @@ from critic.run.export import Format
 from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
 from critic.run.plan import CountingEngine, Plan, plan
+from critic.run.remote import without_secrets
 from critic.run.report import write_report
 from critic.run.results import Results, gather
 from critic.run.store import RunStore
@@ -335,7 +336,7 @@ def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine
             Seat(judge=engines[spec].identity, mode={"name": mode.name} | mode.model_dump(mode="json"))
             for spec, mode in checked.seats
         ),
-        input=Path(request.source).name if input_hash else request.source,
+        input=Path(request.source).name if input_hash else without_secrets(request.source),
         input_hash=input_hash,
         limit=request.limit,
         max_chars=request.max_chars,

@@ -11,13 +11,20 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from io import BufferedReader, RawIOBase
 from itertools import islice
-from pathlib import Path
-from typing import IO, Any, BinaryIO
+from pathlib import Path, PurePath
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from constitution.errors import InputError
+from critic.run.remote import open_remote, while_connected, without_secrets
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    AnyPath = Path | UPath
 
 FORMATS = ".jsonl .ndjson .json .csv .parquet .txt"
 LINE_BYTES = 64 * 2**20  # a longer line is refused, so that a file without line ends can't fill the memory
@@ -66,10 +73,14 @@ class Source:
 def open_source(source: str) -> Source:
     """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
 
+    Or a file's address on any file system that fsspec knows, as ``s3://BUCKET/prompts.jsonl``.
     Raises `InputError` where the whole input can't be used: missing, binary, of an unknown format.
     """
     if source == "-":
         return Source("stdin", None, _stdin(sys.stdin.buffer))
+    if "://" in source:
+        opened = open_remote(source, _file)
+        return replace(opened, unread=while_connected(opened.unread, opened.name))
     path = Path(source).expanduser()
     try:
         if path.is_dir():
@@ -86,9 +97,11 @@ def open_source(source: str) -> Source:
     raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
 
 
-def _file(path: Path) -> Source:
+def _file(path: "AnyPath") -> Source:
     name = path.name.encode("utf-8", "replace").decode()
-    suffix = path.suffix.lower()
+    if not isinstance(path, Path):
+        name = without_secrets(f"://{name}").removeprefix("://")
+    suffix = PurePath(name).suffix.lower()
     if suffix == ".parquet":
         return _parquet(path, name)
     if suffix not in FORMATS.split():
@@ -101,10 +114,11 @@ def _file(path: Path) -> Source:
     return Source(name, None, _opened(path, name, _text_line if suffix == ".txt" else _json_line))
 
 
-def _opened(path: Path, name: str, parse: Callable[[bytes, str], Raw | Broken]) -> Iterator[Unread]:
+def _opened(path: "AnyPath", name: str, parse: Callable[[bytes, str], Raw | Broken]) -> Iterator[Unread]:
     """Yield each line that isn't blank, for ``parse`` to read."""
     with path.open("rb") as file:
-        for number, line in _lines(file):
+        # Not every file system's files read lines up to a length.
+        for number, line in _lines(file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))):
             yield partial(_parsed, parse, line, name, number)
 
 
@@ -112,7 +126,7 @@ def _parsed(parse: Callable[[bytes, str], Raw | Broken], line: bytes, name: str,
     return parse(line, f"{name}:{number}")
 
 
-def _refuse_binary(path: Path, name: str) -> None:
+def _refuse_binary(path: "AnyPath", name: str) -> None:
     with path.open("rb") as file:
         head = file.read(4096)
     nuls = head.count(0)
@@ -191,7 +205,7 @@ def _stdin(file: BinaryIO) -> Iterator[Unread]:
         yield partial(_parsed, parse, line, "stdin", number)
 
 
-def _json(path: Path, name: str) -> Source:
+def _json(path: "AnyPath", name: str) -> Source:
     """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
     try:
         value = json.loads(path.read_text("utf-8-sig"))
@@ -214,7 +228,7 @@ def _json(path: Path, name: str) -> Source:
     return Source(name, None, (partial(_row, row, f"{name}:row {i}") for i, row in enumerate(value)))
 
 
-def _csv(path: Path, name: str) -> Source:
+def _csv(path: "AnyPath", name: str) -> Source:
     csv.field_size_limit(LINE_BYTES)  # the library's own limit, 131,072, is less than a long prompt
     with closing(_csv_records(path)) as records:
         _, header = next(records, (0, None))
@@ -237,7 +251,7 @@ def _csv_row(header: list[str], cells: list[str] | csv.Error, name: str, line: i
     return Raw(where, {column: cell for column, cell in zip(header, cells, strict=True) if cell})
 
 
-def _csv_records(path: Path) -> Generator[tuple[int, list[str] | csv.Error], None, None]:
+def _csv_records(path: "AnyPath") -> Generator[tuple[int, list[str] | csv.Error], None, None]:
     """Yield (number of the first line, cells). After a broken record, go on with the line after its first.
 
     So a quote that is never closed costs its own line, not the rest of the file.
@@ -268,12 +282,12 @@ def _csv_records(path: Path) -> Generator[tuple[int, list[str] | csv.Error], Non
                 number += len(taken)
 
 
-def _parquet(path: Path, name: str) -> Source:
+def _parquet(path: "AnyPath", name: str) -> Source:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"))
         columns = file.schema_arrow.names
     except pa.ArrowException as error:
         raise InputError(f"not a Parquet file: {str(error).splitlines()[0]}", where=name) from None
