@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks import data
-from benchmarks.run import HEADER, RESULTS, commit, hardware, replace_section, software
+from benchmarks.run import commit, hardware, software, write_section
 from constitution import Principle
 from constitution.digest import unit_interval
 from critic.engines import open_engine, parse_spec
@@ -196,8 +196,7 @@ def main() -> None:
         answers["rm, trained on other HH pairs"] = asyncio.run(measure_reward_model(options.reward_model, harmless))
     text = section(with_rules(answers, labels), labels)
     print(text)
-    before = RESULTS.read_text() if RESULTS.exists() else HEADER
-    RESULTS.write_text(replace_section(before, "judge_accuracy", text))
+    write_section("judge_accuracy", text)
 
 
 if __name__ == "__main__":

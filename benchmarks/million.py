@@ -186,7 +186,7 @@ def main() -> None:
     section = run.render(TITLE, about, figures)
     say(section)
     if options.prompts == 1_000_000:
-        run.RESULTS.write_text(run.replace_section(run.RESULTS.read_text(), "million", section))
+        run.write_section("million", section)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,25 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks.figures import Figure
+from benchmarks.overview import picture, with_head
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
-HELPERS = {"capacity", "cost_curve", "data", "figures", "peers", "places", "run", "serving", "simulate", "simulation"}
+HELPERS = {
+    "capacity",
+    "cost_curve",
+    "data",
+    "figures",
+    "overview",
+    "peers",
+    "places",
+    "run",
+    "serving",
+    "simulate",
+    "simulation",
+}
 OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model"}  # `make accuracy`, `make million`
-HEADER = "# Results\n\nWritten by `make bench`; each section by the last run of its benchmark.\n"
+HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
 
 
 def names() -> list[str]:
@@ -58,9 +71,16 @@ def run(name: str) -> bool:
     figures = [Figure(**figure) for figure in measured["figures"]]
     section = render(measured["title"], measured["about"], figures)
     print(section)
-    before = RESULTS.read_text() if RESULTS.exists() else HEADER
-    RESULTS.write_text(replace_section(before, name, section))
+    write_section(name, section)
     return all(figure.reached for figure in figures)
+
+
+def write_section(name: str, section: str) -> None:
+    """Put a section into ``RESULTS.md``, and renew the head and the picture, which follow from all sections."""
+    before = RESULTS.read_text() if RESULTS.exists() else HEADER
+    after = replace_section(before, name, section)
+    RESULTS.write_text(with_head(after))
+    RESULTS.with_name("results.svg").write_text(picture(after))
 
 
 def render(title: str, about: str, figures: Iterable[Figure]) -> str:
