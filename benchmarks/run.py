@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ def measure_here(name: str, out: Path) -> None:
 def run(name: str) -> bool:
     """Run one benchmark in a child process and rewrite its section. Return whether every figure reached its target."""
     print(f"== {name}", flush=True)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         child = subprocess.run([sys.executable, "-m", "benchmarks.run", "--child", str(out), name], check=False)
@@ -69,7 +71,7 @@ def run(name: str) -> bool:
             return False
         measured = json.loads(out.read_text())
     figures = [Figure(**figure) for figure in measured["figures"]]
-    section = render(measured["title"], measured["about"], figures)
+    section = render(measured["title"], measured["about"], figures, time.monotonic() - began)
     print(section)
     write_section(name, section)
     return all(figure.reached for figure in figures)
@@ -83,11 +85,13 @@ def write_section(name: str, section: str) -> None:
     RESULTS.with_name("results.svg").write_text(picture(after))
 
 
-def render(title: str, about: str, figures: Iterable[Figure]) -> str:
-    """One section of ``RESULTS.md``: the table, and where and on what it was measured."""
+def render(title: str, about: str, figures: Iterable[Figure], seconds: float | None = None) -> str:
+    """One section of ``RESULTS.md``: the table, where and on what it was measured, and how long that took where it is known."""
     lines = [f"## {title}", "", about, "", "| figure | value | target | note |", "|---|---:|---:|---|"]
     lines += [row(figure) for figure in figures]
     lines += ["", f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}. {software()}. {hardware()}."]
+    if seconds is not None:
+        lines.append(f"Measured in {seconds:,.0f} s.")
     return "\n".join(lines)
 
 
@@ -162,7 +166,9 @@ def main() -> int:
     if options.child:
         measure_here(options.names[0], options.child)
         return 0
+    began = time.monotonic()
     reached = [run(name) for name in options.names or names()]
+    print(f"{len(reached)} benchmarks in {(time.monotonic() - began) / 60:.1f} minutes")
     return 0 if all(reached) else 1
 
 
