@@ -16,8 +16,8 @@ INTRODUCTION = """
 Every figure was printed by a program in this folder, next to what it is compared with, on the machine and at the commit
 that the section names. Ratios are medians of runs side by side in one process tree, each with its range; both sides
 compute in the same precision, and the other side has its best settings (sorted batches for trainers, all requests at
-once for servers). "Limit" is the ratio that counting tokens or bytes allows. A target that is missed says so in bold; in
-the picture a black line is the target, and a red bar falls short of it.
+once for servers). "Limit" is the ratio that counting tokens or bytes allows. A target that is missed says so in bold;
+in the picture a black line is the target, and a red bar falls short of it.
 
 To repeat: `make peers vllm`, then `make bench` for all, or `make bench NAME="training ppo"`. `make accuracy` needs
 `CAI_DATA` and hours, `make million` half an hour. No section was measured on a GPU unless it names one.

@@ -86,7 +86,7 @@ def write_section(name: str, section: str) -> None:
 
 
 def render(title: str, about: str, figures: Iterable[Figure], seconds: float | None = None) -> str:
-    """One section of ``RESULTS.md``: the table, where and on what it was measured, and how long that took where it is known."""
+    """One section of ``RESULTS.md``: the table, where and on what it was measured, and how long that took if known."""
     lines = [f"## {title}", "", about, "", "| figure | value | target | note |", "|---|---:|---:|---|"]
     lines += [row(figure) for figure in figures]
     lines += ["", f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}. {software()}. {hardware()}."]
