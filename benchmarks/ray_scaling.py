@@ -13,18 +13,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from benchmarks.cost_curve import CONSTITUTION
-from benchmarks.figures import Alternated, Figure, alternate
+from benchmarks.figures import Figure
 
 TITLE = "Ray"
 SMALL, LARGE, SHARD, RUNS = 8, 40, 4, 3
 KILL_ROWS, LATENCY, AT_ONCE = 320, 0.5, 2
 
-Measure = Callable[[], float]
+Side = tuple[str, int]  # a function below, and the cores that it has
+SIDES: tuple[Side, ...] = (("plain", 1), ("ray", 1), ("ray", 2))
+
+
+class Rate(NamedTuple):
+    """Rows a second, and the seconds of the start."""
+
+    rows: float
+    start: float
 
 
 def measure() -> list[Figure]:
@@ -32,23 +40,29 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        started: list[float] = []
-        one_core = alternate(rate(folder, "plain", 1, []), rate(folder, "ray", 1, started), RUNS)
-        two_actors = alternate(rate(folder, "ray", 2, started), rate(folder, "ray", 1, started), RUNS)
+        rounds = [{side: rate(folder, *side) for side in SIDES} for _ in range(RUNS)]
         needed, bound, batch = json.loads(child(folder, "kill", 2, KILL_ROWS))
-    return [*scaling(one_core, two_actors, started), *killed(needed, bound, batch)]
+    return [*scaling(rounds), *killed(needed, bound, batch)]
 
 
-def scaling(one_core: Alternated, two_actors: Alternated, started: list[float]) -> list[Figure]:
-    """The figures of the first two comparisons."""
+def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
+    """The figures of the first two comparisons; ratios are of runs of one round."""
+    plain, one, two = ([found[side] for found in rounds] for side in SIDES)
+    slower = [without.rows / with_ray.rows for without, with_ray in zip(plain, one, strict=True)]
+    faster = [both.rows / alone.rows for both, alone in zip(two, one, strict=True)]
     return [
-        Figure("cai judge, one core", one_core.a, "rows/s"),
-        Figure("cai judge --on ray, one actor on that core", one_core.b, "rows/s"),
-        Figure("time with Ray / without, one core", one_core.ratio, "x", 1.1, one_core.spread, "at most"),
-        Figure("two actors on two cores", two_actors.a, "rows/s"),
-        Figure("two actors / one", two_actors.ratio, "x", 1.6, f"limit 2; {two_actors.spread}"),
-        Figure("start of Ray, actors and models", median(started), "s", None, "once a run"),
+        Figure("cai judge, one core", median(found.rows for found in plain), "rows/s"),
+        Figure("cai judge --on ray, one actor on that core", median(found.rows for found in one), "rows/s"),
+        Figure("time with Ray / without, one core", median(slower), "x", 1.1, spread(slower), "at most"),
+        Figure("two actors on two cores", median(found.rows for found in two), "rows/s"),
+        Figure("two actors / one", median(faster), "x", 1.6, f"limit 2; {spread(faster)}"),
+        Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
     ]
+
+
+def spread(ratios: list[float]) -> str:
+    """The ratios' range, for a figure's note."""
+    return f"runs {min(ratios):.2f} to {max(ratios):.2f}"
 
 
 def killed(needed: float, bound: float, batch: float) -> list[Figure]:
@@ -59,16 +73,11 @@ def killed(needed: float, bound: float, batch: float) -> list[Figure]:
     ]
 
 
-def rate(folder: Path, kind: str, actors: int, started: list[float]) -> Measure:
-    """Rows a second, from the difference of two sizes."""
-
-    def once() -> float:
-        small, large = (float(child(folder, kind, actors, rows)) for rows in (SMALL, LARGE))
-        seconds = (large - small) / (LARGE - SMALL)
-        started.append(small - SMALL * seconds)
-        return 1 / seconds
-
-    return once
+def rate(folder: Path, kind: str, cores: int) -> Rate:
+    """Rows a second, from the difference of two sizes, and what is left: the start."""
+    small, large = (float(child(folder, kind, cores, rows)) for rows in (SMALL, LARGE))
+    seconds = (large - small) / (LARGE - SMALL)
+    return Rate(1 / seconds, small - SMALL * seconds)
 
 
 def child(folder: Path, kind: str, cores: int, rows: int) -> str:
