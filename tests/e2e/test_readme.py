@@ -84,11 +84,13 @@ def test_the_settings_of_a_service_load(tmp_path: Path) -> None:
     assert Settings.read(tmp_path / "settings.yaml").engine == "judge"
 
 
-def test_the_strong_judges_command_is_planned(tmp_path: Path) -> None:
-    [command] = [part for block in blocks("sh") for part in re.split(r"\n(?=cai )", block) if part.startswith("cai ")]
+def test_the_commands_that_need_more_than_this_machine_are_planned(tmp_path: Path) -> None:
+    commands = [part for block in blocks("sh") for part in re.split(r"\n(?=cai )", block) if part.startswith("cai ")]
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Why?"}\n')
-    plan = run(tmp_path, "bash", "-euc", command.rstrip() + " --dry-run")
-    assert plan.startswith("1 rows to run\n") and "what the server charges" in plan and not (tmp_path / "runs").exists()
+    servers, cluster = (run(tmp_path, "bash", "-euc", command.rstrip() + " --dry-run") for command in commands)
+    assert "--on 'ray://" in commands[1]
+    assert servers.startswith("1 rows to run\n") and "what the server charges" in servers
+    assert cluster.startswith("1 rows to run\n") and not (tmp_path / "runs").exists()
 
 
 def test_the_constitution_loads(tmp_path: Path) -> None:
