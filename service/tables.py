@@ -246,7 +246,7 @@ job_rows = Table(
     metadata,
     Column("job", _Id, ForeignKey("jobs.id"), primary_key=True),
     Column("row", Integer, primary_key=True),
-    Column("item", _Id, nullable=False),
+    Column("item", String(128), nullable=False),  # `critic.run.execute.item_hash`: two digests
     Column("plan", _Id, nullable=False),
     Column("result", Text),
     Column("quarantined", Text),

@@ -233,7 +233,7 @@ def upgrade() -> None:
         "job_rows",
         sa.Column("job", sa.String(length=64), nullable=False),
         sa.Column("row", sa.Integer(), nullable=False),
-        sa.Column("item", sa.String(length=64), nullable=False),
+        sa.Column("item", sa.String(length=128), nullable=False),
         sa.Column("plan", sa.String(length=64), nullable=False),
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("quarantined", sa.Text(), nullable=True),
