@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Alternated, Figure, alternate
 from benchmarks.peers.vllm_server import PYTHON
 
@@ -24,17 +25,6 @@ PROMPTS, RUNS = 200, 4
 TARGET = 1.15
 ROOT = Path(__file__).parents[1]
 SETTINGS = {"samples": 2, "revisions": 0, "judge_principles": 1, "max_tokens": 12}
-CONSTITUTION = """
-name: one
-version: 1.0.0
-title: One principle
-summary: For a benchmark.
-license: Apache-2.0
-language: en
-principles:
-  - {id: kind, title: Kind, statement: The response is kind., critique: Say where it is not kind.,
-     revision: Make it kind., compare: Which response is kinder?}
-"""
 
 
 @dataclass(eq=False)
