@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint constraints.txt setuptools \
     && pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python -m venv --without-pip /opt/cai \
-    && pip --python /opt/cai install --constraint constraints.txt /wheels/*.whl
+    && pip --python /opt/cai install --constraint constraints.txt "$(echo /wheels/*.whl)[ray]"
 
 FROM python:${PYTHON}-slim-trixie
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin cai \

@@ -4,7 +4,7 @@
 #   make test                all tests; says which parts this machine can't run, and why
 #   make check               the developer's loop: format, lint, strict types, import order, fast tests
 #   make lint                the same checks, but nothing is changed and no test runs
-#   make bench [NAME=...]    all benchmarks, or one; figures go to benchmarks/RESULTS.md
+#   make bench [NAME=...]    all benchmarks in 40 minutes, or one at its full size; writes benchmarks/RESULTS.md
 #   make accuracy            how often each judge mode agrees with people; needs CAI_DATA and hours; goes on where it stopped
 #   make vllm                .venv-vllm, with vLLM for CPUs
 #   make million             a million prompts, killed at nine tenths and resumed (half an hour)

@@ -7,7 +7,6 @@ run goes on.
 
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, peak_memory
 from critic.run.execute import Progress
 from critic.run.run import Outcome, RunRequest, run, write_results
 from critic.run.store import RunStore
@@ -92,7 +91,7 @@ def costs(folder: Path, prompts: int, generate: float) -> Costs:
         began = time.monotonic()
         write_results(store, folder / "out", "jsonl", {})
         export = time.monotonic() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory() / 2**20
     return Costs(prompts, generate, resumed.seconds, export, memory, (folder / "out" / "run.db").stat().st_size)
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,6 @@ class Figure:
         if self.target is None:
             return True
         return self.value >= self.target if self.bound == "at least" else self.value <= self.target
-
-
-class Benchmark(Protocol):
-    """The shape of a benchmark module."""
-
-    TITLE: str
-
-    @staticmethod
-    def measure() -> list[Figure]:
-        """Run it and return its figures, in the order of the table."""
-        ...
 
 
 class Alternated(NamedTuple):
@@ -69,3 +59,13 @@ def alternate(a: Callable[[], float], b: Callable[[], float], runs: int) -> Alte
             values.append(measure())
     ratios = [x / y for x, y in zip(values_a, values_b, strict=True)]
     return Alternated(median(values_a), median(values_b), median(ratios), min(ratios), max(ratios))
+
+
+def peak_memory(process: int | str = "self") -> int:
+    """Return the most memory that a process had at a time since it was started, in bytes (Linux).
+
+    Not ``getrusage``, whose maximum begins with that of the process that forked it. 0 of a zombie; raises `OSError`
+    where the process is gone.
+    """
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")), 0)

@@ -11,7 +11,6 @@ import argparse
 import inspect
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,12 +22,13 @@ from typing import Any
 
 from benchmarks import cost_curve, run
 from benchmarks.cost_curve import CALLS_A_PROMPT, Costs
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, peak_memory
 from critic.run.execute import Progress
 
 TITLE = "A million prompts"
 SMALLER = (1_000, 10_000, 100_000)
 KILLED_AT = 0.9
+A_GB = 10**9 / 2**20  # MiB
 LOG_EVERY = 10.0  # seconds
 
 
@@ -57,12 +57,11 @@ class Child:
             raise AssertionError(f"it ended with exit code {self.process.returncode}")
 
     def _peak(self) -> float:
-        """The process's peak so far, by the system; 0 where it has ended already."""
+        """The process's peak so far; 0 where it has ended already."""
         try:
-            found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
+            return peak_memory(self.process.pid) / 2**20
         except OSError:
             return 0.0
-        return int(found[1]) / 1024 if found else 0.0
 
 
 def measure(prompts: int, folder: Path) -> list[Figure]:
@@ -82,12 +81,13 @@ def measure(prompts: int, folder: Path) -> list[Figure]:
     say(f"costs: {asdict(curve[-1])}")
     seconds = killed.seconds + resumed.seconds + loading.seconds
     memory = {"first start": killed.memory, "second start": resumed.memory, "loading": loading.memory}
+    memory |= {"resume and export": curve[-1].memory}
     stages = f"{killed.seconds:,.0f} s, {resumed.seconds:,.0f} s after the kill, {loading.seconds:,.0f} s to load"
     return [
         Figure("prompts per second, end to end", prompts / seconds, "/s", 300, f"{prompts:,} prompts: {stages}"),
         Figure("recorded calls per second, end to end", CALLS_A_PROMPT * prompts / seconds, "/s", 1200),
         Figure("first new call after the kill", first_call, "s", 20, f"killed at {rows:,} rows", bound="at most"),
-        Figure("peak memory", max(memory.values()), "MiB", 1000, noted(memory), bound="at most"),
+        Figure("peak memory", max(memory.values()), "MiB", A_GB, noted(memory), bound="at most"),
         Figure("run.db", curve[-1].size / prompts, "bytes a label", None, "with the calls and the row behind it"),
         Figure("pairs loaded", loaded["normal"], "", None, "as many as were exported, from disk and as a stream"),
         *cost_curve.figures(curve),

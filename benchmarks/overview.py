@@ -19,8 +19,12 @@ compute in the same precision, and the other side has its best settings (sorted 
 once for servers). "Limit" is the ratio that counting tokens or bytes allows. A target that is missed says so in bold;
 in the picture a black line is the target, and a red bar falls short of it.
 
-To repeat: `make peers vllm`, then `make bench` for all, or `make bench NAME="training ppo"`. `make accuracy` needs
-`CAI_DATA` and hours, `make million` half an hour. No section was measured on a GPU unless it names one.
+To repeat: `make peers vllm`, then `make bench` for all in 40 minutes on two cores, with fewer rows or runs where a
+section says so; or some at their full sizes: `make bench NAME="training ppo"`. `make accuracy` needs `CAI_DATA` and
+hours, `make million` half an hour. No section was measured on a GPU unless it names one.
+
+Ray's rates are differences of two runs, and its start varies by seconds. Where a section's runs lie far apart, as
+there, the median settles little, whichever side of the target it is on.
 """
 
 
@@ -83,8 +87,13 @@ FONT = 'font-family="sans-serif" font-size="13"'
 
 
 def picture(results: str) -> str:
-    """Return an SVG: a bar for each ratio that should be large, in powers of two, and a line at its target."""
-    found = [(line, line.ratio) for line in lines(results) if line.ratio is not None]
+    """Return an SVG: a bar for each ratio that should be large, in powers of two, and a line at its target.
+
+    A ratio with a greatest value too, which should be 1, is none of them.
+    """
+    every = list(lines(results))
+    bounded = {(line.title, line.name) for line in every if line.target.startswith("at most")}
+    found = [(line, line.ratio) for line in every if line.ratio is not None and (line.title, line.name) not in bounded]
     height = ROW * len(found) + 50
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
@@ -104,11 +113,11 @@ def _bar(line: Line, ratio: float, y: int) -> Iterator[str]:
     assert target is not None
     one, end, wanted = _x(1), _x(ratio), _x(float(target[1].replace(",", "")))
     color = "#c2573a" if line.missed else "#2f6f9f"
-    label = html.escape(f"{line.title}: {line.name}")
-    yield f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end" fill="#222222">{_short(label)}</text>'
+    label = html.escape(_short(f"{line.title}: {line.name}"))
+    yield f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end" fill="#222222">{label}</text>'
     yield f'<rect x="{min(one, end):.1f}" y="{y + 2}" width="{abs(end - one):.1f}" height="15" fill="{color}"/>'
     yield f'<line x1="{wanted:.1f}" x2="{wanted:.1f}" y1="{y - 1}" y2="{y + 20}" stroke="#222222" stroke-width="2"/>'
-    yield f'<text x="{max(end, wanted) + 6:.1f}" y="{y + 14}" fill="#222222">{ratio:.2f}</text>'
+    yield f'<text x="{max(one, end, wanted) + 6:.1f}" y="{y + 14}" fill="#222222">{ratio:.2f}</text>'
 
 
 def _x(ratio: float) -> float:
@@ -117,4 +126,4 @@ def _x(ratio: float) -> float:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 62 else label[:61] + "…"
+    return label if len(label) <= 58 else label[:57] + "…"

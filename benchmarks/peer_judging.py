@@ -29,6 +29,8 @@ from critic.run.run import RunRequest, run
 
 TITLE = "Verdicts against distilabel"
 PAIRS, PRINCIPLES, ROUNDS = 64, 16, 3
+FURTHER = 64  # pairs of our further figures
+SHORT = {"PAIRS": 32, "ROUNDS": 2, "FURTHER": 8}
 PEER_TOKENS = 128  # distilabel's default, which holds both of UltraFeedback's ratings
 TARGET = 4.0
 COMPARED = ("ours", "UltraFeedback", "PrometheusEval")  # on the same pairs
@@ -95,7 +97,7 @@ def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measure
     found = {}
     names = list(sides) if number == 0 else [name for name in sides if name in COMPARED]
     for name in names if number % 2 == 0 else reversed(names):
-        drawn = pairs(f"round {number}" if name in COMPARED else f"round {number}, {name}")
+        drawn = pairs(f"round {number}") if name in COMPARED else pairs(f"round {number}, {name}")[:FURTHER]
         found[name] = sides[name](folder / f"{number} {name}", drawn)
         print(f"round {number}, {name}: {found[name]}", flush=True)
     return found
@@ -121,7 +123,7 @@ def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
         note = f"limit {limit:.2f}; runs {min(times):.2f} to {max(times):.2f}"
         return Figure(f"cai judge / {peer}", median(times), "x", TARGET, note)
 
-    more = rounds[0]["16 principles"].seconds / rounds[0]["UltraFeedback"].seconds
+    more = rounds[0]["16 principles"].seconds / FURTHER / (rounds[0]["UltraFeedback"].seconds / PAIRS)
     return [
         Figure("the server alone, reading", pace.prompt, "tokens/s"),
         Figure("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),

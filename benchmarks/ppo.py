@@ -38,6 +38,8 @@ from trainers.scoring import EngineReward
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 2, 4, 3
+WORDS, TOKENS = (60, 240), (16, 96)  # of a prompt, of an answer
+SHORT = {"SAMPLES": 2, "RUNS": 2, "WORDS": (60, 160), "TOKENS": (16, 64)}
 TARGET = 1.5
 PARTS = ("rollout", "scoring", "update")
 
@@ -45,7 +47,7 @@ PARTS = ("rollout", "scoring", "update")
 def measure() -> list[Figure]:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as folder:
-        return compare(embedded.fetch(), Path(folder), (60, 240), (16, 96), RUNS)
+        return compare(embedded.fetch(), Path(folder), WORDS, TOKENS, RUNS)
 
 
 def compare(

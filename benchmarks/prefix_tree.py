@@ -27,6 +27,7 @@ from critic.records import Message
 TITLE = "Prefix tree"
 PAIRS, PRINCIPLES, RUNS = 8, 16, 3
 ANSWERS, NEW_TOKENS = 16, 64
+SHORT = {"PAIRS": 4, "RUNS": 2}
 WORDS = """
 the a one some river garden letter winter bread window teacher music stone morning answer quiet bright small kind honest
 quick careful old warm open walks keeps brings finds opens reads waits asks gives and but while because near under after

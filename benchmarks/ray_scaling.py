@@ -1,8 +1,9 @@
-"""`cai judge --on ray` against itself on twice the cores, and against `cai judge` without Ray on the same core.
+"""`cai judge --on ray` against itself on twice the cores, and against `cai judge` without Ray on the same cores.
 
-The embedded model judges answers, one thread an engine. Each time is that of a large run less that of a small one, so
-that starting Ray and loading models don't count; what they take stands apart. Without Ray and with it, everything is
-bound to one core, Ray's own processes too. Then a node of two is killed in mid-run, with an engine that only waits.
+The embedded model judges answers: one actor a core, or one engine with a thread a core. Each time is that of a large
+run less that of a small one, so that starting Ray and loading models don't count; what they take stands apart.
+Everything is bound to these cores, Ray's own processes too. Then a node of two is killed in mid-run, with an engine
+that only waits.
 """
 
 import asyncio
@@ -21,11 +22,13 @@ from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Figure
 
 TITLE = "Ray"
-SMALL, LARGE, SHARD, RUNS = 8, 40, 4, 3
+SMALL, LARGE, SHARD, RUNS = 16, 64, 8, 3  # rows a core, so that each actor has as many shards
+SHORT = {"RUNS": 1}
+OVERHEAD = 1.1
 KILL_ROWS, LATENCY, AT_ONCE = 320, 0.5, 2
 
 Side = tuple[str, int]  # a function below, and the cores that it has
-SIDES: tuple[Side, ...] = (("plain", 1), ("ray", 1), ("ray", 2))
+SIDES: tuple[Side, ...] = (("plain", 1), ("ray", 1), ("plain", 2), ("ray", 2))
 
 
 class Rate(NamedTuple):
@@ -47,17 +50,26 @@ def measure() -> list[Figure]:
 
 def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
     """The figures of the first two comparisons; ratios are of runs of one round."""
-    plain, one, two = ([found[side] for found in rounds] for side in SIDES)
-    slower = [without.rows / with_ray.rows for without, with_ray in zip(plain, one, strict=True)]
-    faster = [both.rows / alone.rows for both, alone in zip(two, one, strict=True)]
+    plain, one, plain_two, two = ([found[side] for found in rounds] for side in SIDES)
+    slower, slower_two, faster = ratios(plain, one), ratios(plain_two, two), ratios(two, one)
+    own = "Ray's own processes take their share of it"
     return [
         Figure("cai judge, one core", median(found.rows for found in plain), "rows/s"),
         Figure("cai judge --on ray, one actor on that core", median(found.rows for found in one), "rows/s"),
-        Figure("time with Ray / without, one core", median(slower), "x", 1.1, spread(slower), "at most"),
-        Figure("two actors on two cores", median(found.rows for found in two), "rows/s"),
+        Figure(
+            "time with Ray / without, one core", median(slower), "x", OVERHEAD, f"{own}; {spread(slower)}", "at most"
+        ),
+        Figure("cai judge, two cores", median(found.rows for found in plain_two), "rows/s"),
+        Figure("cai judge --on ray, two actors on them", median(found.rows for found in two), "rows/s"),
+        Figure("time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"),
         Figure("two actors / one", median(faster), "x", 1.6, f"limit 2; {spread(faster)}"),
         Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
     ]
+
+
+def ratios(these: list[Rate], those: list[Rate]) -> list[float]:
+    """How many times the rate of the other side this side has, round by round."""
+    return [one.rows / other.rows for one, other in zip(these, those, strict=True)]
 
 
 def spread(ratios: list[float]) -> str:
@@ -75,9 +87,10 @@ def killed(needed: float, bound: float, batch: float) -> list[Figure]:
 
 def rate(folder: Path, kind: str, cores: int) -> Rate:
     """Rows a second, from the difference of two sizes, and what is left: the start."""
-    small, large = (float(child(folder, kind, cores, rows)) for rows in (SMALL, LARGE))
-    seconds = (large - small) / (LARGE - SMALL)
-    return Rate(1 / seconds, small - SMALL * seconds)
+    fewer, more = SMALL * cores, LARGE * cores
+    small, large = (float(child(folder, kind, cores, rows)) for rows in (fewer, more))
+    seconds = (large - small) / (more - fewer)
+    return Rate(1 / seconds, small - fewer * seconds)
 
 
 def child(folder: Path, kind: str, cores: int, rows: int) -> str:
@@ -89,17 +102,17 @@ def child(folder: Path, kind: str, cores: int, rows: int) -> str:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": str(cores if kind == "plain" else 1)},
     )
     return done.stdout.splitlines()[-1]
 
 
 def prepare(folder: Path) -> None:
-    """Write the inputs: pairs of answers for both sizes, and prompts for the killed node."""
+    """Write the inputs: pairs of answers for all sizes, and prompts for the killed node."""
     (folder / "c.yaml").write_text(CONSTITUTION)
     (folder / "wait.yaml").write_text(f"latency: {LATENCY}")
-    answer = "Wrap it in a cloth and keep it in a box of wood or clay, away from the sun. " * 4
-    for rows in (SMALL, LARGE):
+    answer = "Wrap it in a cloth and keep it in a box of wood or clay, away from the sun. " * 2
+    for rows in {size * cores for size in (SMALL, LARGE) for _, cores in SIDES}:
         pairs = [
             {"prompt": f"How is bread {i} kept fresh?", "responses": [answer, f"{answer} {i}"]} for i in range(rows)
         ]
@@ -167,4 +180,4 @@ def kill(folder: str, cores: int, rows: int) -> None:
     batch = max(batch, median(gaps))
     left = -(-(rows - rows_done) // shard)
     print(json.dumps([done[-1][0] - at, left / AT_ONCE * batch, batch]))
-    nodes.shutdown()  # type: ignore[no-untyped-call]
+    nodes.shutdown()

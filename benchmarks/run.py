@@ -1,7 +1,9 @@
 """Run benchmarks, each in a fresh process, and write what they measured into ``RESULTS.md``.
 
 ``python -m benchmarks.run`` runs all of them, ``python -m benchmarks.run NAME ...`` some, ``--list`` names them. Only
-the sections of those that ran are rewritten. Exit codes: 0 done, 1 a benchmark crashed or a figure missed its target.
+the sections of those that ran are rewritten. All together they end in 40 minutes on two cores, so a module may name
+constants of its own in ``SHORT`` that are smaller then; the section says so. Exit codes: 0 done, 1 a benchmark crashed
+or a figure missed its target.
 """
 
 import argparse
@@ -51,21 +53,28 @@ def names() -> list[str]:
     return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - HELPERS - OWN_COMMANDS)
 
 
-def measure_here(name: str, out: Path) -> None:
+def measure_here(name: str, out: Path, short: bool = False) -> None:
     """Run one benchmark in this process and write its section's parts to ``out``. This is what the child does."""
     module = importlib.import_module(f"benchmarks.{name}")
     about = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
+    smaller = getattr(module, "SHORT", {}) if short else {}
+    if smaller:
+        sizes = (f"{size} {value} instead of {getattr(module, size)}" for size, value in smaller.items())
+        about += f" Shorter here, where all were run: {', '.join(sizes)}."
+    for size, value in smaller.items():
+        setattr(module, size, value)
     figures = [asdict(figure) for figure in module.measure()]
     out.write_text(json.dumps({"title": module.TITLE, "about": about, "figures": figures}))
 
 
-def run(name: str) -> bool:
+def run(name: str, short: bool) -> bool:
     """Run one benchmark in a child process and rewrite its section. Return whether every figure reached its target."""
     print(f"== {name}", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
-        child = subprocess.run([sys.executable, "-m", "benchmarks.run", "--child", str(out), name], check=False)
+        command = [sys.executable, "-m", "benchmarks.run", "--child", str(out), *["--short"] * short, name]
+        child = subprocess.run(command, check=False)
         if child.returncode or not out.exists():
             print(f"{name} failed with exit code {child.returncode}; its section is unchanged", file=sys.stderr)
             return False
@@ -157,6 +166,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks to run; all by default")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--short", action="store_true", help="the sizes that are run where no NAME is given")
     options = parser.parse_args()
     if options.list:
         print("\n".join(names()))
@@ -164,10 +174,10 @@ def main() -> int:
     if unknown := sorted(set(options.names) - set(names())):
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(names()) or 'none yet'}")
     if options.child:
-        measure_here(options.names[0], options.child)
+        measure_here(options.names[0], options.child, options.short)
         return 0
     began = time.monotonic()
-    reached = [run(name) for name in options.names or names()]
+    reached = [run(name, short=options.short or not options.names) for name in options.names or names()]
     print(f"{len(reached)} benchmarks in {(time.monotonic() - began) / 60:.1f} minutes")
     return 0 if all(reached) else 1
 

@@ -22,6 +22,7 @@ from benchmarks.peers.vllm_server import PYTHON
 
 TITLE = "Saturation of vLLM"
 PROMPTS, RUNS = 200, 4
+SHORT = {"PROMPTS": 80, "RUNS": 2}
 TARGET = 1.15
 ROOT = Path(__file__).parents[1]
 SETTINGS = {"samples": 2, "revisions": 0, "judge_principles": 1, "max_tokens": 12}

@@ -31,6 +31,7 @@ TITLE = "Overhead of the service"
 RATE, SECONDS, CLIENTS, RUNS = 100, 20.0, 64, 3
 COMPARISONS, WARMING = 128, 8
 """On the embedded engine: those of one run, and before the first."""
+SHORT = {"COMPARISONS": 64, "RUNS": 2}
 
 CONSTITUTION = """
 name: two
@@ -158,7 +159,7 @@ def embedded(served: Served) -> list[Figure]:
             return COMPARISONS / runner.run(timed(all_at_once(engine, trees)))
 
         def through_api() -> float:
-            return COMPARISONS / runner.run(timed(by_clients(served)))
+            return COMPARISONS / runner.run(timed(by_clients(served, COMPARISONS)))
 
         runner.run(all_at_once(engine, trees[:WARMING]))
         runner.run(by_clients(served, WARMING))
@@ -186,8 +187,8 @@ async def all_at_once(engine: Engine, trees: Sequence[Node]) -> None:
     await asyncio.gather(*(engine.score(tree) for tree in trees))
 
 
-async def by_clients(served: Served, count: int = COMPARISONS) -> None:
-    """Ask for the same comparisons, 64 at a time."""
+async def by_clients(served: Served, count: int) -> None:
+    """Ask for so many of the same comparisons, 64 at a time."""
     numbers = iter(range(count))
     async with connections(served, CLIENTS) as open:
 

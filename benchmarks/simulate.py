@@ -33,7 +33,7 @@ PRICE = 3.0
 LONG = 10**9  # prompts of a run whose beginning and end don't count
 CAPACITY = Path(__file__).parents[1] / "docs" / "CAPACITY.md"
 # Bytes a prompt of the default workload, from RESULTS.md, "Storage".
-BYTES = {"run.db": 27_398, "PostgreSQL": 26_894, "shards": 1_761, "exports": 2_663}
+BYTES = {"run.db": 20_347, "PostgreSQL": 27_263, "shards": 1_761, "exports": 2_664}
 
 
 def tables(price: float = PRICE) -> str:
@@ -96,10 +96,10 @@ def leavings(workload: Workload) -> str:
         prompts = math.ceil(labels / workload.judgements)
         tokens = (workload.read, workload.computed, workload.written)
         sizes = [size(prompts * held) for held in BYTES.values()]
-        counts = [short(prompts * each) for each in (*tokens, workload.records)]
+        counts = [short(prompts * each) for each in (*tokens, workload.records, workload.rows)]
         rows.append((f"{labels:.0e}", *counts, short(math.ceil(prompts / SHARD_ROWS)), *sizes))
-    head = ("labels", "tokens of all chats", "tokens computed", "written", "recorded calls", "shards' files")
-    return table((*head, *BYTES), rows)
+    head = ("labels", "tokens of all chats", "tokens computed", "written", "recorded calls", "rows in PostgreSQL")
+    return table((*head, "shards' files", *BYTES), rows)
 
 
 def shared(workload: Workload) -> str:

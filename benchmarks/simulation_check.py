@@ -30,6 +30,7 @@ from critic.run.store import RunStore
 
 TITLE = "Simulation"
 LEARNT_FROM, SIZES = 3, (8, 24)
+SHORT = {"SIZES": (6, 16)}
 SCRIPTED_FROM, SCRIPTED_SIZES = 500, (1000, 4000)
 HARDLY, LATENCY = 0.001, 0.05  # seconds a call: where the pipeline is measured, and where it is predicted
 SPREAD = 0.02  # no two waits are equally long

@@ -16,13 +16,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, alternate
+from benchmarks.figures import Figure, alternate, peak_memory
 from benchmarks.prefix_tree import text
 from critic.engines.loading import default_device
 
 TITLE = "Training, beside TRL"
 BATCH, RUNS = 4, 3
 ROWS = {"dpo": 16, "reward": 16, "sft": 24}
+PROMPT, ANSWER = (60, 240), (30, 200)  # words
+SHORT = {"ROWS": {"dpo": 8, "reward": 8, "sft": 8}, "RUNS": 2, "PROMPT": (30, 100), "ANSWER": (15, 80)}
 TARGETS = {"dpo": 3.0, "reward": 2.5, "sft": 1.3}
 ROOT = Path(__file__).parents[1]
 
@@ -32,16 +34,17 @@ def measure() -> list[Figure]:
     return [figure for method in TARGETS for figure in compare(method, ROWS[method], RUNS)]
 
 
-def compare(method: str, rows: int, runs: int, dtype: str = "bfloat16") -> list[Figure]:
-    """Train on ``rows`` with both sides, ``runs`` times each, in turn."""
+def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Figure]:
+    """Train on ``count`` rows with both sides, ``runs`` times each, in turn."""
+    rows = json.dumps(rows_of(method, count))
     found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def run(side: str) -> float:
-        command = [sys.executable, "-m", "benchmarks.training", method, side, str(rows), dtype]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        command = [sys.executable, "-m", "benchmarks.training", method, side, dtype]
+        done = subprocess.run(command, cwd=ROOT, input=rows, stdout=subprocess.PIPE, text=True, check=True)
         result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         found[side].append(result)
-        return rows / result["seconds"]
+        return count / result["seconds"]
 
     measured = alternate(lambda: run("ours"), lambda: run("trl"), runs)
     memory = {side: median(result["bytes"] for result in results) / 2**30 for side, results in found.items()}
@@ -59,18 +62,18 @@ def rows_of(method: str, count: int) -> list[dict[str, Any]]:
     """Return conversations of random words, as TRL's formats have them."""
     rng = random.Random(f"training {method}")
 
-    def turn(role: str, least: int, most: int) -> list[dict[str, str]]:
-        return [{"role": role, "content": text(rng, rng.randint(least, most))}]
+    def turn(role: str, words: tuple[int, int]) -> list[dict[str, str]]:
+        return [{"role": role, "content": text(rng, rng.randint(*words))}]
 
     rows = [
-        {"prompt": turn("user", 60, 240), "chosen": turn("assistant", 30, 200), "rejected": turn("assistant", 30, 200)}
+        {"prompt": turn("user", PROMPT), "chosen": turn("assistant", ANSWER), "rejected": turn("assistant", ANSWER)}
         for _ in range(count)
     ]
     return [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows] if method == "sft" else rows
 
 
-def child(method: str, side: str, count: int, dtype: str) -> dict[str, float]:
-    """Train one side on ``count`` rows; return its seconds, the bytes it took, and the tokens of its batches."""
+def child(method: str, side: str, dtype: str, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Train one side on ``rows``; return its seconds, the bytes it took, and the tokens of its batches."""
     with tempfile.TemporaryDirectory() as out:
         settings = {
             "output_dir": out,
@@ -84,7 +87,6 @@ def child(method: str, side: str, count: int, dtype: str) -> dict[str, float]:
             "disable_tqdm": True,
             "gradient_checkpointing": False,
         }
-        rows = rows_of(method, count)
         trainer = ours(method, rows, settings) if side == "ours" else trl(method, rows, settings)
         collate, seen = trainer.data_collator, []
 
@@ -94,11 +96,12 @@ def child(method: str, side: str, count: int, dtype: str) -> dict[str, float]:
             return inputs
 
         trainer.data_collator = counted
-        before = _high_water(reset=True)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
+        before = peak_memory()
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
-        return {"seconds": seconds, "bytes": _high_water() - before, "tokens": float(sum(seen))}
+        return {"seconds": seconds, "bytes": peak_memory() - before, "tokens": float(sum(seen))}
 
 
 def ours(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
@@ -166,13 +169,5 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
     )
 
 
-def _high_water(reset: bool = False) -> int:
-    """Return the most memory that this process had at a time, in bytes, since the last reset (Linux)."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
 if __name__ == "__main__":
-    print(json.dumps(child(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))
+    print(json.dumps(child(sys.argv[1], sys.argv[2], sys.argv[3], json.load(sys.stdin))))

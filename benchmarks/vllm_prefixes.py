@@ -23,6 +23,7 @@ from critic.engines.process_log import ProcessLog
 
 TITLE = "vLLM's prefix cache"
 PAIRS, RUNS = 2, 3
+SHORT = {"PAIRS": 1, "RUNS": 2}
 SHARE = 0.7  # of the limit, which is to be reached
 APART = 1e-3
 ROOT = Path(__file__).parents[1]

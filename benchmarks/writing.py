@@ -23,6 +23,7 @@ from critic.engines.loading import Loaded, default_device, default_dtype, load
 
 TITLE = "Writing answers of different lengths"
 ANSWERS, SHORTEST, LONGEST, BATCH, RUNS = 128, 16, 256, 16, 2
+SHORT = {"ANSWERS": 32, "LONGEST": 96}
 TARGET = 1.3
 
 

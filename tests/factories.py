@@ -19,6 +19,7 @@ from critic.records import (
     Row,
     Vote,
 )
+from critic.run.config import RunConfig, RunSettings
 
 DIGEST = "d" * 64
 TEXTS = ("title", "statement", "critique", "revision", "compare", "opposite")
@@ -61,6 +62,25 @@ def provenance(judge: str = "judge-1", mode: str = "logprob") -> Provenance:
         templates="t" * 64,
         seed=0,
     )
+
+
+def run_config(**changes: Any) -> RunConfig:
+    """A run's config, with these `RunConfig.flat` values."""
+    settings = {name: changes.pop(name) for name in list(changes) if name in RunSettings.model_fields}
+    values: dict[str, Any] = {
+        "kind": "generate",
+        "settings": RunSettings(**settings),
+        "constitution": "harmlessness@1.0.0",
+        "constitution_hash": "c" * 64,
+        "templates": {},
+        "policy": None,
+        "critic": None,
+        "jury": (),
+        "input": "prompts.jsonl",
+        "input_hash": None,
+        "max_chars": 100,
+    }
+    return RunConfig(**values | changes)
 
 
 def prompt(text: str = "Name a river.", *, tags: Sequence[str] = (), id: str | None = None) -> Prompt:

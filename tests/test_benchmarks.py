@@ -88,9 +88,26 @@ def test_the_child_writes_title_docstring_and_figures(tmp_path: Path, monkeypatc
     assert [Figure(**figure).value for figure in written["figures"]] == [7]
 
 
+def test_a_short_run_has_the_smaller_sizes_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made_smaller.py").write_text(
+        '"""What it does."""\nfrom benchmarks.figures import Figure\nTITLE = "Made up"\nROWS, RUNS = 64, 3\n'
+        'SHORT = {"ROWS": 8}\ndef measure():\n    return [Figure("n", ROWS * RUNS, "")]\n'
+    )
+    monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
+    found = {}
+    for short in (False, True):
+        run.measure_here("made_smaller", tmp_path / "out.json", short)
+        written = json.loads((tmp_path / "out.json").read_text())
+        found[short] = written["about"], written["figures"][0]["value"]
+    assert found[False] == ("What it does.", 64 * 3)
+    assert found[True] == ("What it does. Shorter here, where all were run: ROWS 8 instead of 64.", 8 * 3)
+
+
 def test_every_benchmark_has_its_contract() -> None:
     for name in run.names():
         module = importlib.import_module(f"benchmarks.{name}")
         assert isinstance(module.TITLE, str)
         assert callable(module.measure)
         assert module.__doc__
+        for size, smaller in getattr(module, "SHORT", {}).items():
+            assert type(getattr(module, size)) is type(smaller), f"{name}: {size}"

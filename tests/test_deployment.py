@@ -141,7 +141,8 @@ def test_the_image_serves_and_looks_at_its_own_health(tmp_path: Path) -> None:
     name, *options = json.loads(said("CMD"))
     found = parsed([name, *options])
     assert name == "serve" and found["host"] == "0.0.0.0" and found["data"] == Path(said("VOLUME"))
-    url = urlsplit(re.search(r"http://[^']+", said("HEALTHCHECK"))[0])  # type: ignore[index]  # then it fails
+    [address] = re.findall(r"http://[^']+", said("HEALTHCHECK"))
+    url = urlsplit(address)
     assert url.port == Settings().port == settings(tmp_path).port == int(said("EXPOSE"))
     assert url.path in create_app(Settings(data=tmp_path)).openapi()["paths"]
 

@@ -1,11 +1,15 @@
 """The cost curve, and the large run at a small size."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import cost_curve, million
 from benchmarks.cost_curve import Costs
+from benchmarks.figures import peak_memory
 
 
 def test_the_exponent_is_the_slope_in_logarithms() -> None:
@@ -19,6 +23,15 @@ def test_only_the_stage_whose_cost_an_item_grows_misses_its_target() -> None:
     generate, resume, export = cost_curve.figures(curve)
     assert (generate.reached, resume.reached, export.reached) == (True, True, False)
     assert export.note == "0.01 s at 10, 2 s at 1,000"
+
+
+def test_the_peak_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    before = peak_memory()
+    held = np.ones(300 * 2**20, np.uint8)
+    code = "from benchmarks.figures import peak_memory; print(peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    assert peak_memory() >= max(before, held.nbytes)
+    assert 2**20 < int(child.stdout) < held.nbytes / 2
 
 
 @pytest.mark.slow

@@ -44,6 +44,15 @@ def test_the_picture_has_a_bar_a_ratio_and_escapes_names() -> None:
     assert any("<b>others" in (text.text or "") for text in root.iter("{http://www.w3.org/2000/svg}text"))
 
 
+def test_a_ratio_that_should_be_1_has_no_bar() -> None:
+    both = [
+        Figure("simulated / measured", 0.9, "x", 0.85),
+        Figure("simulated / measured", 0.9, "x", 1.15, "", "at most"),
+    ]
+    text = replace_section(page(), "two", render("Simulation", "About it.", both))
+    assert picture(text) == picture(page())
+
+
 def test_the_committed_page_has_the_head_of_its_sections() -> None:
     text = RESULTS.read_text(encoding="utf-8")
     assert with_head(text) == text

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +164,7 @@ def test_a_prompt_of_the_workload_by_hand() -> None:
     # With a prefix cache, a revision computes its request only.
     assert workload.phases(keeps=True)[1].chain[1] == Call(68, 3, 30)
     assert (workload.judgements, workload.votes, workload.records) == (1, 2, 2 + 4 + 2)
+    assert workload.rows == 1 + (2 + 4 + 2) + (2 + 2 + 1), "the row, its answers, its labels"
     assert workload.written == 2 * 30 + 2 * 5 + 2 * 30
     assert floor(workload, H100) == pytest.approx(2 * 8.03e9 * (workload.computed + 130) / 989e12)
 
@@ -208,8 +210,8 @@ def test_more_work_never_takes_less_time_and_more_gpus_never_more(
         ("size of shards", {"shard_rows": 10**5, "start": 0.0}, 10**5),
     ],
 )
-def test_what_bounds_a_run_is_named(part: str, change: dict[str, float], prompts: int) -> None:
-    setup = replace(Setup(H100.engine(*USED_WELL, WORKLOAD.context), gpus=8), **change)  # type: ignore[arg-type]
+def test_what_bounds_a_run_is_named(part: str, change: dict[str, Any], prompts: int) -> None:
+    setup = replace(Setup(H100.engine(*USED_WELL, WORKLOAD.context), gpus=8), **change)
     assert bottleneck(setup, WORKLOAD, prompts) == part
 
 

@@ -98,6 +98,10 @@ class MemoryLedger(Claims):
         """See `Ledger.get`."""
         return self._answers.get(key)
 
+    def calls(self) -> int:
+        """How many answers there are."""
+        return len(self._answers)
+
     async def commit(self, key: str, answer: Answer, cost: float) -> None:
         """See `Ledger.commit`."""
         self._answers[key] = answer

@@ -26,10 +26,8 @@ from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
 from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
-from critic.run.shard_worker import Attempts, Cut, ShardWorker
+from critic.run.shard_worker import SHARDS_AT_ONCE, Attempts, Cut, ShardWorker
 from critic.run.shards import About, ShardStore
-
-SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 
 Capabilities = dict[str, dict[str, str]]
 
@@ -49,17 +47,19 @@ def run_on(
     `critic.run.run.run` for ``on_progress`` and errors.
     """
     checked = check(request)
-    request = replace(request, principles=checked.constitution)  # the nodes need not have its file
+    # The nodes need not have the constitution's file, and begin in directories of their own.
+    request = replace(request, principles=checked.constitution, source=_source(request.source))
     with _connected(cluster):
-        reader = _beside(_Reader).remote(request)
+        reader = _reader(request)
         input_hash, total = _get(reader.look.remote())
-        describe = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)(_describe)
-        config, provenance, engines = _get(describe.remote(request, input_hash))
-        with closing(ShardStore.open(out, config.flat(), provenance, cluster.shard, extend=extend)) as store:
+        # Its process ends with it, and with that what the engines had of memory.
+        describe = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_calls=1)(_describe)
+        config, provenance, engines = _get(describe.remote(request, checked, input_hash))
+        with closing(ShardStore.open(out, config, provenance, cluster.shard, extend=extend)) as store:
             began, calls = time.monotonic(), 0
             finished = store.finished()
             progress = _standing(finished.values())
-            _get(reader.start.remote(checked, finished, config.plan, store.rows_a_shard, cluster))
+            _get(reader.start.remote(checked, config, finished, store.rows_a_shard, cluster))
             on_progress(progress, calls, total)
             for done in _results(reader, progress):
                 calls += done["calls"]
@@ -74,10 +74,14 @@ def run_on(
             return Outcome(progress, calls, seconds, write_results(store, out, format, engines))
 
 
-class _Reader:
-    """Reads the input, hands shards to the actors and their results to the driver, which may be no node itself."""
+class _Reader(Attempts):
+    """Reads the input, hands shards to the actors and their results to the driver, which may be no node itself.
+
+    It counts their attempts, too: each process of Ray takes time from the engines of its node, even idle.
+    """
 
     def __init__(self, request: RunRequest) -> None:
+        super().__init__()
         self._request = request
 
     def look(self) -> tuple[str | None, int | None]:
@@ -86,7 +90,7 @@ class _Reader:
         return fingerprint(self._request)
 
     def start(
-        self, checked: Checked, finished: Mapping[int, About], plan: str, rows_a_shard: int, cluster: Cluster
+        self, checked: Checked, config: RunConfig, finished: Mapping[int, About], rows_a_shard: int, cluster: Cluster
     ) -> None:
         """Begin to run what is not finished."""
         context = ray.data.DataContext.get_current()
@@ -95,7 +99,7 @@ class _Reader:
         context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9  # a full pool grows: no shard waits at it
         here = ray.get_runtime_context().get_node_id()
         shards = ray.data.read_datasource(
-            Cut(self._request, finished, plan, rows_a_shard),
+            Cut(self._request, finished, config.plan, rows_a_shard),
             override_num_blocks=1,
             num_cpus=0,
             label_selector={"ray.io/node-id": here},
@@ -108,7 +112,7 @@ class _Reader:
         )
         done = shards.map_batches(
             ShardWorker,
-            fn_constructor_args=(checked, plan, _beside(Attempts).remote()),
+            fn_constructor_args=(self._request, checked, config, ray.get_runtime_context().current_actor),
             batch_size=1,
             batch_format="pyarrow",
             compute=pool,
@@ -124,11 +128,12 @@ class _Reader:
         return next(self._done, None)
 
 
-def _describe(request: RunRequest, input_hash: str | None) -> tuple[RunConfig, Provenance, Capabilities]:
+def _describe(
+    request: RunRequest, checked: Checked, input_hash: str | None
+) -> tuple[RunConfig, Provenance, Capabilities]:
     """Open the engines as an actor does, and say what the run is: the driver may have no room for them."""
 
     async def describe() -> tuple[RunConfig, Provenance, Capabilities]:
-        checked = check(request)
         async with opened(checked.specs) as engines:
             config, provenance = described(request, checked, engines, input_hash)
             return config, provenance, {e.identity.name: dict(e.capabilities) for e in engines.values()}
@@ -136,14 +141,25 @@ def _describe(request: RunRequest, input_hash: str | None) -> tuple[RunConfig, P
     return asyncio.run(describe())
 
 
+def _source(source: str) -> str:
+    """The input as it is called on a node: a file of this machine by its whole path."""
+    if source == "-":
+        raise InputError(
+            "a cluster can't read this machine's standard input", where="-", fix="Write it into a file, and name that."
+        )
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source
+
+
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[None]:
     address = cluster.address or os.environ.get("RAY_ADDRESS", "local")
+    dashboard = False if address == "local" else None  # of a cluster that is there it can't be said
     try:
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-    except ConnectionError as error:
+        ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:  # the latter for another version of Ray or Python there
         raise InputError(
-            f"no Ray cluster answers: {error}",
+            f"no Ray cluster that can be used answers: {error}",
             where=f"--on ray, at {address}",
             fix="`ray status` on its head says whether it runs. With token authentication set RAY_AUTH_MODE=token.",
         ) from None
@@ -153,10 +169,12 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
 
 
-def _beside(actor: type) -> Any:
-    """An actor on this machine; on the cluster's head, where this machine is none of its nodes."""
+def _reader(request: RunRequest) -> Any:
+    """A `_Reader` on this machine; on the cluster's head, where this machine is none of its nodes."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(actor).options(num_cpus=0, scheduling_strategy=here)
+    options: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"attempts": 1}}  # the latter is not in Ray's types
+    actor = ray.remote(**options)(_Reader)
+    return actor.options(scheduling_strategy=here).remote(request)
 
 
 def _results(reader: Any, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -167,8 +185,10 @@ def _results(reader: Any, progress: Progress) -> Iterator[dict[str, Any]]:
                 progress.stopped = done["stopped"]
                 return
             yield done
-    except RayError as error:
-        progress.stopped = f"Ray gave up: {error}"  # all of it: the first lines of a task's error name only the task
+    except RayTaskError as error:  # its text is a traceback, and ends with the cause
+        progress.stopped = f"Ray gave up: {str(error).strip().splitlines()[-1]}"
+    except (RayError, ConnectionError) as error:  # the latter from Ray's client, where its connection breaks
+        progress.stopped = f"Ray gave up: {error}"
 
 
 def _get(reference: Any) -> Any:

@@ -23,11 +23,16 @@ def open_remote(address: str, open_file: "Callable[[Path | UPath], T]") -> T:
     scheme = address.partition("://")[0]
     try:
         path = UPath(address)
-        if not path.is_file():
-            raise InputError("no such file", where=without_secrets(address), fix="Give the address of one file.")
+        if path.fs.info(path.path)["type"] != "file":
+            raise InputError("this is no file", where=without_secrets(address), fix="Give the address of one file.")
         return open_file(Path(path.path) if scheme == "file" else path)
     except InputError:
         raise
+    except FileNotFoundError as error:  # over HTTP it hides what happened behind it
+        cause = f" ({_brief(error.__cause__)})" if error.__cause__ else ""
+        raise InputError(
+            f"no such file{cause}", where=without_secrets(address), fix="Give the address of one file."
+        ) from None
     except ImportError as error:  # it names the package that is missing
         raise InputError(f"{scheme} can't be read here: {error}", where=f"{scheme}://") from None
     except Exception as error:  # the boundary: each file system's library has errors of its own
@@ -55,8 +60,10 @@ def without_secrets(address: str) -> str:
     """An address without a password and without a query, which may hold a signature; a path as it is."""
     if "://" not in address:
         return address
-    return re.sub(r"//[^/@]*@", "//***@", address.partition("?")[0])
+    return re.sub(r"//[^/]*@", "//***@", address.partition("?")[0])
 
 
-def _brief(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _brief(error: BaseException) -> str:
+    """The first line of an error, without the secrets of addresses in it."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\w+://[^\s'\"]+", lambda found: without_secrets(found[0]), text)

@@ -70,10 +70,10 @@ async def reweigh(request: ReweighRequest, directory: Path, out: Path, format: F
         }
         weighing = Weighing(constitution, settings, before.kind)
         with closing(RunStore.open(out, config, extend=False)) as new:
-            new.set_provenance(old.provenance().model_copy(update=source))
+            # No plan: `cai generate` in this directory would not take these rows for its own.
+            new.set_provenance(old.provenance().model_copy(update=source), "")
             finished: Iterator[Row | Quarantined] = chain(map(weighing.row, old.rows()), old.quarantined())
             while batch := list(islice(finished, BATCH)):
-                # No plan: `cai generate` in this directory would not take these rows for its own.
                 await together(new.finish(result, "", "") for result in batch)
             results = write_results(new, out, format, {})
     changes = weighing.changes

@@ -146,7 +146,7 @@ async def run(
     async with opened(checked.specs) as engines:
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
-            store.set_provenance(provenance)
+            store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
             recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}

@@ -7,25 +7,29 @@ the driver (`critic.run.cluster`), which alone writes. So no file system needs t
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from itertools import islice
 from platform import node
 from typing import Any
 
 import pyarrow as pa
+import ray
 from pydantic import TypeAdapter
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from constitution.digest import digest
+from constitution.errors import InputError
 from critic.engines import Spec, open_engine
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Line, Quarantined, Row
+from critic.run.config import RunConfig
 from critic.run.execute import Progress, Seen, execute_rows, item_hash
-from critic.run.run import Checked, RunRequest
+from critic.run.run import Checked, RunRequest, described
 from critic.run.shards import About, pack
 
+SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
 
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
@@ -39,7 +43,7 @@ class Cut(Datasource):
     """
 
     def __init__(self, request: RunRequest, finished: Mapping[int, About], plan: str, size: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's has no types
         self._request, self._finished, self._plan, self._size = request, finished, plan, size
 
     def estimate_inmemory_data_size(self) -> None:
@@ -76,13 +80,17 @@ def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, who
 
 
 class Attempts:
-    """How often each shard was begun, and on which rows its actor died. It lives with the driver, not with an actor."""
+    """How often each shard was begun, and on which rows its actor died. It outlives the actors.
+
+    Its methods have a thread of their own in the actor that it is part of, ``attempts``.
+    """
 
     def __init__(self) -> None:
         self._lives: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._alone: dict[int, int] = {}
 
+    @ray.method(concurrency_group="attempts")
     def begin(self, shard: int) -> tuple[int, dict[int, int]]:
         """Count an attempt; return how many there were, and the rows that an actor died on while they ran alone."""
         self._lives[shard] += 1
@@ -90,38 +98,53 @@ class Attempts:
             self._deaths[self._alone.pop(shard)] += 1
         return self._lives[shard], dict(self._deaths)
 
+    @ray.method(concurrency_group="attempts")
     def alone(self, shard: int, row: int) -> None:
         """Remember that of ``shard`` only ``row`` is under way."""
         self._alone[shard] = row
 
+    @ray.method(concurrency_group="attempts")
     def end(self, shard: int) -> None:
         """The shard is done."""
         self._alone.pop(shard, None)
 
 
 class ShardWorker:
-    """An actor: opens the run's engines once, and runs shards, two of them at a time.
+    """An actor: opens the run's engines once, and runs shards, `SHARDS_AT_ONCE` of them.
 
-    A shard whose actor died `LIVES` times is run row by row, and a row that is fatal alone is quarantined.
+    Its engines must be those that ``config`` names, whose hashes all labels of the run bear. A shard whose actor died
+    `LIVES` times is run row by row, and a row that is fatal alone is quarantined.
     """
 
-    def __init__(self, checked: Checked, plan: str, attempts: Any) -> None:
-        self._checked, self._plan, self._attempts = checked, plan, attempts
+    def __init__(self, request: RunRequest, checked: Checked, config: RunConfig, attempts: Any) -> None:
+        self._request, self._checked, self._config, self._attempts = request, checked, config, attempts
         self._engines: dict[Spec, Engine] = {}
         self._opening, self._one_by_one = asyncio.Lock(), asyncio.Lock()
+        self._room = asyncio.Semaphore(SHARDS_AT_ONCE)
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Take one shard; give back its file, and what came of its rows."""
         [shard] = batch.to_pylist()
         try:
             async with self._opening:
-                for spec in self._checked.specs - set(self._engines):
-                    self._engines[spec] = open_engine(spec)
+                if not self._engines:
+                    self._engines = self._agreeing({spec: open_engine(spec) for spec in self._checked.specs})
         except Exception as error:  # Ray Data passes on that there was one, and not what it was
-            stopped = f"an engine can't be opened on {node()}: {error}"
+            stopped = f"its engines can't be used on {node()}: {error}"
             yield pa.Table.from_pylist([{"shard": shard["shard"], "stopped": stopped}], DONE)
         else:
             yield await self._run(shard)
+
+    def _agreeing(self, engines: dict[Spec, Engine]) -> dict[Spec, Engine]:
+        """Return ``engines``. Raises `InputError` where they, or this node's templates, are not those of the run."""
+        found, _ = described(self._request, self._checked, engines, self._config.input_hash)
+        here, run = found.flat(), self._config.flat()
+        if changed := [f"{key}: {here[key]!r} here, {run[key]!r} in the run" for key in run if here[key] != run[key]]:
+            raise InputError(
+                "they are not those that the run began with\n  " + "\n  ".join(changed),
+                fix="Every node needs the same models, servers and version of cai.",
+            )
+        return engines
 
     async def _run(self, shard: dict[str, Any]) -> pa.Table:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
@@ -130,20 +153,20 @@ class ShardWorker:
         pipeline = self._checked.pipeline(recorded)
 
         async def execute(some: Sequence[Line | Quarantined]) -> None:
-            await execute_rows(pipeline, some, results, self._plan, progress)
+            await execute_rows(pipeline, some, results, self._config.plan, progress)
 
         if entries:
             await self._guarded(shard["shard"], entries, execute)
         lines = {entry.row for entry in entries if isinstance(entry, Line)}
         retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
         counts = (progress.rows, progress.quarantined)
-        about = About(shard["shard"], self._plan, shard["items"], *counts, tuple(sorted(retry)), budget.spent)
+        about = About(shard["shard"], self._config.plan, shard["items"], *counts, tuple(sorted(retry)), ledger.calls())
         done = {
             "shard": shard["shard"],
             "rows": progress.rows,
             "pairs": progress.pairs,
             "quarantined": progress.quarantined,
-            "calls": budget.spent,
+            "calls": ledger.calls(),
             "stopped": progress.stopped,
             "whole": shard["whole"],
             "data": pack(about, results.found) if entries and not progress.stopped else None,
@@ -153,11 +176,12 @@ class ShardWorker:
     async def _guarded(
         self, shard: int, entries: Sequence[Line | Quarantined], execute: Callable[..., Awaitable[None]]
     ) -> None:
-        lives, deaths = await self._attempts.begin.remote(shard)
-        if lives <= LIVES:
-            await execute(entries)
-            return
-        async with self._one_by_one:  # of one shard only: a death is then that row's
+        async with self._room:
+            lives, deaths = await self._attempts.begin.remote(shard)
+            if lives <= LIVES:
+                await execute(entries)
+                return
+        async with self._alone():
             for entry in entries:
                 if deaths.get(entry.row, 0) >= LIVES:
                     await execute([_fatal(entry)])
@@ -165,6 +189,14 @@ class ShardWorker:
                     await self._attempts.alone.remote(shard, entry.row)
                     await execute([entry])
             await self._attempts.end.remote(shard)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Wait until nothing else runs in this actor: its death is then that of the row under way."""
+        async with self._one_by_one, AsyncExitStack() as all_of_it:
+            for _ in range(SHARDS_AT_ONCE):
+                await all_of_it.enter_async_context(self._room)
+            yield
 
 
 def _fatal(entry: Line | Quarantined) -> Quarantined:

@@ -6,6 +6,7 @@ are the exports.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from constitution.digest import canonical_json
 from constitution.errors import InputError
 from critic.records import Provenance, Quarantined, Row
-from critic.run.config import agree
+from critic.run.config import RunConfig, agree
 from critic.run.results import replace_text
 from critic.run.store import StoreError, lock_directory
 
@@ -72,7 +73,7 @@ class ShardStore:
         self._open = ExitStack()
 
     @classmethod
-    def open(cls, directory: Path, config: dict[str, Any], provenance: Provenance, rows: int, *, extend: bool) -> Self:
+    def open(cls, directory: Path, config: RunConfig, provenance: Provenance, rows: int, *, extend: bool) -> Self:
         """Open ``directory`` for the run that ``config`` describes, new (with ``rows`` a shard) or begun.
 
         Raises `InputError` where it holds something else, a run of another config (unless ``extend``), or a run that
@@ -92,8 +93,8 @@ class ShardStore:
             run: dict[str, Any] = {"rows_a_shard": rows, "config": {}}
             if begun:
                 run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
-            agree(run["config"], config, directory, extend=extend)
-            run |= {"config": config, "provenance": provenance.model_dump()}
+            agree(run["config"], config.flat(), directory, extend=extend)
+            run |= {"config": config.flat(), "provenance": provenance.model_dump()}
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
             (directory / FOLDER).mkdir(exist_ok=True)
             store = cls(directory)
@@ -143,16 +144,12 @@ class ShardStore:
     # What results are written from: `critic.run.run.Finished`.
 
     def rows(self) -> Iterator[Row]:
-        """Every result, in the order of the input."""
-        for path in self._files():
-            for text in _column(path, "result"):
-                yield Row.model_validate_json(text)
+        """Every result under the plan that the directory was last opened with, in the order of the input."""
+        return map(Row.model_validate_json, self._column("result"))
 
     def quarantined(self) -> Iterator[Quarantined]:
-        """Every row without a result, in the order of the input."""
-        for path in self._files():
-            for text in _column(path, "quarantined"):
-                yield Quarantined.model_validate_json(text)
+        """Every row without a result under that plan, in the order of the input."""
+        return map(Quarantined.model_validate_json, self._column("quarantined"))
 
     def config(self) -> dict[str, Any]:
         """The config that the directory was last opened with."""
@@ -165,7 +162,15 @@ class ShardStore:
 
     def calls(self) -> int:
         """How many answers the rows that are there have taken."""
-        return sum(about.calls for about in self.finished().values())
+        return sum(self._about(path).calls for path in self._files())
+
+    def _column(self, name: str) -> Iterator[str]:
+        """What is in a column, without the shards of another plan: their labels are not of this `provenance`."""
+        plan = RunConfig.of_flat(self.config()).plan
+        for path in self._files():
+            if self._about(path).plan == plan:
+                column = pq.read_table(path, columns=[name]).column(name)
+                yield from (text for text in column.to_pylist() if text is not None)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.parquet"), key=_number)
@@ -193,12 +198,7 @@ def _no_shard(path: Path, error: Exception) -> InputError:
 
 def _about(metadata: Mapping[bytes, bytes]) -> About:
     values = json.loads(metadata[_ABOUT])
-    return About(**values | {"retry": tuple(values["retry"])})
-
-
-def _column(path: Path, name: str) -> Iterator[str]:
-    column = pq.read_table(path, columns=[name]).column(name)
-    return (text for text in column.to_pylist() if text is not None)
+    return About(**values | {"plan": sys.intern(values["plan"]), "retry": tuple(values["retry"])})  # one plan for all
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from constitution.digest import canonical_json, digest
 from constitution.errors import InputError
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 CREATE INDEX IF NOT EXISTS known ON rows (config, row, place, item);
 """
-_SCHEMA = "3"
+_SCHEMA = "4"
 _PAGE = 1000  # rows read at once
 
 _Write = tuple[str, tuple[Any, ...]]
@@ -184,9 +184,8 @@ class RunStore(Claims):
         await self._write("DELETE FROM rows WHERE row >= ?", rows)
 
     def rows(self) -> Iterator[Row]:
-        """Every result, in the order of the input."""
-        for (text,) in self._db.execute("SELECT result FROM rows WHERE result IS NOT NULL ORDER BY row"):
-            yield Row.model_validate_json(text)
+        """Every result under the plan of `provenance`, in the order of the input."""
+        return map(Row.model_validate_json, self._texts("result"))
 
     def row(self, row: int) -> Row | None:
         """The result at one position of the input, or None."""
@@ -194,9 +193,8 @@ class RunStore(Claims):
         return Row.model_validate_json(found[0]) if found else None
 
     def quarantined(self) -> Iterator[Quarantined]:
-        """Every row without a result, in the order of the input."""
-        for (text,) in self._db.execute("SELECT quarantined FROM rows WHERE quarantined IS NOT NULL ORDER BY row"):
-            yield Quarantined.model_validate_json(text)
+        """Every row without a result under that plan, in the order of the input."""
+        return map(Quarantined.model_validate_json, self._texts("quarantined"))
 
     # What the run is.
 
@@ -216,8 +214,9 @@ class RunStore(Claims):
             )
         return Provenance.model_validate_json(found)
 
-    def set_provenance(self, provenance: Provenance) -> None:
-        """Store what every label of the run comes from."""
+    def set_provenance(self, provenance: Provenance, plan: str) -> None:
+        """Store what every label of the run comes from, and the plan of the rows that it holds for."""
+        self._set_meta("plan", plan)  # first: a start that is killed between them shows no row of another plan
         self._set_meta("provenance", provenance.model_dump_json())
 
     def pace(self) -> tuple[int, float]:
@@ -229,6 +228,12 @@ class RunStore(Claims):
         """Count rows that were run, and their seconds."""
         before = self.pace()
         self._set_meta("pace", canonical_json([before[0] + rows, before[1] + seconds]))
+
+    def _texts(self, column: Literal["result", "quarantined"]) -> Iterator[str]:
+        """What is in a column, without the rows of another plan: their labels are not of this `provenance`."""
+        plan = bytes.fromhex(self._meta("plan") or "")
+        query = f"SELECT {column} FROM rows WHERE {column} IS NOT NULL AND plan = ? ORDER BY row"
+        return (text for (text,) in self._db.execute(query, (plan,)))
 
     def _agree(self, directory: Path, config: dict[str, Any], extend: bool) -> None:
         agree(self.config(), config, directory, extend=extend)

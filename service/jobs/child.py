@@ -17,7 +17,8 @@ from service.jobs.work import Failed, Work
 
 LINES_KEPT = 20  # of what a failed command printed last
 CHARACTERS = 2000  # of one line, at most
-ADDRESS = re.compile(r"(https?|ray)://[^\s),;]+")  # of an engine or a cluster, which only an administrator knows
+ADDRESS = re.compile(r"(?:https?|ray)://[^\s),;]+|\b(?:\d{1,3}\.){3}\d{1,3}\b")
+"""Of an engine, a cluster or a node, which only an administrator knows."""
 
 
 def run(work: Work, arguments: Sequence[str], log: Callable[[str], None]) -> int:

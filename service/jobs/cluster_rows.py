@@ -6,6 +6,7 @@ folder that the cluster's head has at the same path.
 """
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+from constitution.errors import InputError
 from critic.run.config import RunSettings
 from critic.run.run import RunRequest, fingerprint
 from critic.run.shards import RUN_FILE, ShardStore
+from critic.run.store import lock_directory
 from service.jobs import feedback
 from service.jobs.artifacts import input_of, of_job
 from service.jobs.child import command
@@ -66,9 +69,21 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
     on = work.parts.settings.clusters[asked.cluster or ""]
     principles = Path(principles_file(work, asked.constitution))
     _, total = fingerprint(request)
+    _wait_for(work, folder)
     with _told(work, folder, total):
         command(work, arguments(request, principles, folder, asked.format, on))
     return {"total": total}
+
+
+def _wait_for(work: Work, folder: Path) -> None:
+    """Wait until the command of a worker that lost this job has let go of its folder."""
+    folder.mkdir(exist_ok=True)
+    while True:
+        with suppress(InputError):
+            os.close(lock_directory(folder))
+            return
+        if work.moved.wait(0.5):
+            raise Moved(work.id)
 
 
 def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path
     with closing(sqlite3.connect(path)) as older, older:
         older.executescript("DROP TABLE calls; UPDATE meta SET value = '1' WHERE key = 'schema'")
     for opened in (sqlite_file, lambda folder: RunStore.open_existing(folder / "run")):
-        with pytest.raises(InputError, match=r"(?s)another version of cai .*schema 1, not 3.*name a new directory"):
+        with pytest.raises(InputError, match=r"(?s)another version of cai .*schema 1, not 4.*name a new directory"):
             opened(tmp_path)
     with closing(sqlite3.connect(path)) as left:
         assert not left.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchall()

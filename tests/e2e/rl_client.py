@@ -18,8 +18,8 @@ Asked = dict[str, Any]
 def openrlhf(asked: Asked) -> Any:
     """The path of one rollout: `SingleTurnAgentExecutor.execute` asks, `SamplesGenerator` makes it an experience."""
     sys.modules |= {name: MagicMock() for name in ("vllm", "vllm.inputs", "vllm.utils")}
-    from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator  # type: ignore[import-not-found]
-    from openrlhf.utils.agent import SingleTurnAgentExecutor  # type: ignore[import-not-found]
+    from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
 
     tokenizer = _tokenizer(asked)
     executor = SingleTurnAgentExecutor(asked["url"])
@@ -54,8 +54,8 @@ def openrlhf(asked: Asked) -> Any:
 
 def verl(asked: Asked) -> Any:
     """A reward loop's worker, with the custom reward function that its config names, for each answer by itself."""
-    from omegaconf import OmegaConf  # type: ignore[import-not-found]
-    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker  # type: ignore[import-not-found]
+    from omegaconf import OmegaConf
+    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 
     function = {"path": asked["path"], "name": "compute_score", "reward_kwargs": asked["service"]}
     reward = {
@@ -72,8 +72,8 @@ def verl(asked: Asked) -> Any:
 
 def verl_batch(asked: Asked) -> Any:
     """The reward manager ``batch``, which asks for all answers at once."""
-    from verl.utils.import_utils import load_extern_object  # type: ignore[import-not-found]
-    from verl.workers.reward_manager.batch import BatchRewardManager  # type: ignore[import-not-found]
+    from verl.utils.import_utils import load_extern_object
+    from verl.workers.reward_manager.batch import BatchRewardManager
 
     scores = partial(load_extern_object(asked["path"], "compute_scores"), **asked["service"])
     return _by_answer(BatchRewardManager(_tokenizer(asked), 0, scores)(_rollout(asked)))
@@ -90,7 +90,7 @@ def _rollout(asked: Asked) -> Any:
     """The answers as verl's trainer holds them: prompts padded on the left, answers on the right."""
     import numpy as np
     import torch
-    from verl import DataProto  # type: ignore[import-not-found]
+    from verl import DataProto
 
     tokenizer, rows = _tokenizer(asked), asked["rows"]
     prompts = [tokenizer.apply_chat_template(_messages(row), add_generation_prompt=True)["input_ids"] for row in rows]

@@ -111,7 +111,7 @@ def two_nodes() -> Iterator[Cluster]:
 
 
 def shut_down(cluster: Cluster) -> None:
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    cluster.shutdown()
     gc.collect()  # of its open files now, while their warnings are ignored
 
 

@@ -31,7 +31,7 @@ REFUSED = Quarantined(row=3, where="prompts.jsonl:4", reason="too_long", detail=
 def run_of(directory: Path, rows: list[Row], config: dict[str, Any] | None = None) -> Path:
     async def fill() -> None:
         with closing(RunStore.open(directory, config or {"tie_band": 0.02}, extend=False)) as store:
-            store.set_provenance(provenance())
+            store.set_provenance(provenance(), "")
             for one in rows:
                 await store.finish(one, "", "")
             await store.finish(REFUSED, "", "")

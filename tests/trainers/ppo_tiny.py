@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, set_seed
 
 from trainers.ppo import PPOTrainer
@@ -14,6 +15,8 @@ from trainers.rollout import Sample
 from trainers.scoring import Grade
 
 from .tiny import config_of, question
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 
 
 def prompts_file(folder: Path, count: int = 8) -> Path:
@@ -71,3 +74,20 @@ def share_of(letters: str) -> Callable[[Sample], float]:
         return sum(text.count(letter) for letter in letters) / len(sample.ids)
 
     return share
+
+
+def len_of(sample: Sample) -> float:
+    """An answer's tokens, as a reward."""
+    return float(len(sample.ids))
+
+
+def samples_of(trainer: PPOTrainer) -> list[Sample]:
+    """The answers of the step that comes next, graded."""
+    samples = trainer._write(trainer._asks_of_step(), trainer.args.samples_per_prompt, "step", 0)
+    trainer._grade(samples)
+    return samples
+
+
+def trained_weights(trainer: PPOTrainer) -> dict[str, torch.Tensor]:
+    """A copy of all that is trained, by name."""
+    return {name: weight.detach().clone() for name, weight in trainer.models.trainable().items()}

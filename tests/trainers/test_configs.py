@@ -107,6 +107,7 @@ def test_deepspeed_shards_everything_and_offloads_nothing(name: str, monkeypatch
     plugin = DeepSpeedPlugin()
     optimization = plugin.deepspeed_config["zero_optimization"]
     assert optimization["stage"] == plugin.zero_stage == 3 and not plugin.zero3_init_flag
+    assert optimization["stage3_gather_16bit_weights_on_model_save"] is True
     assert optimization["offload_optimizer"]["device"] == optimization["offload_param"]["device"] == "none"
 
 

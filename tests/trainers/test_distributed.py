@@ -17,7 +17,7 @@ from trainers import config, metrics, run
 from trainers.identity import LINEAGE
 
 from .child import KINDS
-from .test_trainer import run_settings
+from .small_runs import run_settings
 from .tiny import farthest, planted, question, weights
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]

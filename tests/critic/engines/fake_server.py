@@ -14,6 +14,7 @@ from critic.engines import survey
 
 KEY = "sk-very-secret-123"
 NO_WAIT = {"retry-after-ms": "1"}
+VLLM = {"id": "org/model", "owned_by": "vllm", "max_model_len": 4096}
 
 
 class Fault(Enum):

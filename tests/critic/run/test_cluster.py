@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -155,8 +156,8 @@ GIVEN = InputError("there is no such file", where="p.jsonl", fix="Name another."
 
 def task_error(cause: Exception, text: str = "ray::next()\n  File ...\nTheError: words") -> RayTaskError:
     """What Ray raises for a task that raised ``cause``: an error of both kinds, but where that is such a one itself."""
-    error = RayTaskError("next", text, cause, proctitle="ray::next", pid=1, ip="127.0.0.1")  # type: ignore[no-untyped-call]
-    found = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()  # type: ignore[no-untyped-call]
+    error = RayTaskError("next", text, cause, proctitle="ray::next", pid=1, ip="127.0.0.1")
+    found = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()
     assert isinstance(found, RayTaskError)
     return found
 
@@ -233,6 +234,7 @@ def test_results_end_where_an_actor_says_that_the_run_must_stop(answer: Callable
         (task_error(ValueError("words")), "TheError: words"),
         (task_error(task_error(ActorDiedError())), "TheError: words"),
         (ActorDiedError(), "The actor died unexpectedly"),
+        (ConnectionError("the client is disconnected"), "the client is disconnected"),
     ],
 )
 def test_where_ray_gives_up_the_results_so_far_stay_and_its_words_are_passed_on(
@@ -242,6 +244,17 @@ def test_where_ray_gives_up_the_results_so_far_stay_and_its_words_are_passed_on(
     answer({"shard": 0, "stopped": ""}, error)
     assert [end["shard"] for end in results(progress)] == [0]
     assert progress.stopped.startswith("Ray gave up: ") and said in progress.stopped
+    assert "ray::next" not in progress.stopped
+
+
+def test_a_file_is_named_to_the_nodes_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert cluster._source("p.jsonl") == str(tmp_path / "p.jsonl")
+    for elsewhere in ("s3://bucket/p.jsonl", "organisation/data", "only-there.jsonl"):
+        assert cluster._source(elsewhere) == elsewhere
+    with pytest.raises(InputError, match="can't read this machine's standard input"):
+        cluster._source("-")
 
 
 def test_an_input_that_is_wrong_stops_everything(answer: Callable[..., None]) -> None:
@@ -250,15 +263,16 @@ def test_an_input_that_is_wrong_stops_everything(answer: Callable[..., None]) ->
         list(results(Progress()))
 
 
-def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ConnectionError, RuntimeError])  # nobody; another version of Ray or Python
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
     def init(address: str, **_: Any) -> None:
-        raise ConnectionError(f"nobody at {address}")
+        raise kind(f"nobody at {address}")
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     for spec, address in (("ray://head:10001", "ray://head:10001"), ("ray", "10.0.0.1:6379")):
         with (
-            pytest.raises(InputError, match=rf"--on ray, at {address}: no Ray cluster answers(.|\n)*ray status"),
+            pytest.raises(InputError, match=rf"at {address}: no Ray cluster that can be used answers(.|\n)*ray status"),
             cluster._connected(parse_cluster(spec)),
         ):
             raise AssertionError("there is nothing to do without it")

@@ -190,6 +190,15 @@ def test_another_config_is_refused_by_name_unless_extended(bench: Bench) -> None
     assert bench.rows() != before
 
 
+def test_where_an_extended_run_stops_no_label_of_another_config_is_exported_under_its_hash(bench: Bench) -> None:
+    whole = bench.run()
+    stopped = bench.run(settings={"seed": 7}, extend=True, max_calls=whole.calls + 3 * CALLS_A_ROW)
+    assert stopped.progress.stopped and stopped.progress.rows == len(bench.rows()) < 12
+    assert stopped.results.exported.rows == stopped.progress.rows
+    bench.run(settings={"seed": 7})
+    assert len(bench.rows()) == 12
+
+
 def test_more_prompts_need_extend_and_make_only_their_calls(bench: Bench) -> None:
     bench.run()
     bench.calls()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import uvicorn
 import yaml
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.staticfiles import StaticFiles
 
 from constitution.errors import InputError
@@ -41,6 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def web(folder: Path) -> Iterator[str]:
     """A server of those files, and its address."""
     app = FastAPI()
+
+    @app.api_route("/refused/{name}", methods=["GET", "HEAD"])
+    def refuse(name: str) -> None:
+        raise HTTPException(403)
+
     app.mount("/", StaticFiles(directory=folder))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -76,7 +81,15 @@ def test_a_signed_address_is_read_and_its_signature_told_nowhere(web: str) -> No
         texts(f"{web}/none.jsonl?signature=secret")
     assert "none.jsonl: no such file" in str(error.value) and "secret" not in str(error.value)
     assert without_secrets("s3://me:secret@host/a.jsonl?b=secret") == "s3://***@host/a.jsonl"
+    assert without_secrets("s3://me:sec@ret@host/a.jsonl") == "s3://***@host/a.jsonl"
     assert without_secrets("a folder/what?.jsonl") == "a folder/what?.jsonl"
+
+
+def test_a_refusal_is_not_called_a_file_that_is_missing(web: str) -> None:
+    """The server answers 403 below ``/refused``, and fsspec's words name the whole address."""
+    with pytest.raises(InputError, match="403") as error:
+        texts(f"{web}/refused/p.jsonl?signature=secret")
+    assert "secret" not in str(error.value)
 
 
 def test_a_run_reads_an_address_and_keeps_no_signature(web: str, tmp_path: Path) -> None:

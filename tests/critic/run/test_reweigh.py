@@ -19,7 +19,7 @@ from critic.run.config import RunConfig, RunSettings
 from critic.run.reweigh import Reweighed, ReweighRequest, reweigh
 from critic.run.run import RunRequest, run
 from critic.run.store import RunStore
-from tests.factories import both_orders, judgement, provenance, row, small_constitution
+from tests.factories import both_orders, judgement, provenance, row, run_config, small_constitution
 
 EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl", "README.md")
 
@@ -206,23 +206,12 @@ def test_a_new_run_says_what_it_was_weighed_from_and_can_be_weighed_again(bench:
 def stored(bench: Bench, rows: Sequence[Row], constitution: Constitution | None = None) -> None:
     """Put ``rows`` into the run ``run``, as if they had been judged under the bench's constitution, or another."""
     judged_under = constitution or load(bench.write())
-    config = RunConfig(
-        kind="judge",
-        settings=RunSettings(),
-        constitution=judged_under.ref,
-        constitution_hash=judged_under.digest,
-        templates={},
-        policy=None,
-        critic=None,
-        jury=(),
-        input="p.jsonl",
-        input_hash=None,
-        max_chars=100,
-    )
+    source = {"constitution": judged_under.ref, "constitution_hash": judged_under.digest}
+    config = run_config(kind="judge", input="p.jsonl", **source)
 
     async def fill() -> None:
         with closing(RunStore.open(bench.folder / "run", config.flat(), extend=False)) as store:
-            store.set_provenance(provenance())
+            store.set_provenance(provenance(), config.plan)
             for one in rows:
                 await store.finish(one, "", config.plan)
             await store.finish(Quarantined(row=99, where="p:100", reason="too_long", detail="x"), "", config.plan)

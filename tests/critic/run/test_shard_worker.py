@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from critic.engines import Spec, open_engine
-from critic.engines.base import Completion, Engine, EngineDown, Lane, Request
+from critic.engines.base import Completion, Engine, EngineDown, Identity, Lane, Request
 from critic.engines.wrappers import Wrapper
 from critic.records import Line, Quarantined
 from critic.run import shard_worker
-from critic.run.run import RunRequest, check
+from critic.run.config import RunConfig
+from critic.run.run import RunRequest, check, described
 from critic.run.shard_worker import LIVES, Attempts, Cut, ShardWorker
 from critic.run.shards import About, ShardStore
 from tests.critic.run.test_execute import CALLS_A_ROW, Bench
@@ -41,9 +42,11 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def cut(request: RunRequest, size: int = 5, finished: Finished | None = None) -> tuple[list[Shard], Shard]:
+def cut(
+    request: RunRequest, size: int = 5, finished: Finished | None = None, plan: str = PLAN
+) -> tuple[list[Shard], Shard]:
     """What the read task yields: the shards to run, and the last block."""
-    [task] = Cut(request, finished or {}, PLAN, size).get_read_tasks(1)
+    [task] = Cut(request, finished or {}, plan, size).get_read_tasks(1)
     *shards, last = [shard for table in task() for shard in table.to_pylist()]
     return shards, last
 
@@ -190,6 +193,16 @@ class Deadly(Wrapper):
         return await self._engine.complete(request, lane)
 
 
+def config_of(request: RunRequest) -> RunConfig:
+    checked = check(request)
+    config, _ = described(request, checked, {spec: open_engine(spec) for spec in checked.specs}, None)
+    return config
+
+
+def actor(request: RunRequest, attempts: Here) -> ShardWorker:
+    return ShardWorker(request, check(request), config_of(request), attempts)
+
+
 def run_shards(worker: ShardWorker, shards: Sequence[Shard]) -> list[Shard]:
     """Give all shards to the worker at once; return what it gives back, in their order."""
 
@@ -208,7 +221,7 @@ def run_lives(bench: Bench, shard: Shard, attempts: Here) -> tuple[Shard, int]:
     """Run a shard on one actor after the other, until one lives. Return its result and how many there were."""
     for lives in range(1, 50):
         try:
-            return run_shards(ShardWorker(check(bench.request()), PLAN, attempts), [shard])[0], lives
+            return run_shards(actor(bench.request(), attempts), [shard])[0], lives
         except BaseExceptionGroup as group:
             assert group.subgroup(Died) is not None
     raise AssertionError("it dies for ever")
@@ -216,8 +229,12 @@ def run_lives(bench: Bench, shard: Shard, attempts: Here) -> tuple[Shard, int]:
 
 @pytest.fixture
 def store(bench: Bench) -> Iterator[ShardStore]:
-    with closing(ShardStore.open(bench.folder / "shards", {}, provenance(), 5, extend=False)) as store:
+    with closing(open_store(bench)) as store:
         yield store
+
+
+def open_store(bench: Bench) -> ShardStore:
+    return ShardStore.open(bench.folder / "shards", config_of(bench.request()), provenance(), 5, extend=False)
 
 
 @pytest.fixture
@@ -234,7 +251,7 @@ def test_the_rows_are_those_of_a_plain_run(bench: Bench, store: ShardStore) -> N
     bench.prompts[7] = bench.prompts[2]
     shards, last = cut(bench.request())
     attempts = Here()
-    ends = run_shards(ShardWorker(check(bench.request()), PLAN, attempts), [*shards, last])
+    ends = run_shards(actor(bench.request(), attempts), [*shards, last])
     assert sorted(attempts.said) == [("begin", 0), ("begin", 1), ("begin", 2)]
     assert [(end["rows"], end["quarantined"]) for end in ends] == [(5, 0), (4, 1), (2, 0), (0, 0)]
     assert [end["calls"] for end in ends] == [5 * CALLS_A_ROW, 4 * CALLS_A_ROW, 2 * CALLS_A_ROW, 0]
@@ -244,14 +261,15 @@ def test_the_rows_are_those_of_a_plain_run(bench: Bench, store: ShardStore) -> N
         store.put(end["data"], whole=end["whole"])
     plain = bench.run()
     assert list(store.rows()) == bench.rows()
+    plan = config_of(bench.request()).plan
     assert sum(end["pairs"] for end in ends) == plain.progress.pairs > 0
     with bench.store() as expected:
         assert list(store.quarantined()) == list(expected.quarantined())
     assert store.finished() == {
-        shard["shard"]: About(shard["shard"], PLAN, shard["items"], rows, lost, (), rows * CALLS_A_ROW)
+        shard["shard"]: About(shard["shard"], plan, shard["items"], rows, lost, (), rows * CALLS_A_ROW)
         for shard, rows, lost in zip(shards, (5, 4, 2), (0, 1, 0), strict=True)
     }
-    again, _ = cut(bench.request(), finished=store.finished())
+    again, _ = cut(bench.request(), finished=store.finished(), plan=plan)
     assert again == []
 
 
@@ -263,19 +281,20 @@ def test_an_actor_opens_each_engine_once_for_all_its_shards(bench: Bench, monkey
         return open_engine(spec)
 
     monkeypatch.setattr(shard_worker, "open_engine", counted)
-    run_shards(ShardWorker(check(bench.request()), PLAN, Here()), cut(bench.request())[0])
+    run_shards(actor(bench.request(), Here()), cut(bench.request())[0])
     assert [str(spec) for spec in opened] == [bench.request().policy]
 
 
-def test_rows_that_an_engine_fails_on_are_quarantined_and_tried_again(bench: Bench, store: ShardStore) -> None:
+def test_rows_that_an_engine_fails_on_are_quarantined_and_tried_again(bench: Bench) -> None:
     bench.script = {"fail": {"every": 20, "how": "raise"}}
     bench.prompts[7] = bench.prompts[2]  # no later try helps this one
+    plan, store = config_of(bench.request()).plan, open_store(bench)
     for _ in range(40):
         before = store.finished()
-        shards, _ = cut(bench.request(), finished=before)
+        shards, _ = cut(bench.request(), finished=before, plan=plan)
         if not shards:
             break
-        for end in run_shards(ShardWorker(check(bench.request()), PLAN, Here()), shards):
+        for end in run_shards(actor(bench.request(), Here()), shards):
             store.put(end["data"], whole=end["whole"])
         if not before:
             failed = [refused.row for refused in store.quarantined() if refused.reason == "engine_error"]
@@ -288,6 +307,7 @@ def test_rows_that_an_engine_fails_on_are_quarantined_and_tried_again(bench: Ben
     bench.script = {}
     bench.run()
     assert [row.pairs for row in store.rows()] == [row.pairs for row in bench.rows()]
+    store.close()
 
 
 def test_an_engine_that_is_gone_stops_the_run_and_its_shard_is_no_shard(
@@ -300,18 +320,33 @@ def test_an_engine_that_is_gone_stops_the_run_and_its_shard_is_no_shard(
             return await self._engine.complete(request, lane)
 
     monkeypatch.setattr(shard_worker, "open_engine", lambda spec: Gone(open_engine(spec)))
-    [end] = run_shards(ShardWorker(check(bench.request()), PLAN, Here()), cut(bench.request())[0][:1])
+    [end] = run_shards(actor(bench.request(), Here()), cut(bench.request())[0][:1])
     assert (end["stopped"], end["data"]) == ("nobody answers at this address", None)
 
 
 def test_an_engine_that_cannot_be_opened_stops_the_run_and_says_where(bench: Bench) -> None:
     request = bench.request()
     shards, _ = cut(request)
+    worker = actor(request, Here())
     (bench.folder / "s.yaml").unlink()  # this node does not have it
-    [end] = run_shards(ShardWorker(check(request), PLAN, Here()), shards[:1])
-    said = f"can't be opened on {platform.node()}: {bench.folder / 's.yaml'}: the script can't be read"
+    [end] = run_shards(worker, shards[:1])
+    said = f"can't be used on {platform.node()}: {bench.folder / 's.yaml'}: the script can't be read"
     assert said in end["stopped"]
     assert end["data"] is None
+
+
+def test_an_engine_that_is_not_the_run_s_makes_no_label(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Older(Wrapper):
+        @property
+        def identity(self) -> Identity:
+            return replace(self._engine.identity, revision="older")
+
+    worker = actor(bench.request(), Here())
+    monkeypatch.setattr(shard_worker, "open_engine", lambda spec: Older(open_engine(spec)))
+    for end in run_shards(worker, cut(bench.request())[0]):
+        assert end["data"] is None
+        assert f"on {platform.node()}: they are not those that the run began with" in end["stopped"]
+        assert "'older'" in end["stopped"] and "jury: " in end["stopped"] and "seed" not in end["stopped"]
 
 
 @pytest.mark.parametrize("poisoned", [[2], [0, 4], [0, 1, 2, 3, 4]])
@@ -360,13 +395,37 @@ def test_rows_run_alone_one_after_the_other_even_of_two_shards(bench: Bench) -> 
     for shard in (0, 1):
         for _ in range(LIVES):
             attempts.kept.begin(shard)
-    run_shards(ShardWorker(check(bench.request()), PLAN, attempts), shards)
+    run_shards(actor(bench.request(), attempts), shards)
     assert asked == [row * CALLS_A_ROW for row in range(6)]
+
+
+@pytest.mark.parametrize("alone_first", [True, False])
+def test_a_row_is_not_blamed_for_a_shard_beside_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, alone_first: bool
+) -> None:
+    attempts, at_death = Here(), list[tuple[Any, ...]]()
+    for _ in range(LIVES):
+        attempts.kept.begin(0)
+
+    class Last(Deadly):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            await asyncio.sleep(0.01)  # long enough for the other shard to begin
+            if request.messages[-1].content in self._deadly:
+                at_death.extend(attempts.said)
+            return await super().complete(request, lane)
+
+    monkeypatch.setattr(shard_worker, "open_engine", lambda spec: Last(open_engine(spec), bench.prompts[7:8]))
+    shards = cut(bench.request())[0][:2]
+    with pytest.raises(BaseExceptionGroup) as died:
+        run_shards(actor(bench.request(), attempts), shards if alone_first else shards[::-1])
+    assert died.group_contains(Died)
+    alone = [("begin", 0), *(("alone", 0, row) for row in range(5)), ("end", 0)]
+    assert list(dict.fromkeys(at_death)) == ([*alone, ("begin", 1)] if alone_first else [("begin", 1), ("begin", 0)])
 
 
 def test_two_starts_give_a_shard_the_same_bytes(bench: Bench) -> None:
     shard = cut(bench.request())[0][0]
-    first, second = (run_shards(ShardWorker(check(bench.request()), PLAN, Here()), [shard]) for _ in range(2))
+    first, second = (run_shards(actor(bench.request(), Here()), [shard]) for _ in range(2))
     assert first == second
 
 

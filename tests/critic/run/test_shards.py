@@ -22,11 +22,11 @@ from critic.run.reading import open_rows
 from critic.run.run import write_results
 from critic.run.shards import FOLDER, RUN_FILE, About, ShardStore, pack
 from critic.run.store import RunStore, StoreError
-from tests.factories import both_orders, judgement, provenance, row
+from tests.factories import both_orders, judgement, provenance, row, run_config
 
-CONFIG: dict[str, Any] = {"kind": "generate", "seed": 0, "samples": 2}
+CONFIG = run_config()
 EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl")
-PLAN, ITEMS = "a" * 64, "b" * 64
+PLAN, ITEMS = CONFIG.plan, "b" * 64
 Ends = list[Row | Quarantined]
 
 
@@ -44,7 +44,7 @@ def packed(shard: int, results: Ends, *, retry: Sequence[int] = (), calls: int =
 
 
 def opened(directory: Path, *, extend: bool = False, **config: Any) -> "closing[ShardStore]":
-    return closing(ShardStore.open(directory, CONFIG | config, provenance(), 4, extend=extend))
+    return closing(ShardStore.open(directory, run_config(**config), provenance(), 4, extend=extend))
 
 
 def begun(directory: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_is_put_is_there_for_whoever_opens_the_run(tmp_path: Path, store: S
             1: About(1, PLAN, ITEMS, rows=2, quarantined=0, retry=(), calls=20),
         }
         assert (found.calls(), found.rows_a_shard) == (43, 4)
-        assert (found.config(), found.provenance()) == (CONFIG, provenance())
+        assert (found.config(), found.provenance()) == (CONFIG.flat(), provenance())
 
 
 def test_a_shard_that_is_put_again_replaces_the_old_one(store: ShardStore) -> None:
@@ -201,7 +201,11 @@ def test_another_config_is_refused_by_name_unless_extended(tmp_path: Path) -> No
     with pytest.raises(InputError, match="kind: 'generate' there, 'judge' now"):
         opened(tmp_path / "out", extend=True, kind="judge")
     with opened(tmp_path / "out", extend=True, seed=7) as store:
-        assert store.config()["seed"] == 7 and list(store.rows()) == [result(0)]
+        assert store.config()["seed"] == 7 and list(store.rows()) == [], "its label was made under another plan"
+    with opened(tmp_path / "out", extend=True) as store:
+        assert list(store.rows()) == [result(0)]
+    with opened(tmp_path / "out", extend=True, seed=7):
+        pass
     with pytest.raises(InputError, match=r"seed: 7 there, 0 now"):
         opened(tmp_path / "out")
 
@@ -237,7 +241,7 @@ def test_a_folder_of_a_training_run_is_neither_adopted_nor_read(tmp_path: Path) 
 
 
 def test_a_run_without_a_cluster_goes_on_without_one(tmp_path: Path) -> None:
-    RunStore.open(tmp_path, CONFIG, extend=False).close()
+    RunStore.open(tmp_path, CONFIG.flat(), extend=False).close()
     with pytest.raises(InputError, match=r"holds no run on a cluster(.|\n)*begun without --on goes on without it"):
         opened(tmp_path)
     with closing(open_rows(tmp_path)) as store:
@@ -247,7 +251,7 @@ def test_a_run_without_a_cluster_goes_on_without_one(tmp_path: Path) -> None:
 def test_a_run_on_a_cluster_is_not_taken_for_one_without(tmp_path: Path) -> None:
     begun(tmp_path)
     with pytest.raises(InputError, match="not empty and holds no run"):
-        RunStore.open(tmp_path, CONFIG, extend=False)
+        RunStore.open(tmp_path, CONFIG.flat(), extend=False)
 
 
 @pytest.mark.parametrize("left", [[], [f".{RUN_FILE}.part"], [RUN_FILE]])
@@ -284,8 +288,8 @@ def test_shards_in_any_order_are_the_run_that_one_machine_does(outcomes: Outcome
     random.shuffle(patches)
     with tempfile.TemporaryDirectory() as name:
         one, many = Path(name) / "one", Path(name) / "many"
-        with closing(RunStore.open(one, CONFIG, extend=False)) as plain, opened(many) as store:
-            plain.set_provenance(provenance())
+        with closing(RunStore.open(one, CONFIG.flat(), extend=False)) as plain, opened(many) as store:
+            plain.set_provenance(provenance(), PLAN)
             finish(plain, random.sample(final, len(final)))
             for shard, results in writes:
                 store.put(packed(shard, results, retry=sorted(failed_first & {*split[shard]})), whole=True)
@@ -304,8 +308,8 @@ def test_results_are_written_from_shards_as_from_a_plain_run(tmp_path: Path, sto
     results: Ends = [result(0), refused(1), result(2), result(3, "The Oder."), refused(4, "duplicate")]
     store.put(packed(1, results[4:]), whole=True)
     store.put(packed(0, results[:4], retry=[1]), whole=True)
-    with closing(RunStore.open(tmp_path / "plain", CONFIG, extend=False)) as plain:
-        plain.set_provenance(provenance())
+    with closing(RunStore.open(tmp_path / "plain", CONFIG.flat(), extend=False)) as plain:
+        plain.set_provenance(provenance(), PLAN)
         finish(plain, results[::-1])
         expected = write_results(plain, tmp_path / "plain", "jsonl", {})
     found = write_results(store, tmp_path / "out", "jsonl", {})

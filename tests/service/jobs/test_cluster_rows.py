@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -19,8 +22,10 @@ from typer.testing import CliRunner
 from constitution.library import shipped
 from critic.run.config import RunSettings
 from critic.run.run import RunRequest
+from critic.run.store import lock_directory
 from service.cli import generate as commands
-from service.jobs.cluster_rows import JUDGING, arguments
+from service.jobs.cluster_rows import JUDGING, _wait_for, arguments
+from service.jobs.ledger import Moved
 from service.settings import Settings
 from tests.service.calls import running
 from tests.service.jobs import processes
@@ -103,6 +108,25 @@ async def until_true(done: Callable[[], Any], seconds: float = 60) -> None:
         await asyncio.sleep(0.1)
 
 
+def test_a_folder_that_a_command_still_has_is_waited_for_until_the_job_moves_on(tmp_path: Path) -> None:
+    """The command of a worker that was taken for dead ends when it notices; until then the folder is its own."""
+    work: Any = SimpleNamespace(moved=threading.Event(), id="7")
+    (tmp_path / "run").mkdir()
+    theirs = lock_directory(tmp_path / "run")
+    waiting = threading.Thread(target=_wait_for, args=(work, tmp_path / "run"))
+    waiting.start()
+    waiting.join(0.7)
+    assert waiting.is_alive()
+    os.close(theirs)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    again = lock_directory(tmp_path / "run")
+    work.moved.set()
+    with pytest.raises(Moved):
+        _wait_for(work, tmp_path / "run")
+    os.close(again)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 async def test_a_job_on_a_cluster_gives_what_one_here_gives_though_its_worker_is_killed(
@@ -164,4 +188,4 @@ async def test_a_cluster_that_does_not_answer_fails_the_job_and_keeps_its_addres
         id = await submit(api.admin, request(1, cluster="gone"))
         job = await until(api.admin, id, "failed", seconds=90)
         log = (await api.admin.get(f"/v1/jobs/{id}/logs")).text
-    assert "no Ray cluster answers" in job["error"] and "127.0.0.1" not in json.dumps(job) + log
+    assert "no Ray cluster that can be used answers" in job["error"] and "127.0.0.1" not in json.dumps(job) + log

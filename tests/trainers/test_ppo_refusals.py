@@ -1,0 +1,178 @@
+"""What stops PPO, what it leaves out, and what it refuses."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from constitution.errors import InputError
+from critic.engines.base import RunStopped
+from trainers import checkpoint, metrics, rollouts
+from trainers.ppo_config import PPOConfig
+from trainers.rollout import Sample
+from trainers.scoring import Grade
+from trainers.trainer import NotFinite
+
+from .ppo_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
+from .tiny import farthest
+
+
+class Counting(Planted):
+    """Gives no reward to one answer of each prompt, and in the end to none."""
+
+    def __init__(self, stop_at: int) -> None:
+        super().__init__(len_of)
+        self.calls, self.stop_at = 0, stop_at
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        self.calls += 1
+        grades = await super().grade(samples)
+        lost = range(len(grades)) if self.calls == self.stop_at else range(0, len(grades), 3)
+        return [Grade(None, "it can't be read") if i in lost else grade for i, grade in enumerate(grades)]
+
+
+def test_answers_without_a_reward_are_left_out_and_named(policy: Path, tmp_path: Path) -> None:
+    trainer = ppo_trainer(ppo_config(policy, tmp_path / "out", max_steps=1), reward=Counting(99))
+    groups, _, _ = trainer._measure(samples_of(trainer))
+    assert [len(group.samples) for group in groups] == [2, 2, 2, 2]
+    trainer.train()
+    [row] = metrics.read(tmp_path / "out")
+    assert row["without_reward"] == 4
+    written = rollouts.read(tmp_path / "out")
+    assert [r["problem"] for r in written if r["reward"] is None] == ["it can't be read"] * 4
+    assert row["reward"] == pytest.approx(sum(r["reward"] for r in written if r["reward"] is not None) / 8)
+    trainer.close()
+
+
+def test_a_step_without_any_reward_stops_the_run_and_it_goes_on_later(policy: Path, tmp_path: Path) -> None:
+    config = ppo_config(policy, tmp_path / "out", save_strategy="steps", save_steps=1, max_steps=3)
+    trainer = ppo_trainer(config, reward=Counting(3))
+    with pytest.raises(InputError, match=r"step 3, .*no answer has a reward; the first: it can't be read"):
+        trainer.train()
+    trainer.close()
+    again = ppo_trainer(config, reward=Counting(99))
+    again.train()
+    assert [row["step"] for row in metrics.read(tmp_path / "out")] == [1, 2, 3]
+    again.close()
+
+
+class Gone(Planted):
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        raise RunStopped("the judge's server is gone")
+
+
+def test_a_reward_that_is_gone_stops_the_run(policy: Path, tmp_path: Path) -> None:
+    trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Gone(len_of))
+    with pytest.raises(InputError, match=r"(?s)server is gone.*goes on from a checkpoint"):
+        trainer.train()
+    trainer.close()
+
+
+def test_a_loss_that_is_no_number_names_the_prompts_and_keeps_the_weights(policy: Path, tmp_path: Path) -> None:
+    trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Planted(len_of))
+    groups, _, _ = trainer._measure(samples_of(trainer))
+    groups[1].advantages[0] = math.nan
+    before = trained_weights(trainer)
+    with pytest.raises(NotFinite, match=r"prompts\.jsonl:") as told:
+        for _ in range(2):
+            trainer._update([groups[0], groups[1]])
+            trainer._descend([groups[0], groups[1]])
+    assert groups[1].where in str(told.value)
+    assert farthest(before, trained_weights(trainer)) == 0
+    trainer.close()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ppo_config(policy, tmp_path / "out", save_strategy="steps", save_steps=1, max_steps=2)
+    trainer = ppo_trainer(config, reward=Planted(len_of), callbacks=[Fill(monkeypatch)])
+    with pytest.raises(InputError, match="checkpoint of step 2 could not be saved: no space left"):
+        trainer.train()
+    trainer.close()
+    assert [file.name for file in (tmp_path / "out").glob("*") if file.is_dir()] == ["checkpoint-1"]
+    content, state = checkpoint.load(tmp_path / "out" / "checkpoint-1")
+    assert state.global_step == 1 and len(content["steps"]) == 1
+
+
+class Fill(TrainerCallback):
+    """Fills the disk after the first step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        def full(*args: object) -> None:
+            raise RuntimeError("no space left on device")
+
+        self._monkeypatch.setattr(torch, "save", full)
+
+
+def test_a_checkpoint_of_another_reward_is_refused(policy: Path, tmp_path: Path) -> None:
+    config = ppo_config(policy, tmp_path / "out", save_strategy="steps", save_steps=1, max_steps=1)
+    one, other = (ppo_trainer(config, reward=Planted(len_of, name)) for name in ("one", "other"))
+    one.train()
+    with pytest.raises(InputError, match="it was trained by the reward"):
+        other.train()
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"prompts_per_step": 9}, "there are 8 prompts, and a step takes 9"),
+        ({"max_length": 10}, "no prompt fits"),
+        ({"data": [{"path": "x", "ratio": 1}]}, "no file of prompts"),
+        ({"reward": "scripted:nowhere"}, "nowhere"),
+        ({"lora": {"r": 4, "modules_to_save": ["lm_head"]}}, "modules_to_save"),
+        ({"reward": "http://localhost:1/", "principles": "honesty"}, "reads no principles"),
+    ],
+)
+def test_what_can_t_be_run_is_told(settings: dict[str, Any], said: str, policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        ppo_trainer(ppo_config(policy, tmp_path / "out", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reward": ""}, "reward is missing"),
+        ({"minibatches": 5}, "5 minibatches can't be made of 4 prompts"),
+        ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
+        ({"clip": math.nan}, "clip is nan"),
+        ({"lam": 1.5}, "at most 1"),
+        ({"heldout_reward": "verify:max-words=3"}, "needs prompts"),
+        ({"num_train_epochs": 2.0}, "num_train_epochs has no place in PPO"),
+        ({"prefix_packing": False}, "prefix_packing can't be turned off"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    settings: dict[str, Any], said: str, policy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        ppo_config(policy, tmp_path / "out", **settings)
+
+
+def test_rows_that_are_no_prompts_are_named(policy: Path, tmp_path: Path) -> None:
+    file = prompts_file(tmp_path)
+    with file.open("a") as more:
+        more.write(json.dumps({"prompt": "Tell me of river 0."}) + "\n{broken\n" + json.dumps({"prompt": "x" * 400}))
+    trainer = ppo_trainer(ppo_config(policy, tmp_path / "two" / "out", data=[str(file)]), reward=Planted(len_of))
+    assert [row.reason for row in trainer.asks.refused] == ["duplicate", "broken_line", "too_long"]
+    assert [row.where for row in trainer.asks.refused] == [f"prompts.jsonl:{i}" for i in (9, 10, 11)]
+    trainer.close()
+
+
+def test_the_config_is_strict() -> None:
+    from trainers.config import build
+
+    with pytest.raises(InputError, match="did you mean 'kl_coef'"):
+        build(PPOConfig, {"output_dir": "x", "data": "y", "reward": "verify:max-words=3", "kl_coeff": 1}, "test")
+    with pytest.raises(InputError, match="expected one of hf, vllm"):
+        build(PPOConfig, {"output_dir": "x", "data": "y", "reward": "verify:max-words=3", "rollout": "x"}, "test")

@@ -1,0 +1,123 @@
+"""Whole runs of PPO: killed and resumed, in two processes, and what they leave."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from constitution.errors import InputError
+from critic.engines import attention
+from critic.engines.loading import load
+from trainers import checkpoint, metrics, rollouts
+from trainers.results import Trained
+from trainers.run import train
+
+from .ppo_tiny import LORA, ppo_config
+from .tiny import farthest, weights
+
+CHILD = """
+import json, os, signal, sys, torch
+from pathlib import Path
+from transformers import TrainerCallback
+from trainers.ppo_config import PPOConfig
+from trainers.run import train
+
+class Die(TrainerCallback):
+    def on_step_end(self, args, state, control, **others):
+        if state.global_step == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+train(PPOConfig(**json.loads(Path(sys.argv[1]).read_text())), [Die()])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, LORA | {"lora_dropout": 0.2}], ids=["whole", "adapted"])
+def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
+    lora: dict[str, Any] | None, policy: Path, scorer: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 5}
+    settings |= {"save_strategy": "steps"}
+    settings |= {"save_steps": 2, "kl_target": 1.0, "lr_scheduler_type": "linear", "eval_share": 0.3, "eval_steps": 2}
+    settings |= {"heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
+    whole = train(ppo_config(policy, tmp_path / "whole", **settings))
+    given = tmp_path / "config.json"
+    config = ppo_config(policy, tmp_path / "cut", **settings)
+    given.write_text(json.dumps({k: getattr(config, k) for k in ppo_settings(settings)}))
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    for step in (3, 4, 99):  # after the checkpoint of step 2, then while that of step 4 is still to be written
+        done = subprocess.run(
+            [sys.executable, script, given, str(step)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
+            timeout=120, check=False, env=child_environment(),
+        )  # fmt: skip
+        assert done.returncode == (0 if step == 99 else -9), done.stderr
+    one, other = (checkpoint.load(tmp_path / name / "checkpoint-5") for name in ("whole", "cut"))
+    assert one[0]["weights"].keys() == other[0]["weights"].keys()
+    for name, weight in one[0]["weights"].items():
+        assert torch.equal(weight, other[0]["weights"][name]), name
+    assert one[0]["kl_coef"] == other[0]["kl_coef"] != 0.05
+    assert one[0]["audits"] == other[0]["audits"] and one[0]["steps"] == other[0]["steps"]
+    files = ("model.safetensors", rollouts.FILE, "samples.jsonl")
+    for name in files:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
+    assert whole.steps == 5 and not train(ppo_config(policy, tmp_path / "cut", **settings)).new
+
+
+def ppo_settings(settings: dict[str, Any]) -> set[str]:
+    return {*settings, "output_dir", "model", "data", "use_cpu", "bf16", "max_length", "report_to", "disable_tqdm",
+            "prompts_per_step", "samples_per_prompt", "rollout_batch", "epochs", "minibatches", "learning_rate",
+            "per_device_train_batch_size", "logging_steps", "lr_scheduler_type"}  # fmt: skip
+
+
+def child_environment() -> dict[str, str]:
+    import os
+
+    root = str(Path(__file__).parents[2])
+    return os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "adapted"])
+def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer: Path, tmp_path: Path) -> None:
+    """With one minibatch, the same prompts make each update; what differs is the order in which they are added up."""
+    settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 3, "minibatches": 1}
+    settings |= {"eval_share": 0.4, "eval_steps": 1, "heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
+    train(ppo_config(policy, tmp_path / "one", **settings))
+    given, script = tmp_path / "config.json", tmp_path / "child.py"
+    config = ppo_config(policy, tmp_path / "two", **settings)
+    given.write_text(json.dumps({k: getattr(config, k) for k in ppo_settings(settings)} | {"ddp_backend": "gloo"}))
+    script.write_text(CHILD)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launch, str(script), str(given), "99"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=child_environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert farthest(one, two) < 1e-4
+    keys = ("step", "reward", "kl", "entropy", "length", "eval_reward", "eval_heldout", "explained_variance")
+    logs = [[{k: row[k] for k in keys if k in row} for row in metrics.read(tmp_path / name)] for name in ("one", "two")]
+    assert len(logs[0]) == len(logs[1]) == 7
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_a_model_folder(policy: Path, scorer: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"reward": f"rm:{scorer}?dtype=float32", "max_steps": 2, "lora": LORA}
+    done = train(ppo_config(policy, tmp_path / "out", **settings))
+    assert isinstance(done, Trained) and done.new and done.counts.examples == 8
+    names = {file.name for file in done.folder.iterdir()}
+    assert names >= {"model.safetensors", "lineage.json", "README.md", "report.html", "metrics.jsonl", rollouts.FILE}
+    lineage = json.loads((done.folder / "lineage.json").read_text())
+    assert lineage["trainer"] == "ppo" and lineage["settings"]["kl_coef"] == 0.05
+    merged = load(str(done.folder), torch.float32, torch.device("cpu"), attention.NAME).model
+    plain = load(str(policy), torch.float32, torch.device("cpu"), attention.NAME).model
+    assert farthest(weights(merged), weights(plain)) > 0
+    with pytest.raises(InputError, match=r"kl_coef was 0\.05, is 0\.1"):
+        train(ppo_config(policy, tmp_path / "out", kl_coef=0.1, **settings))

@@ -1,0 +1,178 @@
+"""Runs that are killed, interrupted, finished, or stopped by a number that is none."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_utils import get_last_checkpoint
+
+from trainers import metrics, run
+from trainers.config import RewardConfig, SFTConfig
+from trainers.data import hold_out, read
+from trainers.trainer import NotFinite
+
+from .child import KINDS
+from .small_runs import ALL, STEPS, TRAINERS, examples, run_settings, trainer_of
+from .tiny import batch_of, build, config_of, farthest, model_of, weights
+
+
+def start(kind: str, settings: dict[str, Any], folder: Path, **more: Any) -> int:
+    """Run in another process, and return how it ended."""
+    (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings} | more))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    command = [sys.executable, "-m", "tests.trainers.child", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def losses(out: Path) -> list[tuple[int, str, float]]:
+    """What was logged of training and of evaluation, in order."""
+    return [
+        (row["step"], name, row[name]) for row in metrics.read(out) for name in ("loss", "eval_loss") if name in row
+    ]
+
+
+@pytest.mark.slow
+@ALL
+def test_a_killed_run_goes_on_to_the_very_same_weights(kind: str, policy: Path, tmp_path: Path) -> None:
+    """Killed at the end of step 5, and again while the checkpoint of step 6 is written: exact, in float32."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    expected = run.train(KINDS[kind](**run_settings(kind, policy, whole, tmp_path)))
+    settings = run_settings(kind, policy, killed, tmp_path)
+    assert start(kind, settings, tmp_path, die_after=5) == -signal.SIGKILL
+    assert Path(get_last_checkpoint(str(killed)) or "").name == "checkpoint-4"
+    assert not (killed / "model.safetensors").exists()
+    assert start(kind, settings, tmp_path, die_in_save=6) == -signal.SIGKILL
+    assert (killed / ".saving" / "checkpoint-6").is_dir(), "it did die in the middle of saving"
+    assert Path(get_last_checkpoint(str(killed)) or "").name == "checkpoint-4"
+    found = run.train(KINDS[kind](**settings))
+    assert (found.steps, found.figures) == (expected.steps, expected.figures) and found.steps == STEPS
+    ours, theirs = load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert losses(killed) == losses(whole)
+    assert [step for step, name, _ in losses(killed) if name == "loss"] == list(range(1, STEPS + 1))
+    assert not (killed / ".saving").exists()
+    assert sorted(p.name for p in killed.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
+
+
+class Interrupt(TrainerCallback):
+    """Ctrl-C at the end of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+ADAPTERS = {"r": 4, "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"lora": ADAPTERS},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
+        {"prefix_packing": False, "lr_scheduler_type": "cosine", "warmup_steps": 2},
+    ],
+    ids=["dropout of adapters", "accumulation", "padded, a schedule"],
+)
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(
+    more: dict[str, Any], policy: Path, tmp_path: Path
+) -> None:
+    """The state of everything that is random, of schedules, and of batches that are half taken is kept."""
+    found = []
+    for out, interrupt in ((tmp_path / "whole", None), (tmp_path / "broken", Interrupt(5))):
+        settings = run_settings("reward", policy, out, tmp_path) | {"eval_strategy": "no", "max_steps": 7} | more
+        if interrupt:
+            with pytest.raises(KeyboardInterrupt):
+                run.train(RewardConfig(**settings), [interrupt])
+        assert run.train(RewardConfig(**settings)).steps == 7
+        found.append((load_file(out / "model.safetensors"), losses(out)))
+    (whole, told), (broken, told_too) = found
+    assert farthest(whole, broken) == 0
+    assert told == told_too and len(told) == 7 + 1, "seven steps, and the held-out rows in the end"
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward"])
+def test_adapters_are_merged_into_the_model_that_is_left(kind: str, policy: Path, tmp_path: Path) -> None:
+    """Loaded without any adapter, it has the loss that the run ended with; and the adapter lies beside it."""
+    settings = run_settings(kind, policy, tmp_path / "out", tmp_path) | {"max_steps": 4, "learning_rate": 0.01}
+    found = run.train(KINDS[kind](**(settings | {"lora": ADAPTERS})))
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
+    trainer, config = TRAINERS[kind]
+    _, held_out = hold_out(read(settings["data"][0], trainer.wanted), settings["eval_share"])
+    merged = build(trainer, config_of(config, tmp_path / "out", tmp_path / "again"), examples(kind), held_out.examples)
+    assert merged.evaluate()["eval_loss"] == pytest.approx(found.figures["eval_loss"], rel=1e-4)
+    untouched = build(trainer, config_of(config, policy, tmp_path / "again"), examples(kind), held_out.examples)
+    assert abs(untouched.evaluate()["eval_loss"] - found.figures["eval_loss"]) > 1e-3
+
+
+def test_a_finished_run_is_left_as_it_is(policy: Path, tmp_path: Path) -> None:
+    settings = run_settings("sft", policy, tmp_path / "out", tmp_path) | {"max_steps": 2}
+    assert run.train(SFTConfig(**settings)).new
+    before = load_file(tmp_path / "out" / "model.safetensors")
+    again = run.train(SFTConfig(**settings))
+    assert (again.new, again.steps) == (False, 2)
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class At(TrainerCallback):
+    """Does something to the model at the beginning of a step."""
+
+    def __init__(self, step: int, value: float, name: str) -> None:
+        self.step, self.value, self.name = step, value, name
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+        if state.global_step == self.step - 1:
+            dict(others["model"].named_parameters())[self.name].data[0] = self.value
+
+
+@ALL
+def test_a_loss_that_is_not_a_number_stops_the_run(kind: str, policy: Path, tmp_path: Path) -> None:
+    """It names the rows of the batch; the last checkpoint is whole, and the same call goes on from it."""
+    out = tmp_path / "out"
+    settings = run_settings(kind, policy, out, tmp_path) | {"eval_strategy": "no"}
+    with pytest.raises(NotFinite, match="not a number at step 4") as caught:
+        run.train(KINDS[kind](**settings), [At(4, math.nan, "model.norm.weight")])
+    assert 1 <= len(caught.value.where.split(", ")) <= 4
+    assert all(place.startswith(f"{kind}.jsonl:") for place in caught.value.where.split(", "))
+    assert Path(get_last_checkpoint(str(out)) or "").name == "checkpoint-2"
+    assert all(w.isfinite().all() for w in load_file(out / "checkpoint-2" / "model.safetensors").values())
+    assert run.train(KINDS[kind](**settings)).steps == STEPS
+    assert all(w.isfinite().all() for w in load_file(out / "model.safetensors").values())
+
+
+def test_only_the_rows_that_are_no_numbers_are_named(scorer: Path, tmp_path: Path) -> None:
+    trainer = trainer_of("reward", tmp_path, scorer)
+    with pytest.raises(NotFinite) as caught:
+        trainer._stop(torch.tensor([1.0, math.inf, 2.0]), batch_of(trainer, 3))
+    assert caught.value.where == "rows.jsonl:2"
+
+
+def test_gradients_that_are_not_numbers_spoil_no_checkpoint(scorer: Path, tmp_path: Path) -> None:
+    """A loss that is a number, whose gradient is none: the weights after this step would be lost."""
+
+    class Spoilt(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+            pytest.fail("the step is about to be taken")
+
+    trainer = trainer_of("reward", tmp_path, scorer)
+    model_of(trainer).score.weight.register_hook(lambda gradient: gradient * math.inf)
+    trainer.add_callback(Spoilt())
+    before = weights(trainer.model)
+    with pytest.raises(NotFinite, match="gradient"):
+        trainer.train()
+    assert farthest(weights(trainer.model), before) == 0
