@@ -23,8 +23,7 @@ To repeat: `make peers vllm`, then `make bench` for all in 40 minutes on two cor
 section says so; or some at their full sizes: `make bench NAME="training ppo"`. `make accuracy` needs `CAI_DATA` and
 hours, `make million` half an hour. No section was measured on a GPU unless it names one.
 
-Ray's rates are differences of two runs, and its start varies by seconds. Where a section's runs lie far apart, as
-there, the median settles little, whichever side of the target it is on.
+Where a section's runs lie far apart, the median settles little, whichever side of the target it is on.
 """
 
 

@@ -1,7 +1,7 @@
 """`cai judge --on ray` against itself on twice the cores, and against `cai judge` without Ray on the same cores.
 
-The embedded model judges answers: one actor a core, or one engine with a thread a core. Each time is that of a large
-run less that of a small one, so that starting Ray and loading models don't count; what they take stands apart.
+The embedded model judges answers: one actor a core, or one engine with a thread a core. A rate is the slope of one
+run's finished rows over time, so that starting Ray and loading models don't count; what they take stands apart.
 Everything is bound to these cores, Ray's own processes too. Then a node of two is killed in mid-run, with an engine
 that only waits.
 """
@@ -14,20 +14,26 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from typing import NamedTuple
 
 from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Figure
+from critic.run.execute import Progress
+from critic.run.run import RunRequest
+from critic.run.shard_worker import SHARDS_AT_ONCE
 
 TITLE = "Ray"
-SMALL, LARGE, SHARD, RUNS = 16, 64, 8, 3  # rows a core, so that each actor has as many shards
+ROWS, RUNS = 96, 3  # rows a core, so that each actor has as many shards
+SHARD = 16  # rows; a run without Ray has as many under way, so that an engine's batches are alike
 SHORT = {"RUNS": 1}
 OVERHEAD = 1.1
 KILL_ROWS, LATENCY, AT_ONCE = 320, 0.5, 2
 
 Side = tuple[str, int]  # a function below, and the cores that it has
+Told = Callable[[Progress, int, int | None], None]
 SIDES: tuple[Side, ...] = (("plain", 1), ("ray", 1), ("plain", 2), ("ray", 2))
 
 
@@ -62,7 +68,7 @@ def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
         Figure("cai judge, two cores", median(found.rows for found in plain_two), "rows/s"),
         Figure("cai judge --on ray, two actors on them", median(found.rows for found in two), "rows/s"),
         Figure("time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"),
-        Figure("two actors / one", median(faster), "x", 1.6, f"limit 2; {spread(faster)}"),
+        Figure("two actors / one", median(faster), "x", 1.6, f"limit 2, and more as Ray's own processes are there once; {spread(faster)}"),
         Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
     ]
 
@@ -86,11 +92,18 @@ def killed(needed: float, bound: float, batch: float) -> list[Figure]:
 
 
 def rate(folder: Path, kind: str, cores: int) -> Rate:
-    """Rows a second, from the difference of two sizes, and what is left: the start."""
-    fewer, more = SMALL * cores, LARGE * cores
-    small, large = (float(child(folder, kind, cores, rows)) for rows in (fewer, more))
-    seconds = (large - small) / (more - fewer)
-    return Rate(1 / seconds, small - fewer * seconds)
+    """Rows a second by the slope of one run's points, and what is left of its time: the start.
+
+    With Ray the first shards of all actors don't count, which begin at different times, nor the last, which end
+    together with nothing after them.
+    """
+    rows = ROWS * cores
+    seconds, points = json.loads(child(folder, kind, cores, rows))
+    at_once = SHARD * cores if kind == "ray" else 0
+    steady = [point for point in points if max(1, at_once) <= point[0] <= rows - SHARDS_AT_ONCE * at_once]
+    done, when = zip(*steady, strict=True)
+    slope = linear_regression(done, when).slope
+    return Rate(1 / slope, seconds - rows * slope)
 
 
 def child(folder: Path, kind: str, cores: int, rows: int) -> str:
@@ -108,11 +121,11 @@ def child(folder: Path, kind: str, cores: int, rows: int) -> str:
 
 
 def prepare(folder: Path) -> None:
-    """Write the inputs: pairs of answers for all sizes, and prompts for the killed node."""
+    """Write the inputs: pairs of answers for each number of cores, and prompts for the killed node."""
     (folder / "c.yaml").write_text(CONSTITUTION)
     (folder / "wait.yaml").write_text(f"latency: {LATENCY}")
     answer = "Wrap it in a cloth and keep it in a box of wood or clay, away from the sun. " * 2
-    for rows in {size * cores for size in (SMALL, LARGE) for _, cores in SIDES}:
+    for rows in {ROWS * cores for _, cores in SIDES}:
         pairs = [
             {"prompt": f"How is bread {i} kept fresh?", "responses": [answer, f"{answer} {i}"]} for i in range(rows)
         ]
@@ -121,27 +134,33 @@ def prepare(folder: Path) -> None:
 
 
 def plain(folder: str, cores: int, rows: int) -> None:
-    """Judge without Ray, and print the seconds."""
-    from critic.run.run import RunRequest, run
+    """Judge without Ray."""
+    from critic.run.run import run
 
-    request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
-    with tempfile.TemporaryDirectory() as out:
-        began = time.monotonic()
-        asyncio.run(run(request, Path(out) / "out"))
-        print(time.monotonic() - began)
+    timed(folder, rows, lambda request, out, told: asyncio.run(run(request, out, on_progress=told)))
 
 
 def ray(folder: str, cores: int, rows: int) -> None:
-    """Judge with so many actors, and print the seconds."""
+    """Judge with so many actors."""
     from critic.run.cluster import run_on
     from critic.run.cluster_spec import Cluster
-    from critic.run.run import RunRequest
+
+    cluster = Cluster(least=cores, most=cores, shard=SHARD)
+    timed(folder, rows, lambda request, out, told: run_on(cluster, request, out, on_progress=told))
+
+
+def timed(folder: str, rows: int, judge: Callable[[RunRequest, Path, Told], object]) -> None:
+    """Print the seconds of a run, and at which of them how many rows were finished."""
+    found: dict[int, float] = {}
+    began = time.monotonic()
+
+    def told(progress: Progress, calls: int, total: int | None) -> None:
+        found.setdefault(progress.rows, time.monotonic() - began)
 
     request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
     with tempfile.TemporaryDirectory() as out:
-        began = time.monotonic()
-        run_on(Cluster(least=cores, most=cores, shard=SHARD), request, Path(out) / "out")
-        print(time.monotonic() - began)
+        judge(request, Path(out) / "out", told)
+        print(json.dumps([time.monotonic() - began, list(found.items())]))
 
 
 def kill(folder: str, cores: int, rows: int) -> None:
@@ -154,8 +173,6 @@ def kill(folder: str, cores: int, rows: int) -> None:
 
     from critic.run.cluster import run_on
     from critic.run.cluster_spec import Cluster
-    from critic.run.execute import Progress
-    from critic.run.run import RunRequest
 
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = nodes.add_node(num_cpus=1)
