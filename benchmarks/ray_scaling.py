@@ -59,6 +59,7 @@ def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
     plain, one, plain_two, two = ([found[side] for found in rounds] for side in SIDES)
     slower, slower_two, faster = ratios(plain, one), ratios(plain_two, two), ratios(two, one)
     own = "Ray's own processes take their share of it"
+    limit = "limit 2, and more as Ray's own processes are there once"
     return [
         Figure("cai judge, one core", median(found.rows for found in plain), "rows/s"),
         Figure("cai judge --on ray, one actor on that core", median(found.rows for found in one), "rows/s"),
@@ -68,7 +69,7 @@ def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
         Figure("cai judge, two cores", median(found.rows for found in plain_two), "rows/s"),
         Figure("cai judge --on ray, two actors on them", median(found.rows for found in two), "rows/s"),
         Figure("time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"),
-        Figure("two actors / one", median(faster), "x", 1.6, f"limit 2, and more as Ray's own processes are there once; {spread(faster)}"),
+        Figure("two actors / one", median(faster), "x", 1.6, f"{limit}; {spread(faster)}"),
         Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
     ]
 
