@@ -18,7 +18,7 @@ from trainers.identity import LINEAGE
 
 from .child import KINDS
 from .small_runs import run_settings
-from .tiny import farthest, planted, question, weights
+from .tiny import apart, planted, question, weights
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
@@ -90,10 +90,8 @@ def test_two_processes_are_one(kind: str, policy: Path, tmp_path: Path) -> None:
     expected = run.train(KINDS[kind](**one))
     launch(kind, two, tmp_path)
     assert_same_run(tmp_path, expected.figures)
-    assert (
-        farthest(load_file(tmp_path / "two" / "model.safetensors"), load_file(tmp_path / "one" / "model.safetensors"))
-        < 1e-4
-    )
+    found, wanted = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
+    assert apart(found, wanted, load_file(policy / "model.safetensors")) < 0.01
 
 
 def assert_same_run(folder: Path, figures: Mapping[str, float]) -> None:
@@ -126,4 +124,4 @@ def test_two_machines_that_share_a_sharded_model_are_one_process(kind: str, poli
     assert_same_run(tmp_path, expected.figures)
     auto = AutoModelForCausalLM if kind == "dpo" else AutoModelForSequenceClassification
     found, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
-    assert farthest(found, wanted) < 1e-4
+    assert apart(found, wanted, load_file(policy / "model.safetensors")) < 0.01

@@ -18,7 +18,7 @@ from trainers.results import Trained
 from trainers.run import train
 
 from .ppo_tiny import LORA, ppo_config
-from .tiny import farthest, weights
+from .tiny import apart, farthest, weights
 
 CHILD = """
 import json, os, signal, sys, torch
@@ -99,7 +99,7 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=child_environment())
     assert done.returncode == 0, done.stderr[-4000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert farthest(one, two) < 1e-4
+    assert apart(two, one, load_file(policy / "model.safetensors")) < 0.01
     keys = ("step", "reward", "kl", "entropy", "length", "eval_reward", "eval_heldout", "explained_variance")
     logs = [[{k: row[k] for k in keys if k in row} for row in metrics.read(tmp_path / name)] for name in ("one", "two")]
     assert len(logs[0]) == len(logs[1]) == 7

@@ -1,5 +1,6 @@
 """Tiny models, made here, and data that can be learnt: what the tests of the trainers share."""
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -154,3 +155,14 @@ def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     """The greatest difference of two models' parameters."""
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], start: dict[str, torch.Tensor]) -> float:
+    """How far apart two trainings of ``start`` ended, as a share of the way that the other one went.
+
+    No single weight decides: Adam moves one by a whole step, either way, where rounding is all of its gradient. What
+    ``start`` has not, as the head of a reward model, went no way.
+    """
+    assert one.keys() == other.keys()
+    went = sum(float((other[name] - start[name]).square().sum()) for name in other.keys() & start.keys())
+    return math.sqrt(sum(float((one[name] - other[name]).square().sum()) for name in one) / went)
