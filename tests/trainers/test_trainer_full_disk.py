@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
 from constitution.errors import InputError
+from tests.conftest import unavailable
 from trainers import run
 from trainers.config import RewardConfig, SFTConfig
 from trainers.identity import LINEAGE
@@ -90,7 +91,7 @@ def small_disk(tmp_path: Path) -> Any:
         ["mount", "-t", "tmpfs", "-o", "size=1600k", "tmpfs", str(mount)], capture_output=True, check=False
     )
     if made.returncode:
-        pytest.skip("no file system can be mounted here: that needs root")
+        unavailable("no file system can be mounted here: that needs root")
     yield mount
     subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
