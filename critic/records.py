@@ -70,11 +70,15 @@ class Prompt(Record):
 
 
 class Response(Record):
-    """One answer to a prompt. ``model`` names the engine that wrote it, or is ``given`` where it came in a file."""
+    """One answer to a prompt. ``model`` names the engine that wrote it, or is ``given`` where it came in a file.
+
+    ``reasoning`` is what the model thought before it answered. Nobody judges, revises or learns from it.
+    """
 
     text: str
     model: str
     finish: Literal["stop", "length", "given"] = "given"
+    reasoning: str | None = None
 
 
 class Item(Record):
@@ -121,6 +125,7 @@ class Critique(Record):
     text: str
     model: str
     outcome: Literal["critique", "nothing_to_revise", "unreadable"]
+    reasoning: str | None = None
 
 
 class Revision(Record):
@@ -156,7 +161,8 @@ class Vote(Record):
     already); None where the answer was unreadable, with what came back in ``raw``. ``order`` is None for modes that
     read each response alone; ``values`` then holds what each got, where that means something by itself (a score, a
     reward). ``principle`` is None for judges that read none (reward models). ``prior`` is what was subtracted for the
-    page's own preference (about its response A), ``reason`` what the judge wrote before it answered.
+    page's own preference (about its response A), ``reason`` what the judge wrote before it answered. ``mass`` is the
+    probability that the model put on any of the choices; None for modes that read none.
     """
 
     principle: str | None
@@ -169,6 +175,7 @@ class Vote(Record):
     values: tuple[float, float] | None = None
     prior: float | None = None
     reason: str | None = None
+    mass: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _raw_iff_unreadable(self) -> Self:

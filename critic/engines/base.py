@@ -75,12 +75,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """``text`` without the prompt; ``finish`` says whether the model stopped or ran into ``max_tokens``."""
+    """``text`` without the prompt; ``finish`` says whether the model stopped or ran into ``max_tokens``.
+
+    ``text`` is the answer alone. What the model thought before it is ``reasoning``: None where it did not, and with an
+    empty ``text`` where the limit came before an answer did.
+    """
 
     text: str
     finish: Literal["stop", "length"]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,13 @@ class Score:
 
     For `Choices`, one log-probability a choice; for `OwnTokens`, their summed log-probability alone; for `Reward`, one
     score a head. ``tokens`` counts the node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value
-    may be NaN where the model's arithmetic failed; callers treat it as unreadable.
+    may be NaN where the model's arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of
+    the choices, where a server tells it apart from theirs; None where it is the sum of theirs.
     """
 
     values: tuple[float, ...]
     tokens: int
+    mass: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
