@@ -202,5 +202,5 @@ def _cut(rendering: Rendering, last: int) -> Rendering:
     """Return ``rendering`` up to the end of the last message's content."""
     ends = [end for _, end, owner in rendering.spans if owner == 2 * last]
     if not ends:
-        raise EngineError("the model's chat template leaves out the last message of this chat")
+        raise EngineError("the model's chat template drops the last message of this chat")
     return rendering.until(max(ends))

@@ -29,9 +29,10 @@ from critic.engines.base import (
 )
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
+from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 from critic.engines.worker import Job, Limits, Worker
 
-_OPTIONS = ("batch", "deterministic", "device", "dtype")
+_OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
@@ -50,9 +51,19 @@ class HfEngine:
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
     _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
 
-    def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        name: str,
+        batch: int = 16,
+        deterministic: bool = False,
+        template: TemplateOptions = TemplateOptions(),
+    ) -> None:
         model = loaded.model
+        chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None), template)
+        chat.prove()
         settings = {"deterministic": str(deterministic).lower(), "dtype": str(model.dtype).removeprefix("torch.")}
+        settings |= dict(chat.settings)
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
         self.capabilities = {"log-probabilities": "exact", "structured output": "by instruction"}
         self.usage = Usage()
@@ -64,7 +75,6 @@ class HfEngine:
             context=context_length(model, name),
             alone=deterministic,
         )
-        chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
         self._worker = Worker(model, chat, stop_ids(model, loaded.tokenizer), limits, self.usage)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
@@ -95,13 +105,14 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
 
     Options: ``batch`` (answers written at a time, 16), ``dtype`` (``bfloat16`` or ``float32``; by default bfloat16
     where the hardware multiplies it), ``device`` (by default a GPU if there is one, else ``cpu``), ``deterministic``
-    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked).
+    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked),
+    and those of `critic.engines.template_options`: ``think`` (``true`` or ``false``) and ``template.KEY``.
     Raises `InputError` for an unknown option or value, and for a model that can't be used.
     """
     where = name or path_or_id
     chosen = settings(options, _OPTIONS, where)
     loaded = load(path_or_id, chosen.dtype, chosen.device, attention.NAME)
-    return HfEngine(loaded, where, chosen.batch, chosen.deterministic)
+    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,12 @@ class Settings:
     deterministic: bool
     device: torch.device
     dtype: torch.dtype
+    template: TemplateOptions
 
 
 def settings(options: Mapping[str, str], known: Collection[str], where: str) -> Settings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
-    if unknown := sorted(set(options) - set(known)):
+    if unknown := sorted(key for key in options if name_of(key) not in known):
         raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
     batch = options.get("batch", "16")
     if not batch.isdecimal() or int(batch) < 1:
@@ -130,7 +142,7 @@ def settings(options: Mapping[str, str], known: Collection[str], where: str) -> 
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return Settings(int(batch), deterministic, device, dtype)
+    return Settings(int(batch), deterministic, device, dtype, read_template_options(options, where))
 
 
 def context_length(model: PreTrainedModel, where: str) -> int:

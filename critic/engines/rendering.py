@@ -163,9 +163,9 @@ def _refuse_losses(turns: Turns, found: set[Owner]) -> None:
     for turn, parts in zip(turns.turns, turns.parts, strict=True):
         owners = {owner for text, owner in parts if any(map(_is_hidden, text))}
         if owners and not owners & found:
-            raise EngineError(f"the model's chat template leaves out what {turn['role']!r} says in this chat")
+            raise EngineError(f"the model's chat template drops what {turn['role']!r} says in this chat")
         if "tool_calls" in turn and not {parts[0][1] + 1} & found:
-            raise EngineError("the model's chat template leaves out tool calls, and this chat's history holds one")
+            raise EngineError("the model's chat template drops tool calls, and this chat's history holds one")
 
 
 class _Disguise:

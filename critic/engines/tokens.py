@@ -201,7 +201,7 @@ class _Builder:
         """Add what follows the first ``start`` tokens, which the segments ``line`` hold from the root down."""
         chats = list(place.chats())
         # A chat keeps at least its last token to itself, so that reads come in the order of their segments.
-        shared = len(chats[0]) if len(chats) == 1 else min(_shared(chats), *(len(ids) - 1 for ids in chats))
+        shared = len(chats[0]) if len(chats) == 1 else min(shared_length(chats), *(len(ids) - 1 for ids in chats))
         if shared > start:
             line = (*line, self._segment(chats[0][start:shared], line))
             start = shared
@@ -241,7 +241,7 @@ def _end(read: Read | None, messages: tuple[Message, ...]) -> End:
     return "opened" if isinstance(read, Choices) and not is_answer else "continued"
 
 
-def _shared(chats: Sequence[tuple[int, ...]]) -> int:
+def shared_length(chats: Sequence[tuple[int, ...]]) -> int:
     """Return how many tokens all of ``chats`` begin with."""
     least, greatest = min(chats), max(chats)
     for k, (one, other) in enumerate(zip(least, greatest, strict=False)):
