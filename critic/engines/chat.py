@@ -16,15 +16,16 @@ from transformers import PreTrainedTokenizerBase
 from constitution.errors import InputError
 from critic.engines.base import EngineError
 from critic.engines.encoder import TextEncoder, Tokens
-from critic.engines.rendering import MARKUP, Owner, Rendering, Turns, render
+from critic.engines.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
 from critic.engines.template import Template, Turn
 from critic.engines.template_options import TemplateOptions
-from critic.records import Message, Role
+from critic.records import Message
 
 End = Literal["opened", "continued", "closed"]
 """Where a chat ends: as the assistant is to speak, within its last message, or as a whole."""
 
 _PROBE = (Message(role="user", content="Question"), Message(role="assistant", content="Answer"))
+_SYSTEM = Message(role="system", content="System")
 _CACHED = 1024
 
 
@@ -97,7 +98,7 @@ class Chat:
         """
         if not messages:
             raise EngineError("there is nothing to answer: the chat has no message")
-        rendering = render(self._template, self._turns(messages, self._folds_system), end == "opened")
+        rendering = self._render(messages, end == "opened")
         if end == "continued":
             rendering = _cut(rendering, len(messages) - 1)
         tokens = self._encoder.encode(rendering, before.tokens if before else None)
@@ -108,7 +109,7 @@ class Chat:
 
     def end_of_turn(self) -> tuple[int, ...]:
         """Return the tokens that the template writes after an answer at a chat's end; none where it writes no end."""
-        rendering = render(self._template, self._turns(_PROBE, False), opened=False)
+        rendering = self._render(_PROBE, opened=False)
         tokens = self._encoder.encode(rendering)
         last = max(end for _, end, owner in rendering.spans if owner // 2 == 1)
         return tuple(i for i, start in zip(tokens.ids, tokens.starts, strict=True) if start >= last)
@@ -144,40 +145,72 @@ class Chat:
             raise EngineError(f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one")
         return ids[0]
 
+    def _render(self, messages: Sequence[Message], opened: bool) -> Rendering:
+        if self._folds_system:
+            return render(self._template, _turns(messages, "first"), opened)
+        try:
+            return render(self._template, _turns(messages), opened)
+        except Dropped as dropped:
+            if dropped.role != "system":
+                raise
+            # Mistral's third writes the system text into the last user turn, and only where no answer follows it.
+            return render(self._template, _turns(messages, "last" if self._system_stands_last else "first"), opened)
+
     @cached_property
     def _folds_system(self) -> bool:
         """Whether the template takes no system message, so that its text stands at the head of the user's turn."""
-        chat = (Message(role="system", content="System"), _PROBE[0])
+        if self._takes(_turns((_SYSTEM, _PROBE[0]))):
+            return False
+        return self._takes(_turns((_SYSTEM, _PROBE[0]), "first"))  # else it takes no question either: see `prove`
+
+    @cached_property
+    def _system_stands_last(self) -> bool:
+        """Whether the template moves the system text behind the first user turn."""
         try:
-            render(self._template, self._turns(chat, False), opened=True)
+            spans = render(self._template, _turns((_SYSTEM, *_PROBE, _PROBE[0])), opened=True).spans
         except EngineError:
-            try:
-                render(self._template, self._turns(chat, True), opened=True)
-            except EngineError:  # it takes no question either, which `prove` says
-                return False
-            return True
-        return False
+            return False
+        return spans[0][2] != 0
 
-    def _turns(self, messages: Sequence[Message], folds_system: bool) -> Turns:
-        """Join messages of one turn, and the system's with the first user turn where the template has no such role."""
-        turns: list[Turn] = []
-        parts: list[list[tuple[str, Owner]]] = []
-        for i, message in enumerate(messages):
-            own = (message.content, 2 * i)
-            role: Role = "user" if folds_system and message.role == "system" else message.role
-            if turns and _is_one_turn(turns[-1], role, message):
-                if folds_system and messages[i - 1].role == "system" and message.role != "system":
-                    parts[-1].append(("\n\n", MARKUP))
-                parts[-1].append(own)
-            else:
-                turns.append({"role": role} | _tool_fields(message))
-                parts.append([own])
-        return Turns(tuple(turns), tuple(tuple(part) for part in parts))
+    def _takes(self, turns: Turns) -> bool:
+        try:
+            render(self._template, turns, opened=True)
+        except EngineError:
+            return False
+        return True
 
 
-def _is_one_turn(turn: Turn, role: Role, message: Message) -> bool:
+def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> Turns:
+    """Join the messages of each turn; and the system's text, where asked for, with the first or last user turn."""
+    numbered = list(enumerate(messages))
+    heading: list[tuple[str, Owner]] = []
+    if system_in is not None:
+        for i, message in numbered:
+            if message.role == "system":
+                heading += [(message.content, 2 * i), ("\n\n", MARKUP)]
+        numbered = [(i, message) for i, message in numbered if message.role != "system"]
+    turns: list[Turn] = []
+    parts: list[list[tuple[str, Owner]]] = []
+    for i, message in numbered:
+        if turns and _is_one_turn(turns[-1], message):
+            parts[-1].append((message.content, 2 * i))
+        else:
+            turns.append({"role": message.role} | _tool_fields(message))
+            parts.append([(message.content, 2 * i)])
+    if heading:
+        asked = [place for place, turn in enumerate(turns) if turn["role"] == "user"]
+        if asked:
+            place = asked[0 if system_in == "first" else -1]
+            parts[place] = heading + parts[place]
+        else:
+            turns.insert(0, {"role": "user"})
+            parts.insert(0, heading[:-1])
+    return Turns(tuple(turns), tuple(tuple(part) for part in parts))
+
+
+def _is_one_turn(turn: Turn, message: Message) -> bool:
     """Whether ``message`` goes on with ``turn``. Tool results and calls are apart: each has its own id."""
-    return turn == {"role": role} and role != "tool" and not _tool_fields(message)
+    return turn == {"role": message.role} and message.role != "tool" and not _tool_fields(message)
 
 
 def _tool_fields(message: Message) -> Turn:

@@ -68,6 +68,14 @@ class Rendering:
         return Rendering(self.text[:end], spans, self.exact)
 
 
+class Dropped(EngineError):
+    """The template leaves out what a turn of ``role`` says."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"the model's chat template drops what {role!r} says in this chat")
+        self.role = role
+
+
 def render(template: Template, turns: Turns, opened: bool) -> Rendering:
     """Render a chat. Raises `critic.engines.template.Refusal` where the template refuses it, `EngineError` where it
     leaves a message out."""
@@ -163,7 +171,7 @@ def _refuse_losses(turns: Turns, found: set[Owner]) -> None:
     for turn, parts in zip(turns.turns, turns.parts, strict=True):
         owners = {owner for text, owner in parts if any(map(_is_hidden, text))}
         if owners and not owners & found:
-            raise EngineError(f"the model's chat template drops what {turn['role']!r} says in this chat")
+            raise Dropped(turn["role"])
         if "tool_calls" in turn and not {parts[0][1] + 1} & found:
             raise EngineError("the model's chat template drops tool calls, and this chat's history holds one")
 
