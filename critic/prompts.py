@@ -55,7 +55,7 @@ def conversation_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `logprob` tree: the system message, and the conversation as the user's turn begins."""
     return (
         Message(role="system", content=_render("logprob", "system")),
-        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=_shown(prompt.messages))),
     )
 
 
@@ -88,7 +88,7 @@ def score_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `score` tree: the system message, and the conversation as the user's turn begins."""
     return (
         Message(role="system", content=_render("score", "system")),
-        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=_shown(prompt.messages))),
     )
 
 
@@ -119,7 +119,7 @@ def against_part(principle: Principle) -> Message:
 
 def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) -> tuple[Message, ...]:
     """Ask which response is better with nothing marked off: the control for `critic.evaluation.injection`."""
-    text = _render("plain", "question", messages=prompt.messages, first=first, second=second, principle=principle)
+    text = _render("plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle)
     return (Message(role="user", content=text),)
 
 
@@ -144,11 +144,11 @@ def finds_nothing(critique: str) -> bool:
 
 
 def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, seed: int) -> Message:
-    mark = fence_mark(seed, *(m.content for m in messages), response)
+    mark = fence_mark(seed, *(m.text for m in messages), response)
     text = _render(
         "critique",
         "critique",
-        messages=messages,
+        messages=_shown(messages),
         response=response,
         principle=principle,
         mark=mark,
@@ -159,6 +159,11 @@ def _ask_critique(messages: tuple[Message, ...], response: str, principle: Princ
 
 def _ask_revision(principle: Principle) -> Message:
     return Message(role="user", content=_render("critique", "revision", principle=principle))
+
+
+def _shown(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    """Return a conversation for templates, with tool calls as text: a judge reads what was called, and calls nothing."""
+    return [{"role": message.role, "content": message.text} for message in messages]
 
 
 @cache

@@ -4,13 +4,14 @@ One prompt's way through the pipeline is one `Row`: its responses, each with the
 that followed it, the judgements with every vote, the pairs that came of them, and what was dropped, with the reason.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from constitution.digest import digest
 
@@ -32,20 +33,59 @@ def _encodable(text: str) -> str:
     return text
 
 
+# The names of text parts: in chats for training, and in those of OpenAI's Responses API.
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+def join_parts(content: Any) -> Any:
+    """Join a content that is a list of text parts, as multimodal chats have them; each has a ``text`` or a ``value``.
+
+    Raises ValueError for any other part.
+    """
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for place, part in enumerate(content):
+        fields = part if isinstance(part, dict) else {}
+        text = fields.get("text", fields.get("value"))
+        kind = fields.get("type", "text" if fields else type(part).__name__)
+        if kind not in _TEXT_PARTS or not isinstance(text, str):
+            raise ValueError(f"part {place} of the content, of type {str(kind)[:40]!r}, has neither a text nor a value")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _as_json(arguments: Any) -> Any:
+    return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+
+
+def _role(role: Any) -> Any:
+    """Read OpenAI's newer name of the system."""
+    return "system" if role == "developer" else role
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
+Content = Annotated[Text, BeforeValidator(join_parts, json_schema_input_type=str | list[dict[str, Any]] | None)]
+_AnyRole = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class CalledFunction(Record):
     """What a tool call calls: a function's name and its arguments, in JSON as the model wrote them."""
 
     name: Text
-    arguments: Text = "{}"
+    arguments: Annotated[Text, BeforeValidator(_as_json, json_schema_input_type=str | dict[str, Any])] = "{}"
 
 
 class ToolCall(Record):
     """A call of a tool by the assistant, in OpenAI's form. ``id`` is what its result refers to."""
 
-    id: Text | None = None
+    id: Text | None = Field(default=None, exclude_if=_is_none)
     type: Literal["function"] = "function"
     function: CalledFunction
 
@@ -54,14 +94,17 @@ class Message(Record):
     """One turn of a chat, or a part of one: see `critic.engines.base.Node`.
 
     In a prompt's history an assistant may call tools (``tool_calls``), each answered by a message of the role ``tool``,
-    which may say to which call (``tool_call_id``) and of which function (``name``).
+    which may say to which call (``tool_call_id``) and of which function (``name``). Tool fields that a message does not
+    have are left out where it is written.
+
+    Read are also ``developer``, which is the system, and contents that are lists of text parts.
     """
 
-    role: Role
-    content: Text = ""
-    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, min_length=1)
-    tool_call_id: Text | None = None
-    name: Text | None = None
+    role: Annotated[Role, BeforeValidator(_role, json_schema_input_type=_AnyRole)]
+    content: Content = ""
+    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, min_length=1, exclude_if=_is_none)
+    tool_call_id: Text | None = Field(default=None, exclude_if=_is_none)
+    name: Text | None = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _tools_where_they_belong(self) -> Self:
@@ -69,9 +112,15 @@ class Message(Record):
             raise ValueError(f"tool_calls are the assistant's, not {self.role}'s")
         if self.role != "tool" and (self.tool_call_id is not None or self.name is not None):
             raise ValueError(f"tool_call_id and name are a tool's, not {self.role}'s")
-        if self.tool_calls is None and "content" not in self.model_fields_set:
-            raise ValueError("a message without tool calls needs a content")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_content(cls, given: Any) -> Any:
+        # An assistant that calls a tool says nothing beside; everyone else does.
+        if isinstance(given, dict) and given.get("content") is None and not given.get("tool_calls"):
+            raise ValueError("content: Field required")
+        return given
 
     @property
     def text(self) -> str:
@@ -79,11 +128,14 @@ class Message(Record):
         calls = (f"[calls {call.function.name} with {call.function.arguments}]" for call in self.tool_calls or ())
         return "\n".join(line for line in (self.content, *calls) if line)
 
-    def turn(self) -> dict[str, Any]:
-        """Return the message as chat APIs and templates have it: role, content, and tool fields where there are any."""
-        return {"role": self.role, "content": self.content} | self.model_dump(
-            mode="json", include={"tool_calls", "tool_call_id", "name"}, exclude_none=True
-        )
+    @property
+    def tools(self) -> dict[str, Any]:
+        """Its tool fields, as JSON: none where the message has nothing to do with tools."""
+        return self.model_dump(mode="json", exclude={"role", "content"})
+
+    def hashed(self) -> list[Any]:
+        """Return what a chat's hash is made of: tool fields only where there are any, so that other hashes stay."""
+        return [self.role, self.content, self.tools] if self.tools else [self.role, self.content]
 
 
 class Prompt(Record):
@@ -112,35 +164,29 @@ class Prompt(Record):
     @cached_property
     def key(self) -> str:
         """SHA-256 of all turns (of their content, not of tags or id)."""
-        return digest(["prompt", [_hashed(m) for m in self.messages]])
+        return digest(["prompt", [m.hashed() for m in self.messages]])
 
 
 def _without_tool_turns(messages: tuple[Message, ...]) -> list[Role]:
-    """Return the roles without each call of tools and the results that must follow it: one result a call."""
+    """Return the turns' roles: calls of tools, one result each, and what is said after them are one assistant's turn."""
     roles: list[Role] = []
     waited = 0
+    has_called = False
     for message in messages:
         if message.role == "tool":
             if waited == 0:
                 raise ValueError("a tool's result stands where no call is left without one")
             waited -= 1
-        elif waited:
+            continue
+        if waited:
             raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
-        elif message.tool_calls:
-            if roles[-1:] != ["user"]:
-                raise ValueError("tool calls stand where it isn't the assistant's turn")
-            waited = len(message.tool_calls)
-        else:
+        if message.role != "assistant" or not has_called:
             roles.append(message.role)
+        waited = len(message.tool_calls or ())
+        has_called = waited > 0
     if waited:
         raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
     return roles
-
-
-def _hashed(message: Message) -> list[Any]:
-    """Return what a prompt's key is made of: tool fields only where there are any, so that other keys stay."""
-    tools = message.model_dump(mode="json", include={"tool_calls", "tool_call_id", "name"}, exclude_none=True)
-    return [message.role, message.content, tools] if tools else [message.role, message.content]
 
 
 class Response(Record):

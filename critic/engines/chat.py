@@ -215,11 +215,9 @@ def _is_one_turn(turn: Turn, message: Message) -> bool:
 
 def _tool_fields(message: Message) -> Turn:
     """Return what a tool turn has beside its content, with arguments as objects, as templates expect them."""
-    found: dict[str, Any] = message.model_dump(include={"tool_calls", "tool_call_id", "name"}, exclude_none=True)
+    found = message.tools
     for call in found.get("tool_calls", ()):
         call["function"]["arguments"] = _object(call["function"]["arguments"])
-    if "tool_calls" in found:
-        found["tool_calls"] = list(found["tool_calls"])
     return found
 
 

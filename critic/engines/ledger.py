@@ -260,8 +260,8 @@ class RecordedEngine(Wrapper):
             yield from self._read_keys(child, here)
 
 
-def _chat(messages: Iterable[Any]) -> list[list[str]]:
-    return [[message.role, message.content] for message in messages]
+def _chat(messages: Iterable[Any]) -> list[list[Any]]:
+    return [message.hashed() for message in messages]
 
 
 def _read(read: Read) -> list[str]:

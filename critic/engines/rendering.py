@@ -25,8 +25,8 @@ from critic.engines.template import Template, Turn
 # Templates print these otherwise than they stand in a message where they write JSON.
 _KEPT = frozenset('"\\')
 _PRIVATE = range(0xF0000, 0x10FFFE)
-# What marks stand for: no characters, so that none is taken for a mark.
-_OPEN, _CLOSE = "open", "close"
+# What a mark before and after a string stands for, with the string itself behind it.
+_OPEN, _CLOSE = "(", ")"
 _FIRST = chr(_PRIVATE.start)
 
 Owner = int
@@ -197,34 +197,22 @@ class _Disguise:
         """Return ``text`` with the characters themselves, and whose each is."""
         chars: list[str] = []
         owners: list[Owner] = []
-        opened: list[tuple[int, Owner]] = []
-        closed: list[tuple[int, Owner]] = []
+        marks: list[tuple[int, str, Owner]] = []
         for char in text:
             meant, owner = self._meant.get(char, (char, MARKUP))
-            if meant == _OPEN:
-                opened.append((len(chars), owner))
-            elif meant == _CLOSE:
-                closed.append((len(chars), owner))
+            if len(meant) > 1:
+                marks.append((len(chars), meant, owner))
             else:
                 chars.append(meant)
                 owners.append(owner)
         whole = "".join(chars)
-        self._own_strings(whole, owners, opened, closed)
+        for at, mark, owner in marks:
+            # A mark speaks for its own string only: what the template writes beside it is no content.
+            known = mark[1:]
+            start = at if mark[0] == _OPEN else at - len(known)
+            if start >= 0 and whole.startswith(known, start):
+                owners[start : start + len(known)] = [owner] * len(known)
         return whole, owners
-
-    def _own_strings(
-        self, text: str, owners: list[Owner], opened: list[tuple[int, Owner]], closed: list[tuple[int, Owner]]
-    ) -> None:
-        """Give the known strings after and before marks to the marks' owners."""
-        if self._known is None:
-            return
-        for start, owner in opened:
-            if match := self._known.match(text, start):
-                owners[start : match.end()] = [owner] * (match.end() - start)
-        for end, owner in closed:
-            for match in self._known.finditer(text, max(0, end - 200), end):
-                if match.end() == end:
-                    owners[match.start() : end] = [owner] * (end - match.start())
 
     def _joined(self, parts: tuple[tuple[str, Owner], ...]) -> Iterator[tuple[str, Owner]]:
         """Yield the parts; where a known string lies across two, they are one, owned by the later."""
@@ -247,7 +235,7 @@ class _Disguise:
             return self._hide(text, owner)
         found, at = "", 0
         for match in self._known.finditer(text):
-            marks = self._stand_in(_OPEN, owner), self._stand_in(_CLOSE, owner)
+            marks = [self._stand_in(kind + match.group(), owner) for kind in (_OPEN, _CLOSE)]
             found += self._hide(text[at : match.start()], owner) + marks[0] + match.group() + marks[1]
             at = match.end()
         return found + self._hide(text[at:], owner)

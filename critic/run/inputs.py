@@ -167,12 +167,15 @@ def side(value: object) -> tuple[Messages, str]:
     messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
     if not messages or messages[-1].role != "assistant":
         raise RowError("bad_responses", "a response is a string, an assistant message, or a chat that ends with one")
+    if messages[-1].tool_calls:
+        raise RowError("bad_responses", "a response that calls tools can't be compared: only texts are")
     return messages[:-1], messages[-1].content
 
 
 def prompt_messages(columns: dict[str, Any]) -> Messages | None:
     """Return the prompt that a row names by one of `PROMPT_COLUMNS`, or None. Raises `RowError`."""
-    column = next((name for name in PROMPT_COLUMNS if name in columns), None)
+    # Tables that were joined have the columns of all: a null one says nothing.
+    column = next((name for name in PROMPT_COLUMNS if columns.get(name) is not None), None)
     if column is None:
         return None
     value = _from_json(columns, column)
@@ -188,9 +191,7 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
 
 def _messages(values: list[Any], reason: str) -> Messages:
     """Build messages from objects with ``role`` and ``content``; other keys must be empty."""
-    for value in values:
-        if isinstance(value, dict):
-            _refuse_characters(*(text for text in value.values() if isinstance(text, str)))
+    _refuse_characters(*_texts(values))
     try:
         return tuple(Message.model_validate(_without_empty(value)) for value in values)
     except ValidationError as error:
@@ -198,8 +199,27 @@ def _messages(values: list[Any], reason: str) -> Messages:
 
 
 def _without_empty(value: object) -> object:
-    """Drop null keys: tables give every message the columns that any message has."""
-    return {key: v for key, v in value.items() if v is not None} if isinstance(value, dict) else value
+    """Drop null keys, and empty lists of tool calls: tables give every message the columns that any message has."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: v for key, v in value.items() if v is not None and not (key == "tool_calls" and v == [])}
+    calls = kept.get("tool_calls")
+    if isinstance(calls, list):
+        kept["tool_calls"] = [_call_without_empty(call) for call in calls]
+    return kept
+
+
+def _call_without_empty(call: object) -> object:
+    return {key: v for key, v in call.items() if v is not None} if isinstance(call, dict) else call
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all strings in ``value``."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _from_json(columns: dict[str, Any], name: str) -> Any:
@@ -217,7 +237,7 @@ def _prompt(messages: Messages, columns: dict[str, Any], limit: _Limit) -> tuple
     """Return the prompt and the number of characters that were cut off it."""
     fitted, cut = _fit(messages, limit)
     tags, identifier = _tags(columns.get("tags", ())), columns.get("id")
-    if isinstance(identifier, list | dict):
+    if isinstance(identifier, list | dict) or identifier != identifier:  # the latter is not a number
         raise RowError("bad_prompt", "id is neither a string nor a number")
     identifier = None if identifier is None else str(identifier)
     _refuse_characters(*tags, identifier or "")
@@ -237,7 +257,7 @@ def _tags(value: object) -> tuple[str, ...]:
 
 def _fit(messages: Messages, limit: _Limit) -> tuple[Messages, int]:
     """Cut the last message at its end so that all of them hold ``max_chars`` characters; earlier turns stay."""
-    excess = sum(len(message.content) for message in messages) - limit.max_chars
+    excess = sum(len(message.text) for message in messages) - limit.max_chars
     if excess <= 0:
         return messages, 0
     found = f"{excess + limit.max_chars:,} characters; the limit is {limit.max_chars:,}"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.records import join_parts
 from critic.run.inputs import RowError
 from service.formats.base import Format, Found, expect_list, expect_text, read_rows
 from service.formats.columns import from_columns
@@ -76,10 +77,7 @@ def _message(turn: Any) -> Columns:
     role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
     if not isinstance(role, str) or role not in _ROLES:
         raise RowError("role_order", f"a turn of {str(role)[:40]!r}; expected human and gpt, or user and assistant")
-    return {"role": _ROLES[role], "content": _joined(text) if isinstance(text, list) else text}
-
-
-def _joined(parts: list[Any]) -> str:
-    if any(not isinstance(part, dict) or part.get("type") != "text" for part in parts):
-        raise RowError("bad_prompt", "a turn holds other parts than text")
-    return "".join(str(part.get("value", "")) for part in parts)
+    try:
+        return {"role": _ROLES[role], "content": join_parts(text)}
+    except ValueError as error:
+        raise RowError("bad_prompt", str(error)) from None
