@@ -147,7 +147,41 @@ SMALL: dict[str, Any] = {
 }
 
 # What a type needs beyond the names above; None takes an entry of `SMALL` away.
-MORE: dict[str, dict[str, Any]] = {}
+_LATENT: dict[str, Any] = {"num_key_value_heads": 4, "head_dim": 4, "num_experts_per_tok": 2}
+_DECODER: dict[str, Any] = {"is_decoder": True}
+_TEXT: dict[str, Any] = {"head_dim": 8}
+MORE: dict[str, dict[str, Any]] = {
+    **{name: _LATENT for name in ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite")},
+    **{name: _LATENT for name in ("glm_moe_dsa", "longcat_flash", "minicpm3", "youtu")},
+    **{name: _DECODER for name in ("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra")},
+    **{name: _DECODER for name in ("ernie", "megatron-bert", "reformer", "rembert", "roberta", "xlm-roberta")},
+    **{name: _DECODER for name in ("roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta-xl", "xmod")},
+    "codegen": {"rotary_dim": 4},
+    "cohere": {"logit_scale": 2.0},
+    "cohere2": {"logit_scale": 2.0},
+    "cohere2_moe": {"logit_scale": 2.0},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0}, "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2}},
+    "falcon": {"head_dim": None},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
+    "gemma2": {"query_pre_attn_scalar": 8},
+    "gemma3_text": {"query_pre_attn_scalar": 8},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 24},
+    "gptj": {"rotary_dim": 4},
+    "granite": {"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.1, "logits_scaling": 4.0},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
+    "prophetnet": {"num_hidden_layers": None},
+    "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_hidden_layers": None, "attn_layers": ["local", "lsh"]},
+    "roc_bert": {"is_decoder": True, "pronunciation_vocab_size": 30, "shape_vocab_size": 30, "pronunciation_embed_dim": 8, "shape_embed_dim": 8},
+    "xlm": {"causal": True},
+    "xlnet": {"max_position_embeddings": None, "d_head": None, "d_inner": 48},
+    "xlstm": {"v_head_dim": None, "head_dim": None},
+    "xmod": {"is_decoder": True, "languages": ["en_XX"], "default_language": "en_XX"},
+    "zamba": {"num_hidden_layers": 6, "layers_block_type": None},
+    "zaya": {"num_experts_per_tok": 1},
+}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
