@@ -61,6 +61,11 @@ class Writer:
         everyone = [*self.answers, *answers]
         return len(everyone) <= self._slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
 
+    @property
+    def bytes_per_token(self) -> int:
+        """How many bytes are kept for each token of the answers under way."""
+        raise NotImplementedError
+
     def prefill(self, answers: Sequence[Answer]) -> None:
         """Read the prompts of ``answers``, and draw the first token of each."""
         raise NotImplementedError
@@ -119,7 +124,7 @@ class Decoder(Writer):
 
     @property
     def bytes_per_token(self) -> int:
-        """How many bytes of cache a token takes, known once a prompt has been read."""
+        """See `Writer`; known once a prompt has been read."""
         return self._cache.bytes_per_token
 
     def prefill(self, answers: Sequence[Answer]) -> None:

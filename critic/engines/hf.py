@@ -67,7 +67,7 @@ class HfEngine:
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=_ROW_TOKENS,
-            cached_tokens=_cache_bytes(model.device) // _cache_bytes_per_token(model),
+            cached_tokens=_cache_bytes(model.device) // max(1, proof.bytes_per_token),
             context=context,
             alone=deterministic,
         )
@@ -183,10 +183,3 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 def _cache_bytes(device: torch.device) -> int:
     """Return how much memory the answers under way may take: of a GPU, half of what the weights have left."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _CACHE_BYTES_CPU
-
-
-def _cache_bytes_per_token(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)

@@ -118,12 +118,17 @@ class PlainWriter(Writer):
         self._kept.pop(id(answer), None)
         super().remove(answer)
 
+    @property
+    def bytes_per_token(self) -> int:
+        """See `Writer`."""
+        kept = sum(_bytes(self._kept.get(id(answer))) for answer in self.answers)
+        return kept // max(1, sum(answer.length for answer in self.answers))
+
     def _next(self, answer: Answer) -> Tensor:
         """Return the logits ``[V]`` of the next token of ``answer``."""
         seen = answer.length + 1
         more = {
             "attention_mask": torch.ones(1, seen, dtype=torch.long, device=self._model.device),
-            "position_ids": torch.tensor([[answer.length]], device=self._model.device),
         }
         return self._read(answer, answer.ids[-1:], self._kept[id(answer)] | more)
 
@@ -154,6 +159,18 @@ def _forward(model: PreTrainedModel, ids: Sequence[int], **given: Any) -> Any:
     known = inspect.signature(model.forward).parameters
     told = {name: value for name, value in given.items() if name in known}
     return model(input_ids=torch.tensor([list(ids)], device=model.device), **told)
+
+
+def _bytes(kept: Any) -> int:
+    """Return how many bytes the tensors take that ``kept`` holds, however it holds them."""
+    if isinstance(kept, Tensor):
+        return kept.numel() * kept.element_size()
+    if isinstance(kept, dict):
+        return sum(_bytes(part) for part in kept.values())
+    if isinstance(kept, list | tuple):
+        return sum(_bytes(part) for part in kept)
+    # transformers' caches hold their layers, and those their tensors, as plain attributes
+    return _bytes(vars(kept)) if type(kept).__module__.startswith("transformers.") else 0
 
 
 def reads_of(tree: TokenTree, reads: Sequence[TokenRead]) -> TokenTree:

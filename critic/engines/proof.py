@@ -37,6 +37,7 @@ _ANSWERS = (
 )
 # Enough tokens to leave the smaller windows that models attend within (128 of gpt-oss).
 _SENTENCES = (8, 5, 3, 2, 1)
+_TOKENS = 320
 _STEPS = 6
 # Differences of log-probabilities. In float32 rounding gives 1e-5, and sums in another order up to some 1e-4.
 _TOLERANCE = 2e-3
@@ -64,6 +65,8 @@ class Proof:
 
     scoring: Path
     writing: Path | None
+    bytes_per_token: int = 0
+    """What is kept of each token while an answer is written."""
 
     @property
     def is_packed(self) -> bool:
@@ -109,10 +112,11 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     noise = _noise(model, chats[0], reference[0])
     _look_ahead(chats, reference, noise, where)
     scoring = _packed(lambda: _tree_difference(model, tree, reference), noise)
-    writing = _packed(lambda: _writing_difference(model, chat, chats, Decoder), noise)
+    trial = _Trial(model, chat, chats)
+    writing = _packed(lambda: trial.difference(Decoder), noise)
     if writing.name != "packed":
-        writing = _written_plainly(model, chat, chats, noise, writing.why)
-    return Proof(scoring, writing)
+        writing = _written_plainly(trial, noise, writing.why)
+    return Proof(scoring, writing, trial.bytes_per_token)
 
 
 @torch.inference_mode()
@@ -159,7 +163,7 @@ def _tree(chat: Chat, context: int, where: str, read: OwnTokens | Reward | None 
             tree = from_chats(root, chat)
         except EngineError as error:
             raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
-        if tree.longest <= context:
+        if tree.longest <= min(context, _TOKENS):
             break
     return tree if isinstance(read, Reward) else plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
 
@@ -223,44 +227,50 @@ def _tree_difference(model: PreTrainedModel, tree: TokenTree, reference: list[li
     return _distance([list(score.values) for score in scores], reference)
 
 
-def _written_plainly(model: PreTrainedModel, chat: Chat, chats: list[list[int]], noise: _Noise, why: str) -> Path:
+def _written_plainly(trial: "_Trial", noise: _Noise, why: str) -> Path:
     """Return the plain path with the model's own cache where that is right, else the one without any."""
     try:
-        greatest, rms = _writing_difference(model, chat, chats, plain.PlainWriter)
+        greatest, rms = trial.difference(plain.PlainWriter)
     except Exception as error:  # as above
-        return Path("rereading", 0.0, f"{why}; its cache fails: {type(error).__name__}: {_first_line(error)}")
+        return Path("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
     if noise.covers(greatest, rms):
         return Path("plain", greatest, why)
     return Path("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
 
 
-def _writing_difference(
-    model: PreTrainedModel, chat: Chat, chats: list[list[int]], writers: Writers
-) -> tuple[float, float]:
-    """Write some tokens, and return how far their probabilities are from those that the model's forward gives them."""
-    drawn = Sampling(2 * _STEPS)
-    prompts = chats[0], chats[1][: 2 * len(chats[1]) // 3]
-    answers = [Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(prompts)]
-    kind = attention.NAME if writers is Decoder else attention.own(model)
-    with attention.attending(model, kind):
-        _write(writers(model, chat, frozenset(), len(answers)), answers)
-    found = [answer.logprobs or [] for answer in answers]
-    if any(answer.error for answer in answers):
-        return math.inf, math.inf
-    whole = [_read(model, (*answer.prompt, *answer.ids)) for answer in answers]
-    return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
+class _Trial:
+    """Two answers, written in one of the ways: how far their tokens' probabilities are from those of the forward."""
 
+    def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[list[int]]) -> None:
+        self._model, self._chat = model, chat
+        self._prompts = chats[0], chats[1][: 2 * len(chats[1]) // 3]
+        self.bytes_per_token = 0
 
-def _write(writer: Writer, answers: list[Answer]) -> None:
-    """Let the second answer join while the first is under way, and go on alone when that one has left."""
-    first, second = answers
-    writer.prefill([first])
-    writer.step()
-    writer.prefill([second])
-    for _ in range(_STEPS - 3):
+    def difference(self, writers: Writers) -> tuple[float, float]:
+        """Return the greatest difference and the root mean square of all."""
+        drawn = Sampling(2 * _STEPS)
+        answers = [
+            Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(self._prompts)
+        ]
+        kind = attention.NAME if writers is Decoder else attention.own(self._model)
+        with attention.attending(self._model, kind):
+            self._write(writers(self._model, self._chat, frozenset(), len(answers)), *answers)
+        if any(answer.error for answer in answers):
+            return math.inf, math.inf
+        whole = [_read(self._model, (*answer.prompt, *answer.ids)) for answer in answers]
+        found = [answer.logprobs or [] for answer in answers]
+        return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
+
+    def _write(self, writer: Writer, first: Answer, second: Answer) -> None:
+        """Let the second answer join while the first is under way, and go on alone when that one has left."""
+        writer.prefill([first])
         writer.step()
-    writer.remove(first)
-    writer.step()
+        writer.prefill([second])
+        for _ in range(_STEPS - 3):
+            writer.step()
+        self.bytes_per_token = writer.bytes_per_token
+        writer.remove(first)
+        writer.step()
 
 
 def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree]) -> list[list[float]]:
