@@ -74,7 +74,7 @@ class Proof:
         return self.scoring.name == "packed" and (self.writing is None or self.writing.name == "packed")
 
     @property
-    def attention(self) -> bool:
+    def is_packed_anywhere(self) -> bool:
         """Whether anything needs this project's attention."""
         return "packed" in (self.scoring.name, self.writing and self.writing.name)
 
