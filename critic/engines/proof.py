@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import attention, plain, prefix_tree
-from critic.engines.base import EngineError, Node, OwnTokens, Reward, Sampling, Score
+from critic.engines.base import EngineError, Node, OwnTokens, Read, Reward, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.decoding import Answer, Decoder, Writer
 from critic.engines.tokens import TokenRead, TokenTree, from_chats, path
@@ -106,7 +106,7 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     one whose forward fails.
     """
     tree = _tree(chat, context - _STEPS, where)
-    chats = [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+    chats = [_ids(tree, end) for end in _ends(tree)]
     with _told(where):
         reference = [_read(model, ids) for ids in chats]
     noise = _noise(model, chats[0], reference[0])
@@ -120,24 +120,28 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
 
 
 @torch.inference_mode()
-def prove_rewards(model: PreTrainedModel, trees: Sequence[TokenTree], where: str) -> Proof:
-    """Return the path on which the reward model ``model`` gives the scores that its own forward gives."""
+def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof:
+    """Return the path on which the reward model ``model`` gives the scores that its own forward gives.
+
+    Raises `InputError` where its forward fails.
+    """
+    tree = _tree(chat, context, where, Reward())
     with _told(where):
-        reference = _rewards(model, plain.score_trees, trees)
-    other = _rewards_by(model, "eager", trees) or reference
-    noise = _Noise(model.dtype, _rms(reference, other))
+        reference = _rewards(model, plain.score_trees, [tree])
+    noise = _Noise(model.dtype, _rms(_rewards_by(model, "eager", tree) or reference, reference))
 
     def difference() -> tuple[float, float]:
         with attention.attending(model, attention.NAME):
-            found = _rewards(model, prefix_tree.score_trees, trees)
-        return _distance(found, reference)
+            return _distance(_rewards(model, prefix_tree.score_trees, [tree]), reference)
 
-    return Proof(_packed(difference, noise), None)
+    return Proof(_packed(difference, noise, "a reward"), None)
 
 
-def reward_tree(chat: Chat, context: int, where: str) -> TokenTree:
-    """Return the tree of chats by which a reward model proves itself."""
-    return _tree(chat, context, where, Reward())
+@torch.inference_mode()
+def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], where: str) -> None:
+    """Raise `InputError` where the encoder ``model`` can't score a pair."""
+    with _told(where):
+        plain.score_pairs(model, [encode(_chats(_QUESTION.format(1), Reward()))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +157,22 @@ class _Noise:
         return rms <= max(_ROUNDING, _TIMES * self.measured)
 
 
-def _tree(chat: Chat, context: int, where: str, read: OwnTokens | Reward | None = None) -> TokenTree:
+def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
     """Return two chats that begin alike, as long as fits: of a language model, each token is read from the second on."""
     for sentences in _SENTENCES:
         question = "".join(_QUESTION.format(number) for number in range(sentences))
-        branches = [Node((Message(role="assistant", content=text),), read or OwnTokens()) for text in _ANSWERS]
-        root = Node((Message(role="user", content=question),), children=tuple(branches))
         try:
-            tree = from_chats(root, chat)
+            tree = from_chats(_chats(question, read or OwnTokens()), chat)
         except EngineError as error:
             raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
         if tree.longest <= min(context, _TOKENS):
             break
     return tree if isinstance(read, Reward) else plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
+
+
+def _chats(question: str, read: Read) -> Node:
+    branches = tuple(Node((Message(role="assistant", content=text),), read) for text in _ANSWERS)
+    return Node((Message(role="user", content=question),), children=branches)
 
 
 def _ends(tree: TokenTree) -> list[int]:
@@ -208,7 +215,9 @@ def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _No
         )
 
 
-def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise) -> Path:
+def _packed(
+    difference: Callable[[], tuple[float, float]], noise: _Noise, what: str = "a log-probability"
+) -> Path:
     """Return the packed path where ``difference`` is rounding, else the plain one with the reason."""
     try:
         greatest, rms = difference()
@@ -218,7 +227,7 @@ def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise) -> Pat
         return Path("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
     if noise.covers(greatest, rms):
         return Path("packed", greatest)
-    return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in a log-probability")
+    return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
 
 
 def _tree_difference(model: PreTrainedModel, tree: TokenTree, reference: list[list[float]]) -> tuple[float, float]:
@@ -277,16 +286,17 @@ def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree])
     return [list(score.values) for score in chain.from_iterable(scorer(model, trees))]
 
 
-def _rewards_by(model: PreTrainedModel, kind: str, trees: Sequence[TokenTree]) -> list[list[float]] | None:
+def _rewards_by(model: PreTrainedModel, kind: str, tree: TokenTree) -> list[list[float]] | None:
     try:
         with attention.attending(model, kind):
-            return [list(plain.rewards(model, ids)) for tree in trees for ids in _whole(tree)]
+            return [list(plain.rewards(model, _ids(tree, end))) for end in _ends(tree)]
     except Exception:  # a model without this kind raises whatever it likes
         return None
 
 
-def _whole(tree: TokenTree) -> list[list[int]]:
-    return [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+def _ids(tree: TokenTree, end: int) -> list[int]:
+    """Return the tokens of the chat that ends with segment ``end``."""
+    return [i for segment in path(tree, end) for i in tree.segments[segment].ids]
 
 
 def _distance(found: list[list[float]], reference: list[list[float]]) -> tuple[float, float]:
