@@ -9,14 +9,14 @@ of content by the engines (`critic.engines.chat`).
 from functools import cache
 from importlib import resources
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from constitution import Principle
 from constitution.digest import digest
-from critic.engines.base import Decision, Option
+from critic.engines.base import Decision, DecisionType, Option
 from critic.records import Message, Prompt
 
 NOTHING_TO_REVISE = "NOTHING TO REVISE"
@@ -115,7 +115,7 @@ def decided_response(prompt: Prompt, response: str, mark: str) -> Message:
     return Message(role="user", content=_decided_conversation(prompt, mark) + shown)
 
 
-def decision(principle: Principle, kind: Literal["choice", "predicate", "score"]) -> Decision:
+def decision(principle: Principle, kind: DecisionType) -> Decision:
     """One principle's typed question."""
     names = {"choice": "options", "score": "levels"}
     options = tuple(_render("decision", names[kind]).splitlines()) if kind in names else ()

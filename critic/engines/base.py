@@ -108,6 +108,9 @@ class Reward:
     """
 
 
+DecisionType = Literal["choice", "predicate", "score"]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One answer that a `Decision` may have: its name, and what it means where the name alone doesn't say so."""
@@ -124,7 +127,7 @@ class Decision:
     ``predicate`` is true or false, and has none. Nothing is written: the server computes the probabilities.
     """
 
-    type: Literal["choice", "predicate", "score"]
+    type: DecisionType
     instructions: str
     options: tuple[Option, ...] = ()
 

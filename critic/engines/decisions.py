@@ -7,7 +7,7 @@ Bounds: 64 questions a request (OpenAI takes 400, others fewer; the text that th
 255 choices (Fireworks 208), 10 levels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictStr
@@ -140,9 +140,9 @@ def _described(key: str, name: str, description: str) -> dict[str, str]:
 
 
 def _by_value(
-    told: list[tuple[str | int, float]], values: list[str] | list[int], asked: Decision, confidence: float | None
+    told: Sequence[tuple[str | int, float]], values: Sequence[str | int], asked: Decision, confidence: float | None
 ) -> Score:
     found = dict(told)
-    if len(found) < len(told) or found.keys() != set(values) or any(type(v) is bool for v in found):
+    if len(found) < len(told) or found.keys() != set(values):
         return unreadable(f"the server answered about {[value for value, _ in told]}, and not about {values}", asked)
     return read_of(asked, [found[value] for value in values], confidence=confidence)

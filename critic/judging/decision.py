@@ -14,14 +14,14 @@ the probability went to tokens that are no answer. So is one whose question the 
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
 from constitution import Principle
 from critic import prompts
 from critic.engines import Gives
-from critic.engines.base import Engine, Lane, Node, Score
+from critic.engines.base import DecisionType, Engine, Lane, Node, Score
 from critic.judging.base import Mode, Question, log_odds
 from critic.judging.logprob import comparison_mark
 from critic.records import Message, Order, Vote
@@ -36,7 +36,7 @@ class DecisionMode(Mode):
 
     name: ClassVar[str] = "decision"
     reads: ClassVar[Gives] = "decisions"
-    ask: Literal["choice", "predicate", "score"] = "choice"
+    ask: DecisionType = "choice"
     floor: float = Field(default=0.1, ge=0, le=1)
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
@@ -98,7 +98,7 @@ class DecisionMode(Mode):
         if score.note is not None:
             return score.note
         if score.mass is not None and score.mass < self.floor:
-            return f"the label mass is {score.mass:.3g}, below the floor of {self.floor:g}: log-odds {score.values}"
+            return f"the label mass is {score.mass:.3g}, below the floor of {self.floor:g}: log-probabilities {score.values}"
         return None
 
 

@@ -1,4 +1,4 @@
-"""A tiny Qwen3 that thinks first, made here: its template opens the answer or, where told not to think, a closed thought.
+"""A tiny Qwen3 that thinks first, made here. Told not to think, its template begins the answer with a closed thought.
 
 Its weights are random but for one table, which the last layer reads off the last token: a line end after
 ``assistant`` is followed by ``<think>``, the empty line after ``</think>`` by A or B, and far more seldom by another of
