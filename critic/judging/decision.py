@@ -98,7 +98,7 @@ class DecisionMode(Mode):
         if score.note is not None:
             return score.note
         if score.mass is not None and score.mass < self.floor:
-            return f"the label mass is {score.mass:.3g}, below the floor of {self.floor:g}: log-probabilities {score.values}"
+            return f"the label mass is {score.mass:.3g}, below the floor of {self.floor:g}; the values: {score.values}"
         return None
 
 

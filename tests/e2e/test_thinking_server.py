@@ -1,9 +1,6 @@
 """A vLLM server with a tiny Qwen3 that thinks first: typed decisions, and the letters that judges read."""
 
-import json
 import math
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,11 +14,10 @@ from critic.engines import open_engine, parse_spec
 from critic.engines.base import Decision, DecisionType, Engine, Node, Score, reads
 from critic.judging.base import Question
 from critic.judging.decision import DecisionMode
-from critic.judging.logprob import Logprob
 from critic.records import Line
 from critic.run.inputs import read_pairs
 from tests.e2e.thinking_model import CONTEXT, make
-from tests.e2e.vllm_server import KEY, served
+from tests.e2e.vllm_server import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
