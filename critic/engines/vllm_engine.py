@@ -102,8 +102,8 @@ class VllmEngine:
         """Read log-probabilities off a tree of chats, one request a read."""
         if not all(isinstance(read, Choices | OwnTokens) for _, read, _ in reads(tree)):
             raise EngineError(
-                "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, and systemone:MODEL@URL a server "
-                "of typed decisions"
+                "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, and systemone:MODEL@URL is a "
+                "server of typed decisions"
             )
         tokens = from_chats(tree, self._chat)
         row = pack([tokens])
