@@ -164,7 +164,7 @@ def finds_nothing(critique: str) -> bool:
 
 
 def _decided_conversation(prompt: Prompt, mark: str) -> str:
-    return _render("decision", "conversation", mark=mark, messages=prompt.messages)
+    return _render("decision", "frame") + _render("logprob", "conversation", mark=mark, messages=prompt.messages)
 
 
 def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, seed: int) -> Message:

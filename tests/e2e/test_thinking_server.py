@@ -86,9 +86,10 @@ class Direct:
         """Return the probabilities of ``names`` among themselves, that of any of them, and the prompt's tokens."""
         chat = [{"role": "system", "content": system}] if system else []
         chat.append({"role": "user", "content": text})
-        ids = self.tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, enable_thinking=False, return_tensors="pt", return_dict=True
-        )["input_ids"]
+        page = self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, enable_thinking=False, tokenize=False
+        )
+        ids = torch.tensor([self.tokenizer.encode(str(page), add_special_tokens=False)])
         with torch.no_grad():
             likely = self.model(ids).logits[0, -1].double().softmax(-1)
         found = [likely[self.tokenizer.convert_tokens_to_ids(name)].item() for name in names]

@@ -35,7 +35,7 @@ class DecisionServer(FakeServer):
         self.probe: Answer | None = None
 
     def decide(self, shape: str, body: dict[str, Any]) -> Answer:
-        probed = PROBE in body.get("input", body.get("state"))
+        probed = PROBE in (body["input"] if "input" in body else body["state"])
         weigh = to_the_first if probed else self.weigh
         reply = decisions(weigh, body) if shape == "decisions" else systemone(weigh, self.mass, body)
         if probed:
@@ -95,7 +95,9 @@ def systemone(weigh: Weigh, mass: float | None, body: dict[str, Any]) -> Reply:
 def _options(question: Reply) -> list[str]:
     if question["type"] == "predicate":
         return TRUE_FALSE
-    return [option.get("value", option.get("label")) for option in question.get("choices", question.get("levels"))]
+    if question["type"] == "choice":
+        return [choice["value"] for choice in question["choices"]]
+    return [level["label"] for level in question["levels"]]
 
 
 class _DecisionHandler(_Handler):

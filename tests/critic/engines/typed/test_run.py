@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def by_the_alphabet(text: str, instructions: str, options: list[str]) -> list[fl
     return [0.9, 0.1] if first < second else [0.1, 0.9]
 
 
-def asked(bench: Bench, spec: str, **settings: object) -> dict[str, object]:
+def asked(spec: str, **settings: object) -> dict[str, Any]:
     return {"judges": (spec,), "settings": {"revisions": 0, "strategy": "samples"} | settings}
 
 
@@ -40,7 +41,7 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
     bench: Bench, server: DecisionServer, kind: str
 ) -> None:
     server.weigh = by_the_alphabet
-    how = asked(bench, f"{kind}:org/model@{server.url}")
+    how = asked(f"{kind}:org/model@{server.url}")
     planned = asyncio.run(dry_run(bench.request(**how)))
     assert server.asked == []
     outcome = bench.run(**how)
@@ -63,7 +64,7 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
 
 def test_a_principle_that_the_model_refuses_is_unreadable_and_counted(bench: Bench, server: DecisionServer) -> None:
     server.weigh = lambda *asked: None if "statement 1" in asked[1] else by_the_alphabet(*asked)
-    outcome = bench.run(**asked(bench, f"decisions:org/model@{server.url}"))
+    outcome = bench.run(**asked(f"decisions:org/model@{server.url}"))
     assert outcome.progress.rows == ROWS
     votes = [vote for row in bench.rows() for judgement in row.judgements for vote in judgement.votes]
     unreadable = [vote for vote in votes if vote.log_odds is None]
@@ -74,7 +75,7 @@ def test_a_principle_that_the_model_refuses_is_unreadable_and_counted(bench: Ben
 def test_a_server_without_typed_decisions_stops_the_run_before_it_begins(bench: Bench, server: DecisionServer) -> None:
     server.probe = (501, {}, {"error": {"message": "The model does not support the structured decision API"}})
     with pytest.raises(InputError, match=r"(?s)501.*--mode logprob"):
-        bench.run(**asked(bench, f"systemone:org/model@{server.url}"))
+        bench.run(**asked(f"systemone:org/model@{server.url}"))
     assert not bench.out.exists() and bench.calls() == []
 
 
@@ -83,5 +84,5 @@ def test_what_writes_nothing_is_no_policy_and_revises_nothing(bench: Bench) -> N
     with pytest.raises(InputError, match="gives decisions and answers nothing"):
         bench.run(policy=spec)
     with pytest.raises(InputError, match="no judge can write critiques"):
-        bench.run(**asked(bench, spec, revisions=1))
+        bench.run(**asked(spec, revisions=1))
     assert not parse_spec(spec).writes
