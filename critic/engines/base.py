@@ -139,6 +139,9 @@ class Decision:
 
 Read = Choices | OwnTokens | Reward | Decision
 
+# The capability of an engine that answers a `Decision`: those that have it read nothing else.
+DECISIONS = "typed decisions"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -26,6 +26,7 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines import survey
 from critic.engines.base import (
+    DECISIONS,
     Completion,
     Decision,
     Engine,
@@ -50,7 +51,7 @@ from critic.records import Message
 
 T = TypeVar("T")
 
-DECISIONS, MASS = "typed decisions", "label mass"
+MASS = "label mass"
 NOT_TOLD = "not told"
 UNANSWERED = "the server's reply holds no answer to this question"
 # What a probability of 0 stands for at a server that rounds to hundredths.
