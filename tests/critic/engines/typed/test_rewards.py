@@ -1,4 +1,4 @@
-"""A server of typed decisions compares answers; it is no source of rewards, and that is told before any is asked for."""
+"""A server of typed decisions compares answers, and is no source of rewards: that is told before any is asked for."""
 
 import pytest
 
