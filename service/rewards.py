@@ -11,7 +11,7 @@ from typing import Protocol
 
 from constitution import Constitution, InputError, Principle
 from critic import prompts
-from critic.engines.base import Engine, EngineError, Node, Reward, Score, Unavailable
+from critic.engines.base import DECISIONS, Engine, EngineError, Node, Reward, Score, Unavailable
 from critic.engines.rewards import heads_of
 from critic.judging.score import DIGITS, expected
 from critic.records import Message, Prompt
@@ -67,6 +67,12 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
 def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> Source:
     """What gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     heads = heads_of(engine.capabilities)
+    if DECISIONS in engine.capabilities:
+        raise InputError(
+            f"{engine.identity.name} gives typed decisions, and no rewards",
+            where="engine",
+            fix="name a reward model, a rule, or a language model that judges; this one compares answers",
+        )
     if constitution is None:
         if not heads:
             raise InputError(

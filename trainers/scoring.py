@@ -19,7 +19,7 @@ from constitution import Constitution, load
 from constitution.errors import InputError
 from critic import prompts
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Engine, EngineError, Node, Reward
+from critic.engines.base import DECISIONS, Engine, EngineError, Node, Reward
 from critic.engines.rewards import heads_of
 from critic.judging.score import DIGITS, expected
 from critic.records import Message
@@ -133,6 +133,12 @@ class JudgeReward(_OfEngine):
 
     def __init__(self, engine: Engine, constitution: Constitution) -> None:
         super().__init__(engine)
+        if DECISIONS in engine.capabilities:
+            raise InputError(
+                "it gives typed decisions, and no rewards",
+                where=engine.identity.name,
+                fix="expected a reward model, a rule, or a language model as judge",
+            )
         self.identity |= {"constitution": constitution.digest}
         self._principles = constitution.principles
         groups = {principle.group.id if principle.group else None for principle in self._principles}

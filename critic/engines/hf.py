@@ -53,7 +53,7 @@ class HfEngine:
 
     whole_trees = True
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
-    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
+    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, systemone: a server that decides"
 
     def __init__(
         self,
