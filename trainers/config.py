@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 import yaml
 from transformers import TrainingArguments
 
@@ -52,8 +53,10 @@ class TrainConfig(TrainingArguments):
         for name in ("data", "eval_data"):
             if isinstance(value := getattr(self, name), str | dict):
                 setattr(self, name, [value])
+        device = torch.device("cpu") if self.use_cpu else default_device()
+        self.use_cpu = device.type == "cpu"  # also where a GPU was meant and there is none
         if self.bf16 is None:
-            self.bf16 = not self.fp16 and default_dtype(default_device()).itemsize == 2
+            self.bf16 = not self.fp16 and default_dtype(device).itemsize == 2
         if not 0 <= self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:

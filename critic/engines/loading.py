@@ -15,6 +15,7 @@ from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
 
 from constitution.errors import InputError
+from critic.engines import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
@@ -83,11 +84,8 @@ def default_device() -> torch.device:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs and on CPUs with AMX (several times float32's speed there), else float32.
-
-    AVX512-BF16 without AMX is not enough: matrix products in bfloat16 then take twice as long as in float32.
-    """
-    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.engines.processor`), else float32."""
+    fast = device.type != "cpu" or processor.multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 

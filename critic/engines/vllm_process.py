@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from critic.engines import processor
 from critic.engines.loading import default_dtype, quiet
 from critic.engines.vllm import Settings
 
@@ -62,7 +63,7 @@ def _cpu_arguments() -> dict[str, object]:
 
     Blocks are of the smallest size that its attention takes, since only whole blocks are shared.
     """
-    if (os.cpu_count() or 1) <= _FEW_CORES:  # it would keep one of them for what mostly waits
+    if processor.cores() <= _FEW_CORES:  # it would keep one of them for what mostly waits
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     return {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
 
