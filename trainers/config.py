@@ -30,7 +30,8 @@ class TrainConfig(TrainingArguments):
 
     Weights are kept in float32; ``bf16`` computes in bfloat16, by default where the hardware multiplies it fast.
     ``prefix_packing`` computes a prompt once for all of its answers and pads nothing; without it, each answer is a
-    padded row of its own and the model's own attention is used. ``lora`` has the settings of `peft.LoraConfig`.
+    padded row of its own and the model's own attention is used. Unset, batches are packed where `trainers.proof` finds
+    that it makes no difference; true is packed or refused. ``lora`` has the settings of `peft.LoraConfig`.
     """
 
     model: str = "embedded"
@@ -40,7 +41,9 @@ class TrainConfig(TrainingArguments):
     """How much of ``data`` is held out where there is no ``eval_data``, by a hash of each prompt."""
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
-    prefix_packing: bool = True
+    prefix_packing: bool | None = None
+    dropout: bool = False
+    """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 10

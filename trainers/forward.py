@@ -1,18 +1,21 @@
 """One batch through a model: log-probabilities of the answers' tokens, or the answers' rewards, and nothing else.
 
 A packed batch goes through the model's decoder once, with an attention that follows the trees; the vocabulary's
-logits are computed only at the tokens that are read, a slice at a time. A padded one goes the model's own way.
+logits are computed only at the tokens that are read, a slice at a time. A padded one goes the model's own way, head and
+all. Which of them a model can take is for `trainers.proof` to say.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from critic.engines import attention
 from critic.engines.flex import tree_plan
 from critic.engines.prefix_tree import run
 from trainers.packing import Batch, Packed, Padded
@@ -27,7 +30,7 @@ def enable(model: PreTrainedModel) -> None:
     It goes through ``forward`` so that wrappers (DDP, FSDP, DeepSpeed, PEFT, autocast) do their part.
 
     A language model gives the log-probability of each answer token, ``[M]``; a reward model the scores of each answer,
-    ``[A, heads]``. Both in float32. ``read`` (of packed batches) is another way than `logprobs` to read logits.
+    ``[A, heads]``. Both in float32. ``read`` is another way than `logprobs` to read logits.
     """
     own: Callable[..., Any] = model.forward
 
@@ -37,7 +40,7 @@ def enable(model: PreTrainedModel) -> None:
         if isinstance(batch, Packed):
             return _packed(model, batch, read or logprobs)
         assert isinstance(batch, Padded)
-        return _padded(model, own, batch)
+        return _padded(model, own, batch, read)
 
     model.forward = forward
 
@@ -50,20 +53,61 @@ def hidden_states(model: PreTrainedModel, batch: Packed) -> Tensor:
 def _packed(model: PreTrainedModel, batch: Packed, read: "Read") -> Tensor:
     # Tokens are taken by index_select: the gradient of [...] adds up in another order from run to run.
     hidden_ND = hidden_states(model, batch)
-    head = model.get_output_embeddings()
-    if head is None:
+    if is_reward_model(model):
         return _scores(model, hidden_ND.index_select(0, batch.ends))
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Module)
     return token_logprobs(head, hidden_ND.index_select(0, batch.places), batch.targets, read)
 
 
-def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> Tensor:
-    given = {"input_ids": batch.ids, "attention_mask": batch.visible, "use_cache": False}
-    if model.get_output_embeddings() is None:
-        # Classifiers look for the last token that is not padding by its id, which may be the last one of a chat.
-        hidden_ATD = model.get_decoder()(**given).last_hidden_state
-        return _scores(model, hidden_ATD.flatten(0, 1).index_select(0, batch.ends))
-    logits_ATV: Tensor = own(**given).logits
-    return logprobs(logits_ATV.flatten(0, 1).index_select(0, batch.places), batch.targets)
+def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded, read: "Read | None") -> Tensor:
+    """Read the model's own output: for a reward model that of each row, which it takes off the last unpadded token."""
+    reward, padding = is_reward_model(model), model.config.get_text_config().pad_token_id
+    logits: Tensor
+    if batch.apart or (reward and padding is None):
+        logits = _apart(model, own, batch)
+    else:
+        ids = batch.ids.masked_fill(batch.visible == 0, padding) if reward else batch.ids
+        logits = own(input_ids=ids, attention_mask=batch.visible, use_cache=False).logits
+    if reward:
+        return logits.float()
+    return (read or logprobs)(logits.flatten(0, 1).index_select(0, batch.places), batch.targets)
+
+
+def _apart(model: PreTrainedModel, own: Callable[..., Any], batch: Padded) -> Tensor:
+    """Return the output of each row by itself, without what fills it up: ``[A, T, V]``, or ``[A, heads]``."""
+    lengths = batch.visible.sum(-1).tolist()
+    rows = [own(input_ids=ids[None, :n], use_cache=False).logits for ids, n in zip(batch.ids, lengths, strict=True)]
+    if is_reward_model(model):
+        return torch.cat(rows)
+    width = batch.ids.shape[1]
+    return torch.cat([pad(row, (0, 0, 0, width - row.shape[1])) for row in rows])
+
+
+def is_reward_model(model: PreTrainedModel) -> bool:
+    """Whether ``model`` has scores instead of a vocabulary's logits."""
+    return "ForSequenceClassification" in type(model).__name__  # transformers' name for all of them
+
+
+@contextlib.contextmanager
+def attending(model: PreTrainedModel, kind: str | None = None) -> Iterator[None]:
+    """Let ``model`` compute with the attention function ``kind``, its own by default, in evaluation mode."""
+    before, training = model.config._attn_implementation, model.training
+    try:
+        model.set_attn_implementation(kind or own_attention(model))
+        model.eval()
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        model.train(training)
+
+
+def own_attention(model: PreTrainedModel) -> str:
+    """Return the attention function that transformers gives the model."""
+    found = model.config._attn_implementation
+    if found and found != attention.NAME:
+        return str(found)
+    return "sdpa" if model._supports_sdpa else "eager"
 
 
 def _scores(model: PreTrainedModel, hidden_AD: Tensor) -> Tensor:

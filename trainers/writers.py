@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from critic.engines.chat import Chat
-from critic.engines.hf import stop_ids
+from critic.engines.stops import end_ids
 from trainers.ppo_config import PPOConfig
 from trainers.rollout import HfWriter, Writer
 
@@ -21,4 +21,4 @@ def open_writer(
         from trainers.rollout_vllm import VllmWriter
 
         return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
-    return HfWriter(model, dtype, chat, stop_ids(model, tokenizer), config.rollout_batch)
+    return HfWriter(model, dtype, chat, end_ids(chat, tokenizer, model), config.rollout_batch)

@@ -90,6 +90,10 @@ class Chat:
             ids = ids[:-1]
         return ids
 
+    def stop_id(self) -> int | None:
+        """Return the token that ends an answer by the template: the first control token after it, if there is one."""
+        return next((i for i in self._markup(("user", "assistant"), "after") if i in self._control), None)
+
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Encode a whole chat, up to the point where the assistant speaks."""
         part = self.extend((), messages)

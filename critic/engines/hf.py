@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import attention
@@ -29,6 +29,7 @@ from critic.engines.base import (
 )
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
+from critic.engines.stops import end_ids
 from critic.engines.worker import Job, Limits, Worker
 
 _OPTIONS = ("batch", "deterministic", "device", "dtype")
@@ -65,7 +66,7 @@ class HfEngine:
             alone=deterministic,
         )
         chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
-        self._worker = Worker(model, chat, stop_ids(model, loaded.tokenizer), limits, self.usage)
+        self._worker = Worker(model, chat, end_ids(chat, loaded.tokenizer, model), limits, self.usage)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
@@ -165,14 +166,6 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
     if options[key] not in values:
         raise InputError(f"{key}={options[key]} is none of {', '.join(values)}", where=where)
     return values[options[key]]
-
-
-def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
-    ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
 
 
 def _cache_bytes(device: torch.device) -> int:

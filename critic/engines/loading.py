@@ -35,11 +35,11 @@ def load(
     path_or_id: str,
     dtype: torch.dtype,
     device: torch.device,
-    attention: str,
+    attention: str | None,
     auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
     heads: int | None = None,
 ) -> Loaded:
-    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``.
+    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, or its own.
 
     ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
     a reward model gets so many, and they may be new: then torch's random generator draws them.
@@ -67,7 +67,8 @@ def load(
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
-    if missing := sorted(key for key in found["missing_keys"] if heads is None or key != "score.weight"):
+    body = f"{model.base_model_prefix}."
+    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,

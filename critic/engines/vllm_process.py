@@ -8,7 +8,9 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from critic.engines import processor
+from critic.engines.chat import Chat
 from critic.engines.loading import default_dtype, quiet
+from critic.engines.stops import template_end
 from critic.engines.vllm import Settings
 
 # vLLM reads these when it is imported, here and in its processes. It reports to its makers unless it is told not to.
@@ -76,9 +78,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def stop_ids(llm: AsyncLLM, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
+def stop_ids(llm: AsyncLLM, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> frozenset[int]:
+    """Return all ids that end an answer: see `critic.engines.stops.end_ids`."""
     ids = llm.model_config.try_get_generation_config().get("eos_token_id")
     if ids is None:
         ids = tokenizer.eos_token_id
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
+    named = frozenset([ids] if isinstance(ids, int) else ids or [])
+    end = template_end(chat)
+    return named if end is None else named | {end}
