@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from critic.engines import attention
 from critic.engines.flex import tree_plan
-from critic.engines.prefix_tree import run
+from critic.engines.prefix_tree import Head, run, vocabulary_head
 from trainers.packing import Batch, Packed, Padded
 
 _LOGITS_AT_ONCE = 1 << 26
@@ -55,9 +55,7 @@ def _packed(model: PreTrainedModel, batch: Packed, read: "Read") -> Tensor:
     hidden_ND = hidden_states(model, batch)
     if is_reward_model(model):
         return _scores(model, hidden_ND.index_select(0, batch.ends))
-    head = model.get_output_embeddings()
-    assert isinstance(head, nn.Module)
-    return token_logprobs(head, hidden_ND.index_select(0, batch.places), batch.targets, read)
+    return token_logprobs(vocabulary_head(model), hidden_ND.index_select(0, batch.places), batch.targets, read)
 
 
 def _padded(model: PreTrainedModel, own: Callable[..., Any], batch: Padded, read: "Read | None") -> Tensor:
@@ -92,22 +90,13 @@ def is_reward_model(model: PreTrainedModel) -> bool:
 @contextlib.contextmanager
 def attending(model: PreTrainedModel, kind: str | None = None) -> Iterator[None]:
     """Let ``model`` compute with the attention function ``kind``, its own by default, in evaluation mode."""
-    before, training = model.config._attn_implementation, model.training
-    try:
-        model.set_attn_implementation(kind or own_attention(model))
-        model.eval()
-        yield
-    finally:
-        model.set_attn_implementation(before)
-        model.train(training)
-
-
-def own_attention(model: PreTrainedModel) -> str:
-    """Return the attention function that transformers gives the model."""
-    found = model.config._attn_implementation
-    if found and found != attention.NAME:
-        return str(found)
-    return "sdpa" if model._supports_sdpa else "eager"
+    training = model.training
+    with attention.attending(model, kind or attention.own(model)):
+        try:
+            model.eval()
+            yield
+        finally:
+            model.train(training)
 
 
 def _scores(model: PreTrainedModel, hidden_AD: Tensor) -> Tensor:
@@ -127,13 +116,13 @@ Read = Callable[[Tensor, Tensor], Tensor]
 """From the logits ``[M, V]`` and targets ``[M]`` of a slice of tokens to what is read of each, ``[M, ...]``."""
 
 
-def token_logprobs(head: nn.Module, hidden_MD: Tensor, targets_M: Tensor, read: Read = logprobs) -> Tensor:
+def token_logprobs(head: Head, hidden_MD: Tensor, targets_M: Tensor, read: Read = logprobs) -> Tensor:
     """Return what is ``read`` of each target after its hidden state: its log-probability, ``[M]``, in float32.
 
     Slices of logits are computed again for the gradient instead of being kept: with a large vocabulary they would
     take more memory than everything else.
     """
-    rows = max(1, _LOGITS_AT_ONCE // int(head.weight.shape[0]))  # type: ignore[index]  # torch types it as a module, too
+    rows = max(1, _LOGITS_AT_ONCE // head.linear.out_features)
     if len(targets_M) <= rows:
         return read(head(hidden_MD), targets_M)
     pieces = zip(hidden_MD.split(rows), targets_M.split(rows), strict=True)

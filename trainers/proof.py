@@ -2,7 +2,7 @@
 
 Before the first step a few short trees, cut from the run's own data, go through the model both ways, without dropout:
 what is read of them must be equal, and so must the gradient. What packing can't do for some models, among others:
-attention that looks back only so far, scores that are capped, states that run over the whole row.
+states that run over the whole row, and attention that can't be replaced.
 """
 
 import logging
@@ -82,13 +82,23 @@ def prove(
     return proof
 
 
-def samples(trees: Sequence[TokenTree]) -> list[TokenTree]:
-    """Cut two short trees of two answers each out of a run's first trees."""
+def needed(config: PreTrainedConfig, longest: int) -> int:
+    """Return how many tokens a prompt needs for the proof to see all that chats of ``longest`` tokens make of a model.
+
+    Where those leave the window that a layer attends within, the proof has to leave it, too.
+    """
+    window = reach(config)
+    return window + _ANSWERS[0] if window is not None and longest > window else 0
+
+
+def samples(trees: Sequence[TokenTree], least: int = 0) -> list[TokenTree]:
+    """Cut two short trees of two answers each out of a run's first trees; a prompt has ``least`` tokens or more."""
     roots = [tree.segments[0].ids for tree in trees]
     answers = [branch.ids for tree in trees for branch in tree.segments[1:]]
     found = []
     for number, most in enumerate(_PROMPTS):
         root = roots[number % len(roots)][-most:]
+        root *= 1 + least // len(root)
         chosen = (answers[(2 * number + i) % len(answers)][:length] for i, length in enumerate(_ANSWERS))
         found.append(TokenTree((Segment(root, -1), *(Segment(ids, 0) for ids in chosen)), ()))
     return found
@@ -97,7 +107,7 @@ def samples(trees: Sequence[TokenTree]) -> list[TokenTree]:
 def reach(config: PreTrainedConfig) -> int | None:
     """Return how many tokens back all layers of a model see; None where that is all of its context.
 
-    A sliding window limits a layer's attention, not the context. Packed attention sees everything.
+    A sliding window limits a layer's attention, not the context.
     """
     inner = config.get_text_config()
     kinds = set(getattr(inner, "layer_types", None) or ("sliding_attention", "chunked_attention"))
@@ -135,7 +145,7 @@ def _prove(
     with forward.attending(model):
         values, gradient = _read(model, padded(trees, apart=True))
         _check_causal(model, trees[0], where)
-    proof = _packs(model, trees, longest, values, gradient) if wanted is not False else Proof("padded", "as was asked")
+    proof = _packs(model, trees, values, gradient) if wanted is not False else Proof("padded", "as was asked")
     if proof.path == "packed":
         return proof
     with forward.attending(model):
@@ -143,12 +153,7 @@ def _prove(
     return _unpacked("padded" if _equal(*beside) else "apart", proof.why, wanted, where, proof)
 
 
-def _packs(
-    model: PreTrainedModel, trees: Sequence[TokenTree], longest: int, values: Tensor, gradient: _Gradient
-) -> Proof:
-    window = reach(model.config)
-    if window is not None and longest > window:
-        return Proof("padded", f"the model's attention sees {window} tokens back, and a chat has {longest}")
+def _packs(model: PreTrainedModel, trees: Sequence[TokenTree], values: Tensor, gradient: _Gradient) -> Proof:
     try:
         with forward.attending(model, attention.NAME):
             found = _apart(_read(model, packed(trees)), (values, gradient))

@@ -56,12 +56,11 @@ async def _answers(
     inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     training, kind = inner.training, inner.config._attn_implementation
     inner.eval()
-    inner.set_attn_implementation(attention.NAME)
     try:
         engine = HfEngine(Loaded(inner, tokenizer, Path(), ""), "the model in training", batch=PROMPTS)
     except InputError as error:
         log.warning("No samples are written: %s", error.problem)
-        inner.set_attn_implementation(kind)
+        attention.attend_by(inner, kind)
         inner.train(training)
         return [None] * len(prompts)
 
@@ -75,5 +74,5 @@ async def _answers(
         return await together(one(prompt) for prompt in prompts)
     finally:
         await engine.close()
-        inner.set_attn_implementation(kind)
+        attention.attend_by(inner, kind)
         inner.train(training)

@@ -203,7 +203,7 @@ class TreeTrainer(Trainer):
         if not self.reward:
             vocabulary.learn_end(inner, processing_class, args.model)
         forward.enable(inner)
-        self.short = proof.samples(first)
+        self.short = proof.samples(first, proof.needed(inner.config, longest))
         """Short trees of the run's own tokens, to compare models on."""
         super().__init__(
             model=model,
@@ -217,7 +217,7 @@ class TreeTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # the loss is divided here, by all that an optimiser step holds
         # The model is where it will be trained by now, and the attention of a GPU is another than that of a CPU.
         self.proof = proof.prove(inner, self.short, longest, args.prefix_packing, args.model)
-        inner.set_attn_implementation(attention.NAME if self.proof.path == "packed" else forward.own_attention(inner))
+        attention.attend_by(inner, attention.NAME if self.proof.path == "packed" else attention.own(inner))
         self.data_collator = Collator(self.proof.path)
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:

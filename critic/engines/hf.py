@@ -29,6 +29,7 @@ from critic.engines.base import (
 )
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
+from critic.engines.proof import Proof, prove
 from critic.engines.stops import end_ids
 from critic.engines.worker import Job, Limits, Worker
 
@@ -38,8 +39,9 @@ _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
 _CACHE_BYTES_CPU = 1 << 30
 _INTERACTIVE_SLOTS = 4
-# Settings that change a model's arithmetic in places that this engine computes itself.
-_FOREIGN_ARITHMETIC = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling")
+# The names under which configurations say how many positions there are. A model with a state alone has none of them.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
+_UNBOUNDED = 1 << 20
 
 T = TypeVar("T")
 
@@ -53,20 +55,34 @@ class HfEngine:
 
     def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
         model = loaded.model
-        settings = {"deterministic": str(deterministic).lower(), "dtype": str(model.dtype).removeprefix("torch.")}
+        context = context_length(model, name)
+        chat = self._chat(loaded, name)
+        proof = self._proof(model, chat, context, name)
+        attention.attend_by(model, attention.NAME if proof.attention else attention.own(model))
+        dtype = str(model.dtype).removeprefix("torch.")
+        settings = {"deterministic": str(deterministic).lower(), "dtype": dtype} | proof.settings()
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
-        self.capabilities = {"log-probabilities": "exact", "structured output": "by instruction"}
+        self.capabilities = self._capabilities() | proof.described()
         self.usage = Usage()
         limits = Limits(
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=_ROW_TOKENS,
             cached_tokens=_cache_bytes(model.device) // _cache_bytes_per_token(model),
-            context=context_length(model, name),
+            context=context,
             alone=deterministic,
         )
-        chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
-        self._worker = Worker(model, chat, end_ids(chat, loaded.tokenizer, model), limits, self.usage)
+        self._worker = Worker(model, chat, end_ids(chat, loaded.tokenizer, model), limits, self.usage, proof)
+
+    def _chat(self, loaded: Loaded, name: str) -> Chat:
+        padding = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
+        return Chat(loaded.tokenizer, name, padding)
+
+    def _proof(self, model: PreTrainedModel, chat: Chat, context: int, name: str) -> Proof:
+        return prove(model, chat, context, name)
+
+    def _capabilities(self) -> dict[str, str]:
+        return {"log-probabilities": "exact", "structured output": "by instruction"}
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
@@ -101,7 +117,7 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
     """
     where = name or path_or_id
     chosen = settings(options, _OPTIONS, where)
-    loaded = load(path_or_id, chosen.dtype, chosen.device, attention.NAME)
+    loaded = load(path_or_id, chosen.dtype, chosen.device)
     return HfEngine(loaded, where, chosen.batch, chosen.deterministic)
 
 
@@ -135,28 +151,17 @@ def settings(options: Mapping[str, str], known: Collection[str], where: str) -> 
 
 
 def context_length(model: PreTrainedModel, where: str) -> int:
-    """Return how many tokens of a chat the model can see at once, with the arithmetic that this engine uses.
+    """Return how many tokens of a chat the model can see at once. Windows of its layers do not shorten that.
 
-    Raises `InputError` for models whose attention or output it can't compute.
+    Raises `InputError` where the tokenizer's ids can't be looked up in the model's embedding.
     """
     config = model.config.get_text_config()
-    odd = [key for key in _FOREIGN_ARITHMETIC if getattr(config, key, None) not in (None, 1, 1.0)]
-    if odd or not model._supports_attention_backend:
-        raise InputError(
-            f"models of type {config.model_type!r} can't be computed in this process"
-            + (f" ({', '.join(odd)})" if odd else ""),
-            where=where,
-            fix="choose another model; a language model can also be served, and named as openai:MODEL@URL",
-        )
-    lengths = [int(config.max_position_embeddings)]
-    # Within its window a model with sliding windows sees everything, as this engine's attention does.
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        lengths.append(int(config.sliding_window))
+    lengths = [int(length) for name in _POSITIONS if (length := getattr(config, name, None))]
     # These rotary embeddings change for all tokens of a row as soon as one chat in it is long.
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
         lengths.append(int(rope.get("original_max_position_embeddings") or lengths[0]))
-    return min(lengths)
+    return min(lengths, default=_UNBOUNDED)
 
 
 def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where: str) -> T | None:

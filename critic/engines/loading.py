@@ -35,11 +35,11 @@ def load(
     path_or_id: str,
     dtype: torch.dtype,
     device: torch.device,
-    attention: str | None,
+    attention: str | None = None,
     auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
     heads: int | None = None,
 ) -> Loaded:
-    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, or its own.
+    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, else its own.
 
     ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
     a reward model gets so many, and they may be new: then torch's random generator draws them.

@@ -118,24 +118,25 @@ def split(tree: TokenTree, limit: int) -> Iterator[TokenTree]:
     piece: dict[int, int] = {}
     size, done = 0, 0
     for leaf in (i for i in range(len(tree.segments)) if i not in parents):
-        path = _path(tree, leaf)
-        new = [i for i in path if i not in piece]
+        whole = path(tree, leaf)
+        new = [i for i in whole if i not in piece]
         added = sum(len(tree.segments[i].ids) for i in new)
         if piece and size + added > limit:
             yield _subtree(tree, piece, done)
             done = max(piece) + 1
-            piece, size, new = {}, 0, path
-            added = sum(len(tree.segments[i].ids) for i in path)
+            piece, size, new = {}, 0, whole
+            added = sum(len(tree.segments[i].ids) for i in whole)
         piece |= {i: len(piece) + k for k, i in enumerate(new)}
         size += added
     yield _subtree(tree, piece, done)
 
 
-def _path(tree: TokenTree, leaf: int) -> list[int]:
-    path = [leaf]
-    while (parent := tree.segments[path[-1]].parent) >= 0:
-        path.append(parent)
-    return path[::-1]
+def path(tree: TokenTree, leaf: int) -> list[int]:
+    """Return the segments from the root down to ``leaf``."""
+    found = [leaf]
+    while (parent := tree.segments[found[-1]].parent) >= 0:
+        found.append(parent)
+    return found[::-1]
 
 
 def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:

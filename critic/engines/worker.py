@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 
 from critic.engines.base import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
 from critic.engines.chat import Chat
-from critic.engines.decoding import Answer, Decoder
-from critic.engines.prefix_tree import score_trees
+from critic.engines.decoding import Answer
+from critic.engines.proof import SCORERS, WRITERS, Proof
 from critic.engines.tokens import TokenTree, from_chats, split
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")
@@ -57,10 +57,18 @@ class Worker:
     """Runs jobs on a thread of its own. Every job that was submitted ends: with a result or with `EngineError`."""
 
     def __init__(
-        self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], limits: Limits, usage: Usage
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        stop_ids: frozenset[int],
+        limits: Limits,
+        usage: Usage,
+        proof: Proof,
     ) -> None:
         self._model, self._chat, self._limits, self._usage = model, chat, limits, usage
-        self._decoder = Decoder(model, chat, stop_ids, limits.batch + limits.interactive)
+        self._score_trees = SCORERS[proof.scoring.name]
+        writers = WRITERS[proof.writing.name if proof.writing else "plain"]
+        self._decoder = writers(model, chat, stop_ids, limits.batch + limits.interactive)
         self._inbox: deque[Job] = deque()
         self._wake = threading.Condition()
         self._end = ""
@@ -227,7 +235,7 @@ class Worker:
     def _score_pieces(self, jobs: list[Job]) -> None:
         """Score the next piece of each job; those with more pieces go back to the head of their queue."""
         trees = [job.pieces[0] for job in jobs]
-        for job, scores in zip(jobs, score_trees(self._model, trees), strict=True):
+        for job, scores in zip(jobs, self._score_trees(self._model, trees), strict=True):
             job.scores += scores
             self._usage.prompt_tokens += job.pieces.pop(0).tokens
             if job.pieces:
