@@ -72,8 +72,8 @@ def encoded(labels: Sequence[Labelled]) -> list[dict[str, Any]]:
     chat = Chat(tokenizer, embedded.NAME)
 
     def ids(label: Labelled, answer: str) -> list[int]:
-        part = chat.extend((), (*label.prompt.messages, Message(role="assistant", content=answer)))
-        return [*part.ids, *chat.closing(part.turns)]
+        messages = (*label.prompt.messages, Message(role="assistant", content=answer))
+        return list(chat.whole(messages, "closed").ids)
 
     sides = [(label.id, ids(label, label.better), ids(label, label.worse)) for label in labels]
     return [

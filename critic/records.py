@@ -8,13 +8,13 @@ import math
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from constitution.digest import digest
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Order = Literal["given", "swapped"]
 
 
@@ -24,20 +24,66 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair, which no file can store as UTF-8") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
+class CalledFunction(Record):
+    """What a tool call calls: a function's name and its arguments, in JSON as the model wrote them."""
+
+    name: Text
+    arguments: Text = "{}"
+
+
+class ToolCall(Record):
+    """A call of a tool by the assistant, in OpenAI's form. ``id`` is what its result refers to."""
+
+    id: Text | None = None
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class Message(Record):
-    """One turn of a chat, or a part of one: see `critic.engines.base.Node`."""
+    """One turn of a chat, or a part of one: see `critic.engines.base.Node`.
+
+    In a prompt's history an assistant may call tools (``tool_calls``), each answered by a message of the role ``tool``,
+    which may say to which call (``tool_call_id``) and of which function (``name``).
+    """
 
     role: Role
-    content: str
+    content: Text = ""
+    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, min_length=1)
+    tool_call_id: Text | None = None
+    name: Text | None = None
 
-    @field_validator("content")
-    @classmethod
-    def _encodable(cls, content: str) -> str:
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the text holds half of a surrogate pair, which no file can store as UTF-8") from None
-        return content
+    @model_validator(mode="after")
+    def _tools_where_they_belong(self) -> Self:
+        if self.tool_calls is not None and self.role != "assistant":
+            raise ValueError(f"tool_calls are the assistant's, not {self.role}'s")
+        if self.role != "tool" and (self.tool_call_id is not None or self.name is not None):
+            raise ValueError(f"tool_call_id and name are a tool's, not {self.role}'s")
+        if self.tool_calls is None and "content" not in self.model_fields_set:
+            raise ValueError("a message without tool calls needs a content")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The message as people and judges read it: its content, and its tool calls a line each."""
+        calls = (f"[calls {call.function.name} with {call.function.arguments}]" for call in self.tool_calls or ())
+        return "\n".join(line for line in (self.content, *calls) if line)
+
+    def turn(self) -> dict[str, Any]:
+        """Return the message as chat APIs and templates have it: role, content, and tool fields where there are any."""
+        return {"role": self.role, "content": self.content} | self.model_dump(
+            mode="json", include={"tool_calls", "tool_call_id", "name"}, exclude_none=True
+        )
 
 
 class Prompt(Record):
@@ -53,7 +99,7 @@ class Prompt(Record):
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
         roles = [message.role for message in self.messages]
-        turns = roles[1:] if roles[:1] == ["system"] else roles
+        turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
         if turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
             raise ValueError(
                 f"chat roles are out of order: {', '.join(roles) or 'none'}; "
@@ -66,7 +112,35 @@ class Prompt(Record):
     @cached_property
     def key(self) -> str:
         """SHA-256 of all turns (of their content, not of tags or id)."""
-        return digest(["prompt", [[m.role, m.content] for m in self.messages]])
+        return digest(["prompt", [_hashed(m) for m in self.messages]])
+
+
+def _without_tool_turns(messages: tuple[Message, ...]) -> list[Role]:
+    """Return the roles without each call of tools and the results that must follow it: one result a call."""
+    roles: list[Role] = []
+    waited = 0
+    for message in messages:
+        if message.role == "tool":
+            if waited == 0:
+                raise ValueError("a tool's result stands where no call is left without one")
+            waited -= 1
+        elif waited:
+            raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
+        elif message.tool_calls:
+            if roles[-1:] != ["user"]:
+                raise ValueError("tool calls stand where it isn't the assistant's turn")
+            waited = len(message.tool_calls)
+        else:
+            roles.append(message.role)
+    if waited:
+        raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
+    return roles
+
+
+def _hashed(message: Message) -> list[Any]:
+    """Return what a prompt's key is made of: tool fields only where there are any, so that other keys stay."""
+    tools = message.model_dump(mode="json", include={"tool_calls", "tool_call_id", "name"}, exclude_none=True)
+    return [message.role, message.content, tools] if tools else [message.role, message.content]
 
 
 class Response(Record):

@@ -31,9 +31,10 @@ from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.proof import Proof, prove
 from critic.engines.stops import end_ids
+from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 from critic.engines.worker import Job, Limits, Worker
 
-_OPTIONS = ("batch", "deterministic", "device", "dtype")
+_OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
@@ -53,14 +54,23 @@ class HfEngine:
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
     _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
 
-    def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        name: str,
+        batch: int = 16,
+        deterministic: bool = False,
+        template: TemplateOptions = TemplateOptions(),
+    ) -> None:
         model = loaded.model
         context = context_length(model, name)
-        chat = self._chat(loaded, name)
+        chat = self._chat(loaded, name, template)
+        chat.prove()
         proof = self._proof(model, chat, context, name)
         attention.attend_by(model, attention.NAME if proof.attention else attention.own(model))
         dtype = str(model.dtype).removeprefix("torch.")
         settings = {"deterministic": str(deterministic).lower(), "dtype": dtype} | proof.settings()
+        settings |= dict(chat.settings)
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
         self.capabilities = self._capabilities() | proof.described()
         self.usage = Usage()
@@ -74,9 +84,9 @@ class HfEngine:
         )
         self._worker = Worker(model, chat, end_ids(chat, loaded.tokenizer, model), limits, self.usage, proof)
 
-    def _chat(self, loaded: Loaded, name: str) -> Chat:
+    def _chat(self, loaded: Loaded, name: str, template: TemplateOptions) -> Chat:
         padding = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
-        return Chat(loaded.tokenizer, name, padding)
+        return Chat(loaded.tokenizer, name, padding, template)
 
     def _proof(self, model: PreTrainedModel, chat: Chat, context: int, name: str) -> Proof:
         return prove(model, chat, context, name)
@@ -112,13 +122,14 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
 
     Options: ``batch`` (answers written at a time, 16), ``dtype`` (``bfloat16`` or ``float32``; by default bfloat16
     where the hardware multiplies it), ``device`` (by default a GPU if there is one, else ``cpu``), ``deterministic``
-    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked).
+    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked),
+    and those of `critic.engines.template_options`: ``think`` (``true`` or ``false``) and ``template.KEY``.
     Raises `InputError` for an unknown option or value, and for a model that can't be used.
     """
     where = name or path_or_id
     chosen = settings(options, _OPTIONS, where)
     loaded = load(path_or_id, chosen.dtype, chosen.device)
-    return HfEngine(loaded, where, chosen.batch, chosen.deterministic)
+    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +140,12 @@ class Settings:
     deterministic: bool
     device: torch.device
     dtype: torch.dtype
+    template: TemplateOptions
 
 
 def settings(options: Mapping[str, str], known: Collection[str], where: str) -> Settings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
-    if unknown := sorted(set(options) - set(known)):
+    if unknown := sorted(key for key in options if name_of(key) not in known):
         raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
     batch = options.get("batch", "16")
     if not batch.isdecimal() or int(batch) < 1:
@@ -147,7 +159,7 @@ def settings(options: Mapping[str, str], known: Collection[str], where: str) -> 
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return Settings(int(batch), deterministic, device, dtype)
+    return Settings(int(batch), deterministic, device, dtype, read_template_options(options, where))
 
 
 def context_length(model: PreTrainedModel, where: str) -> int:

@@ -15,8 +15,9 @@ from critic.engines.hf import HfEngine, settings
 from critic.engines.loading import Loaded, load
 from critic.engines.prefix_tree import output_head
 from critic.engines.rewards import Manifest, capability, read_manifest
+from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions
 
-_OPTIONS = ("deterministic", "device", "dtype")
+_OPTIONS = ("deterministic", "device", "dtype", *TEMPLATE_KEYS)
 
 
 class RmEngine(HfEngine):
@@ -25,8 +26,15 @@ class RmEngine(HfEngine):
     _reads = (Reward,)
     _refusal = "a reward model has no log-probabilities, it only gives rewards: judge with --mode rm"
 
-    def __init__(self, loaded: Loaded, name: str, manifest: Manifest, deterministic: bool = False) -> None:
-        super().__init__(loaded, name, deterministic=deterministic)
+    def __init__(
+        self,
+        loaded: Loaded,
+        name: str,
+        manifest: Manifest,
+        deterministic: bool = False,
+        template: TemplateOptions = TemplateOptions(),
+    ) -> None:
+        super().__init__(loaded, name, deterministic=deterministic, template=template)
         self.capabilities = capability(manifest.heads)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
@@ -40,7 +48,7 @@ class RmEngine(HfEngine):
 def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     """Load a reward model and start its worker.
 
-    Options: ``dtype``, ``device`` and ``deterministic``, as in `critic.engines.hf.open_engine`. Raises `InputError` for
+    Options: ``dtype``, ``device``, ``deterministic`` and the template's, as in `critic.engines.hf.open_engine`. Raises `InputError` for
     an unknown option or value, for a model that can't be used, and where its ``reward.json`` does not fit it.
     """
     chosen = settings(options, _OPTIONS, path_or_id)
@@ -52,4 +60,4 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
             fix="choose a reward model trained from a decoder such as Llama, Qwen or Mistral",
         )
     manifest = read_manifest(loaded.folder, output_head(loaded.model).out_features)
-    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic)
+    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template)

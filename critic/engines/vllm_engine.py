@@ -59,12 +59,14 @@ class VllmEngine:
 
     def __init__(self, folder: Path, name: str, chosen: Settings, log: ProcessLog) -> None:
         tokenizer = load_tokenizer(folder)
-        self._chat = Chat(tokenizer, name)
+        self._chat = Chat(tokenizer, name, options=chosen.template)
+        self._chat.prove()
         weights = revision(folder)
         self._log = log
         self._llm = start(arguments(folder, chosen), is_shown=log.is_shown)
         config = self._llm.model_config
-        self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
+        settings = {"dtype": str(config.dtype).removeprefix("torch.")} | dict(self._chat.settings)
+        self.identity = Identity(name, weights, tuple(sorted(settings.items())))
         self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}
         self.usage = Usage()
         self._context = config.max_model_len

@@ -279,8 +279,9 @@ async def test_usage_counts(engine: HfEngine, chat: Chat) -> None:
     await engine.score(tree)
     usage = engine.usage
     assert (usage.calls, usage.completion_tokens) == (2, completion.completion_tokens)
-    opening = len(chat.opening(("user",)))
-    tree_tokens = len(chat.extend((), ask("root ").messages).ids) + len("one") + len("three") + 2 * opening
+    root = len(chat.whole(ask("root ").messages, "continued").ids)
+    opening = len(chat.encode(ask("root ").messages)) - root
+    tree_tokens = root + len("one") + len("three") + 2 * opening
     assert usage.prompt_tokens == completion.prompt_tokens + tree_tokens
     assert usage.seconds_busy > 0
 

@@ -32,13 +32,12 @@ def assistant(text: str) -> Message:
 
 def alone(model: PreTrainedModel, chat: Chat, path: tuple[Message, ...], read: Read, own: tuple[Message, ...]) -> Score:
     """Read one chat with nothing shared and nothing packed."""
-    above, whole = chat.extend((), path[: len(path) - len(own)]), chat.extend((), path)
-    own_content = whole.content[len(above.ids) :]
+    whole = chat.whole(path, "continued")
+    places = whole.own(len(path) - len(own))
     if isinstance(read, Choices):
         logp = _logp(model, chat.encode(path))[-1]
-        return Score(tuple(logp[chat.choice(text)].item() for text in read.texts), sum(own_content))
+        return Score(tuple(logp[chat.choice(text)].item() for text in read.texts), len(places))
     logp = _logp(model, whole.ids)
-    places = [len(above.ids) + i for i, is_content in enumerate(own_content) if is_content]
     return Score((sum(logp[i - 1, whole.ids[i]].item() for i in places),), len(places))
 
 

@@ -182,7 +182,7 @@ async def test_prompts_are_computed_once(one_head: Path) -> None:
             await engine.score(Node((prompt, assistant(text)), Reward()))
         apart = engine.usage.prompt_tokens - shared
     chat = Chat(make_tokenizer(), "tiny")
-    assert apart - shared == len(chat.extend((), (prompt,)).ids)
+    assert apart - shared == len(chat.encode((prompt,)))
 
 
 def whole(tree: TokenTree) -> list[int]:
