@@ -147,9 +147,8 @@ def reread_values(trees: Sequence[TokenTree], wanted: Tensor, reward: bool, fold
     """
     auto = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     model = load(str(folder), torch.float32, torch.device("cpu"), None, auto).model
-    forward.enable(model)
     with torch.no_grad():
-        found: Tensor = model(batch=padded(trees, apart=True))
+        found = forward.values(model, padded(trees, apart=True))
     difference = float((found - wanted).abs().mean())
     if not difference <= _COARSE * (1 + float(wanted.abs().mean())):
         raise InputError(

@@ -7,6 +7,7 @@ all. Which of them a model can take is for `trainers.proof` to say.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,14 +36,22 @@ def enable(model: PreTrainedModel) -> None:
     own: Callable[..., Any] = model.forward
 
     def forward(*args: Any, batch: Batch | None = None, read: "Read | None" = None, **kwargs: Any) -> Any:
-        if batch is None:
-            return own(*args, **kwargs)
-        if isinstance(batch, Packed):
-            return _packed(model, batch, read or logprobs)
-        assert isinstance(batch, Padded)
-        return _padded(model, own, batch, read)
+        return own(*args, **kwargs) if batch is None else _read(model, own, batch, read)
 
     model.forward = forward
+
+
+def values(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Return what `enable` describes, past autocast and whatever else has been put around the model."""
+    own: Any = type(model).forward
+    return _read(model, partial(own, model), batch, None)
+
+
+def _read(model: PreTrainedModel, own: Callable[..., Any], batch: Batch, read: "Read | None") -> Tensor:
+    if isinstance(batch, Packed):
+        return _packed(model, batch, read or logprobs)
+    assert isinstance(batch, Padded)
+    return _padded(model, own, batch, read)
 
 
 def hidden_states(model: PreTrainedModel, batch: Packed) -> Tensor:

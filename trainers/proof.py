@@ -47,6 +47,13 @@ class Proof:
     values: float | None = None
     gradient: float | None = None
 
+    def tell(self) -> None:
+        """Say on the console how batches are computed."""
+        if self.path == "packed":
+            log.info("Batches are packed: that gives what the model's own attention gives.")
+        else:
+            log.warning("Batches are padded, a row an answer, which takes more time than packing: %s.", self.why)
+
     def facts(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return asdict(self)
@@ -75,10 +82,6 @@ def prove(
     if isinstance(proof, InputError):
         raise proof
     assert isinstance(proof, Proof)
-    if proof.path == "packed":
-        log.info("Batches are packed: that gives what the model's own attention gives.")
-    elif wanted is None:
-        log.warning("Batches are padded, a row an answer, which takes more time than packing: %s.", proof.why)
     return proof
 
 
@@ -199,7 +202,7 @@ def _check_causal(model: PreTrainedModel, tree: TokenTree, where: str) -> None:
 def _read(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, _Gradient]:
     """Return what is read of ``batch``, and the gradient of a sum of it in which no two values count alike."""
     with _watched(model) as embedded, torch.enable_grad():
-        values = model(batch=batch.to(model.device)).flatten()
+        values = forward.values(model, batch.to(model.device)).flatten()
         weights = torch.linspace(0.5, 1.5, len(values), device=values.device)
         table = [output for _, output in embedded]
         flat = {name: weight for name, weight in model.named_parameters() if weight.dim() == 1}

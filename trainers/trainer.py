@@ -217,6 +217,8 @@ class TreeTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # the loss is divided here, by all that an optimiser step holds
         # The model is where it will be trained by now, and the attention of a GPU is another than that of a CPU.
         self.proof = proof.prove(inner, self.short, longest, args.prefix_packing, args.model)
+        if args.prefix_packing is None and args.process_index == 0:
+            self.proof.tell()
         attention.attend_by(inner, attention.NAME if self.proof.path == "packed" else attention.own(inner))
         self.data_collator = Collator(self.proof.path)
 
