@@ -139,7 +139,9 @@ def against_part(principle: Principle) -> Message:
 
 def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) -> tuple[Message, ...]:
     """Ask which response is better with nothing marked off: the control for `critic.evaluation.injection`."""
-    text = _render("plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle)
+    text = _render(
+        "plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle
+    )
     return (Message(role="user", content=text),)
 
 

@@ -56,7 +56,8 @@ class WithStrangers(Examples):
             other = self.examples[(index + further) % count]
             if other.prompt.messages != own.messages:
                 with contextlib.suppress(RowError):  # too long for this prompt
-                    self._encode(own, other.answers)
+                    root, *branches = self._encode(own, other.answers).segments
+                    self.longest = max(self.longest, len(root.ids) + len(branches[0].ids))
                     return other.answers[0]
         return None
 

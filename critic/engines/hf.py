@@ -31,6 +31,7 @@ from critic.engines.base import (
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.proof import SCORERS, WRITERS, Proof, prove
+from critic.engines.stops import end_ids
 from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 from critic.engines.tokens import from_chats
 from critic.engines.worker import Job, Limits, Ways, Worker
@@ -82,13 +83,13 @@ class HfEngine:
             context=context,
             alone=deterministic,
         )
-        self._worker = Worker(model, self._ways, stop_ids(model, loaded.tokenizer), limits, self.usage)
+        self._worker = Worker(model, self._ways, limits, self.usage)
 
     def _found_ways(self, loaded: Loaded, template: TemplateOptions, context: int, name: str) -> Ways:
         """Return how chats become tokens, and the paths that were found right."""
         chat = opened_chat(loaded, template, name)
         proof = prove(loaded.model, chat, context, name)
-        return ways(chat, proof)
+        return ways(chat, proof, end_ids(chat, loaded.tokenizer, loaded.model))
 
     def _capabilities(self) -> dict[str, str]:
         return {"log-probabilities": "exact", "structured output": "by instruction"}
@@ -169,10 +170,12 @@ def opened_chat(loaded: Loaded, template: TemplateOptions, name: str) -> Chat:
     return chat
 
 
-def ways(chat: Chat, proof: Proof) -> Ways:
-    """Return how a model computes that was proven with ``chat``."""
+def ways(chat: Chat, proof: Proof, stop_ids: frozenset[int] = frozenset()) -> Ways:
+    """Return how a model computes that was proven with ``chat``, and that ends its answers with one of ``stop_ids``."""
     writers = WRITERS[proof.writing.name if proof.writing else "plain"]
-    return Ways(chat, chat.settings, partial(from_chats, chat=chat), SCORERS[proof.scoring.name], writers, proof)
+    return Ways(
+        chat, chat.settings, partial(from_chats, chat=chat), SCORERS[proof.scoring.name], writers, proof, stop_ids
+    )
 
 
 def context_length(
@@ -226,14 +229,6 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
     if options[key] not in values:
         raise InputError(f"{key}={options[key]} is none of {', '.join(values)}", where=where)
     return values[options[key]]
-
-
-def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
-    ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
 
 
 def _cache_bytes(device: torch.device) -> int:

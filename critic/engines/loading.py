@@ -22,6 +22,7 @@ from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
 
 from constitution.errors import InputError
+from critic.engines import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
@@ -73,7 +74,8 @@ def load(
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
-    if missing := sorted(key for key in found["missing_keys"] if heads is None or key != "score.weight"):
+    body = f"{model.base_model_prefix}."
+    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,
@@ -95,11 +97,8 @@ def default_device() -> torch.device:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs and on CPUs with AMX (several times float32's speed there), else float32.
-
-    AVX512-BF16 without AMX is not enough: matrix products in bfloat16 then take twice as long as in float32.
-    """
-    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.engines.processor`), else float32."""
+    fast = device.type != "cpu" or processor.multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -215,9 +215,7 @@ def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _No
         )
 
 
-def _packed(
-    difference: Callable[[], tuple[float, float]], noise: _Noise, what: str = "a log-probability"
-) -> Path:
+def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise, what: str = "a log-probability") -> Path:
     """Return the packed path where ``difference`` is rounding, else the plain one with the reason."""
     try:
         greatest, rms = difference()

@@ -71,7 +71,7 @@ class VllmEngine:
         self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}
         self.usage = Usage()
         self._context = config.max_model_len
-        self._stop_ids = stop_ids(self._llm, tokenizer)
+        self._stop_ids = stop_ids(self._llm, tokenizer, self._chat)
         self._numbers = count()
         self._under_way: set[str] = set()
         self._since = 0.0

@@ -51,6 +51,8 @@ class Ways:
     score: Scorer
     writers: Writers
     proof: Proof
+    stop_ids: frozenset[int] = frozenset()
+    """The tokens that end an answer; none where nothing is written."""
 
 
 @dataclass(eq=False)
@@ -72,13 +74,12 @@ class Worker:
         self,
         model: PreTrainedModel,
         ways: Ways,
-        stop_ids: frozenset[int],
         limits: Limits,
         usage: Usage,
     ) -> None:
         self._model, self._ways, self._limits, self._usage = model, ways, limits, usage
         self._rows = int(model.get_input_embeddings().weight.shape[0])
-        self._decoder = ways.writers(model, ways.chat, stop_ids, limits.batch + limits.interactive)
+        self._decoder = ways.writers(model, ways.chat, ways.stop_ids, limits.batch + limits.interactive)
         self._inbox: deque[Job] = deque()
         self._wake = threading.Condition()
         self._end = ""
