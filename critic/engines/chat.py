@@ -137,10 +137,11 @@ class Chat:
         ids = self.content(text)
         if text and text == text.strip():
             opened = self.encode(_PROBE[:1])
-            answered = self.encode((_PROBE[0], Message(role="assistant", content=text)))
-            # Where the template writes more before an answer than it opens a turn with, the text alone has to do.
-            if answered[: len(opened)] == opened and len(answered) > len(opened):
-                ids = answered[len(opened) :]
+            answered = self.whole((_PROBE[0], Message(role="assistant", content=text)), "continued")
+            own = answered.own(1)
+            # Else the answer's first letter joins with what opens the turn: then the text alone has to do.
+            if own and answered.ids[: own[0]][: len(opened)] == opened:
+                ids = tuple(answered.ids[k] for k in own)
         if len(ids) != 1:
             raise EngineError(f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one")
         return ids[0]

@@ -47,6 +47,8 @@ class Tokens:
     words: list[int]
     control: list[int]
     """The indices of control tokens."""
+    is_own: bool = True
+    """Whether they are the tokenizer's own, with no control string kept from acting."""
 
     def within(self, start: int, end: int) -> range:
         """Return the indices of the tokens that hold any of the characters from ``start`` to ``end``."""
@@ -76,7 +78,10 @@ class TextEncoder:
 
         Raises `EngineError` where the vocabulary has no tokens for some content.
         """
-        tokens = self._go_on(rendering.text, before) if before else self._encode(rendering.text)
+        if before is None or not before.is_own:  # what was kept from acting there may act here
+            tokens = self._encode(rendering.text)
+        else:
+            tokens = self._go_on(rendering.text, before)
         markup = [k for k in tokens.control if not _is_content(tokens, k, rendering.spans)]
         if len(markup) == len(tokens.control):
             return tokens
@@ -147,7 +152,7 @@ class TextEncoder:
                 )
             cuts |= {(start + end) // 2 for start, end in bad}
         ids, starts, ends = [i for i, *_ in found], [a for _, a, *_ in found], [b for _, _, b, _ in found]
-        return Tokens(text, ids, starts, ends, [], places)
+        return Tokens(text, ids, starts, ends, [], places, is_own=False)
 
     def _make_twin(self, key: str) -> "_Twin":
         return _Twin(self._spec, self._added, self.control, key)

@@ -81,7 +81,7 @@ def render(template: Template, turns: Turns, opened: bool) -> Rendering:
     leaves a message out."""
     contents = turns.contents
     plain = template.render(turns.with_contents(contents), opened)
-    if not any("tool_calls" in turn for turn in turns.turns):
+    if not any(turn.keys() - {"role", "content"} for turn in turns.turns):
         for trimmed in (False, True):
             if spans := _between_marks(template, turns, opened, plain, trimmed):
                 return Rendering(plain, tuple(spans))
@@ -130,7 +130,9 @@ def _order(found: list[str], cores: list[str]) -> list[int] | None:
     return None
 
 
-def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int) -> Iterator[tuple[int, int, Owner]]:
+def _parts(
+    parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int
+) -> Iterator[tuple[int, int, Owner]]:
     """Yield the spans of a turn's parts, whose content begins ``at``, within its characters ``first`` to ``last``."""
     for text, owner in parts:
         end = at + len(text)
@@ -181,15 +183,12 @@ class _Disguise:
         self._free = _unused(template, [*turns.contents, str(turns.turns)])
         self._stand_ins: dict[tuple[str, Owner], str] = {}
         self._meant: dict[str, tuple[str, Owner]] = {}
+        self._names: dict[str, str] = {}
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
         self.turns: list[Turn] = []
         for turn, parts in zip(turns.turns, turns.parts, strict=True):
             content = "".join(self._cover(text, owner) for text, owner in self._joined(parts))
-            covered = turn | {"content": content}
-            if "tool_calls" in turn:
-                owner = parts[0][1] + 1
-                covered["tool_calls"] = _strings(turn["tool_calls"], lambda text, own=owner: self._calls(text, own))
-            self.turns.append(covered)
+            self.turns.append(turn | {"content": content} | self._tools(turn, parts[0][1] + 1))
 
     def undo(self, text: str) -> tuple[str, list[Owner]]:
         """Return ``text`` with the characters themselves, and whose each is."""
@@ -241,9 +240,22 @@ class _Disguise:
     def _hide(self, text: str, owner: Owner) -> str:
         return "".join(self._stand_in(c, owner) if _is_hidden(c) else c for c in text)
 
-    def _calls(self, text: str, owner: Owner) -> str:
-        """Return stand-ins for a string of a tool call; those that the template knows are its names of types."""
-        return text if text in ("function", "") else self._hide(text, owner)
+    def _tools(self, turn: Turn, owner: Owner) -> Turn:
+        """Return the tool fields of ``turn`` with stand-ins for all that a model or a tool has written."""
+        fields = {name: self._name(turn[name], owner) for name in ("tool_call_id", "name") if name in turn}
+        calls = []
+        for call in turn.get("tool_calls", ()):
+            function = call["function"]
+            arguments = _all(function["arguments"], lambda text: self._hide(text, owner))
+            covered = call | {"function": {"name": self._name(function["name"], owner), "arguments": arguments}}
+            calls.append(covered | ({"id": self._name(call["id"], owner)} if "id" in call else {}))
+        return fields | ({"tool_calls": calls} if calls else {})
+
+    def _name(self, text: str, owner: Owner) -> str:
+        """Return the same stand-ins for the same name: templates look up by it which call a result answers."""
+        if text not in self._names:
+            self._names[text] = self._hide(text, owner)
+        return self._names[text]
 
     def _stand_in(self, meant: str, owner: Owner) -> str:
         key = (meant, owner)
@@ -256,21 +268,8 @@ class _Disguise:
         return self._stand_ins[key]
 
 
-def _strings(value: Any, change: Callable[[str], str]) -> Any:
-    """Return JSON-like ``value`` with its strings and keys below the first two levels' names changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_strings(item, change) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: _strings(item, change) if key != "arguments" else _all(item, change) for key, item in value.items()
-        }
-    return value
-
-
 def _all(value: Any, change: Callable[[str], str]) -> Any:
-    """Like `_strings`, with the keys changed as well: they are the caller's words, too."""
+    """Return JSON-like ``value`` with all its strings changed, keys among them: they are the caller's words, too."""
     if isinstance(value, dict):
         return {change(key): _all(item, change) for key, item in value.items()}
     if isinstance(value, list):

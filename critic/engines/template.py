@@ -20,7 +20,8 @@ from critic.engines.base import EngineError
 from critic.engines.template_options import PREFIX, THINK, TemplateOptions, switches
 
 _TODAY = datetime(2024, 7, 26)
-_PINNED = {"date_string": _TODAY.strftime("%d %b %Y"), "strftime_now": _TODAY.strftime}
+PINNED = {"date_string": _TODAY.strftime("%d %b %Y"), "strftime_now": _TODAY.strftime}
+"""What templates print of the day."""
 
 Turn = dict[str, Any]
 """A message as templates read it: ``role``, ``content``, and what tool turns have beside them."""
@@ -87,7 +88,7 @@ class Template:
 
     def _render(self, turns: Sequence[Turn], opened: bool, variables: Mapping[str, object]) -> str:
         text = self._tokenizer.apply_chat_template(
-            list(turns), tokenize=False, add_generation_prompt=opened, **_PINNED | dict(variables)
+            list(turns), tokenize=False, add_generation_prompt=opened, **PINNED | dict(variables)
         )
         assert isinstance(text, str)
         return text
