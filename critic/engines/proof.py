@@ -5,8 +5,8 @@ own forward with its own attention; then some tokens are drawn and their probabi
 packed path is taken where both agree, else the plain one (`critic.engines.plain`), and the engine says so. So no list
 of known models decides, and no answer is wrong because a layer asked for something that is not computed here.
 
-In float32 the two may differ by rounding alone. In bfloat16 rounding is large, so it is measured: what the model's own
-two kinds of attention differ by.
+The two may differ by rounding alone. How large that is on a model and in its type is measured: by what the model's own
+two kinds of attention differ.
 """
 
 import math
@@ -39,10 +39,9 @@ _ANSWERS = (
 _SENTENCES = (8, 5, 3, 2, 1)
 _TOKENS = 320
 _STEPS = 6
-# Differences of log-probabilities. In float32 rounding gives 1e-5, and sums in another order up to some 1e-4.
-_TOLERANCE = 2e-3
-# In bfloat16, root mean squares: at least this much is rounding, and up to so many times what was measured.
-_ROUNDING = 0.01
+# Differences of log-probabilities that are rounding whatever was measured: the greatest one in float32 (tiny models have
+# 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
 _TIMES = 4.0
 
 
@@ -128,7 +127,7 @@ def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) 
     tree = _tree(chat, context, where, Reward())
     with _told(where):
         reference = _rewards(model, plain.score_trees, [tree])
-    noise = _Noise(model.dtype, _rms(_rewards_by(model, "eager", tree) or reference, reference))
+    noise = _Noise(model.dtype, *_distance(_rewards_by(model, "eager", tree) or reference, reference))
 
     def difference() -> tuple[float, float]:
         with attention.attending(model, attention.NAME):
@@ -146,15 +145,16 @@ def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], whe
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
-    """What rounding makes of a log-probability: the root mean square of it in ``dtype``."""
+    """What rounding makes of a log-probability: the greatest difference and the root mean square that were measured."""
 
     dtype: torch.dtype
-    measured: float
+    greatest: float = 0.0
+    rms: float = 0.0
 
     def covers(self, greatest: float, rms: float) -> bool:
         if self.dtype == torch.float32:
-            return greatest <= _TOLERANCE
-        return rms <= max(_ROUNDING, _TIMES * self.measured)
+            return greatest <= max(_ROUNDING[torch.float32], _TIMES * self.greatest)
+        return rms <= max(_ROUNDING[torch.bfloat16], _TIMES * self.rms)
 
 
 def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
@@ -193,13 +193,13 @@ def _read(model: PreTrainedModel, ids: Sequence[int], kind: str | None = None) -
 
 
 def _noise(model: PreTrainedModel, ids: Sequence[int], reference: list[float]) -> _Noise:
-    """Measure what the model's own two kinds of attention differ by; in float32 nobody needs to know."""
-    if model.dtype == torch.float32 or attention.own(model) == "eager":
-        return _Noise(model.dtype, 0.0)
+    """Measure what the model's own two kinds of attention differ by."""
+    if attention.own(model) == "eager":
+        return _Noise(model.dtype)
     try:
-        return _Noise(model.dtype, _rms([_read(model, ids, "eager")], [reference]))
+        return _Noise(model.dtype, *_distance([_read(model, ids, "eager")], [reference]))
     except Exception:  # a model without the other kind raises whatever it likes
-        return _Noise(model.dtype, 0.0)
+        return _Noise(model.dtype)
 
 
 def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _Noise, where: str) -> None:
@@ -304,10 +304,6 @@ def _distance(found: list[list[float]], reference: list[list[float]]) -> tuple[f
     if not gaps or any(math.isnan(gap) for gap in gaps):
         return math.inf, math.inf
     return max(gaps), math.sqrt(sum(gap * gap for gap in gaps) / len(gaps))
-
-
-def _rms(found: list[list[float]], reference: list[list[float]]) -> float:
-    return _distance(found, reference)[1]
 
 
 def _first_line(error: Exception) -> str:
