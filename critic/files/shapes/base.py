@@ -15,6 +15,7 @@ Columns = dict[str, Any]
 Scale = tuple[float, float]
 Aspect = tuple[int, str, float, Scale]
 
+_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
 
 
@@ -47,6 +48,11 @@ def number(value: object) -> float | None:
     return found if abs(found) < float("inf") else None
 
 
+def truth(value: str) -> int | str:
+    """Return 1 or 0 for a truth value as tables without types write it; another text as it is."""
+    return _TRUTHS.get(value.strip().casefold(), value)
+
+
 def whole(value: object) -> int | None:
     """Return a whole number, also one that a table holds as 1.0; None for anything else."""
     found = number(value)
@@ -64,4 +70,4 @@ def no_label(name: str, value: object, expected: str) -> RowError:
     """Return the refusal of a label that is missing, or is none."""
     if value is None:
         return RowError("no_label", f"{name} holds nothing; expected {expected}")
-    return RowError("bad_label", f"{name} is {str(value)[:40]!r}; expected {expected}")
+    return RowError("bad_label", f"{name} is {value!r:.40}; expected {expected}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from critic.files.rows import RowError
-from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number
+from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number, truth
 
 NAMES = ("response", "output", "answer")
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -44,7 +44,7 @@ def _attribute(columns: Columns, name: str) -> float | None:
     value = columns[name]
     rating = number(value)
     if value is not None and (rating is None or not SCALE[0] <= rating <= SCALE[1]):
-        raise RowError("bad_rating", f"{name} is {str(value)[:40]!r}; expected 0 to 4")
+        raise RowError("bad_rating", f"{name} is {value!r:.40}; expected 0 to 4")
     return rating
 
 
@@ -82,7 +82,8 @@ def _model(row: Columns) -> str | None:
 
 
 def _value(row: Columns) -> Any:
-    return row["rating"] if row.get("rating") is not None else row.get("label")
+    value = row["rating"] if row.get("rating") is not None else row.get("label")
+    return truth(value) if isinstance(value, str) else value
 
 
 SINGLE = Shape("one answer", (*NAMES, *ATTRIBUTES, "model"), _fits, _read)
