@@ -92,10 +92,13 @@ class Keys:
         self._known.pop(id, None)
 
     async def _find(self, id: str) -> tuple[str, Caller, datetime | None]:
-        query = select(keys, annotators.c.group).join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
+        query = select(keys, annotators.c.group, annotators.c.erased_at).join(
+            annotators, keys.c.annotator == annotators.c.id, isouter=True
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
-        if row is None or row["revoked_at"] is not None:
+        # A key that was made while its annotator was erased is nobody's, too.
+        if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
             self.forget(id)
             raise _refused("the API key is wrong" if row is None else "the API key was revoked")
         caller = Caller(id, row["name"], frozenset(row["scopes"]), row["annotator"], row["group"])
