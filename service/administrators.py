@@ -28,7 +28,7 @@ async def left(connection: AsyncConnection) -> set[str]:
 
 
 async def one_left(connection: AsyncConnection, before: set[str]) -> None:
-    """Raise `Problem` 409 where the transaction takes away the last of the administrators that were there ``before``."""
+    """Raise `Problem` 409 where the transaction takes away the last of those that were there ``before``."""
     if before and not await left(connection):
         raise conflict("that would leave no administrator's key that never expires", FIX)
 

@@ -2,8 +2,8 @@
 
 A clock says 2100 after a flat battery, and the year before last in a virtual machine that was put back. The database
 keeps the latest time that was believed. A server moves it on: by the time that it has run itself, and, when it starts,
-to its clock, if that is at most `LEAP` later. Where a clock is further ahead (the service was off for long, or the clock
-is wrong), believed time catches up at twice the pace of running time; so erasing comes late, and never too early.
+to its clock, if that is at most `LEAP` later. Where a clock is further ahead (the service was off for long, or the
+clock is wrong), believed time catches up at twice the pace of running time; so erasing comes late, and never too early.
 """
 
 import logging

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
+from service import access
 from service import datasets as building
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
@@ -32,7 +33,7 @@ from service.tables import datasets
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=responses())
 
 Maker = Annotated[Caller, allowed("feedback")]
-Reader = Annotated[Caller, allowed("read", "feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 Name = Annotated[str, PathParameter(max_length=64)]
 Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]

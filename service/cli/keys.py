@@ -1,4 +1,4 @@
-"""`cai keys`: API keys on the database itself. The way back in where no administrator's key is left, or none is known."""
+"""`cai keys`: API keys on the database itself, the way back in where no administrator's key is known."""
 
 import asyncio
 from datetime import UTC, datetime

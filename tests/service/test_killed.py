@@ -1,4 +1,4 @@
-"""A process that is killed at any write or sync leaves what the next start can work with: see `tests.service.killed`."""
+"""A process killed at any write or sync leaves what the next start can work with: see `tests.service.killed`."""
 
 import subprocess
 import sys
