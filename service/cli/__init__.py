@@ -49,6 +49,7 @@ def main() -> None:
     from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
     from service.cli.jobs import app as jobs
+    from service.cli.keys import app as keys
     from service.cli.models import models
     from service.cli.reweigh import reweigh
     from service.cli.serve import serve
@@ -63,6 +64,7 @@ def main() -> None:
     app.add_typer(database, name="database")
     app.add_typer(feedback, name="feedback")
     app.add_typer(jobs, name="jobs")
+    app.add_typer(keys, name="keys")
     try:
         app()
     except InputError as error:

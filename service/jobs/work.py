@@ -20,6 +20,7 @@ from service.constitutions import Constitutions
 from service.engines import Engines
 from service.jobs.artifacts import Artifacts, input_of, of_job
 from service.jobs.ledger import JobStore, Moved
+from service.public import public
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -85,7 +86,8 @@ class Work:
         except Failed:
             raise
         except (InputError, EngineError, RunStopped, OSError) as error:
-            raise Failed(str(error)) from None
+            log.warning("job %s failed: %s", self.id, error)
+            raise Failed(public(str(error))) from None
         except Exception as error:  # the boundary: a fault of ours costs one job, not the worker
             number = uuid.uuid4().hex[:12]
             log.error("job %s: unforeseen error %s", self.id, number, exc_info=error)

@@ -4,11 +4,9 @@ DBOS calls `run` for every job in the queue, and again wherever a worker went aw
 step is not done again; whatever was under way is, and there the ledger answers what was answered before.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -18,6 +16,7 @@ from service.jobs import cluster_rows, commands, exports, rows
 from service.jobs.ledger import JobStore, Moved, add_event, transact
 from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Kind, Request
 from service.jobs.work import Failed, Parts, Work
+from service.scratch import scratch, temporary
 from service.tables import jobs, now
 
 Doing = Callable[[Work], dict[str, Any]]
@@ -72,10 +71,10 @@ class Running:
         if job is None:  # it has ended, or is tried again by another workflow
             return
         with (
-            tempfile.TemporaryDirectory(prefix="cai-job-") as folder,
+            scratch(temporary()) as folder,
             closing(JobStore(self._parts.database, id, job["epoch"])) as store,
         ):
-            work = Work(id, _REQUEST.validate_python(job["request"]), store, self._parts, Path(folder))
+            work = Work(id, _REQUEST.validate_python(job["request"]), store, self._parts, folder)
             with self._turn:
                 self._works[id] = work
             try:

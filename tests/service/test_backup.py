@@ -182,7 +182,7 @@ async def test_a_column_that_was_empty_is_empty_again(settings: Settings, tmp_pa
         for table in ("feedback", "jobs"):
             columns = [column["name"] for column in inspect(connection).get_columns(table) if column["nullable"]]
             for name in columns:
-                query = text(f'SELECT count(*) FROM {table} WHERE CAST("{name}" AS TEXT) = \'null\'')
+                query = text(f"SELECT count(*) FROM {table} WHERE CAST(\"{name}\" AS TEXT) = 'null'")
                 assert connection.execute(query).scalar_one() == 0, (table, name)
         assert connection.execute(text("SELECT count(*) FROM feedback WHERE shown IS NULL")).scalar_one() == 3
     engine.dispose()
