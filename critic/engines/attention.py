@@ -130,8 +130,12 @@ AttentionMaskInterface.register(NAME, packed_mask)
 
 
 def own(model: PreTrainedModel) -> str:
-    """Return the name of the model's own attention: ``sdpa``, else ``eager``."""
-    return "sdpa" if model._supports_sdpa else "eager"
+    """Return the name of the model's own attention: ``sdpa``, else ``eager``.
+
+    transformers' ``sdpa`` leaves out, without a word, the cap that some models put on their scores.
+    """
+    is_capped = bool(getattr(model.config.get_text_config(), "attn_logit_softcapping", None))
+    return "sdpa" if model._supports_sdpa and not is_capped else "eager"
 
 
 @contextlib.contextmanager
