@@ -165,8 +165,8 @@ def _packs(model: PreTrainedModel, trees: Sequence[TokenTree], values: Tensor, g
     if _equal(*found):
         return Proof("packed", "", *found)
     why = (
-        f"packed, models of type {model.config.model_type!r} differ from their own attention by {found[0]:.2g} in what "
-        f"is read and by {100 * found[1]:.2g} % in the gradient"
+        f"models of type {model.config.model_type!r} differ, when packed, by {found[0]:.2g} in what is read and by "
+        f"{100 * found[1]:.2g} % in the gradient"
     )
     return Proof("padded", why, *found)
 
