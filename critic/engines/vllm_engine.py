@@ -95,7 +95,7 @@ class VllmEngine:
         )
         answer = output.outputs[0]
         self.usage.completion_tokens += len(answer.token_ids)
-        return self._completion(answer, len(prompt), sampling.stop)
+        return self._completion(answer, prompt, sampling.stop)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read log-probabilities off a tree of chats, one request a read."""
@@ -153,17 +153,17 @@ class VllmEngine:
         self.usage.prompt_tokens += len(ids) - (output.num_cached_tokens or 0)
         return output
 
-    def _completion(self, answer: CompletionOutput, prompt_tokens: int, stops: Sequence[str]) -> Completion:
+    def _completion(self, answer: CompletionOutput, prompt: Sequence[int], stops: Sequence[str]) -> Completion:
         """Return the answer without the token, or the text, that ended it."""
         if math.isnan(answer.cumulative_logprob):
             raise EngineError("the model's arithmetic failed: its logits are not numbers")
         ids, ended = list(answer.token_ids), answer.finish_reason == "stop"
         if ids[-1] in self._stop_ids:
             ids.pop()
-        text = self._chat.decode(ids)
+        text, reasoning = self._chat.split(prompt, ids)
         if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
             text, ended = text[: min(cuts)], True
-        return Completion(text, "stop" if ended else "length", prompt_tokens, len(ids))
+        return Completion(text, "stop" if ended else "length", len(prompt), len(ids), reasoning)
 
     def _check_length(self, tokens: int, more: int) -> None:
         if tokens + more > self._context:

@@ -49,7 +49,8 @@ def generated(model: LlamaForCausalLM, chat: Chat, request: Request) -> str:
             max_new_tokens=request.sampling.max_tokens,
             do_sample=False,
         )
-    return chat.decode(out[0, len(prompt) :].tolist())
+    # The tiny model may begin with the token of <think>: what it writes then are thoughts.
+    return split(chat.decode(out[0, len(prompt) :].tolist()))[0]
 
 
 PROMPTS = ["", "a", "What?", "a longer prompt, of several words", "x" * 90, "Why not?", "1 2 3", "b"]
