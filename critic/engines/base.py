@@ -132,7 +132,7 @@ class Score:
 
     For `Choices`, one log-probability a choice; for `OwnTokens`, their summed log-probability alone; for `Reward`, one
     score a head. ``tokens`` counts the node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value
-    may be NaN where the model's arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of
+    may be NaN where the arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of
     the choices, where a server tells it apart from theirs; None where it is the sum of theirs.
     """
 

@@ -16,6 +16,7 @@ from critic.engines import parse_spec, prefix_tree, worker
 from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine, open_engine
+from critic.engines.reasoning import split
 from critic.engines.tokens import TokenTree
 from critic.records import Message
 
