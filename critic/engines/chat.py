@@ -112,6 +112,10 @@ class Chat:
         """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
         return self._splitter.split(prompt, ids)
 
+    def thinks(self) -> bool:
+        """Whether the model is to think before it answers, as far as its template tells."""
+        return self._splitter.thinks(self.encode((Message(role="user", content="Hello"),)))
+
     def decode(self, ids: list[int]) -> str:
         """Return the text of generated ``ids``, without control tokens."""
         text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

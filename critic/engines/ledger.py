@@ -177,7 +177,7 @@ class RecordedEngine(Wrapper):
 
         async def call(_: list[str]) -> list[Answer]:
             answer = await self._engine.complete(request, lane)
-            return [[answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]]
+            return [_written(answer)]
 
         [answer] = await self._answers([key], call, {key: self._worst(request)})
         return Completion(*answer)
@@ -192,13 +192,13 @@ class RecordedEngine(Wrapper):
             positions = [keys.index(key) for key in mine]
             pruned = _prune(tree, set(positions), iter(range(len(keys))))
             scores = await self._engine.score(pruned, lane) if pruned is not None else ()
-            return [[[_number(x) for x in score.values], score.tokens] for score in scores]
+            return [_read_off(score) for score in scores]
 
         if self.whole_trees:
             answers = await self._answers(keys, call, worst)
         else:
             answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
-        return tuple(Score(tuple(float(x) for x in a[0]), a[1]) for a in answers)
+        return tuple(Score(tuple(float(x) for x in a[0]), *a[1:]) for a in answers)
 
     async def _answers(
         self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
@@ -272,6 +272,18 @@ def _read(read: Read) -> list[str]:
             return ["own"]
         case Reward():
             return ["reward"]
+
+
+def _written(answer: Completion) -> Answer:
+    """An answer as it is kept: without thoughts, it is what it was before there was a place for them."""
+    kept = [answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]
+    return kept if answer.reasoning is None else [*kept, answer.reasoning]
+
+
+def _read_off(score: Score) -> Answer:
+    """A score as it is kept, with its label mass where a server told it."""
+    kept = [[_number(x) for x in score.values], score.tokens]
+    return kept if score.mass is None else [*kept, score.mass]
 
 
 def _number(logprob: float) -> float | str:

@@ -47,6 +47,7 @@ _HARMONY: Final = re.compile(
 )
 _HARMONY_HEADS: Final = ("<|channel|>", "<|start|>assistant<|channel|>")
 _FINAL: Final = "final"
+_ANALYSIS: Final = "<|channel|>analysis"
 
 # An opening tag takes at most so many tokens, with the white space after it.
 _TAIL: Final = 16
@@ -153,6 +154,16 @@ class Splitter:
         marks = self._tags | self._channels if not self._channel.isdisjoint(ids) else self._tags
         text = self._text([i for i in ids if i not in self._special or i in marks])
         return split(text, opened=opens(self._text(list(prompt[-_TAIL:]))))
+
+    def thinks(self, prompt: Sequence[int]) -> bool:
+        """Whether a model is to think before it answers, as its template and the end of a ``prompt`` tell."""
+        end = self._text(list(prompt[-_TAIL:]))
+        if opens(end):
+            return True
+        if _CLOSINGS.search(end) is not None:  # a template that keeps a model from thinking writes an empty block
+            return False
+        template = str(self._tokenizer.chat_template)
+        return any(opening in template for opening in (*_OPENINGS, _ANALYSIS))
 
     def _text(self, ids: list[int]) -> str:
         text = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

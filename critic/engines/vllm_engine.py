@@ -40,6 +40,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import revision
 from critic.engines.process_log import ProcessLog
@@ -65,7 +66,11 @@ class VllmEngine:
         self._llm = start(arguments(folder, chosen), is_shown=log.is_shown)
         config = self._llm.model_config
         self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
-        self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}
+        self.capabilities = {
+            LOGPROBS: "exact",
+            STRUCTURED: "json_schema",
+            THINKS: YES if self._chat.thinks() else NO,
+        }
         self.usage = Usage()
         self._context = config.max_model_len
         self._stop_ids = stop_ids(self._llm, tokenizer)

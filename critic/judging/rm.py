@@ -18,6 +18,7 @@ class Rm(Mode):
     """The mode ``rm``."""
 
     name: ClassVar[str] = "rm"
+    rewards: ClassVar[bool] = True
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read the rewards of both responses, from the head of the question's group.
