@@ -9,7 +9,7 @@ between two messages therefore has the ids of the whole chat.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError
+from critic.engines.reasoning import Splitter
 from critic.records import Message, Role
 
 _CACHED_PARTS = 4096
@@ -58,6 +59,7 @@ class Chat:
         self._tokenizer, self._padding = tokenizer, padding
         self._control = frozenset(int(i) for i in tokenizer.added_tokens_decoder)
         self._plain = _without_added_tokens(backend)
+        self._splitter = Splitter(tokenizer)
         self._markup = lru_cache(maxsize=_CACHED_PARTS)(self._render_markup)
         self._content = lru_cache(maxsize=_CACHED_PARTS)(self._encode_content)
 
@@ -105,6 +107,14 @@ class Chat:
         if len(ids) != 1:
             raise EngineError(f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one")
         return ids[0]
+
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
+        """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
+        return self._splitter.split(prompt, ids)
+
+    def thinks(self) -> bool:
+        """Whether the model is to think before it answers, as far as its template tells."""
+        return self._splitter.thinks(self.encode((Message(role="user", content="Hello"),)))
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of generated ``ids``, without control tokens."""

@@ -26,7 +26,6 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines import survey
 from critic.engines.base import (
-    DECISIONS,
     Completion,
     Decision,
     Engine,
@@ -42,6 +41,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import DECISIONS, LABEL_MASS, NOT_TOLD
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
@@ -51,8 +51,6 @@ from critic.records import Message
 
 T = TypeVar("T")
 
-MASS = "label mass"
-NOT_TOLD = "not told"
 UNANSWERED = "the server's reply holds no answer to this question"
 # What a probability of 0 stands for at a server that rounds to hundredths.
 LEAST = 0.005
@@ -265,7 +263,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         await server.close()
     if found.note is not None:
         raise InputError(f"a first question could not be read: {found.note}", where=where)
-    capabilities[MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
+    capabilities[LABEL_MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
     return card, capabilities
 
 

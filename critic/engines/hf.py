@@ -27,6 +27,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.worker import Job, Limits, Worker
@@ -54,7 +55,7 @@ class HfEngine:
         model = loaded.model
         settings = {"deterministic": str(deterministic).lower(), "dtype": str(model.dtype).removeprefix("torch.")}
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
-        self.capabilities = {"log-probabilities": "exact", "structured output": "by instruction"}
+        self.capabilities: dict[str, str] = {LOGPROBS: "exact", STRUCTURED: "by instruction"}
         self.usage = Usage()
         limits = Limits(
             batch=1 if deterministic else batch,
@@ -65,6 +66,7 @@ class HfEngine:
             alone=deterministic,
         )
         chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
+        self.capabilities |= {THINKS: YES if chat.thinks() else NO}
         self._worker = Worker(model, chat, stop_ids(model, loaded.tokenizer), limits, self.usage)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
