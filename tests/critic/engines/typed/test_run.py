@@ -10,7 +10,7 @@ import pytest
 
 from constitution.errors import InputError
 from critic.engines import parse_spec
-from critic.engines.decisions import REFUSED
+from critic.engines.decision_engine import REFUSED
 from critic.run.run import dry_run
 from tests.critic.engines.typed.pretended import DecisionServer
 from tests.critic.run.run_bench import Bench
