@@ -85,7 +85,9 @@ def reference(known: PreTrainedTokenizerBase, chat: tuple[Message, ...], opened:
     """Return what the tokenizer itself makes of a chat. Raises whatever its template raises."""
     apply: Any = known.apply_chat_template  # its result has many types
     turns = [message.model_dump() for message in chat]
-    found: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)["input_ids"]
+    found: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)[
+        "input_ids"
+    ]
     return found
 
 

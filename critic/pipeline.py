@@ -10,13 +10,13 @@ Everything is per prompt: many of these run at once, engines batch across them, 
 Chance comes only from hashes of (seed, prompt, what is drawn), so a prompt's row doesn't depend on its neighbours.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
 from constitution import Constitution, Principle, sample
-from critic.engines.base import Engine, Lane, Request, Sampling
+from critic.engines.base import Completion, Engine, Lane, Request, Sampling, no_answer
 from critic.judging.aggregate import Pooling, aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
@@ -63,7 +63,7 @@ class Pipeline:
             candidates, drops = _usable(given)
             compared = list(combinations(range(len(candidates)), 2))
         else:
-            responses, drops = _usable(await self._sample(prompt))
+            responses, drops = await self._sample(prompt)
             chains = await self._revise(prompt, responses)
             candidates, compared = self._candidates(chains)
             drops += [drop for chain in chains for drop in _revision_drops(chain)]
@@ -82,15 +82,20 @@ class Pipeline:
             drops=(*cut, *drops, *_equal_sides(candidates, compared), *paired.drops),
         )
 
-    async def _sample(self, prompt: Prompt) -> list[Response]:
-        """Ask the policy N times, each time with its own seed."""
+    async def _sample(self, prompt: Prompt) -> tuple[list[Response], list[Drop]]:
+        """Ask the policy N times, each time with its own seed. What holds no answer is dropped."""
 
-        async def one(number: int) -> Response:
+        async def one(number: int) -> Completion:
             seed = seed_of(self.seed, prompt.key, "sample", number)
-            answer = await self.policy.complete(Request(prompt.messages, self.policy_sampling, seed), self.lane)
-            return Response(text=answer.text.strip(), model=self.policy.identity.name, finish=answer.finish)
+            return await self.policy.complete(Request(prompt.messages, self.policy_sampling, seed), self.lane)
 
-        return await together(one(number) for number in range(self.samples))
+        written = await together(one(number) for number in range(self.samples))
+        thoughts = {number: no_answer(answer) for number, answer in enumerate(written) if answer.reasoning is not None}
+        return _usable([self._response(answer) for answer in written], thoughts)
+
+    def _response(self, answer: Completion) -> Response:
+        name = self.policy.identity.name
+        return Response(text=answer.text.strip(), model=name, finish=answer.finish, reasoning=answer.reasoning)
 
     async def _revise(self, prompt: Prompt, responses: Sequence[Response]) -> tuple[Chain, ...]:
         """Revise every response for the set number of rounds, each round under one applicable principle."""
@@ -164,11 +169,20 @@ def principles_by_group(constitution: Constitution, prompt: Prompt) -> dict[str 
     return groups or {None: []}
 
 
-def _usable(responses: Iterable[Response]) -> tuple[list[Response], list[Drop]]:
+def _usable(
+    responses: Iterable[Response], thoughts: Mapping[int, str] | None = None
+) -> tuple[list[Response], list[Drop]]:
+    """Return the responses that hold an answer, and a drop for each other one.
+
+    ``thoughts`` says of those that came with reasoning why they would hold nothing else.
+    """
     usable, drops = [], []
     for number, response in enumerate(responses):
+        why = (thoughts or {}).get(number)
         if response.text.strip():
             usable.append(response)
+        elif why is not None:
+            drops.append(Drop(what="response", reason="no_answer", detail=f"response {number}: {why}"))
         else:
             drops.append(Drop(what="response", reason="empty_response", detail=f"response {number}"))
     return usable, drops
@@ -184,4 +198,5 @@ def _revision_drops(chain: Chain) -> Iterator[Drop]:
     for revision in chain.revisions:
         if revision.outcome != "revised":
             detail = f"round {revision.critique.round}, principle {revision.critique.principle}"
+            detail += f": {revision.detail}" if revision.detail else ""
             yield Drop(what="revision", reason=revision.outcome, detail=detail)

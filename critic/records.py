@@ -238,7 +238,8 @@ class Quarantined(Record):
 class Critique(Record):
     """What a judge says of a response under one principle.
 
-    ``outcome`` is ``nothing_to_revise`` where the judge found no fault, ``unreadable`` where it said nothing.
+    ``outcome`` is ``nothing_to_revise`` where the judge found no fault, ``unreadable`` where it said nothing, and
+    ``no_answer`` where it thought and said nothing. ``reasoning`` is what it thought before.
     """
 
     round: int
@@ -246,16 +247,20 @@ class Critique(Record):
     principle_digest: str
     text: str
     model: str
-    outcome: Literal["critique", "nothing_to_revise", "unreadable"]
+    outcome: Literal["critique", "nothing_to_revise", "unreadable", "no_answer"]
     reasoning: str | None = None
 
 
 class Revision(Record):
-    """One round of critique and revision. ``response`` is the new answer; None unless the outcome is ``revised``."""
+    """One round of critique and revision. ``response`` is the new answer; None unless the outcome is ``revised``.
+
+    ``detail`` says why there is no answer, where it is known.
+    """
 
     critique: Critique
     response: Response | None = None
-    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable"]
+    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable", "no_answer"]
+    detail: str = ""
 
     @model_validator(mode="after")
     def _response_iff_revised(self) -> Self:
@@ -384,6 +389,7 @@ class Drop(Record):
         "unreadable",
         "no_principle",
         "empty_response",
+        "no_answer",
         "nothing_to_revise",
         "unchanged",
         "intransitive",

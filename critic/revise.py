@@ -5,10 +5,11 @@ nothing: the round then leaves the response as it was, and the next round goes o
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from constitution import Principle
 from critic import prompts
-from critic.engines.base import Engine, Lane, Request, Sampling
+from critic.engines.base import Completion, Engine, Lane, Request, Sampling, no_answer
 from critic.records import Chain, Critique, Prompt, Response, Revision
 
 
@@ -43,22 +44,37 @@ async def _round(
     lane: Lane,
 ) -> Revision:
     asked = prompts.critique_chat(prompt, response.text, principle, seed)
-    said = (await engine.complete(Request(asked, sampling, seed), lane)).text.strip()
+    answer = await engine.complete(Request(asked, sampling, seed), lane)
+    said = answer.text.strip()
     critique = Critique(
         round=number,
         principle=principle.id,
         principle_digest=principle.digest,
         text=said,
         model=engine.identity.name,
-        outcome="unreadable" if not said else "nothing_to_revise" if prompts.finds_nothing(said) else "critique",
+        outcome=_outcome(answer),
+        reasoning=answer.reasoning,
     )
     if critique.outcome != "critique":
-        return Revision(critique=critique, outcome=critique.outcome)
+        return Revision(critique=critique, outcome=critique.outcome, detail=_detail(answer))
+    # The chat goes on from what was said: what was thought before it is nobody's turn.
     answer = await engine.complete(Request(prompts.revision_chat(asked, said, principle), sampling, seed + 1), lane)
     text = answer.text.strip()
     if not text:
-        return Revision(critique=critique, outcome="unreadable")
+        outcome: Literal["unreadable", "no_answer"] = "unreadable" if answer.reasoning is None else "no_answer"
+        return Revision(critique=critique, outcome=outcome, detail=_detail(answer))
     if text == response.text:
         return Revision(critique=critique, outcome="unchanged")
-    revised = Response(text=text, model=engine.identity.name, finish=answer.finish)
+    revised = Response(text=text, model=engine.identity.name, finish=answer.finish, reasoning=answer.reasoning)
     return Revision(critique=critique, response=revised, outcome="revised")
+
+
+def _outcome(answer: Completion) -> Literal["critique", "nothing_to_revise", "unreadable", "no_answer"]:
+    """What a critique comes to."""
+    if not answer.text.strip():
+        return "unreadable" if answer.reasoning is None else "no_answer"
+    return "nothing_to_revise" if prompts.finds_nothing(answer.text) else "critique"
+
+
+def _detail(answer: Completion) -> str:
+    return "" if answer.text.strip() or answer.reasoning is None else no_answer(answer)

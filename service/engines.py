@@ -20,7 +20,6 @@ from critic.engines.base import Engine, EngineError, Identity, Lane, Node, Reque
 from critic.engines.wrappers import Wrapper
 from critic.judging import mode_of
 from critic.judging.base import Mode, SampledMode
-from critic.judging.cot import Cot
 from service import metrics
 from service.database import Database
 from service.problems import RETRY_SECONDS
@@ -196,6 +195,6 @@ def _asked_mode(text: str, spec: Spec) -> Mode:
         raise InputError(error.problem, where="mode", fix=error.fix) from None
     if isinstance(mode, SampledMode) and mode.samples > MOST_SAMPLES:
         raise InputError(f"at most {MOST_SAMPLES} samples can be asked for", where="mode")
-    if isinstance(mode, Cot) and mode.max_tokens > MOST_TOKENS:
+    if isinstance(mode, SampledMode) and mode.max_tokens is not None and mode.max_tokens > MOST_TOKENS:
         raise InputError(f"at most {MOST_TOKENS} tokens can be asked for", where="mode")
     return mode

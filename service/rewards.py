@@ -11,7 +11,8 @@ from typing import Protocol
 
 from constitution import Constitution, InputError, Principle
 from critic import prompts
-from critic.engines.base import DECISIONS, Engine, EngineError, Node, Reward, Score, Unavailable
+from critic.engines.base import Engine, EngineError, Node, Reward, Score, Unavailable
+from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
 from critic.judging.score import DIGITS, expected
 from critic.records import Message, Prompt

@@ -89,5 +89,5 @@ class VllmWriter(Copied):
             return Sample(task, (), (), "", problem=str(error))
         answer = output.outputs[0]
         logprobs = tuple(step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True))
-        text = self._engine._completion(answer, len(task.ask.ids), ()).text
+        text = self._engine._completion(answer, task.ask.ids, ()).text
         return Sample(task, tuple(answer.token_ids), logprobs, text)

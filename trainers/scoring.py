@@ -19,7 +19,8 @@ from constitution import Constitution, load
 from constitution.errors import InputError
 from critic import prompts
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import DECISIONS, Engine, EngineError, Node, Reward
+from critic.engines.base import Engine, EngineError, Node, Reward
+from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
 from critic.judging.score import DIGITS, expected
 from critic.records import Message

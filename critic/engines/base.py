@@ -88,6 +88,13 @@ class Completion:
     reasoning: str | None = None
 
 
+def no_answer(completion: Completion) -> str:
+    """Why a completion holds thoughts and no answer."""
+    if completion.finish == "length":
+        return f"the limit of {completion.completion_tokens} tokens was reached before an answer"
+    return "the model thought, and gave no answer"
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """Read: the log-probabilities that each of ``texts`` comes next, at the node's end. Each must be a single token."""
@@ -138,9 +145,6 @@ class Decision:
 
 
 Read = Choices | OwnTokens | Reward | Decision
-
-# The capability of an engine that answers a `Decision`: those that have it read nothing else.
-DECISIONS = "typed decisions"
 
 
 @dataclass(frozen=True, slots=True)

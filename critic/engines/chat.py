@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from constitution.errors import InputError
 from critic.engines.base import EngineError
 from critic.engines.encoder import TextEncoder, Tokens
+from critic.engines.reasoning import Splitter
 from critic.engines.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
 from critic.engines.template import Template, Turn
 from critic.engines.template_options import TemplateOptions
@@ -63,6 +64,7 @@ class Chat:
         self._encoder = TextEncoder(tokenizer, where)
         self._template = Template(tokenizer, where, options)
         self._tokenizer, self._where, self._padding = tokenizer, where, padding
+        self._splitter = Splitter(tokenizer)
         self._choice = lru_cache(maxsize=_CACHED)(self._find_choice)
 
     def prove(self) -> None:
@@ -125,6 +127,14 @@ class Chat:
     def choice(self, text: str) -> int:
         """Return the one token that ``text`` is as the assistant's first. Raises `EngineError` where it is not one."""
         return self._choice(text)
+
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
+        """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
+        return self._splitter.split(prompt, ids)
+
+    def thinks(self) -> bool:
+        """Whether the model is to think before it answers, as far as its template tells."""
+        return self._splitter.thinks(self.encode(_PROBE[:1]))
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of generated ``ids``, without control tokens."""

@@ -18,15 +18,14 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines import survey
 from critic.engines.base import (
-    DECISIONS,
     Completion,
     Decision,
     Engine,
@@ -42,6 +41,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import DECISIONS, LABEL_MASS, NOT_TOLD
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
@@ -51,9 +51,8 @@ from critic.records import Message
 
 T = TypeVar("T")
 
-MASS = "label mass"
-NOT_TOLD = "not told"
 UNANSWERED = "the server's reply holds no answer to this question"
+REFUSED = "the model refused to answer this question"
 # What a probability of 0 stands for at a server that rounds to hundredths.
 LEAST = 0.005
 # By how much probabilities may miss a sum of 1: each is rounded, and computed in the model's own precision.
@@ -71,18 +70,60 @@ class Used(BaseModel):
     output_tokens: int = Field(default=0, ge=0)
 
 
+class Answer(BaseModel):
+    """One answer, in the API's form."""
+
+    def read(self, asked: Decision, mass: float | None) -> Score:
+        """Return what it says of ``asked``."""
+        raise NotImplementedError
+
+
+class Refusal(Answer):
+    """The model declined to answer this question."""
+
+    type: Literal["refusal"]
+
+    def read(self, asked: Decision, mass: float | None) -> Score:
+        """See `Answer.read`."""
+        return unreadable(REFUSED, asked)
+
+
 class DecisionReply(BaseModel):
-    """A reply to typed questions. ``model`` is who answered."""
+    """A reply to typed questions. ``model`` is who answered. One answer that has another form costs no other."""
 
     model: str | None = None
     usage: Used | None = None
 
+    # By the API's word for a question's type: the form that an answer to it has.
+    forms: ClassVar[Mapping[str, type[Answer]]]
+
+    def told(self) -> Iterator[tuple[object, object, float | None]]:
+        """Yield each answer's name, the answer, and its label mass where it is told."""
+        raise NotImplementedError
+
     def scores(self, asked: Mapping[str, Decision]) -> Mapping[str, Score]:
         """Return what was read, by the question's name.
 
-        Raises `Unavailable` where the reply is to other questions than were ``asked``.
+        Raises `Unavailable` where the reply is to other questions than were ``asked``, or to none of them.
         """
-        raise NotImplementedError
+        found: dict[str, Score] = {}
+        for name, answer, mass in self.told():
+            if not isinstance(name, str) or name not in asked or name in found:
+                raise Unavailable(f"the server answered a question that was not asked, or one twice: {name!r}")
+            found[name] = self._score(answer, asked[name], mass)
+        if not found:
+            raise Unavailable("the server answered none of the questions")
+        return found
+
+    def _score(self, answer: object, asked: Decision, mass: float | None) -> Score:
+        kind = answer.get("type") if isinstance(answer, dict) else None
+        form = Refusal if kind == "refusal" else self.forms[asked.type]
+        try:
+            return form.model_validate(answer).read(asked, mass)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"])) or "the answer"
+            return unreadable(f"the server answered a {asked.type} in another form: {where}: {fault['msg']}", asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +306,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         await server.close()
     if found.note is not None:
         raise InputError(f"a first question could not be read: {found.note}", where=where)
-    capabilities[MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
+    capabilities[LABEL_MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
     return card, capabilities
 
 
@@ -273,11 +314,6 @@ def _apart(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` in an event loop of its own: engines are opened from without a loop and from within one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
-
-
-def other_questions(named: object) -> Unavailable:
-    """The error of a reply to what was not asked."""
-    return Unavailable(f"the server answered a question that was not asked, or one twice: {named!r}")
 
 
 def _text(path: Sequence[Message]) -> str:

@@ -7,27 +7,24 @@ Bounds: 64 questions a request (OpenAI takes 400, others fewer; the text that th
 255 choices (Fireworks 208), 10 levels.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, StrictBool, StrictStr
+from pydantic import BaseModel, StrictBool, StrictStr
 
 from critic.engines.base import Decision, Engine, Score
-from critic.engines.decision_engine import Api, DecisionReply, open_api, other_questions, read_of, unreadable
-
-REFUSED = "the model refused to answer this question"
+from critic.engines.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
 
 
-class Predicate(BaseModel):
+class Predicate(Answer):
     """A statement's probability of being true."""
 
     type: Literal["predicate"]
-    name: str | None = None
     probability: float
 
-    def read(self, asked: Decision) -> Score:
-        """Return what was read of true and false."""
-        return read_of(asked, [self.probability, 1 - self.probability])
+    def read(self, asked: Decision, mass: float | None) -> Score:
+        """See `Answer.read`: of true and of false."""
+        return read_of(asked, [self.probability, 1 - self.probability], mass)
 
 
 class ChoiceProbability(BaseModel):
@@ -37,18 +34,17 @@ class ChoiceProbability(BaseModel):
     probability: float
 
 
-class Chosen(BaseModel):
+class Chosen(Answer):
     """The probabilities of a choice's options."""
 
     type: Literal["choice"]
-    name: str | None = None
     probabilities: tuple[ChoiceProbability, ...]
     confidence: float | None = None
 
-    def read(self, asked: Decision) -> Score:
-        """Return what was read, in the order of the options, whatever the reply's is."""
+    def read(self, asked: Decision, mass: float | None) -> Score:
+        """See `Answer.read`: in the order of the options, whatever the reply's is."""
         told = [(one.value, one.probability) for one in self.probabilities]
-        return _by_value(told, [option.name for option in asked.options], asked, self.confidence)
+        return _by_value(told, [option.name for option in asked.options], asked, mass, self.confidence)
 
 
 class LevelProbability(BaseModel):
@@ -58,47 +54,30 @@ class LevelProbability(BaseModel):
     probability: float
 
 
-class Scored(BaseModel):
+class Scored(Answer):
     """The probabilities of a scale's levels."""
 
     type: Literal["score"]
-    name: str | None = None
     probabilities: tuple[LevelProbability, ...]
     confidence: float | None = None
 
-    def read(self, asked: Decision) -> Score:
-        """Return what was read, from the lowest level up, whatever the reply's order is."""
+    def read(self, asked: Decision, mass: float | None) -> Score:
+        """See `Answer.read`: from the lowest level up, whatever the reply's order is."""
         told = [(one.value, one.probability) for one in self.probabilities]
-        return _by_value(told, list(range(len(asked.options))), asked, self.confidence)
-
-
-class Refusal(BaseModel):
-    """The model declined to answer this question."""
-
-    type: Literal["refusal"]
-    name: str | None = None
-
-    def read(self, asked: Decision) -> Score:
-        """Return that there is nothing to read."""
-        return unreadable(REFUSED, asked)
-
-
-Answer = Annotated[Predicate | Chosen | Scored | Refusal, Field(discriminator="type")]
+        return _by_value(told, list(range(len(asked.options))), asked, mass, self.confidence)
 
 
 class DecisionsReply(DecisionReply):
     """The answers, each with its question's name: so their order does not matter."""
 
-    answers: tuple[Answer, ...]
+    forms: ClassVar[Mapping[str, type[Answer]]] = {"choice": Chosen, "predicate": Predicate, "score": Scored}
 
-    def scores(self, asked: Mapping[str, Decision]) -> Mapping[str, Score]:
-        """See `DecisionReply.scores`."""
-        found: dict[str, Score] = {}
+    answers: tuple[dict[str, Any], ...]
+
+    def told(self) -> Iterator[tuple[object, object, float | None]]:
+        """See `DecisionReply.told`: the API tells no mass."""
         for answer in self.answers:
-            if answer.name is None or answer.name not in asked or answer.name in found:
-                raise other_questions(answer.name)
-            found[answer.name] = _score(answer, asked[answer.name])
-        return found
+            yield answer.get("name"), answer, None
 
 
 class Decisions(Api):
@@ -115,12 +94,6 @@ API = Decisions("decisions", "/decisions", DecisionsReply, most_questions=64, mo
 def open_engine(target: str, options: dict[str, str]) -> Engine:
     """Open a server of this API; see the module's docstring, and `open_api` for what it raises."""
     return open_api(API, target, options)
-
-
-def _score(answer: Predicate | Chosen | Scored | Refusal, asked: Decision) -> Score:
-    if answer.type not in (asked.type, "refusal"):
-        return unreadable(f"the server answered a {asked.type} with a {answer.type}", asked)
-    return answer.read(asked)
 
 
 def _question(name: str, read: Decision) -> dict[str, object]:
@@ -140,9 +113,13 @@ def _described(key: str, name: str, description: str) -> dict[str, str]:
 
 
 def _by_value(
-    told: Sequence[tuple[str | int, float]], values: Sequence[str | int], asked: Decision, confidence: float | None
+    told: Sequence[tuple[str | int, float]],
+    values: Sequence[str | int],
+    asked: Decision,
+    mass: float | None,
+    confidence: float | None,
 ) -> Score:
     found = dict(told)
     if len(found) < len(told) or found.keys() != set(values):
         return unreadable(f"the server answered about {[value for value, _ in told]}, and not about {values}", asked)
-    return read_of(asked, [found[value] for value in values], confidence=confidence)
+    return read_of(asked, [found[value] for value in values], mass, confidence)

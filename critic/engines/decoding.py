@@ -56,8 +56,12 @@ class Texts(Protocol):
         """Encode a whole chat, up to the point where the assistant speaks."""
         ...
 
-    def decode(self, ids: list[int]) -> str:
-        """Return the text of generated ``ids``, without control tokens."""
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
+        """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
+        ...
+
+    def thinks(self) -> bool:
+        """Whether the model is to think before it answers."""
         ...
 
 
@@ -114,16 +118,17 @@ class Writer:
     def _end_at_text_or_length(self, answer: Answer) -> None:
         stops = answer.sampling.stop
         if stops:
-            text = self._chat.decode(answer.ids)
+            text, _ = self._chat.split(answer.prompt, answer.ids)
             if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
-                self._finish(answer, "stop", text[: min(cuts)])
+                self._finish(answer, "stop", min(cuts))
                 return
         if len(answer.ids) >= answer.sampling.max_tokens:
             self._finish(answer, "length")
 
-    def _finish(self, answer: Answer, finish: Literal["stop", "length"], text: str | None = None) -> None:
-        text = self._chat.decode(answer.ids) if text is None else text
-        answer.done = Completion(text, finish, len(answer.prompt), len(answer.ids))
+    def _finish(self, answer: Answer, finish: Literal["stop", "length"], cut: int | None = None) -> None:
+        """End ``answer``, whose text ends at ``cut`` where a stop text was found there."""
+        text, reasoning = self._chat.split(answer.prompt, answer.ids)
+        answer.done = Completion(text[:cut], finish, len(answer.prompt), len(answer.ids), reasoning)
 
 
 class Decoder(Writer):

@@ -28,6 +28,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.proof import SCORERS, WRITERS, Proof, prove
@@ -92,7 +93,8 @@ class HfEngine:
         return ways(chat, proof, end_ids(chat, loaded.tokenizer, loaded.model))
 
     def _capabilities(self) -> dict[str, str]:
-        return {"log-probabilities": "exact", "structured output": "by instruction"}
+        thinks = YES if self._ways.chat.thinks() else NO
+        return {LOGPROBS: "exact", STRUCTURED: "by instruction", THINKS: thinks}
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""

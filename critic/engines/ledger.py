@@ -178,7 +178,7 @@ class RecordedEngine(Wrapper):
 
         async def call(_: list[str]) -> list[Answer]:
             answer = await self._engine.complete(request, lane)
-            return [[answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]]
+            return [_written(answer)]
 
         [answer] = await self._answers([key], call, {key: self._worst(request)})
         return Completion(*answer)
@@ -288,6 +288,12 @@ def _read(read: Read) -> list[Any]:
             return ["reward"]
         case Decision():
             return ["decision", read.type, read.instructions, [[o.name, o.description] for o in read.options]]
+
+
+def _written(answer: Completion) -> Answer:
+    """An answer as it is kept: without thoughts, it is what it was before there was a place for them."""
+    kept = [answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]
+    return kept if answer.reasoning is None else [*kept, answer.reasoning]
 
 
 def _number(logprob: float) -> float | str:

@@ -4,7 +4,7 @@ The question is everything before the last answer, its messages with an empty li
 second text. The tokenizer's own rule for pairs puts the control tokens around both, and no text brings its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
@@ -52,9 +52,13 @@ class Pairs:
         """Raise `EngineError`: an encoder writes nothing."""
         raise EngineError("an encoder writes no text")
 
-    def decode(self, ids: list[int]) -> str:
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
         """Raise `EngineError`: an encoder writes nothing."""
         raise EngineError("an encoder writes no text")
+
+    def thinks(self) -> bool:
+        """Return False: an encoder writes nothing, so it thinks nothing either."""
+        return False
 
     def _pair(self, chat: tuple[Message, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not chat or chat[-1].role != "assistant":

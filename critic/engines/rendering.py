@@ -130,9 +130,7 @@ def _order(found: list[str], cores: list[str]) -> list[int] | None:
     return None
 
 
-def _parts(
-    parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int
-) -> Iterator[tuple[int, int, Owner]]:
+def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int) -> Iterator[tuple[int, int, Owner]]:
     """Yield the spans of a turn's parts, whose content begins ``at``, within its characters ``first`` to ``last``."""
     for text, owner in parts:
         end = at + len(text)

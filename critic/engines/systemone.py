@@ -7,34 +7,34 @@ thought before it. It answers 501 for most architectures, which is told when the
 vLLM 0.32's bounds are kept to: 64 questions a request, 26 choices, 10 levels.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from critic.engines.base import Decision, Engine, Score
-from critic.engines.decision_engine import Api, DecisionReply, open_api, other_questions, read_of, unreadable
+from critic.engines.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
 
 # This project's word for a question's type -> the API's.
 _TYPES = {"choice": "choice", "predicate": "noul", "score": "score"}
 
 
-class Noul(BaseModel):
+class Noul(Answer):
     """A statement's probability of being true. ``probabilities`` has those of yes and no, where they are told."""
 
     type: Literal["noul"]
     noul: float
-    probabilities: dict[str, float] = Field(default_factory=dict)
+    probabilities: dict[str, float] | None = None
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """Return what was read of both sides. One from the other would lose the digits of a small one."""
-        told = self.probabilities
+        """See `Answer.read`. One side from the other would lose the digits of a small one."""
+        told = self.probabilities or {}
         sides = [told["yes"], told["no"]] if told.keys() == {"yes", "no"} else [self.noul, 1 - self.noul]
         return read_of(asked, sides, mass, self.confidence)
 
 
-class Chosen(BaseModel):
+class Chosen(Answer):
     """The probabilities of a choice's options, by name."""
 
     type: Literal["choice"]
@@ -42,11 +42,11 @@ class Chosen(BaseModel):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """Return what was read, in the order of the options."""
+        """See `Answer.read`: in the order of the options."""
         return _by_key(self.probabilities, [option.name for option in asked.options], asked, mass, self.confidence)
 
 
-class Scored(BaseModel):
+class Scored(Answer):
     """The probabilities of a scale's levels, by their place from 0."""
 
     type: Literal["score"]
@@ -54,12 +54,9 @@ class Scored(BaseModel):
     confidence: float | None = None
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """Return what was read, from the lowest level up."""
+        """See `Answer.read`: from the lowest level up."""
         places = [str(place) for place in range(len(asked.options))]
         return _by_key(self.probabilities, places, asked, mass, self.confidence)
-
-
-Answer = Annotated[Noul | Chosen | Scored, Field(discriminator="type")]
 
 
 class Diagnostics(BaseModel):
@@ -71,21 +68,16 @@ class Diagnostics(BaseModel):
 class SystemOneReply(DecisionReply):
     """Answers and diagnostics, by the question's id."""
 
-    answers: dict[str, Answer]
-    diagnostics: dict[str, Diagnostics] = Field(default_factory=dict)
+    forms: ClassVar[Mapping[str, type[Answer]]] = {"choice": Chosen, "predicate": Noul, "score": Scored}
 
-    def scores(self, asked: Mapping[str, Decision]) -> Mapping[str, Score]:
-        """See `DecisionReply.scores`."""
-        if others := self.answers.keys() - asked.keys():
-            raise other_questions(min(others))
-        return {name: self._score(name, asked[name]) for name in self.answers}
+    answers: dict[str, Any]
+    diagnostics: dict[str, Diagnostics] | None = None
 
-    def _score(self, name: str, asked: Decision) -> Score:
-        answer = self.answers[name]
-        if answer.type != _TYPES[asked.type]:
-            return unreadable(f"the server answered a {_TYPES[asked.type]} with a {answer.type}", asked)
-        found = self.diagnostics.get(name)
-        return answer.read(asked, found.label_mass if found is not None else None)
+    def told(self) -> Iterator[tuple[object, object, float | None]]:
+        """See `DecisionReply.told`."""
+        for name, answer in self.answers.items():
+            found = (self.diagnostics or {}).get(name)
+            yield name, answer, found.label_mass if found is not None else None
 
 
 class SystemOne(Api):

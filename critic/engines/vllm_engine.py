@@ -41,6 +41,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import revision
 from critic.engines.process_log import ProcessLog
@@ -68,7 +69,11 @@ class VllmEngine:
         config = self._llm.model_config
         settings = {"dtype": str(config.dtype).removeprefix("torch.")} | dict(self._chat.settings)
         self.identity = Identity(name, weights, tuple(sorted(settings.items())))
-        self.capabilities = {"log-probabilities": "exact", "structured output": "json_schema"}
+        self.capabilities = {
+            LOGPROBS: "exact",
+            STRUCTURED: "json_schema",
+            THINKS: YES if self._chat.thinks() else NO,
+        }
         self.usage = Usage()
         self._context = config.max_model_len
         self._stop_ids = stop_ids(self._llm, tokenizer, self._chat)
@@ -98,7 +103,7 @@ class VllmEngine:
         )
         answer = output.outputs[0]
         self.usage.completion_tokens += len(answer.token_ids)
-        return self._completion(answer, len(prompt), sampling.stop)
+        return self._completion(answer, prompt, sampling.stop)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read log-probabilities off a tree of chats, one request a read."""
@@ -159,17 +164,17 @@ class VllmEngine:
         self.usage.prompt_tokens += len(ids) - (output.num_cached_tokens or 0)
         return output
 
-    def _completion(self, answer: CompletionOutput, prompt_tokens: int, stops: Sequence[str]) -> Completion:
+    def _completion(self, answer: CompletionOutput, prompt: Sequence[int], stops: Sequence[str]) -> Completion:
         """Return the answer without the token, or the text, that ended it."""
         if math.isnan(answer.cumulative_logprob):
             raise EngineError("the model's arithmetic failed: its logits are not numbers")
         ids, ended = list(answer.token_ids), answer.finish_reason == "stop"
         if ids[-1] in self._stop_ids:
             ids.pop()
-        text = self._chat.decode(ids)
+        text, reasoning = self._chat.split(prompt, ids)
         if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
             text, ended = text[: min(cuts)], True
-        return Completion(text, "stop" if ended else "length", prompt_tokens, len(ids))
+        return Completion(text, "stop" if ended else "length", len(prompt), len(ids), reasoning)
 
     def _check_length(self, tokens: int, more: int) -> None:
         if tokens + more > self._context:

@@ -26,14 +26,15 @@ class Span(Record):
 class CritiqueLabel(Label):
     """Words about the responses. Trainers have no use for them by themselves.
 
-    ``outcome`` is ``nothing_to_revise`` where a judge found no fault, ``unreadable`` where it said nothing.
+    ``outcome`` is ``nothing_to_revise`` where a judge found no fault, ``unreadable`` where it said nothing, and
+    ``no_answer`` where it thought and said nothing.
     """
 
     kind: ClassVar[Kind] = "critique"
 
     text: str
     spans: tuple[Span, ...] = ()
-    outcome: Literal["critique", "nothing_to_revise", "unreadable"] = "critique"
+    outcome: Literal["critique", "nothing_to_revise", "unreadable", "no_answer"] = "critique"
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -4,22 +4,84 @@ A new mode is one new file with a class like `critic.judging.base.Mode`, and one
 with its options: ``cot?samples=4&low=0.3``.
 """
 
+import math
+
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.engines import REGISTRY, Spec, parse_options
-from critic.judging.base import Mode
+from critic.engines import REGISTRY, Gives, Spec, parse_options
+from critic.engines.base import Engine, EngineError, Lane
+from critic.engines.capabilities import DECISIONS
+from critic.engines.rewards import heads_of
+from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.contrast import Contrast
 from critic.judging.cot import Cot
 from critic.judging.decision import DecisionMode
 from critic.judging.logprob import Logprob
 from critic.judging.rm import Rm
+from critic.judging.sampled import Letters
 from critic.judging.score import ScoreMode
 from critic.judging.verdict import VerdictMode
 
 MODES: dict[str, type[Mode]] = {
-    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, ScoreMode, Rm, DecisionMode)
+    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm, DecisionMode)
 }
+
+
+def offered(mode: Mode, engine: Engine) -> Mode:
+    """Return ``mode`` if ``engine`` is not known to lack what it needs; an `InputError` names modes that work there."""
+    lacking = mode.lacks(engine.capabilities)
+    if lacking is not None:
+        raise InputError(
+            f"{engine.identity.name} offers no {lacking}, which the mode {mode.name} needs",
+            where="--mode",
+            fix=f"Modes that work there: {', '.join(working(engine))}.",
+        )
+    return mode
+
+
+async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mode, float | None]:
+    """Try ``engine`` on a page of ``mode``'s kind: return the mode as it suits it, and the label mass found.
+
+    One read, and none for modes that read no choices (None then). Raises `InputError` where the engine lacks what the
+    mode needs, and where too little is on the choices for any vote to be read. What can't be tried is left to the rows.
+    """
+    page = offered(mode, engine).page(engine)
+    if page is None:
+        return mode, None
+    try:
+        [score] = await engine.score(page, lane)
+    except EngineError:
+        return offered(mode, engine), None  # a server may have told just now what it lacks
+    if any(math.isnan(value) for value in score.values):
+        return mode, None
+    mass = mass_of(score)
+    found = mode.settled(mass)
+    if found is None:
+        puts = f"{engine.identity.name} puts {mass:.2g} on any of the answers that the mode {mode.name} reads"
+        if mode.reads == "text":
+            fix = f"Add ?think=false to its spec, or use --mode {' or '.join(_unread(engine))}."
+            raise InputError(f"{puts}; it seems to think first", where="--judge", fix=fix)
+        fix = "Name another model: what this one says of the answers among themselves is noise in its tail."
+        raise InputError(puts, where="--judge", fix=fix)
+    return found, mass
+
+
+def working(engine: Engine) -> list[str]:
+    """The modes that ``engine`` is not known to lack anything for."""
+    gives = _gives(engine)
+    return [m.name for m in MODES.values() if m.reads == gives and m.lacks(engine.capabilities) is None]
+
+
+def _gives(engine: Engine) -> Gives:
+    if DECISIONS in engine.capabilities:
+        return "decisions"
+    return "rewards" if heads_of(engine.capabilities) else "text"
+
+
+def _unread(engine: Engine) -> list[str]:
+    """The modes in which a judge writes, so that it may think first."""
+    return [name for name in working(engine) if issubclass(MODES[name], SampledMode)]
 
 
 def mode_of(text: str | None, judge: Spec) -> Mode:

@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field
 from constitution import Principle
 from critic import prompts
 from critic.engines.base import Engine, Lane, Node, OwnTokens, Score
+from critic.engines.capabilities import LIKELIHOODS
 from critic.judging.base import Mode, Question
 from critic.judging.linear import LinearModel, read_model
 from critic.records import Message, Vote
@@ -40,6 +41,7 @@ class Contrast(Mode):
     """The mode ``contrast``."""
 
     name: ClassVar[str] = "contrast"
+    needs: ClassVar[tuple[str, ...]] = (LIKELIHOODS,)
     against: Against = "opposite"
     per: Per = "token"
     scale: float | None = Field(default=None, gt=0)

@@ -16,13 +16,12 @@ the probability went to tokens that are no answer. So is one whose question the 
 import math
 from typing import ClassVar
 
-from pydantic import Field
-
 from constitution import Principle
 from critic import prompts
 from critic.engines import Gives
 from critic.engines.base import DecisionType, Engine, Lane, Node, Score
-from critic.judging.base import Mode, Question, log_odds
+from critic.engines.capabilities import LABEL_MASS, NOT_TOLD
+from critic.judging.base import SAMPLE, Question, ReadMode, log_odds, too_little
 from critic.judging.logprob import comparison_mark
 from critic.records import Message, Order, Vote
 from critic.together import together
@@ -31,13 +30,18 @@ from critic.together import together
 _LOWEST, _HIGHEST = 1.0, 10.0
 
 
-class DecisionMode(Mode):
+class DecisionMode(ReadMode):
     """The mode ``decision``."""
 
     name: ClassVar[str] = "decision"
     reads: ClassVar[Gives] = "decisions"
     ask: DecisionType = "choice"
-    floor: float = Field(default=0.1, ge=0, le=1)
+
+    def page(self, engine: Engine) -> Node | None:
+        """See `Mode.page`: None where the server tells no mass, for then there is nothing to find."""
+        if engine.capabilities.get(LABEL_MASS) == NOT_TOLD:
+            return None
+        return self._tree(SAMPLE, self._texts(SAMPLE)[0])
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask about both orders, or both responses; each is one tree, so that what fails costs the other nothing."""
@@ -98,7 +102,7 @@ class DecisionMode(Mode):
         if score.note is not None:
             return score.note
         if score.mass is not None and score.mass < self.floor:
-            return f"the label mass is {score.mass:.3g}, below the floor of {self.floor:g}; the values: {score.values}"
+            return f"{too_little(score.mass, self.floor)}; log-probabilities: {score.values}"
         return None
 
 

@@ -11,35 +11,43 @@ where orders are looked at one by one.
 from typing import ClassVar
 
 from critic import prompts
-from critic.engines.base import Choices, Engine, Lane, Node, Score
-from critic.judging.base import Mode, Question, log_odds
+from critic.engines.base import Choices, Engine, Lane, Node, Score, reads
+from critic.engines.capabilities import LOGPROBS
+from critic.judging.base import SAMPLE, Question, ReadMode, log_odds, mass_of
 from critic.records import Vote
 
 LETTERS = Choices(("A", "B"))
 
 
-class Logprob(Mode):
+class Logprob(ReadMode):
     """The mode ``logprob``."""
 
     name: ClassVar[str] = "logprob"
+    needs: ClassVar[tuple[str, ...]] = (LOGPROBS,)
     prior: bool = False
+
+    def page(self, engine: Engine) -> Node | None:
+        """See `Mode.page`."""
+        path, read, _ = next(reads(self.tree(SAMPLE)))
+        return Node(path, read)
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read both letters at the end of each question, in both orders."""
         scores = iter(await engine.score(self.tree(question), lane))
         read = {(order, p.id): next(scores) for order in question.shown() for p in question.principles}
-        priors = {p.id: _for_a(next(scores)) for p in question.principles} if self.prior else {}
+        empty = {p.id: next(scores) for p in question.principles} if self.prior else {}
         votes = []
         for principle in question.principles:
             for order in question.shown():
-                score = read[order, principle.id]
-                prior = priors.get(principle.id, 0.0)
+                score, blank = read[order, principle.id], empty.get(principle.id)
+                prior = _for_a(blank) if blank is not None else 0.0
                 odds = _for_a(score)
                 shown = odds - prior if odds is not None and prior is not None else None
-                vote = self.vote(
+                vote = self.read_vote(
                     engine,
                     principle,
                     -shown if shown is not None and order == "swapped" else shown,
+                    min(mass_of(one) for one in (score, blank) if one is not None),
                     order=order,
                     prior=prior if self.prior else None,
                     raw=f"log-probabilities of A and B: {score.values}, log-odds of empty responses: {prior}",

@@ -8,29 +8,41 @@ log-odds. Pointwise, so there is no order; the score itself can be a reward.
 import math
 from typing import ClassVar
 
+from constitution import Principle
 from critic import prompts
-from critic.engines.base import Choices, Engine, Lane, Node, Score
-from critic.judging.base import Mode, Question
+from critic.engines.base import Choices, Engine, Lane, Node, Score, reads
+from critic.engines.capabilities import LOGPROBS
+from critic.judging.base import FLOOR, SAMPLE, Question, ReadMode, mass_of
 from critic.records import Vote
 
 DIGITS = Choices(tuple("0123456789"))
 
 
-class ScoreMode(Mode):
+class ScoreMode(ReadMode):
     """The mode ``score``."""
 
     name: ClassVar[str] = "score"
+    needs: ClassVar[tuple[str, ...]] = (LOGPROBS,)
+
+    def page(self, engine: Engine) -> Node | None:
+        """See `Mode.page`."""
+        path, read, _ = next(reads(_tree(SAMPLE)))
+        return Node(path, read)
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Score both responses under every principle."""
         scores = iter(await engine.score(_tree(question), lane))
-        read = [[expected(next(scores)) for _ in question.principles] for _ in (question.first, question.second)]
-        votes = []
-        for principle, first, second in zip(question.principles, *read, strict=True):
-            odds = first - second if first is not None and second is not None else None
-            values = (first, second) if first is not None and second is not None else None
-            votes.append(self.vote(engine, principle, odds, values=values, raw=f"scores: {first} and {second}"))
-        return tuple(votes)
+        read = [[next(scores) for _ in question.principles] for _ in (question.first, question.second)]
+        return tuple(
+            self._vote(engine, principle, *both) for principle, *both in zip(question.principles, *read, strict=True)
+        )
+
+    def _vote(self, engine: Engine, principle: Principle, one: Score, other: Score) -> Vote:
+        first, second = expected(one), expected(other)
+        values = (first, second) if first is not None and second is not None else None
+        odds = values[0] - values[1] if values is not None else None
+        mass = min(mass_of(one), mass_of(other))
+        return self.read_vote(engine, principle, odds, mass, values=values, raw=f"scores: {first} and {second}")
 
 
 def expected(score: Score) -> float | None:
@@ -40,6 +52,11 @@ def expected(score: Score) -> float | None:
         return None
     weights = [math.exp(value - top) for value in score.values]
     return 1 + math.fsum(digit * weight for digit, weight in enumerate(weights)) / math.fsum(weights)
+
+
+def graded(score: Score, floor: float = FLOOR) -> float | None:
+    """Return the expected score if at least ``floor`` is on the digits: with less there is none, and not a low one."""
+    return expected(score) if mass_of(score) >= floor else None
 
 
 def _tree(question: Question) -> Node:

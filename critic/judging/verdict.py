@@ -1,11 +1,14 @@
 """A verdict in words: one JSON object, for servers that give no log-probabilities. Every principle, both orders.
 
+A server that holds its answers to a JSON schema is asked to. On any other the object is asked for in words alone, and
+an answer that isn't exactly the object, white space and one Markdown fence around it aside, can't be read.
 Of ``samples`` verdicts, ties count half to each side, and the log-odds are those of the Krichevsky-Trofimov estimate,
 log (a + 1/2) / (b + 1/2): one verdict for A is a probability of 0.75, and no number of them is certainty.
 """
 
 import json
 import math
+import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,8 +16,9 @@ from pydantic import Field
 from constitution import Principle
 from constitution.digest import canonical_json
 from critic import prompts
-from critic.engines.base import Engine, Lane, Request, Sampling
-from critic.judging.base import Question, SampledMode
+from critic.engines.base import Completion, Engine, Lane, Request, Sampling
+from critic.engines.capabilities import NONE, STRUCTURED
+from critic.judging.base import Question, SampledMode, estimate, said
 from critic.judging.logprob import comparison_mark
 from critic.records import Order, Vote
 from critic.seeds import seed_of
@@ -30,7 +34,7 @@ SCHEMA = canonical_json(
         "additionalProperties": False,
     }
 )
-_MAX_TOKENS = 64  # the object takes about ten; some models put line breaks into it
+_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\n(?P<inside>[^`]*)\n[ \t]*```\s*")
 _FOR_A = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
 
@@ -38,6 +42,7 @@ class VerdictMode(SampledMode):
     """The mode ``verdict``."""
 
     name: ClassVar[str] = "verdict"
+    answer_tokens: ClassVar[int] = 64  # the object takes about ten; some models put line breaks into it
     temperature: float = Field(default=0.0, ge=0)
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
@@ -53,7 +58,7 @@ class VerdictMode(SampledMode):
 
     async def _ask(
         self, engine: Engine, question: Question, order: Order, principle: Principle, number: int, lane: Lane
-    ) -> str:
+    ) -> Completion:
         mark = comparison_mark(question)
         shown = question.shown()[order]
         chat = (
@@ -62,27 +67,28 @@ class VerdictMode(SampledMode):
             prompts.verdict_part(principle),
         )
         seed = seed_of(question.seed, "verdict", question.prompt.key, *shown, principle.digest, number)
-        request = Request(chat, Sampling(_MAX_TOKENS, self.temperature), seed, SCHEMA)
-        return (await engine.complete(request, lane)).text
+        held = None if engine.capabilities.get(STRUCTURED) == NONE else SCHEMA
+        sampling = Sampling(self.limit(engine), self.temperature)
+        return await engine.complete(Request(chat, sampling, seed, held), lane)
 
-    def _vote(self, engine: Engine, order: Order, principle: Principle, texts: list[str]) -> Vote:
-        verdicts = [verdict for text in texts if (verdict := parse_verdict(text)) is not None]
-        for_a = math.fsum(_FOR_A[verdict] for verdict in verdicts)
-        shown = math.log((for_a + 0.5) / (len(verdicts) - for_a + 0.5))
-        readable = len(verdicts) == len(texts)
+    def _vote(self, engine: Engine, order: Order, principle: Principle, written: list[Completion]) -> Vote:
+        verdicts = [verdict for one in written if (verdict := parse_verdict(one.text)) is not None]
+        shown = estimate(math.fsum(_FOR_A[verdict] for verdict in verdicts), len(verdicts))
+        readable = len(verdicts) == len(written)
         return self.vote(
             engine,
             principle,
             (shown if order == "given" else -shown) if readable else None,
             order=order,
-            raw="\n".join(texts),
+            raw="\n".join(said(one) for one in written),
         )
 
 
 def parse_verdict(text: str) -> Better | None:
     """Return the verdict of a text that is exactly one JSON object of the schema, else None: never a guess."""
+    fenced = _FENCE.fullmatch(text)
     try:
-        found = json.loads(text, object_pairs_hook=_once)
+        found = json.loads(fenced["inside"] if fenced is not None else text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or set(found) != {"better"}:

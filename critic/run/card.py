@@ -12,7 +12,7 @@ import pyarrow as pa
 import yaml
 
 from critic.run.results import Results, replace_text
-from critic.run.tables import TABLES
+from critic.run.tables import TABLES, tables
 from critic.statistics.summary import drops
 
 DTYPES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
@@ -49,7 +49,7 @@ def _config(results: Results, table: str) -> dict[str, Any]:
         "config_name": table,
         "data_files": file.name,
         "description": f"sha256:{file.sha256}",
-        "features": features(TABLES[table].schema),
+        "features": features(tables(results.exported.reasoning)[table].schema),
         **({"default": True} if table == "pairs" else {}),
     }
 

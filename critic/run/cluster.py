@@ -25,11 +25,10 @@ from critic.run.cluster_spec import Cluster
 from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
+from critic.run.opening import Capabilities, settle
 from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
 from critic.run.shard_worker import SHARDS_AT_ONCE, Attempts, Cut, ShardWorker
 from critic.run.shards import About, ShardStore
-
-Capabilities = dict[str, dict[str, str]]
 
 
 def run_on(
@@ -39,6 +38,7 @@ def run_on(
     *,
     extend: bool = False,
     format: Format = "jsonl",
+    with_reasoning: bool = False,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, on ``cluster``, and write its shards and results into the directory ``out``.
@@ -54,7 +54,7 @@ def run_on(
         input_hash, total = _get(reader.look.remote())
         # Its process ends with it, and with that what the engines had of memory.
         describe = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_calls=1)(_describe)
-        config, provenance, engines = _get(describe.remote(request, checked, input_hash))
+        checked, config, provenance, engines = _get(describe.remote(request, checked, input_hash))
         with closing(ShardStore.open(out, config, provenance, cluster.shard, extend=extend)) as store:
             began, calls = time.monotonic(), 0
             finished = store.finished()
@@ -71,7 +71,7 @@ def run_on(
                     _count(progress, done, finished)
                 on_progress(progress, calls, total)
             seconds = time.monotonic() - began
-            return Outcome(progress, calls, seconds, write_results(store, out, format, engines))
+            return Outcome(progress, calls, seconds, write_results(store, out, format, engines, with_reasoning))
 
 
 class _Reader(Attempts):
@@ -130,13 +130,15 @@ class _Reader(Attempts):
 
 def _describe(
     request: RunRequest, checked: Checked, input_hash: str | None
-) -> tuple[RunConfig, Provenance, Capabilities]:
+) -> tuple[Checked, RunConfig, Provenance, Capabilities]:
     """Open the engines as an actor does, and say what the run is: the driver may have no room for them."""
 
-    async def describe() -> tuple[RunConfig, Provenance, Capabilities]:
+    async def describe() -> tuple[Checked, RunConfig, Provenance, Capabilities]:
         async with opened(checked.specs) as engines:
-            config, provenance = described(request, checked, engines, input_hash)
-            return config, provenance, {e.identity.name: dict(e.capabilities) for e in engines.values()}
+            found = await settle(checked.seats, engines)
+            suited = replace(checked, seats=found.seats)
+            config, provenance = described(request, suited, engines, input_hash)
+            return suited, config, provenance, found.capabilities
 
     return asyncio.run(describe())
 

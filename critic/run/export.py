@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from constitution.errors import InputError
 from critic.records import Provenance, Quarantined, Row
-from critic.run.tables import TABLES, Record
+from critic.run.tables import Record, Table, tables
 
 Format = Literal["jsonl", "parquet"]
 
@@ -42,6 +42,7 @@ class ExportCounts:
     rows: int
     format: Format
     files: Mapping[str, ExportedFile]
+    reasoning: bool = False
 
 
 class _Writer(Protocol):
@@ -56,22 +57,25 @@ def export(
     provenance: Provenance,
     directory: Path,
     format: Format,
+    reasoning: bool = False,
 ) -> ExportCounts:
     """Write ``pairs``, ``sft`` and ``feedback`` in ``format``, and ``quarantine.jsonl`` (empty if all went well).
 
-    All are written beside the old files and then put in their place; exports in the other format go. ``rows`` and
-    ``quarantined`` are each called once. Raises `OSError` (a full disk, say) with the old files as they were.
+    All are written beside the old files and then put in their place; exports in the other format go. ``reasoning`` puts
+    what models thought beside what they answered. ``rows`` and ``quarantined`` are each called once. Raises `OSError`
+    (a full disk, say) with the old files as they were.
     """
-    names = {table: f"{table}.{format}" for table in TABLES} | {"quarantine": "quarantine.jsonl"}
+    exported = tables(reasoning)
+    names = {table: f"{table}.{format}" for table in exported} | {"quarantine": "quarantine.jsonl"}
     counts = dict.fromkeys(names, 0)
     temporary = {table: directory / f".{name}.part" for table, name in names.items()}
     try:
         with ExitStack() as stack:
-            writers = {table: _open(stack, table, path) for table, path in temporary.items()}
+            writers = {table: _open(stack, exported.get(table), path) for table, path in temporary.items()}
             read = 0
             for row in rows():
                 read += 1
-                for table, spec in TABLES.items():
+                for table, spec in exported.items():
                     for record in spec.records(row, provenance):
                         writers[table].write(record)
                         counts[table] += 1
@@ -84,14 +88,14 @@ def export(
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
-    for table in TABLES:
+    for table in exported:
         (directory / f"{table}.{'parquet' if format == 'jsonl' else 'jsonl'}").unlink(missing_ok=True)
-    return ExportCounts(read, format, files)
+    return ExportCounts(read, format, files, reasoning)
 
 
-def _open(stack: ExitStack, table: str, path: Path) -> _Writer:
+def _open(stack: ExitStack, table: Table | None, path: Path) -> _Writer:
     file = stack.enter_context(path.open("wb"))
-    writer = Parquet(file, TABLES[table].schema) if ".parquet" in path.suffixes else JsonLines(file)
+    writer = Parquet(file, table.schema) if table is not None and ".parquet" in path.suffixes else JsonLines(file)
     stack.callback(os.fsync, file.fileno())
     stack.callback(file.flush)
     stack.callback(writer.close)

@@ -72,6 +72,7 @@ def gather(
     calls: int,
     engines: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     samples: int = 6,
+    reasoning: bool = False,
 ) -> Results:
     """Export a run (see `critic.run.export.export`), and count its figures on the way."""
     statistics, reasons, kept = RunStatistics(), Counter[str](), list[Row]()
@@ -88,7 +89,7 @@ def gather(
             reasons[refused.reason] += 1
             yield refused
 
-    exported = export(counted_rows, counted_quarantine, provenance, directory, format)
+    exported = export(counted_rows, counted_quarantine, provenance, directory, format, reasoning)
     return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines)
 
 

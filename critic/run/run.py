@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,7 +23,7 @@ from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.rewards import head_of, heads_of
 from critic.engines.server_options import prices
 from critic.files.shapes import naming
-from critic.judging import mode_of
+from critic.judging import mode_of, offered
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
@@ -34,6 +34,7 @@ from critic.run.execute import Progress, execute
 from critic.run.export import Format
 from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
+from critic.run.opening import settle
 from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.report import write_report
 from critic.run.results import Results, gather
@@ -134,12 +135,13 @@ async def run(
     max_calls: int | None = None,
     max_cost: float | None = None,
     format: Format = "jsonl",
+    with_reasoning: bool = False,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
-    ``on_progress`` is told a few times a second where it stands: the rows, the calls made by this start, and the number
-    of rows to come to where the input's kind tells it beforehand.
+    ``with_reasoning`` exports what models thought, too. ``on_progress`` is told a few times a second where it stands:
+    the rows, the calls made by this start, and the number of rows to come to where the input's kind tells it before.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)
@@ -148,6 +150,8 @@ async def run(
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = fingerprint(request)
     async with opened(checked.specs) as engines:
+        found = await settle(checked.seats, engines)
+        checked = replace(checked, seats=found.seats)
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             store.set_provenance(provenance, config.plan)
@@ -161,8 +165,8 @@ async def run(
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            found = {engine.identity.name: engine.capabilities for engine in engines.values()}
-            return Outcome(progress, store.calls() - before, seconds, write_results(store, out, format, found))
+            results = write_results(store, out, format, found.capabilities, with_reasoning)
+            return Outcome(progress, store.calls() - before, seconds, results)
 
 
 async def dry_run(request: RunRequest) -> Plan:
@@ -216,22 +220,14 @@ def described(
     return config, _provenance(config, _told_apart(checked.pipeline(engines).jury))
 
 
-_NEEDED = {"logprob": "log-probabilities", "verdict": "structured output"}
-
-
 def _check_judges(checked: Checked, engines: Mapping[Spec, Engine]) -> None:
-    """Refuse a judge whose server was found not to offer what its mode reads, before anything is paid for."""
+    """Refuse a judge that was found not to offer what its mode reads, before anything is paid for."""
     for spec, mode in checked.seats:
-        needed = _NEEDED.get(mode.name)
-        if needed is not None and engines[spec].capabilities.get(needed) == "none":
-            other = next(name for name in _NEEDED if name != mode.name)
-            raise InputError(
-                f"the server of {engines[spec].identity.name} offers no {needed}, which the mode {mode.name} needs",
-                where="--mode",
-                fix=f"Pass --mode {other}, or name another server.",
-            )
+        offered(mode, engines[spec])
         heads = heads_of(engines[spec].capabilities)
-        if mode.name == "rm" and (lacking := [head for head in _heads(checked.constitution) if head not in heads]):
+        if mode.reads == "rewards" and (
+            lacking := [head for head in _heads(checked.constitution) if head not in heads]
+        ):
             raise InputError(
                 f"the reward model has no head for {', '.join(lacking)}; its heads: {', '.join(heads)}",
                 where=str(spec),
@@ -285,7 +281,13 @@ class Finished(Protocol):
         ...
 
 
-def write_results(store: Finished, out: Path, format: Format, engines: Mapping[str, Mapping[str, str]]) -> Results:
+def write_results(
+    store: Finished,
+    out: Path,
+    format: Format,
+    engines: Mapping[str, Mapping[str, str]],
+    with_reasoning: bool = False,
+) -> Results:
     """Write exports, card, manifest and report of the rows in ``store`` into the directory ``out``."""
     results = gather(
         store.rows,
@@ -296,6 +298,7 @@ def write_results(store: Finished, out: Path, format: Format, engines: Mapping[s
         config=store.config(),
         calls=store.calls(),
         engines=engines,
+        reasoning=with_reasoning,
     )
     write_card(results, out)
     write_manifest(results, out)

@@ -7,15 +7,19 @@ it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from critic.records import Chain, Judgement, Prompt, Provenance, Ranking, Response, Row
+from critic.records import Chain, Critique, Judgement, Prompt, Provenance, Ranking, Response, Row
 
 Record = dict[str, Any]
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_THOUGHT_MESSAGES = pa.list_(
+    pa.struct([("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string())])
+)
 _PLACE = [("row", pa.int64()), ("where", pa.string()), ("prompt_id", pa.string()), ("tags", pa.list_(pa.string()))]
 _PROVENANCE = [(name, pa.int64() if name == "seed" else pa.string()) for name in (*Provenance.model_fields, "source")]
 _VOTE = pa.struct(
@@ -30,6 +34,7 @@ _VOTE = pa.struct(
         ("values", pa.list_(pa.float64())),
         ("prior", pa.float64()),
         ("reason", pa.string()),
+        ("mass", pa.float64()),
     ]
 )
 
@@ -82,15 +87,16 @@ FEEDBACK = pa.schema(
         *_PROVENANCE,
     ]
 )
+FEEDBACK_WITH_REASONING = FEEDBACK.insert(FEEDBACK.get_field_index("text") + 1, pa.field("reasoning", pa.string()))
 
 
-def pair_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+def pair_records(row: Row, provenance: Provenance, reasoning: bool = False) -> Iterator[Record]:
     """Yield a record for each preference pair."""
     for pair in row.pairs:
         yield {
             "prompt": _messages(row.prompt),
-            "chosen": _answer(pair.chosen),
-            "rejected": _answer(pair.rejected),
+            "chosen": _answer(pair.chosen, reasoning),
+            "rejected": _answer(pair.rejected, reasoning),
             "probability": pair.probability,
             "weight": pair.weight,
             "group": pair.group,
@@ -100,7 +106,7 @@ def pair_records(row: Row, provenance: Provenance) -> Iterator[Record]:
         }
 
 
-def sft_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+def sft_records(row: Row, provenance: Provenance, reasoning: bool = False) -> Iterator[Record]:
     """Yield a record for each revised response of each round; ``final`` marks the last one of its chain."""
     for number, chain in enumerate(row.chains):
         revised = [revision for revision in chain.revisions if revision.response is not None]
@@ -108,7 +114,7 @@ def sft_records(row: Row, provenance: Provenance) -> Iterator[Record]:
             assert revision.response is not None
             yield {
                 "prompt": _messages(row.prompt),
-                "completion": _answer(revision.response),
+                "completion": _answer(revision.response, reasoning),
                 "chain": number,
                 "round": revision.critique.round,
                 "final": revision is revised[-1],
@@ -119,12 +125,12 @@ def sft_records(row: Row, provenance: Provenance) -> Iterator[Record]:
             }
 
 
-def feedback_records(row: Row, provenance: Provenance) -> Iterator[Record]:
+def feedback_records(row: Row, provenance: Provenance, reasoning: bool = False) -> Iterator[Record]:
     """Yield each critique (of ``responses[0]``), correction (``responses`` before, after), comparison and ranking."""
-    empty: Record = dict.fromkeys(FEEDBACK.names)
+    empty: Record = dict.fromkeys(FEEDBACK_WITH_REASONING.names if reasoning else FEEDBACK.names)
     common = {"prompt": _messages(row.prompt), **_common(row, provenance)}
     for number, chain in enumerate(row.chains):
-        for record in _chain_feedback(chain):
+        for record in _chain_feedback(chain, reasoning):
             yield empty | common | {"chain": number} | record
     for judgement in row.judgements:
         yield empty | common | _comparison(row, judgement)
@@ -132,7 +138,7 @@ def feedback_records(row: Row, provenance: Provenance) -> Iterator[Record]:
         yield empty | common | _ranking(row, ranking)
 
 
-def _chain_feedback(chain: Chain) -> Iterator[Record]:
+def _chain_feedback(chain: Chain, reasoning: bool) -> Iterator[Record]:
     before = chain.original
     for revision in chain.revisions:
         critique = revision.critique
@@ -147,6 +153,7 @@ def _chain_feedback(chain: Chain) -> Iterator[Record]:
             "outcome": critique.outcome,
             "text": critique.text,
             "model": critique.model,
+            **_thought(critique, reasoning),
         }
         if revision.response is not None:
             yield about | {
@@ -154,6 +161,7 @@ def _chain_feedback(chain: Chain) -> Iterator[Record]:
                 "responses": [before.text, revision.response.text],
                 "outcome": revision.outcome,
                 "model": revision.response.model,
+                **_thought(revision.response, reasoning),
             }
             before = revision.response
 
@@ -188,8 +196,16 @@ def _messages(prompt: Prompt) -> list[Record]:
     return [message.model_dump() for message in prompt.messages]
 
 
-def _answer(response: Response) -> list[Record]:
-    return [{"role": "assistant", "content": response.text}]
+def _answer(response: Response, reasoning: bool) -> list[Record]:
+    """The assistant's turn; its thoughts are under the name that templates and servers read."""
+    message: Record = {"role": "assistant", "content": response.text}
+    if reasoning and response.reasoning is not None:
+        message["reasoning_content"] = response.reasoning
+    return [message]
+
+
+def _thought(by: Response | Critique, reasoning: bool) -> Record:
+    return {"reasoning": by.reasoning} if reasoning else {}
 
 
 def _common(row: Row, provenance: Provenance) -> Record:
@@ -205,8 +221,27 @@ class Table:
     records: Callable[[Row, Provenance], Iterator[Record]]
 
 
+def _thinking(schema: pa.Schema, *answers: str) -> pa.Schema:
+    """A schema whose columns ``answers`` have room for reasoning."""
+    for name in answers:
+        schema = schema.set(schema.get_field_index(name), pa.field(name, _THOUGHT_MESSAGES))
+    return schema
+
+
 TABLES = {
     "pairs": Table(PAIRS, pair_records),
     "sft": Table(SFT, sft_records),
     "feedback": Table(FEEDBACK, feedback_records),
 }
+
+# The same with what models thought before they answered, for those who ask for it.
+WITH_REASONING = {
+    "pairs": Table(_thinking(PAIRS, "chosen", "rejected"), partial(pair_records, reasoning=True)),
+    "sft": Table(_thinking(SFT, "completion"), partial(sft_records, reasoning=True)),
+    "feedback": Table(FEEDBACK_WITH_REASONING, partial(feedback_records, reasoning=True)),
+}
+
+
+def tables(reasoning: bool) -> dict[str, Table]:
+    """The exports, with or without reasoning."""
+    return WITH_REASONING if reasoning else TABLES

@@ -89,7 +89,7 @@ class CritiqueRound(BaseModel):
     """One round. ``response`` is the revised one; ``outcome`` says why there is none, where revision was asked for."""
 
     critique: records.Critique
-    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable"] | None
+    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable", "no_answer"] | None
     response: records.Response | None
 
 

@@ -88,6 +88,9 @@ Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut prompts over --max-chars at their end, and count them.")
 ]
 FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
+WithReasoning = Annotated[
+    bool, typer.Option("--with-reasoning", help="Export what models thought before they answered, too.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
 MaxCost = Annotated[
@@ -132,6 +135,7 @@ def generate(
     max_chars: MaxChars = 32_000,
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
+    with_reasoning: WithReasoning = False,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -159,7 +163,7 @@ def generate(
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
-    _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
 
 
 def judge(
@@ -177,6 +181,7 @@ def judge(
     max_chars: MaxChars = 32_000,
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
+    with_reasoning: WithReasoning = False,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -197,7 +202,7 @@ def judge(
     request = RunRequest(
         principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
-    _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
 
 
 def principles_count(text: str) -> int | None:
@@ -213,6 +218,7 @@ def _start(
     request: "RunRequest",
     out: Path,
     format: Format,
+    with_reasoning: bool,
     dry_run: bool,
     max_calls: int | None,
     max_cost: float | None,
@@ -231,7 +237,9 @@ def _start(
     try:
         with _Display(console) as display:
             if cluster is not None:
-                outcome = _on_cluster(cluster, request, out, format, max_calls, max_cost, extend, display)
+                outcome = _on_cluster(
+                    cluster, request, out, format, with_reasoning, max_calls, max_cost, extend, display
+                )
             else:
                 outcome = asyncio.run(
                     run(
@@ -241,6 +249,7 @@ def _start(
                         max_calls=max_calls,
                         max_cost=max_cost,
                         format=format.value,
+                        with_reasoning=with_reasoning,
                         on_progress=display.update,
                     )
                 )
@@ -259,6 +268,7 @@ def _on_cluster(
     request: "RunRequest",
     out: Path,
     format: Format,
+    with_reasoning: bool,
     max_calls: int | None,
     max_cost: float | None,
     extend: bool,
@@ -278,7 +288,15 @@ def _on_cluster(
         if error.name != "ray":
             raise
         raise InputError("Ray is not installed", where="--on", fix="pip install 'cai-feedback[ray]'") from None
-    return run_on(cluster, request, out, extend=extend, format=format.value, on_progress=display.update)
+    return run_on(
+        cluster,
+        request,
+        out,
+        extend=extend,
+        format=format.value,
+        with_reasoning=with_reasoning,
+        on_progress=display.update,
+    )
 
 
 class _Display:

@@ -43,7 +43,9 @@ def run(work: Work) -> dict[str, Any]:
     return found
 
 
-def arguments(request: RunRequest, principles: Path, out: Path, format: str, on: str) -> list[str]:
+def arguments(
+    request: RunRequest, principles: Path, out: Path, format: str, on: str, with_reasoning: bool = False
+) -> list[str]:
     """The command line of ``cai`` that does ``request``; ``principles`` is the file of its constitution."""
     settings = RunSettings.read(request.settings)
     source = "prompts" if request.kind == "generate" else "pairs"
@@ -54,7 +56,7 @@ def arguments(request: RunRequest, principles: Path, out: Path, format: str, on:
         options += [("policy", request.policy), *((name, getattr(settings, name)) for name in SAMPLING)]
     options += [(name, getattr(settings, name)) for name in JUDGING]
     options += [("limit", request.limit)] if request.limit is not None else []
-    flags = {"--ranking": settings.ranking, "--truncate": request.truncate}
+    flags = {"--ranking": settings.ranking, "--truncate": request.truncate, "--with-reasoning": with_reasoning}
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options]
     return [request.kind, *given, *(flag for flag, wanted in flags.items() if wanted)]
 
@@ -71,7 +73,7 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
     _, total = fingerprint(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
-        command(work, arguments(request, principles, folder, asked.format, on))
+        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning))
     return {"total": total}
 
 

@@ -83,6 +83,7 @@ class _Judging(Asked):
     max_calls: Count | None = None
     max_cost: float | None = Field(default=None, gt=0, le=1e9)
     format: Format = "jsonl"
+    with_reasoning: bool = Field(default=False, description="Export what models thought before they answered, too.")
     cluster: Name | None = Field(
         default=None,
         description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any, cast
@@ -20,6 +20,7 @@ from critic.engines.wrappers import Wrapper, load
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
+from critic.run.opening import settle
 from critic.run.run import Checked, RunRequest, check, check_priced, described, fingerprint, write_results
 from service.engines import TRAINED
 from service.jobs import feedback, poison
@@ -79,7 +80,7 @@ class RowsJob:
     plan: str
     budget: Budget
     total: int | None
-    format: str
+    asked: GenerateRequest | JudgeRequest
     began: float = field(default_factory=time.monotonic)
     before: dict[str, int] = field(default_factory=lambda: {"rows": 0, "quarantined": 0, "pairs": 0})
     fresh: int = 0
@@ -106,7 +107,7 @@ class RowsJob:
         """Write all files, and put them where they stay."""
         folder, store = self.work.folder / "results", self.work.store
         folder.mkdir(exist_ok=True)
-        written = write_results(store, folder, cast(Any, self.format), self.engines)
+        written = write_results(store, folder, self.asked.format, self.engines, self.asked.with_reasoning)
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
@@ -164,6 +165,8 @@ def prepared(work: Work) -> RowsJob:
         check_priced(checked)
     engines = work.call(_engines(work, asked, checked))
     input_hash, total = fingerprint(request)
+    found = work.call(settle(checked.seats, engines))
+    checked = replace(checked, seats=found.seats)
     config, provenance = described(request, checked, engines, input_hash)
     if changed := work.store.agree(config.flat(), provenance):
         raise InputError(
@@ -172,8 +175,7 @@ def prepared(work: Work) -> RowsJob:
         )
     budget = Budget(asked.max_calls, work.store.calls(), asked.max_cost, work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
-    found = {engine.identity.name: dict(engine.capabilities) for engine in engines.values()}
-    return RowsJob(work, request, checked.pipeline(recorded), found, config.plan, budget, total, asked.format)
+    return RowsJob(work, request, checked.pipeline(recorded), found.capabilities, config.plan, budget, total, asked)
 
 
 def run_request(

@@ -29,6 +29,8 @@ _TABLE = 14.0
 _SELDOM = 8.0
 # How far attention moves what it is added to: enough that prompts differ, too little to outweigh the table.
 _MIXING = 0.6
+# How sharply attention picks its tokens. At 1 it averages over a whole page, and all pages look the same.
+_SHARP = 8.0
 
 
 def make(folder: Path) -> Path:
@@ -80,6 +82,7 @@ def _set_weights(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
         embedding = model.model.embed_tokens.weight
         embedding.div_(embedding.norm(dim=-1, keepdim=True)).mul_(_WIDTH**0.5)
         for layer in model.model.layers:
+            layer.self_attn.q_norm.weight.fill_(_SHARP)
             layer.self_attn.o_proj.weight.mul_(_MIXING)
             layer.mlp.down_proj.weight.mul_(_MIXING)
 

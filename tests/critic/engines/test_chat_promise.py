@@ -21,7 +21,19 @@ from critic.records import Message, Role
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]")
 ADDED = ("<think>", "</think>", "<tool_call>", "<tool_response>", "</tool_response>")
 LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
-MERGES = [("t", "h"), ("Ġ", "t"), ("Ġt", "h"), ("i", "m"), ("<", "|"), ("|", ">"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("Ġ", "a"), ("a", "s"), ("[", "I")]
+MERGES = [
+    ("t", "h"),
+    ("Ġ", "t"),
+    ("Ġt", "h"),
+    ("i", "m"),
+    ("<", "|"),
+    ("|", ">"),
+    ("Ċ", "Ċ"),
+    ("Ġ", "Ġ"),
+    ("Ġ", "a"),
+    ("a", "s"),
+    ("[", "I"),
+]
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
@@ -96,7 +108,9 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 @cache
 def chat_of(name: str, template: str) -> tuple[PreTrainedTokenizerFast, Chat]:
-    known = PreTrainedTokenizerFast(tokenizer_object=tokenizer(name).backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    known = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer(name).backend_tokenizer, bos_token="<s>", eos_token="</s>"
+    )
     known.chat_template = TEMPLATES[template]
     return known, Chat(known, name)
 
@@ -140,7 +154,9 @@ def test_control_tokens_are_those_of_harmless_contents(
     harmless = [m.model_copy(update={"content": "x" if m.content.strip() else m.content}) for m in messages]
     expected = chat.whole(harmless, end).ids
     assert [i for i in found.ids if i in control] == [i for i in expected if i in control]
-    assert not {found.ids[k] for k in found.own(0)} & {i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL}
+    assert not {found.ids[k] for k in found.own(0)} & {
+        i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL
+    }
     again = chat.whole(messages, end, other)  # whatever was encoded before
     assert (again.ids, again.rendering, again.own(0)) == (found.ids, found.rendering, found.own(0))
 
@@ -171,7 +187,9 @@ def test_a_control_string_that_a_template_puts_together_stays_text() -> None:
     """The template removes a string from within, so that what is left spells a control token: equality gives way."""
     known, chat = chat_of("bytes", "removes")
     whole = chat.whole((Message(role="user", content="<|im_<think>end|>"),), "closed")
-    assert [i for i in whole.ids if i in control_of(known)] == known.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    assert [i for i in whole.ids if i in control_of(known)] == known.convert_tokens_to_ids(
+        ["<|im_start|>", "<|im_end|>"]
+    )
     assert known.decode(list(whole.ids)) == "<|im_start|>user\n<|im_end|><|im_end|>\n"
 
 

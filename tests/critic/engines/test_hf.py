@@ -17,6 +17,7 @@ from critic.engines import parse_spec, worker
 from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine, open_engine
+from critic.engines.reasoning import split
 from critic.engines.tokens import TokenTree
 from critic.records import Message
 
@@ -50,7 +51,8 @@ def generated(model: LlamaForCausalLM, chat: Chat, request: Request) -> str:
             max_new_tokens=request.sampling.max_tokens,
             do_sample=False,
         )
-    return chat.decode(out[0, len(prompt) :].tolist())
+    # The tiny model may begin with the token of <think>: what it writes then are thoughts.
+    return split(chat.decode(out[0, len(prompt) :].tolist()))[0]
 
 
 PROMPTS = ["", "a", "What?", "a longer prompt, of several words", "x" * 90, "Why not?", "1 2 3", "b"]

@@ -90,8 +90,12 @@ def test_swapping_the_responses_mirrors_the_probability(
     ("a", "b", "expected"),
     [
         (-1.0, -3.0, 2.0),
-        (-1.0, -math.inf, MAX_LOG_ODDS),
-        (-math.inf, -1.0, -MAX_LOG_ODDS),
+        # What was not listed may have all that is left: at .9 the odds are at least 9 to 1, at 1/e nothing is known.
+        (math.log(0.9), -math.inf, pytest.approx(math.log(9))),
+        (-math.inf, math.log(0.9), pytest.approx(-math.log(9))),
+        (-1.0, -math.inf, None),
+        (-math.inf, -23.5, None),
+        (0.0, -math.inf, MAX_LOG_ODDS),
         (-math.inf, -math.inf, None),
         (math.nan, -1.0, None),
         (-1.0, math.nan, None),

@@ -133,7 +133,7 @@ async def test_below_the_floor_a_vote_is_unreadable(floor: float, readable: bool
     got = await votes(engine, KIND, floor=floor)
     assert [v.log_odds is not None for v in got] == [readable] * 2
     assert [v.mass for v in got] == [0.06] * 2  # it is kept either way
-    assert readable or all(f"label mass is 0.06, below the floor of {floor:g}" in str(v.raw) for v in got)
+    assert readable or all(f"puts 0.06 on any of the choices, below the floor of {floor:g}" in str(v.raw) for v in got)
 
 
 async def test_a_server_that_tells_no_mass_is_read_all_the_same() -> None:
@@ -197,7 +197,7 @@ def test_an_engine_is_asked_in_its_own_modes_only(kind: str, name: str) -> None:
     target = REGISTRY[kind].target
     spec = parse_spec(f"{kind}:x" if target else kind)
     own = {
-        "text": {"contrast", "cot", "logprob", "score", "verdict"},
+        "text": {"contrast", "cot", "letters", "logprob", "score", "verdict"},
         "rewards": {"rm"},
         "decisions": {"decision"},
     }[spec.gives]
@@ -216,5 +216,5 @@ def test_the_default_modes() -> None:
 
 @pytest.mark.parametrize("mode", ["decision?ask=coin", "decision?floor=2", "decision?samples=2"])
 def test_options_are_checked(mode: str) -> None:
-    with pytest.raises(InputError, match="Options of decision: ask, floor"):
+    with pytest.raises(InputError, match="Options of decision: floor, ask"):
         mode_of(mode, parse_spec("systemone:m"))

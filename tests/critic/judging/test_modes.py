@@ -108,7 +108,13 @@ async def test_contrast_without_an_opposite_compares_with_no_principle() -> None
 
 ALL = [*sorted(MODES.keys() - {"rm"}), "logprob?prior=true", "cot?samples=2", "contrast?against=none&per=total"]
 ALL += ["decision?ask=predicate", "decision?ask=score"]
-JUDGE = Script(replies=(Rule(match="JSON", reply='{"better": "A"}'), Rule(reply="Thought {seed}")))
+JUDGE = Script(
+    replies=(
+        Rule(match="JSON", reply='{"better": "A"}'),
+        Rule(match="one letter", reply="A"),
+        Rule(reply="Thought {seed}"),
+    )
+)
 
 
 @pytest.mark.parametrize("mode", [*ALL, "contrast?against=prompt"])

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from critic.engines.base import Decision, EngineError, Option, Score
-from critic.engines.decision_engine import LEAST, UNANSWERED
-from critic.engines.decisions import REFUSED
+from critic.engines.decision_engine import LEAST, REFUSED, UNANSWERED
 from tests.critic.engines.fake_server import NO_WAIT
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
 from tests.critic.engines.typed.conftest import Opener
@@ -165,7 +164,36 @@ async def test_an_answer_of_another_type_is_unreadable(server: DecisionServer, o
     for kind, typed in (("decisions", {"type": "predicate", "probability": 0.5}), ("systemone", {"type": "noul"})):
         server.spoil = change(**typed, noul=0.5)
         [score] = await open_as(kind).score(about("TEXT", WHICH))
-        assert f"answered a choice with a {typed['type']}" in (score.note or "")
+        assert "answered a choice in another form: type: Input should be 'choice'" in (score.note or "")
+
+
+@pytest.mark.parametrize("answer", [{"type": "choice", "choice": "first"}, {"type": "error"}, {}, None, "first"])
+async def test_an_answer_in_another_form_costs_no_other(server: DecisionServer, opened: Opener, answer: object) -> None:
+    def spoiled(reply: Reply) -> Reply:
+        answers = reply["answers"]
+        if isinstance(answers, list):
+            answers[0] = {"name": answers[0]["name"]} | (answer if isinstance(answer, dict) else {"choice": answer})
+        else:
+            answers[next(iter(answers))] = answer
+        return reply
+
+    server.weigh, server.spoil = known, spoiled
+    bad, kind = await opened().score(about("TEXT", WHICH, KIND))
+    assert "in another form" in (bad.note or "") and all(map(math.isnan, bad.values))
+    assert kind.values == logs(0.9, 0.1) and len(server.asked) == 1
+
+
+async def test_a_refusal_is_known_in_either_shape(server: DecisionServer, opened: Opener) -> None:
+    server.spoil = change(type="refusal")
+    refused, kind = await opened().score(about("TEXT", WHICH, KIND))
+    assert refused.note == REFUSED and kind.note is None
+
+
+async def test_a_reply_without_any_answer_may_pass(server: DecisionServer, opened: Opener) -> None:
+    server.spoil = lambda reply: reply | {"answers": type(reply["answers"])()}
+    with pytest.raises(EngineError, match="answered none of the questions"):
+        await opened(retries=1).score(about("TEXT", WHICH, KIND))
+    assert len(server.asked) == 2
 
 
 async def test_answers_about_other_options_are_unreadable(server: DecisionServer, open_as: Opener) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from constitution.errors import InputError
 from critic.engines import parse_spec
-from critic.engines.decisions import REFUSED
+from critic.engines.decision_engine import REFUSED
 from critic.run.run import dry_run
 from tests.critic.engines.typed.pretended import DecisionServer
 from tests.critic.run.run_bench import Bench
@@ -46,8 +46,9 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
     assert server.asked == []
     outcome = bench.run(**how)
     assert planned.calls == outcome.calls
+    tried = 1 if kind == "systemone" else 0  # one question about a sample, where a label mass is to be found
     questions = Counter(len(body["questions"]) for body in server.asked)
-    assert questions == {PRINCIPLES: 2 * ROWS}  # one request an order
+    assert questions == Counter({PRINCIPLES: 2 * ROWS, 1: tried})  # one request an order
     for row in bench.rows():
         [judgement] = row.judgements
         assert judgement.outcome == "preference" and judgement.mode == "decision"
@@ -57,9 +58,21 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
         assert pair.chosen.text < pair.rejected.text
     before = bench.rows()
     bench.run(**how)
-    assert len(server.asked) == 2 * ROWS and bench.rows() == before
+    assert len(server.asked) == 2 * ROWS + 2 * tried and bench.rows() == before
     found = json.loads((bench.out / "manifest.json").read_text())
     assert f"/{kind}" in json.dumps(found)  # what the server was found to do
+
+
+def test_a_model_that_puts_nothing_on_the_labels_is_refused_before_the_first_row(
+    bench: Bench, server: DecisionServer
+) -> None:
+    server.mass = 3e-5
+    with pytest.raises(InputError, match="puts 3e-05 on any of the answers that the mode decision reads"):
+        bench.run(**asked(f"systemone:org/model@{server.url}"))
+    assert len(server.asked) == 1 and bench.calls() == []
+    server.weigh = by_the_alphabet
+    outcome = bench.run(modes=("decision?floor=0",), **asked(f"systemone:org/model@{server.url}"))
+    assert outcome.progress.rows == ROWS and all(row.pairs for row in bench.rows())
 
 
 def test_a_principle_that_the_model_refuses_is_unreadable_and_counted(bench: Bench, server: DecisionServer) -> None:

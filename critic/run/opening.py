@@ -1,0 +1,47 @@
+"""What is found out of a run's engines when they are open, before its first row: whether they can do their part.
+
+Each judge is tried on one page of its mode's kind. A model that puts nothing on the letters is refused here, with what
+works instead, and not after a million votes.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from constitution.errors import InputError
+from critic.engines import Spec
+from critic.engines.base import Engine, RunStopped
+from critic.engines.capabilities import DECISIONS, LABEL_MASS, LOGPROBS
+from critic.judging import offered, settled
+from critic.judging.base import Mode
+from critic.together import together
+
+Seats = tuple[tuple[Spec, Mode], ...]
+Capabilities = dict[str, dict[str, str]]
+
+
+class Settled(NamedTuple):
+    """The judges' modes as their engines can do them, and what each engine was found to be able to do."""
+
+    seats: Seats
+    capabilities: Capabilities
+
+
+async def settle(seats: Seats, engines: Mapping[Spec, Engine]) -> Settled:
+    """Try every judge. Raises `InputError` where one lacks what its mode needs, or can't be reached."""
+    found = await together(_seat(spec, mode, engines[spec]) for spec, mode in seats)
+    capabilities = {engine.identity.name: dict(engine.capabilities) for engine in engines.values()}
+    for (spec, _), (mode, mass) in zip(seats, found, strict=True):
+        if mass is not None:
+            capabilities[engines[spec].identity.name][f"{LABEL_MASS}, {mode.name}"] = f"{mass:.3g}"
+    return Settled(tuple((spec, mode) for (spec, _), (mode, _) in zip(seats, found, strict=True)), capabilities)
+
+
+async def _seat(spec: Spec, mode: Mode, engine: Engine) -> tuple[Mode, float | None]:
+    if (
+        not {LOGPROBS, DECISIONS} & engine.capabilities.keys()
+    ):  # it reads nothing off a model: a script, a reward model, a rule
+        return offered(mode, engine), None
+    try:
+        return await settled(mode, engine)
+    except RunStopped as error:
+        raise InputError(str(error), where=str(spec)) from None
