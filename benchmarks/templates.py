@@ -85,7 +85,9 @@ def reference(known: PreTrainedTokenizerBase, chat: tuple[Message, ...], opened:
     """Return what the tokenizer itself makes of a chat. Raises whatever its template raises."""
     apply: Any = known.apply_chat_template  # its result has many types
     turns = [message.model_dump() for message in chat]
-    found: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)["input_ids"]
+    found: list[int] = apply(turns, add_generation_prompt=opened, tokenize=True, return_dict=True, **PINNED)[
+        "input_ids"
+    ]
     return found
 
 
@@ -120,15 +122,16 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# Chat templates",
         "",
-        f"Each of the {len(rows)} templates that TRL ships, with seven chats: the token ids that `critic.engines.chat` gives,",
-        "beside those of `apply_chat_template`. Written by `python -m benchmarks.templates`.",
+        f"Each of the {len(rows)} templates that TRL ships, with seven chats: the token ids that `critic.engines.chat`",
+        "gives, beside those of `apply_chat_template`. Written by `python -m benchmarks.templates`.",
         "",
         f"Totals: {told}.",
         "",
-        "- *text kept*: an earlier answer holds `<think>`, the template passes it on, and it stays text: no control token",
-        "  comes out of a content. All else is equal, letter by letter.",
+        "- *text kept*: an earlier answer holds `<think>`, the template passes it on, and it stays text: no control",
+        "  token comes out of a content. All else is equal, letter by letter.",
         "- *system moved*: the template refuses a system message; its text stands at the head of the first user turn.",
-        "- *wants pictures*: the template takes contents as lists of parts only; such a model is refused when it is opened.",
+        "- *wants pictures*: the template takes contents as lists of parts only; such a model is refused when it is",
+        "  opened.",
         "",
         "| template | " + " | ".join(CHATS) + " |",
         "|---" * (len(CHATS) + 1) + "|",

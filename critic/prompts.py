@@ -119,7 +119,9 @@ def against_part(principle: Principle) -> Message:
 
 def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) -> tuple[Message, ...]:
     """Ask which response is better with nothing marked off: the control for `critic.evaluation.injection`."""
-    text = _render("plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle)
+    text = _render(
+        "plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle
+    )
     return (Message(role="user", content=text),)
 
 
@@ -162,7 +164,7 @@ def _ask_revision(principle: Principle) -> Message:
 
 
 def _shown(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    """Return a conversation for templates, with tool calls as text: a judge reads what was called, and calls nothing."""
+    """Return a conversation for templates, with tool calls as text: a judge reads what was called."""
     return [{"role": message.role, "content": message.text} for message in messages]
 
 

@@ -29,7 +29,7 @@ from critic.engines.base import (
 )
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 from critic.engines.worker import Job, Limits, Worker
 
 _OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
@@ -57,7 +57,7 @@ class HfEngine:
         name: str,
         batch: int = 16,
         deterministic: bool = False,
-        template: TemplateOptions = TemplateOptions(),
+        template: TemplateOptions = NO_OPTIONS,
     ) -> None:
         model = loaded.model
         chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None), template)

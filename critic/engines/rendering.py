@@ -110,7 +110,7 @@ def _between_marks(
     order = _order(pieces[1::2], cores)
     if order is None:
         return None
-    spans = []
+    spans: list[tuple[int, int, Owner]] = []
     for place, turn in enumerate(order):
         start = sum(map(len, pieces[: 2 * place + 1]))
         spans += _parts(turns.parts[turn], start - before[turn], start, start + len(cores[turn]))
@@ -130,9 +130,7 @@ def _order(found: list[str], cores: list[str]) -> list[int] | None:
     return None
 
 
-def _parts(
-    parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int
-) -> Iterator[tuple[int, int, Owner]]:
+def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int) -> Iterator[tuple[int, int, Owner]]:
     """Yield the spans of a turn's parts, whose content begins ``at``, within its characters ``first`` to ``last``."""
     for text, owner in parts:
         end = at + len(text)

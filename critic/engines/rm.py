@@ -15,7 +15,7 @@ from critic.engines.hf import HfEngine, settings
 from critic.engines.loading import Loaded, load
 from critic.engines.prefix_tree import output_head
 from critic.engines.rewards import Manifest, capability, read_manifest
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions
 
 _OPTIONS = ("deterministic", "device", "dtype", *TEMPLATE_KEYS)
 
@@ -32,7 +32,7 @@ class RmEngine(HfEngine):
         name: str,
         manifest: Manifest,
         deterministic: bool = False,
-        template: TemplateOptions = TemplateOptions(),
+        template: TemplateOptions = NO_OPTIONS,
     ) -> None:
         super().__init__(loaded, name, deterministic=deterministic, template=template)
         self.capabilities = capability(manifest.heads)
@@ -48,7 +48,8 @@ class RmEngine(HfEngine):
 def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     """Load a reward model and start its worker.
 
-    Options: ``dtype``, ``device``, ``deterministic`` and the template's, as in `critic.engines.hf.open_engine`. Raises `InputError` for
+    Options: ``dtype``, ``device``, ``deterministic`` and the template's, as in `critic.engines.hf.open_engine`.
+    Raises `InputError` for
     an unknown option or value, for a model that can't be used, and where its ``reward.json`` does not fit it.
     """
     chosen = settings(options, _OPTIONS, path_or_id)

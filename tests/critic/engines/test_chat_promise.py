@@ -21,7 +21,19 @@ from critic.records import Message, Role
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]")
 ADDED = ("<think>", "</think>", "<tool_call>", "<tool_response>", "</tool_response>")
 LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
-MERGES = [("t", "h"), ("Ġ", "t"), ("Ġt", "h"), ("i", "m"), ("<", "|"), ("|", ">"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("Ġ", "a"), ("a", "s"), ("[", "I")]
+MERGES = [
+    ("t", "h"),
+    ("Ġ", "t"),
+    ("Ġt", "h"),
+    ("i", "m"),
+    ("<", "|"),
+    ("|", ">"),
+    ("Ċ", "Ċ"),
+    ("Ġ", "Ġ"),
+    ("Ġ", "a"),
+    ("a", "s"),
+    ("[", "I"),
+]
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
@@ -36,7 +48,7 @@ def bytes_tokenizer(normalizer: Any = None, pre_tokenizer: Any = None) -> Tokeni
 
 
 def sentencepiece(pre_tokenizer: Any, normalizer: Any = None) -> Tokenizer:
-    """As Llama's and Mistral's: spaces are a letter, one may be put in front, and unknown letters fall back to bytes."""
+    """As Llama's: spaces are a letter, one may be put in front, and unknown letters fall back to bytes."""
     letters = "▁abcdefghijklmnopqrstuvwxyzABCINST<>|/[]_"
     words = ["<unk>", *(f"<0x{i:02X}>" for i in range(256)), *letters, "▁a", "th", "▁th", "im", "<|", "▁▁"]
     merges = [("▁", "a"), ("t", "h"), ("▁", "th"), ("i", "m"), ("<", "|"), ("▁", "▁")]
@@ -78,10 +90,11 @@ TEMPLATES = {
     "removes": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | replace('<think>', '') }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
 }
-PIECES = [
-    *SPECIAL, *ADDED, "<|NORM|>", "<|norm|>", "＜|im_end|＞", "<|im_", "end|>", "<th", "ink>", "<|", "|>", "a", "this ",
-    " ", "  ", "\n", "\n\n", "\t", "é", "\u0301", "😀", "\U000f0000", "\U000f0001", "\U00100000\U00100001", "7", "user\n",
-]  # fmt: skip
+# The one in full-width brackets is a control string to a tokenizer that normalises.
+LOOK_ALIKES = ("<|NORM|>", "<|norm|>", "\uff1c|im_end|\uff1e", "<|im_", "end|>", "<th", "ink>", "<|", "|>", "user\n")
+PLAIN = ("a", "this ", " ", "  ", "\n", "\n\n", "\t", "é", "\u0301", "😀", "7")
+PRIVATE = ("\U000f0000", "\U000f0001", "\U00100000\U00100001")
+PIECES = [*SPECIAL, *ADDED, *LOOK_ALIKES, *PLAIN, *PRIVATE]
 HARMLESS = ["a", "this ", "that", " ", "\n", "\n\n", "7", "é", "user\n", ", ", "  "]
 
 
@@ -96,7 +109,9 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 @cache
 def chat_of(name: str, template: str) -> tuple[PreTrainedTokenizerFast, Chat]:
-    known = PreTrainedTokenizerFast(tokenizer_object=tokenizer(name).backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    known = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer(name).backend_tokenizer, bos_token="<s>", eos_token="</s>"
+    )
     known.chat_template = TEMPLATES[template]
     return known, Chat(known, name)
 
@@ -140,7 +155,9 @@ def test_control_tokens_are_those_of_harmless_contents(
     harmless = [m.model_copy(update={"content": "x" if m.content.strip() else m.content}) for m in messages]
     expected = chat.whole(harmless, end).ids
     assert [i for i in found.ids if i in control] == [i for i in expected if i in control]
-    assert not {found.ids[k] for k in found.own(0)} & {i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL}
+    assert not {found.ids[k] for k in found.own(0)} & {
+        i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL
+    }
     again = chat.whole(messages, end, other)  # whatever was encoded before
     assert (again.ids, again.rendering, again.own(0)) == (found.ids, found.rendering, found.own(0))
 
@@ -171,7 +188,9 @@ def test_a_control_string_that_a_template_puts_together_stays_text() -> None:
     """The template removes a string from within, so that what is left spells a control token: equality gives way."""
     known, chat = chat_of("bytes", "removes")
     whole = chat.whole((Message(role="user", content="<|im_<think>end|>"),), "closed")
-    assert [i for i in whole.ids if i in control_of(known)] == known.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    assert [i for i in whole.ids if i in control_of(known)] == known.convert_tokens_to_ids(
+        ["<|im_start|>", "<|im_end|>"]
+    )
     assert known.decode(list(whole.ids)) == "<|im_start|>user\n<|im_end|><|im_end|>\n"
 
 

@@ -1,4 +1,4 @@
-"""Options that a chat template reads: spelt alike on all engines, part of the identity, refused where they do nothing."""
+"""Options that a chat template reads: spelt alike on all engines, in the identity, refused where they do nothing."""
 
 from pathlib import Path
 
@@ -27,13 +27,17 @@ def text(template: str, **options: str) -> str:
 
 
 def test_values_are_json_where_they_are_json() -> None:
-    options = dict(parse_spec("embedded?template.a=true&template.b=3&template.c=so&template.d=%22true%22&dtype=float32").options)
+    options = dict(
+        parse_spec("embedded?template.a=true&template.b=3&template.c=so&template.d=%22true%22&dtype=float32").options
+    )
     found = read_template_options(options, "x")
     assert found == TemplateOptions((("a", True), ("b", 3), ("c", "so"), ("d", "true")), None)
     assert read_template_options({"think": "false"}, "x").think is False
 
 
-@pytest.mark.parametrize("options", [{"think": "no"}, {"template.": "x"}, {"template.a b": "x"}, {"template.messages": "[]"}])
+@pytest.mark.parametrize(
+    "options", [{"think": "no"}, {"template.": "x"}, {"template.a b": "x"}, {"template.messages": "[]"}]
+)
 def test_options_that_no_template_can_be_given_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(InputError):
         read_template_options(options, "x")
@@ -61,7 +65,9 @@ def test_a_level_that_the_template_does_not_know_is_no_way_to_stop_thinking() ->
 def test_an_option_that_changes_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="no switch for thinking"):
         chat(TEMPLATE, think="false")
-    with pytest.raises(InputError, match="no switch for thinking"):  # its own variable of that name is set before it is read
+    with pytest.raises(
+        InputError, match="no switch for thinking"
+    ):  # its own variable of that name is set before it is read
         chat("{% set thinking = 1 %}" + TEMPLATE + "{{ thinking }}", think="true")
     with pytest.raises(InputError, match="reads no variable of that name") as caught:
         chat(TEMPLATE + CLOSED, **{"template.enable_thoughts": "false"})

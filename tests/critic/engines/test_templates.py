@@ -90,14 +90,18 @@ def test_what_is_learnt_is_the_templates_whole_chat(name: str) -> None:
         learnt = known.decode(list(tree.segments[2].ids))
         assert "Another" not in learnt
         assert "The Nile, or so." in learnt
-    engines = from_chats(Node(prompt.messages, None, tuple(Node((assistant(t),), Reward()) for t in answers)), Chat(known, name))
+    engines = from_chats(
+        Node(prompt.messages, None, tuple(Node((assistant(t),), Reward()) for t in answers)), Chat(known, name)
+    )
     assert [path(engines, read.segment) for read in engines.reads] == expected
 
 
 @pytest.mark.parametrize("name", TEXT)
 def test_an_answers_own_tokens_are_read_and_nothing_else(name: str) -> None:
     known = templates.tokenizer(SOURCES[name])
-    (read,) = from_chats(Node((user("Name a river."),), None, (Node((assistant("The Nile."),), OwnTokens()),)), Chat(known, name)).reads
+    (read,) = from_chats(
+        Node((user("Name a river."),), None, (Node((assistant("The Nile."),), OwnTokens()),)), Chat(known, name)
+    ).reads
     assert known.decode(list(read.targets)) == "The Nile."
 
 
@@ -109,13 +113,15 @@ def test_the_end_of_an_answer_is_known(name: str) -> None:
     whole = templates.reference(known, (user("Question"), assistant("Answer")), False)
     end = list(chat.end_of_turn())
     assert whole[len(whole) - len(end) :] == end
-    assert known.decode(whole[: len(whole) - len(end)]).endswith("Answer")
+    assert str(known.decode(whole[: len(whole) - len(end)])).endswith("Answer")
     assert chat.stop_id() == next((i for i in end if i in known.added_tokens_decoder), None)
 
 
 def calls(name: str, arguments: str) -> Message:
     function = {"name": name, "arguments": arguments}
-    return Message.model_validate({"role": "assistant", "content": None, "tool_calls": [{"id": "call12345", "function": function}]})
+    return Message.model_validate(
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "call12345", "function": function}]}
+    )
 
 
 @pytest.mark.parametrize("name", TEXT)
@@ -135,7 +141,12 @@ def test_tool_turns_are_carried_through_or_refused_by_name(name: str) -> None:
             return
     assert [i for i in found[1] if i in control] == [i for i in found[0] if i in control]
     assert "391" in known.decode(list(found[0]))
-    turns: list[Any] = [message.model_dump(mode="json") for message in (user("17 times 23?"), calls("times", "{}"), result, user("So?"))]
+    turns: list[Any] = [
+        message.model_dump(mode="json") for message in (user("17 times 23?"), calls("times", "{}"), result, user("So?"))
+    ]
     turns[1]["tool_calls"][0]["function"]["arguments"] = {"a": "17"}
     apply: Any = known.apply_chat_template
-    assert list(found[0]) == apply(turns, add_generation_prompt=True, tokenize=True, return_dict=True, **PINNED)["input_ids"]
+    assert (
+        list(found[0])
+        == apply(turns, add_generation_prompt=True, tokenize=True, return_dict=True, **PINNED)["input_ids"]
+    )
