@@ -188,7 +188,7 @@ def _ask_revision(principle: Principle) -> Message:
 
 
 def _shown(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    """Return a conversation for templates, with tool calls as text: a judge reads what was called, and calls nothing."""
+    """Return a conversation for templates, with tool calls as text: a judge reads what was called."""
     return [{"role": message.role, "content": message.text} for message in messages]
 
 

@@ -152,9 +152,9 @@ class Node:
     """A tree of chats that share their beginnings.
 
     The path from the root to a node is one chat. A message whose role is that of the message before it on the path
-    continues that turn: so a transcript in the root and a question in its child are one user turn. The parts are
-    tokenised apart, the same way on every engine. A path that ends with a user part is read after the assistant's
-    turn is opened; one that ends with an assistant part is read in that open turn.
+    continues that turn: so a transcript in the root and a question in its child are one user turn. A path that ends
+    with a user part is read after the assistant's turn is opened; one that ends with an assistant part is read in that
+    open turn.
     """
 
     messages: tuple[Message, ...]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,7 +19,7 @@ from critic.engines.encoder import TextEncoder, Tokens
 from critic.engines.reasoning import Splitter
 from critic.engines.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
 from critic.engines.template import Template, Turn
-from critic.engines.template_options import TemplateOptions
+from critic.engines.template_options import NO_OPTIONS, TemplateOptions
 from critic.records import Message
 
 End = Literal["opened", "continued", "closed"]
@@ -59,7 +59,7 @@ class Chat:
         tokenizer: PreTrainedTokenizerBase,
         where: str,
         padding: int | None = None,
-        options: TemplateOptions = TemplateOptions(),
+        options: TemplateOptions = NO_OPTIONS,
     ) -> None:
         self._encoder = TextEncoder(tokenizer, where)
         self._template = Template(tokenizer, where, options)

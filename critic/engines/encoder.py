@@ -1,8 +1,8 @@
 """Text to token ids, as the model's tokenizer has them, but for control strings that don't act as such.
 
-`TextEncoder.encode` gives the tokenizer's own ids wherever no control token comes out of content. Where one does, the text
-goes through a twin of the tokenizer instead, that knows the control tokens by other names: the markup's are put under
-these names, and what content spells is text to it. All else is as before, for the twin sees the same pieces.
+`TextEncoder.encode` gives the tokenizer's own ids wherever no control token comes out of content. Where one does, the
+text goes through a twin of the tokenizer instead, that knows the control tokens by other names: the markup's are put
+under these names, and what content spells is text to it. All else is as before, for the twin sees the same pieces.
 
 A long text that begins as an earlier one did is encoded from the last place at which the rest can't hang on what
 stands before it: a control token, or a word's beginning where the tokenizer's splitting into words looks ahead only.
@@ -95,7 +95,7 @@ class TextEncoder:
         found = self._full.encode(text, add_special_tokens=False)
         ids = found.ids
         starts, ends = _edges(found.offsets)
-        words = found.word_ids if self._looks_ahead_only else []
+        words = [-1 if word is None else word for word in found.word_ids] if self._looks_ahead_only else []
         return Tokens(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
 
     def _go_on(self, text: str, before: Tokens) -> Tokens:
@@ -146,7 +146,7 @@ class TextEncoder:
                 break
             # A control token that the vocabulary has as a word, too: cut in two it is none.
             if any(end - start < 2 for start, end in bad):
-                start, end = next((a, b) for a, b in bad if b - a < 2)
+                start = next(a for a, b in bad if b - a < 2)
                 raise EngineError(
                     f"the model's vocabulary has no token for some of the text {text[start : start + 40]!r}"
                 )

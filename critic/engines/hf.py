@@ -33,7 +33,7 @@ from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
 from critic.engines.proof import SCORERS, WRITERS, Proof, prove
 from critic.engines.stops import end_ids
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 from critic.engines.tokens import from_chats
 from critic.engines.worker import Job, Limits, Ways, Worker
 
@@ -63,7 +63,7 @@ class HfEngine:
         name: str,
         batch: int = 16,
         deterministic: bool = False,
-        template: TemplateOptions = TemplateOptions(),
+        template: TemplateOptions = NO_OPTIONS,
     ) -> None:
         model = loaded.model
         context = context_length(model, loaded.tokenizer, name)

@@ -110,7 +110,7 @@ def _between_marks(
     order = _order(pieces[1::2], cores)
     if order is None:
         return None
-    spans = []
+    spans: list[tuple[int, int, Owner]] = []
     for place, turn in enumerate(order):
         start = sum(map(len, pieces[: 2 * place + 1]))
         spans += _parts(turns.parts[turn], start - before[turn], start, start + len(cores[turn]))

@@ -14,7 +14,7 @@ from critic.engines.loading import Loaded, load_classifier
 from critic.engines.pairs import SETTINGS, Pairs, reads_pairs
 from critic.engines.proof import Path, Proof, prove_pairs, prove_rewards
 from critic.engines.rewards import Manifest, capability, read_manifest
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions
 from critic.engines.worker import Ways
 
 _OPTIONS = ("deterministic", "device", "dtype", *TEMPLATE_KEYS)
@@ -32,7 +32,7 @@ class RmEngine(HfEngine):
         name: str,
         manifest: Manifest,
         deterministic: bool = False,
-        template: TemplateOptions = TemplateOptions(),
+        template: TemplateOptions = NO_OPTIONS,
     ) -> None:
         self._manifest = manifest
         super().__init__(loaded, name, deterministic=deterministic, template=template)

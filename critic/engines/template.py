@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError
-from critic.engines.template_options import PREFIX, THINK, TemplateOptions, switches
+from critic.engines.template_options import NO_OPTIONS, PREFIX, THINK, TemplateOptions, switches
 
 _TODAY = datetime(2024, 7, 26)
 PINNED = {"date_string": _TODAY.strftime("%d %b %Y"), "strftime_now": _TODAY.strftime}
@@ -34,9 +34,7 @@ class Refusal(EngineError):
 class Template:
     """Renders chats. Raises `InputError` for a tokenizer without a template, and for options that change nothing."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, where: str, options: TemplateOptions = TemplateOptions()
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, where: str, options: TemplateOptions = NO_OPTIONS) -> None:
         if not tokenizer.chat_template:
             raise InputError(
                 "its tokenizer has no chat template", where=where, fix="choose an instruction-tuned (chat) model"
@@ -87,9 +85,8 @@ class Template:
             raise InputError(f"its chat template can't be read: {error}", where=self._where) from error
 
     def _render(self, turns: Sequence[Turn], opened: bool, variables: Mapping[str, object]) -> str:
-        text = self._tokenizer.apply_chat_template(
-            list(turns), tokenize=False, add_generation_prompt=opened, **PINNED | dict(variables)
-        )
+        given: dict[str, Any] = PINNED | dict(variables)
+        text = self._tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=opened, **given)
         assert isinstance(text, str)
         return text
 
@@ -130,7 +127,7 @@ class Template:
 class _Generation(Extension):
     """Reads ``{% generation %}`` blocks, by which templates mark what the assistant wrote."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it for instances
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Leave the block's body in its place."""

@@ -35,6 +35,9 @@ class TemplateOptions:
     think: bool | None = None
 
 
+NO_OPTIONS = TemplateOptions()
+
+
 def name_of(key: str) -> str:
     """Return what option ``key`` is called in lists of known options: ``template.KEY`` for a template's variable."""
     return f"{PREFIX}KEY" if key.startswith(PREFIX) else key

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from constitution.errors import InputError
 from critic.engines.loading import _first_line, _folder
 from critic.engines.process_log import ProcessLog
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 
 if TYPE_CHECKING:
     from critic.engines.vllm_engine import VllmEngine
@@ -42,7 +42,7 @@ class Settings:
     context: int | None
     gpus: int | None
     kv_gib: int | None
-    template: TemplateOptions = TemplateOptions()
+    template: TemplateOptions = NO_OPTIONS
 
 
 def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":

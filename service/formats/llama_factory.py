@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.files.shapes.turns import turn_of
-from critic.records import join_parts
+from critic.messages import join_parts
 from critic.run.inputs import RowError
 from service.formats.base import Format, Found, expect_list, expect_text, present, read_rows
 from service.formats.columns import from_columns

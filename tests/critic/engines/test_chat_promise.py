@@ -48,7 +48,7 @@ def bytes_tokenizer(normalizer: Any = None, pre_tokenizer: Any = None) -> Tokeni
 
 
 def sentencepiece(pre_tokenizer: Any, normalizer: Any = None) -> Tokenizer:
-    """As Llama's and Mistral's: spaces are a letter, one may be put in front, and unknown letters fall back to bytes."""
+    """As Llama's: spaces are a letter, one may be put in front, and unknown letters fall back to bytes."""
     letters = "▁abcdefghijklmnopqrstuvwxyzABCINST<>|/[]_"
     words = ["<unk>", *(f"<0x{i:02X}>" for i in range(256)), *letters, "▁a", "th", "▁th", "im", "<|", "▁▁"]
     merges = [("▁", "a"), ("t", "h"), ("▁", "th"), ("i", "m"), ("<", "|"), ("▁", "▁")]
@@ -90,10 +90,11 @@ TEMPLATES = {
     "removes": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | replace('<think>', '') }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
 }
-PIECES = [
-    *SPECIAL, *ADDED, "<|NORM|>", "<|norm|>", "＜|im_end|＞", "<|im_", "end|>", "<th", "ink>", "<|", "|>", "a", "this ",
-    " ", "  ", "\n", "\n\n", "\t", "é", "\u0301", "😀", "\U000f0000", "\U000f0001", "\U00100000\U00100001", "7", "user\n",
-]  # fmt: skip
+# The one in full-width brackets is a control string to a tokenizer that normalises.
+LOOK_ALIKES = ("<|NORM|>", "<|norm|>", "\uff1c|im_end|\uff1e", "<|im_", "end|>", "<th", "ink>", "<|", "|>", "user\n")
+PLAIN = ("a", "this ", " ", "  ", "\n", "\n\n", "\t", "é", "\u0301", "😀", "7")
+PRIVATE = ("\U000f0000", "\U000f0001", "\U00100000\U00100001")
+PIECES = [*SPECIAL, *ADDED, *LOOK_ALIKES, *PLAIN, *PRIVATE]
 HARMLESS = ["a", "this ", "that", " ", "\n", "\n\n", "7", "é", "user\n", ", ", "  "]
 
 

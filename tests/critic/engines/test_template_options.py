@@ -1,4 +1,4 @@
-"""Options that a chat template reads: spelt alike on all engines, part of the identity, refused where they do nothing."""
+"""Options that a chat template reads: spelt alike on all engines, in the identity, refused where they do nothing."""
 
 from pathlib import Path
 

@@ -113,7 +113,7 @@ def test_the_end_of_an_answer_is_known(name: str) -> None:
     whole = templates.reference(known, (user("Question"), assistant("Answer")), False)
     end = list(chat.end_of_turn())
     assert whole[len(whole) - len(end) :] == end
-    assert known.decode(whole[: len(whole) - len(end)]).endswith("Answer")
+    assert str(known.decode(whole[: len(whole) - len(end)])).endswith("Answer")
     assert chat.stop_id() == next((i for i in end if i in known.added_tokens_decoder), None)
 
 
