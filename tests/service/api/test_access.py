@@ -87,7 +87,7 @@ def routes(api: Api) -> list[str]:
     return [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
 
 
-def test_every_route_is_known(api: Api) -> None:
+async def test_every_route_is_known(api: Api) -> None:
     assert set(routes(api)) == set(MATRIX)
 
 
