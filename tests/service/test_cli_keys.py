@@ -10,10 +10,11 @@ from sqlalchemy import create_engine, select
 from typer.testing import CliRunner
 
 from constitution.errors import InputError
-from service import key_store, migrations
+from service import key_store
 from service.auth import Keys
 from service.cli.keys import app
 from service.database import Database
+from service.database import database_url as parsed
 from service.first_key import tell_first_key
 from service.settings import Settings
 from service.tables import keys
@@ -66,7 +67,7 @@ async def test_the_first_key_can_be_used_when_it_is_told(database_url: str, tmp_
     settings, told = Settings(database=database_url, data=tmp_path / "data"), list[str]()
 
     def tell(key: str) -> None:
-        engine = create_engine(migrations.database_url(database_url).set(drivername=DRIVERS[database_url[:6]]))
+        engine = create_engine(parsed(database_url).set(drivername=DRIVERS[database_url[:6]]))
         with engine.connect() as connection:  # another one: what it sees is committed
             assert connection.execute(select(keys.c.id)).scalars().all() == [key.split("_")[1]]
         engine.dispose()

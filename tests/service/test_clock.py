@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import Text, select, update
 
 from service import clock as believing
 from service import retention, tables
@@ -154,7 +154,7 @@ async def test_a_lease_of_a_clock_that_was_ahead_holds_nothing(api: Api) -> None
 async def test_an_expired_key_stays_expired_when_the_clock_goes_back(api: Api) -> None:
     client = await api.client("read")
     async with api.service.database.transaction() as connection:
-        mine = update(keys).where(keys.c.scopes.cast(tables.Text).contains("read"))
+        mine = update(keys).where(keys.c.scopes.cast(Text).contains("read"))
         await connection.execute(mine.values(expires_at=now() + HOUR))
     assert (await client.get("/v1/projects")).status_code == 200
     await Retention(api.service.settings, api.service.database).once()

@@ -93,7 +93,7 @@ async def test_every_route_is_known(api: Api) -> None:
 
 async def test_every_key_can_call_what_it_may_and_nothing_else(api: Api) -> None:
     await api.annotator("Ada")
-    clients = {scope: await api.client(scope, annotator="id-of-ada") for scope in KINDS}
+    clients: dict[str, httpx2.AsyncClient] = {scope: await api.client(scope, annotator="id-of-ada") for scope in KINDS}
     clients["admin"] = await api.client("admin", annotator="id-of-ada")
     clients["none"] = api.with_key(None)
     clients["unknown"] = api.with_key("cai_0123456789ab_" + "x" * 43)

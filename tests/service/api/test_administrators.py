@@ -13,9 +13,11 @@ from service.tables import annotators, keys, now
 from tests.service.calls import Api, problem
 
 
-async def administrator(api: Api, name: str, **more: Any) -> tuple[str, httpx2.AsyncClient]:
-    """A new administrator's key: its id, and a client that has it."""
-    made = (await api.admin.post("/v1/keys", json={"name": name, "scopes": ["admin"], **more})).json()
+async def administrator(
+    api: Api, name: str, by: httpx2.AsyncClient | None = None, **more: Any
+) -> tuple[str, httpx2.AsyncClient]:
+    """A new administrator's key, made ``by`` another: its id, and a client that has it."""
+    made = (await (by or api.admin).post("/v1/keys", json={"name": name, "scopes": ["admin"], **more})).json()
     return made["id"], api.with_key(made["key"])
 
 
@@ -33,20 +35,13 @@ async def test_two_who_revoke_each_other_at_once_leave_one(api: Api) -> None:
     first, one = await administrator(api, "one")
     await one.delete(f"/v1/keys/{await key_of_admin(api)}")
     for attempt in range(6):
-        second, two = await administrator(Api_with(api, one), f"two {attempt}")
+        second, two = await administrator(api, f"two {attempt}", one)
         answers = await asyncio.gather(one.delete(f"/v1/keys/{second}"), two.delete(f"/v1/keys/{first}"))
         assert sorted(answer.status_code for answer in answers)[0] == 200
         assert all(answer.status_code in (200, 401, 409) for answer in answers)
         assert len(await left(api)) == 1, [answer.text for answer in answers]
         if await left(api) == {second}:
             first, one = second, two
-
-
-class Api_with:
-    """As `Api`, with another administrator."""
-
-    def __init__(self, api: Api, admin: httpx2.AsyncClient) -> None:
-        self.admin, self.with_key = admin, api.with_key
 
 
 async def test_a_key_that_expires_is_no_administrator(api: Api) -> None:
@@ -67,7 +62,7 @@ async def test_erasing_the_last_administrator_is_refused(api: Api) -> None:
     problem(await client.delete(f"/v1/annotators/{ada}"), 409, "conflict")
     assert (await client.get(f"/v1/annotators/{ada}")).json()["name"] == "Ada"
     assert await left(api) == {hers}
-    await administrator(Api_with(api, client), "another")
+    await administrator(api, "another", client)
     assert (await client.delete(f"/v1/annotators/{ada}")).json()["name"] is None
 
 
