@@ -12,7 +12,7 @@ _ROOTS = "|".join(sorted(re.escape(path.name) for path in Path("/").iterdir()))
 
 # In this order: an address holds what looks like a path.
 _RULES = (
-    (re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\",;)\]}>]+"), "(its address)"),
+    (re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\",;)\]}>]*[^\s'\",;)\]}>:.]"), "(its address)"),
     (re.compile(r"\[[0-9a-fA-F:]*:[0-9a-fA-F:.]*\](?::\d+)?"), "(its address)"),
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+|', \d+)?"), "(its address)"),
     (re.compile(r"\blocalhost(?::\d+)?"), "(its address)"),

@@ -14,8 +14,6 @@ from service.problems import responses
 
 router = APIRouter(tags=["health"])
 
-_RENDERING = asyncio.Semaphore()
-
 
 class Health(BaseModel):
     """The server answers."""
@@ -38,9 +36,9 @@ async def readyz(parts: Parts) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics() -> Response:
+async def metrics(parts: Parts) -> Response:
     """Figures for Prometheus."""
     # In a thread, one at a time: however many figures there are, and whoever asks, other requests go on.
-    async with _RENDERING:
+    async with parts.rendering:
         content = await asyncio.to_thread(generate_latest, REGISTRY)
     return Response(content, media_type=CONTENT_TYPE_LATEST)

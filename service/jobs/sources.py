@@ -22,6 +22,7 @@ from service.jobs.requests import (
     Source,
     TrainRequest,
 )
+from service.jobs.unpacked import check_parquet
 
 BY_METHOD = {"sft": "sft.jsonl", "reward": "pairs.jsonl", "dpo": "pairs.jsonl"}  # of a job that generated or judged
 
@@ -61,6 +62,8 @@ def _copy(name: str, source: Source, default: str | None, job: str, artifacts: A
         return f"{name}.jsonl"
     folder, file = _found(source, default, artifacts)
     target = name + "".join(ending(file))
+    if target.endswith(".parquet"):
+        check_parquet(artifacts.root / folder / file)
     artifacts.copy(folder, file, input_of(job), target)
     return target
 

@@ -41,12 +41,13 @@ def config(connection: Connection) -> Config:
 def connected(url: URL, *, reads: bool = False) -> Iterator[Connection]:
     """A connection that no other upgrade has at the same time. One that only ``reads`` keeps no writer waiting."""
     sqlite = url.get_backend_name() == "sqlite"
-    engine = _sqlite(url, "BEGIN" if reads else "BEGIN IMMEDIATE") if sqlite else create_engine(url)
+    engine = _sqlite(url, reads) if sqlite else create_engine(url)
     try:
         if sqlite:
-            with _private(f"{url.database}.lock") as lock, engine.connect() as connection:
+            with _private(f"{url.database}.lock") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                yield connection
+                with engine.connect() as connection:
+                    yield connection
         else:
             with engine.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
@@ -68,17 +69,19 @@ def _private(name: str) -> Iterator[int]:
         os.close(number)
 
 
-def _sqlite(url: URL, begin: str) -> Engine:
+def _sqlite(url: URL, reads: bool) -> Engine:
     engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:
         # Python's driver begins no transaction before a CREATE, ALTER or DROP. So we say BEGIN ourselves, below.
         connection.isolation_level = None
+        if not reads:  # here, where no other start is: SQLite doesn't wait for a lock to change this
+            connection.execute("PRAGMA journal_mode = WAL")
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     with _private(str(url.database)):  # else SQLite would make it readable for everyone until a service opens it
         return engine

@@ -1,12 +1,12 @@
 """Kills a process at its n-th write to SQLite's files or at its n-th sync, for every n, and starts again after each.
 
-``python killed.py WHAT FOLDER`` prints how many kills there were, and how many next starts failed. Each attempt is a
-fork of this process, which has loaded everything and runs no thread. SQLite's own writes are caught by the system calls
-that its unix VFS lets a program replace; ours by `os.fsync`. A state at a sync is a state before the next write, so
-killing at both leaves nothing out.
+``python -m tests.service.killed FOLDER`` prints what was killed, how often, and how many next starts failed. Each
+attempt is a fork of this process, which has loaded everything and runs no thread. SQLite's own writes are caught by the
+system calls that its unix VFS lets a program replace; ours by `os.fsync`. A state at a sync is a state before the next
+write, so killing at both leaves nothing out.
 """
 
-import _sqlite3  # type: ignore[import-not-found]  # the module's file is linked to SQLite's library
+import _sqlite3  # the module's file is linked to SQLite's library
 import asyncio
 import ctypes
 import io
@@ -259,10 +259,9 @@ WHAT: dict[str, tuple[Act, Act, Act]] = {
 
 
 if __name__ == "__main__":
-    what, place = sys.argv[1], Path(sys.argv[2])
-    prepare, act, again = WHAT[what]
-    before = place / "prepared"
-    before.mkdir(parents=True)
-    if attempt(prepare, before, -1) != 0:
-        sys.exit(1)
-    print(*every_kill(before, act, again))
+    for what, (prepare, act, again) in WHAT.items():
+        before = Path(sys.argv[1]) / what / "prepared"
+        before.mkdir(parents=True)
+        if attempt(prepare, before, -1) != 0:
+            sys.exit(f"{what} could not be prepared")
+        print(what, *every_kill(before, act, again), sep=",", flush=True)

@@ -118,6 +118,11 @@ def _without_table(table: str) -> Callable[[Lines], None]:
     return change
 
 
+def _twice(lines: Lines) -> None:
+    lines.insert(2, lines[1])
+    lines[-1]["end"] += 1
+
+
 BREAKS: dict[str, Callable[[Lines], object]] = {
     "an unknown table": lambda lines: lines[1].update(table="sqlite_master"),
     "no row": lambda lines: lines[1].pop("row"),
@@ -131,7 +136,7 @@ BREAKS: dict[str, Callable[[Lines], object]] = {
     "half a surrogate pair": _with("annotators", name="\ud800"),
     "null where something must be": _with("annotators", id=None),
     "no base64": _with("constitutions", yaml="???"),
-    "the same row twice": lambda lines: lines.insert(2, lines[1]) or lines[-1].update(end=lines[-1]["end"] + 1),
+    "the same row twice": _twice,
     "a row that refers to nothing": _without_table("items"),
     "a revision that nobody made": lambda lines: lines[0].update(revision="9999"),
     "a revision that is no text": lambda lines: lines[0].update(revision=[1]),
