@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 TYPES: tuple[str, ...] = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 CONTEXT = 2048
-_PARAMETERS = 6_000_000
+_PARAMETERS = 3_000_000
 _WINDOW = 24
 _TEMPLATE = (
     "{% for m in messages %}<|open|>{{ m.role }}\n{{ m.content }}<|shut|>\n{% endfor %}"
@@ -173,13 +173,24 @@ MORE: dict[str, dict[str, Any]] = {
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
     "prophetnet": {"num_hidden_layers": None},
-    "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_hidden_layers": None, "attn_layers": ["local", "lsh"]},
+    "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_hidden_layers": None, "attn_layers": ["local", "local"]},
     "roc_bert": {"is_decoder": True, "pronunciation_vocab_size": 30, "shape_vocab_size": 30, "pronunciation_embed_dim": 8, "shape_embed_dim": 8},
     "xlm": {"causal": True},
     "xlnet": {"max_position_embeddings": None, "d_head": None, "d_inner": 48},
     "xlstm": {"v_head_dim": None, "head_dim": None},
     "xmod": {"is_decoder": True, "languages": ["en_XX"], "default_language": "en_XX"},
-    "zamba": {"num_hidden_layers": 6, "layers_block_type": None},
+    "bamba": {"attn_layer_indices": [1]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"], "mlp_layer_types": ["dense", "sparse"], "num_key_value_heads": 4, "linear_head_dim": 8, "linear_num_heads": 4, "qk_head_dim": 12, "head_dim": 4},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"], "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "n_mamba_heads": 2, "mamba_dt_rank": 4},
+    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"], "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "mamba_headdim": 8, "n_mamba_heads": 8, "adapter_rank": 4, "kv_channels": 8, "num_query_groups": 4, "hybrid_layer_ids": [1, 3]},
+    **{name: {"layer_types": ["linear_attention", "full_attention"]} for name in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")},
+    "qwen4_exp_text": {"layer_types": ["linear_attention", "full_attention"]},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}, "layer_types": ["sliding_attention", "full_attention"]},
+    "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "intermediate_size": [48] * 4, "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0], "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8, "laurel_rank": 4},
+    "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8, "per_layer_config": {"1": {"head_dim": 16}}, "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8},
+    "gemma4_unified_text": {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8, "per_layer_config": {"1": {"head_dim": 16}}, "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8},
+    "inkling_text": {},
     "zaya": {"num_experts_per_tok": 1},
 }
 
@@ -207,9 +218,16 @@ def config(model_type: str, **more: Any) -> PreTrainedConfig:
     words = len(_tokenizer())
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": _tokenizer().eos_token_id}
     default = AutoConfig.for_model(model_type)
-    own = {name: value for name, value in SMALL.items() if hasattr(default, name)}
+    own = {name: value for name, value in SMALL.items() if _has(default, name)}
     chosen = own | {"vocab_size": words} | ids | MORE.get(model_type, {}) | more
     return AutoConfig.for_model(model_type, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _has(default: PreTrainedConfig, name: str) -> bool:
+    try:
+        return hasattr(default, name)
+    except Exception:  # sizes that differ from layer to layer can't be asked for as one
+        return False
 
 
 def build(model_type: str, std: float = 0.15, auto: Any = AutoModelForCausalLM, **more: Any) -> PreTrainedModel:

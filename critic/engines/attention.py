@@ -132,10 +132,10 @@ AttentionMaskInterface.register(NAME, packed_mask)
 def own(model: PreTrainedModel) -> str:
     """Return the name of the model's own attention: ``sdpa``, else ``eager``.
 
-    transformers' ``sdpa`` leaves out, without a word, the cap that some models put on their scores.
+    transformers' ``sdpa`` leaves out a cap on the scores (`sdpa_attention_forward` takes none), its ``eager`` has it.
     """
-    is_capped = bool(getattr(model.config.get_text_config(), "attn_logit_softcapping", None))
-    return "sdpa" if model._supports_sdpa and not is_capped else "eager"
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
+    return "sdpa" if model._supports_sdpa and not capped else "eager"
 
 
 @contextlib.contextmanager

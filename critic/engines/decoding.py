@@ -4,9 +4,9 @@ Each answer draws from a random generator of its own, so its text does not depen
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 
 from critic.engines.attention import DecodePlan, PrefillPlan
 from critic.engines.base import Completion, EngineError, Sampling
-from critic.engines.chat import Chat
 from critic.engines.kv_cache import KeyValueCache
 from critic.engines.prefix_tree import run, vocabulary_head
 from critic.engines.tokens import from_ids, pack
+from critic.records import Message
 
 _NUCLEUS = 1024
 
@@ -49,10 +49,22 @@ class Answer:
         return len(self.prompt) + self.sampling.max_tokens
 
 
+class Texts(Protocol):
+    """What turns chats into tokens and tokens into text (`critic.engines.chat.Chat`)."""
+
+    def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
+        """Encode a whole chat, up to the point where the assistant speaks."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of generated ``ids``, without control tokens."""
+        ...
+
+
 class Writer:
     """The answers under way, at most ``slots``: what every way of writing shares. Slot i belongs to ``answers[i]``."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
         self._model, self._chat, self._stop_ids, self._slots = model, chat, stop_ids, slots
         self.answers: list[Answer] = []
 
@@ -60,6 +72,11 @@ class Writer:
         """Whether ``answers`` can join without the cache growing beyond ``cached_tokens`` tokens in all."""
         everyone = [*self.answers, *answers]
         return len(everyone) <= self._slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
+
+    @property
+    def bytes_per_token(self) -> int:
+        """How many bytes are kept for each token of the answers under way."""
+        raise NotImplementedError
 
     def prefill(self, answers: Sequence[Answer]) -> None:
         """Read the prompts of ``answers``, and draw the first token of each."""
@@ -112,14 +129,14 @@ class Writer:
 class Decoder(Writer):
     """Writes with packed rows: one row for all prompts, and one for the newest tokens of all answers."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
         super().__init__(model, chat, stop_ids, slots)
         self._head = vocabulary_head(model)
         self._cache = KeyValueCache(slots)
 
     @property
     def bytes_per_token(self) -> int:
-        """How many bytes of cache a token takes, known once a prompt has been read."""
+        """See `Writer`; known once a prompt has been read."""
         return self._cache.bytes_per_token
 
     def prefill(self, answers: Sequence[Answer]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
 
 from critic.engines.attention import Mask, Plan, Rule, TreePlan
 from critic.engines.tokens import Span
@@ -27,7 +27,8 @@ class FlexPlan:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """See `critic.engines.attention.Plan`."""
-        mixed, logsums = self._kernel(
+        more = {} if rule.sinks is None else {"return_aux": AuxRequest(lse=True)}
+        found = self._kernel(
             query[None],
             key[None],
             value[None],
@@ -35,11 +36,11 @@ class FlexPlan:
             block_mask=self._block(rule.mask),
             scale=rule.scale,
             enable_gqa=len(query) != len(key),
-            return_lse=True,
+            **more,
         )
-        assert isinstance(mixed, Tensor)
+        mixed: Tensor = found if rule.sinks is None else found[0]
         if rule.sinks is not None:  # a sink takes its share of the probability, and gives nothing
-            mixed = mixed * (logsums - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
+            mixed = mixed * (found[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
         return mixed[0].transpose(0, 1)
 
     def _block(self, mask: Mask) -> BlockMask:

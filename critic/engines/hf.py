@@ -6,10 +6,11 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines import attention
@@ -29,10 +30,11 @@ from critic.engines.base import (
 )
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
-from critic.engines.proof import Proof, prove
+from critic.engines.proof import SCORERS, WRITERS, Proof, prove
 from critic.engines.stops import end_ids
 from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
-from critic.engines.worker import Job, Limits, Worker
+from critic.engines.tokens import from_chats
+from critic.engines.worker import Job, Limits, Ways, Worker
 
 _OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -63,14 +65,13 @@ class HfEngine:
         template: TemplateOptions = TemplateOptions(),
     ) -> None:
         model = loaded.model
-        context = context_length(model, name)
-        chat = self._chat(loaded, name, template)
-        chat.prove()
-        proof = self._proof(model, chat, context, name)
-        attention.attend_by(model, attention.NAME if proof.attention else attention.own(model))
+        context = context_length(model, loaded.tokenizer, name)
+        self._ways = self._found_ways(loaded, template, context, name)
+        proof = self._ways.proof
+        attention.attend_by(model, attention.NAME if proof.is_packed_anywhere else attention.own(model))
         dtype = str(model.dtype).removeprefix("torch.")
-        settings = {"deterministic": str(deterministic).lower(), "dtype": dtype} | proof.settings()
-        settings |= dict(chat.settings)
+        settings = {"deterministic": str(deterministic).lower(), "dtype": dtype}
+        settings |= dict(self._ways.settings) | proof.settings()
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
         self.capabilities = self._capabilities() | proof.described()
         self.usage = Usage()
@@ -78,18 +79,19 @@ class HfEngine:
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=_ROW_TOKENS,
-            cached_tokens=_cache_bytes(model.device) // _cache_bytes_per_token(model),
+            cached_tokens=_cache_bytes(model.device) // max(1, proof.bytes_per_token),
             context=context,
             alone=deterministic,
         )
-        self._worker = Worker(model, chat, end_ids(chat, loaded.tokenizer, model), limits, self.usage, proof)
+        chat = self._ways.chat
+        stops = end_ids(chat if isinstance(chat, Chat) else None, loaded.tokenizer, model)
+        self._worker = Worker(model, self._ways, stops, limits, self.usage)
 
-    def _chat(self, loaded: Loaded, name: str, template: TemplateOptions) -> Chat:
-        padding = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
-        return Chat(loaded.tokenizer, name, padding, template)
-
-    def _proof(self, model: PreTrainedModel, chat: Chat, context: int, name: str) -> Proof:
-        return prove(model, chat, context, name)
+    def _found_ways(self, loaded: Loaded, template: TemplateOptions, context: int, name: str) -> Ways:
+        """Return how chats become tokens, and the paths that were found right."""
+        chat = opened_chat(loaded, template, name)
+        proof = prove(loaded.model, chat, context, name)
+        return ways(chat, proof)
 
     def _capabilities(self) -> dict[str, str]:
         return {"log-probabilities": "exact", "structured output": "by instruction"}
@@ -162,18 +164,62 @@ def settings(options: Mapping[str, str], known: Collection[str], where: str) -> 
     return Settings(int(batch), deterministic, device, dtype, read_template_options(options, where))
 
 
-def context_length(model: PreTrainedModel, where: str) -> int:
+def opened_chat(loaded: Loaded, template: TemplateOptions, name: str) -> Chat:
+    """Return what encodes chats for a loaded model. Raises `InputError` where its template can't be used."""
+    padding = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
+    chat = Chat(loaded.tokenizer, name, padding, template)
+    chat.prove()
+    return chat
+
+
+def ways(chat: Chat, proof: Proof) -> Ways:
+    """Return how a model computes that was proven with ``chat``."""
+    writers = WRITERS[proof.writing.name if proof.writing else "plain"]
+    return Ways(chat, chat.settings, partial(from_chats, chat=chat), SCORERS[proof.scoring.name], writers, proof)
+
+
+def context_length(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, where: str = "the model"
+) -> int:
     """Return how many tokens of a chat the model can see at once. Windows of its layers do not shorten that.
 
-    Raises `InputError` where the tokenizer's ids can't be looked up in the model's embedding.
+    Raises `InputError` where texts have tokens that are not in the model's embedding.
     """
+    if tokenizer is not None:
+        _check_vocabulary(model, tokenizer, where)
     config = model.config.get_text_config()
     lengths = [int(length) for name in _POSITIONS if (length := getattr(config, name, None))]
+    lengths += _counted_positions(model)
     # These rotary embeddings change for all tokens of a row as soon as one chat in it is long.
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
         lengths.append(int(rope.get("original_max_position_embeddings") or lengths[0]))
-    return min(lengths, default=_UNBOUNDED)
+    return min((length for length in lengths if length > 0), default=_UNBOUNDED)
+
+
+def _counted_positions(model: PreTrainedModel) -> list[int]:
+    """Return how many positions there are in embeddings of positions that begin after the one for padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    return [
+        table.num_embeddings - table.padding_idx - 1
+        for table in tables
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None
+    ]
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    control = [token for i, token in tokenizer.added_tokens_decoder.items() if i >= rows]
+    template = str(tokenizer.chat_template or "")
+    used = [str(token) for token in control if str(token) in template]
+    words = len(tokenizer) - len(control)
+    if used or words > rows:
+        raise InputError(
+            f"its tokenizer has {len(tokenizer)} tokens and its embedding {rows} rows"
+            + (f": the chat template's {used[0]} is past the end" if used else ""),
+            where=where,
+            fix="the model and the tokenizer must belong together; resize_token_embeddings makes room for new tokens",
+        )
 
 
 def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where: str) -> T | None:
@@ -188,10 +234,3 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
 def _cache_bytes(device: torch.device) -> int:
     """Return how much memory the answers under way may take: of a GPU, half of what the weights have left."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _CACHE_BYTES_CPU
-
-
-def _cache_bytes_per_token(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)

@@ -10,7 +10,14 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
 
@@ -61,7 +68,7 @@ def load(
                 attn_implementation=attention,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # configurations, models and files of others raise anything
         raise InputError(
             f"it can't be loaded with {auto.__name__}: {_first_line(error)}",
             where=path_or_id,
@@ -77,6 +84,11 @@ def load(
     model.eval()
     torch.nn.Module.to(model, device)
     return Loaded(model, tokenizer, folder, revision(folder))
+
+
+def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:
+    """Load a sequence classifier, as `load` does."""
+    return load(path_or_id, dtype, device, auto=AutoModelForSequenceClassification)
 
 
 def default_device() -> torch.device:

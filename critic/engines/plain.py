@@ -15,8 +15,7 @@ from transformers import PreTrainedModel
 
 from critic.engines import attention
 from critic.engines.base import Score
-from critic.engines.chat import Chat
-from critic.engines.decoding import Answer, Writer, draw
+from critic.engines.decoding import Answer, Texts, Writer, draw
 from critic.engines.prefix_tree import as_score
 from critic.engines.tokens import TokenRead, TokenTree, path
 
@@ -51,6 +50,21 @@ def rewards(model: PreTrainedModel, ids: Sequence[int], **more: Tensor) -> tuple
     """Return a classifier's scores of the chat ``ids``, as it pools them itself."""
     values: list[float] = _forward(model, ids, **more).logits[0].float().tolist()
     return tuple(values)
+
+
+def score_pairs(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tuple[Score, ...]]:
+    """Return an encoder's scores: each chat is a pair, its first segment of type 0 and its second of type 1."""
+    several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    scores = []
+    for tree in trees:
+        found = []
+        for read in tree.reads:
+            ids, starts = _chat(tree, read.segment)
+            types = (torch.arange(len(ids), device=model.device) >= starts[read.segment]).long()[None]
+            given = {"token_type_ids": types} if several else {}
+            found.append(Score(rewards(model, ids, **given), read.tokens))
+        scores.append(tuple(found))
+    return scores
 
 
 def _scores(model: PreTrainedModel, tree: TokenTree) -> tuple[Score, ...]:
@@ -97,7 +111,7 @@ def _chat(tree: TokenTree, end: int) -> tuple[list[int], dict[int, int]]:
 class PlainWriter(Writer):
     """Writes each answer on its own, a token at a time, with what the model itself keeps of a chat."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
         super().__init__(model, chat, stop_ids, slots)
         self._kept: dict[int, dict[str, Any]] = {}
 
@@ -118,14 +132,15 @@ class PlainWriter(Writer):
         self._kept.pop(id(answer), None)
         super().remove(answer)
 
+    @property
+    def bytes_per_token(self) -> int:
+        """See `Writer`."""
+        kept = sum(_bytes(self._kept.get(id(answer))) for answer in self.answers)
+        return kept // max(1, sum(answer.length for answer in self.answers))
+
     def _next(self, answer: Answer) -> Tensor:
         """Return the logits ``[V]`` of the next token of ``answer``."""
-        seen = answer.length + 1
-        more = {
-            "attention_mask": torch.ones(1, seen, dtype=torch.long, device=self._model.device),
-            "position_ids": torch.tensor([[answer.length]], device=self._model.device),
-        }
-        return self._read(answer, answer.ids[-1:], self._kept[id(answer)] | more)
+        return self._read(answer, answer.ids[-1:], self._kept[id(answer)])
 
     def _read(self, answer: Answer, ids: Sequence[int], given: dict[str, Any]) -> Tensor:
         with attention.attending(self._model, attention.own(self._model)):
@@ -154,6 +169,18 @@ def _forward(model: PreTrainedModel, ids: Sequence[int], **given: Any) -> Any:
     known = inspect.signature(model.forward).parameters
     told = {name: value for name, value in given.items() if name in known}
     return model(input_ids=torch.tensor([list(ids)], device=model.device), **told)
+
+
+def _bytes(kept: Any) -> int:
+    """Return how many bytes the tensors take that ``kept`` holds, however it holds them."""
+    if isinstance(kept, Tensor):
+        return kept.numel() * kept.element_size()
+    if isinstance(kept, dict):
+        return sum(_bytes(part) for part in kept.values())
+    if isinstance(kept, list | tuple):
+        return sum(_bytes(part) for part in kept)
+    # transformers' caches hold their layers, and those their tensors, as plain attributes
+    return _bytes(vars(kept)) if type(kept).__module__.startswith("transformers.") else 0
 
 
 def reads_of(tree: TokenTree, reads: Sequence[TokenRead]) -> TokenTree:

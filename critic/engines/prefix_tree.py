@@ -40,7 +40,7 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
 def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
     """Return the last hidden states ``[N, hidden]`` of a row of N tokens."""
     tokens = torch.as_tensor(ids, device=model.device)[None]
-    out = model.get_decoder()(
+    out = _decoder(model)(
         input_ids=tokens,
         position_ids=torch.as_tensor(positions, device=model.device)[None],
         # Without it transformers takes positions that start again for its own kind of packing, and masks by it.
@@ -51,6 +51,12 @@ def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence
     hidden = out.last_hidden_state[0]
     assert isinstance(hidden, Tensor)
     return hidden
+
+
+def _decoder(model: PreTrainedModel) -> nn.Module:
+    """Return the part from tokens to hidden states; some types give the whole model as their own decoder."""
+    decoder: nn.Module = model.get_decoder()
+    return model.base_model if decoder is model else decoder
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:

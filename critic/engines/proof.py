@@ -5,8 +5,8 @@ own forward with its own attention; then some tokens are drawn and their probabi
 packed path is taken where both agree, else the plain one (`critic.engines.plain`), and the engine says so. So no list
 of known models decides, and no answer is wrong because a layer asked for something that is not computed here.
 
-In float32 the two may differ by rounding alone. In bfloat16 rounding is large, so it is measured: what the model's own
-two kinds of attention differ by.
+The two may differ by rounding alone. How large that is on a model and in its type is measured: by what the model's own
+two kinds of attention differ.
 """
 
 import math
@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import attention, plain, prefix_tree
-from critic.engines.base import EngineError, Node, OwnTokens, Reward, Sampling, Score
+from critic.engines.base import EngineError, Node, OwnTokens, Read, Reward, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.decoding import Answer, Decoder, Writer
 from critic.engines.tokens import TokenRead, TokenTree, from_chats, path
@@ -37,11 +37,11 @@ _ANSWERS = (
 )
 # Enough tokens to leave the smaller windows that models attend within (128 of gpt-oss).
 _SENTENCES = (8, 5, 3, 2, 1)
+_TOKENS = 320
 _STEPS = 6
-# Differences of log-probabilities. In float32 rounding gives 1e-5, and sums in another order up to some 1e-4.
-_TOLERANCE = 2e-3
-# In bfloat16, root mean squares: at least this much is rounding, and up to so many times what was measured.
-_ROUNDING = 0.01
+# Differences of log-probabilities that are rounding whatever was measured: the greatest one in float32 (tiny models have
+# 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
 _TIMES = 4.0
 
 
@@ -64,6 +64,8 @@ class Proof:
 
     scoring: Path
     writing: Path | None
+    bytes_per_token: int = 0
+    """What is kept of each token while an answer is written."""
 
     @property
     def is_packed(self) -> bool:
@@ -71,7 +73,7 @@ class Proof:
         return self.scoring.name == "packed" and (self.writing is None or self.writing.name == "packed")
 
     @property
-    def attention(self) -> bool:
+    def is_packed_anywhere(self) -> bool:
         """Whether anything needs this project's attention."""
         return "packed" in (self.scoring.name, self.writing and self.writing.name)
 
@@ -103,65 +105,74 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     one whose forward fails.
     """
     tree = _tree(chat, context - _STEPS, where)
-    chats = [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+    chats = [_ids(tree, end) for end in _ends(tree)]
     with _told(where):
         reference = [_read(model, ids) for ids in chats]
     noise = _noise(model, chats[0], reference[0])
     _look_ahead(chats, reference, noise, where)
     scoring = _packed(lambda: _tree_difference(model, tree, reference), noise)
-    writing = _packed(lambda: _writing_difference(model, chat, chats, Decoder), noise)
+    trial = _Trial(model, chat, chats)
+    writing = _packed(lambda: trial.difference(Decoder), noise)
     if writing.name != "packed":
-        writing = _written_plainly(model, chat, chats, noise, writing.why)
-    return Proof(scoring, writing)
+        writing = _written_plainly(trial, noise, writing.why)
+    return Proof(scoring, writing, trial.bytes_per_token)
 
 
 @torch.inference_mode()
-def prove_rewards(model: PreTrainedModel, trees: Sequence[TokenTree], where: str) -> Proof:
-    """Return the path on which the reward model ``model`` gives the scores that its own forward gives."""
+def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof:
+    """Return the path on which the reward model ``model`` gives the scores that its own forward gives.
+
+    Raises `InputError` where its forward fails.
+    """
+    tree = _tree(chat, context, where, Reward())
     with _told(where):
-        reference = _rewards(model, plain.score_trees, trees)
-    other = _rewards_by(model, "eager", trees) or reference
-    noise = _Noise(model.dtype, _rms(reference, other))
+        reference = _rewards(model, plain.score_trees, [tree])
+    noise = _Noise(model.dtype, *_distance(_rewards_by(model, "eager", tree) or reference, reference))
 
     def difference() -> tuple[float, float]:
         with attention.attending(model, attention.NAME):
-            found = _rewards(model, prefix_tree.score_trees, trees)
-        return _distance(found, reference)
+            return _distance(_rewards(model, prefix_tree.score_trees, [tree]), reference)
 
-    return Proof(_packed(difference, noise), None)
+    return Proof(_packed(difference, noise, "a reward"), None)
 
 
-def reward_tree(chat: Chat, context: int, where: str) -> TokenTree:
-    """Return the tree of chats by which a reward model proves itself."""
-    return _tree(chat, context, where, Reward())
+@torch.inference_mode()
+def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], where: str) -> None:
+    """Raise `InputError` where the encoder ``model`` can't score a pair."""
+    with _told(where):
+        plain.score_pairs(model, [encode(_chats(_QUESTION.format(1), Reward()))])
 
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
-    """What rounding makes of a log-probability: the root mean square of it in ``dtype``."""
+    """What rounding makes of a log-probability: the greatest difference and the root mean square that were measured."""
 
     dtype: torch.dtype
-    measured: float
+    greatest: float = 0.0
+    rms: float = 0.0
 
     def covers(self, greatest: float, rms: float) -> bool:
         if self.dtype == torch.float32:
-            return greatest <= _TOLERANCE
-        return rms <= max(_ROUNDING, _TIMES * self.measured)
+            return greatest <= max(_ROUNDING[torch.float32], _TIMES * self.greatest)
+        return rms <= max(_ROUNDING[torch.bfloat16], _TIMES * self.rms)
 
 
-def _tree(chat: Chat, context: int, where: str, read: OwnTokens | Reward | None = None) -> TokenTree:
+def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
     """Return two chats that begin alike, as long as fits: of a language model, each token is read from the second on."""
     for sentences in _SENTENCES:
         question = "".join(_QUESTION.format(number) for number in range(sentences))
-        branches = [Node((Message(role="assistant", content=text),), read or OwnTokens()) for text in _ANSWERS]
-        root = Node((Message(role="user", content=question),), children=tuple(branches))
         try:
-            tree = from_chats(root, chat)
+            tree = from_chats(_chats(question, read or OwnTokens()), chat)
         except EngineError as error:
             raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
-        if tree.longest <= context:
+        if tree.longest <= min(context, _TOKENS):
             break
     return tree if isinstance(read, Reward) else plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
+
+
+def _chats(question: str, read: Read) -> Node:
+    branches = tuple(Node((Message(role="assistant", content=text),), read) for text in _ANSWERS)
+    return Node((Message(role="user", content=question),), children=branches)
 
 
 def _ends(tree: TokenTree) -> list[int]:
@@ -182,13 +193,13 @@ def _read(model: PreTrainedModel, ids: Sequence[int], kind: str | None = None) -
 
 
 def _noise(model: PreTrainedModel, ids: Sequence[int], reference: list[float]) -> _Noise:
-    """Measure what the model's own two kinds of attention differ by; in float32 nobody needs to know."""
-    if model.dtype == torch.float32 or attention.own(model) == "eager":
-        return _Noise(model.dtype, 0.0)
+    """Measure what the model's own two kinds of attention differ by."""
+    if attention.own(model) == "eager":
+        return _Noise(model.dtype)
     try:
-        return _Noise(model.dtype, _rms([_read(model, ids, "eager")], [reference]))
+        return _Noise(model.dtype, *_distance([_read(model, ids, "eager")], [reference]))
     except Exception:  # a model without the other kind raises whatever it likes
-        return _Noise(model.dtype, 0.0)
+        return _Noise(model.dtype)
 
 
 def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _Noise, where: str) -> None:
@@ -204,7 +215,9 @@ def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _No
         )
 
 
-def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise) -> Path:
+def _packed(
+    difference: Callable[[], tuple[float, float]], noise: _Noise, what: str = "a log-probability"
+) -> Path:
     """Return the packed path where ``difference`` is rounding, else the plain one with the reason."""
     try:
         greatest, rms = difference()
@@ -214,7 +227,7 @@ def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise) -> Pat
         return Path("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
     if noise.covers(greatest, rms):
         return Path("packed", greatest)
-    return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in a log-probability")
+    return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
 
 
 def _tree_difference(model: PreTrainedModel, tree: TokenTree, reference: list[list[float]]) -> tuple[float, float]:
@@ -223,60 +236,67 @@ def _tree_difference(model: PreTrainedModel, tree: TokenTree, reference: list[li
     return _distance([list(score.values) for score in scores], reference)
 
 
-def _written_plainly(model: PreTrainedModel, chat: Chat, chats: list[list[int]], noise: _Noise, why: str) -> Path:
+def _written_plainly(trial: "_Trial", noise: _Noise, why: str) -> Path:
     """Return the plain path with the model's own cache where that is right, else the one without any."""
     try:
-        greatest, rms = _writing_difference(model, chat, chats, plain.PlainWriter)
+        greatest, rms = trial.difference(plain.PlainWriter)
     except Exception as error:  # as above
-        return Path("rereading", 0.0, f"{why}; its cache fails: {type(error).__name__}: {_first_line(error)}")
+        return Path("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
     if noise.covers(greatest, rms):
         return Path("plain", greatest, why)
     return Path("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
 
 
-def _writing_difference(
-    model: PreTrainedModel, chat: Chat, chats: list[list[int]], writers: Writers
-) -> tuple[float, float]:
-    """Write some tokens, and return how far their probabilities are from those that the model's forward gives them."""
-    drawn = Sampling(2 * _STEPS)
-    prompts = chats[0], chats[1][: 2 * len(chats[1]) // 3]
-    answers = [Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(prompts)]
-    kind = attention.NAME if writers is Decoder else attention.own(model)
-    with attention.attending(model, kind):
-        _write(writers(model, chat, frozenset(), len(answers)), answers)
-    found = [answer.logprobs or [] for answer in answers]
-    if any(answer.error for answer in answers):
-        return math.inf, math.inf
-    whole = [_read(model, (*answer.prompt, *answer.ids)) for answer in answers]
-    return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
+class _Trial:
+    """Two answers, written in one of the ways: how far their tokens' probabilities are from those of the forward."""
 
+    def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[list[int]]) -> None:
+        self._model, self._chat = model, chat
+        self._prompts = chats[0], chats[1][: 2 * len(chats[1]) // 3]
+        self.bytes_per_token = 0
 
-def _write(writer: Writer, answers: list[Answer]) -> None:
-    """Let the second answer join while the first is under way, and go on alone when that one has left."""
-    first, second = answers
-    writer.prefill([first])
-    writer.step()
-    writer.prefill([second])
-    for _ in range(_STEPS - 3):
+    def difference(self, writers: Writers) -> tuple[float, float]:
+        """Return the greatest difference and the root mean square of all."""
+        drawn = Sampling(2 * _STEPS)
+        answers = [
+            Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(self._prompts)
+        ]
+        kind = attention.NAME if writers is Decoder else attention.own(self._model)
+        with attention.attending(self._model, kind):
+            self._write(writers(self._model, self._chat, frozenset(), len(answers)), *answers)
+        if any(answer.error for answer in answers):
+            return math.inf, math.inf
+        whole = [_read(self._model, (*answer.prompt, *answer.ids)) for answer in answers]
+        found = [answer.logprobs or [] for answer in answers]
+        return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
+
+    def _write(self, writer: Writer, first: Answer, second: Answer) -> None:
+        """Let the second answer join while the first is under way, and go on alone when that one has left."""
+        writer.prefill([first])
         writer.step()
-    writer.remove(first)
-    writer.step()
+        writer.prefill([second])
+        for _ in range(_STEPS - 3):
+            writer.step()
+        self.bytes_per_token = writer.bytes_per_token
+        writer.remove(first)
+        writer.step()
 
 
 def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree]) -> list[list[float]]:
     return [list(score.values) for score in chain.from_iterable(scorer(model, trees))]
 
 
-def _rewards_by(model: PreTrainedModel, kind: str, trees: Sequence[TokenTree]) -> list[list[float]] | None:
+def _rewards_by(model: PreTrainedModel, kind: str, tree: TokenTree) -> list[list[float]] | None:
     try:
         with attention.attending(model, kind):
-            return [list(plain.rewards(model, ids)) for tree in trees for ids in _whole(tree)]
+            return [list(plain.rewards(model, _ids(tree, end))) for end in _ends(tree)]
     except Exception:  # a model without this kind raises whatever it likes
         return None
 
 
-def _whole(tree: TokenTree) -> list[list[int]]:
-    return [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+def _ids(tree: TokenTree, end: int) -> list[int]:
+    """Return the tokens of the chat that ends with segment ``end``."""
+    return [i for segment in path(tree, end) for i in tree.segments[segment].ids]
 
 
 def _distance(found: list[list[float]], reference: list[list[float]]) -> tuple[float, float]:
@@ -286,10 +306,6 @@ def _distance(found: list[list[float]], reference: list[list[float]]) -> tuple[f
     if not gaps or any(math.isnan(gap) for gap in gaps):
         return math.inf, math.inf
     return max(gaps), math.sqrt(sum(gap * gap for gap in gaps) / len(gaps))
-
-
-def _rms(found: list[list[float]], reference: list[list[float]]) -> float:
-    return _distance(found, reference)[1]
 
 
 def _first_line(error: Exception) -> str:
