@@ -65,8 +65,8 @@ def one_step(kind: str, folder: Path, out: Path) -> TreeTrainer:
 
 
 def plain(folder: Path, auto: Any = AutoModelForCausalLM) -> PreTrainedModel:
-    model: PreTrainedModel = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    return model.eval()
+    model: PreTrainedModel = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    return model
 
 
 @pytest.mark.slow
@@ -98,8 +98,9 @@ def test_one_step_of_a_reward_model(name: str, tmp_path: Path) -> None:
     model = plain(parent, AutoModelForSequenceClassification)
     losses = []
     for i in range(EXAMPLES):
+        both = chats(trainer.examples[i].tree)
         with torch.no_grad():
-            chosen, rejected = (model(input_ids=ids, use_cache=False).logits[0, 0] for ids, _ in chats(trainer.examples[i].tree))
+            chosen, rejected = (model(input_ids=ids, use_cache=False).logits[0, 0] for ids, _ in both)
         losses.append(float(-logsigmoid(chosen - rejected)))
     assert trainer.state.log_history[0]["loss"] == pytest.approx(sum(losses) / EXAMPLES, abs=1e-3)
 
