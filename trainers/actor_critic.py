@@ -7,7 +7,7 @@ Shapes: M answer tokens of a batch.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from trainers.ppo_config import PPOConfig
 from trainers.proof import Proof, prove
 
 _POLICY, _VALUE = "policy", "value"
+_ROWS = 4
+"""How often the short trees stand in a long row of the proof."""
 
 
 class ActorCritic(Protocol):
@@ -183,7 +185,7 @@ def build(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
-    trees: Sequence[TokenTree],
+    trees: list[TokenTree],
     longest: int,
 ) -> ActorCritic:
     """Return the models on ``device``, the value model started from the reward model where it has the same tokens.
@@ -202,7 +204,7 @@ def _value_model(
     config: PPOConfig,
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
-    trees: Sequence[TokenTree],
+    trees: list[TokenTree],
     longest: int,
 ) -> PreTrainedModel:
     kind, _, folder = config.reward.partition("?")[0].partition(":")
@@ -218,14 +220,14 @@ def _value_model(
     return model
 
 
-def prepare(model: PreTrainedModel, config: PPOConfig, trees: Sequence[TokenTree], longest: int, what: str) -> Proof:
+def prepare(model: PreTrainedModel, config: PPOConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
     """Prove that ``model``'s batches can be packed, as all that PPO computes is, and let it attend so.
 
     Raises `InputError` where they can't: before the first step.
     """
     if not config.dropout and forward.is_reward_model(model):  # the policy's was turned off when it was loaded
         dropout.turn_off(model, config.model, config.gradient_checkpointing)
-    found = prove(model, trees, longest, None, config.model)
+    found = prove(model, trees, longest, None, config.model, trees * _ROWS)
     if found.path != "packed":
         raise InputError(
             f"PPO computes each prompt once for all of its answers, and {what} can't be: {found.why}",

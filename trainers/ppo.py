@@ -36,7 +36,6 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from constitution.errors import InputError
 from critic.engines.base import RunStopped
-from critic.engines.tokens import Segment, TokenTree
 from critic.seeds import seed_of
 from trainers import actor_critic, checkpoint, experience, policy_gradient, proof, rollouts, vocabulary
 from trainers.alarms import FIGURES, Alarm, Audit, History, alarms
@@ -48,9 +47,6 @@ from trainers.rollout import Sample, Task
 from trainers.scoring import RewardSource, open_source
 from trainers.trainer import NotFinite
 from trainers.writers import open_writer
-
-_PROVEN_ON = 4
-"""Prompts that the short trees are cut from."""
 
 
 class PPOTrainer:
@@ -376,11 +372,9 @@ class PPOTrainer:
         asked = [ask.ids for part in (self.asks, self.held_out) if part is not None for ask in part.asks]
         vocabulary.check_rows(model, self.tokenizer, max(map(max, asked)), self.args.model)
         vocabulary.learn_end(model, self.tokenizer, self.args.model)
-        trees = [TokenTree((Segment(ids, -1), Segment(ids, 0)), ()) for ids in asked[:_PROVEN_ON]]
-        longest = self.args.max_length
-        self.short = proof.samples(trees, proof.needed(model.config, longest))
+        self.short = proof.of_prompts(asked, model.config, self.args.max_length)
         """Short trees of the run's own tokens, to compare models on."""
-        self.proof = actor_critic.prepare(model, self.args, self.short, longest, "the policy")
+        self.proof = actor_critic.prepare(model, self.args, self.short, self.args.max_length, "the policy")
 
     def _check(self) -> None:
         """Raise `InputError` for prompts that don't make the steps that are wanted."""

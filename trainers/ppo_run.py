@@ -12,6 +12,7 @@ from critic.engines.chat import Chat
 from critic.records import Quarantined
 from critic.run.results import replace_text
 from trainers import finish, models, prompts, results
+from trainers.disk import saving
 from trainers.finish import Saved
 from trainers.identity import claim, finished, identity
 from trainers.models import Trainee
@@ -20,7 +21,6 @@ from trainers.ppo_config import PPOConfig
 from trainers.prompts import Asks
 from trainers.results import Counts, Trained
 from trainers.samples import Samples
-from trainers.trainer import saving
 
 
 def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callable[[Counts], None]) -> Trained:

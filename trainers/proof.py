@@ -30,6 +30,9 @@ VALUES, GRADIENT = 2e-3, 1e-2
 _PROMPTS, _ANSWERS = (28, 19), (11, 6)
 """The most tokens of the trees' prompts and answers: lengths that differ, so that padding and branches are tried."""
 
+_WHOLE = 512
+"""Tokens, as many as a row of the run's own trees has in the proof."""
+
 log = logging.getLogger(__name__)
 
 _Gradient = dict[str, Tensor]
@@ -65,17 +68,19 @@ def prove(
     longest: int,
     wanted: bool | None,
     where: str,
+    whole: Sequence[TokenTree] = (),
 ) -> Proof:
     """Say how ``model``'s batches are computed: the first process finds out for all.
 
-    ``trees`` are a few of the run's, ``longest`` the tokens of its longest chat, ``wanted`` what ``prefix_packing``
-    says: None for what is proven, True for packed or not at all, False for padded. Raises `InputError` where packing
-    is wanted and not proven, and for models that can't be trained.
+    ``trees`` are `samples` of the run's, ``whole`` its first trees as they are, of which some are computed, too;
+    ``longest`` are the tokens of its longest chat. ``wanted`` is what ``prefix_packing`` says: None for what is proven,
+    True for packed or not at all, False for padded. Raises `InputError` where packing is wanted and not proven, and for
+    models that can't be trained.
     """
     found: list[Any] = [None]
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         try:
-            found = [_prove(model, trees, longest, wanted, where)]
+            found = [_prove(model, trees, _first_of(whole), longest, wanted, where)]
         except InputError as error:
             found = [error]
     [proof] = broadcast_object_list(found)
@@ -107,6 +112,12 @@ def samples(trees: Sequence[TokenTree], least: int = 0) -> list[TokenTree]:
     return found
 
 
+def of_prompts(prompts: Sequence[tuple[int, ...]], config: PreTrainedConfig, longest: int) -> list[TokenTree]:
+    """Return `samples` for a run whose answers are not written yet: of prompts' tokens alone."""
+    trees = [TokenTree((Segment(ids, -1), Segment(ids, 0)), ()) for ids in prompts[: len(_PROMPTS)]]
+    return samples(trees, needed(config, longest))
+
+
 def reach(config: PreTrainedConfig) -> int | None:
     """Return how many tokens back all layers of a model see; None where that is all of its context.
 
@@ -132,9 +143,22 @@ def unstretched(config: PreTrainedConfig) -> int | None:
     return int(rope.get("original_max_position_embeddings") or inner.max_position_embeddings)
 
 
+def _first_of(whole: Sequence[TokenTree]) -> list[TokenTree]:
+    """Return the first of ``whole``, as long as their row is of no more than `_WHOLE` tokens; one at least."""
+    chosen: list[TokenTree] = []
+    tokens = 0
+    for tree in whole:
+        tokens += tree.tokens
+        if chosen and tokens > _WHOLE:
+            break
+        chosen.append(tree)
+    return chosen
+
+
 def _prove(
     model: PreTrainedModel,
     trees: Sequence[TokenTree],
+    whole: Sequence[TokenTree],
     longest: int,
     wanted: bool | None,
     where: str,
@@ -148,7 +172,7 @@ def _prove(
     with forward.attending(model):
         values, gradient = _read(model, padded(trees, apart=True))
         _check_causal(model, trees[0], where)
-    proof = _packs(model, trees, values, gradient) if wanted is not False else Proof("padded", "as was asked")
+    proof = _packs(model, trees, whole, values, gradient) if wanted is not False else Proof("padded", "as was asked")
     if proof.path == "packed":
         return proof
     with forward.attending(model):
@@ -156,10 +180,19 @@ def _prove(
     return _unpacked("padded" if _equal(*beside) else "apart", proof.why, wanted, where, proof)
 
 
-def _packs(model: PreTrainedModel, trees: Sequence[TokenTree], values: Tensor, gradient: _Gradient) -> Proof:
+def _packs(
+    model: PreTrainedModel,
+    trees: Sequence[TokenTree],
+    whole: Sequence[TokenTree],
+    values: Tensor,
+    gradient: _Gradient,
+) -> Proof:
+    """Compare short trees with their gradient, and whole ones, for models that change what they do in long rows."""
     try:
         with forward.attending(model, attention.NAME):
             found = _apart(_read(model, packed(trees)), (values, gradient))
+        if whole and _equal(*found):
+            found = max(found[0], _longer(model, whole)), found[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
         return Proof("padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})")
     if _equal(*found):
@@ -169,6 +202,16 @@ def _packs(model: PreTrainedModel, trees: Sequence[TokenTree], values: Tensor, g
         f"{100 * found[1]:.2g} % in the gradient"
     )
     return Proof("padded", why, *found)
+
+
+@torch.no_grad()
+def _longer(model: PreTrainedModel, whole: Sequence[TokenTree]) -> float:
+    """Return the greatest difference of what is read of whole trees."""
+    with forward.attending(model, attention.NAME):
+        found = forward.values(model, packed(whole).to(model.device))
+    with forward.attending(model):
+        wanted = forward.values(model, padded(whole, apart=True).to(model.device))
+    return float((found - wanted).abs().max())
 
 
 def _unpacked(path: Path, why: str, wanted: bool | None, where: str, proof: Proof | None = None) -> Proof:
@@ -223,7 +266,7 @@ def _watched(model: PreTrainedModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
     def keep(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
         leaf = output.detach().requires_grad_()
         seen.append((given[0], leaf))
-        return leaf
+        return leaf.clone()  # which some models scale in place
 
     table = model.get_input_embeddings()
     assert isinstance(table, nn.Module)

@@ -21,6 +21,7 @@ from trainers import data as reading
 from trainers import finish, models, ppo_run, results
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from trainers.data import Data
+from trainers.disk import saving
 from trainers.dpo import DPOTrainer
 from trainers.examples import Demonstration, Pair, Rated
 from trainers.identity import claim, finished, identity
@@ -31,7 +32,7 @@ from trainers.results import Counts, Trained
 from trainers.reward import RewardTrainer, heads
 from trainers.samples import Samples
 from trainers.sft import SFTTrainer
-from trainers.trainer import TreeTrainer, saving
+from trainers.trainer import TreeTrainer
 
 REFUSED = "refused.jsonl"
 

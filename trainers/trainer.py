@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
@@ -33,26 +32,13 @@ from trainers import data as reading
 from trainers import finish, forward, proof, vocabulary
 from trainers.config import TrainConfig
 from trainers.data import Data
+from trainers.disk import saving
 from trainers.encoding import Encoder
 from trainers.examples import Example
 from trainers.packing import Batch, packed, padded
 
-
-@contextlib.contextmanager
-def saving(what: str, folder: Path) -> Iterator[None]:
-    """Turn what a full disk does to writers of weights into an `InputError` that says ``what`` could not be saved."""
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"{what} could not be saved: {error}",
-            where=str(folder),
-            fix="earlier checkpoints are whole; make room and run the same command again",
-        ) from error
-
-
-_PROVEN_ON = 4
-"""Examples that the short trees are cut from."""
+_PROVEN_ON = 16
+"""Examples that the proof is taken from."""
 
 
 class NotFinite(InputError):
@@ -216,7 +202,7 @@ class TreeTrainer(Trainer):
         )
         self.model_accepts_loss_kwargs = True  # the loss is divided here, by all that an optimiser step holds
         # The model is where it will be trained by now, and the attention of a GPU is another than that of a CPU.
-        self.proof = proof.prove(inner, self.short, longest, args.prefix_packing, args.model)
+        self.proof = proof.prove(inner, self.short, longest, args.prefix_packing, args.model, first)
         if args.prefix_packing is None and args.process_index == 0:
             self.proof.tell()
         attention.attend_by(inner, attention.NAME if self.proof.path == "packed" else attention.own(inner))

@@ -11,13 +11,13 @@ def end_ids(chat: Chat, tokenizer: PreTrainedTokenizerBase, model: PreTrainedMod
 
     The model's generation settings name some, or else its tokenizer does. A base model's name the end of a text, and
     not the end of a turn, which is what chats teach it: that is the first control token that the template writes after
-    an answer.
+    an answer. ``chat`` is None where there is no template.
     """
     ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     if ids is None:
         ids = tokenizer.eos_token_id
     named = frozenset([ids] if isinstance(ids, int) else ids or [])
-    end = template_end(chat)
+    end = None if chat is None else template_end(chat)
     return named if end is None else named | {end}
 
 
