@@ -56,8 +56,9 @@ class RunStatistics:
     ``order_disagreement``: how often a comparison's votes in one order, taken together, prefer another response than
     those in the other order do. ``longest``: how often a judgement that is no tie prefers the longer response
     (equal lengths aren't counted). ``unreadable``: of all votes. ``cut_off``: of all responses, those that ran into
-    the token limit. ``mass``: the mean label mass of votes that read choices; ``low_mass``: those of them with less than
-    `FLOOR`. By principle, ``with_outcome``: how often it prefers what the judgement prefers; ``strength``: the
+    the token limit. ``mass``: the mean label mass of votes that read choices; ``low_mass``: those with less than
+    `FLOOR`.
+    By principle, ``with_outcome``: how often it prefers what the judgement prefers; ``strength``: the
     mean of the absolute log-odds.
     """
 
