@@ -14,7 +14,7 @@ from critic import prompts
 from critic.engines.base import Engine, EngineError, Node, Reward, Score, Unavailable
 from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, expected
+from critic.judging.score import DIGITS, graded
 from critic.records import Message, Prompt
 from critic.together import together
 
@@ -146,7 +146,7 @@ class JudgeRewards:
 
 
 def _weighted(scores: Iterable[Score], principles: Sequence[Principle]) -> Grade:
-    read = [expected(score) for score in scores]
+    read = [graded(score) for score in scores]
     if unread := [p.id for p, score in zip(principles, read, strict=True) if score is None]:
         return Grade(None, f"the judge's score can't be read for {', '.join(unread)}")
     weights = [principle.weight for principle in principles]

@@ -22,7 +22,7 @@ from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, EngineError, Node, Reward
 from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, expected
+from critic.judging.score import DIGITS, graded
 from critic.records import Message
 from critic.together import together
 from trainers.rollout import Sample
@@ -162,7 +162,7 @@ class JudgeReward(_OfEngine):
         read = iter(await self._engine.score(Node(prompts.score_parts(prompt, mark), children=shown)))
         grades = []
         for _ in samples:
-            scores = [(expected(next(read)), p.weight) for p in principles]
+            scores = [(graded(next(read)), p.weight) for p in principles]
             good = [(score, weight) for score, weight in scores if score is not None]
             mean = sum(score * weight for score, weight in good) / sum(weight for _, weight in good) if good else None
             whole = len(good) == len(scores)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from constitution.errors import InputError
 from critic.engines import REGISTRY, Gives, Spec, parse_options
 from critic.engines.base import Engine, EngineError, Lane
-from critic.engines.capabilities import DECISIONS
+from critic.engines.capabilities import DECISIONS, LOGPROBS
 from critic.engines.rewards import heads_of
 from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.contrast import Contrast
@@ -43,11 +43,12 @@ def offered(mode: Mode, engine: Engine) -> Mode:
 async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mode, float | None]:
     """Try ``engine`` on a page of ``mode``'s kind: return the mode as it suits it, and the label mass found.
 
-    One read, and none for modes that read no choices (None then). Raises `InputError` where the engine lacks what the
-    mode needs, and where too little is on the choices for any vote to be read. What can't be tried is left to the rows.
+    One read, and none for modes that read no choices and for engines that are no models (None then). Raises
+    `InputError` where the engine lacks what the mode needs, and where too little is on the choices for any vote to be
+    read. What can't be tried is left to the rows.
     """
     page = offered(mode, engine).page(engine)
-    if page is None:
+    if page is None or not {LOGPROBS, DECISIONS} & engine.capabilities.keys():
         return mode, None
     try:
         [score] = await engine.score(page, lane)

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from critic.judging.aggregate import principle_log_odds
+from critic.judging.base import FLOOR
 from critic.records import PreferencePair, Row
 from critic.run.figures import figures
 from critic.run.results import Results, judgement_of, replace_text
@@ -65,6 +66,9 @@ def _tiles(results: Results) -> Iterator[tuple[str, str, str]]:
     if statistics.longest.n:
         yield "longer preferred", *_tile(statistics.longest)
     yield "unreadable", *_tile(statistics.unreadable)
+    if (mass := statistics.mass.figure()) is not None:
+        low = percent(statistics.low_mass.figure())
+        yield "label mass", f"{mass.estimate:.2g}", f"on any of the choices; {low} of votes below {FLOOR:g}"
 
 
 def _tile(share: Share) -> tuple[str, str]:

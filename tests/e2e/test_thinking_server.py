@@ -118,7 +118,7 @@ def probabilities(score: Score) -> list[float]:
 async def test_systemone_says_what_a_direct_read_of_its_prompt_says(
     decides: Engine, model: Path, ask: DecisionType
 ) -> None:
-    direct = Direct(model)
+    direct, worst = Direct(model), 0.0
     for tree in trees(ask):
         before = decides.usage.prompt_tokens
         scores = await decides.score(tree)
@@ -127,10 +127,12 @@ async def test_systemone_says_what_a_direct_read_of_its_prompt_says(
             assert isinstance(read, Decision)
             expected, mass, count = direct.read(rendered(path[0].content, read), labels(read))
             tokens += count
+            worst = max(worst, *(abs(a - b) for a, b in zip(probabilities(score), expected, strict=True)))
             assert probabilities(score) == pytest.approx(expected, abs=TOLERANCE)
             assert score.mass == pytest.approx(mass, rel=1e-3)
             assert score.confidence == pytest.approx(max(expected) * mass, rel=1e-3)
         assert decides.usage.prompt_tokens - before == tokens  # so it is that very prompt
+    print(f"{ask}: the greatest difference of a probability is {worst:.1e}")
 
 
 async def test_the_docs_have_its_probabilities_beside_ours(decides: Engine, model: Path) -> None:

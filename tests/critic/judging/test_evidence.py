@@ -30,7 +30,7 @@ class Judge(FakeEngine):
         self, logprob: float = -0.7, text: str = "A", reasoning: str | None = None, **capabilities: str
     ) -> None:
         super().__init__("judge-1")
-        self.capabilities = {name.replace("_", " "): value for name, value in capabilities.items()}
+        self.capabilities = {LOGPROBS: "exact", **capabilities}
         self.logprob, self.text, self.reasoning = logprob, text, reasoning
         self.asked: list[Request] = []
         self.trees: list[Node] = []
