@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from constitution import Principle
 from constitution.digest import digest
+from critic.engines.base import Decision, DecisionType, Option
 from critic.records import Message, Prompt
 
 NOTHING_TO_REVISE = "NOTHING TO REVISE"
@@ -27,7 +28,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 def template_hashes() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
-    names = ("contrast", "cot", "critique", "logprob", "plain", "score", "verdict")
+    names = ("contrast", "cot", "critique", "decision", "logprob", "plain", "score", "verdict")
     return {name: digest(_source(name)) for name in names}
 
 
@@ -102,6 +103,25 @@ def score_part(principle: Principle) -> Message:
     return Message(role="user", content=_render("score", "question", principle=principle))
 
 
+def decided_pair(prompt: Prompt, first: str, second: str, mark: str) -> Message:
+    """The text that a choice is about: the conversation, and two responses in the order shown."""
+    shown = _render("decision", "responses", mark=mark, first=first, second=second)
+    return Message(role="user", content=_decided_conversation(prompt, mark) + shown)
+
+
+def decided_response(prompt: Prompt, response: str, mark: str) -> Message:
+    """The text that a predicate or a score is about: the conversation, and one response."""
+    shown = _render("decision", "response", mark=mark, response=response)
+    return Message(role="user", content=_decided_conversation(prompt, mark) + shown)
+
+
+def decision(principle: Principle, kind: DecisionType) -> Decision:
+    """One principle's typed question."""
+    names = {"choice": "options", "score": "levels"}
+    options = tuple(_render("decision", names[kind]).splitlines()) if kind in names else ()
+    return Decision(kind, _render("decision", kind, principle=principle), tuple(map(Option, options)))
+
+
 def no_prompt() -> Message:
     """What stands in the prompt's place where a response's likelihood is read without it."""
     return Message(role="user", content=_render("contrast", "no_prompt"))
@@ -141,6 +161,10 @@ def finds_nothing(critique: str) -> bool:
     """Whether a critique's first line is the agreed phrase for "no fault", give or take punctuation and case."""
     first_line = critique.strip().splitlines()[0] if critique.strip() else ""
     return " ".join("".join(c if c.isalnum() else " " for c in first_line).split()).upper() == NOTHING_TO_REVISE
+
+
+def _decided_conversation(prompt: Prompt, mark: str) -> str:
+    return _render("decision", "conversation", mark=mark, messages=prompt.messages)
 
 
 def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, seed: int) -> Message:

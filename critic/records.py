@@ -162,7 +162,8 @@ class Vote(Record):
     read each response alone; ``values`` then holds what each got, where that means something by itself (a score, a
     reward). ``principle`` is None for judges that read none (reward models). ``prior`` is what was subtracted for the
     page's own preference (about its response A), ``reason`` what the judge wrote before it answered. ``mass`` is the
-    probability that the model put on any of the choices; None for modes that read none.
+    probability that the model put on any of the choices; None for modes that read none. ``confidence`` is how sure a
+    server of typed decisions says that it is, by its own measure; None for all others.
     """
 
     principle: str | None
@@ -176,6 +177,7 @@ class Vote(Record):
     prior: float | None = None
     reason: str | None = None
     mass: float | None = Field(default=None, ge=0)
+    confidence: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _raw_iff_unreadable(self) -> Self:

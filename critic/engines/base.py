@@ -108,7 +108,36 @@ class Reward:
     """
 
 
-Read = Choices | OwnTokens | Reward
+DecisionType = Literal["choice", "predicate", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer that a `Decision` may have: its name, and what it means where the name alone doesn't say so."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Read: the probabilities of the answers to a typed question about the text that ends at the node.
+
+    A ``choice`` is one of ``options``, and a ``score`` is one of them, too, in order from the lowest level up. A
+    ``predicate`` is true or false, and has none. Nothing is written: the server computes the probabilities.
+    """
+
+    type: DecisionType
+    instructions: str
+    options: tuple[Option, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        """How many answers there are, of which `Score` has a value each. A predicate's are true and false."""
+        return 2 if self.type == "predicate" else len(self.options)
+
+
+Read = Choices | OwnTokens | Reward | Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +160,19 @@ class Score:
     """What was read at one node.
 
     For `Choices`, one log-probability a choice; for `OwnTokens`, their summed log-probability alone; for `Reward`, one
-    score a head. ``tokens`` counts the node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value
-    may be NaN where the arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of
-    the choices, where a server tells it apart from theirs; None where it is the sum of theirs.
+    score a head; for `Decision`, one log-probability an answer, given that it is one of them. ``tokens`` counts the
+    node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value may be NaN where the model's
+    arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of the choices, where a server
+    tells it apart from theirs; None where it is the sum of theirs, and for a `Decision` where the server is silent
+    about it. So it is with ``confidence``, by the server's own measure. ``note`` says why there is nothing to read: the
+    model refused this one question, say.
     """
 
     values: tuple[float, ...]
     tokens: int
     mass: float | None = None
+    confidence: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

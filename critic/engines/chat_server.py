@@ -11,17 +11,19 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx2
 import openai
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from constitution.errors import InputError
 from critic.engines.base import EngineDown, EngineError, RequestTooLong, Unavailable
 from critic.engines.chat_reply import Card, Cards, Reply, Tokenized
 from critic.engines.server_options import Address
 from critic.engines.wrappers import Busy, Unreachable
+
+T = TypeVar("T", bound=BaseModel)
 
 _CONNECTING_SECONDS = 10.0
 _QUOTED_CHARACTERS = 300
@@ -84,14 +86,18 @@ class ChatServer:
 
     async def ask(self, body: Mapping[str, object]) -> Reply:
         """Send a chat completion request and return the answer. Raises what the module's docstring says."""
+        return await self.send("/chat/completions", body, Reply, "a chat")
+
+    async def send(self, path: str, body: Mapping[str, object], form: type[T], what: str) -> T:
+        """Send a request and return the answer, which must be of ``form``: ``what`` it is, for people."""
         try:
-            return Reply.model_validate_json(await self._post("/chat/completions", body))
+            return form.model_validate_json(await self._post(path, body))
         except openai.OpenAIError as error:
             self._refuse(error)
         except ValidationError as error:
             fault = error.errors()[0]
             detail = f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}"
-            raise Unavailable(f"{self._address.place} answered with something else than a chat: {detail}") from None
+            raise Unavailable(f"{self._address.place} answered with something else than {what}: {detail}") from None
 
     async def tokenize(self, text: str) -> tuple[int, ...] | None:
         """Return the ids of ``text`` from vLLM's ``/tokenize``, beside ``/v1``; None where a gateway hides that."""

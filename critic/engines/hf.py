@@ -48,7 +48,7 @@ class HfEngine:
 
     whole_trees = True
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
-    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
+    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, systemone: a server that decides"
 
     def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
         model = loaded.model

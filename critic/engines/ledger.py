@@ -17,6 +17,7 @@ from critic.engines.base import (
     BudgetExceeded,
     Choices,
     Completion,
+    Decision,
     Engine,
     EngineError,
     Lane,
@@ -192,13 +193,13 @@ class RecordedEngine(Wrapper):
             positions = [keys.index(key) for key in mine]
             pruned = _prune(tree, set(positions), iter(range(len(keys))))
             scores = await self._engine.score(pruned, lane) if pruned is not None else ()
-            return [[[_number(x) for x in score.values], score.tokens] for score in scores]
+            return [_stored(score) for score in scores]
 
         if self.whole_trees:
             answers = await self._answers(keys, call, worst)
         else:
             answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
-        return tuple(Score(tuple(float(x) for x in a[0]), a[1]) for a in answers)
+        return tuple(_restored(answer) for answer in answers)
 
     async def _answers(
         self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
@@ -264,7 +265,20 @@ def _chat(messages: Iterable[Any]) -> list[list[str]]:
     return [[message.role, message.content] for message in messages]
 
 
-def _read(read: Read) -> list[str]:
+def _stored(score: Score) -> Answer:
+    """Return a score as JSON. What few scores have stands at the end, and is left out where there is none of it."""
+    answer = [[_number(x) for x in score.values], score.tokens, score.mass, score.confidence, score.note]
+    while answer[-1] is None:
+        answer.pop()
+    return answer
+
+
+def _restored(answer: Answer) -> Score:
+    values, tokens, *more = answer
+    return Score(tuple(float(x) for x in values), tokens, *more)
+
+
+def _read(read: Read) -> list[Any]:
     match read:
         case Choices():
             return ["choices", *read.texts]
@@ -272,6 +286,8 @@ def _read(read: Read) -> list[str]:
             return ["own"]
         case Reward():
             return ["reward"]
+        case Decision():
+            return ["decision", read.type, read.instructions, [[o.name, o.description] for o in read.options]]
 
 
 def _number(logprob: float) -> float | str:

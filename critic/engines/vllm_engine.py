@@ -27,15 +27,16 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # t
 from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
 
 from critic.engines.base import (
+    Choices,
     Completion,
     EngineDown,
     EngineError,
     Identity,
     Lane,
     Node,
+    OwnTokens,
     Request,
     RequestTooLong,
-    Reward,
     Score,
     Usage,
     reads,
@@ -99,8 +100,11 @@ class VllmEngine:
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read log-probabilities off a tree of chats, one request a read."""
-        if any(isinstance(read, Reward) for _, read, _ in reads(tree)):
-            raise EngineError("a language model gives no rewards; rm:PATH_OR_ID takes a reward model")
+        if not all(isinstance(read, Choices | OwnTokens) for _, read, _ in reads(tree)):
+            raise EngineError(
+                "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, and systemone:MODEL@URL is a "
+                "server of typed decisions"
+            )
         tokens = from_chats(tree, self._chat)
         row = pack([tokens])
         return tuple(await together(self._read(row, read, lane) for read in tokens.reads))

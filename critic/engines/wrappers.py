@@ -15,11 +15,13 @@ from typing import NamedTuple, TypeVar
 
 from critic.engines.base import (
     Completion,
+    Decision,
     Engine,
     EngineDown,
     Identity,
     Lane,
     Node,
+    Read,
     Request,
     Score,
     Unavailable,
@@ -223,7 +225,10 @@ class Concurrent(Wrapper):
 
 
 class Load(NamedTuple):
-    """How many requests a call is, and its tokens: estimated of the prompts, at most those written."""
+    """How many requests a call is, and its tokens: estimated of the prompts, at most those written.
+
+    Decisions about one text are one request, whose prompt counts once for each: the most that a server may charge.
+    """
 
     requests: int
     prompt: int
@@ -234,8 +239,18 @@ def load(what: Request | Node) -> Load:
     """Return what a call asks of a server."""
     if isinstance(what, Request):
         return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens)
-    prompts = [estimated_tokens(path) for path, _, _ in reads(what)]
-    return Load(len(prompts), sum(prompts), len(prompts))
+    asked = list(reads(what))
+    decided = {path for path, read, _ in asked if isinstance(read, Decision)}
+    alone = sum(not isinstance(read, Decision) for _, read, _ in asked)
+    prompts = [estimated_tokens(path) + _tokens_of_question(read) for path, read, _ in asked]
+    return Load(len(decided) + alone, sum(prompts), len(prompts))
+
+
+def _tokens_of_question(read: Read) -> int:
+    if not isinstance(read, Decision):
+        return 0
+    texts = [read.instructions, *(o.name + o.description for o in read.options)]
+    return sum(len(text.encode()) // BYTES_PER_TOKEN + _TOKENS_A_MESSAGE for text in texts)
 
 
 def estimated_tokens(messages: Iterable[Message]) -> int:

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from constitution import Principle
+from critic.engines import Gives
 from critic.engines.base import Engine, Lane
 from critic.records import Order, Prompt, Record, Vote
 
@@ -37,6 +38,8 @@ class Mode(Record):
     """A judge mode. Its fields are its options, as in ``cot?samples=4``; an unknown one is an error."""
 
     name: ClassVar[str]
+    # What its engine must give: an engine of another kind is refused before it is opened.
+    reads: ClassVar[Gives] = "text"
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask ``engine``, and return every vote of every principle, readable or not, in the order of the principles."""
@@ -53,6 +56,8 @@ class Mode(Record):
         values: tuple[float, float] | None = None,
         prior: float | None = None,
         reason: str | None = None,
+        mass: float | None = None,
+        confidence: float | None = None,
     ) -> Vote:
         """Make a vote: kept finite, and unreadable, with ``raw``, where ``log_odds`` is None or no number."""
         readable = log_odds is not None and not math.isnan(log_odds)
@@ -67,6 +72,8 @@ class Mode(Record):
             values=values if readable else None,
             prior=prior if readable else None,
             reason=reason,
+            mass=mass,
+            confidence=confidence,
         )
 
 

@@ -8,7 +8,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from critic.engines import Spec
-from critic.engines.base import Choices, Completion, Identity, Lane, Node, Read, Request, Reward, Score, Usage, reads
+from critic.engines.base import (
+    Choices,
+    Completion,
+    Decision,
+    Identity,
+    Lane,
+    Node,
+    Read,
+    Request,
+    Reward,
+    Score,
+    Usage,
+    reads,
+)
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engines.rewards import capability
 from critic.engines.server_options import prices
@@ -88,7 +101,8 @@ class CountingEngine:
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
-        self._count(_tree_tokens(tree), 0 if self.whole_trees else len(wanted))
+        decisions = sum(isinstance(read, Decision) for read in wanted)
+        self._count(_tree_tokens(tree), decisions if self.whole_trees else len(wanted))
         return tuple(Score((0.0,) * self._width(read), 1) for read in wanted)
 
     async def close(self) -> None:
@@ -97,6 +111,8 @@ class CountingEngine:
     def _width(self, read: Read) -> int:
         if isinstance(read, Choices):
             return len(read.texts)
+        if isinstance(read, Decision):
+            return read.answers
         return len(self._heads) if isinstance(read, Reward) else 1
 
     def _count(self, prompt_tokens: int, completion_tokens: int) -> None:
@@ -111,5 +127,13 @@ def _tokens(text: str) -> int:
 
 
 def _tree_tokens(node: Node) -> int:
+    """Return the tokens of a tree, where shared beginnings count once; a decision is charged for all that it reads."""
+    decided = [(path, read) for path, read, _ in reads(node) if isinstance(read, Decision)]
+    if decided:
+        return sum(_tokens("".join(m.content for m in path)) + _tokens(_question(read)) for path, read in decided)
     own = _tokens("".join(message.content for message in node.messages))
     return own + sum(_tree_tokens(child) for child in node.children)
+
+
+def _question(read: Decision) -> str:
+    return read.instructions + "".join(option.name + option.description for option in read.options)

@@ -17,7 +17,7 @@ from constitution import Constitution, load
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic import prompts
-from critic.engines import REWARDING, Spec, open_engine, parse_spec
+from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.rewards import head_of, heads_of
@@ -177,10 +177,16 @@ def check(request: RunRequest) -> Checked:
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
     settings = RunSettings.read(request.settings)
-    writers = [spec for spec, _ in seats if spec.kind not in REWARDING]
+    if policy is not None and not policy.writes:
+        raise InputError(
+            f"the policy {policy} gives {policy.gives} and answers nothing",
+            where="--policy",
+            fix="Name a language model: openai:MODEL@URL, hf:PATH_OR_ID, vllm:PATH_OR_ID or embedded",
+        )
+    writers = [spec for spec, _ in seats if spec.writes]
     if not writers and policy is not None and settings.revisions:
         raise InputError(
-            "no judge can write critiques and revisions: a reward model or rule only scores",
+            "no judge can write critiques and revisions: reward models, rules and typed decisions only judge",
             where="--judge",
             fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
         )

@@ -9,7 +9,7 @@ import yaml
 from constitution import load
 from constitution.digest import digest
 from constitution.errors import InputError
-from critic.engines import REWARDING, Spec, parse_spec
+from critic.engines import Spec, parse_spec
 from critic.judging import mode_of
 from critic.records import Line
 from critic.run.config import RunSettings
@@ -76,7 +76,7 @@ class AlignRequest:
 
     def generate(self) -> RunSettings:
         """The settings of the run that makes the data. Judges that write nothing revise nothing."""
-        writes = any(parse_spec(judge).kind not in REWARDING for judge in self.judges)
+        writes = any(parse_spec(judge).writes for judge in self.judges)
         own = {"samples": 4, "revisions": int(writes), "seed": self.seed}
         return RunSettings.read(own | dict(self.settings.get("generate", {})))
 

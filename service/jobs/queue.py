@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from constitution.errors import InputError
-from critic.engines import REWARDING
+from critic.engines import REGISTRY
 from critic.judging.base import Mode
 from service import metrics
 from service.auth import Caller
@@ -212,8 +212,8 @@ class Jobs:
         if name is not None and name.startswith(TRAINED):
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
         self._engines.mode(name)
-        if name is not None and self._engines.kind(name) in REWARDING:
-            raise InputError(f"{name} gives rewards and answers nothing", where="policy")
+        if name is not None and (gives := REGISTRY[self._engines.kind(name)].gives) != "text":
+            raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
 
     def _runs_on(self, cluster: str, judges: list[str]) -> None:
         if cluster not in (known := self._settings.clusters):
