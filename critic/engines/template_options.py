@@ -6,13 +6,15 @@ template has it.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from constitution.errors import InputError
 
 THINK = "think"
 PREFIX = "template."
+TEMPLATE_KEYS = (f"{PREFIX}KEY", THINK)
+"""The options that are read here, for lists of an engine's known options."""
 
 _BOOLS = {"true": True, "false": False}
 # What every template is given already; to set them would be to change the chat.
@@ -33,9 +35,9 @@ class TemplateOptions:
     think: bool | None = None
 
 
-def is_template_option(key: str) -> bool:
-    """Whether the option ``key`` is one of those that are read here."""
-    return key == THINK or key.startswith(PREFIX)
+def name_of(key: str) -> str:
+    """Return what option ``key`` is called in lists of known options: ``template.KEY`` for a template's variable."""
+    return f"{PREFIX}KEY" if key.startswith(PREFIX) else key
 
 
 def read_template_options(options: Mapping[str, str], where: str) -> TemplateOptions:

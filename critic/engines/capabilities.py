@@ -1,0 +1,16 @@
+"""What engines say of themselves in `Engine.capabilities`, as far as others decide by it.
+
+What an engine does not name it has. ``none`` is said only where it is known to be lacking.
+"""
+
+from typing import Final
+
+LOGPROBS: Final = "log-probabilities"
+LIKELIHOODS: Final = "likelihoods of texts"
+STRUCTURED: Final = "structured output"
+THINKS: Final = "thinks first"
+LABEL_MASS: Final = "label mass"
+
+NONE: Final = "none"
+YES: Final = "yes"
+NO: Final = "no"
