@@ -68,9 +68,7 @@ class Unavailable(EngineError):
 
     concerns: ClassVar[Concern] = "passing"
 
-    def __init__(
-        self, problem: str, retry_after: float | None = None, *, signature: Signature | None = None
-    ) -> None:
+    def __init__(self, problem: str, retry_after: float | None = None, *, signature: Signature | None = None) -> None:
         super().__init__(problem, signature)
         self.retry_after = retry_after
 

@@ -72,7 +72,7 @@ class Streak:
             self._under_way -= 1
             self._failed(error)
             raise
-        except BaseException:
+        except BaseException:  # it says nothing of the engine: a bad answer, or the run was stopped
             self._under_way -= 1
             raise
         else:

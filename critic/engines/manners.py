@@ -114,7 +114,9 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _is_about_alternatives(fault: Fault) -> bool:
-    return fault.names(TOP) or (not fault.param and "logprobs" in fault.message and bool(re.search(r"\d", fault.message)))
+    return fault.names(TOP) or (
+        not fault.param and "logprobs" in fault.message and bool(re.search(r"\d", fault.message))
+    )
 
 
 def _fewer(message: str, top: int) -> int:

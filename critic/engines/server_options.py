@@ -52,7 +52,7 @@ class ServerOptions:
     tpm: int | None
     concurrency: int
     prices: tuple[float, float] | None
-    template: TemplateOptions = TemplateOptions()
+    template: TemplateOptions
 
     @property
     def must_count(self) -> bool:

@@ -63,5 +63,3 @@ async def _length_depends_on_it(server: ChatServer, known: Known) -> bool:
 def _body(known: Known, told: object) -> dict[str, object]:
     asked = {"model": known.card.id, "messages": [{"role": "user", "content": ASK_PLAIN}], FIELD: told}
     return known.manners.adapted(asked, 1)
-
-
