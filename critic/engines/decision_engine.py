@@ -272,7 +272,7 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     card, capabilities = _apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
     engine: Engine = DecisionEngine(server, api, card, capabilities, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency)
+    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
     if wanted.rpm is not None or wanted.tpm is not None:
         engine = RateLimited(engine, wanted.rpm, wanted.tpm)
     return Retrying(engine, wanted.retries)
@@ -293,7 +293,12 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
         [found] = await engine.score(asked)
+        answered = capabilities[survey.MODEL]
+        if answered != wanted.model and answered in card.others:
+            raise server.not_served(card, f"it answered as {answered!r}")
     except NotOffered as error:
+        if not card.listed:
+            raise server.not_served(card, str(error)) from None
         raise InputError(
             f"the server answers no typed decisions for this model: {error}",
             where=where,

@@ -137,7 +137,8 @@ async def run(
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
     ``with_reasoning`` exports what models thought, too. ``on_progress`` is told a few times a second where it stands:
-    the rows, the calls made by this start, and the number of rows to come to where the input's kind tells it before.
+    the rows, the calls answered in this start, and the number of rows to come to where the input's kind tells it
+    beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)
@@ -153,10 +154,18 @@ async def run(
             store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
-            recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
+            recorded = {
+                spec: RecordedEngine(engine, store, budget, f"{spec.kind}:{spec.target}".rstrip(":"))
+                for spec, engine in engines.items()
+            }
             began = time.monotonic()
             progress = Progress()
-            async with _told(lambda: on_progress(progress, budget.spent - before, total)):
+
+            def tell() -> None:
+                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(time.monotonic())
+                on_progress(progress, budget.answered, total)
+
+            async with _told(tell):
                 known = store.known() if input_hash is not None else iter(())
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
             seconds = time.monotonic() - began
