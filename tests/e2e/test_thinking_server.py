@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 NAME = "org/thinks"
-# The largest difference of a probability, in float32 on both sides; 2e-6 was seen.
+# The largest difference of a probability, in float32 on both sides; 7e-7 was seen.
 TOLERANCE = 1e-4
 # The table of the docs has three digits.
 ROUNDING = 0.002
@@ -175,7 +175,10 @@ def test_a_judge_that_thinks_first_is_told_at_opening(thinking: str, key: None, 
     done = readme_s_first_example(thinking, tmp_path, "")
     said = done.stdout + done.stderr
     assert done.returncode != 0, said
-    assert "on the letters" in said and "seems to think first" in said and "think=false" in said
+    assert re.search(
+        r"puts \d(\.\d)?e-0\d on any of the answers that the mode logprob reads; it seems to think first", said
+    )
+    assert "?think=false" in said
     assert not (tmp_path / "run" / "feedback.jsonl").exists()
 
 
@@ -188,5 +191,3 @@ def test_a_judge_that_is_told_not_to_think_puts_its_mass_on_the_letters(
     votes = [vote for row in rows if row["kind"] == "comparison" for vote in row["votes"]]
     assert len(votes) >= 2 * 2 * 2  # prompts, principles, orders
     assert all(vote["log_odds"] is not None and vote["mass"] > 0.9 for vote in votes)
-    # What the policy wrote is an answer: its thought, had it any, would be kept apart.
-    assert not any("think>" in response for row in rows for response in row.get("responses", []))
