@@ -21,7 +21,7 @@ from critic import prompts
 from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, EngineError, Node, Reward
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, graded
+from critic.judging.score import DIGITS, check_scores, graded
 from critic.records import Message
 from critic.together import together
 from trainers.rollout import Sample
@@ -133,6 +133,7 @@ class JudgeReward(_OfEngine):
 
     def __init__(self, engine: Engine, constitution: Constitution) -> None:
         super().__init__(engine)
+        check_scores(engine)
         self.identity |= {"constitution": constitution.digest}
         self._principles = constitution.principles
         groups = {principle.group.id if principle.group else None for principle in self._principles}
