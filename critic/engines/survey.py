@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from constitution.digest import canonical_json
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LIKELIHOODS
+from critic.engines.capabilities import LIKELIHOODS, VARIES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
 from critic.records import Message
@@ -62,6 +62,7 @@ class Known:
                 STRUCTURED: UNKNOWN,
                 CONTINUED: YES,
                 LIKELIHOODS: NONE,
+                VARIES: "the server's batches, prefix cache and version",
             },
         )
 

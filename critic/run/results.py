@@ -12,6 +12,7 @@ from critic.engines.base import Identity
 from critic.engines.family import Kinship, kinship
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.export import ExportCounts, Format, export
+from critic.run.retest import Retest
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
 
@@ -23,7 +24,7 @@ class Results:
     """What card, manifest and report are written from.
 
     ``quarantined`` counts rows by reason, ``calls`` what engines answered; ``samples`` are the first rows with a pair.
-    ``engines`` says what each was found to be able to do.
+    ``engines`` says what each was found to be able to do, ``retest`` how far votes differ that were asked twice.
     """
 
     provenance: Provenance
@@ -34,6 +35,7 @@ class Results:
     calls: int
     samples: tuple[Row, ...]
     engines: Mapping[str, Mapping[str, str]]
+    retest: Retest | None = None
 
     def kinship(self) -> dict[str, Kinship]:
         """Return for each judge how it is related to the policy; nothing where the responses were given."""
@@ -73,6 +75,7 @@ def gather(
     engines: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     samples: int = 6,
     reasoning: bool = False,
+    retest: Retest | None = None,
 ) -> Results:
     """Export a run (see `critic.run.export.export`), and count its figures on the way."""
     statistics, reasons, kept = RunStatistics(), Counter[str](), list[Row]()
@@ -90,7 +93,7 @@ def gather(
             yield refused
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format, reasoning)
-    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines)
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, retest)
 
 
 def _identity(saved: Mapping[str, Any]) -> Identity:
