@@ -5,12 +5,13 @@ with its options: ``cot?samples=4&low=0.3``.
 """
 
 import math
+from collections.abc import Iterator
 
 from pydantic import ValidationError
 
 from constitution.errors import InputError
 from critic.engines import REWARDING, Spec, parse_options
-from critic.engines.base import Engine, EngineError, Lane
+from critic.engines.base import Choices, Engine, EngineError, Lane, Node, reads
 from critic.engines.capabilities import LOGPROBS
 from critic.engines.rewards import heads_of
 from critic.judging.base import Mode, SampledMode, mass_of
@@ -62,10 +63,10 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
     found = mode.settled(mass)
     if found is None:
         raise InputError(
-            f"{engine.identity.name} puts {mass:.2g} on any of the answers that the mode {mode.name} reads; "
+            f"{engine.identity.name} puts {mass:.2g} on {', '.join(_choices(page))} together, which {mode.name} reads; "
             "it seems to think first",
             where="--judge",
-            fix=f"Add ?think=false to its spec, or use --mode {' or '.join(_unread(engine))}.",
+            fix=f"Add ?think=false to its spec, or use a mode in which it writes: {', '.join(_writing(engine))}.",
         )
     return found, mass
 
@@ -76,7 +77,13 @@ def working(engine: Engine) -> list[str]:
     return [m.name for m in MODES.values() if m.rewards == gives and m.lacks(engine.capabilities) is None]
 
 
-def _unread(engine: Engine) -> list[str]:
+def _choices(page: Node) -> Iterator[str]:
+    for _, read, _ in reads(page):
+        if isinstance(read, Choices):
+            yield from read.texts
+
+
+def _writing(engine: Engine) -> list[str]:
     """The modes in which a judge writes, so that it may think first."""
     return [name for name in working(engine) if issubclass(MODES[name], SampledMode)]
 
