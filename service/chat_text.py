@@ -37,8 +37,8 @@ TEMPLATES = (
 )
 
 
-def split(query: str, prompt: str | None) -> tuple[Prompt, str]:
-    """The prompt and the response that ``query`` joins. Raises `ChatTextError`.
+def split(query: str, prompt: str | None) -> tuple[Prompt, str | None]:
+    """The prompt and the response that ``query`` joins; None for one that is all thoughts. Raises `ChatTextError`.
 
     Without ``prompt``, the query has to be in a known template, and its last turn is the response.
     """
@@ -46,16 +46,17 @@ def split(query: str, prompt: str | None) -> tuple[Prompt, str]:
         *turns, last = _turns(query) or [Message(role="user", content="")]
         if last.role != "assistant":
             raise ChatTextError("the query does not end with an answer in a known chat template; send prompts, too")
-        return _prompt(turns), reasoning.split(last.content)[0]
+        return _prompt(turns), answer_of(last.content)
     before, found, response = query.partition(prompt) if prompt else (query, "", "")
     if not found or before.strip() not in ("", *_BEGINNINGS):
         raise ChatTextError("the query does not begin with its prompt")
-    return prompt_of(prompt), answer_of(response, prompt)
+    return prompt_of(prompt), answer_of(_without_end(response), prompt)
 
 
-def answer_of(response: str, prompt: str = "") -> str:
-    """The answer in what a policy wrote after ``prompt``: without its end, and without thoughts."""
-    return reasoning.split(_without_end(response), opened=reasoning.opens(prompt))[0]
+def answer_of(response: str, prompt: str = "") -> str | None:
+    """The answer in what a policy wrote after ``prompt``, without its thoughts; None where there is nothing else."""
+    answer, thoughts = reasoning.split(response, opened=reasoning.opens(prompt))
+    return None if thoughts is not None and not answer.strip() else answer
 
 
 def prompt_of(text: str) -> Prompt:

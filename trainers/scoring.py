@@ -20,9 +20,8 @@ from constitution.errors import InputError
 from critic import prompts
 from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, EngineError, Node, Reward
-from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, graded
+from critic.judging.score import DIGITS, check_scores, graded
 from critic.records import Message
 from critic.together import together
 from trainers.rollout import Sample
@@ -134,12 +133,7 @@ class JudgeReward(_OfEngine):
 
     def __init__(self, engine: Engine, constitution: Constitution) -> None:
         super().__init__(engine)
-        if DECISIONS in engine.capabilities:
-            raise InputError(
-                "it gives typed decisions, and no rewards",
-                where=engine.identity.name,
-                fix="expected a reward model, a rule, or a language model as judge",
-            )
+        check_scores(engine)
         self.identity |= {"constitution": constitution.digest}
         self._principles = constitution.principles
         groups = {principle.group.id if principle.group else None for principle in self._principles}

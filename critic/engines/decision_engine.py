@@ -41,7 +41,16 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import DECISIONS, LABEL_MASS, NOT_TOLD
+from critic.engines.capabilities import (
+    DECISIONS,
+    LABEL_MASS,
+    LIKELIHOODS,
+    LOGPROBS,
+    NONE,
+    NOT_TOLD,
+    STRUCTURED,
+    VARIES,
+)
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
@@ -289,6 +298,10 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
             survey.CONTEXT: str(card.max_model_len or survey.UNKNOWN),
             survey.MODEL: survey.UNKNOWN,
             DECISIONS: api.path,
+            VARIES: "the server's batches, prefix cache and version",
+            LOGPROBS: NONE,
+            LIKELIHOODS: NONE,
+            STRUCTURED: NONE,
         }
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)

@@ -174,15 +174,18 @@ class RecordedEngine(Wrapper):
     """An engine whose answers go through a ledger, and whose calls count against a budget.
 
     With a commit goes what the engine was charged since the commit before, so that calls that failed are counted, too:
-    the cost of a single call is not exact, their sum is. The engine must have been opened for this run alone.
+    the cost of a single call is not exact, their sum is. The engine must have been opened for this run alone. ``apart``
+    names a second asking, whose answers are kept apart from the first's.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, budget: Budget, called: str = "") -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, budget: Budget, called: str = "", apart: str | None = None
+    ) -> None:
         super().__init__(engine)
         self._ledger, self._budget = ledger, budget
         self._called = called or engine.identity.name
         self._counted = self._committed = 0.0  # of the engine's cost: in the budget, in the ledger
-        self._base = digest(["engine", asdict(engine.identity)])
+        self._base = digest(["engine", asdict(engine.identity), *([apart] if apart else [])])
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Return the committed answer, or make the call and commit it."""

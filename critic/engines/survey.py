@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from constitution.digest import canonical_json
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
+from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, VARIES, YES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
 from critic.engines.manners import Manners
@@ -74,6 +74,7 @@ class Known:
                 STRUCTURED: UNKNOWN,
                 CONTINUED: YES,
                 LIKELIHOODS: NONE,
+                VARIES: "the server's batches, prefix cache and version",
             },
             template=template,
         )

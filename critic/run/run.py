@@ -38,6 +38,7 @@ from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.remote import without_secrets
 from critic.run.report import write_report
 from critic.run.results import Results, gather
+from critic.run.retest import SHARE, Retest, retested
 from critic.run.store import RunStore
 
 TELL_EVERY = 0.2  # seconds
@@ -132,13 +133,14 @@ async def run(
     max_cost: float | None = None,
     format: Format = "jsonl",
     with_reasoning: bool = False,
+    retest_share: float = SHARE,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
-    ``with_reasoning`` exports what models thought, too. ``on_progress`` is told a few times a second where it stands:
-    the rows, the calls answered in this start, and the number of rows to come to where the input's kind tells it
-    beforehand.
+    ``with_reasoning`` exports what models thought, too. ``retest_share``: see `critic.run.retest`. ``on_progress`` is
+    told a few times a second where it stands: the rows, the calls answered in this start, and the number of rows to come
+    to where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)
@@ -168,9 +170,13 @@ async def run(
             async with _told(tell):
                 known = store.known() if input_hash is not None else iter(())
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
+                again = {
+                    spec: RecordedEngine(engine, store, budget, apart="retest") for spec, engine in engines.items()
+                }
+                asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            results = write_results(store, out, format, found.capabilities, with_reasoning)
+            results = write_results(store, out, format, found.capabilities, with_reasoning, asked_twice)
             return Outcome(progress, store.calls() - before, seconds, results)
 
 
@@ -292,6 +298,7 @@ def write_results(
     format: Format,
     engines: Mapping[str, Mapping[str, str]],
     with_reasoning: bool = False,
+    retest: Retest | None = None,
 ) -> Results:
     """Write exports, card, manifest and report of the rows in ``store`` into the directory ``out``."""
     results = gather(
@@ -304,6 +311,7 @@ def write_results(
         calls=store.calls(),
         engines=engines,
         reasoning=with_reasoning,
+        retest=retest,
     )
     write_card(results, out)
     write_manifest(results, out)

@@ -32,8 +32,8 @@ def warnings(statistics: RunStatistics, quarantined: int = 0) -> Iterator[str]:
         yield f"{_percent(share)} of the judge's answers could not be read."
     if (share := _share(statistics.low_mass)) > LOW_MASS:
         yield (
-            f"In {_percent(share)} of the votes the judge puts nearly nothing on any of the choices (label mass): it "
-            "has something else to say first, such as its thoughts."
+            f"In {_percent(share)} of the votes the judge puts nearly nothing on any of the choices (label mass), or "
+            "answers with none of them: it has something else to say first, such as its thoughts."
         )
     if statistics.longest.n >= ENOUGH and (share := _share(statistics.longest)) > LONGEST:
         yield f"In {_percent(share)} of the comparisons the longer answer is preferred: length may be what is judged."

@@ -94,6 +94,15 @@ FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
 WithReasoning = Annotated[
     bool, typer.Option("--with-reasoning", help="Export what models thought before they answered, too.")
 ]
+RetestShare = Annotated[
+    float,
+    typer.Option(
+        "--retest",
+        min=0,
+        max=1,
+        help="The share of the votes that is asked twice, at least 8, where a judge's answers can differ; 0: none.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
 MaxCost = Annotated[
@@ -139,6 +148,7 @@ def generate(
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
     with_reasoning: WithReasoning = False,
+    retest: RetestShare = 0.01,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -165,7 +175,7 @@ def generate(
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
     )
-    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
 
 def judge(
@@ -184,6 +194,7 @@ def judge(
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
     with_reasoning: WithReasoning = False,
+    retest: RetestShare = 0.01,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -201,7 +212,7 @@ def judge(
     from critic.run.run import RunRequest
 
     request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
-    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
 
 def principles_count(text: str) -> int | None:
@@ -218,6 +229,7 @@ def _start(
     out: Path,
     format: Format,
     with_reasoning: bool,
+    retest: float,
     dry_run: bool,
     max_calls: int | None,
     max_cost: float | None,
@@ -249,6 +261,7 @@ def _start(
                         max_cost=max_cost,
                         format=format.value,
                         with_reasoning=with_reasoning,
+                        retest_share=retest,
                         on_progress=display.update,
                     )
                 )

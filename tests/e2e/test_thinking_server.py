@@ -175,9 +175,7 @@ def test_a_judge_that_thinks_first_is_told_at_opening(thinking: str, key: None, 
     done = readme_s_first_example(thinking, tmp_path, "")
     said = done.stdout + done.stderr
     assert done.returncode != 0, said
-    assert re.search(
-        r"puts \d(\.\d)?e-0\d on any of the answers that the mode logprob reads; it seems to think first", said
-    )
+    assert re.search(r"puts \d(\.\d)?e-0\d on A, B together, which logprob reads; it seems to think first", said)
     assert "?think=false" in said
     assert not (tmp_path / "run" / "feedback.jsonl").exists()
 

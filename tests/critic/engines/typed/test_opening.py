@@ -20,6 +20,10 @@ def test_what_is_found_stands_in_the_capabilities(server: DecisionServer, open_a
         "context length": "4096",
         "model": "org/model",
         "typed decisions": f"/{kind}",
+        "answers vary by": "the server's batches, prefix cache and version",
+        "log-probabilities": "none",
+        "likelihoods of texts": "none",
+        "structured output": "none",
         "label mass": "0.97" if kind == "systemone" else "not told",
     }
     assert engine.identity.name == "org/model"
