@@ -17,6 +17,7 @@ from typing import Literal
 
 from constitution import Constitution, Principle, sample
 from critic.engines.base import Completion, Engine, Lane, Request, Sampling, no_answer
+from critic.engines.reasoning import split
 from critic.judging.aggregate import Pooling, aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
@@ -60,7 +61,7 @@ class Pipeline:
             cut.append(Drop(what="response", reason="given_answer", detail="the chat ended with an answer"))
         if given:
             chains: tuple[Chain, ...] = ()
-            candidates, drops = _usable(given)
+            candidates, drops = _usable([_apart(response) for response in given])
             compared = list(combinations(range(len(candidates)), 2))
         else:
             responses, drops = await self._sample(prompt)
@@ -167,6 +168,12 @@ def principles_by_group(constitution: Constitution, prompt: Prompt) -> dict[str 
         if principle.applies(prompt.tags):
             groups.setdefault(principle.group.id if principle.group else None, []).append(principle)
     return groups or {None: []}
+
+
+def _apart(given: Response) -> Response:
+    """A response that came with its thoughts in its text: they are no part of the answer."""
+    text, reasoning = split(given.text)
+    return given if reasoning is None else given.model_copy(update={"text": text.strip(), "reasoning": reasoning})
 
 
 def _usable(

@@ -1,5 +1,6 @@
 """Chats that were written out by a policy's chat template, as trainers send them, back to messages.
 
+What the policy thought before it answered is no part of the answer, whoever opened the thoughts: it or its template.
 Three templates are known by their control tokens. A text in another one is refused, never taken for something a person
 wrote; a text without any control token is one message.
 """
@@ -7,6 +8,7 @@ wrote; a text without any control token is one message.
 import re
 from dataclasses import dataclass
 
+from critic.engines import reasoning
 from critic.records import Message, Prompt
 
 _ROLES = {"system": "system", "user": "user", "assistant": "assistant", "model": "assistant"}
@@ -35,8 +37,8 @@ TEMPLATES = (
 )
 
 
-def split(query: str, prompt: str | None) -> tuple[Prompt, str]:
-    """The prompt and the response that ``query`` joins. Raises `ChatTextError`.
+def split(query: str, prompt: str | None) -> tuple[Prompt, str | None]:
+    """The prompt and the response that ``query`` joins; None for one that is all thoughts. Raises `ChatTextError`.
 
     Without ``prompt``, the query has to be in a known template, and its last turn is the response.
     """
@@ -44,11 +46,17 @@ def split(query: str, prompt: str | None) -> tuple[Prompt, str]:
         *turns, last = _turns(query) or [Message(role="user", content="")]
         if last.role != "assistant":
             raise ChatTextError("the query does not end with an answer in a known chat template; send prompts, too")
-        return _prompt(turns), last.content
+        return _prompt(turns), answer_of(last.content)
     before, found, response = query.partition(prompt) if prompt else (query, "", "")
     if not found or before.strip() not in ("", *_BEGINNINGS):
         raise ChatTextError("the query does not begin with its prompt")
-    return prompt_of(prompt), _without_end(response)
+    return prompt_of(prompt), answer_of(_without_end(response), prompt)
+
+
+def answer_of(response: str, prompt: str = "") -> str | None:
+    """The answer in what a policy wrote after ``prompt``, without its thoughts; None where there is nothing else."""
+    answer, thoughts = reasoning.split(response, opened=reasoning.opens(prompt))
+    return None if thoughts is not None and not answer.strip() else answer
 
 
 def prompt_of(text: str) -> Prompt:
@@ -58,8 +66,8 @@ def prompt_of(text: str) -> Prompt:
         if control := _CONTROL.search(text):
             raise ChatTextError(f"the prompt is written in a chat template that is not known here ({control[0]})")
         turns = [Message(role="user", content=text.strip())]
-    elif turns[-1].role == "assistant" and not turns[-1].content:
-        turns.pop()
+    elif turns[-1].role == "assistant" and not any(reasoning.split(turns[-1].content)):
+        turns.pop()  # the answer's turn, with the opening of its thoughts or with an empty block of them
     return _prompt(turns)
 
 

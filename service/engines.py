@@ -18,7 +18,7 @@ from constitution.errors import InputError
 from critic.engines import Spec, open_engine, parse_options, parse_spec
 from critic.engines.base import Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Unavailable
 from critic.engines.wrappers import Wrapper
-from critic.judging import mode_of
+from critic.judging import mode_of, settled
 from critic.judging.base import Mode, SampledMode
 from service import metrics
 from service.database import Database
@@ -46,6 +46,7 @@ class SharedEngine(Wrapper):
         known_as = name if name.startswith(TRAINED) else Path(own.name).name if own.name.startswith("/") else own.name
         self._identity = Identity(known_as, own.revision, own.settings)
         self._name, self._target = name, spec.target
+        self._suited: dict[Mode, Mode] = {}
         self._under_way = 0
         self._told = (0, 0, 0.0)
         # Looking a metric up by its labels takes as long as counting it.
@@ -56,6 +57,12 @@ class SharedEngine(Wrapper):
     def identity(self) -> Identity:
         """The engine's, by a name that tells nothing of this machine."""
         return self._identity
+
+    async def suited(self, mode: Mode) -> Mode:
+        """``mode`` as it suits the engine, which is tried on it once. Raises `InputError` where it can't be used."""
+        if mode not in self._suited:
+            self._suited[mode], _ = await settled(mode, self, "interactive")
+        return self._suited[mode]
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         waiting = metrics.WAITING.labels(self._name, lane)

@@ -12,13 +12,13 @@ from typing import Protocol
 from constitution import Constitution, InputError, Principle
 from critic import prompts
 from critic.engines.base import Engine, EngineError, Node, Reward, Score, Unavailable
-from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, expected
+from critic.judging.score import DIGITS, check_scores, graded
 from critic.records import Message, Prompt
 from critic.together import together
 
-Answer = tuple[Prompt, str]
+# A prompt and what was answered: None where the policy thought and never came to an answer.
+Answer = tuple[Prompt, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,19 @@ class Source(Protocol):
 async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
     """A grade for each answer, in order. Raises `EngineError` where not one of them has a reward."""
     by_prompt: dict[str, list[int]] = {}
-    for number, (prompt, _) in enumerate(answers):
-        by_prompt.setdefault(prompt.key, []).append(number)
     found: dict[int, Grade] = {}
+    texts: dict[int, str] = {}
+    for number, (prompt, text) in enumerate(answers):
+        if text is None:
+            found[number] = Grade(None, "it is all thoughts: there is no answer to reward")
+        else:
+            texts[number] = text
+            by_prompt.setdefault(prompt.key, []).append(number)
     errors: list[EngineError] = []
 
     async def grade(numbers: list[int]) -> None:
         try:
-            grades = await source.grades(answers[numbers[0]][0], [answers[number][1] for number in numbers])
+            grades = await source.grades(answers[numbers[0]][0], [texts[number] for number in numbers])
         except Unavailable:
             raise  # the same request may be answered later
         except EngineError as error:
@@ -68,12 +73,6 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
 def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> Source:
     """What gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     heads = heads_of(engine.capabilities)
-    if DECISIONS in engine.capabilities:
-        raise InputError(
-            f"{engine.identity.name} gives typed decisions, and no rewards",
-            where="engine",
-            fix="name a reward model, a rule, or a language model that judges; this one compares answers",
-        )
     if constitution is None:
         if not heads:
             raise InputError(
@@ -84,6 +83,7 @@ def source_of(engine: Engine, constitution: Constitution | None, group: str | No
         return EngineRewards(engine, _index(heads, group))
     if heads:
         raise InputError(f"{engine.identity.name} reads no principles", where="constitution", fix="leave it out")
+    check_scores(engine)
     return JudgeRewards(engine, _of_one_group(constitution, group))
 
 
@@ -146,7 +146,7 @@ class JudgeRewards:
 
 
 def _weighted(scores: Iterable[Score], principles: Sequence[Principle]) -> Grade:
-    read = [expected(score) for score in scores]
+    read = [graded(score) for score in scores]
     if unread := [p.id for p, score in zip(principles, read, strict=True) if score is None]:
         return Grade(None, f"the judge's score can't be read for {', '.join(unread)}")
     weights = [principle.weight for principle in principles]

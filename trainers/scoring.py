@@ -20,9 +20,8 @@ from constitution.errors import InputError
 from critic import prompts
 from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, EngineError, Node, Reward
-from critic.engines.capabilities import DECISIONS
 from critic.engines.rewards import heads_of
-from critic.judging.score import DIGITS, expected
+from critic.judging.score import DIGITS, check_scores, graded
 from critic.records import Message
 from critic.together import together
 from trainers.rollout import Sample
@@ -134,12 +133,7 @@ class JudgeReward(_OfEngine):
 
     def __init__(self, engine: Engine, constitution: Constitution) -> None:
         super().__init__(engine)
-        if DECISIONS in engine.capabilities:
-            raise InputError(
-                "it gives typed decisions, and no rewards",
-                where=engine.identity.name,
-                fix="expected a reward model, a rule, or a language model as judge",
-            )
+        check_scores(engine)
         self.identity |= {"constitution": constitution.digest}
         self._principles = constitution.principles
         groups = {principle.group.id if principle.group else None for principle in self._principles}
@@ -162,7 +156,7 @@ class JudgeReward(_OfEngine):
         read = iter(await self._engine.score(Node(prompts.score_parts(prompt, mark), children=shown)))
         grades = []
         for _ in samples:
-            scores = [(expected(next(read)), p.weight) for p in principles]
+            scores = [(graded(next(read)), p.weight) for p in principles]
             good = [(score, weight) for score, weight in scores if score is not None]
             mean = sum(score * weight for score, weight in good) / sum(weight for _, weight in good) if good else None
             whole = len(good) == len(scores)

@@ -10,19 +10,54 @@ A new engine is one new file here and one line in `critic.engines.REGISTRY`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from critic.records import Message
 
 Lane = Literal["batch", "interactive"]
+Concern = Literal["request", "passing", "all", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What two failures have in common that are one and the same: told by the server's fields, not by its sentences.
+
+    ``message`` is the sentence without what differs from request to request (see `critic.engines.faults.plain`), for
+    servers whose fields say nothing. ``status`` is HTTP's.
+    """
+
+    message: str
+    status: int | None = None
+    code: str = ""
+    kind: str = ""
 
 
 class EngineError(Exception):
-    """A request that an engine could not answer. The row that asked is quarantined; the others go on."""
+    """A request that an engine could not answer. The row that asked is quarantined; the others go on.
+
+    ``concerns`` says what the failure is about: the ``request``, whose content is the cause; something that is
+    ``passing``; ``all`` requests; or it is ``unclear``, and only `critic.engines.faults.Streak` can tell: where many
+    fail alike and none is answered, the engine is at fault. ``signature`` is what makes two failures alike; without one
+    it is the error's kind and words.
+    """
+
+    concerns: ClassVar[Concern] = "unclear"
+
+    def __init__(self, problem: str, signature: Signature | None = None) -> None:
+        super().__init__(problem)
+        self.signature = signature
 
 
 class RequestTooLong(EngineError):
     """The chat does not fit the model's context. Nothing was cut."""
+
+    concerns: ClassVar[Concern] = "request"
+
+
+class HeldBack(EngineError):
+    """A filter of the server's held the chat, or its answer, back for what it says."""
+
+    concerns: ClassVar[Concern] = "request"
 
 
 class Unavailable(EngineError):
@@ -31,13 +66,17 @@ class Unavailable(EngineError):
     ``retry_after`` is how many seconds the server asked to wait, or None where it did not say.
     """
 
-    def __init__(self, problem: str, retry_after: float | None = None) -> None:
-        super().__init__(problem)
+    concerns: ClassVar[Concern] = "passing"
+
+    def __init__(self, problem: str, retry_after: float | None = None, *, signature: Signature | None = None) -> None:
+        super().__init__(problem, signature)
         self.retry_after = retry_after
 
 
 class RunStopped(Exception):
     """No request can be answered any more. The run stops, no row is blamed, and the same command goes on later."""
+
+    concerns: ClassVar[Concern] = "all"
 
 
 class BudgetExceeded(RunStopped):
@@ -45,7 +84,7 @@ class BudgetExceeded(RunStopped):
 
 
 class EngineDown(RunStopped):
-    """The engine is gone: its server was there, and is not any more."""
+    """The engine is gone, or fails every request: its server was there, and is not any more, or has no quota left."""
 
 
 @dataclass(frozen=True, slots=True)

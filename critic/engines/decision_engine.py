@@ -41,7 +41,16 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import DECISIONS, LABEL_MASS, NOT_TOLD
+from critic.engines.capabilities import (
+    DECISIONS,
+    LABEL_MASS,
+    LIKELIHOODS,
+    LOGPROBS,
+    NONE,
+    NOT_TOLD,
+    STRUCTURED,
+    VARIES,
+)
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
@@ -272,7 +281,7 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     card, capabilities = _apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
     engine: Engine = DecisionEngine(server, api, card, capabilities, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency)
+    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
     if wanted.rpm is not None or wanted.tpm is not None:
         engine = RateLimited(engine, wanted.rpm, wanted.tpm)
     return Retrying(engine, wanted.retries)
@@ -289,11 +298,20 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
             survey.CONTEXT: str(card.max_model_len or survey.UNKNOWN),
             survey.MODEL: survey.UNKNOWN,
             DECISIONS: api.path,
+            VARIES: "the server's batches, prefix cache and version",
+            LOGPROBS: NONE,
+            LIKELIHOODS: NONE,
+            STRUCTURED: NONE,
         }
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
         [found] = await engine.score(asked)
+        answered = capabilities[survey.MODEL]
+        if answered != wanted.model and answered in card.others:
+            raise server.not_served(card, f"it answered as {answered!r}")
     except NotOffered as error:
+        if not card.listed:
+            raise server.not_served(card, str(error)) from None
         raise InputError(
             f"the server answers no typed decisions for this model: {error}",
             where=where,

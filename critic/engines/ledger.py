@@ -8,6 +8,7 @@ not the constitution's hash: what the model is shown is what counts.
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -116,10 +117,14 @@ class Budget:
     ``spent`` and ``cost`` count earlier starts, too. A call is begun only where its worst case (its prompt as
     estimated, and every token that it may write) fits beside what was spent and what the calls under way may come to.
     So ``max_cost`` is passed by no more than the error of those estimates.
+
+    ``answered`` counts what was committed in this start, and ``under_way`` holds who is asked, and since when.
     """
 
     limit: int | None = None
     spent: int = 0
+    answered: int = 0
+    under_way: dict[object, tuple[str, float]] = field(default_factory=dict)
     max_cost: float | None = None
     cost: float = 0.0
     _worst: list[float] = field(default_factory=list)
@@ -153,6 +158,13 @@ class Budget:
             self._worst.remove(worst)
             self._settled.set()
 
+    def waiting(self, now: float) -> str:
+        """Say who has been asked longest without an answer, and how long; nothing where nobody has been asked."""
+        if not self.under_way:
+            return ""
+        called, since = min(self.under_way.values(), key=lambda asked: asked[1])
+        return f"{called} since {now - since:.0f} s"
+
     def _fits(self, worst: float) -> bool:
         """Whether a call may be made now. One that costs nothing always may."""
         return not worst or self.max_cost is None or self.cost + math.fsum(self._worst) + worst <= self.max_cost
@@ -162,14 +174,18 @@ class RecordedEngine(Wrapper):
     """An engine whose answers go through a ledger, and whose calls count against a budget.
 
     With a commit goes what the engine was charged since the commit before, so that calls that failed are counted, too:
-    the cost of a single call is not exact, their sum is. The engine must have been opened for this run alone.
+    the cost of a single call is not exact, their sum is. The engine must have been opened for this run alone. ``apart``
+    names a second asking, whose answers are kept apart from the first's.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, budget: Budget) -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, budget: Budget, called: str = "", apart: str | None = None
+    ) -> None:
         super().__init__(engine)
         self._ledger, self._budget = ledger, budget
+        self._called = called or engine.identity.name
         self._counted = self._committed = 0.0  # of the engine's cost: in the budget, in the ledger
-        self._base = digest(["engine", asdict(engine.identity)])
+        self._base = digest(["engine", asdict(engine.identity), *([apart] if apart else [])])
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Return the committed answer, or make the call and commit it."""
@@ -226,6 +242,8 @@ class RecordedEngine(Wrapper):
     ) -> Iterable[tuple[str, Answer]]:
         try:
             await self._budget.spend(len(keys), worst)
+            asked = object()
+            self._budget.under_way[asked] = self._called, time.monotonic()
             try:
                 answers = await call(keys)
             except (EngineError, RunStopped, asyncio.CancelledError):
@@ -233,10 +251,12 @@ class RecordedEngine(Wrapper):
             except Exception as error:  # the boundary: whatever an engine raises costs one row, not the run
                 raise EngineError(f"{type(error).__name__}: {error}") from error
             finally:
+                del self._budget.under_way[asked]
                 self._settle(worst)
             pairs = list(zip(keys, answers, strict=True))
             cost, self._committed = (self._counted - self._committed) / len(pairs), self._counted
             await asyncio.gather(*(self._ledger.commit(key, answer, cost) for key, answer in pairs))
+            self._budget.answered += len(pairs)
             return pairs
         except BaseException:  # a cancelled call, too, gives its claims back
             for key in keys:

@@ -46,6 +46,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.reasoning import split
 from critic.records import Message
 
 
@@ -101,7 +102,9 @@ class ScriptedEngine:
         text = "" if failure == "empty" else self._last if failure == "repeat" else self._answer(request)
         self._last = text
         self._log([text, "stop"])
-        return Completion(text, "stop", sum(len(m.content) // 4 for m in request.messages), len(text) // 4)
+        answer, reasoning = split(text)
+        read = sum(len(m.content) // 4 for m in request.messages)
+        return Completion(answer, "stop", read, len(text) // 4, reasoning)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read every node by the script's ``choose`` and ``likelihood``; each read is a call."""

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from constitution.errors import InputError
+from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 
 _KEY_ENV = "OPENAI_API_KEY"
 _FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"
@@ -51,6 +52,7 @@ class ServerOptions:
     tpm: int | None
     concurrency: int
     prices: tuple[float, float] | None
+    template: TemplateOptions
 
     @property
     def must_count(self) -> bool:
@@ -62,8 +64,9 @@ class ServerOptions:
         """Read a spec's target and options. Raises `InputError` for any that is unknown or not valid."""
         model, url = _split(target, kind)
         where = f"{kind}:{model}"
-        if unknown := sorted(set(options) - set(_KNOWN)):
-            raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"Known options: {', '.join(_KNOWN)}")
+        known = (*_KNOWN, *(TEMPLATE_KEYS if kind == "openai" else ()))
+        if unknown := sorted(name for name in options if name_of(name) not in known):
+            raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"Known options: {', '.join(known)}")
 
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
@@ -77,6 +80,7 @@ class ServerOptions:
             tpm=whole("tpm", 1) if "tpm" in options else None,
             concurrency=whole("concurrency", 64),
             prices=prices(options, where),
+            template=read_template_options(options, where),
         )
 
 

@@ -41,7 +41,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
+from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, VARIES, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import revision
 from critic.engines.process_log import ProcessLog
@@ -73,6 +73,7 @@ class VllmEngine:
             LOGPROBS: "exact",
             STRUCTURED: "json_schema",
             THINKS: YES if self._chat.thinks() else NO,
+            VARIES: "batches and prefix cache",
         }
         self.usage = Usage()
         self._context = config.max_model_len

@@ -20,9 +20,10 @@ from typing import ClassVar
 from constitution import Principle
 from critic import prompts
 from critic.engines.base import Choices, Engine, EngineError, Lane, Node
+from critic.engines.capabilities import LOGPROBS
 from critic.evaluation.planting import BaseComparison, Injection, Side, Suite, control, planted
 from critic.judging.aggregate import aggregate
-from critic.judging.base import Mode, Question, log_odds
+from critic.judging.base import Mode, Question, ReadMode, log_odds, mass_of
 from critic.records import Message, Prompt, Vote
 from critic.statistics.intervals import Figure, Mean, Share
 from critic.together import together
@@ -82,10 +83,11 @@ class Figures:
     categories: dict[str, Figure | None]
 
 
-class Plain(Mode):
+class Plain(ReadMode):
     """The naive judge prompt, read once in the order given. A control, so no mode that a run can choose."""
 
     name: ClassVar[str] = "plain"
+    needs: ClassVar[tuple[str, ...]] = (LOGPROBS,)
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read the letters after each principle's prompt."""
@@ -93,7 +95,14 @@ class Plain(Mode):
         trees = [engine.score(Node(chat, Choices(("A", "B"))), lane) for chat in asked]
         scores = [score for [score] in await together(trees)]
         return tuple(
-            self.vote(engine, p, log_odds(*s.values), order="given", raw=f"log-probabilities of A and B: {s.values}")
+            self.read_vote(
+                engine,
+                p,
+                log_odds(*s.values),
+                mass_of(s),
+                order="given",
+                raw=f"log-probabilities of A and B: {s.values}",
+            )
             for p, s in zip(question.principles, scores, strict=True)
         )
 

@@ -5,13 +5,14 @@ with its options: ``cot?samples=4&low=0.3``.
 """
 
 import math
+from collections.abc import Iterator
 
 from pydantic import ValidationError
 
 from constitution.errors import InputError
 from critic.engines import REGISTRY, Gives, Spec, parse_options
-from critic.engines.base import Engine, EngineError, Lane
-from critic.engines.capabilities import DECISIONS
+from critic.engines.base import Choices, Decision, Engine, EngineError, Lane, Node, reads
+from critic.engines.capabilities import DECISIONS, LOGPROBS
 from critic.engines.rewards import heads_of
 from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.contrast import Contrast
@@ -43,11 +44,12 @@ def offered(mode: Mode, engine: Engine) -> Mode:
 async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mode, float | None]:
     """Try ``engine`` on a page of ``mode``'s kind: return the mode as it suits it, and the label mass found.
 
-    One read, and none for modes that read no choices (None then). Raises `InputError` where the engine lacks what the
-    mode needs, and where too little is on the choices for any vote to be read. What can't be tried is left to the rows.
+    One read, and none for modes that read no choices and for engines that are no models (None then). Raises
+    `InputError` where the engine lacks what the mode needs, and where too little is on the choices for any vote to be
+    read. What can't be tried is left to the rows.
     """
     page = offered(mode, engine).page(engine)
-    if page is None:
+    if page is None or LOGPROBS not in engine.capabilities:
         return mode, None
     try:
         [score] = await engine.score(page, lane)
@@ -58,12 +60,16 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
     mass = mass_of(score)
     found = mode.settled(mass)
     if found is None:
-        puts = f"{engine.identity.name} puts {mass:.2g} on any of the answers that the mode {mode.name} reads"
-        if mode.reads == "text":
-            fix = f"Add ?think=false to its spec, or use --mode {' or '.join(_unread(engine))}."
-            raise InputError(f"{puts}; it seems to think first", where="--judge", fix=fix)
-        fix = "Name another model: what this one says of the answers among themselves is noise in its tail."
-        raise InputError(puts, where="--judge", fix=fix)
+        named = f"{', '.join(_choices(page))} together, which {mode.name} reads"
+        puts = f"{engine.identity.name} puts {mass:.2g} on {named}"
+        if mode.reads != "text":
+            fix = "Name another model: what this one says of the answers among themselves is noise in its tail."
+            raise InputError(puts, where="--judge", fix=fix)
+        raise InputError(
+            f"{puts}; it seems to think first",
+            where="--judge",
+            fix=f"Add ?think=false to its spec, or use a mode in which it writes: {', '.join(_writing(engine))}.",
+        )
     return found, mass
 
 
@@ -79,7 +85,15 @@ def _gives(engine: Engine) -> Gives:
     return "rewards" if heads_of(engine.capabilities) else "text"
 
 
-def _unread(engine: Engine) -> list[str]:
+def _choices(page: Node) -> Iterator[str]:
+    for _, read, _ in reads(page):
+        if isinstance(read, Choices):
+            yield from read.texts
+        if isinstance(read, Decision):
+            yield from (option.name for option in read.options) if read.options else ("yes", "no")
+
+
+def _writing(engine: Engine) -> list[str]:
     """The modes in which a judge writes, so that it may think first."""
     return [name for name in working(engine) if issubclass(MODES[name], SampledMode)]
 

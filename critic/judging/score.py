@@ -8,7 +8,7 @@ log-odds. Pointwise, so there is no order; the score itself can be a reward.
 import math
 from typing import ClassVar
 
-from constitution import Principle
+from constitution import InputError, Principle
 from critic import prompts
 from critic.engines.base import Choices, Engine, Lane, Node, Score, reads
 from critic.engines.capabilities import LOGPROBS
@@ -57,6 +57,16 @@ def expected(score: Score) -> float | None:
 def graded(score: Score, floor: float = FLOOR) -> float | None:
     """Return the expected score if at least ``floor`` is on the digits: with less there is none, and not a low one."""
     return expected(score) if mass_of(score) >= floor else None
+
+
+def check_scores(engine: Engine) -> None:
+    """Raise `InputError` where no score can be read off ``engine``."""
+    if ScoreMode.lacks(engine.capabilities) is not None:
+        raise InputError(
+            f"{engine.identity.name} gives no log-probabilities, which a judge's score is read from",
+            where=engine.identity.name,
+            fix="name a judge that gives them, such as one served by vLLM, or a reward model",
+        )
 
 
 def _tree(question: Question) -> Node:

@@ -38,6 +38,7 @@ def manifest(results: Results) -> dict[str, Any]:
             table: {"file": file.name, "records": file.records, "sha256": file.sha256}
             for table, file in exported.files.items()
         },
+        "retest": None if results.retest is None else results.retest.plain(),
         "statistics": summary(results.statistics),
     }
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from constitution.errors import InputError
 from critic.engines import Spec
 from critic.engines.base import Engine, RunStopped
-from critic.engines.capabilities import DECISIONS, LABEL_MASS, LOGPROBS
-from critic.judging import offered, settled
+from critic.engines.capabilities import LABEL_MASS
+from critic.judging import settled
 from critic.judging.base import Mode
 from critic.together import together
 
@@ -37,10 +37,6 @@ async def settle(seats: Seats, engines: Mapping[Spec, Engine]) -> Settled:
 
 
 async def _seat(spec: Spec, mode: Mode, engine: Engine) -> tuple[Mode, float | None]:
-    if (
-        not {LOGPROBS, DECISIONS} & engine.capabilities.keys()
-    ):  # it reads nothing off a model: a script, a reward model, a rule
-        return offered(mode, engine), None
     try:
         return await settled(mode, engine)
     except RunStopped as error:

@@ -15,9 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from critic.judging.aggregate import principle_log_odds
+from critic.judging.base import FLOOR
 from critic.records import PreferencePair, Row
 from critic.run.figures import figures
 from critic.run.results import Results, judgement_of, replace_text
+from critic.run.retest import Retest
 from critic.statistics.intervals import Figure, Share
 
 SHOWN_CHARACTERS = 3000  # of one text; the exports hold all of it
@@ -65,6 +67,18 @@ def _tiles(results: Results) -> Iterator[tuple[str, str, str]]:
     if statistics.longest.n:
         yield "longer preferred", *_tile(statistics.longest)
     yield "unreadable", *_tile(statistics.unreadable)
+    if (mass := statistics.mass.figure()) is not None:
+        low = percent(statistics.low_mass.figure())
+        yield "label mass", f"{mass.estimate:.2g}", f"on any of the choices; {low} of votes below {FLOOR:g}"
+    if results.retest is not None:
+        yield "retest spread", *_retested(results.retest)
+
+
+def _retested(retest: Retest) -> tuple[str, str]:
+    why = "; ".join(f"{judge}: {why}" for judge, why in retest.varies.items())
+    turned = f"{retest.turned:,} of {retest.votes:,} votes turned, {retest.unread:,} read only once"
+    spread = "-" if retest.spread is None else f"{retest.spread:.2g}"
+    return spread, f"mean difference of log-odds when asked twice; {turned}; answers vary by {why}"
 
 
 def _tile(share: Share) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from critic.engines.base import Identity
 from critic.engines.family import Kinship, kinship
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.export import ExportCounts, Format, export
+from critic.run.reasons import Cause, Causes
+from critic.run.retest import Retest
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
 
@@ -23,7 +25,8 @@ class Results:
     """What card, manifest and report are written from.
 
     ``quarantined`` counts rows by reason, ``calls`` what engines answered; ``samples`` are the first rows with a pair.
-    ``engines`` says what each was found to be able to do.
+    ``engines`` says what each was found to be able to do, ``causes`` why most of the quarantined rows are there, and
+    ``retest`` how far votes differ that were asked twice.
     """
 
     provenance: Provenance
@@ -34,6 +37,8 @@ class Results:
     calls: int
     samples: tuple[Row, ...]
     engines: Mapping[str, Mapping[str, str]]
+    causes: tuple[Cause, ...] = ()
+    retest: Retest | None = None
 
     def kinship(self) -> dict[str, Kinship]:
         """Return for each judge how it is related to the policy; nothing where the responses were given."""
@@ -73,9 +78,10 @@ def gather(
     engines: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     samples: int = 6,
     reasoning: bool = False,
+    retest: Retest | None = None,
 ) -> Results:
     """Export a run (see `critic.run.export.export`), and count its figures on the way."""
-    statistics, reasons, kept = RunStatistics(), Counter[str](), list[Row]()
+    statistics, reasons, causes, kept = RunStatistics(), Counter[str](), Causes(), list[Row]()
 
     def counted_rows() -> Iterator[Row]:
         for row in rows():
@@ -87,10 +93,12 @@ def gather(
     def counted_quarantine() -> Iterator[Quarantined]:
         for refused in quarantined():
             reasons[refused.reason] += 1
+            causes.add(refused)
             yield refused
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format, reasoning)
-    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines)
+    found = causes.commonest()
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, found, retest)
 
 
 def _identity(saved: Mapping[str, Any]) -> Identity:

@@ -38,6 +38,7 @@ from critic.run.opening import settle
 from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.report import write_report
 from critic.run.results import Results, gather
+from critic.run.retest import SHARE, Retest, retested
 from critic.run.sources import source_name
 from critic.run.store import RunStore
 
@@ -136,12 +137,14 @@ async def run(
     max_cost: float | None = None,
     format: Format = "jsonl",
     with_reasoning: bool = False,
+    retest_share: float = SHARE,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
-    ``with_reasoning`` exports what models thought, too. ``on_progress`` is told a few times a second where it stands:
-    the rows, the calls made by this start, and the number of rows to come to where the input's kind tells it before.
+    ``with_reasoning`` exports what models thought, too. ``retest_share``: see `critic.run.retest`. ``on_progress`` is
+    told a few times a second where it stands: the rows, the calls answered in this start, and the number of rows to come
+    to where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)
@@ -157,15 +160,27 @@ async def run(
             store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
-            recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
+            recorded = {
+                spec: RecordedEngine(engine, store, budget, f"{spec.kind}:{spec.target}".rstrip(":"))
+                for spec, engine in engines.items()
+            }
             began = time.monotonic()
             progress = Progress()
-            async with _told(lambda: on_progress(progress, budget.spent - before, total)):
+
+            def tell() -> None:
+                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(time.monotonic())
+                on_progress(progress, budget.answered, total)
+
+            async with _told(tell):
                 known = store.known() if input_hash is not None else iter(())
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
+                again = {
+                    spec: RecordedEngine(engine, store, budget, apart="retest") for spec, engine in engines.items()
+                }
+                asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            results = write_results(store, out, format, found.capabilities, with_reasoning)
+            results = write_results(store, out, format, found.capabilities, with_reasoning, asked_twice)
             return Outcome(progress, store.calls() - before, seconds, results)
 
 
@@ -290,6 +305,7 @@ def write_results(
     format: Format,
     engines: Mapping[str, Mapping[str, str]],
     with_reasoning: bool = False,
+    retest: Retest | None = None,
 ) -> Results:
     """Write exports, card, manifest and report of the rows in ``store`` into the directory ``out``."""
     results = gather(
@@ -302,6 +318,7 @@ def write_results(
         calls=store.calls(),
         engines=engines,
         reasoning=with_reasoning,
+        retest=retest,
     )
     write_card(results, out)
     write_manifest(results, out)

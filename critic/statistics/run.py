@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from critic.judging.base import FLOOR
 from critic.records import Judgement, Row, Vote
 from critic.statistics.agreement import PrincipleAgreement
 from critic.statistics.intervals import Mean, Share
@@ -55,7 +56,9 @@ class RunStatistics:
     ``order_disagreement``: how often a comparison's votes in one order, taken together, prefer another response than
     those in the other order do. ``longest``: how often a judgement that is no tie prefers the longer response
     (equal lengths aren't counted). ``unreadable``: of all votes. ``cut_off``: of all responses, those that ran into
-    the token limit. By principle, ``with_outcome``: how often it prefers what the judgement prefers; ``strength``: the
+    the token limit. ``mass``: the mean label mass of votes that read choices; ``low_mass``: those with less than
+    `FLOOR`.
+    By principle, ``with_outcome``: how often it prefers what the judgement prefers; ``strength``: the
     mean of the absolute log-odds.
     """
 
@@ -70,7 +73,8 @@ class RunStatistics:
         self.same_position, self.first_lean, self.order_disagreement = Share(), Share(), Share()
         self.longest, self.unreadable, self.cut_off = Share(), Share(), Share()
         self.same_first = 0
-        self.lean = Mean()
+        self.low_mass = Share()
+        self.lean, self.mass = Mean(), Mean()
         self.chosen, self.rejected = Lengths(), Lengths()
         self.principles: dict[str, PrincipleStatistics] = {}
         self.agreement = PrincipleAgreement()
@@ -96,6 +100,7 @@ class RunStatistics:
 
     def _figures(self) -> Iterator[Share | Mean]:
         yield from (self.same_position, self.first_lean, self.order_disagreement, self.longest, self.unreadable)
+        yield from (self.low_mass, self.mass)
         yield from (self.cut_off, self.lean, self.chosen.mean, self.rejected.mean)
         for principle in self.principles.values():
             yield from principle.figures()
@@ -115,6 +120,9 @@ class RunStatistics:
         for vote in judgement.votes:
             self.votes += 1
             self.unreadable.count(vote.log_odds is None)
+            if vote.mass is not None:
+                self.mass.count(vote.mass)
+                self.low_mass.count(vote.mass < FLOOR)
             if vote.principle is not None:
                 by_principle.setdefault(vote.principle, []).append(vote)
         self._add_order_disagreement(judgement.votes)

@@ -9,7 +9,17 @@ from critic.statistics.run import PrincipleStatistics, RunStatistics
 
 def summary(statistics: RunStatistics) -> dict[str, Any]:
     """Return counts and figures; what was never observed, or has no bounds, is None."""
-    names = ("same_position", "first_lean", "lean", "order_disagreement", "longest", "unreadable", "cut_off")
+    names = (
+        "same_position",
+        "first_lean",
+        "lean",
+        "order_disagreement",
+        "longest",
+        "unreadable",
+        "cut_off",
+        "mass",
+        "low_mass",
+    )
     return {
         "rows": statistics.rows,
         "pairs": statistics.pairs,

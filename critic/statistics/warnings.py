@@ -7,6 +7,7 @@ from critic.statistics.run import RunStatistics
 
 SAME_POSITION = 0.5  # above it, the position decides more principles than the answers do
 UNREADABLE = 0.1
+LOW_MASS = 0.1
 LONGEST = 0.8
 CUT_OFF = 0.2
 ENOUGH = 20  # observations, below which a share is not worth a warning
@@ -29,6 +30,11 @@ def warnings(statistics: RunStatistics, quarantined: int = 0) -> Iterator[str]:
         yield f"Rows without a result: {quarantined:,}. They are in the quarantine, each with its reason."
     if (share := _share(statistics.unreadable)) > UNREADABLE:
         yield f"{_percent(share)} of the judge's answers could not be read."
+    if (share := _share(statistics.low_mass)) > LOW_MASS:
+        yield (
+            f"In {_percent(share)} of the votes the judge puts nearly nothing on any of the choices (label mass), or "
+            "answers with none of them: it has something else to say first, such as its thoughts."
+        )
     if statistics.longest.n >= ENOUGH and (share := _share(statistics.longest)) > LONGEST:
         yield f"In {_percent(share)} of the comparisons the longer answer is preferred: length may be what is judged."
     if statistics.cut_off.n >= ENOUGH and (share := _share(statistics.cut_off)) > CUT_OFF:

@@ -144,7 +144,7 @@ async def compare(
     constitution = await parts.constitutions.get(asked.constitution)
     mode = parts.engines.mode(asked.engine, asked.mode)
     engine = await parts.engines.get(asked.engine)
-    pipeline = _pipeline(asked, constitution, engine, mode)
+    pipeline = _pipeline(asked, constitution, engine, await engine.suited(mode))
     row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
     provenance = provenance_of(constitution, engine, mode.name, asked.seed)
     given = feedback_of(row, provenance)

@@ -16,7 +16,7 @@ from critic.records import Message, Prompt
 from service.api.asking import while_connected
 from service.api.body import PassingRequest, StrictRoute
 from service.auth import Caller
-from service.chat_text import ChatTextError, prompt_of, split
+from service.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.context import Parts, allowed
 from service.problems import Problem, invalid, responses
 from service.rewards import Answer, rewards, source_of
@@ -127,7 +127,10 @@ async def reward(
 def _answers(asked: RewardRequest) -> list[Answer]:
     if asked.query is None:
         pairs = zip(asked.prompts or (), asked.responses or (), strict=True)
-        return [(_prompt(prompt, number), response) for number, (prompt, response) in enumerate(pairs)]
+        return [
+            (_prompt(prompt, number), answer_of(response, prompt if isinstance(prompt, str) else ""))
+            for number, (prompt, response) in enumerate(pairs)
+        ]
     given: Sequence[str | list[Message] | None] = asked.prompts or [None] * len(asked.query)
     return [_split(*both, number) for number, both in enumerate(zip(asked.query, given, strict=True))]
 

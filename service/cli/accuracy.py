@@ -121,9 +121,11 @@ async def _measure(
     from critic.engines.ledger import Budget, RecordedEngine
     from critic.evaluation.accuracy import judge as ask
     from critic.evaluation.fitting import fit_contrast
+    from critic.judging import settled
 
     engine = open_engine(parse_spec(judge_spec))
     try:
+        modes = {name: (await settled(mode, engine))[0] for name, mode in modes.items()}
         opened = closing(measurement_store(out, extend, "judge", engine.identity, principle)) if out else nullcontext()
         with opened as store, Bar("pairs judged", len(labels) * (len(modes) + fit)) as bar:
             asked: Engine = RecordedEngine(engine, store, Budget()) if store else engine

@@ -123,6 +123,9 @@ def _vote_table(
     for column in ("given order", "swapped order") if ordered else ("vote",):
         table.add_column(column, justify="right")
     table.add_column("mean", justify="right")
+    read = any(vote.mass is not None for vote in votes)
+    if read:
+        table.add_column("label mass", justify="right")
     if principles:
         table.add_column("priority", justify="right")
         table.add_column("weight", justify="right")
@@ -136,6 +139,8 @@ def _vote_table(
         reads = [vote for vote in votes if vote.principle == name and (vote.judge, vote.mode) == juror]
         cells = [_odds(reads, order, sign) for order in (("given", "swapped") if ordered else (None,))]
         cells.append("unreadable" if mean is None else f"{sign * mean:+.2f}")
+        if read:
+            cells.append(_mass(reads))
         if principles:
             principle = principles.get(name or "")
             cells += ["", ""] if principle is None else [str(principle.priority), f"{principle.weight:g}"]
@@ -149,6 +154,12 @@ def _vote_table(
 def _odds(votes: Iterable["Vote"], order: str | None, sign: int) -> str:
     found = [vote for vote in votes if vote.order == order]
     return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in found)
+
+
+def _mass(votes: Iterable["Vote"]) -> str:
+    """The least label mass of a principle's votes."""
+    found = [vote.mass for vote in votes if vote.mass is not None]
+    return f"{min(found):.2g}" if found else ""
 
 
 def _preferred(mean: float | None, one: str, other: str) -> str:

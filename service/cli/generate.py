@@ -1,7 +1,9 @@
 """``cai generate`` and ``cai judge``: a run in a directory, from the command line."""
 
 import asyncio
+import logging
 import sys
+import threading
 import time
 from contextlib import closing
 from enum import StrEnum
@@ -21,6 +23,7 @@ from rich.progress import (
 )
 
 from constitution.errors import InputError
+from critic.engines import waiting
 from service.cli.columns import Column
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from critic.run.run import Outcome, RunRequest
 
 EMBEDDED = ["embedded"]
-PLAIN_LINE_EVERY = 10.0  # seconds between lines where no terminal shows a bar
+OPENING = "opening the engines"
+PLAIN_LINE_EVERY = 5.0  # seconds between lines where no terminal shows a bar: longer silence looks like a stop
 
 
 class Strategy(StrEnum):
@@ -91,6 +95,15 @@ FormatOption = Annotated[Format, typer.Option(help="The exports' format.")]
 WithReasoning = Annotated[
     bool, typer.Option("--with-reasoning", help="Export what models thought before they answered, too.")
 ]
+RetestShare = Annotated[
+    float,
+    typer.Option(
+        "--retest",
+        min=0,
+        max=1,
+        help="The share of the votes that is asked twice, at least 8, where a judge's answers can differ; 0: none.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.")]
 MaxCalls = Annotated[int | None, typer.Option(min=0, help="A hard limit on the run's recorded calls.")]
 MaxCost = Annotated[
@@ -136,6 +149,7 @@ def generate(
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
     with_reasoning: WithReasoning = False,
+    retest: RetestShare = 0.01,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -163,7 +177,7 @@ def generate(
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
-    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
 
 def judge(
@@ -182,6 +196,7 @@ def judge(
     truncate: Truncate = False,
     format: FormatOption = Format.jsonl,
     with_reasoning: WithReasoning = False,
+    retest: RetestShare = 0.01,
     dry_run: DryRun = False,
     max_calls: MaxCalls = None,
     max_cost: MaxCost = None,
@@ -202,7 +217,7 @@ def judge(
     request = RunRequest(
         principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
-    _start(request, out, format, with_reasoning, dry_run, max_calls, max_cost, extend, on)
+    _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
 
 def principles_count(text: str) -> int | None:
@@ -219,6 +234,7 @@ def _start(
     out: Path,
     format: Format,
     with_reasoning: bool,
+    retest: float,
     dry_run: bool,
     max_calls: int | None,
     max_cost: float | None,
@@ -253,6 +269,7 @@ def _start(
                         max_cost=max_cost,
                         format=format.value,
                         with_reasoning=with_reasoning,
+                        retest_share=retest,
                         on_progress=display.update,
                     )
                 )
@@ -303,7 +320,10 @@ def _on_cluster(
 
 
 class _Display:
-    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe."""
+    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe.
+
+    It has a thread of its own for those lines: while an engine is opened, nothing else runs that could write one.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -318,30 +338,57 @@ class _Display:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task: TaskID = self._bar.add_task("loading", total=None, note="")
-        self._said = self._began = time.monotonic()
+        self._task: TaskID = self._bar.add_task(OPENING, total=None, note="")
+        self._began = time.monotonic()
+        self._line = OPENING
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._write_lines, daemon=True)
+        self._handler = _Above(console)
 
     def __enter__(self) -> "_Display":
         self._bar.start()
+        waiting.log.addHandler(self._handler)
+        if not self._console.is_terminal:
+            self._lines.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        waiting.log.removeHandler(self._handler)
         self._bar.stop()
 
-    def update(self, standing: "Standing", calls: int, total: int | None) -> None:
+    def update(self, standing: "Standing", answers: int, total: int | None) -> None:
         """Show where the run stands."""
         done = standing.rows + standing.skipped + standing.quarantined
-        note = f"{calls} calls, {standing.pairs} pairs" + (
-            f", {standing.quarantined} quarantined" if standing.quarantined else ""
-        )
+        note = f"{answers} answers, {standing.pairs} pairs"
+        if standing.quarantined:
+            note += f", {standing.quarantined} quarantined"
+        if standing.asked:
+            note += f", {standing.asked} asked"
+        if standing.waiting:
+            note += f", waiting for {standing.waiting}"
         self._bar.update(self._task, description="prompts", completed=done, total=total, note=note)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said >= PLAIN_LINE_EVERY:
-            self._said = now
-            rate = (standing.rows + standing.quarantined) / (now - self._began)
-            left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
-            of = f" of {total}" if total is not None else ""
-            print(f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}", file=sys.stderr, flush=True)
+        rate = (standing.rows + standing.quarantined) / (time.monotonic() - self._began)
+        left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
+        of = f" of {total}" if total is not None else ""
+        self._line = f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}"
+
+    def _write_lines(self) -> None:
+        while not self._ended.wait(PLAIN_LINE_EVERY):
+            since = f", since {time.monotonic() - self._began:.0f} s" if self._line == OPENING else ""
+            print(self._line + since, file=sys.stderr, flush=True)
+
+
+class _Above(logging.Handler):
+    """Writes what engines say of their waits above the bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._out = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self._out.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
@@ -407,6 +454,8 @@ def _print_outcome(outcome: "Outcome", out: Path) -> None:
         typer.echo(f"{name + ':':9}{value}")
     for warning in results.warnings():
         typer.echo(f"warning: {warning}")
+    for cause in results.causes:
+        typer.echo(f"quarantined: {cause}")
     if standing.stopped:
         typer.echo(
             f"Stopped early: {standing.stopped}\nNothing that was answered is lost: the command goes on from here."

@@ -77,9 +77,11 @@ async def _measure(
     from critic.engines import open_engine, parse_spec
     from critic.engines.ledger import Budget, RecordedEngine
     from critic.evaluation.injection import count, measure
+    from critic.judging import settled
 
     engine = open_engine(parse_spec(judge))
     try:
+        modes = {name: (await settled(mode, engine))[0] for name, mode in modes.items()}
         opened = (
             closing(measurement_store(out, extend, "injection", engine.identity, principle)) if out else nullcontext()
         )

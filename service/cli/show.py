@@ -102,6 +102,8 @@ def _show_run(store: "RunStore | ShardStore", as_json: bool) -> None:
 
 
 def _tables(statistics: "RunStatistics", quarantined: Mapping[str, int], calls: int) -> Iterator[Table | Text]:
+    from critic.judging.base import FLOOR
+
     counts = _grid("counts")
     for name, count in (("rows", statistics.rows), ("pairs", statistics.pairs), ("calls", calls)):
         counts.add_row(name, f"{count:,}")
@@ -114,6 +116,9 @@ def _tables(statistics: "RunStatistics", quarantined: Mapping[str, int], calls: 
     figures.add_row("orders disagree", _interval(statistics.order_disagreement.figure()))
     figures.add_row("longer answer preferred", _interval(statistics.longest.figure()))
     figures.add_row("unreadable votes", _interval(statistics.unreadable.figure()))
+    if (mass := statistics.mass.figure()) is not None:
+        figures.add_row("label mass, mean", Text(f"{mass.estimate:.3g}  (n = {mass.n:,})"))
+        figures.add_row(f"label mass below {FLOOR:g}", _interval(statistics.low_mass.figure()))
     figures.add_row("probabilities, 0 to 1", Text(f"[{_bars(statistics.probabilities)}]"))
     yield figures
     lost = _grid("dropped")

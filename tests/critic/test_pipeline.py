@@ -28,6 +28,7 @@ def constitution(*principles: Principle) -> Constitution:
     )
 
 
+SAMPLING = Sampling(max_tokens=8)
 TWO = constitution(principle("kind"), principle("short"))
 
 

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 NAME = "org/thinks"
-# The largest difference of a probability, in float32 on both sides; 2e-6 was seen.
+# The largest difference of a probability, in float32 on both sides; 7e-7 was seen.
 TOLERANCE = 1e-4
 # The table of the docs has three digits.
 ROUNDING = 0.002
@@ -118,7 +118,7 @@ def probabilities(score: Score) -> list[float]:
 async def test_systemone_says_what_a_direct_read_of_its_prompt_says(
     decides: Engine, model: Path, ask: DecisionType
 ) -> None:
-    direct = Direct(model)
+    direct, worst = Direct(model), 0.0
     for tree in trees(ask):
         before = decides.usage.prompt_tokens
         scores = await decides.score(tree)
@@ -127,10 +127,12 @@ async def test_systemone_says_what_a_direct_read_of_its_prompt_says(
             assert isinstance(read, Decision)
             expected, mass, count = direct.read(rendered(path[0].content, read), labels(read))
             tokens += count
+            worst = max(worst, *(abs(a - b) for a, b in zip(probabilities(score), expected, strict=True)))
             assert probabilities(score) == pytest.approx(expected, abs=TOLERANCE)
             assert score.mass == pytest.approx(mass, rel=1e-3)
             assert score.confidence == pytest.approx(max(expected) * mass, rel=1e-3)
         assert decides.usage.prompt_tokens - before == tokens  # so it is that very prompt
+    print(f"{ask}: the greatest difference of a probability is {worst:.1e}")
 
 
 async def test_the_docs_have_its_probabilities_beside_ours(decides: Engine, model: Path) -> None:
@@ -173,7 +175,8 @@ def test_a_judge_that_thinks_first_is_told_at_opening(thinking: str, key: None, 
     done = readme_s_first_example(thinking, tmp_path, "")
     said = done.stdout + done.stderr
     assert done.returncode != 0, said
-    assert "on the letters" in said and "seems to think first" in said and "think=false" in said
+    assert re.search(r"puts \d(\.\d)?e-0\d on A, B together, which logprob reads; it seems to think first", said)
+    assert "?think=false" in said
     assert not (tmp_path / "run" / "feedback.jsonl").exists()
 
 
@@ -186,5 +189,3 @@ def test_a_judge_that_is_told_not_to_think_puts_its_mass_on_the_letters(
     votes = [vote for row in rows if row["kind"] == "comparison" for vote in row["votes"]]
     assert len(votes) >= 2 * 2 * 2  # prompts, principles, orders
     assert all(vote["log_odds"] is not None and vote["mass"] > 0.9 for vote in votes)
-    # What the policy wrote is an answer: its thought, had it any, would be kept apart.
-    assert not any("think>" in response for row in rows for response in row.get("responses", []))

@@ -83,3 +83,32 @@ def test_what_was_written_out_comes_back(content: str) -> None:
     if content.strip():
         text = f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
         assert prompt_of(text).messages[-1].content == content.strip()
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA, GEMMA])
+@pytest.mark.parametrize("opening", ["<think>\n", "<think>\n\n</think>\n\n", "<think></think>"])
+def test_thoughts_that_the_template_opens_are_the_answers_turn(template: str, opening: str) -> None:
+    assert prompt_of(template + opening) == prompt_of(template)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "written", "answer"),
+    [
+        (CHATML, "<think>Which?</think>\n\nThe Po.<|im_end|>", "The Po."),
+        (CHATML + "<think>\n", "Which?\n</think>\n\nThe Po.<|im_end|>", "The Po."),
+        (CHATML + "<think>\n\n</think>\n\n", "The Po.<|im_end|>", "The Po."),
+        (CHATML + "<think>\n", "Which one, I wonder", None),
+        (CHATML, "<think>Which one, I wonder", None),
+        (CHATML, "Write <think> and </think>.", "Write <think> and </think>."),
+        (CHATML, "", ""),
+        ("Name a river.", "<think>Which?</think>The Po.", "The Po."),
+    ],
+)
+def test_the_answer_is_what_comes_after_thoughts(prompt: str, written: str, answer: str | None) -> None:
+    found, response = split(prompt + written, prompt)
+    assert found.messages[-1].content == "Name a river." and response == answer
+
+
+def test_without_a_prompt_thoughts_are_no_part_of_the_last_turn() -> None:
+    assert split(f"{CHATML}<think>\nWhich?\n</think>\n\nThe Po.<|im_end|>", None)[1] == "The Po."
+    assert split(f"{CHATML}<think>\nWhich?", None)[1] is None

@@ -30,7 +30,7 @@ class Judge(FakeEngine):
         self, logprob: float = -0.7, text: str = "A", reasoning: str | None = None, **capabilities: str
     ) -> None:
         super().__init__("judge-1")
-        self.capabilities = {name.replace("_", " "): value for name, value in capabilities.items()}
+        self.capabilities = {LOGPROBS: "exact", **capabilities}
         self.logprob, self.text, self.reasoning = logprob, text, reasoning
         self.asked: list[Request] = []
         self.trees: list[Node] = []
@@ -188,7 +188,7 @@ async def test_a_refusal_names_modes_that_are_not_refused(mode: str) -> None:
 
 async def test_a_judge_that_thinks_first_is_told_at_opening() -> None:
     judge = Judge(-24.0)
-    with pytest.raises(InputError, match=r"puts 7\.6e-11 on any of the answers .* seems to think first") as refused:
+    with pytest.raises(InputError, match=r"puts 7\.6e-11 on A, B together.* seems to think first") as refused:
         await settled(mode_of("logprob", parse_spec("scripted:s")), judge)
     assert "?think=false" in str(refused.value.fix)
     for name in ("cot", "verdict", "letters"):
@@ -220,7 +220,7 @@ async def test_cot_draws_its_letter_where_it_can_not_read_one() -> None:
         clamped = pytest.approx(math.log(0.6 / 0.4))
         assert given.log_odds == clamped and -(swapped.log_odds or 0.0) == clamped
         assert given.mass == 1 and not judge.trees and len(judge.asked) == 4
-    with pytest.raises(InputError, match="on any of the answers"):
+    with pytest.raises(InputError, match="on A, B together"):
         await settled(mode_of("cot?letters=read", parse_spec("scripted:s")), Judge(-24.0))
 
 

@@ -339,7 +339,7 @@ def test_settings_that_cannot_work_are_told_before_anything_starts(
         (("coin",), "no judge mode 'coin'"),
         (("logprob", "score"), "2 modes for 1 judges"),
         (("rm",), "can't be asked in mode rm"),
-        (("cot?samples=none",), "samples: .*integer.*\\n.*Options of cot: samples, temperature, low, high"),
+        (("cot?samples=none",), "samples: .*integer.*\\n.*Options of cot: samples, temperature, max_tokens, low, high"),
         (("cot?sample=2",), "sample: Extra inputs"),
         (("cot?samples=2&temperature=0",), "several samples at temperature 0"),
         (("cot?samples",), "key=value"),

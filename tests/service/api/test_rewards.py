@@ -65,6 +65,27 @@ async def test_openrlhf_sends_whole_texts_and_reads_rewards_scores_and_logs(api:
     assert alone.json()["rewards"] == [0.0, 4.0]
 
 
+async def test_the_visible_answer_is_rewarded(api: Api) -> None:
+    thoughts = "Which river shall it be, of all those that there are?"
+    opened = CHATML + "<think>\n"
+    queries = [f"{opened}{thoughts}\n</think>\n\n{SHORT}<|im_end|>", f"{opened}{thoughts}"]
+    found = await ask(api, body={"query": queries, "prompts": [opened] * 2})
+    assert found["rewards"] == [4.0, None] and "no answer to reward" in found["problems"][1]
+    assert (await ask(api, body={"query": queries}))["rewards"] == [4.0, None]
+    written = [f"<think>{thoughts}</think>{SHORT}", f"<think>{thoughts}</think>{LONG}"]
+    assert (await ask(api, body=BOTH | {"responses": written}))["rewards"] == [4.0, 0.0]
+
+
+async def test_a_judge_without_log_probabilities_gives_no_rewards(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(FakeEngine):
+        capabilities = {"log-probabilities": "none"}  # noqa: RUF012
+
+    monkeypatch.setattr(part, "open_engine", lambda spec: Silent())
+    await publish(api, constitution())
+    found = await ask(api, 422, query={"engine": "judge", "constitution": constitution()["name"]})
+    assert "log-probabilities" in str(found)
+
+
 async def test_an_address_can_hold_the_key(api: Api) -> None:
     key = api.admin.headers["authorization"].removeprefix("Bearer ")
     for scheme in ("Basic", "basic"):

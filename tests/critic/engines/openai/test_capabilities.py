@@ -29,6 +29,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "log-probabilities": "by token id",
         "structured output": "json_schema",
         "continued answers": "yes",
+        "likelihoods of texts": "none",
     }
     server.models = (200, {}, {"data": [{"id": "org/model"}]})
     server.offers = {survey.CONTINUED}
@@ -40,6 +41,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "log-probabilities": "none",
         "structured output": "none",
         "continued answers": "yes",
+        "likelihoods of texts": "none",
     }
     await other.close()
 

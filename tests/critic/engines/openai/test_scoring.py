@@ -92,7 +92,7 @@ async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> N
 @pytest.mark.parametrize(
     ("tokens", "expected", "odds"),
     [
-        ({"A": -0.1, "C": -3.0}, (-0.1, -math.inf), 50.0),  # one of them is not among the likeliest: as sure as can be
+        ({"A": -0.1, "C": -3.0}, (-0.1, -math.inf), pytest.approx(2.252168)),  # the other has at most what is left
         ({"C": -0.1, " A": -1.0, "a": -2.0}, (-math.inf, -math.inf), None),  # none is: nothing is made up
         ({"C": -0.1, "A": -9999.0, "B": -9999.0}, (-math.inf, -math.inf), None),  # what servers write for -inf
         ({"A": math.nan, "B": -1.0}, (math.nan, -1.0), None),

@@ -4,6 +4,7 @@ import pytest
 
 from constitution.errors import InputError
 from critic.engines import open_engine, parse_spec
+from critic.engines.decision_engine import _PROBE, _name
 from tests.critic.engines.fake_server import KEY, NO_WAIT, VLLM
 from tests.critic.engines.typed.conftest import Opener
 from tests.critic.engines.typed.pretended import DecisionServer
@@ -19,6 +20,10 @@ def test_what_is_found_stands_in_the_capabilities(server: DecisionServer, open_a
         "context length": "4096",
         "model": "org/model",
         "typed decisions": f"/{kind}",
+        "answers vary by": "the server's batches, prefix cache and version",
+        "log-probabilities": "none",
+        "likelihoods of texts": "none",
+        "structured output": "none",
         "label mass": "0.97" if kind == "systemone" else "not told",
     }
     assert engine.identity.name == "org/model"
@@ -73,9 +78,33 @@ def test_a_spec_that_is_wrong_names_its_own_kind(server: DecisionServer, kind: s
     for target, message in (
         ("m@nowhere", f"Write {kind}:MODEL@URL"),
         (f"m@{server.url}?size=3", "unknown option 'size'"),
-        (f"other@{server.url}", "It serves: org/model"),
+        (f"m@{server.url}?think=false", "unknown option 'think'"),  # these servers have no thought, or their own
     ):
         with pytest.raises(InputError, match=f"(?s){message}"):
             open_engine(parse_spec(f"{kind}:{target}"))
     with pytest.raises(InputError, match=f"Write {kind}:MODEL@URL"):
         parse_spec(kind)
+
+
+def test_a_model_that_is_not_listed_is_tried_all_the_same(server: DecisionServer, kind: str) -> None:
+    spec = parse_spec(f"{kind}:hidden@{server.url}?retries=0")
+    assert open_engine(spec).identity.name == "hidden"
+    server.probe = (404, {}, {"error": {"message": "no such model"}})
+    with pytest.raises(InputError, match=r"(?s)has no model 'hidden'.*no such model.*It serves: org/model"):
+        open_engine(spec)
+
+
+def test_another_model_s_answers_are_refused_at_opening(server: DecisionServer) -> None:
+    options = {"green": 0.9, "blue": 0.1}
+
+    def named(model: str) -> None:
+        name = _name(_PROBE)
+        answers = {name: {"type": "choice", "choice": "green", "probabilities": options}}
+        server.probe = (200, {}, {"model": model, "answers": answers})
+
+    spec = parse_spec(f"systemone:hidden@{server.url}")
+    named("hidden-2026-11")  # the version behind an alias
+    assert open_engine(spec).capabilities["model"] == "hidden-2026-11"
+    named("org/model")
+    with pytest.raises(InputError, match="it answered as 'org/model'"):
+        open_engine(spec)

@@ -215,7 +215,13 @@ async def test_a_boolean_is_not_the_option_of_that_name(server: DecisionServer, 
     assert "[True, 'no']" in (score.note or "")
 
 
-@pytest.mark.parametrize("body", [{"answers": "none"}, {"error": {"message": "x"}}, b"<html>", {}])
+async def test_an_error_under_the_status_200_is_told_in_its_words(server: DecisionServer, opened: Opener) -> None:
+    server.queue.append((200, {}, {"error": {"message": "no room left for you"}}))
+    with pytest.raises(EngineError, match="no room left for you"):
+        await opened(retries=0).score(about("TEXT", WHICH))
+
+
+@pytest.mark.parametrize("body", [{"answers": "none"}, b"<html>", {}])
 async def test_something_else_than_decisions_may_pass(server: DecisionServer, opened: Opener, body: object) -> None:
     server.queue.extend([(200, NO_WAIT, body)] * 2)
     [score] = await opened().score(about("TEXT", WHICH))

@@ -12,10 +12,11 @@ from trainers.scoring import EngineReward, JudgeReward
 
 def test_it_is_refused_as_a_source_of_rewards(server: DecisionServer, opened: Opener) -> None:
     engine, constitution = opened(), load("harmlessness@1.1.0")
-    for principles in (None, constitution):
-        with pytest.raises(InputError, match="gives typed decisions, and no rewards"):
-            source_of(engine, principles, None)
-    with pytest.raises(InputError, match="gives typed decisions, and no rewards"):
+    with pytest.raises(InputError, match="gives no rewards by itself"):
+        source_of(engine, None, None)
+    with pytest.raises(InputError, match="gives no log-probabilities"):
+        source_of(engine, constitution, None)
+    with pytest.raises(InputError, match="gives no log-probabilities"):
         JudgeReward(engine, constitution)
     with pytest.raises(InputError, match="gives no rewards"):
         EngineReward(engine)

@@ -67,7 +67,9 @@ def test_a_model_that_puts_nothing_on_the_labels_is_refused_before_the_first_row
     bench: Bench, server: DecisionServer
 ) -> None:
     server.mass = 3e-5
-    with pytest.raises(InputError, match="puts 3e-05 on any of the answers that the mode decision reads"):
+    with pytest.raises(
+        InputError, match="puts 3e-05 on first response, second response together, which decision reads"
+    ):
         bench.run(**asked(f"systemone:org/model@{server.url}"))
     assert len(server.asked) == 1 and bench.calls() == []
     server.weigh = by_the_alphabet
