@@ -69,7 +69,12 @@ def chat(tokenizer: PreTrainedTokenizerBase) -> Chat:
 def test_what_it_is(vllm_engine: RemoteEngine, embedded_model: Path) -> None:
     settings = (("dtype", "float32"),)
     assert vllm_engine.identity == Identity(str(embedded_model), revision(embedded_model), settings)
-    assert vllm_engine.capabilities == {"log-probabilities": "exact", "structured output": "json_schema"}
+    assert vllm_engine.capabilities == {
+        "log-probabilities": "exact",
+        "structured output": "json_schema",
+        "thinks first": "no",
+        "answers vary by": "batches and prefix cache",
+    }
 
 
 async def test_control_tokens_of_a_prompt_are_text(

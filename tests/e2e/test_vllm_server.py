@@ -74,6 +74,8 @@ async def test_what_the_server_can_do_is_found_at_opening(engine: Engine) -> Non
         "log-probabilities": "by token id",
         "structured output": "json_schema",
         "continued answers": "yes",
+        "likelihoods of texts": "none",
+        "answers vary by": "the server's batches, prefix cache and version",
     }
 
 

@@ -163,3 +163,20 @@ def _tokenizer(*special: str) -> PreTrainedTokenizerFast:
 def test_ids_are_split_with_the_marks_that_are_control_tokens(special, prompt, written, expected):
     tokenizer = _tokenizer(*special)
     assert Splitter(tokenizer).split(tokenizer.encode(prompt), tokenizer.encode(written)) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "expected"),
+    [
+        ("{{ messages }}", "assistant\n", False),
+        ("{{ '<think>' + m.reasoning + '</think>' }}", "assistant\n", True),
+        ("{{ '<think>' + m.reasoning + '</think>' }}", "assistant\n<think>\n\n</think>\n\n", False),
+        ("{{ messages }}", "assistant\n<think>\n", True),
+        ("{{ '<|channel|>analysis<|message|>' }}", "<|start|>assistant", True),
+        ("{{ '<|channel>thought' }}", "<|turn>model\n", True),
+    ],
+)
+def test_a_template_tells_whether_its_model_thinks(template, prompt, expected):
+    tokenizer = _tokenizer("<think>", "</think>")
+    tokenizer.chat_template = template
+    assert Splitter(tokenizer).thinks(tokenizer.encode(prompt)) is expected

@@ -42,6 +42,18 @@ def test_position_figures_of_four_principles() -> None:
     assert ratio(found.principles["answer"].same_position) == (0, 1)
 
 
+def test_label_mass_is_a_mean_over_the_votes_that_have_one() -> None:
+    votes = [
+        one.model_copy(update={"mass": mass}) for one, mass in zip(both_orders("a", 2.0, 1.0), (0.9, 0.3), strict=True)
+    ]
+    low = vote("b", None).model_copy(update={"mass": 0.0})
+    found = statistics(row(judgements=[judgement([*votes, low, vote("c", 1.0, order=None)], 0.7)]))
+    assert (found.mass.total, found.mass.n) == (pytest.approx(1.2), 3)
+    assert ratio(found.low_mass) == (1, 3)
+    assert any("label mass" in warning for warning in warnings(found))
+    assert not any("label mass" in warning for warning in warnings(statistics(row(judgements=[judgement(votes, 0.7)]))))
+
+
 def test_orders_that_prefer_different_responses_disagree() -> None:
     found = statistics(row(judgements=[judgement([*both_orders("a", 2.0, -1.0), *both_orders("b", 1.0, 0.5)], 0.6)]))
     assert ratio(found.order_disagreement) == (1, 1)

@@ -30,6 +30,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "structured output": "json_schema",
         "continued answers": "yes",
         "likelihoods of texts": "none",
+        "answers vary by": "the server's batches, prefix cache and version",
     }
     server.models = (200, {}, {"data": [{"id": "org/model"}]})
     server.offers = {survey.CONTINUED}
@@ -42,6 +43,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "structured output": "none",
         "continued answers": "yes",
         "likelihoods of texts": "none",
+        "answers vary by": "the server's batches, prefix cache and version",
     }
     await other.close()
 
