@@ -129,7 +129,7 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if any(message.keys() > {"role", "content"} for message in record["prompt"]):
+        if _has_tool_turns(record["prompt"]):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
                 where=record["where"],
@@ -148,6 +148,11 @@ class Parquet:
         if self._waiting:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
         self._waiting, self._characters = [], 0
+
+
+def _has_tool_turns(prompt: object) -> bool:
+    """Whether a row's prompt is a chat with more in its messages than roles and contents."""
+    return isinstance(prompt, list) and any(message.keys() > {"role", "content"} for message in prompt)
 
 
 def _characters(value: object) -> int:
