@@ -125,7 +125,9 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if any(message.keys() > {"role", "content"} for message in record["prompt"]):
+        # Tables of labels have their prompts as JSON, which holds everything.
+        prompt = record.get("prompt")
+        if isinstance(prompt, list) and any(message.keys() > {"role", "content"} for message in prompt):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
                 where=record["where"],
