@@ -129,7 +129,7 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if _has_tool_turns(record["prompt"]):
+        if _has_tool_turns(record.get("prompt")):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
                 where=record["where"],
@@ -151,7 +151,10 @@ class Parquet:
 
 
 def _has_tool_turns(prompt: object) -> bool:
-    """Whether a row's prompt is a chat with more in its messages than roles and contents."""
+    """Whether a row's prompt is a chat with more in its messages than roles and contents.
+
+    Tables of labels have their prompts as JSON texts, which hold everything.
+    """
     return isinstance(prompt, list) and any(message.keys() > {"role", "content"} for message in prompt)
 
 
