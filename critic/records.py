@@ -93,13 +93,15 @@ class Item(Record):
 class Line(Record):
     """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people.
 
-    ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for.
+    ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for;
+    ``left_off`` the answers that the prompt's chat ended with, which nobody asked for.
     """
 
     row: int
     where: str
     item: Item
     cut: int = 0
+    left_off: int = 0
 
 
 class Quarantined(Record):
@@ -267,6 +269,7 @@ class Drop(Record):
         "intransitive",
         "disconnected",
         "truncated",
+        "given_answer",
     ]
     detail: str = ""
 

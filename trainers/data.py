@@ -1,16 +1,19 @@
 """Files to examples: a run's directory or exports, and TRL's formats. One bad row costs itself, and is named.
 
-The columns say what a row is: ``chosen`` and ``rejected`` (a pair; ``probability``, ``margin``), ``responses`` and
-``ranks`` (a ranking), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion``
+A row is read by its shape: see `critic.files.shapes`. Its columns then say what it is: ``chosen`` and ``rejected`` (a pair; ``probability``, ``margin``), ``responses`` and
+``ranks`` (a ranking), ``responses`` and ``ratings`` (one rated answer each), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion``
 alone or a chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file
 the comparisons that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
-All rows of a file are of one kind, ``feedback`` files apart.
+All rows of a file are of one kind, ``feedback`` files apart. A trainer of pairs alone takes ranked and rated answers to
+one prompt, too: each two that are not equally good are a pair.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,17 @@ from pydantic import ValidationError
 
 from constitution.digest import digest
 from constitution.errors import InputError
+from critic.files.naming import Naming
+from critic.files.rows import Broken, Raw
+from critic.files.shapes import shaped
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import Messages, RowError, prompt_messages, readable, side
-from critic.run.sources import Broken, open_source
+from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
+from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
 _OTHER = "other_feedback"
+_LABELS = {"label", "rating"}
+_WORDS = {"true": 1, "false": 0, "1": 1, "0": 0}  # as tables without types write them
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
 
 
@@ -49,14 +57,15 @@ class Data:
         return Counter(row.reason for row in self.refused)
 
 
-def read(source: str, wanted: Sequence[type[Example]]) -> Data:
+def read(source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAMES) -> Data:
     """Read the examples of ``source``: the directory of a run, or whatever `critic.run.sources.open_source` takes.
+
+    ``columns`` says under which names the source has what is read.
 
     Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
     """
     where = _table(source, wanted)
-    rows = ((raw if isinstance(raw, Broken) else (raw.columns, raw.where)) for raw in open_source(where).rows)
-    return _collect(rows, where, wanted)
+    return _collect(open_source(where, columns).rows, where, wanted)
 
 
 def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[Example]]) -> Data:
@@ -108,7 +117,8 @@ def hold_out(data: Data, share: float) -> tuple[Data, Data]:
 
 def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:
     """Read examples from rows that are in memory already, such as those of a `datasets.Dataset`."""
-    return _collect(((dict(row), f"{name}:{number}") for number, row in enumerate(rows)), name, wanted)
+    given = (Raw(f"{name}:{number}", OWN_NAMES.of_row(dict(row))) for number, row in enumerate(rows))
+    return _collect(given, name, wanted)
 
 
 def _table(source: str, wanted: Sequence[type[Example]]) -> str:
@@ -125,7 +135,7 @@ def _table(source: str, wanted: Sequence[type[Example]]) -> str:
     return found
 
 
-def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wanted: Sequence[type[Example]]) -> Data:
+def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Example]]) -> Data:
     examples: list[Example] = []
     refused: list[Quarantined] = []
     constitutions: dict[str, None] = {}
@@ -134,18 +144,18 @@ def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wan
         if isinstance(row, Broken):
             refused.append(Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail))
             continue
-        columns, where = {key: value for key, value in row[0].items() if value is not None}, row[1]
         try:
-            example = parse(columns, where)
-            _expect(example, kind, wanted, mixed="kind" in columns)
+            found = parse_all(row.columns, row.where, wanted)
+            for example in found:
+                _expect(example, kind, wanted, mixed=row.columns.get("kind") is not None)
         except RowError as error:
             detail = error.detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
-            refused.append(Quarantined(row=number, where=where, reason=error.reason, detail=detail))
+            refused.append(Quarantined(row=number, where=row.where, reason=error.reason, detail=detail))
             continue
-        kind = kind or type(example)
-        examples.append(example)
-        several = columns.get("constitution_hashes")
-        hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+        kind = kind or type(found[0])
+        examples += found
+        several = row.columns.get("constitution_hashes")
+        hashes = [row.columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
         constitutions |= dict.fromkeys(name for name in hashes if isinstance(name, str))
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
@@ -160,9 +170,58 @@ def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[
         raise RowError("mixed_formats", f"the rows above are {kinds([kind])}; give the others in a file of their own")
 
 
+def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
+    """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected."""
+    given = shaped(dict(columns), labels=True)
+    if given.get("kind") is None and "ratings" in given and "responses" in given:
+        found = _rated(given, where)
+    else:
+        found = [parse(given, where)]
+    if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
+        found = _pairs(found) or found
+    return found
+
+
+def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
+    """Return an example for each response that has a rating."""
+    texts, ratings = _responses(given), given["ratings"]
+    if not isinstance(ratings, list) or len(ratings) != len(texts):
+        raise RowError("bad_rating", f"ratings is no list of {len(texts)} numbers, one for each response")
+    answered = {name: value for name, value in given.items() if name not in ("responses", "ratings", "messages")}
+    if "prompt" not in given and "messages" in given:
+        answered["prompt"] = given["messages"]
+    return [
+        parse(answered | {"completion": text, "rating": rating}, where)
+        for text, rating in zip(texts, ratings, strict=True)
+        if rating is not None
+    ]
+
+
+def _pairs(found: Sequence[Example]) -> list[Example]:
+    """Return each two answers to one prompt of which one was found better, by their ranks or ratings."""
+    goods: list[tuple[str, float]] = []
+    for example in found:
+        if isinstance(example, Rated):
+            goods.append((example.answer, example.value))
+        elif isinstance(example, Ranked):
+            goods += [(text, -float(rank)) for text, rank in zip(example.texts, example.ranks, strict=True)]
+    common = {name: getattr(found[0], name) for name in ("prompt", "weight", "group", "where")}
+    try:
+        return [
+            Pair(chosen=better, rejected=worse, **common)
+            for (better, above), (worse, below) in permutations(goods, 2)
+            if above > below
+        ]
+    except ValidationError as error:
+        raise RowError(_slug(error), readable(error)) from None
+
+
 def parse(columns: Mapping[str, Any], where: str = "") -> Example:
-    """Make an example of one row. Raises `RowError`, with what was expected."""
-    given = dict(columns)
+    """Make an example of a row in this project's columns (`critic.files.shapes`). Raises `RowError`.
+
+    A label that is there and empty is a missing label: such a row is no demonstration.
+    """
+    given = {name: value for name, value in columns.items() if value is not None}
     if "kind" in given:
         given = _feedback(given)
     common = {"where": where} | {key: given[key] for key in ("weight", "group") if key in given}
@@ -173,18 +232,27 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **extra, **common)
         if {"responses", "ranks"} <= given.keys():
             prompt, texts = _answered(given, _responses(given))
-            return Ranked(prompt=prompt, texts=texts, ranks=given["ranks"], **common)
-        if "completion" in given:
-            prompt, (answer,) = _answered(given, [given["completion"]])
-            if "label" in given or "rating" in given:
+            return Ranked(prompt=prompt, texts=texts, ranks=_list(given, "ranks"), **common)
+        if "completion" in given or "messages" in given:
+            alone = "completion" not in given
+            prompt, (answer,) = _answered(*(({}, [given["messages"]]) if alone else (given, [given["completion"]])))
+            if not _LABELS.isdisjoint(columns):
                 return Rated(prompt=prompt, answer=answer, value=_value(given), **common)
-            return Demonstration(prompt=prompt, answer=answer, **common)
-        if "messages" in given:
-            prompt, (answer,) = _answered({}, [given["messages"]])
             return Demonstration(prompt=prompt, answer=answer, **common)
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
+
+
+def _list(columns: Mapping[str, Any], name: str) -> Any:
+    """Return a column, read as JSON where a table without lists had to write it as text."""
+    value = columns[name]
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise RowError("broken_line", f"{name} is a string that isn't JSON; expected a list") from None
+    return value
 
 
 def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +267,7 @@ def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(columns: Mapping[str, Any]) -> list[Any]:
-    found = columns.get("responses")
+    found = _list(columns, "responses") if "responses" in columns else None
     if not isinstance(found, list):
         raise RowError("bad_responses", "responses is not a list")
     return found
@@ -228,13 +296,19 @@ def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple
 def _value(columns: Mapping[str, Any]) -> float:
     """Return a label as 0 or 1, or a rating as its place on its scale."""
     if "label" in columns:
-        if columns["label"] not in (0, 1):
-            raise RowError("bad_label", f"label is {columns['label']!r}; expected true or false")
-        return float(columns["label"])
+        label = columns["label"]
+        said = _WORDS.get(label.strip().casefold()) if isinstance(label, str) else label
+        if said not in (0, 1):
+            raise RowError("bad_label", f"label is {label!r}; expected true or false")
+        return float(said)
+    if "rating" not in columns:
+        raise RowError("no_label", "the label is empty; expected true or false in label, or a number in rating")
+    scale = _list(columns, "scale") if "scale" in columns else None
     try:
-        low, high = map(float, columns["scale"])
+        # A text has characters that can be numbers, but it is no scale: "19" doesn't go from 1 to 9.
+        low, high = map(float, scale if isinstance(scale, list | tuple) else ())
         rating = float(columns["rating"])
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         raise RowError("bad_rating", "expected a number in rating, and its scale as [lowest, highest]") from None
     if not low <= rating <= high or low == high:
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")

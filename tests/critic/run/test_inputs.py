@@ -143,7 +143,9 @@ def test_the_first_known_column_is_the_prompt(tmp_path: Path) -> None:
         ("in.xlsx", b"PK\x03\x04", "unknown format '.xlsx'"),
         ("in", b"hello", "unknown format ''"),
         ("in.jsonl", b"\x1f\x8b\x08\x00", "binary"),
-        ("in.txt", "Hello".encode("utf-16"), "binary"),
+        ("in.jsonl.gz", b"Hello", "can't be unpacked"),
+        ("in.jsonl", b"\x28\xb5\x2f\xfd\x04", "binary"),
+        ("in.parquet.gz", b"\x1f\x8b\x08\x00", "unknown format '.parquet'"),
         ("in.txt", "Hello".encode("utf-16-le"), "binary"),
     ],
 )
