@@ -1,9 +1,10 @@
 """Files to examples: a run's directory or exports, and TRL's formats. One bad row costs itself, and is named.
 
-A row is read by its shape: see `critic.files.shapes`. Its columns then say what it is: ``chosen`` and ``rejected`` (a pair; ``probability``, ``margin``), ``responses`` and
-``ranks`` (a ranking), ``responses`` and ``ratings`` (one rated answer each), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion``
-alone or a chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file
-the comparisons that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
+A row is read by its shape: see `critic.files.shapes`. Its columns then say what it is: ``chosen`` and ``rejected`` (a
+pair; ``probability``, ``margin``), ``responses`` and ``ranks`` (a ranking), ``responses`` and ``ratings`` (one rated
+answer each), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion`` alone or a
+chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file the comparisons
+that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
 All rows of a file are of one kind, ``feedback`` files apart. A trainer of pairs alone takes ranked and rated answers to
 one prompt, too: each two that are not equally good are a pair.
 """
@@ -152,6 +153,10 @@ def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Exam
             detail = error.detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
             refused.append(Quarantined(row=number, where=row.where, reason=error.reason, detail=detail))
             continue
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+            said = f"it can't be read: {type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+            refused.append(Quarantined(row=number, where=row.where, reason="bad_row", detail=said))
+            continue
         kind = kind or type(found[0])
         examples += found
         several = row.columns.get("constitution_hashes")
@@ -190,11 +195,10 @@ def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
     answered = {name: value for name, value in given.items() if name not in ("responses", "ratings", "messages")}
     if "prompt" not in given and "messages" in given:
         answered["prompt"] = given["messages"]
-    return [
-        parse(answered | {"completion": text, "rating": rating}, where)
-        for text, rating in zip(texts, ratings, strict=True)
-        if rating is not None
-    ]
+    there = [(text, rating) for text, rating in zip(texts, ratings, strict=True) if rating is not None]
+    if not there:
+        raise RowError("no_label", "none of the responses has a rating")
+    return [parse(answered | {"completion": text, "rating": rating}, where) for text, rating in there]
 
 
 def _pairs(found: Sequence[Example]) -> list[Example]:
@@ -232,7 +236,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **extra, **common)
         if {"responses", "ranks"} <= given.keys():
             prompt, texts = _answered(given, _responses(given))
-            return Ranked(prompt=prompt, texts=texts, ranks=_list(given, "ranks"), **common)
+            return Ranked(prompt=prompt, texts=texts, ranks=listed(given, "ranks"), **common)
         if "completion" in given or "messages" in given:
             alone = "completion" not in given
             prompt, (answer,) = _answered(*(({}, [given["messages"]]) if alone else (given, [given["completion"]])))
@@ -244,7 +248,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
 
 
-def _list(columns: Mapping[str, Any], name: str) -> Any:
+def listed(columns: Mapping[str, Any], name: str) -> Any:
     """Return a column, read as JSON where a table without lists had to write it as text."""
     value = columns[name]
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -267,7 +271,7 @@ def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(columns: Mapping[str, Any]) -> list[Any]:
-    found = _list(columns, "responses") if "responses" in columns else None
+    found = listed(columns, "responses") if "responses" in columns else None
     if not isinstance(found, list):
         raise RowError("bad_responses", "responses is not a list")
     return found
@@ -303,7 +307,7 @@ def _value(columns: Mapping[str, Any]) -> float:
         return float(said)
     if "rating" not in columns:
         raise RowError("no_label", "the label is empty; expected true or false in label, or a number in rating")
-    scale = _list(columns, "scale") if "scale" in columns else None
+    scale = listed(columns, "scale") if "scale" in columns else None
     try:
         # A text has characters that can be numbers, but it is no scale: "19" doesn't go from 1 to 9.
         low, high = map(float, scale if isinstance(scale, list | tuple) else ())

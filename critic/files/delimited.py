@@ -1,4 +1,4 @@
-"""Delimited text (CSV and its kin): the separator is told by the header, or named in a first line as Excel writes it."""
+"""Delimited text (CSV and its kin): the header tells the separator, or a first line names it as in Excel's files."""
 
 import csv
 import re

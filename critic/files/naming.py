@@ -1,4 +1,4 @@
-"""Which columns are read, and what they are called: by their own names, whatever their case, or as a person maps them."""
+"""Which columns are read, and what they are called: by their own names in any case, or as a person maps them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
 from critic.feedback.base import Columns, answer
 from critic.feedback.ranking import dense
+from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
 from critic.run.inputs import RowError, prompt_messages, side
 from service.formats.base import Format, Found, Table, count_lost, expect_list, expect_text, read_rows
@@ -58,9 +59,9 @@ def _completion(rank: int, messages: list[Columns]) -> Columns:
 
 
 def _from_nemo(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if "completions" in columns:
+    if columns.get("completions") is not None:
         yield _ranked(columns, where, source)
-    elif "chosen_response" in columns:
+    elif columns.get("chosen_response") is not None:
         renamed = {
             "prompt": _turns(expect_text(columns, "prompt")),
             "chosen": _unmarked(expect_text(columns, "chosen_response")),
@@ -93,8 +94,8 @@ def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
 
 
 def _ranked_text(completion: Any) -> tuple[int, str]:
-    rank = completion.get("rank") if isinstance(completion, dict) else None
-    if not isinstance(rank, int):
+    rank = whole(completion.get("rank")) if isinstance(completion, dict) else None
+    if rank is None:
         raise RowError("bad_responses", "a completion needs a rank (0 is the best) and a completion")
     before, text = side(completion.get("completion"))
     if before:

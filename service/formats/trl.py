@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.run.inputs import OWN_NAMES
 from service.formats.base import Format, Found, Table, count_lost, read_rows
 from service.formats.columns import from_columns
 
@@ -35,7 +36,7 @@ class TrlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
-        return read_rows(path, source, _from_trl)
+        return read_rows(path, source, _from_trl, OWN_NAMES)
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the columns that TRL knows."""
@@ -62,7 +63,7 @@ class TrlPlainFormat(TrlFormat):
 
 def _from_trl(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     chosen, rejected = columns.get("chosen"), columns.get("rejected")
-    if "prompt" not in columns and isinstance(chosen, str) and isinstance(rejected, str):
+    if columns.get("prompt") is None and isinstance(chosen, str) and isinstance(rejected, str):
         columns = columns | dict(zip(COLUMNS["pairs"], _split(chosen, rejected), strict=True))
     return from_columns(columns, where, source)
 

@@ -1,4 +1,4 @@
-"""Chats that end with an answer beside the prompt that they begin with: ``prompt`` and ``messages``, as in UltraChat."""
+"""Chats that end with an answer, beside the prompt that they begin with: UltraChat's ``prompt`` and ``messages``."""
 
 from typing import Any
 

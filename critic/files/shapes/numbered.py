@@ -7,7 +7,6 @@ Which of two is better may stand beside them: as ``better_response_id`` (0 or 1)
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
@@ -49,7 +48,9 @@ def _read(columns: Columns, labels: bool) -> Columns:
         return read
     if len(answers) != 2:
         raise RowError("no_label", f"{len(answers)} answers, and nothing says which is better; expected two")
-    return read | dict.fromkeys(("responses", "models", *LABELS)) | preference((answers[0], answers[1]), _better(columns))
+    return (
+        read | dict.fromkeys(("responses", "models", *LABELS)) | preference((answers[0], answers[1]), _better(columns))
+    )
 
 
 def _better(columns: Columns) -> int | None:

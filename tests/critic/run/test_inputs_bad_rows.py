@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from constitution.errors import InputError
-from critic.records import Quarantined
 from critic.files.packed import BINARY, MARKS
+from critic.records import Quarantined
 
 from .input_rows import CHAT, last_texts, prompts, read, refused, write_lines
 
