@@ -25,8 +25,9 @@ from constitution.errors import InputError
 from critic.files.naming import Naming
 from critic.files.rows import Broken, Raw
 from critic.files.shapes import shaped
+from critic.files.shapes.demonstration import ends_with_answer
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
+from critic.run.inputs import OWN_NAMES, Messages, answers_together, RowError, prompt_messages, readable, side
 from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
@@ -66,7 +67,10 @@ def read(source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAM
     Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
     """
     where = _table(source, wanted)
-    return _collect(open_source(where, columns).rows, where, wanted)
+    unread = open_source(where, columns).unread
+    if Pair in wanted and Rated not in wanted:
+        unread = answers_together(unread, labels=True)  # two rated answers to one prompt are a pair
+    return _collect((read() for read in unread), where, wanted)
 
 
 def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[Example]]) -> Data:
@@ -281,7 +285,9 @@ def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple
     """Return the prompt and the answers; the prompt may come in its own column, or as the turns before the answers."""
     # As messages, texts are checked for characters that can't be stored.
     sides = [side({"role": "assistant", "content": v} if isinstance(v, str) else v) for v in values]
-    columns = {key: value for key, value in columns.items() if key != "messages"}
+    chat = columns.get("messages")
+    if isinstance(chat, list) and ends_with_answer(chat):  # it repeats an answer; otherwise it asks for them
+        columns = {key: value for key, value in columns.items() if key != "messages"}
     messages: Messages | None = prompt_messages(columns)
     before = {turns for turns, _ in sides if turns}
     if messages is None and len(before) == 1 and all(turns for turns, _ in sides):

@@ -22,6 +22,8 @@ from critic.run.inputs import Unread
 # Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
 PROMPTS_IN_FLIGHT = 64
 QUESTION_DIGITS = 32  # of its hash: 128 bits tell more questions apart than any input holds
+ITEM_DIGITS = QUESTION_DIGITS + 64  # the hash of all of an item comes after that of its question
+NAME_DIGITS = 16  # of the hashes of an id and of its prompt: they only say whether a person named two prompts alike
 
 
 @dataclass(slots=True)
@@ -131,8 +133,11 @@ async def execute_rows(
 
 
 def item_hash(line: Line) -> str:
-    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item."""
-    return _question(line.item) + digest(line.item.model_dump(mode="json"))
+    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item.
+
+    Last, where the prompt has an id, the id and the prompt, which `Seen` compares, too.
+    """
+    return _question(line.item) + digest(line.item.model_dump(mode="json")) + _named(line.item)
 
 
 async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
@@ -155,6 +160,7 @@ class Seen:
         self._db = sqlite3.connect("", isolation_level=None)  # a private file that SQLite deletes itself
         self._db.execute("PRAGMA cache_size = -32768")  # KiB: some 500,000 questions stay in memory
         self._db.execute("CREATE TABLE seen (question BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE named (id BLOB PRIMARY KEY, prompt BLOB, row INTEGER, place TEXT) WITHOUT ROWID")
         self._db.execute("BEGIN")
 
     def close(self) -> None:
@@ -162,21 +168,43 @@ class Seen:
         self._db.close()
 
     def add(self, row: Known) -> bool:
-        """Add a row's question. Return whether it is new."""
-        values = bytes.fromhex(row.item[:QUESTION_DIGITS]), row.row, row.where
-        return bool(self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", values).rowcount)
+        """Add a row's question, and its id. Return whether the question is new."""
+        if name := row.item[ITEM_DIGITS:]:
+            values = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:]), row.row, row.where
+            self._db.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?, ?)", values)
+        question = bytes.fromhex(row.item[:QUESTION_DIGITS]), row.row, row.where
+        return bool(self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", question).rowcount)
 
     def check(self, entry: Line | Quarantined) -> Line | Quarantined:
-        """Return ``entry``, or its quarantine where an earlier line asks the same."""
+        """Return ``entry``, or its quarantine where an earlier line asks the same, or has its id and asks another."""
         if isinstance(entry, Quarantined):
             return entry
+        name = _named(entry.item)
+        if name and (earlier := self._other(name)):
+            row, place = earlier
+            detail = f"the id {entry.item.prompt.id!r} is that of another prompt, in row {row} ({place})"
+            fix = "give each prompt an id of its own, or leave the ids out with --column id="
+            return Quarantined(row=entry.row, where=entry.where, reason="same_id", detail=f"{detail}; {fix}")
         question = _question(entry.item)
-        if self.add(Known(entry.row, entry.where, question)):
+        if self.add(Known(entry.row, entry.where, question.ljust(ITEM_DIGITS, "0") + name)):
             return entry
         key = bytes.fromhex(question)
         row, place = self._db.execute("SELECT row, place FROM seen WHERE question = ?", (key,)).fetchone()
         detail = f"the same prompt as in row {row} ({place}); a prompt is answered once"
         return Quarantined(row=entry.row, where=entry.where, reason="duplicate", detail=detail)
+
+
+    def _other(self, name: str) -> tuple[int, str] | None:
+        """Return the row and place of an earlier prompt of the same id, if it is another prompt."""
+        ids = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:])
+        found = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
+        return None if found is None else (found[0], found[1])
+
+
+def _named(item: Item) -> str:
+    """Return hashes of an item's id and of its prompt; nothing where it has no id."""
+    prompt = item.prompt
+    return "" if prompt.id is None else digest(["id", prompt.id])[:NAME_DIGITS] + prompt.key[:NAME_DIGITS]
 
 
 def _question(item: Item) -> str:

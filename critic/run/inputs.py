@@ -99,8 +99,8 @@ def read_labelled(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -
     Of ranked or rated answers to one prompt, each two that are not equally good are one line.
     """
     limit = _Limit(max_chars, truncate=False)
-    for number, read in enumerate(_open_rows(source, _LABELLED, columns)):
-        yield from _lines(number, read, _LABELLED, limit)
+    for row, read in enumerate(_open_rows(source, _LABELLED, columns)):
+        yield from _lines(row, read, _LABELLED, limit)
 
 
 def _open(source: str, reading: _Reading, limit: _Limit, columns: Naming) -> Iterator[Unread]:
@@ -122,8 +122,8 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
     first = next(opened.unread, None)
     if first is None:
         raise InputError("the input is empty", where=opened.name, fix="Give at least one row.")
-    unread = chain([first], opened.unread)
-    return _together(unread, reading.labels) if reading.answers and _single(first(), reading.labels) else unread
+    unread: Iterator[raw_rows.Unread] = chain([first], opened.unread)
+    return answers_together(unread, reading.labels) if reading.answers else unread
 
 
 def _single(row: Raw | Broken, labels: bool) -> dict[str, Any] | None:
@@ -137,8 +137,16 @@ def _single(row: Raw | Broken, labels: bool) -> dict[str, Any] | None:
     return columns if is_single(columns) else None
 
 
-def _together(unread: Iterable[raw_rows.Unread], labels: bool) -> Iterator[raw_rows.Unread]:
-    """Join rows of one answer each that ask the same, as long as they follow each other."""
+def answers_together(unread: Iterator[raw_rows.Unread], labels: bool) -> Iterator[raw_rows.Unread]:
+    """Return the rows. Where the first is one answer, those that ask the same and follow each other are joined."""
+    first = next(unread, None)
+    if first is None:
+        return iter(())
+    rows = chain([first], unread)
+    return rows if _single(first(), labels) is None else _joining(rows, labels)
+
+
+def _joining(unread: Iterable[raw_rows.Unread], labels: bool) -> Iterator[raw_rows.Unread]:
     group: list[tuple[Raw, dict[str, Any]]] = []
     for read in unread:
         row = read()
@@ -237,7 +245,9 @@ def _is_tie(columns: dict[str, Any]) -> bool:
 def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     """Return the positions of each better and worse answer, by their ranks or ratings. Raises `RowError`."""
     places = goodness(columns)
-    if places is None or count == 0:
+    if places and count == 1:
+        raise RowError("too_few_responses", "1 response; a comparison needs two")
+    if places is None or count == 0 or all(place is None for place in places):
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")

@@ -1,7 +1,7 @@
 """Rows in the columns that trainers read (TRL's names), to feedback: the reverse of `Feedback.rows`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from critic.feedback import (
     AnyLabel,
@@ -36,7 +36,7 @@ def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found
     """
     given = shaped(columns, labels=True)
     if given.get("ratings") is not None and given.get("responses") is not None:
-        yield from _rated(given, where, source)
+        yield from _ratings(given, where, source)
         return
     example = parse(given, where)
     label, responses = _label(example, given)
@@ -47,7 +47,7 @@ def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found
     yield from _aspects(given, responses, envelope)
 
 
-def _rated(given: Columns, where: str, source: Source) -> Iterator[Found]:
+def _ratings(given: Columns, where: str, source: Source) -> Iterator[Found]:
     """Yield a rating of each response that has one, and then those of its aspects."""
     examples = parse_all(given, where, (Rated,))
     low, high = given["scale"]
@@ -86,7 +86,8 @@ def _identifier(columns: Columns) -> object:
 def origin(columns: Mapping[str, Any], where: str, source: Source) -> dict[str, Any]:
     """Return the envelope's fields that say where a label comes from, in one of two ways: alone or as a list of one."""
     given: dict[str, Any] = {name: _alone(columns, name) for name in ORIGIN}
-    return given | {"source": _alone(columns, "source") or source, "where": str(columns.get("where") or where)}
+    said = _alone(columns, "source")  # in foreign files it names the data set that a row was taken from
+    return given | {"source": said if said in get_args(Source) else source, "where": str(columns.get("where") or where)}
 
 
 def _alone(columns: Mapping[str, Any], name: str) -> object:

@@ -1,4 +1,4 @@
-"""Answers in columns of their own: ``response_a`` and ``response_b``, ``output_1`` ..., ``response_0`` to ``response_N``.
+"""Answers in columns of their own: ``response_a`` and ``response_b``, ``output_1``, ``response_0`` to ``response_N``.
 
 Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1 or 2),
 ``overall_preference`` (below 0: the first), ``winner`` (a or b, also as model_a; tie), or a column for each outcome

@@ -68,7 +68,9 @@ def together(rows: Sequence[Columns]) -> Columns:
     found: dict[str, Any] = {"responses": [row["completion"] for row in rows], "models": [_model(row) for row in rows]}
     ratings = [_value(row) for row in rows]
     scale = next((row["scale"] for row in rows if row.get("scale") is not None), [0, 1])
-    labels = {"ratings": ratings, "scale": scale} if any(rating is not None for rating in ratings) else {}
+    # A label that is there and empty stays there, to be named.
+    labelled = any("rating" in row or "label" in row for row in rows)
+    labels = {"ratings": ratings, "scale": scale} if labelled else {}
     aspects: list[Aspect] = [
         (place, name, value, on) for place, row in enumerate(rows) for _, name, value, on in row.get("aspects") or ()
     ]
