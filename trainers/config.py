@@ -20,7 +20,10 @@ from critic.engines.loading import default_device, default_dtype
 C = TypeVar("C", bound="TrainConfig")
 
 Source = str | dict[str, Any]
-"""A file, a run's directory or a data set; or ``{path: ..., ratio: ...}`` to take so much of it, relative to others."""
+"""A file, a run's directory or a data set; or ``{path: ..., ratio: ..., columns: prompt=question}``.
+
+``ratio`` says how much to take of it, relative to others, and ``columns`` under which names it has what is read.
+"""
 
 
 @dataclass

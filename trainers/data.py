@@ -24,10 +24,10 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic.files.naming import Naming
 from critic.files.rows import Broken, Raw
-from critic.files.shapes import shaped
+from critic.files.shapes import naming, shaped
 from critic.files.shapes.demonstration import ends_with_answer
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import OWN_NAMES, Messages, answers_together, RowError, prompt_messages, readable, side
+from critic.run.inputs import OWN_NAMES, Messages, RowError, answers_together, prompt_messages, readable, side
 from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
@@ -81,14 +81,16 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
     """
     named = [{"path": source} if isinstance(source, str) else dict(source) for source in sources]
     for source in named:
-        if unknown := set(source) - {"path", "ratio"}:
+        if unknown := set(source) - {"path", "ratio", "columns"}:
             raise InputError(
-                f"unknown key {min(unknown)!r}", where="data", fix="expected path, and ratio if it is mixed"
+                f"unknown key {min(unknown)!r}",
+                where="data",
+                fix="expected path, ratio if it is mixed, and columns if they have other names",
             )
         ratio = source.get("ratio", 1)
         if "path" not in source or not isinstance(ratio, int | float) or not ratio > 0:
             raise InputError(f"{source} names no path, or a ratio that is no number above 0", where="data")
-    found = [read(str(source["path"]), wanted) for source in named]
+    found = [read(str(source["path"]), wanted, naming(source.get("columns"))) for source in named]
     if any("ratio" in source for source in named):
         ratios = [float(source.get("ratio", 1)) for source in named]
         unit = min(len(data.examples) / ratio for data, ratio in zip(found, ratios, strict=True))

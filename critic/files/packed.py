@@ -46,7 +46,7 @@ def open_text(path: "AnyPath", name: str) -> Iterator[BinaryIO]:
     with path.open("rb") as file:
         # Not every file system's files read lines up to a length.
         plain = file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))
-        yield as_text(unpacked(cast(BinaryIO, plain), name), name)
+        yield as_text(unpacked(plain, name), name)
 
 
 def unpacked(file: BinaryIO, name: str) -> BinaryIO:

@@ -193,7 +193,6 @@ class Seen:
         detail = f"the same prompt as in row {row} ({place}); a prompt is answered once"
         return Quarantined(row=entry.row, where=entry.where, reason="duplicate", detail=detail)
 
-
     def _other(self, name: str) -> tuple[int, str] | None:
         """Return the row and place of an earlier prompt of the same id, if it is another prompt."""
         ids = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:])

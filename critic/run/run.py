@@ -22,6 +22,7 @@ from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.rewards import head_of, heads_of
 from critic.engines.server_options import prices
+from critic.files.shapes import naming
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
@@ -34,9 +35,9 @@ from critic.run.export import Format
 from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
 from critic.run.plan import CountingEngine, Plan, plan
-from critic.run.remote import without_secrets
 from critic.run.report import write_report
 from critic.run.results import Results, gather
+from critic.run.sources import source_name
 from critic.run.store import RunStore
 
 TELL_EVERY = 0.2  # seconds
@@ -48,7 +49,7 @@ class RunRequest:
 
     ``judges`` are engine specs, and several are a jury; ``modes`` are one for each, one for all, or none for the
     defaults of their engines. The first judge that can write critiques and revises. ``settings`` are those of
-    `RunSettings`.
+    `RunSettings`. ``columns`` maps names, as in ``prompt=question``: see `critic.files.naming.read_mapping`.
     """
 
     principles: str | Constitution
@@ -60,6 +61,7 @@ class RunRequest:
     limit: int | None = None
     max_chars: int = 32_000
     truncate: bool = False
+    columns: str | None = None
 
     @property
     def kind(self) -> Literal["generate", "judge"]:
@@ -69,7 +71,9 @@ class RunRequest:
     def unread(self) -> Iterator[Unread]:
         """The input, as far as ``limit``: a function a row that reads it."""
         opened = open_prompts if self.policy is not None else open_pairs
-        return islice(opened(self.source, max_chars=self.max_chars, truncate=self.truncate), self.limit)
+        columns = naming(self.columns)
+        rows = opened(self.source, max_chars=self.max_chars, truncate=self.truncate, columns=columns)
+        return islice(rows, self.limit)
 
     def lines(self) -> Iterator[Line | Quarantined]:
         """The input, as far as ``limit``."""
@@ -336,11 +340,12 @@ def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine
             Seat(judge=engines[spec].identity, mode={"name": mode.name} | mode.model_dump(mode="json"))
             for spec, mode in checked.seats
         ),
-        input=Path(request.source).name if input_hash else without_secrets(request.source),
+        input=Path(request.source).name if input_hash else source_name(request.source),
         input_hash=input_hash,
         limit=request.limit,
         max_chars=request.max_chars,
         truncate=request.truncate,
+        columns=request.columns,
     )
 
 

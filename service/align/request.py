@@ -27,6 +27,7 @@ class AlignRequest:
 
     ``held_out`` is the share of prompts that nothing is generated for or trained on, before the report. ``judges``,
     ``modes`` and ``policy`` are those of `critic.run.run.RunRequest`; the policy must be one whose weights are here.
+    ``columns`` maps names of the file of prompts.
     """
 
     principles: str
@@ -39,6 +40,7 @@ class AlignRequest:
     limit: int | None = None
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    columns: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from constitution.errors import InputError
+from service.cli.columns import Column
 
 if TYPE_CHECKING:
     from critic.run.cluster_spec import Cluster
@@ -136,6 +137,7 @@ def generate(
     max_cost: MaxCost = None,
     extend: Extend = False,
     on: On = None,
+    column: Column = None,
 ) -> None:
     """Sample answers to prompts, critique, revise and compare them, and write preference pairs."""
     settings = {
@@ -155,7 +157,7 @@ def generate(
     from critic.run.run import RunRequest
 
     request = RunRequest(
-        principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
+        principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
     _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
 
@@ -180,6 +182,7 @@ def judge(
     max_cost: MaxCost = None,
     extend: Extend = False,
     on: On = None,
+    column: Column = None,
 ) -> None:
     """Compare answers that exist already, and write preference pairs."""
     settings = {
@@ -191,7 +194,9 @@ def judge(
     }
     from critic.run.run import RunRequest
 
-    request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
+    request = RunRequest(
+        principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
+    )
     _start(request, out, format, dry_run, max_calls, max_cost, extend, on)
 
 

@@ -19,6 +19,7 @@ from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.rows import Broken, Raw
+from critic.files.shapes import naming
 from critic.records import Record
 from critic.run.export import JsonLines
 from critic.run.inputs import RowError, readable
@@ -78,6 +79,16 @@ class Format(Record):
     def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the lines that ``entry`` is written as, and count in ``lost`` what they don't say."""
         raise NotImplementedError  # formats that write other files than JSON Lines override `save`
+
+
+class ShapedFormat(Format):
+    """A format whose rows are read by their shapes. ``columns`` maps names, as in ``prompt=question,chosen=win``."""
+
+    columns: str | None = None
+
+    def naming(self) -> Naming:
+        """Return which columns are read, and what they are called. Raises `InputError`."""
+        return naming(self.columns)
 
 
 _NEEDED: dict[Table, tuple[str, ...]] = {

@@ -14,15 +14,15 @@ from typing import ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.files.shapes.transcripts import answered
-from critic.run.inputs import OWN_NAMES, RowError
-from service.formats.base import Format, Found, Table, count_lost, expect_text, read_rows
+from critic.run.inputs import RowError
+from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_text, read_rows
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _NAMES = {"user": "Human", "assistant": "Assistant"}
 
 
-class HhRlhfFormat(Format):
+class HhRlhfFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "hh-rlhf"
@@ -32,7 +32,7 @@ class HhRlhfFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison for each row."""
-        return read_rows(path, source, _from_transcripts, OWN_NAMES)
+        return read_rows(path, source, _from_transcripts, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the two transcripts, where reading them gives the same chats again."""

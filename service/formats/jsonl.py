@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
-from critic.run.inputs import OWN_NAMES, RowError
-from service.formats.base import DATA_TABLES, Format, Found, Table, expect_list, expect_text, present, read_rows
+from critic.run.inputs import RowError
+from service.formats.base import DATA_TABLES, Found, ShapedFormat, Table, expect_list, expect_text, present, read_rows
 from service.formats.columns import GIVEN, from_columns, origin
 
 
-class JsonlFormat(Format):
+class JsonlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "jsonl"
@@ -26,7 +26,7 @@ class JsonlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each line."""
-        return read_rows(path, source, from_own, OWN_NAMES)
+        return read_rows(path, source, from_own, self.naming())
 
     def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the entry as it is."""

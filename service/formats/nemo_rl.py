@@ -17,7 +17,7 @@ from critic.feedback.ranking import dense
 from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
 from critic.run.inputs import RowError, prompt_messages, side
-from service.formats.base import Format, Found, Table, count_lost, expect_list, expect_text, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_list, expect_text, read_rows
 from service.formats.columns import GIVEN, from_columns, origin
 
 _MARK = re.compile(r"<extra_id_[01]>")
@@ -25,7 +25,7 @@ _ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}
 _KEPT = ("prompt", "chosen", "rejected", "responses", "ranks", "completion")
 
 
-class NemoRlFormat(Format):
+class NemoRlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "nemo-rl"
@@ -35,7 +35,7 @@ class NemoRlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, ranking or demonstration for each row."""
-        return read_rows(path, source, _from_nemo)
+        return read_rows(path, source, _from_nemo, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row in NeMo RL's words."""

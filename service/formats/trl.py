@@ -15,8 +15,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from critic.run.inputs import OWN_NAMES
-from service.formats.base import Format, Found, Table, count_lost, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.columns import from_columns
 
 COLUMNS: dict[Table, tuple[str, ...]] = {
@@ -26,7 +25,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
 }
 
 
-class TrlFormat(Format):
+class TrlFormat(ShapedFormat):
     """Chat messages."""
 
     name: ClassVar[str] = "trl"
@@ -36,7 +35,7 @@ class TrlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
-        return read_rows(path, source, _from_trl, OWN_NAMES)
+        return read_rows(path, source, _from_trl, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the columns that TRL knows."""

@@ -177,13 +177,13 @@ def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> N
 
 def test_a_resumed_run_reads_only_the_rows_that_have_no_result(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.script = {"fail": {"every": 100, "how": "raise"}}
-    parse, read = inputs._prompt_item, list[object]()
+    parse, read = inputs.prompt_messages, list[object]()
 
-    def counted(columns: dict[str, Any], limit: Any) -> Any:
+    def counted(columns: dict[str, Any]) -> Any:
         read.append(columns)
-        return parse(columns, limit)
+        return parse(columns)
 
-    monkeypatch.setattr(inputs, "_prompt_item", counted)
+    monkeypatch.setattr(inputs, "prompt_messages", counted)
     quarantined = bench.run().progress.quarantined
     assert len(read) == 12 and 0 < quarantined < 12
     read.clear()
