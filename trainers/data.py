@@ -25,6 +25,7 @@ from constitution.errors import InputError
 from critic.files.naming import Naming
 from critic.files.rows import Broken, Raw
 from critic.files.shapes import naming, shaped
+from critic.files.shapes.base import truth
 from critic.files.shapes.demonstration import ends_with_answer
 from critic.records import Prompt, Quarantined
 from critic.run.inputs import OWN_NAMES, Messages, RowError, answers_together, prompt_messages, readable, side
@@ -33,7 +34,6 @@ from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
 _OTHER = "other_feedback"
 _LABELS = {"label", "rating"}
-_WORDS = {"true": 1, "false": 0, "1": 1, "0": 0}  # as tables without types write them
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
 
 
@@ -309,7 +309,7 @@ def _value(columns: Mapping[str, Any]) -> float:
     """Return a label as 0 or 1, or a rating as its place on its scale."""
     if "label" in columns:
         label = columns["label"]
-        said = _WORDS.get(label.strip().casefold()) if isinstance(label, str) else label
+        said = truth(label) if isinstance(label, str) else label
         if said not in (0, 1):
             raise RowError("bad_label", f"label is {label!r}; expected true or false")
         return float(said)

@@ -29,6 +29,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 BLOCK = 2**16  # bytes
+ZSTANDARD_BLOCK = 2**12  # packed bytes; each can unpack to 32,768
 # Text seldom packs better than 50 to 1. What unpacks to more than both of these was made to fill a disk or a memory.
 MOST_UNPACKED, MOST_RATIO = 2**28, 200  # bytes; unpacked bytes for each packed one
 
@@ -56,10 +57,7 @@ def unpacked(file: BinaryIO, name: str) -> BinaryIO:
         return file
     if packing == ".gz":
         return BufferedReader(_Unpacked(file, gzip.GzipFile(fileobj=file), name))
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
-    return BufferedReader(_Unpacked(file, reader, name))
+    return BufferedReader(_Unpacked(file, _Zstandard(file), name))
 
 
 def as_text(file: BinaryIO, name: str) -> BinaryIO:
@@ -128,6 +126,35 @@ class _Unpacked(RawIOBase):
             where=self._name,
             fix="Fetch the file again: it is cut short, or not what its ending says.",
         )
+
+
+class _Zstandard:
+    """Unpacks frame after frame. The library's own reader takes a file that is cut short for one that ends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        from zstandard import ZstdDecompressor
+
+        self._file, self._new = file, ZstdDecompressor().decompressobj
+        self._frame: Any = None
+        self._packed = self._ready = b""
+        self._taken = 0
+
+    def read(self, size: int) -> bytes:
+        """Return at most ``size`` bytes, none at the end. Raises EOFError for a frame that is cut short."""
+        while not self._ready:
+            self._packed = self._packed or self._file.read(ZSTANDARD_BLOCK)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("the last frame has no end")
+                return b""
+            self._frame = self._frame or self._new()
+            self._ready = self._frame.decompress(self._packed)
+            self._packed = self._frame.unused_data if self._frame.eof else b""
+            self._frame = None if self._frame.eof else self._frame
+        taken, self._taken = self._ready[self._taken : self._taken + size], self._taken + size
+        if self._taken >= len(self._ready):
+            self._ready, self._taken = b"", 0
+        return taken
 
 
 class _Transcoded(RawIOBase):

@@ -152,18 +152,20 @@ def _joining(unread: Iterable[raw_rows.Unread], labels: bool) -> Iterator[raw_ro
         row = read()
         columns = _single(row, labels)
         if group and (columns is None or not same_prompt(group[0][1], columns)):
-            yield partial(_joined, tuple(group))
+            yield _joined(group)
             group = []
         if columns is None or isinstance(row, Broken):
             yield read
         else:
             group.append((row, columns))
     if group:
-        yield partial(_joined, tuple(group))
+        yield _joined(group)
 
 
-def _joined(group: Sequence[tuple[Raw, dict[str, Any]]]) -> Raw:
-    return Raw(group[0][0].where, together([columns for _, columns in group]))
+def _joined(group: Sequence[tuple[Raw, dict[str, Any]]]) -> raw_rows.Unread:
+    """Return what reads the rows as one; a row that stands alone stays as it is."""
+    first = group[0][0]
+    return lambda: first if len(group) == 1 else Raw(first.where, together([columns for _, columns in group]))
 
 
 def _line(number: int, read: raw_rows.Unread, reading: _Reading, limit: _Limit) -> Line | Quarantined:
@@ -245,7 +247,7 @@ def _is_tie(columns: dict[str, Any]) -> bool:
 def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     """Return the positions of each better and worse answer, by their ranks or ratings. Raises `RowError`."""
     places = goodness(columns)
-    if places and count == 1:
+    if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
         raise RowError("too_few_responses", "1 response; a comparison needs two")
     if places is None or count == 0 or all(place is None for place in places):
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")

@@ -2,7 +2,7 @@
 
 Those are ``conversations`` (or ``messages``) whose turns have ``from`` and ``value``, or ``role`` and ``content``;
 ``instruction`` with ``input``, ``system`` and ``history``; and ``chosen_messages`` whose contents are lists of parts.
-Parts other than text, and turns of tools, are refused: there is no place for them in a chat here.
+Parts other than text are refused: there is no place for them in a chat here.
 """
 
 from collections.abc import Iterator
@@ -79,6 +79,8 @@ def _message(turn: Any) -> Columns:
         raise RowError("bad_prompt", "a turn is not an object with a role and a text")
     named = {"from": turn.get("from", turn.get("role")), "value": turn.get("value", turn.get("content"))}
     message: Columns = turn_of(named)
+    if "tool_calls" in message:
+        return message
     if message["content"] is None:
         raise RowError("bad_prompt", "a turn has no text: neither content nor value")
     try:

@@ -15,6 +15,7 @@ Columns = dict[str, Any]
 Scale = tuple[float, float]
 Aspect = tuple[int, str, float, Scale]
 
+_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
 
 
@@ -45,6 +46,11 @@ def number(value: object) -> float | None:
     except ValueError:
         return None
     return found if abs(found) < float("inf") else None
+
+
+def truth(value: str) -> int | str:
+    """Return 1 or 0 for a truth value as tables without types write it; another text as it is."""
+    return _TRUTHS.get(value.strip().casefold(), value)
 
 
 def whole(value: object) -> int | None:

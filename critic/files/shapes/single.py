@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from critic.files.rows import RowError
-from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number
+from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number, truth
 
 NAMES = ("response", "output", "answer")
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -82,7 +82,8 @@ def _model(row: Columns) -> str | None:
 
 
 def _value(row: Columns) -> Any:
-    return row["rating"] if row.get("rating") is not None else row.get("label")
+    value = row["rating"] if row.get("rating") is not None else row.get("label")
+    return truth(value) if isinstance(value, str) else value
 
 
 SINGLE = Shape("one answer", (*NAMES, *ATTRIBUTES, "model"), _fits, _read)

@@ -21,7 +21,10 @@ ROLES = {
     "assistant": "assistant",
     "bot": "assistant",
     "model": "assistant",
+    "tool": "tool",
+    "observation": "tool",
 }
+_CALL = "function_call"  # a turn of its own, whose text is the call as JSON
 
 
 def _fits(columns: Columns) -> bool:
@@ -67,10 +70,25 @@ def turn_of(turn: Any) -> Any:
             return {name: turn[name] for name in _KEPT if name in turn}
         return turn
     role = turn["from"]
+    if role == _CALL:
+        return {"role": "assistant", "content": None, "tool_calls": [_called(turn.get("value"))]}
     if not isinstance(role, str) or role not in ROLES:
         raise RowError("role_order", f"a turn from {str(role)[:40]!r}; expected human and gpt, or user and assistant")
     # A missing value stays missing: it is no empty text.
     return {"role": ROLES[role]} | ({"content": turn["value"]} if "value" in turn else {})
+
+
+def _called(value: object) -> dict[str, Any]:
+    """Return a tool call in OpenAI's form. Raises `RowError`."""
+    try:
+        call = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        call = None
+    if not isinstance(call, dict) or "name" not in call:
+        raise RowError("bad_prompt", "a function_call is no JSON object with name and arguments")
+    arguments = call.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return {"type": "function", "function": {"name": call["name"], "arguments": text}}
 
 
 _KEPT = ("role", "content", "tool_calls", "tool_call_id", "name")
