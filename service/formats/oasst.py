@@ -115,7 +115,7 @@ def _whole(columns: Columns, name: str) -> int | None:
     value = columns.get(name)
     found = None if isinstance(value, str) else whole(value)
     if value is not None and found is None:
-        raise RowError("bad_label", f"{name} is {str(value)[:40]!r}; expected a whole number")
+        raise RowError("bad_label", f"{name} is {value!r:.40}; expected a whole number")
     return found
 
 
@@ -133,7 +133,7 @@ def _labels(reply: Columns) -> Iterator[AnyLabel | RowError]:
     if isinstance(quality, dict) and quality.get("value") is not None:
         value = None if isinstance(quality["value"], str) else number(quality["value"])
         if value is None or not 0 <= value <= 1:
-            yield RowError("bad_rating", f"the quality is {str(quality['value'])[:40]!r}; expected 0 to 1")
+            yield RowError("bad_rating", f"the quality is {quality['value']!r:.40}; expected 0 to 1")
         else:
             yield RatingLabel(value=value, scale=_QUALITY)
     text = reply.get("text")

@@ -64,6 +64,7 @@ def evaluate(work: Work) -> dict[str, Any]:
         arguments += [text for mode in asked.modes for text in ("--mode", mode)]
         arguments += ["--principle", asked.principle] if asked.principle else []
         arguments += ["--limit", str(asked.limit)] if asked.limit else []
+        arguments += ["--column", asked.input.columns] if asked.input.columns else []
         command(work, arguments)
         work.parts.artifacts.put(folder / "accuracy.json", of_job(work.id), "accuracy.json")
         return {"file": "accuracy.json"}
@@ -80,6 +81,7 @@ def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
     arguments += [text for mode in mode_texts(work, judges, asked.modes) for text in ("--mode", mode)]
     arguments += ["--held-out", str(asked.held_out), "--seed", str(asked.seed)]
     arguments += ["--limit", str(asked.limit)] if asked.limit else []
+    arguments += ["--column", asked.input.columns] if asked.input.columns else []
     arguments += [f"generate.samples={asked.samples}", f"generate.max_tokens={asked.max_tokens}"]
     stages = {"sft": asked.sft, asked.method: getattr(asked, asked.method)}
     stages |= {"reward": asked.reward} if asked.method == "ppo" else {}
@@ -90,14 +92,21 @@ def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
 
 
 def _config(work: Work, asked: TrainRequest, folder: Path) -> dict[str, Any]:
+    columns = {Path(source.file or "").name: source.columns for source in asked.data}
     found = {"report_to": "none", **_given(asked.settings)}
-    found |= {"model": _parent(work, asked.model), "data": [str(path) for path in work.inputs()]}
+    found["model"] = _parent(work, asked.model)
+    found["data"] = [_source(path, columns.get(path.name)) for path in work.inputs()]
     found |= {"output_dir": str(folder)}
     if asked.reward is not None:
         found["reward"] = _spec(work, asked.reward)
     if asked.constitution is not None:
         found["principles"] = principles_file(work, asked.constitution)
     return found
+
+
+def _source(path: Path, columns: str | None) -> str | dict[str, str]:
+    """Return an input as `trainers.config` names it."""
+    return str(path) if columns is None else {"path": str(path), "columns": columns}
 
 
 def _given(settings: TrainSettings) -> dict[str, Any]:

@@ -192,6 +192,7 @@ def run_request(
         limit=asked.limit,
         max_chars=asked.max_chars,
         truncate=asked.truncate,
+        columns=asked.input.columns,
     )
 
 

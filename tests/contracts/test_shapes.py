@@ -119,7 +119,7 @@ def thumb(name: str, row: dict[str, Any], **other: Any) -> Case:
 SIDES = {"prompt": ASK, "chosen": EMU, "rejected": ROBIN}
 AB = {"prompt": ASK, "response_a": EMU, "response_b": ROBIN}
 KTO = {"prompt": ASK, "completion": EMU, "label": True}
-ULTRA = {
+ULTRA: dict[str, Any] = {
     "source": "own",
     "instruction": ASK,
     "completions": [
@@ -388,7 +388,7 @@ def test_the_models_of_responses_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"overall_score": "good"}, {"annotations": {"honesty": {"Rating": "9"}}}])
 def test_a_rating_that_is_none_is_named_where_labels_are_asked_for(change: dict[str, Any], tmp_path: Path) -> None:
-    row = ULTRA | {"completions": [ULTRA["completions"][0] | change, ULTRA["completions"][1]]}  # type: ignore[index]
+    row = ULTRA | {"completions": [ULTRA["completions"][0] | change, ULTRA["completions"][1]]}
     case = Case("", [row], [], [], [], [], [], [], [])
     assert [answers(line) for line in texts(case, tmp_path, read_pairs, truncate=False)] == TWO
     assert texts(case, tmp_path, read_labelled) == ["bad_rating"]

@@ -70,4 +70,4 @@ def no_label(name: str, value: object, expected: str) -> RowError:
     """Return the refusal of a label that is missing, or is none."""
     if value is None:
         return RowError("no_label", f"{name} holds nothing; expected {expected}")
-    return RowError("bad_label", f"{name} is {str(value)[:40]!r}; expected {expected}")
+    return RowError("bad_label", f"{name} is {value!r:.40}; expected {expected}")

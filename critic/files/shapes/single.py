@@ -44,7 +44,7 @@ def _attribute(columns: Columns, name: str) -> float | None:
     value = columns[name]
     rating = number(value)
     if value is not None and (rating is None or not SCALE[0] <= rating <= SCALE[1]):
-        raise RowError("bad_rating", f"{name} is {str(value)[:40]!r}; expected 0 to 4")
+        raise RowError("bad_rating", f"{name} is {value!r:.40}; expected 0 to 4")
     return rating
 
 

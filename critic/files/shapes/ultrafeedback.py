@@ -57,7 +57,7 @@ def _rating(value: object, name: str, scale: Scale) -> float | None:
         return None
     rating = number(value)
     if rating is None or not scale[0] <= rating <= scale[1]:
-        raise RowError("bad_rating", f"{name} is {str(value)[:40]!r}; expected {scale[0]:g} to {scale[1]:g}, or N/A")
+        raise RowError("bad_rating", f"{name} is {value!r:.40}; expected {scale[0]:g} to {scale[1]:g}, or N/A")
     return rating
 
 

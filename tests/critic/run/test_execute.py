@@ -360,3 +360,39 @@ def test_two_judges_of_one_name_are_refused(bench: Bench) -> None:
     namesake.write_text(yaml.safe_dump({"choose": "first"}))
     with pytest.raises(InputError, match="can't be told apart"):
         bench.run(judges=(bench.request().judges[0], f"scripted:{namesake}"))
+
+
+def test_two_prompts_of_one_id_are_named_also_when_the_run_goes_on(bench: Bench) -> None:
+    rows = [
+        {"id": 7, "prompt": "one"},
+        {"id": "7", "prompt": "two"},
+        {"id": "8", "prompt": "three"},
+        {"prompt": "four"},
+        {"prompt": "five"},
+    ]
+    source = bench.folder / "p.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stopped = bench.run(source=str(source), max_calls=CALLS_A_ROW).progress
+    assert stopped.stopped
+    progress = bench.run(source=str(source)).progress
+    assert (progress.rows + progress.skipped, progress.quarantined) == (4, 1)
+    [named] = [json.loads(line) for line in (bench.out / "quarantine.jsonl").read_text().splitlines()]
+    assert (named["row"], named["reason"]) == (1, "same_id") and "row 0 (p.jsonl:1)" in named["detail"]
+
+
+def test_one_prompt_may_come_with_its_id_as_often_as_it_has_pairs(bench: Bench) -> None:
+    rows = [{"id": "7", "prompt": "one", "responses": [f"a{i}", f"b{i}"]} for i in range(3)]
+    source = bench.folder / "p.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert bench.run(source=str(source), policy=None).progress.rows == 3
+
+
+def test_an_answer_that_a_chat_ended_with_is_counted_as_left_off(bench: Bench) -> None:
+    chat = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "yes"}]
+    source = bench.folder / "p.jsonl"
+    source.write_text(json.dumps({"messages": chat}) + "\n")
+    bench.run(source=str(source))
+    [row] = bench.rows()
+    assert [(drop.what, drop.reason) for drop in row.drops if drop.reason == "given_answer"] == [
+        ("response", "given_answer")
+    ]
