@@ -12,8 +12,9 @@ one prompt, too: each two that are not equally good are a pair.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ from pydantic import ValidationError
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic.files.naming import Naming
-from critic.files.rows import Broken, Raw
+from critic.files.rows import Broken, Raw, Unread
 from critic.files.shapes import naming, shaped
 from critic.files.shapes.base import truth
 from critic.files.shapes.demonstration import ends_with_answer
+from critic.files.together import answers_together
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import OWN_NAMES, Messages, RowError, answers_together, prompt_messages, readable, side
+from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
 from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
@@ -67,10 +69,7 @@ def read(source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAM
     Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
     """
     where = _table(source, wanted)
-    unread = open_source(where, columns).unread
-    if Pair in wanted and Rated not in wanted:
-        unread = answers_together(unread, labels=True)  # two rated answers to one prompt are a pair
-    return _collect((read() for read in unread), where, wanted)
+    return _collect((read() for read in _open(where, wanted, columns)), where, wanted)
 
 
 def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[Example]]) -> Data:
@@ -142,36 +141,73 @@ def _table(source: str, wanted: Sequence[type[Example]]) -> str:
     return found
 
 
+class _Kinds:
+    """Reads rows, and holds a file to one kind of examples: that of its first."""
+
+    def __init__(self, wanted: Sequence[type[Example]]) -> None:
+        self._wanted = wanted
+        self._kind: type[Example] | None = None
+
+    def examples(self, number: int, row: Broken | Raw) -> list[Example | Quarantined]:
+        """Return the row's examples, or its refusal."""
+        if isinstance(row, Broken):
+            return [Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail)]
+        try:
+            found = parse_all(row.columns, row.where, self._wanted)
+            for example in found:
+                _expect(example, self._kind, self._wanted, mixed=row.columns.get("kind") is not None)
+        except RowError as error:
+            return [_refused(number, row, error.reason, error.detail)]
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+            return [_refused(number, row, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
+        self._kind = self._kind or type(found[0])
+        return [*found]
+
+
+def _refused(number: int, row: Raw, reason: str, detail: str) -> Quarantined:
+    said = detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
+    return Quarantined(row=number, where=row.where, reason=reason, detail=said)
+
+
+def open_examples(
+    source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAMES
+) -> Iterator[Callable[[], list[Example | Quarantined]]]:
+    """Open a source as `read` does, with a function a row that reads it; to be called in their order."""
+    rows = _Kinds(wanted)
+    unread = enumerate(_open(_table(source, wanted), wanted, columns))
+    return (partial(lambda number, read: rows.examples(number, read()), number, read) for number, read in unread)
+
+
+def _open(source: str, wanted: Sequence[type[Example]], columns: Naming) -> Iterator[Unread]:
+    unread = open_source(source, columns).unread
+    # Two rated answers to one prompt are a pair for a trainer of pairs alone.
+    return answers_together(unread, labels=True) if Pair in wanted and Rated not in wanted else unread
+
+
 def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Example]]) -> Data:
     examples: list[Example] = []
     refused: list[Quarantined] = []
     constitutions: dict[str, None] = {}
-    kind: type[Example] | None = None
+    reader = _Kinds(wanted)
     for number, row in enumerate(rows):
-        if isinstance(row, Broken):
-            refused.append(Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail))
-            continue
-        try:
-            found = parse_all(row.columns, row.where, wanted)
-            for example in found:
-                _expect(example, kind, wanted, mixed=row.columns.get("kind") is not None)
-        except RowError as error:
-            detail = error.detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
-            refused.append(Quarantined(row=number, where=row.where, reason=error.reason, detail=detail))
-            continue
-        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
-            said = f"it can't be read: {type(error).__name__}: {error}".encode("utf-8", "replace").decode()
-            refused.append(Quarantined(row=number, where=row.where, reason="bad_row", detail=said))
-            continue
-        kind = kind or type(found[0])
-        examples += found
-        several = row.columns.get("constitution_hashes")
-        hashes = [row.columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
-        constitutions |= dict.fromkeys(name for name in hashes if isinstance(name, str))
+        for found in reader.examples(number, row):
+            if isinstance(found, Quarantined):
+                refused.append(found)
+                continue
+            examples.append(found)
+            constitutions |= _constitutions(row)
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
         raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")
     return Data(tuple(examples), tuple(refused), tuple(constitutions))
+
+
+def _constitutions(row: Broken | Raw) -> dict[str, None]:
+    """Return the hashes of the constitutions that a row names."""
+    columns = row.columns if isinstance(row, Raw) else {}
+    several = columns.get("constitution_hashes")
+    hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+    return dict.fromkeys(name for name in hashes if isinstance(name, str))
 
 
 def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:

@@ -11,7 +11,7 @@ every side. Rows of one answer each that follow each other and ask the same are 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, permutations
 from typing import Any, NamedTuple
@@ -21,13 +21,12 @@ from pydantic import ValidationError
 from constitution.errors import InputError
 from critic.files import rows as raw_rows
 from critic.files.naming import Naming
-from critic.files.rows import Broken, Raw
+from critic.files.rows import Broken
 from critic.files.rows import RowError as RowError
 from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
-from critic.files.shapes.base import number
 from critic.files.shapes.demonstration import ends_with_answer
-from critic.files.shapes.single import is_single, same_prompt, together
+from critic.files.together import answers_together, goodness, is_above, models_of
 from critic.records import Item, Line, Message, Prompt, Quarantined, Response
 from critic.run.sources import open_source
 
@@ -98,9 +97,17 @@ def read_labelled(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -
 
     Of ranked or rated answers to one prompt, each two that are not equally good are one line.
     """
+    for read in open_labelled(source, max_chars=max_chars, columns=columns):
+        yield from read()
+
+
+def open_labelled(
+    source: str, *, max_chars: int, columns: Naming = OWN_NAMES
+) -> Iterator[Callable[[], list[Line | Quarantined]]]:
+    """Like `read_labelled`, with a function a row that reads it, so that rows can be stepped over."""
     limit = _Limit(max_chars, truncate=False)
-    for row, read in enumerate(_open_rows(source, _LABELLED, columns)):
-        yield from _lines(row, read, _LABELLED, limit)
+    rows = enumerate(_open_rows(source, _LABELLED, columns))
+    return (partial(_lines, row, read, _LABELLED, limit) for row, read in rows)
 
 
 def _open(source: str, reading: _Reading, limit: _Limit, columns: Naming) -> Iterator[Unread]:
@@ -124,48 +131,6 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
         raise InputError("the input is empty", where=opened.name, fix="Give at least one row.")
     unread: Iterator[raw_rows.Unread] = chain([first], opened.unread)
     return answers_together(unread, reading.labels) if reading.answers else unread
-
-
-def _single(row: Raw | Broken, labels: bool) -> dict[str, Any] | None:
-    """Return a row that is one answer to a prompt, in this project's columns; None for any other."""
-    if isinstance(row, Broken):
-        return None
-    try:
-        columns = shaped(row.columns, labels=labels)
-    except RowError:
-        return None
-    return columns if is_single(columns) else None
-
-
-def answers_together(unread: Iterator[raw_rows.Unread], labels: bool) -> Iterator[raw_rows.Unread]:
-    """Return the rows. Where the first is one answer, those that ask the same and follow each other are joined."""
-    first = next(unread, None)
-    if first is None:
-        return iter(())
-    rows = chain([first], unread)
-    return rows if _single(first(), labels) is None else _joining(rows, labels)
-
-
-def _joining(unread: Iterable[raw_rows.Unread], labels: bool) -> Iterator[raw_rows.Unread]:
-    group: list[tuple[Raw, dict[str, Any]]] = []
-    for read in unread:
-        row = read()
-        columns = _single(row, labels)
-        if group and (columns is None or not same_prompt(group[0][1], columns)):
-            yield _joined(group)
-            group = []
-        if columns is None or isinstance(row, Broken):
-            yield read
-        else:
-            group.append((row, columns))
-    if group:
-        yield _joined(group)
-
-
-def _joined(group: Sequence[tuple[Raw, dict[str, Any]]]) -> raw_rows.Unread:
-    """Return what reads the rows as one; a row that stands alone stays as it is."""
-    first = group[0][0]
-    return lambda: first if len(group) == 1 else Raw(first.where, together([columns for _, columns in group]))
 
 
 def _line(number: int, read: raw_rows.Unread, reading: _Reading, limit: _Limit) -> Line | Quarantined:
@@ -218,13 +183,13 @@ def _pairs_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
     values = _response_values(columns)
     if len(values) < 2:
         raise RowError("too_few_responses", f"{len(values)} responses; a judgement needs two or more")
-    return [_item(columns, values, _models(columns, len(values)), limit)]
+    return [_item(columns, values, models_of(columns, len(values)), limit)]
 
 
 def _labelled_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
     """Return each pair of answers that people found one better than the other; the better one comes first."""
     if {"chosen", "rejected"} <= columns.keys():
-        if _is_tie(columns):
+        if columns.get("probability") == 0.5:
             raise RowError("tie", "neither answer was called better")
         values, better = [columns["chosen"], columns["rejected"]], [(0, 1)]
     else:
@@ -232,16 +197,12 @@ def _labelled_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
         better = _better(columns, len(values))
     found = []
     for first, second in better:
-        models = _models(columns, len(values))
+        models = models_of(columns, len(values))
         read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit)
         if read.item.responses[0].text == read.item.responses[1].text:
             raise RowError("equal_sides", "chosen and rejected are the same text")
         found.append(read)
     return found
-
-
-def _is_tie(columns: dict[str, Any]) -> bool:
-    return columns.get("probability") == 0.5
 
 
 def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
@@ -253,23 +214,10 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
-    better = [(i, j) for i, j in permutations(range(count), 2) if _is_above(places[i], places[j])]
+    better = [(i, j) for i, j in permutations(range(count), 2) if is_above(places[i], places[j])]
     if not better:
         raise RowError("tie", "no answer was found better than another")
     return better
-
-
-def goodness(columns: Mapping[str, Any]) -> list[float | None] | None:
-    """Return how good each of a row's responses was found, more is better; None where nothing says so."""
-    ranks, ratings = columns.get("ranks"), columns.get("ratings")
-    if isinstance(ranks, list):
-        found = [number(rank) for rank in ranks]
-        return [None if rank is None else -rank for rank in found]
-    return [number(rating) for rating in ratings] if isinstance(ratings, list) else None
-
-
-def _is_above(one: float | None, other: float | None) -> bool:
-    return one is not None and other is not None and one > other
 
 
 def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: _Limit) -> _Read:
@@ -315,14 +263,6 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
     if "completion" in columns or _without_answer(columns)[1]:
         return [columns.get("completion")]
     raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
-
-
-def _models(columns: dict[str, Any], count: int) -> list[str]:
-    """Return who wrote each response, as far as the row says so."""
-    models = columns.get("models")
-    if not isinstance(models, list) or len(models) != count:
-        return ["given"] * count
-    return [model if isinstance(model, str) and model.strip() else "given" for model in models]
 
 
 _PROMPTS = _Reading(_prompt_items, labels=False, answers=False)
