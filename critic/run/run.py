@@ -30,7 +30,7 @@ from critic.pipeline import Pipeline
 from critic.records import Line, Provenance, Quarantined, Row
 from critic.run.card import write_card
 from critic.run.config import RunConfig, RunSettings, Seat
-from critic.run.execute import Progress, execute
+from critic.run.execute import Progress, Seen, execute
 from critic.run.export import Format
 from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
@@ -165,12 +165,15 @@ async def run(
             return Outcome(progress, store.calls() - before, seconds, write_results(store, out, format, found))
 
 
-async def dry_run(request: RunRequest) -> Plan:
-    """Count what `run` would ask its engines for, without opening them."""
+async def dry_run(request: RunRequest, max_cost: float | None = None) -> Plan:
+    """Count what `run` would ask its engines for, without opening them. Raises `InputError` as it does before that."""
     checked = check(request)
+    if max_cost is not None:
+        check_priced(checked)
     total = Plan()
     engines = {spec: CountingEngine(spec, total, _heads(checked.constitution)) for spec in checked.specs}
-    await plan(checked.pipeline(engines), request.lines(), total)
+    with closing(Seen()) as seen:
+        await plan(checked.pipeline(engines), map(seen.check, request.lines()), total)
     return total
 
 

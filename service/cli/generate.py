@@ -225,7 +225,10 @@ def _start(
 
     cluster = parse_cluster(on) if on is not None else None
     if dry_run:
-        _print_plan(asyncio.run(plan(request)), request, out)
+        planned = asyncio.run(plan(request, max_cost))
+        _print_plan(planned, request, out)
+        if planned.quarantined:
+            raise typer.Exit(3)
         return
     console = Console(stderr=True)
     try:
@@ -324,8 +327,11 @@ class _Display:
 
 
 def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
+    from service.cli.display import clean
+
     lines = [
         f"{plan.rows} rows to run" + (f", {plan.quarantined} quarantined at reading" if plan.quarantined else ""),
+        *(f"  {reason}: {count:,}, as {clean(plan.first[reason])}" for reason, count in plan.reasons.most_common()),
         f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
         f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
         *_time_and_cost(plan, request, out),

@@ -13,6 +13,7 @@ import yaml
 
 from constitution.errors import InputError
 from critic.run import inputs
+from critic.run import plan as planning
 from critic.run.reading import count_votes
 from critic.run.run import dry_run
 from critic.run.store import RunStore, StoreError
@@ -67,6 +68,26 @@ def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
     made = bench.run()
     assert planned.calls == made.calls == 12 * CALLS_A_ROW
     assert (planned.rows, planned.completions, planned.reads) == (12, 72, 96)
+
+
+def test_a_dry_run_names_the_rows_that_the_run_refuses(bench: Bench) -> None:
+    bench.prompts = ["one", "two", "one", " ", "x" * 50]
+    planned = asyncio.run(dry_run(bench.request(max_chars=40)))
+    assert (planned.rows, planned.quarantined) == (2, 2)
+    assert planned.reasons == {"duplicate": 1, "too_long": 1}
+    assert planned.first["duplicate"].startswith("p.txt:3: the same prompt as in row 0")
+    progress = bench.run(max_chars=40).progress
+    assert (progress.rows, progress.quarantined) == (planned.rows, planned.quarantined)
+
+
+def test_a_plan_of_many_rows_alike_is_that_of_each_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.prompts = [f"question {i} " + "why " * (i * 7 % 40) for i in range(60)]
+    monkeypatch.setattr(planning, "PLANNED", 20)
+    estimated = asyncio.run(dry_run(bench.request()))
+    monkeypatch.setattr(planning, "PLANNED", 1000)
+    exact = asyncio.run(dry_run(bench.request()))
+    assert (estimated.rows, estimated.calls, estimated.completion_tokens) == (60, exact.calls, exact.completion_tokens)
+    assert estimated.prompt_tokens == pytest.approx(exact.prompt_tokens, rel=0.01)
 
 
 @pytest.mark.parametrize("strategy", ["samples", "revision", "best-of-n"])
