@@ -125,10 +125,12 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if any(message.keys() > {"role", "content"} for message in record["prompt"]):
+        prompt = record["prompt"]  # messages, or where feedback is written, an object that holds them
+        messages = prompt["messages"] if isinstance(prompt, dict) else prompt
+        if any(message.keys() > {"role", "content"} for message in messages):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
-                where=record["where"],
+                where=record.get("where") or "",
                 fix="export as JSON Lines",
             )
         self._waiting.append(record)
