@@ -132,7 +132,7 @@ class Parquet:
         if _has_tool_turns(record.get("prompt")):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
-                where=record["where"],
+                where=record.get("where") or "",
                 fix="export as JSON Lines",
             )
         self._waiting.append(record)
@@ -153,9 +153,11 @@ class Parquet:
 def _has_tool_turns(prompt: object) -> bool:
     """Whether a row's prompt is a chat with more in its messages than roles and contents.
 
-    Tables of labels have their prompts as JSON texts, which hold everything.
+    It is a list of messages, or where feedback is written an object that holds them; tables of labels have it as a JSON
+    text, which holds everything.
     """
-    return isinstance(prompt, list) and any(message.keys() > {"role", "content"} for message in prompt)
+    messages = prompt["messages"] if isinstance(prompt, dict) else prompt
+    return isinstance(messages, list) and any(message.keys() > {"role", "content"} for message in messages)
 
 
 def _characters(value: object) -> int:
