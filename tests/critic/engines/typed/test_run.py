@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,13 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
     planned = asyncio.run(dry_run(bench.request(**how)))
     assert server.asked == []
     outcome = bench.run(**how)
-    assert planned.calls == outcome.calls
     tried = 1 if kind == "systemone" else 0  # one question about a sample, where a label mass is to be found
-    questions = Counter(len(body["questions"]) for body in server.asked)
-    assert questions == Counter({PRINCIPLES: 2 * ROWS, 1: tried})  # one request an order
+    bodies = [json.dumps(body) for body in server.asked]
+    rows, again = bodies[tried : tried + 2 * ROWS], bodies[tried + 2 * ROWS :]
+    assert len(set(rows)) == 2 * ROWS  # one request an order
+    assert set(again) < set(rows)  # a share of the votes is asked twice
+    assert {len(body["questions"]) for body in server.asked[tried:]} == {PRINCIPLES}
+    assert outcome.calls == planned.calls + PRINCIPLES * len(again)
     for row in bench.rows():
         [judgement] = row.judgements
         assert judgement.outcome == "preference" and judgement.mode == "decision"
@@ -58,7 +60,7 @@ def test_a_run_asks_an_order_s_principles_together_and_nothing_twice(
         assert pair.chosen.text < pair.rejected.text
     before = bench.rows()
     bench.run(**how)
-    assert len(server.asked) == 2 * ROWS + 2 * tried and bench.rows() == before
+    assert len(server.asked) == len(bodies) + tried and bench.rows() == before
     found = json.loads((bench.out / "manifest.json").read_text())
     assert f"/{kind}" in json.dumps(found)  # what the server was found to do
 
