@@ -26,6 +26,7 @@ PROMPT_COLUMNS = ("prompt", "messages", "instruction", "question", "text", "inpu
 RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"), ("output_1", "output_2"))
 JSON_COLUMNS = ("messages", "responses")
 
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a message, as servers and templates name them
 Messages = tuple[Message, ...]
 Unread = Callable[[], Line | Quarantined]
 
@@ -198,8 +199,10 @@ def _messages(values: list[Any], reason: str) -> Messages:
 
 
 def _without_empty(value: object) -> object:
-    """Drop null keys: tables give every message the columns that any message has."""
-    return {key: v for key, v in value.items() if v is not None} if isinstance(value, dict) else value
+    """Drop null keys, which tables give every message that any has, and thoughts: they are no part of a chat."""
+    if not isinstance(value, dict):
+        return value
+    return {key: v for key, v in value.items() if v is not None and key not in THOUGHTS}
 
 
 def _from_json(columns: dict[str, Any], name: str) -> Any:
