@@ -11,9 +11,10 @@ import pytest
 from critic.engines.base import Completion, Lane, Request
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engines.scripted import Rule, Script, ScriptedEngine
-from critic.records import Prompt, Row
+from critic.records import Line, Prompt, Row
 from critic.revise import revise
 from critic.run.export import export
+from critic.run.inputs import open_pairs
 from tests.critic.test_pipeline import SAMPLING, TWO, line, pipeline, reasons
 from tests.factories import FakeEngine, prompt, provenance, response
 
@@ -164,6 +165,15 @@ async def test_where_nobody_thinks_there_is_nothing_to_export(format: str, expor
     assert pair["chosen"][0].get("reasoning_content") is None
     if format == "jsonl":
         assert "reasoning_content" not in pair["chosen"][0]
+
+
+async def test_what_was_exported_with_reasoning_is_read_again(exported: Callable[..., Any], tmp_path: Path) -> None:
+    row = await pipeline(THINKS).run(line())
+    exported(row, "jsonl", reasoning=True)
+    [read] = list(open_pairs(str(tmp_path / "pairs.jsonl"), max_chars=1000, truncate=False))
+    found = read()
+    assert isinstance(found, Line)
+    assert [one.text for one in found.item.responses] == [row.pairs[0].chosen.text, row.pairs[0].rejected.text]
 
 
 async def test_a_script_can_think() -> None:

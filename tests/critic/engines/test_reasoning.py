@@ -1,5 +1,7 @@
 """Thoughts and answers are told apart, whatever the family's marks, and nothing else is."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from critic.engines.reasoning import TAGS, Splitter, opens, split
+from critic.engines.reasoning import TAGS, Splitter, Tags, opens, split
 
 _MARKS = [tag for tags in TAGS for tag in tags] + ["<|channel|>", "<|start|>"]
 # Texts of people and models, that hold no mark by chance.
@@ -19,41 +21,41 @@ _TAGS = st.sampled_from(TAGS)
 
 
 @given(tags=_TAGS, thought=_WORDS, answer=_WORDS, gap=st.sampled_from(["", "\n", "\n\n"]))
-def test_a_block_at_the_head_is_what_was_thought(tags, thought, answer, gap):
+def test_a_block_at_the_head_is_what_was_thought(tags: Tags, thought: str, answer: str, gap: str) -> None:
     text = f"{gap}{tags.opening}{gap}{thought}{gap}{tags.closing}{gap}{answer}"
     assert split(text) == (answer.lstrip(), thought.strip())
 
 
 @given(tags=_TAGS, thought=_WORDS, answer=_WORDS)
-def test_an_opening_that_the_template_wrote_need_not_be_in_the_text(tags, thought, answer):
+def test_an_opening_that_the_template_wrote_need_not_be_in_the_text(tags: Tags, thought: str, answer: str) -> None:
     assert split(f"{thought}{tags.closing}{answer}", opened=True) == (answer.lstrip(), thought.strip())
 
 
 @given(tags=_TAGS, thought=_WORDS, answer=_WORDS)
-def test_a_model_may_repeat_the_opening_that_the_template_wrote(tags, thought, answer):
+def test_a_model_may_repeat_the_opening_that_the_template_wrote(tags: Tags, thought: str, answer: str) -> None:
     text = f"{tags.opening}{thought}{tags.closing}{answer}"
     assert split(text, opened=True) == split(text)
 
 
 @given(tags=_TAGS, thought=_TEXTS)
-def test_thoughts_that_never_end_leave_no_answer(tags, thought):
+def test_thoughts_that_never_end_leave_no_answer(tags: Tags, thought: str) -> None:
     assert split(f"{tags.opening}{thought}") == ("", thought.strip())
     assert split(thought, opened=True) == ("", thought.strip())
 
 
 @given(text=_TEXTS)
-def test_a_text_without_marks_is_returned_to_the_last_space(text):
+def test_a_text_without_marks_is_returned_to_the_last_space(text: str) -> None:
     assert split(text) == (text, None)
 
 
 @given(tags=_TAGS, before=_WORDS, inside=_TEXTS, after=_TEXTS)
-def test_marks_in_the_middle_of_an_answer_belong_to_it(tags, before, inside, after):
+def test_marks_in_the_middle_of_an_answer_belong_to_it(tags: Tags, before: str, inside: str, after: str) -> None:
     text = f"{before}{tags.opening}{inside}{tags.closing}{after}"
     assert split(text) == (text, None)
 
 
 @given(tags=_TAGS, thought=_WORDS, answer=_WORDS, rest=_TEXTS)
-def test_an_answer_after_thoughts_keeps_its_own_marks(tags, thought, answer, rest):
+def test_an_answer_after_thoughts_keeps_its_own_marks(tags: Tags, thought: str, answer: str, rest: str) -> None:
     answer = f"x{answer} {tags.opening}{rest}{tags.closing}{rest}"
     assert split(f"{tags.opening}{thought}{tags.closing}\n\n{answer}") == (answer, thought.strip())
 
@@ -62,7 +64,7 @@ _PIECES = st.sampled_from(["7", " ", "\n", "`", *_MARKS, "final<|message|>", "<|
 
 
 @given(text=st.lists(_PIECES, max_size=12).map("".join), opened=st.booleans())
-def test_nothing_is_said_twice_and_the_answer_is_the_end_of_the_text(text, opened):
+def test_nothing_is_said_twice_and_the_answer_is_the_end_of_the_text(text: str, opened: bool) -> None:
     answer, thoughts = split(text, opened=opened)
     assert answer.count("7") + (thoughts or "").count("7") <= text.count("7")
     if "<|channel|>" not in text:
@@ -82,16 +84,16 @@ def test_nothing_is_said_twice_and_the_answer_is_the_end_of_the_text(text, opene
         ("one\n</think>\ntwo\n</think>\nthree", None),
     ],
 )
-def test_a_closing_alone_ends_thoughts_only_where_nothing_else_can_be_meant(text, expected):
+def test_a_closing_alone_ends_thoughts_only_where_nothing_else_can_be_meant(text: str, expected: Any) -> None:
     assert split(text) == (expected or (text, None))
 
 
-def test_an_empty_block_is_no_thought():
+def test_an_empty_block_is_no_thought() -> None:
     assert split("<think>\n\n</think>\n\nHello.") == ("Hello.", None)
     assert split("<think></think>") == ("", None)
 
 
-def test_several_blocks_are_one_thought():
+def test_several_blocks_are_one_thought() -> None:
     assert split("<think>a</think>\n<think>b</think>\nHello.") == ("Hello.", "a\n\nb")
 
 
@@ -112,7 +114,7 @@ def test_several_blocks_are_one_thought():
         ),
     ],
 )
-def test_of_channels_the_final_one_is_the_answer(text, expected):
+def test_of_channels_the_final_one_is_the_answer(text: str, expected: Any) -> None:
     assert split(text) == expected
 
 
@@ -125,7 +127,7 @@ def test_of_channels_the_final_one_is_the_answer(text, expected):
         ("[INST]x[/INST][THINK]", True),
     ],
 )
-def test_a_prompt_that_ends_with_an_opening_tag_opens_thoughts(prompt, expected):
+def test_a_prompt_that_ends_with_an_opening_tag_opens_thoughts(prompt: str, expected: bool) -> None:
     assert opens(prompt) is expected
 
 
@@ -160,7 +162,9 @@ def _tokenizer(*special: str) -> PreTrainedTokenizerFast:
         (("<eot>",), "Hi", "<think>a</think>\nb<eot>", ("b", "a")),
     ],
 )
-def test_ids_are_split_with_the_marks_that_are_control_tokens(special, prompt, written, expected):
+def test_ids_are_split_with_the_marks_that_are_control_tokens(
+    special: tuple[str, ...], prompt: str, written: str, expected: Any
+) -> None:
     tokenizer = _tokenizer(*special)
     assert Splitter(tokenizer).split(tokenizer.encode(prompt), tokenizer.encode(written)) == expected
 
@@ -176,7 +180,7 @@ def test_ids_are_split_with_the_marks_that_are_control_tokens(special, prompt, w
         ("{{ '<|channel>thought' }}", "<|turn>model\n", True),
     ],
 )
-def test_a_template_tells_whether_its_model_thinks(template, prompt, expected):
+def test_a_template_tells_whether_its_model_thinks(template: str, prompt: str, expected: bool) -> None:
     tokenizer = _tokenizer("<think>", "</think>")
     tokenizer.chat_template = template
     assert Splitter(tokenizer).thinks(tokenizer.encode(prompt)) is expected

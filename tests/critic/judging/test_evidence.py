@@ -1,6 +1,8 @@
 """A label needs evidence: what a model puts on any of the choices, and what a server has listed of them."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -27,7 +29,11 @@ class Judge(FakeEngine):
     """Gives every choice the same log-probability, and writes ``text`` after ``reasoning``."""
 
     def __init__(
-        self, logprob: float = -0.7, text: str = "A", reasoning: str | None = None, **capabilities: str
+        self,
+        logprob: float = -0.7,
+        text: str = "A",
+        reasoning: str | None = None,
+        capabilities: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__("judge-1")
         self.capabilities = {LOGPROBS: "exact", **capabilities}
@@ -166,7 +172,7 @@ async def test_draws_have_seeds_of_their_own_and_no_letter_is_no_vote() -> None:
 
 @pytest.mark.parametrize("mode", ["verdict", "letters", "cot"])
 async def test_a_server_with_nothing_has_modes_that_work(mode: str) -> None:
-    judge = Judge(text='{"better": "A"}' if mode == "verdict" else "A", **chat_server())
+    judge = Judge(text='{"better": "A"}' if mode == "verdict" else "A", capabilities=chat_server())
     found, mass = await settled(mode_of(mode, parse_spec("scripted:s")), judge)
     assert mass is None and not judge.asked and not judge.trees  # refusals cost nothing here
     got = await found.votes(judge, ASKED)
@@ -176,7 +182,7 @@ async def test_a_server_with_nothing_has_modes_that_work(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["logprob", "score", "contrast"])
 async def test_a_refusal_names_modes_that_are_not_refused(mode: str) -> None:
-    judge = Judge(**chat_server())
+    judge = Judge(capabilities=chat_server())
     with pytest.raises(InputError) as refused:
         await settled(mode_of(mode, parse_spec("scripted:s")), judge)
     named = str(refused.value.fix).removeprefix("Modes that work there: ").removesuffix(".").split(", ")
@@ -199,7 +205,8 @@ async def test_a_judge_that_thinks_first_is_told_at_opening() -> None:
 
 async def test_a_judge_that_answers_at_once_is_opened_with_its_mass() -> None:
     mode = mode_of("logprob", parse_spec("scripted:s"))
-    assert await settled(mode, Judge(-0.7)) == (mode, pytest.approx(2 * math.exp(-0.7)))
+    found, mass = await settled(mode, Judge(-0.7))
+    assert found == mode and mass == pytest.approx(2 * math.exp(-0.7))
     assert (await settled(mode_of("logprob?floor=0", parse_spec("scripted:s")), Judge(-24.0)))[1] is not None
 
 
@@ -215,7 +222,7 @@ async def test_what_can_not_be_tried_is_left_to_the_rows() -> None:
 async def test_cot_draws_its_letter_where_it_can_not_read_one() -> None:
     low, _ = await settled(mode_of("cot", parse_spec("scripted:s")), Judge(-24.0))
     assert low.model_dump()["letters"] == "drawn"
-    for judge, mode in ((Judge(-24.0), low), (Judge(**{THINKS: YES}), MODES["cot"]())):
+    for judge, mode in ((Judge(-24.0), low), (Judge(capabilities={THINKS: YES}), MODES["cot"]())):
         given, swapped = await mode.votes(judge, ASKED)
         clamped = pytest.approx(math.log(0.6 / 0.4))
         assert given.log_odds == clamped and -(swapped.log_odds or 0.0) == clamped
@@ -231,18 +238,18 @@ async def test_cot_draws_its_letter_where_it_can_not_read_one() -> None:
 async def test_thoughts_have_room_unless_the_engine_is_known_not_to_think(mode: str) -> None:
     limits = {}
     for thinks in (YES, NO, "unknown"):
-        judge = Judge(**{THINKS: thinks})
+        judge = Judge(capabilities={THINKS: thinks})
         await votes(mode, judge)
         limits[thinks] = judge.asked[0].sampling.max_tokens
     assert limits[NO] < 300 and limits[YES] == limits["unknown"] == limits[NO] + 2048
-    judge = Judge(**{THINKS: YES})
+    judge = Judge(capabilities={THINKS: YES})
     await votes(f"{mode}?max_tokens=77", judge)
     assert {request.sampling.max_tokens for request in judge.asked} == {77}
 
 
 @pytest.mark.parametrize("mode", ["verdict", "letters", "cot"])
 async def test_thoughts_that_ate_the_limit_are_the_reason(mode: str) -> None:
-    for vote in await votes(mode, Judge(text="", reasoning="Let me think", **chat_server())):
+    for vote in await votes(mode, Judge(text="", reasoning="Let me think", capabilities=chat_server())):
         assert vote.log_odds is None
         assert vote.raw is not None and "the limit of 33 tokens was reached before an answer" in vote.raw
 
