@@ -230,7 +230,7 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     card, capabilities = _apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
     engine: Engine = DecisionEngine(server, api, card, capabilities, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency)
+    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
     if wanted.rpm is not None or wanted.tpm is not None:
         engine = RateLimited(engine, wanted.rpm, wanted.tpm)
     return Retrying(engine, wanted.retries)

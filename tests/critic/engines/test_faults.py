@@ -52,7 +52,7 @@ async def test_equal_failures_with_none_done_are_the_engine_s() -> None:
     fail(streak, EngineError("no template"), NONE_DONE - 1)
     await streak.clear()
     fail(streak, EngineError("no template"))
-    with pytest.raises(EngineDown, match="8 times in a row .* none was answered: no template"):
+    with pytest.raises(EngineDown, match=r"8 times in a row .* none was answered: no template"):
         await streak.clear()
 
 

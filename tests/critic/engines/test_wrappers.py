@@ -265,7 +265,7 @@ async def test_a_server_that_is_too_busy_for_anyone_ends_the_run(time: VirtualTi
     server = Server(time, *[Busy("no quota")] * 5000)
     results = await time.run(*_many(connected(time, server, limit=1), 20))
     assert all(isinstance(result, EngineDown) and "nothing was answered" in str(result) for result in results)
-    assert 90 < time.clock() < 95
+    assert 90 < time.clock() < 110
 
 
 async def test_one_answer_among_refusals_is_not_too_busy(time: VirtualTime) -> None:

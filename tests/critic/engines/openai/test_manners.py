@@ -81,7 +81,7 @@ def test_system_text_without_a_user_turn_after_it_becomes_one() -> None:
 
 async def test_a_server_that_refuses_everything_is_told_at_opening_in_its_words(strict: Any) -> None:
     server = strict(lambda body: refusal("this model has been retired"))
-    with pytest.raises(InputError, match="refuses a request like a run's.*400: this model has been retired"):
+    with pytest.raises(InputError, match=r"refuses a request like a run's.*400: this model has been retired"):
         opened(server)
 
 
