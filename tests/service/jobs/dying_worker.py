@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from service.jobs import exports
 from service.jobs.worker import work
@@ -17,5 +17,5 @@ def fatal(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    exports.format_of = fatal  # type: ignore[assignment]  # what an export does first
+    cast(Any, exports).format_of = fatal  # what an export does first
     asyncio.run(work(Settings.read(Path(sys.argv[1]))))
