@@ -5,9 +5,7 @@ a chat template. The sizes are set by the names that configurations use; what a 
 """
 
 import copy
-import json
 import warnings
-from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -166,36 +163,113 @@ MORE: dict[str, dict[str, Any]] = {
     "cohere": {"logit_scale": 2.0},
     "cohere2": {"logit_scale": 2.0},
     "cohere2_moe": {"logit_scale": 2.0},
-    "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0}, "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2}},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
+        "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2},
+    },
     "falcon": {"head_dim": None},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
     "gemma2": {"query_pre_attn_scalar": 8},
     "gemma3_text": {"query_pre_attn_scalar": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 24},
     "gptj": {"rotary_dim": 4},
-    "granite": {"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.1, "logits_scaling": 4.0},
+    "granite": {
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.1,
+        "logits_scaling": 4.0,
+    },
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
     "prophetnet": {"num_hidden_layers": None},
-    "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_hidden_layers": None, "attn_layers": ["local", "local"]},
-    "roc_bert": {"is_decoder": True, "pronunciation_vocab_size": 30, "shape_vocab_size": 30, "pronunciation_embed_dim": 8, "shape_embed_dim": 8},
+    "reformer": {
+        "is_decoder": True,
+        "axial_pos_embds": False,
+        "num_hidden_layers": None,
+        "attn_layers": ["local", "local"],
+    },
+    "roc_bert": {
+        "is_decoder": True,
+        "pronunciation_vocab_size": 30,
+        "shape_vocab_size": 30,
+        "pronunciation_embed_dim": 8,
+        "shape_embed_dim": 8,
+    },
     "xlm": {"causal": True},
     "xlnet": {"max_position_embeddings": None, "d_head": None, "d_inner": 48},
     "xlstm": {"v_head_dim": None, "head_dim": None},
     "xmod": {"is_decoder": True, "languages": ["en_XX"], "default_language": "en_XX"},
     "bamba": {"attn_layer_indices": [1]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"], "mlp_layer_types": ["dense", "sparse"], "num_key_value_heads": 4, "linear_head_dim": 8, "linear_num_heads": 4, "qk_head_dim": 12, "head_dim": 4},
-    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"], "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "n_mamba_heads": 2, "mamba_dt_rank": 4},
-    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"], "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "mamba_headdim": 8, "n_mamba_heads": 8, "adapter_rank": 4, "kv_channels": 8, "num_query_groups": 4, "hybrid_layer_ids": [1, 3]},
-    **{name: {"layer_types": ["linear_attention", "full_attention"]} for name in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")},
+    "kimi_linear": {
+        "layer_types": ["linear_attention", "full_attention"],
+        "mlp_layer_types": ["dense", "sparse"],
+        "num_key_value_heads": 4,
+        "linear_head_dim": 8,
+        "linear_num_heads": 4,
+        "qk_head_dim": 12,
+        "head_dim": 4,
+    },
+    "zamba": {
+        "num_hidden_layers": 4,
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "num_key_value_heads": 4,
+        "n_mamba_heads": 2,
+        "mamba_dt_rank": 4,
+    },
+    "zamba2": {
+        "num_hidden_layers": 4,
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "num_key_value_heads": 4,
+        "mamba_headdim": 8,
+        "n_mamba_heads": 8,
+        "adapter_rank": 4,
+        "kv_channels": 8,
+        "num_query_groups": 4,
+        "hybrid_layer_ids": [1, 3],
+    },
+    **{
+        name: {"layer_types": ["linear_attention", "full_attention"]}
+        for name in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")
+    },
     "qwen4_exp_text": {"layer_types": ["linear_attention", "full_attention"]},
-    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}, "layer_types": ["sliding_attention", "full_attention"]},
-    "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "intermediate_size": [48] * 4, "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0], "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8, "laurel_rank": 4},
-    "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8, "per_layer_config": {"1": {"head_dim": 16}}, "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8},
-    "gemma4_unified_text": {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8, "per_layer_config": {"1": {"head_dim": 16}}, "vocab_size_per_layer_input": 261, "hidden_size_per_layer_input": 8},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "gemma3n_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 2,
+        "intermediate_size": [48] * 4,
+        "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0],
+        "vocab_size_per_layer_input": 261,
+        "hidden_size_per_layer_input": 8,
+        "laurel_rank": 4,
+    },
+    "gemma4_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "head_dim": 8,
+        "per_layer_config": {"1": {"head_dim": 16}},
+        "vocab_size_per_layer_input": 261,
+        "hidden_size_per_layer_input": 8,
+    },
+    "gemma4_unified_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "head_dim": 8,
+        "per_layer_config": {"1": {"head_dim": 16}},
+        "vocab_size_per_layer_input": 261,
+        "hidden_size_per_layer_input": 8,
+    },
     "inkling_text": {},
     "zaya": {"num_experts_per_tok": 1},
 }
@@ -233,7 +307,7 @@ def _sizes(default: PreTrainedConfig) -> dict[str, Any]:
 
 
 def _parts(default: PreTrainedConfig) -> dict[str, Any]:
-    """Return the small configurations of a composite model's parts: of its text, and of what it looks and listens with."""
+    """Return the small configurations of a composite model's parts, for text, pictures and sounds."""
     parts: dict[str, Any] = {}
     for name in default.sub_configs:
         part = getattr(default, name, None)

@@ -130,9 +130,7 @@ def _order(found: list[str], cores: list[str]) -> list[int] | None:
     return None
 
 
-def _parts(
-    parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int
-) -> Iterator[tuple[int, int, Owner]]:
+def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int) -> Iterator[tuple[int, int, Owner]]:
     """Yield the spans of a turn's parts, whose content begins ``at``, within its characters ``first`` to ``last``."""
     for text, owner in parts:
         end = at + len(text)
@@ -277,7 +275,9 @@ def _strings(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_strings(item, change) for item in value]
     if isinstance(value, dict):
-        return {key: _strings(item, change) if key != "arguments" else _all(item, change) for key, item in value.items()}
+        return {
+            key: _strings(item, change) if key != "arguments" else _all(item, change) for key, item in value.items()
+        }
     return value
 
 

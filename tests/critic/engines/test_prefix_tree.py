@@ -176,7 +176,9 @@ def test_logprobs_are_those_of_a_float32_log_softmax_and_chunks_change_nothing(
     for at_once in (1 << 24, 100):
         monkeypatch.setattr(prefix_tree, "_LOGITS_AT_ONCE", at_once)
         monkeypatch.setattr(prefix_tree, "_TARGETS_AT_ONCE", 2 if at_once == 100 else 4096)
-        assert prefix_tree.token_logprobs(prefix_tree.Head(head), hidden, places, targets) == pytest.approx(expected, abs=1e-5)
+        assert prefix_tree.token_logprobs(prefix_tree.Head(head), hidden, places, targets) == pytest.approx(
+            expected, abs=1e-5
+        )
 
 
 def test_log_odds_in_bfloat16_are_not_in_coarse_steps() -> None:
