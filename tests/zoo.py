@@ -5,9 +5,7 @@ a chat template. The sizes are set by the names that configurations use; what a 
 """
 
 import copy
-import json
 import warnings
-from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -310,7 +307,7 @@ def _sizes(default: PreTrainedConfig) -> dict[str, Any]:
 
 
 def _parts(default: PreTrainedConfig) -> dict[str, Any]:
-    """Return the small configurations of a composite model's parts: of its text, and of what it looks and listens with."""
+    """Return the small configurations of a composite model's parts, for text, pictures and sounds."""
     parts: dict[str, Any] = {}
     for name in default.sub_configs:
         part = getattr(default, name, None)

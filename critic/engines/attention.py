@@ -29,8 +29,11 @@ NAME = "cai_packed"
 # What layers tell attention functions that changes nothing here: training's dropout is 0 in evaluation, positions are
 # in the queries and keys already, and the rest describes rows of the kind that transformers packs itself.
 _WITHOUT_EFFECT = frozenset(
-    "cache_position cu_seq_lens_k cu_seq_lens_q cu_seqlens is_causal max_length_k max_length_q output_attentions "
-    "output_hidden_states position_embeddings position_ids return_dict sliding_window use_cache".split()
+    [
+        *("cache_position", "is_causal", "position_embeddings", "position_ids", "sliding_window"),
+        *("cu_seq_lens_k", "cu_seq_lens_q", "cu_seqlens", "max_length_k", "max_length_q"),
+        *("output_attentions", "output_hidden_states", "return_dict", "use_cache"),
+    ]
 )
 
 
@@ -42,15 +45,15 @@ class Unpackable(Exception):
 class Mask:
     """What transformers gets in place of a mask: the model's own function of positions that says who sees whom.
 
-    Paths of up to ``reach`` tokens see everything before them, whatever ``sees`` says. ``sees(batch, head, query, key)``
-    is None where that holds for every length.
+    Paths of up to ``reach`` tokens see everything before them, whatever ``sees`` says. It is called with batch, head,
+    query and key, and is None where that holds for every length.
     """
 
     sees: Callable[[int, int, Tensor, Tensor], Tensor] | None
     reach: int | None
 
     def among(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return ``[Q, W]``: true where a query at one of positions ``queries [Q, 1]`` sees a key at ``keys [1, W]``."""
+        """Return ``[Q, W]``: true where a query at a position ``queries [Q, 1]`` sees a key at ``keys [1, W]``."""
         causal = keys <= queries
         return causal if self.sees is None else causal & self.sees(0, 0, queries, keys)
 
@@ -166,7 +169,7 @@ def attend_by(model: PreTrainedModel, name: str) -> None:
 def mixed(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, rule: Rule, sinks: Tensor | None
 ) -> Tensor:
-    """Return the values ``[..., W, D']``, mixed for each query ``[..., Q, D]`` by its scores of the keys ``[..., W, D]``.
+    """Return the values ``[..., W, D']``, mixed for each query ``[..., Q, D]`` by its scores of keys ``[..., W, D]``.
 
     ``mask`` is true where a query sees a key; without one all are seen, or by ``causal`` those up to the query's own.
     ``sinks [..., 1, 1]`` take their share of the probability and give nothing.

@@ -66,7 +66,7 @@ class HfEngine:
         template: TemplateOptions = NO_OPTIONS,
     ) -> None:
         model = loaded.model
-        context = context_length(model, loaded.tokenizer, name)
+        context = context_length(model, name, loaded.tokenizer)
         self._ways = self._found_ways(loaded, template, context, name)
         proof = self._ways.proof
         attention.attend_by(model, attention.NAME if proof.is_packed_anywhere else attention.own(model))
@@ -181,7 +181,7 @@ def ways(chat: Chat, proof: Proof, stop_ids: frozenset[int] = frozenset()) -> Wa
 
 
 def context_length(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, where: str = "the model"
+    model: PreTrainedModel, where: str = "the model", tokenizer: PreTrainedTokenizerBase | None = None
 ) -> int:
     """Return how many tokens of a chat the model can see at once. Windows of its layers do not shorten that.
 

@@ -33,7 +33,7 @@ class KeyValueCache:
             self._layers[layer] = (self._grown(keys, in_use), self._grown(values, in_use))
 
     def layer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of ``layer``; ``key`` and ``value``, ``[K, N, D]``, give the sizes on first use."""
+        """Return the keys and values of ``layer``; ``key`` and ``value``, ``[K, N, D]``, give the sizes."""
         if layer not in self._layers:
             # Zeros, for what is masked out must still be finite: 0 times NaN is NaN.
             self._layers[layer] = (self._empty(key), self._empty(value))
@@ -41,7 +41,7 @@ class KeyValueCache:
 
     @property
     def bytes_per_token(self) -> int:
-        """How many bytes one token of one answer takes, over the layers that have been used so far."""
+        """How many bytes one token of an answer takes, over the layers used so far."""
         tensors = [kept for pair in self._layers.values() for kept in pair]
         return sum(kept.shape[1] * kept.shape[3] * kept.element_size() for kept in tensors)
 

@@ -36,10 +36,11 @@ _ANSWERS = (
     "Ask them over for tea, and tell them calmly how your nights have been.",
     "Write nothing and wait; most dogs grow quiet when the weather turns cold, some never do.",
 )
-# Few tokens, for they take time. Windows need no more of them: who sees whom is the model's own function of positions.
-_SENTENCES = (2, 1)
+# Few tokens, for they take time, but more than some models keep as they are (128): what they do then must show, too.
+# Windows need no more: who sees whom is the model's own function of positions.
+_SENTENCES = (4, 2, 1)
 _TOKENS = 256
-_PROMPTS = (48, 32)
+_PROMPTS = (_TOKENS, 32)
 _STEPS = 5
 # Differences of log-probabilities that are rounding whatever was measured: the greatest one in float32 (tiny models have
 # 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.

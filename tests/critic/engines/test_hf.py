@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import open_engine as open_spec
-from critic.engines import parse_spec, worker
+from critic.engines import parse_spec
 from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine, open_engine

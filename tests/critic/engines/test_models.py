@@ -1,4 +1,4 @@
-"""Every causal type of transformers: computed as the model computes it, on one path or another, or refused at opening."""
+"""Every causal type of transformers: computed as the model computes it, on one path or another, or refused at once."""
 
 import pytest
 

@@ -1,5 +1,6 @@
 """The proof at opening: what it finds on models that differ from what is packed, and what an engine says of it."""
 
+import string
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,10 @@ def test_padding_past_the_embedding_is_refused_at_opening(tmp_path: Path) -> Non
 
 def pair_tokenizer() -> PreTrainedTokenizerFast:
     """Words of a few letters' alphabet, and BERT's rule for pairs."""
-    words = {word: i for i, word in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghijklmnopqrstuvwxyz"))}
-    backend = Tokenizer(models.WordPiece(words | {f"##{letter}": 30 + i for i, letter in enumerate("abcdefgh")}))
+    words = {word: i for i, word in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *string.printable[:94]))}
+    backend = Tokenizer(
+        models.WordPiece(words | {f"##{letter}": 98 + i for i, letter in enumerate(string.printable[:94])})
+    )
     backend.model.unk_token = "[UNK]"
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
@@ -128,7 +131,7 @@ def pair_tokenizer() -> PreTrainedTokenizerFast:
 def encoder(tmp_path: Path) -> Path:
     """A folder with a random BERT of one score, which reads pairs."""
     config = BertConfig(
-        vocab_size=40,
+        vocab_size=192,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
