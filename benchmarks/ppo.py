@@ -101,7 +101,7 @@ def settings(
     return PPOConfig(
         output_dir=str(folder / "out"), model=str(model), data=[str(folder / "prompts.jsonl")],
         reward=f"rm:{reward}?dtype={str(dtype).removeprefix('torch.')}", bf16=dtype == torch.bfloat16,
-        use_cpu=not torch.cuda.is_available(), prompts_per_step=PROMPTS, samples_per_prompt=SAMPLES, epochs=2,
+        use_cpu=default_device().type == "cpu", prompts_per_step=PROMPTS, samples_per_prompt=SAMPLES, epochs=2,
         minibatches=2, max_length=640, max_new_tokens=longest, per_device_train_batch_size=PROMPTS,
         report_to="none", disable_tqdm=True, save_strategy="no",
     )  # fmt: skip

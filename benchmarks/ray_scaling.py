@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Figure
+from critic.engines import processor
 from critic.run.execute import Progress
 from critic.run.run import RunRequest
 from critic.run.shard_worker import SHARDS_AT_ONCE
@@ -110,7 +111,7 @@ def rate(folder: Path, kind: str, cores: int) -> Rate:
 def child(folder: Path, kind: str, cores: int, rows: int) -> str:
     """Run one part in a process of its own on so many cores, and return what it printed last."""
     code = f"from benchmarks.ray_scaling import {kind}; {kind}({str(folder)!r}, {cores}, {rows})"
-    available = sorted(os.sched_getaffinity(0))
+    available = processor.cpus()
     done = subprocess.run(
         ["taskset", "--cpu-list", ",".join(map(str, available[:cores])), sys.executable, "-c", code],
         check=True,

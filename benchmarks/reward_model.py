@@ -72,8 +72,8 @@ def encoded(labels: Sequence[Labelled]) -> list[dict[str, Any]]:
     chat = Chat(tokenizer, embedded.NAME)
 
     def ids(label: Labelled, answer: str) -> list[int]:
-        part = chat.extend((), (*label.prompt.messages, Message(role="assistant", content=answer)))
-        return [*part.ids, *chat.closing(part.turns)]
+        messages = (*label.prompt.messages, Message(role="assistant", content=answer))
+        return list(chat.whole(messages, "closed").ids)
 
     sides = [(label.id, ids(label, label.better), ids(label, label.worse)) for label in labels]
     return [
@@ -87,23 +87,7 @@ def train(rows: Sequence[dict[str, Any]], out: Path) -> float:
     set_seed(SEED)  # the new head's weights are drawn when the model is loaded
     trainer = RewardTrainer(
         AutoModelForSequenceClassification.from_pretrained(embedded.fetch(), num_labels=1, dtype=torch.float32),
-        args=RewardConfig(
-            output_dir=str(out),
-            seed=SEED,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            learning_rate=LEARNING_RATE,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
-            train_sampling_strategy="group_by_length",
-            remove_unused_columns=False,  # else "length" is gone before it is used
-            bf16=default_dtype(default_device()) == torch.bfloat16,
-            gradient_checkpointing=False,
-            dataloader_pin_memory=default_device().type != "cpu",
-            logging_steps=5,
-            report_to="none",
-            save_strategy="no",
-        ),
+        args=settings(out),
         train_dataset=Dataset.from_list(list(rows)),
         processing_class=AutoTokenizer.from_pretrained(embedded.fetch()),
     )
@@ -113,6 +97,29 @@ def train(rows: Sequence[dict[str, Any]], out: Path) -> float:
     trainer.save_model(str(out))
     Manifest(heads=(UNGROUPED,)).write(out)
     return seconds
+
+
+def settings(out: Path) -> RewardConfig:
+    """Return TRL's settings. It computes in bfloat16 where the hardware is fast at it, on a CPU only if told of it."""
+    device = default_device()
+    return RewardConfig(
+        output_dir=str(out),
+        seed=SEED,
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.1,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,  # else "length" is gone before it is used
+        use_cpu=device.type == "cpu",
+        bf16=default_dtype(device) == torch.bfloat16,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=device.type != "cpu",
+        logging_steps=5,
+        report_to="none",
+        save_strategy="no",
+    )
 
 
 async def judge(folder: Path, labels: Sequence[Labelled]) -> list[Judged]:

@@ -147,10 +147,11 @@ def hardware() -> str:
     """Processor, cores that this process may use, memory, and accelerators if there are any."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from critic.engines import processor
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     devices = "".join(f", {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))
-    return f"{cpu_model()}, {cores} cores, {memory:.0f} GiB{devices}"
+    return f"{cpu_model()}, {processor.cores()} cores, {memory:.0f} GiB{devices}"
 
 
 def cpu_model() -> str:

@@ -57,6 +57,8 @@ class Pipeline:
         """Take one line of the input all the way. Raises `EngineError` where a call it needs can't be answered."""
         prompt, given = line.item.prompt, line.item.responses
         cut = [Drop(what="prompt", reason="truncated", detail=f"{line.cut} characters")] if line.cut else []
+        if line.left_off:
+            cut.append(Drop(what="response", reason="given_answer", detail="the chat ended with an answer"))
         if given:
             chains: tuple[Chain, ...] = ()
             candidates, drops = _usable([_apart(response) for response in given])

@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from constitution import Principle
 from constitution.digest import digest
+from critic.engines.base import Decision, DecisionType, Option
 from critic.records import Message, Prompt
 
 NOTHING_TO_REVISE = "NOTHING TO REVISE"
@@ -27,7 +28,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 def template_hashes() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
-    names = ("contrast", "cot", "critique", "logprob", "plain", "score", "verdict")
+    names = ("contrast", "cot", "critique", "decision", "logprob", "plain", "score", "verdict")
     return {name: digest(_source(name)) for name in names}
 
 
@@ -55,7 +56,7 @@ def conversation_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `logprob` tree: the system message, and the conversation as the user's turn begins."""
     return (
         Message(role="system", content=_render("logprob", "system")),
-        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=_shown(prompt.messages))),
     )
 
 
@@ -88,7 +89,7 @@ def score_parts(prompt: Prompt, mark: str) -> tuple[Message, ...]:
     """The root of a `score` tree: the system message, and the conversation as the user's turn begins."""
     return (
         Message(role="system", content=_render("score", "system")),
-        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=prompt.messages)),
+        Message(role="user", content=_render("logprob", "conversation", mark=mark, messages=_shown(prompt.messages))),
     )
 
 
@@ -100,6 +101,25 @@ def response_part(response: str, mark: str) -> Message:
 def score_part(principle: Principle) -> Message:
     """One principle's question, to be answered by a digit; the user's turn ends here."""
     return Message(role="user", content=_render("score", "question", principle=principle))
+
+
+def decided_pair(prompt: Prompt, first: str, second: str, mark: str) -> Message:
+    """The text that a choice is about: the conversation, and two responses in the order shown."""
+    shown = _render("decision", "responses", mark=mark, first=first, second=second)
+    return Message(role="user", content=_decided_conversation(prompt, mark) + shown)
+
+
+def decided_response(prompt: Prompt, response: str, mark: str) -> Message:
+    """The text that a predicate or a score is about: the conversation, and one response."""
+    shown = _render("decision", "response", mark=mark, response=response)
+    return Message(role="user", content=_decided_conversation(prompt, mark) + shown)
+
+
+def decision(principle: Principle, kind: DecisionType) -> Decision:
+    """One principle's typed question."""
+    names = {"choice": "options", "score": "levels"}
+    options = tuple(_render("decision", names[kind]).splitlines()) if kind in names else ()
+    return Decision(kind, _render("decision", kind, principle=principle), tuple(map(Option, options)))
 
 
 def no_prompt() -> Message:
@@ -119,7 +139,9 @@ def against_part(principle: Principle) -> Message:
 
 def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) -> tuple[Message, ...]:
     """Ask which response is better with nothing marked off: the control for `critic.evaluation.injection`."""
-    text = _render("plain", "question", messages=prompt.messages, first=first, second=second, principle=principle)
+    text = _render(
+        "plain", "question", messages=_shown(prompt.messages), first=first, second=second, principle=principle
+    )
     return (Message(role="user", content=text),)
 
 
@@ -143,12 +165,16 @@ def finds_nothing(critique: str) -> bool:
     return " ".join("".join(c if c.isalnum() else " " for c in first_line).split()).upper() == NOTHING_TO_REVISE
 
 
+def _decided_conversation(prompt: Prompt, mark: str) -> str:
+    return _render("decision", "frame") + _render("logprob", "conversation", mark=mark, messages=prompt.messages)
+
+
 def _ask_critique(messages: tuple[Message, ...], response: str, principle: Principle, seed: int) -> Message:
-    mark = fence_mark(seed, *(m.content for m in messages), response)
+    mark = fence_mark(seed, *(m.text for m in messages), response)
     text = _render(
         "critique",
         "critique",
-        messages=messages,
+        messages=_shown(messages),
         response=response,
         principle=principle,
         mark=mark,
@@ -159,6 +185,11 @@ def _ask_critique(messages: tuple[Message, ...], response: str, principle: Princ
 
 def _ask_revision(principle: Principle) -> Message:
     return Message(role="user", content=_render("critique", "revision", principle=principle))
+
+
+def _shown(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    """Return a conversation for templates, with tool calls as text: a judge reads what was called."""
+    return [{"role": message.role, "content": message.text} for message in messages]
 
 
 @cache

@@ -10,34 +10,14 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from constitution.digest import digest
+from critic.messages import Message as Message
+from critic.messages import Record as Record
+from critic.messages import Role as Role
 
-Role = Literal["system", "user", "assistant"]
 Order = Literal["given", "swapped"]
-
-
-class Record(BaseModel):
-    """Base of all records: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Message(Record):
-    """One turn of a chat, or a part of one: see `critic.engines.base.Node`."""
-
-    role: Role
-    content: str
-
-    @field_validator("content")
-    @classmethod
-    def _encodable(cls, content: str) -> str:
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the text holds half of a surrogate pair, which no file can store as UTF-8") from None
-        return content
 
 
 class Prompt(Record):
@@ -53,7 +33,7 @@ class Prompt(Record):
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
         roles = [message.role for message in self.messages]
-        turns = roles[1:] if roles[:1] == ["system"] else roles
+        turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
         if turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
             raise ValueError(
                 f"chat roles are out of order: {', '.join(roles) or 'none'}; "
@@ -66,7 +46,29 @@ class Prompt(Record):
     @cached_property
     def key(self) -> str:
         """SHA-256 of all turns (of their content, not of tags or id)."""
-        return digest(["prompt", [[m.role, m.content] for m in self.messages]])
+        return digest(["prompt", [m.hashed() for m in self.messages]])
+
+
+def _without_tool_turns(messages: tuple[Message, ...]) -> list[Role]:
+    """Return the turns' roles: calls of tools, one result each, and what is said after them are one turn."""
+    roles: list[Role] = []
+    waited = 0
+    has_called = False
+    for message in messages:
+        if message.role == "tool":
+            if waited == 0:
+                raise ValueError("a tool's result stands where no call is left without one")
+            waited -= 1
+            continue
+        if waited:
+            raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
+        if message.role != "assistant" or not has_called:
+            roles.append(message.role)
+        waited = len(message.tool_calls or ())
+        has_called = waited > 0
+    if waited:
+        raise ValueError("a tool call has no result: expected a message of role 'tool' after it")
+    return roles
 
 
 class Response(Record):
@@ -91,13 +93,15 @@ class Item(Record):
 class Line(Record):
     """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people.
 
-    ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for.
+    ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for;
+    ``left_off`` the answers that the prompt's chat ended with, which nobody asked for.
     """
 
     row: int
     where: str
     item: Item
     cut: int = 0
+    left_off: int = 0
 
 
 class Quarantined(Record):
@@ -167,7 +171,8 @@ class Vote(Record):
     read each response alone; ``values`` then holds what each got, where that means something by itself (a score, a
     reward). ``principle`` is None for judges that read none (reward models). ``prior`` is what was subtracted for the
     page's own preference (about its response A), ``reason`` what the judge wrote before it answered. ``mass`` is the
-    probability that the model put on any of the choices; None for modes that read none.
+    probability that the model put on any of the choices; None for modes that read none. ``confidence`` is how sure a
+    server of typed decisions says that it is, by its own measure; None for all others.
     """
 
     principle: str | None
@@ -181,6 +186,7 @@ class Vote(Record):
     prior: float | None = None
     reason: str | None = None
     mass: float | None = Field(default=None, ge=0)
+    confidence: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _raw_iff_unreadable(self) -> Self:
@@ -271,6 +277,7 @@ class Drop(Record):
         "intransitive",
         "disconnected",
         "truncated",
+        "given_answer",
     ]
     detail: str = ""
 

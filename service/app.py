@@ -1,5 +1,6 @@
 """The HTTP application: the only place where the service's parts are wired together."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from service.context import Service
 from service.database import Database
 from service.engines import Engines
 from service.idempotency import Replay
+from service.jobs.artifacts import swept
 from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
@@ -69,6 +71,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Open the parts, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
         settings.data.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(swept, settings)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
         await stack.enter_async_context(Retention(settings, database))

@@ -8,18 +8,19 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import select
 
 from service.database import Database
 from service.problems import Problem
-from service.tables import annotators, keys, now
+from service.tables import annotators, clock, keys, now
 
 Scope = Literal["read", "feedback", "label", "jobs", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "cai"
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 CACHED_SECONDS = 2.0  # how long a key that was revoked by another process may still work
 
 
@@ -70,6 +71,7 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._believed = EARLIEST
         self._known: dict[str, tuple[float, str, Caller, datetime | None]] = {}
 
     async def caller(self, text: str | None) -> Caller:
@@ -83,7 +85,8 @@ class Keys:
             hash, caller, expires_at = await self._find(id)
         if not secrets.compare_digest(hash, _hash(secret)):
             raise _refused("the API key is wrong")
-        if expires_at is not None and expires_at <= now():
+        # Of a clock that went back, what was believed before counts: a key that expired stays so.
+        if expires_at is not None and expires_at <= max(now(), self._believed):
             raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
         return caller
 
@@ -92,12 +95,16 @@ class Keys:
         self._known.pop(id, None)
 
     async def _find(self, id: str) -> tuple[str, Caller, datetime | None]:
-        query = select(keys, annotators.c.group).join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
+        believed = select(clock.c.believed).scalar_subquery().label("believed")
+        query = select(keys, annotators.c.group, annotators.c.erased_at, believed)
+        query = query.join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
         async with self._database.read() as connection:
             row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
-        if row is None or row["revoked_at"] is not None:
+        # A key that was made while its annotator was erased is nobody's, too.
+        if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
             self.forget(id)
             raise _refused("the API key is wrong" if row is None else "the API key was revoked")
+        self._believed = row["believed"] or EARLIEST
         caller = Caller(id, row["name"], frozenset(row["scopes"]), row["annotator"], row["group"])
         self._known[id] = (time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
         return row["hash"], caller, row["expires_at"]

@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from sqlalchemy import Connection, Integer, MetaData, Table, func, insert, inspect, select, text, update
+from alembic.util.exc import CommandError
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
 from constitution.errors import InputError
 from service import migrations, tables
 from service.database import database_url
+from service.synced import sync_folder
 
 WHAT, VERSION = "cai-feedback backup", 1
 LEFT_OUT = {"workers"}  # who works right now
 ROWS_AT_ONCE = 1000
+LARGEST = 2**63  # one more than a 64-bit column holds
 
 Line = dict[str, Any]
 
@@ -39,7 +57,7 @@ def backup(url: str, file: Path) -> Counter[str]:
     part = file.with_name(f".{file.name}.part")
     counts: Counter[str] = Counter()
     try:
-        with migrations.connected(database_url(url)) as connection, _created(part) as out:
+        with migrations.connected(database_url(url), reads=True) as connection, _created(part) as out:
             _begin(connection)
             out.write(_line({"what": WHAT, "version": VERSION, "revision": _revision(connection)}))
             for table, row in _rows(connection):
@@ -47,6 +65,7 @@ def backup(url: str, file: Path) -> Counter[str]:
                 counts[table.name] += 1
             out.write(_line({"end": counts.total()}))
         part.replace(file)
+        sync_folder(file.absolute().parent)
     finally:
         part.unlink(missing_ok=True)
     return counts
@@ -55,25 +74,52 @@ def backup(url: str, file: Path) -> Counter[str]:
 def restore(url: str, file: Path) -> Counter[str]:
     """Put a backup's rows into an empty database, all or none; return how many of each table.
 
-    Jobs that had not ended are failed, to be retried: their queue is not in a backup. Raises `InputError`.
+    Jobs that had not ended are failed, to be retried: their queue is not in a backup. Raises `InputError` where the
+    backup is broken, or of a later version; then the database is as empty as before.
     """
     lines = _lines(file)
     head = next(lines, {})
-    if head.get("what") != WHAT or head.get("version") != VERSION:
+    if head.get("what") != WHAT or head.get("version") != VERSION or not isinstance(head.get("revision"), str):
         raise InputError("this is no backup that this version can read", where=str(file))
     with migrations.connected(database_url(url)) as connection:
         if "keys" in inspect(connection).get_table_names():
             raise InputError("the database is in use already", where="--database", fix="Restore into a new one.")
-        command.upgrade(migrations.config(connection), str(head["revision"]))
-        connection.commit()
-        counts = _insert(connection, lines, file)
-        command.upgrade(migrations.config(connection), "head")
-        open = tables.jobs.c.state.in_(("queued", "running"))
-        failed = {"state": "failed", "error": "restored from a backup; retry it to go on"}
-        connection.execute(update(tables.jobs).where(open).values(failed))
-        _number_on(connection)
-        connection.commit()
+        try:
+            counts = _restored(connection, head["revision"], lines, file)
+            connection.commit()  # the first: until here nothing of it is there
+        except BaseException:
+            connection.rollback()
+            raise
     return counts
+
+
+def _restored(connection: Connection, revision: str, lines: Iterator[Line], file: Path) -> Counter[str]:
+    """Make the tables that the backup is of, fill them, and bring them to this version, in one transaction."""
+    try:
+        command.upgrade(migrations.config(connection), revision)
+    except CommandError:
+        fix = "Restore it with the version of cai-feedback that wrote it, or a later one."
+        raise InputError(f"this version knows no tables {revision[:40]!r}", where=str(file), fix=fix) from None
+    try:
+        counts = _insert(connection, lines, file)
+        _check_references(connection)
+    except _Broken as error:
+        raise InputError(str(error), where=str(file), fix="No row was restored.") from None
+    except (DataError, IntegrityError, StatementError) as error:
+        if isinstance(error, OperationalError):  # a full disk, a database that went away: no fault of the backup
+            raise
+        problem = f"its rows can't be stored together: {str(error.orig).strip().splitlines()[0]}"
+        raise InputError(problem, where=str(file), fix="No row was restored.") from None
+    command.upgrade(migrations.config(connection), "head")
+    open = tables.jobs.c.state.in_(("queued", "running"))
+    failed = {"state": "failed", "error": "restored from a backup; retry it to go on"}
+    connection.execute(update(tables.jobs).where(open).values(failed))
+    _number_on(connection)
+    return counts
+
+
+class _Broken(Exception):
+    """The backup says something that no backup of ours says."""
 
 
 @contextmanager
@@ -91,7 +137,7 @@ def _begin(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     else:
-        connection.exec_driver_sql("BEGIN")
+        connection.begin()  # the first read takes the state
 
 
 def _revision(connection: Connection) -> str:
@@ -112,22 +158,36 @@ def _reflected(connection: Connection) -> list[Table]:
     there = set(inspect(connection).get_table_names()) & (set(tables.metadata.tables) - LEFT_OUT)
     found = MetaData()
     found.reflect(connection, only=sorted(there))
-    return [table for table in found.sorted_tables if table.name in there]
+    ordered = [table for table in found.sorted_tables if table.name in there]
+    for column in (column for table in ordered for column in table.columns):
+        if isinstance(column.type, JSON):  # where a column may be empty, null means that it is, and no JSON value
+            column.type = JSON(none_as_null=bool(column.nullable))
+    return ordered
 
 
 def _insert(connection: Connection, lines: Iterator[Line], file: Path) -> Counter[str]:
     found = {table.name: table for table in _reflected(connection)}
     counts: Counter[str] = Counter()
-    for name, group in groupby(lines, key=lambda line: str(line.get("table", ""))):
-        if not name:
+    for name, group in groupby(lines, key=lambda line: line.get("table")):
+        if name is None:
             if [*islice(group, 2)] == [{"end": counts.total()}]:
                 return counts
             break
-        for rows in _batches(_typed(found[name], line["row"]) for line in group):
+        if name not in found or name in counts:
+            raise _Broken(f"the table {str(name)[:40]!r} is not expected here")
+        for rows in _batches(_typed(found[name], line.get("row"), number) for number, line in enumerate(group, 1)):
             connection.execute(insert(found[name]), rows)
             counts[name] += len(rows)
-    connection.rollback()
-    raise InputError("the backup is cut short, or was changed", where=str(file), fix="No row was restored.")
+    raise _Broken("the backup is cut short, or was changed")
+
+
+def _check_references(connection: Connection) -> None:
+    """SQLite checks what rows refer to only where it is asked."""
+    if connection.dialect.name != "sqlite":
+        return
+    wrong = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if wrong is not None:
+        raise _Broken(f"a row of {wrong[0]} refers to a row of {wrong[2]} that is not there")
 
 
 def _number_on(connection: Connection) -> None:
@@ -143,12 +203,16 @@ def _number_on(connection: Connection) -> None:
 
 
 def _lines(file: Path) -> Iterator[Line]:
+    """The lines of a backup as far as they can be read: what is missing is told by the last, which isn't there."""
     try:
         with gzip.open(file, "rb") as stream:
-            for line in stream:
-                yield json.loads(line)
-    except (EOFError, gzip.BadGzipFile, ValueError):
-        return  # what is missing is told by the last line, which isn't there
+            for text in stream:
+                line = json.loads(text)
+                if not isinstance(line, dict):
+                    return
+                yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError):
+        return
 
 
 def _line(value: Line) -> bytes:
@@ -159,9 +223,37 @@ def _plain(row: Mapping[str, Any]) -> Line:
     return {k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in row.items()}
 
 
-def _typed(table: Table, row: Line) -> Line:
-    binary = {column.name for column in table.columns if column.type.python_type is bytes}
-    return {k: base64.b64decode(v) if k in binary and v is not None else v for k, v in row.items()}
+def _typed(table: Table, row: Any, number: int) -> Line:
+    """A row as the database takes it. Raises `_Broken` where a column is missing, unknown or of another type."""
+    place = f"row {number} of {table.name}"
+    if not isinstance(row, dict) or set(row) != {column.name for column in table.columns}:
+        raise _Broken(f"{place} has other columns than the table")
+    found: Line = {}
+    for column in table.columns:
+        try:
+            found[column.name] = _value(column, row[column.name])
+        except (TypeError, ValueError):
+            raise _Broken(f"{place}: {column.name} holds what the column can't") from None
+    return found
+
+
+def _value(column: Column[Any], value: Any) -> Any:
+    if isinstance(column.type, JSON):
+        return value
+    if value is None:
+        if not column.nullable:
+            raise ValueError("missing")
+        return None
+    kind = column.type.python_type
+    if kind is bytes:
+        return base64.b64decode(value, validate=True)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind or (kind is int and not -LARGEST <= value < LARGEST):
+        raise TypeError("of another type")
+    if kind is str:
+        value.encode()  # half a surrogate pair is no text that a database takes
+    return value
 
 
 def _batches(rows: Iterable[Line]) -> Iterator[list[Line]]:

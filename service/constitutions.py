@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -24,6 +24,7 @@ from constitution.library import CHECKSUMS, checksum, checksums, is_reference, p
 from constitution.versions import publish
 from service.database import Database, Rows
 from service.problems import conflict
+from service.scratch import scratch, temporary
 from service.tables import constitutions, now
 
 FRESH_SECONDS = 2.0  # how long a version that another server published may not be the newest here
@@ -41,6 +42,7 @@ class Constitutions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._folder = Path()
+        self._stack = ExitStack()
         self._versions: dict[str, list[str]] = {}
         self._mirrored: set[tuple[str, str]] = set()
         self._loaded: dict[str, Constitution] = {}
@@ -48,13 +50,13 @@ class Constitutions:
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="cai-constitutions-"))
+        self._folder = self._stack.enter_context(scratch(temporary()))
         shutil.copytree(shipped(), self._root, ignore=shutil.ignore_patterns("__*"))
         await self._refresh()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._folder)
+        await asyncio.to_thread(self._stack.close)
 
     @property
     def _root(self) -> Path:

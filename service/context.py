@@ -4,6 +4,7 @@ The parts are wired in `service.app` and nowhere else. Routes take them as param
 they touch.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Service:
     engines: Engines
     labels: Labels
     jobs: "Jobs"
+    rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,8 @@ from service.context import Service
 from service.database import Rows
 from service.label_query import RETRACTED, FeedbackFilter, by_item, selected
 from service.problems import invalid
+from service.scratch import scratch
+from service.synced import make_folder, sync_folder, sync_tree
 from service.tables import datasets, feedback, now, retractions
 
 NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
@@ -78,23 +79,20 @@ async def make(parts: Service, asked: DatasetRequest, also: Also) -> dict[str, A
 
     Raises `Problem` 422 where no label gives a row.
     """
-    (parts.settings.data / "datasets").mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=parts.settings.data / "datasets"))
-    try:
-        counts = await _build(parts, asked, scratch)
-        return await _keep(parts, asked, counts, scratch, also)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # nothing is there any more where it was kept
+    make_folder(parts.settings.data / "datasets")
+    with scratch(parts.settings.data) as building:
+        counts = await _build(parts, asked, building)
+        return await _keep(parts, asked, counts, building, also)
 
 
-async def _build(parts: Service, asked: DatasetRequest, scratch: Path) -> Counts:
+async def _build(parts: Service, asked: DatasetRequest, building: Path) -> Counts:
     async with parts.database.read() as connection:
         last = (await connection.execute(select(func.max(feedback.c.seq)))).scalar_one() or 0
         conditions = [*asked.filter.conditions(), feedback.c.seq <= last]
         withdrawn = select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq)
         retracted = (await connection.execute(withdrawn.where(*conditions))).scalar_one()
     chosen = selected().where(*conditions, ~RETRACTED)
-    counts = await by_item(parts.database, chosen, lambda labels: _write(labels, asked, scratch))
+    counts = await by_item(parts.database, chosen, lambda labels: _write(labels, asked, building))
     if retracted:
         counts.dropped["retracted"] = retracted
     if not counts.tables:
@@ -103,7 +101,7 @@ async def _build(parts: Service, asked: DatasetRequest, scratch: Path) -> Counts
     return counts
 
 
-def _write(labels: Iterator[Feedback], asked: DatasetRequest, scratch: Path) -> Counts:
+def _write(labels: Iterator[Feedback], asked: DatasetRequest, building: Path) -> Counts:
     read, dropped, rows = 0, Counter[str](), Counter[str]()
 
     def counted() -> Iterator[Feedback]:
@@ -118,19 +116,17 @@ def _write(labels: Iterator[Feedback], asked: DatasetRequest, scratch: Path) -> 
             counted(), asked.aggregation, dropped, pool_groups=asked.pool_groups, sorted_by_item=True
         ):
             if table not in files:
-                files[table] = (scratch / f"{table}.jsonl").open("wb")
+                files[table] = (building / f"{table}.jsonl").open("wb")
             JsonLines(files[table]).write(row)
             rows[table] += 1
     finally:
         for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
             file.close()
-    found = {table: Table(rows=rows[table], sha256=_sha256(scratch / f"{table}.jsonl")) for table in sorted(files)}
+    found = {table: Table(rows=rows[table], sha256=_sha256(building / f"{table}.jsonl")) for table in sorted(files)}
     return Counts(labels=read, tables=found, dropped=dict(sorted(dropped.items())))
 
 
-async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, scratch: Path, also: Also) -> dict[str, Any]:
+async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, building: Path, also: Also) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": asked.name,
         "sha256": digest({table: entry.sha256 for table, entry in counts.tables.items()}),
@@ -145,18 +141,20 @@ async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, scratch: 
         await connection.execute(datasets.insert(), row)
         for table, rows in also(row).items():
             await connection.execute(table.insert(), rows)
-        _move(scratch, folder(parts.settings.data, asked.name, row["version"]), row)
+        _move(building, folder(parts.settings.data, asked.name, row["version"]), row)
     return row
 
 
-def _move(scratch: Path, target: Path, row: dict[str, Any]) -> None:
+def _move(building: Path, target: Path, row: dict[str, Any]) -> None:
     manifest = row | {"created_at": row["created_at"].isoformat()}
-    (scratch / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    (building / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
     if target.exists():  # of a server that was killed between this and its commit
         shutil.rmtree(target)
-    target.parent.mkdir(exist_ok=True)
-    scratch.chmod(0o755)
-    os.replace(scratch, target)
+    make_folder(target.parent)
+    building.chmod(0o755)
+    sync_tree(building)
+    os.replace(building, target)
+    sync_folder(target.parent)
 
 
 def _sha256(file: Path) -> str:

@@ -23,6 +23,7 @@ from critic.judging.base import Mode, SampledMode
 from service import metrics
 from service.database import Database
 from service.problems import RETRY_SECONDS
+from service.public import public
 from service.settings import Settings
 from service.tables import models
 
@@ -74,6 +75,9 @@ class SharedEngine(Wrapper):
         except (EngineError, RunStopped) as error:
             error.args = (self._public(str(error)),)
             raise
+        except (InputError, OSError) as error:  # the administrator's to mend, and written for their terminal
+            log.error("the engine %s: %s", self._name, error)
+            raise RunStopped(f"the engine {self._name} can't be used as it is set up") from None
         finally:
             self._under_way -= 1
             waiting.dec()
@@ -89,7 +93,7 @@ class SharedEngine(Wrapper):
 
     def _public(self, text: str) -> str:
         shown = text.replace(self._target, self._name) if self._target else text
-        return re.sub(r"https?://[^\s),;]+", f"the engine {self._name}", shown)
+        return public(re.sub(r"https?://[^\s),;]+", f"the engine {self._name}", shown))
 
 
 class Engines:

@@ -3,23 +3,22 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
-from sqlalchemy import BigInteger, ColumnElement, RowMapping, ScalarSelect, Select, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, func, select, tuple_
 
 from critic.feedback import Feedback, Kind, Source
+from critic.records import Response
 from service.database import Database
+from service.label_form import GIVEN
 from service.tables import feedback, items, retractions
 
-# Rows are numbered in the order of their commits, and dated a little before by each server's own clock.
-CLOCK_SLACK = timedelta(minutes=1)
-# A sum has no index, so no database reads rows by their time, to sort all of them by number for one page.
-_given_at = type_coerce(feedback.c.created_at, BigInteger) + 0
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
+LAST = 2**63 - 1  # the highest number that a row can have
 PAGE = 500
 PAGE_SECONDS = 60  # how long a page may take before whoever waits for it gives up
 
@@ -41,7 +40,10 @@ Short = Annotated[str, Field(max_length=200)]
 class FeedbackFilter(BaseModel):
     """Which feedback: all that is named has to hold.
 
-    ``item`` stands for a prompt with its responses in whatever order; ``until`` is not included.
+    ``item`` stands for a prompt with its responses in whatever order. ``since`` begins with the first label that is
+    dated then or later, ``until`` ends with the last that is dated before; between these all labels are chosen, in the
+    order in which they were stored. Where clocks agree that is what their dates say. Where a server's clock was wrong
+    or went back, labels beside it may be chosen too, and none is left out.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "comparison"}]})
@@ -62,9 +64,9 @@ class FeedbackFilter(BaseModel):
         names = ("kind", "source", "annotator", "group", "constitution", "project", "item", "job")
         found = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
         if self.since is not None:
-            found += [_given_at >= _number(self.since), feedback.c.seq >= _first_since(self.since)]
+            found.append(feedback.c.seq >= _first_since(self.since))
         if self.until is not None:
-            found += [_given_at < _number(self.until), feedback.c.seq <= _last_until(self.until)]
+            found.append(feedback.c.seq <= _last_until(self.until))
         return found
 
 
@@ -95,6 +97,13 @@ class StoredFeedback(Feedback):
     def plain(self) -> Feedback:
         """The feedback alone, as `critic.feedback` and file formats know it."""
         return Feedback.model_construct(**{name: getattr(self, name) for name in Feedback.model_fields})
+
+    def as_its_annotator_saw_it(self) -> Self:
+        """This without what its annotator was not shown: who wrote which response, and which stands first."""
+        order = self.shown or tuple(range(len(self.responses)))
+        blind = [Response(text=self.responses[place].text, model=GIVEN, finish="given") for place in order]
+        label = self.label.reordered(order)
+        return self.model_copy(update={"responses": tuple(blind), "label": label, "shown": None})
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no cached_property here
     @cached_property
@@ -149,19 +158,15 @@ async def _page(database: Database, chosen: Select[Any], after: tuple[str, int])
         return found
 
 
-def _number(moment: datetime) -> int:
-    """A time as `Moment` stores it."""
-    return round(moment.timestamp() * 1_000_000)
-
-
 def _first_since(moment: datetime) -> ScalarSelect[int]:
-    """A row number that no later one has: so that a range of times is a range of rows, found by an index."""
+    """The lowest number of a row of this time or later; above all numbers where there is none."""
     other = feedback.alias()
-    query = select(other.c.seq).where(other.c.created_at >= max(moment, EARLIEST) - CLOCK_SLACK)
-    return query.order_by(other.c.created_at, other.c.seq).limit(1).scalar_subquery()
+    query = select(func.coalesce(func.min(other.c.seq), LAST)).where(other.c.created_at >= max(moment, EARLIEST))
+    return query.scalar_subquery()
 
 
 def _last_until(moment: datetime) -> ScalarSelect[int]:
+    """The highest number of a row from before this time; below all numbers where there is none."""
     other = feedback.alias()
-    query = select(other.c.seq).where(other.c.created_at <= min(moment, LATEST) + CLOCK_SLACK)
-    return query.order_by(other.c.created_at.desc(), other.c.seq.desc()).limit(1).scalar_subquery()
+    query = select(func.coalesce(func.max(other.c.seq), 0)).where(other.c.created_at < min(moment, LATEST))
+    return query.scalar_subquery()

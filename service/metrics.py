@@ -30,8 +30,12 @@ BATCH = Histogram(
 )
 
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+OTHER = "other"
+
+
 class Metered:
-    """Counts requests by route (not by address, of which there are too many)."""
+    """Counts requests by route and method: nothing that a client can make up is a label, of which there is no end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,9 +49,10 @@ class Metered:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                REQUESTS.labels(scope["method"], route, message["status"]).inc()
-                SECONDS.labels(scope["method"], route).observe(time.perf_counter() - began)
+                route = getattr(scope.get("route"), "path", OTHER)
+                method = scope["method"] if scope["method"] in METHODS else OTHER
+                REQUESTS.labels(method, route, message["status"]).inc()
+                SECONDS.labels(method, route).observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, sent)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
+from service.public import public
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5  # what a client is asked to wait where something is away for a while
@@ -65,9 +66,15 @@ class Problem(HTTPException):
         )
 
     def response(self) -> JSONResponse:
-        """The answer as HTTP."""
-        document = self.document
+        """The answer as HTTP, without what only an administrator may know, whatever raised it."""
+        document = _public(self.document)
         return JSONResponse(document.model_dump(), document.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
+
+
+def _public(document: ProblemDocument) -> ProblemDocument:
+    faults = [Fault(where=fault.where, problem=public(fault.problem)) for fault in document.faults]
+    shown = {"detail": public(document.detail), "fix": public(document.fix), "faults": faults}
+    return document.model_copy(update=shown)
 
 
 def not_found(what: str, name: str, fix: str = "") -> Problem:
@@ -105,7 +112,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def input_error(request: Request, error: InputError) -> JSONResponse:
-        return invalid(error.problem, error.fix, where=error.where).response()
+        return invalid(error.problem, error.fix, where=public(error.where)).response()
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service import administrators
+from service.clock import Clock
 from service.database import Database
 from service.settings import Settings
 from service.tables import annotators, audit, feedback, idempotency, keys, now
@@ -39,6 +41,7 @@ class Retention:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
+        self._clock = Clock()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -51,22 +54,34 @@ class Retention:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def once(self) -> list[str]:
-        """Erase what has been kept long enough; return the annotators' ids."""
-        settings, at = self._settings, now()
+        """Erase what has been kept long enough; return the annotators' ids.
+
+        Whoever has the last administrator's key stays.
+        """
+        settings = self._settings
         async with self._database.transaction() as connection:
+            await administrators.in_turn(connection)
+            at = await self._clock.believed(connection)
             old = idempotency.c.at < at - timedelta(days=settings.idempotency_days)
             await connection.execute(delete(idempotency).where(old))
             if settings.annotator_days is None:
                 return []
-            since = at - timedelta(days=settings.annotator_days)
-            labelled = exists().where(feedback.c.annotator == annotators.c.id, feedback.c.created_at >= since)
-            idle = (annotators.c.erased_at.is_(None), annotators.c.created_at < since, ~labelled)
-            found = list((await connection.execute(select(annotators.c.id).where(*idle))).scalars())
-            for id in found:
+            found = []
+            for id in await self._idle(connection, at - timedelta(days=settings.annotator_days)):
+                if await _is_needed(connection, id):
+                    log.warning("the annotator %s has the last administrator's key, and is not erased", id)
+                    continue
                 await erase(connection, id)
-                entry = {"at": at, "key": None, "action": "annotator.erased", "target": id}
+                entry = {"at": now(), "key": None, "action": "annotator.erased", "target": id}
                 await connection.execute(audit.insert(), {**entry, "detail": {"days": settings.annotator_days}})
+                found.append(id)
         return found
+
+    async def _idle(self, connection: AsyncConnection, since: datetime) -> list[str]:
+        """The annotators without a label since then."""
+        labelled = exists().where(feedback.c.annotator == annotators.c.id, feedback.c.created_at >= since)
+        idle = (annotators.c.erased_at.is_(None), annotators.c.created_at < since, ~labelled)
+        return list((await connection.execute(select(annotators.c.id).where(*idle))).scalars())
 
     async def _go_on(self) -> None:
         while True:
@@ -74,3 +89,10 @@ class Retention:
                 if erased := await self.once():
                     log.info("erased %d annotators after %s days", len(erased), self._settings.annotator_days)
             await asyncio.sleep(EVERY_SECONDS)
+
+
+async def _is_needed(connection: AsyncConnection, annotator: str) -> bool:
+    """Whether all administrators' keys are this annotator's."""
+    left = await administrators.left(connection)
+    mine = set((await connection.execute(select(keys.c.id).where(keys.c.annotator == annotator))).scalars())
+    return bool(left) and left <= mine

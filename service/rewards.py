@@ -137,7 +137,7 @@ class JudgeRewards:
         return await together(self._one(prompt, text, principles) for text in texts)
 
     async def _one(self, prompt: Prompt, text: str, principles: Sequence[Principle]) -> Grade:
-        mark = prompts.fence_mark(0, *(message.content for message in prompt.messages), text)
+        mark = prompts.fence_mark(0, *(message.text for message in prompt.messages), text)
         asked = tuple(Node((prompts.score_part(principle),), DIGITS) for principle in principles)
         tree = Node(
             prompts.score_parts(prompt, mark), children=(Node((prompts.response_part(text, mark),), children=asked),)

@@ -209,6 +209,7 @@ jobs = Table(
     Column("worker", _Name),
     Column("progress", JSON, nullable=False),
     Column("trying", JSON),  # what a worker began last: see service.jobs.poison
+    Column("deaths", JSON(none_as_null=True)),  # of workers that had it, by step: see service.jobs.lives
     Column("error", Text),
     Column("result", JSON),
     Column("key", _Id),
@@ -283,6 +284,14 @@ models = Table(
     Column("lineage", JSON, nullable=False),
     Column("job", _Id),
     Column("created_at", Moment, nullable=False),
+)
+
+# The latest time that is believed: one row. See `service.clock`.
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("believed", Moment, nullable=False),
 )
 
 audit = Table(

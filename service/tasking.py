@@ -5,16 +5,17 @@ answered nor skipped. A lease that runs out is free again; its holder may still 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, ScalarSelect, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.problems import Problem, conflict, not_found
-from service.tables import items, leases, projects, tasks
+from service.tables import items, leases, now, projects, tasks
 
 LEASED, ANSWERED, SKIPPED = "leased", "answered", "skipped"
+AHEAD = timedelta(minutes=2)  # a lease that begins later than so is of a clock that went back, and holds nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,19 @@ class Lease:
 
     task: str
     until: datetime
+
+
+def live(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What holds of the leases that hold a task at this time."""
+    return leases.c.state == LEASED, leases.c.until > at, leases.c.since <= at + AHEAD
+
+
+async def time_of(connection: AsyncConnection) -> datetime:
+    """The time by which leases run: that of the database's machine, the same for all servers."""
+    if connection.dialect.name == "sqlite":  # the machine is this one
+        return now()
+    found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return found.astimezone(UTC)
 
 
 async def lock(connection: AsyncConnection, project: str) -> RowMapping:
@@ -78,7 +92,8 @@ async def held(
         raise conflict("you have answered this task", retract)
     if lease.state == SKIPPED:
         raise conflict("you have skipped this task", again)
-    if lease.until <= at and task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
+    over = lease.until <= at or lease.since > at + AHEAD
+    if over and task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
         raise conflict(f"your lease ran out at {lease.until:%H:%M:%S} UTC, and the task was given to others", again)
 
 
@@ -113,7 +128,7 @@ def require_annotator(annotator: str | None) -> str:
 
 
 def _held(project: str, annotator: str, at: datetime) -> Any:
-    mine = and_(leases.c.annotator == annotator, leases.c.state == LEASED, leases.c.until > at)
+    mine = and_(leases.c.annotator == annotator, *live(at))
     query = select(leases.c.task, leases.c.until).join(tasks, leases.c.task == tasks.c.id)
     return query.where(mine, tasks.c.project == project).order_by(leases.c.since).limit(1)
 
@@ -129,8 +144,8 @@ def _free(project: RowMapping, annotator: str, at: datetime) -> Any:
 
 def _leases_of(at: datetime) -> ScalarSelect[int]:
     """How many have the task of the query around it."""
-    live = and_(leases.c.task == tasks.c.id, leases.c.state == LEASED, leases.c.until > at)
-    return select(func.count()).select_from(leases).where(live).correlate(tasks).scalar_subquery()
+    there = and_(leases.c.task == tasks.c.id, *live(at))
+    return select(func.count()).select_from(leases).where(there).correlate(tasks).scalar_subquery()
 
 
 async def _lease(connection: AsyncConnection, task: str, annotator: str) -> Any:
@@ -139,8 +154,8 @@ async def _lease(connection: AsyncConnection, task: str, annotator: str) -> Any:
 
 
 async def _live(connection: AsyncConnection, task: str, at: datetime) -> int:
-    live = and_(leases.c.task == task, leases.c.state == LEASED, leases.c.until > at)
-    return int((await connection.execute(select(func.count()).select_from(leases).where(live))).scalar_one())
+    there = and_(leases.c.task == task, *live(at))
+    return int((await connection.execute(select(func.count()).select_from(leases).where(there))).scalar_one())
 
 
 async def _close(connection: AsyncConnection, task: str, annotator: str, change: dict[str, Any]) -> None:

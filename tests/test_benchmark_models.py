@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import data, reward_model, writing
 from constitution.errors import InputError
-from critic.engines import embedded
+from critic.engines import embedded, processor
 from tests.critic.engines.conftest import make_tokenizer
 
 TALK = "\n\nHuman: Name a river.\n\nAssistant: The Po.\n\nHuman: Another?\n\nAssistant:"
@@ -116,10 +116,15 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("fast", [True, False])
 def test_a_reward_model_is_trained_saved_and_measured(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
-    """Every row is on one side of the split or named beside it, and the saved model judges those held out."""
+    """Every row is on one side of the split or named beside it, and the saved model judges those held out.
+
+    On a CPU that multiplies bfloat16 fast as on one that does not: TRL's settings differ.
+    """
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: fast)
     question = "\n\nHuman: Name river {}.\n\nAssistant: {}"
     pairs = [(question.format(i, "Gladly: it is the Po."), question.format(i, "No.")) for i in range(40)]
     pairs += [(question.format(40, ""), question.format(40, "No.")), (question.format(99, "x" * 400), TALK + " a")]

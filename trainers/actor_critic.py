@@ -23,12 +23,17 @@ from constitution.errors import InputError
 from critic.engines import attention, embedded
 from critic.engines.loading import load
 from critic.engines.prefix_tree import output_head
-from trainers import forward
+from critic.engines.tokens import TokenTree
+from trainers import dropout, finish, forward
+from trainers.finish import Row
 from trainers.forward import Read
 from trainers.packing import Packed
 from trainers.ppo_config import PPOConfig
+from trainers.proof import Proof, prove
 
 _POLICY, _VALUE = "policy", "value"
+_ROWS = 4
+"""How often the short trees stand in a long row of the proof."""
 
 
 class ActorCritic(Protocol):
@@ -58,8 +63,11 @@ class ActorCritic(Protocol):
         """Turn dropout on or off."""
         ...
 
-    def save(self, folder: Path) -> PreTrainedModel:
-        """Save the policy as an ordinary model folder, and return it. It is the last thing that is asked."""
+    def finished(self, folder: Path, row: Row) -> PreTrainedModel:
+        """Return the policy as an ordinary model; adapters go to ``folder``, too. It is the last thing that is asked.
+
+        ``row`` is a short chat to compare the policy on before and after its adapters are merged.
+        """
         ...
 
 
@@ -102,9 +110,8 @@ class Whole:
         self._policy.train(mode)
         self._value.train(mode)
 
-    def save(self, folder: Path) -> PreTrainedModel:
+    def finished(self, folder: Path, row: Row) -> PreTrainedModel:
         """See `ActorCritic`."""
-        self._policy.save_pretrained(folder)
         return self._policy
 
 
@@ -122,6 +129,7 @@ class Adapted(nn.Module):
         except (TypeError, ValueError) as error:
             raise InputError(f"lora: {error}", where=where, fix="lora takes the settings of peft.LoraConfig") from error
         assert isinstance(model, PeftModel)
+        finish.check_adapters(model, where)
         self.model, self._base = model, base
         self.head = nn.Linear(base.config.get_text_config().hidden_size, 1, bias=False, device=base.device)
         nn.init.zeros_(self.head.weight)
@@ -165,37 +173,69 @@ class Adapted(nn.Module):
                 layer.unmerge()
                 weight.data.copy_(kept)  # what merging and taking back rounds must not gather in the base
 
-    def save(self, folder: Path) -> PreTrainedModel:
+    def finished(self, folder: Path, row: Row) -> PreTrainedModel:
         """See `ActorCritic`. The adapter alone goes to ``adapter/policy``."""
         self.model.save_pretrained(str(folder / "adapter"), selected_adapters=[_POLICY])
-        tuner: Any = self.model
-        merged: PreTrainedModel = tuner.merge_and_unload(adapter_names=[_POLICY])
-        merged.save_pretrained(folder)
-        return merged
+        self.model.set_adapter(_POLICY)
+        return finish.merge(self.model, row, folder, adapter_names=[_POLICY])
 
 
 def build(
-    config: PPOConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    config: PPOConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    trees: list[TokenTree],
+    longest: int,
 ) -> ActorCritic:
-    """Return the models on ``device``, the value model started from the reward model where it has the same tokens."""
+    """Return the models on ``device``, the value model started from the reward model where it has the same tokens.
+
+    ``trees`` and ``longest`` are for `trainers.proof.prove`. Raises `InputError` for models that can't be packed.
+    """
     torch.nn.Module.to(model, device)
-    trained = [model] if config.lora else [model, _value_model(config, tokenizer, device)]
+    trained = [model] if config.lora else [model, _value_model(config, tokenizer, device, trees, longest)]
     for one in trained:
         if config.gradient_checkpointing:
             one.gradient_checkpointing_enable({"use_reentrant": False})
     return Adapted(model, config.lora, config.model) if config.lora else Whole(*trained)
 
 
-def _value_model(config: PPOConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> PreTrainedModel:
+def _value_model(
+    config: PPOConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    trees: list[TokenTree],
+    longest: int,
+) -> PreTrainedModel:
     kind, _, folder = config.reward.partition("?")[0].partition(":")
     if kind == "rm":
-        loaded = load(folder, torch.float32, device, attention.NAME, AutoModelForSequenceClassification)
+        loaded = load(folder, torch.float32, device, None, AutoModelForSequenceClassification)
         if loaded.tokenizer.get_vocab() == tokenizer.get_vocab() and loaded.model.config.num_labels == 1:
+            prepare(loaded.model, config, trees, longest, "the reward model, which the values start from")
             return loaded.model
     start = str(embedded.fetch()) if config.model == "embedded" else config.model
-    model = load(start, torch.float32, device, attention.NAME, AutoModelForSequenceClassification, heads=1).model
+    model = load(start, torch.float32, device, None, AutoModelForSequenceClassification, heads=1).model
     nn.init.zeros_(output_head(model).weight)
+    prepare(model, config, trees, longest, "the model of the values")
     return model
+
+
+def prepare(model: PreTrainedModel, config: PPOConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
+    """Prove that ``model``'s batches can be packed, as all that PPO computes is, and let it attend so.
+
+    Raises `InputError` where they can't: before the first step.
+    """
+    if not config.dropout and forward.is_reward_model(model):  # the policy's was turned off when it was loaded
+        dropout.turn_off(model, config.model, config.gradient_checkpointing)
+    found = prove(model, trees, longest, None, config.model, trees * _ROWS)
+    if found.path != "packed":
+        raise InputError(
+            f"PPO computes each prompt once for all of its answers, and {what} can't be: {found.why}",
+            where=config.model,
+            fix="choose another model for PPO; SFT, DPO and reward models pad the batches of this one",
+        )
+    attention.attend_by(model, attention.NAME)
+    return found
 
 
 def _read(heat: float, entropy: bool = False) -> Read:

@@ -16,7 +16,7 @@ _WHAT = {
 }
 _SHOWN = (
     "learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps", "per_device_train_batch_size",
-    "gradient_accumulation_steps", "max_length", "prefix_packing", "bf16", "seed",
+    "gradient_accumulation_steps", "max_length", "dropout", "bf16", "seed",
 )  # fmt: skip
 
 
@@ -57,7 +57,8 @@ def _body(lineage: Mapping[str, Any]) -> Iterator[str]:
         yield from ("## Figures", "", "The last ones logged; `eval_` ones are of held-out examples.", "")
         yield from _table([(name, f"{value:.4g}") for name, value in lineage["figures"].items()])
     yield from ("## Settings", "", "`config.yaml` holds all of them.", "")
-    yield from _table([(key, str(lineage["settings"][key])) for key in _SHOWN if key in lineage["settings"]])
+    shown = [(key, str(lineage["settings"][key])) for key in _SHOWN if key in lineage["settings"]]
+    yield from _table([*shown, *_computed(lineage)])
     yield from _loading(lineage["trainer"])
     yield from (
         "## Limits",
@@ -65,6 +66,14 @@ def _body(lineage: Mapping[str, Any]) -> Iterator[str]:
         "- It has learnt what its labels say. Where a model gave them, no person has checked them.",
         "- The licence depends on the parent and the data; none is claimed here.",
     )
+
+
+def _computed(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say how batches were computed, and how the weights were saved: runs of older versions don't tell."""
+    if batches := lineage.get("batches"):
+        yield "batches", batches["path"] + (f": {batches['why']}" if batches["why"] else "")
+    if saved := lineage.get("saved"):
+        yield "weights", f"trained in float32, saved in {saved['dtype']}"
 
 
 def _ancestors(lineage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

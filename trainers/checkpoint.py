@@ -12,7 +12,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from constitution.errors import InputError
-from trainers.trainer import saving
+from trainers.disk import saving
 
 _FILE = "state.pt"
 _STAGING = ".saving"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 import yaml
 from transformers import TrainingArguments
 
@@ -20,7 +21,10 @@ from critic.engines.loading import default_device, default_dtype
 C = TypeVar("C", bound="TrainConfig")
 
 Source = str | dict[str, Any]
-"""A file, a run's directory or a data set; or ``{path: ..., ratio: ...}`` to take so much of it, relative to others."""
+"""A file, a run's directory or a data set; or ``{path: ..., ratio: ..., columns: prompt=question}``.
+
+``ratio`` says how much to take of it, relative to others, and ``columns`` under which names it has what is read.
+"""
 
 
 @dataclass
@@ -29,7 +33,8 @@ class TrainConfig(TrainingArguments):
 
     Weights are kept in float32; ``bf16`` computes in bfloat16, by default where the hardware multiplies it fast.
     ``prefix_packing`` computes a prompt once for all of its answers and pads nothing; without it, each answer is a
-    padded row of its own and the model's own attention is used. ``lora`` has the settings of `peft.LoraConfig`.
+    padded row of its own and the model's own attention is used. Unset, batches are packed where `trainers.proof` finds
+    that it makes no difference; true is packed or refused. ``lora`` has the settings of `peft.LoraConfig`.
     """
 
     model: str = "embedded"
@@ -39,7 +44,9 @@ class TrainConfig(TrainingArguments):
     """How much of ``data`` is held out where there is no ``eval_data``, by a hash of each prompt."""
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
-    prefix_packing: bool = True
+    prefix_packing: bool | None = None
+    dropout: bool = False
+    """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 10
@@ -52,8 +59,10 @@ class TrainConfig(TrainingArguments):
         for name in ("data", "eval_data"):
             if isinstance(value := getattr(self, name), str | dict):
                 setattr(self, name, [value])
+        device = torch.device("cpu") if self.use_cpu else default_device()
+        self.use_cpu = device.type == "cpu"  # also where a GPU was meant and there is none
         if self.bf16 is None:
-            self.bf16 = not self.fp16 and default_dtype(default_device()).itemsize == 2
+            self.bf16 = not self.fp16 and default_dtype(device).itemsize == 2
         if not 0 <= self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:

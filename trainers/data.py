@@ -1,16 +1,21 @@
 """Files to examples: a run's directory or exports, and TRL's formats. One bad row costs itself, and is named.
 
-The columns say what a row is: ``chosen`` and ``rejected`` (a pair; ``probability``, ``margin``), ``responses`` and
-``ranks`` (a ranking), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion``
-alone or a chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file
-the comparisons that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
-All rows of a file are of one kind, ``feedback`` files apart.
+A row is read by its shape: see `critic.files.shapes`. Its columns then say what it is: ``chosen`` and ``rejected`` (a
+pair; ``probability``, ``margin``), ``responses`` and ``ranks`` (a ranking), ``responses`` and ``ratings`` (one rated
+answer each), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion`` alone or a
+chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file the comparisons
+that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
+All rows of a file are of one kind, ``feedback`` files apart. A trainer of pairs alone takes ranked and rated answers to
+one prompt, too: each two that are not equally good are a pair.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +23,19 @@ from pydantic import ValidationError
 
 from constitution.digest import digest
 from constitution.errors import InputError
+from critic.files.naming import Naming
+from critic.files.rows import Broken, Raw, Unread
+from critic.files.shapes import naming, shaped
+from critic.files.shapes.base import truth
+from critic.files.shapes.demonstration import ends_with_answer
+from critic.files.together import answers_together
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import Messages, RowError, prompt_messages, readable, side
-from critic.run.sources import Broken, open_source
+from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
+from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
 _OTHER = "other_feedback"
+_LABELS = {"label", "rating"}
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
 
 
@@ -49,14 +61,15 @@ class Data:
         return Counter(row.reason for row in self.refused)
 
 
-def read(source: str, wanted: Sequence[type[Example]]) -> Data:
+def read(source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAMES) -> Data:
     """Read the examples of ``source``: the directory of a run, or whatever `critic.run.sources.open_source` takes.
+
+    ``columns`` says under which names the source has what is read.
 
     Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
     """
     where = _table(source, wanted)
-    rows = ((raw if isinstance(raw, Broken) else (raw.columns, raw.where)) for raw in open_source(where).rows)
-    return _collect(rows, where, wanted)
+    return _collect((read() for read in _open(where, wanted, columns)), where, wanted)
 
 
 def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[Example]]) -> Data:
@@ -67,14 +80,16 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
     """
     named = [{"path": source} if isinstance(source, str) else dict(source) for source in sources]
     for source in named:
-        if unknown := set(source) - {"path", "ratio"}:
+        if unknown := set(source) - {"path", "ratio", "columns"}:
             raise InputError(
-                f"unknown key {min(unknown)!r}", where="data", fix="expected path, and ratio if it is mixed"
+                f"unknown key {min(unknown)!r}",
+                where="data",
+                fix="expected path, ratio if it is mixed, and columns if they have other names",
             )
         ratio = source.get("ratio", 1)
         if "path" not in source or not isinstance(ratio, int | float) or not ratio > 0:
             raise InputError(f"{source} names no path, or a ratio that is no number above 0", where="data")
-    found = [read(str(source["path"]), wanted) for source in named]
+    found = [read(str(source["path"]), wanted, naming(source.get("columns"))) for source in named]
     if any("ratio" in source for source in named):
         ratios = [float(source.get("ratio", 1)) for source in named]
         unit = min(len(data.examples) / ratio for data, ratio in zip(found, ratios, strict=True))
@@ -108,7 +123,8 @@ def hold_out(data: Data, share: float) -> tuple[Data, Data]:
 
 def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:
     """Read examples from rows that are in memory already, such as those of a `datasets.Dataset`."""
-    return _collect(((dict(row), f"{name}:{number}") for number, row in enumerate(rows)), name, wanted)
+    given = (Raw(f"{name}:{number}", OWN_NAMES.of_row(dict(row))) for number, row in enumerate(rows))
+    return _collect(given, name, wanted)
 
 
 def _table(source: str, wanted: Sequence[type[Example]]) -> str:
@@ -125,32 +141,73 @@ def _table(source: str, wanted: Sequence[type[Example]]) -> str:
     return found
 
 
-def _collect(rows: Iterator[Broken | tuple[dict[str, Any], str]], name: str, wanted: Sequence[type[Example]]) -> Data:
+class _Kinds:
+    """Reads rows, and holds a file to one kind of examples: that of its first."""
+
+    def __init__(self, wanted: Sequence[type[Example]]) -> None:
+        self._wanted = wanted
+        self._kind: type[Example] | None = None
+
+    def examples(self, number: int, row: Broken | Raw) -> list[Example | Quarantined]:
+        """Return the row's examples, or its refusal."""
+        if isinstance(row, Broken):
+            return [Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail)]
+        try:
+            found = parse_all(row.columns, row.where, self._wanted)
+            for example in found:
+                _expect(example, self._kind, self._wanted, mixed=row.columns.get("kind") is not None)
+        except RowError as error:
+            return [_refused(number, row, error.reason, error.detail)]
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+            return [_refused(number, row, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
+        self._kind = self._kind or type(found[0])
+        return [*found]
+
+
+def _refused(number: int, row: Raw, reason: str, detail: str) -> Quarantined:
+    said = detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
+    return Quarantined(row=number, where=row.where, reason=reason, detail=said)
+
+
+def open_examples(
+    source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAMES
+) -> Iterator[Callable[[], list[Example | Quarantined]]]:
+    """Open a source as `read` does, with a function a row that reads it; to be called in their order."""
+    rows = _Kinds(wanted)
+    unread = enumerate(_open(_table(source, wanted), wanted, columns))
+    return (partial(lambda number, read: rows.examples(number, read()), number, read) for number, read in unread)
+
+
+def _open(source: str, wanted: Sequence[type[Example]], columns: Naming) -> Iterator[Unread]:
+    unread = open_source(source, columns).unread
+    # Two rated answers to one prompt are a pair for a trainer of pairs alone.
+    return answers_together(unread, labels=True) if Pair in wanted and Rated not in wanted else unread
+
+
+def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Example]]) -> Data:
     examples: list[Example] = []
     refused: list[Quarantined] = []
     constitutions: dict[str, None] = {}
-    kind: type[Example] | None = None
+    reader = _Kinds(wanted)
     for number, row in enumerate(rows):
-        if isinstance(row, Broken):
-            refused.append(Quarantined(row=number, where=row.where, reason=row.reason, detail=row.detail))
-            continue
-        columns, where = {key: value for key, value in row[0].items() if value is not None}, row[1]
-        try:
-            example = parse(columns, where)
-            _expect(example, kind, wanted, mixed="kind" in columns)
-        except RowError as error:
-            detail = error.detail.encode("utf-8", "replace").decode()  # it may quote half a surrogate pair of the row
-            refused.append(Quarantined(row=number, where=where, reason=error.reason, detail=detail))
-            continue
-        kind = kind or type(example)
-        examples.append(example)
-        several = columns.get("constitution_hashes")
-        hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
-        constitutions |= dict.fromkeys(name for name in hashes if isinstance(name, str))
+        for found in reader.examples(number, row):
+            if isinstance(found, Quarantined):
+                refused.append(found)
+                continue
+            examples.append(found)
+            constitutions |= _constitutions(row)
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
         raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")
     return Data(tuple(examples), tuple(refused), tuple(constitutions))
+
+
+def _constitutions(row: Broken | Raw) -> dict[str, None]:
+    """Return the hashes of the constitutions that a row names."""
+    columns = row.columns if isinstance(row, Raw) else {}
+    several = columns.get("constitution_hashes")
+    hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+    return dict.fromkeys(name for name in hashes if isinstance(name, str))
 
 
 def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:
@@ -160,9 +217,57 @@ def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[
         raise RowError("mixed_formats", f"the rows above are {kinds([kind])}; give the others in a file of their own")
 
 
+def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
+    """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected."""
+    given = shaped(dict(columns), labels=True)
+    if given.get("kind") is None and "ratings" in given and "responses" in given:
+        found = _rated(given, where)
+    else:
+        found = [parse(given, where)]
+    if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
+        found = _pairs(found) or found
+    return found
+
+
+def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
+    """Return an example for each response that has a rating."""
+    texts, ratings = _responses(given), given["ratings"]
+    if not isinstance(ratings, list) or len(ratings) != len(texts):
+        raise RowError("bad_rating", f"ratings is no list of {len(texts)} numbers, one for each response")
+    answered = {name: value for name, value in given.items() if name not in ("responses", "ratings", "messages")}
+    if "prompt" not in given and "messages" in given:
+        answered["prompt"] = given["messages"]
+    there = [(text, rating) for text, rating in zip(texts, ratings, strict=True) if rating is not None]
+    if not there:
+        raise RowError("no_label", "none of the responses has a rating")
+    return [parse(answered | {"completion": text, "rating": rating}, where) for text, rating in there]
+
+
+def _pairs(found: Sequence[Example]) -> list[Example]:
+    """Return each two answers to one prompt of which one was found better, by their ranks or ratings."""
+    goods: list[tuple[str, float]] = []
+    for example in found:
+        if isinstance(example, Rated):
+            goods.append((example.answer, example.value))
+        elif isinstance(example, Ranked):
+            goods += [(text, -float(rank)) for text, rank in zip(example.texts, example.ranks, strict=True)]
+    common = {name: getattr(found[0], name) for name in ("prompt", "weight", "group", "where")}
+    try:
+        return [
+            Pair(chosen=better, rejected=worse, **common)
+            for (better, above), (worse, below) in permutations(goods, 2)
+            if above > below
+        ]
+    except ValidationError as error:
+        raise RowError(_slug(error), readable(error)) from None
+
+
 def parse(columns: Mapping[str, Any], where: str = "") -> Example:
-    """Make an example of one row. Raises `RowError`, with what was expected."""
-    given = dict(columns)
+    """Make an example of a row in this project's columns (`critic.files.shapes`). Raises `RowError`.
+
+    A label that is there and empty is a missing label: such a row is no demonstration.
+    """
+    given = {name: value for name, value in columns.items() if value is not None}
     if "kind" in given:
         given = _feedback(given)
     common = {"where": where} | {key: given[key] for key in ("weight", "group") if key in given}
@@ -173,18 +278,27 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **extra, **common)
         if {"responses", "ranks"} <= given.keys():
             prompt, texts = _answered(given, _responses(given))
-            return Ranked(prompt=prompt, texts=texts, ranks=given["ranks"], **common)
-        if "completion" in given:
-            prompt, (answer,) = _answered(given, [given["completion"]])
-            if "label" in given or "rating" in given:
+            return Ranked(prompt=prompt, texts=texts, ranks=listed(given, "ranks"), **common)
+        if "completion" in given or "messages" in given:
+            alone = "completion" not in given
+            prompt, (answer,) = _answered(*(({}, [given["messages"]]) if alone else (given, [given["completion"]])))
+            if not _LABELS.isdisjoint(columns):
                 return Rated(prompt=prompt, answer=answer, value=_value(given), **common)
-            return Demonstration(prompt=prompt, answer=answer, **common)
-        if "messages" in given:
-            prompt, (answer,) = _answered({}, [given["messages"]])
             return Demonstration(prompt=prompt, answer=answer, **common)
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
+
+
+def listed(columns: Mapping[str, Any], name: str) -> Any:
+    """Return a column, read as JSON where a table without lists had to write it as text."""
+    value = columns[name]
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise RowError("broken_line", f"{name} is a string that isn't JSON; expected a list") from None
+    return value
 
 
 def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +313,7 @@ def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(columns: Mapping[str, Any]) -> list[Any]:
-    found = columns.get("responses")
+    found = listed(columns, "responses") if "responses" in columns else None
     if not isinstance(found, list):
         raise RowError("bad_responses", "responses is not a list")
     return found
@@ -209,7 +323,9 @@ def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple
     """Return the prompt and the answers; the prompt may come in its own column, or as the turns before the answers."""
     # As messages, texts are checked for characters that can't be stored.
     sides = [side({"role": "assistant", "content": v} if isinstance(v, str) else v) for v in values]
-    columns = {key: value for key, value in columns.items() if key != "messages"}
+    chat = columns.get("messages")
+    if isinstance(chat, list) and ends_with_answer(chat):  # it repeats an answer; otherwise it asks for them
+        columns = {key: value for key, value in columns.items() if key != "messages"}
     messages: Messages | None = prompt_messages(columns)
     before = {turns for turns, _ in sides if turns}
     if messages is None and len(before) == 1 and all(turns for turns, _ in sides):
@@ -228,13 +344,19 @@ def _answered(columns: dict[str, Any], values: list[Any]) -> tuple[Prompt, tuple
 def _value(columns: Mapping[str, Any]) -> float:
     """Return a label as 0 or 1, or a rating as its place on its scale."""
     if "label" in columns:
-        if columns["label"] not in (0, 1):
-            raise RowError("bad_label", f"label is {columns['label']!r}; expected true or false")
-        return float(columns["label"])
+        label = columns["label"]
+        said = truth(label) if isinstance(label, str) else label
+        if said not in (0, 1):
+            raise RowError("bad_label", f"label is {label!r}; expected true or false")
+        return float(said)
+    if "rating" not in columns:
+        raise RowError("no_label", "the label is empty; expected true or false in label, or a number in rating")
+    scale = listed(columns, "scale") if "scale" in columns else None
     try:
-        low, high = map(float, columns["scale"])
+        # A text has characters that can be numbers, but it is no scale: "19" doesn't go from 1 to 9.
+        low, high = map(float, scale if isinstance(scale, list | tuple) else ())
         rating = float(columns["rating"])
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         raise RowError("bad_rating", "expected a number in rating, and its scale as [lowest, highest]") from None
     if not low <= rating <= high or low == high:
         raise RowError("bad_rating", f"a rating of {rating:g} is not on the scale {low:g} to {high:g}")

@@ -22,8 +22,9 @@ from critic.run.inputs import RowError
 from trainers import losses
 from trainers.config import DPOConfig
 from trainers.data import Data
+from trainers.disk import saving
 from trainers.examples import Pair, Rated
-from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched, saving
+from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
 
 FALL_PER_TOKEN = 0.1
 """Nats. Chosen answers that have become so much less likely, per token, are told of."""
@@ -56,7 +57,8 @@ class WithStrangers(Examples):
             other = self.examples[(index + further) % count]
             if other.prompt.messages != own.messages:
                 with contextlib.suppress(RowError):  # too long for this prompt
-                    self._encode(own, other.answers)
+                    root, *branches = self._encode(own, other.answers).segments
+                    self.longest = max(self.longest, len(root.ids) + len(branches[0].ids))
                     return other.answers[0]
         return None
 

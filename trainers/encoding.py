@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from critic.engines.chat import Chat
-from critic.engines.tokens import Segment, TokenTree
+from critic.engines.base import EngineError
+from critic.engines.chat import Chat, Whole
+from critic.engines.tokens import Segment, TokenTree, shared_length
 from critic.records import Message, Prompt
 from critic.run.inputs import RowError
 
@@ -28,19 +29,40 @@ class Encoder:
         self._max_length = max_length
 
     def policy(self, prompt: Prompt, answers: Sequence[str]) -> TokenTree:
-        """Return the tree that a policy learns from: its branches hold the tokens of each answer and its end."""
-        root = self._policy.extend((), prompt.messages)
-        opening, end = self._policy.opening(root.turns), self._policy.closing((*root.turns, "assistant"))
-        return self._tree(root.ids + opening, [self._policy.content(answer) + end for answer in answers])
+        """Return the tree that a policy learns from: its branches hold the tokens of each answer and its end.
+
+        The root is what the policy is asked with. It is shorter where the template begins an answer otherwise than it
+        opens one, as with a think block; a branch then holds what the template writes before the answer, too.
+        """
+        asked = self._policy.whole(prompt.messages, "opened")
+        chats = [self._whole(self._policy, prompt, answer) for answer in answers]
+        shared = shared_length([asked.ids, *(chat.ids for chat in chats)])
+        if shared <= max(asked.own(0), default=0):
+            # The template writes the prompt in another way before an answer: then nothing but the answer is learnt.
+            shared = _before_answers(chats, prompt)
+        return self._tree(chats, shared)
 
     def reward(self, prompt: Prompt, answers: Sequence[str]) -> TokenTree:
         """Return the tree that a reward model learns from: it is read at each branch's last token."""
-        root = self._reward.extend((), prompt.messages)
-        parts = [self._reward.extend(root.turns, [Message(role="assistant", content=answer)]) for answer in answers]
-        return self._tree(root.ids, [part.ids + self._reward.closing(part.turns) for part in parts])
+        chats = [self._whole(self._reward, prompt, answer) for answer in answers]
+        return self._tree(chats, _before_answers(chats, prompt))
 
-    def _tree(self, root: tuple[int, ...], branches: list[tuple[int, ...]]) -> TokenTree:
-        longest = len(root) + max(map(len, branches))
+    def _whole(self, chat: Chat, prompt: Prompt, answer: str) -> Whole:
+        return chat.whole((*prompt.messages, Message(role="assistant", content=answer)), "closed")
+
+    def _tree(self, chats: Sequence[Whole], shared: int) -> TokenTree:
+        longest = max(len(chat.ids) for chat in chats)
         if longest > self._max_length:
             raise RowError("too_long", f"{longest} tokens; max_length is {self._max_length}")
-        return TokenTree((Segment(root, -1), *(Segment(branch, 0) for branch in branches)), ())
+        # A branch needs a token of its own, and its first token one before it.
+        shared = min(shared, *(len(chat.ids) - 1 for chat in chats))
+        if shared < 1:
+            raise EngineError("the chats of a prompt's answers have no token in common that they begin with")
+        branches = (Segment(chat.ids[shared:], 0) for chat in chats)
+        return TokenTree((Segment(chats[0].ids[:shared], -1), *branches), ())
+
+
+def _before_answers(chats: Sequence[Whole], prompt: Prompt) -> int:
+    """Return how many tokens all of ``chats`` begin with, of those before the answer itself."""
+    firsts = [min(chat.own(len(prompt.messages)), default=len(chat.ids)) for chat in chats]
+    return min(shared_length([chat.ids for chat in chats]), *firsts)

@@ -1,6 +1,6 @@
-"""Loads what is trained: weights in float32, an attention that follows trees, adapters where they are asked for."""
+"""Loads what is trained: weights in float32, dropout turned off, adapters where they are asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,11 +14,12 @@ from transformers import (
 )
 
 from constitution.errors import InputError
-from critic.engines import attention, embedded
-from critic.engines.hf import context_length
+from critic.engines import embedded
 from critic.engines.loading import load
 from critic.engines.rewards import FILE, read_manifest
+from trainers import dropout, finish
 from trainers.config import TrainConfig
+from trainers.dropout import Dropped
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Trainee:
     tokenizer: PreTrainedTokenizerBase
     revision: str
     heads: tuple[str, ...] | None = None
+    dtype: torch.dtype = torch.float32
+    """The type that the parent's weights have, and the trained ones will have when they are saved."""
+    dropped: Dropped = field(default_factory=dict)
+    """What the model's configuration named as dropout, where it was turned off."""
 
 
 def policy(config: TrainConfig) -> Trainee:
@@ -46,7 +51,6 @@ def reward_model(config: TrainConfig, heads: int) -> Trainee:
 
 def _load(config: TrainConfig, heads: int | None) -> Trainee:
     auto = AutoModelForCausalLM if heads is None else AutoModelForSequenceClassification
-    kind = attention.NAME if config.prefix_packing else "sdpa"
     folder = str(embedded.fetch()) if config.model == "embedded" else config.model
     named = None if heads is None else _heads(Path(folder).expanduser())
     if named is not None and len(named) != heads:
@@ -55,13 +59,14 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
             where=config.model,
             fix="train from a language model, or give the data of the model's groups",
         )
-    loaded = load(folder, torch.float32, torch.device("cpu"), kind, auto, heads)
+    loaded = load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
     model, tokenizer = loaded.model, loaded.tokenizer
-    if config.prefix_packing:
-        _check(model, config)
-    if heads is not None and model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return Trainee(model if config.lora is None else _adapted(model, config, heads), tokenizer, loaded.revision, named)
+    _check_context(model, config)
+    if heads is not None and model.config.get_text_config().pad_token_id is None:
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    dropped = {} if config.dropout else dropout.turn_off(model, config.model, config.gradient_checkpointing)
+    trained = model if config.lora is None else _adapted(model, config, heads)
+    return Trainee(trained, tokenizer, loaded.revision, named, finish.stored_dtype(loaded.folder), dropped)
 
 
 def _heads(folder: Path) -> tuple[str, ...] | None:
@@ -71,20 +76,23 @@ def _heads(folder: Path) -> tuple[str, ...] | None:
     return read_manifest(folder, int(AutoConfig.from_pretrained(folder).num_labels)).heads
 
 
-def _check(model: PreTrainedModel, config: TrainConfig) -> None:
-    """Raise `InputError` for arithmetic that can't be packed, and for a context shorter than ``max_length``."""
-    try:
-        context = context_length(model, config.model)
-    except InputError as error:
-        raise InputError(
-            error.problem, where=config.model, fix="prefix_packing=false trains it the plain way"
-        ) from error
-    if config.max_length > context:
+def _check_context(model: PreTrainedModel, config: TrainConfig) -> None:
+    """Raise `InputError` for a ``max_length`` beyond the positions that the model has."""
+    context = positions(model)
+    if context is not None and config.max_length > context:
         raise InputError(
             f"max_length is {config.max_length}; the model's context is {context}",
             where=config.model,
             fix=f"max_length={context}",
         )
+
+
+def positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a chat may have; None for models that name no bound, as those that keep a state."""
+    inner = model.config.get_text_config()
+    named = (getattr(inner, name, None) for name in ("max_position_embeddings", "max_seq_len", "n_positions"))
+    found = [int(count) for count in named if count]
+    return found[0] if found else None
 
 
 def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> PeftModel:
@@ -96,4 +104,5 @@ def _adapted(model: PreTrainedModel, config: TrainConfig, heads: int | None) -> 
             f"lora: {error}", where=config.model, fix="lora takes the settings of peft.LoraConfig"
         ) from error
     assert isinstance(adapted, PeftModel)
+    finish.check_adapters(adapted, config.model)
     return adapted

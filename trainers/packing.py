@@ -61,6 +61,8 @@ class Padded(Batch):
 
     visible: Tensor
     """1 where a token stands, 0 where a row is filled up: ``[A, T]``."""
+    apart: bool = False
+    """Whether each row goes through the model by itself: for models whose rows change each other."""
 
 
 def packed(trees: Sequence[TokenTree]) -> Packed:
@@ -93,7 +95,7 @@ def packed(trees: Sequence[TokenTree]) -> Packed:
     )
 
 
-def padded(trees: Sequence[TokenTree], padding: int = 0) -> Padded:
+def padded(trees: Sequence[TokenTree], padding: int = 0, apart: bool = False) -> Padded:
     """Put each answer, with its prompt before it, into a row of its own, filled up with ``padding``."""
     chats = [(tree.segments[0].ids, branch.ids) for tree in trees for branch in tree.segments[1:]]
     width = max(len(root) + len(branch) for root, branch in chats)
@@ -114,4 +116,14 @@ def padded(trees: Sequence[TokenTree], padding: int = 0) -> Padded:
         ends.append(start + len(branch) - 1)
     example = [number for number, tree in enumerate(trees) for _ in tree.segments[1:]]
     positions = [list(range(width))] * len(rows)
-    return Padded(*map(torch.tensor, (rows, positions, places, targets, answer, example, ends, visible)))
+    return Padded(
+        ids=torch.tensor(rows),
+        positions=torch.tensor(positions),
+        places=torch.tensor(places),
+        targets=torch.tensor(targets),
+        answer=torch.tensor(answer),
+        example=torch.tensor(example),
+        ends=torch.tensor(ends),
+        visible=torch.tensor(visible),
+        apart=apart,
+    )

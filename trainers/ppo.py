@@ -37,7 +37,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from constitution.errors import InputError
 from critic.engines.base import RunStopped
 from critic.seeds import seed_of
-from trainers import actor_critic, checkpoint, experience, policy_gradient, rollouts
+from trainers import actor_critic, checkpoint, experience, policy_gradient, proof, rollouts, vocabulary
 from trainers.alarms import FIGURES, Alarm, Audit, History, alarms
 from trainers.experience import Group, Row
 from trainers.metrics import MetricsFile
@@ -78,9 +78,12 @@ class PPOTrainer:
             if heldout or args.heldout_reward:
                 self.heldout = self._open(opened, heldout, args.heldout_reward or "", args.heldout_principles)
             torch.nn.Module.to(model, self.accelerator.device)
+            self._prepare(model)
             self._writer = open_writer(args, model, processing_class, self._runner)
             opened.callback(self._writer.close)
-            self.models = actor_critic.build(args, model, processing_class, self.accelerator.device)
+            self.models = actor_critic.build(
+                args, model, processing_class, self.accelerator.device, self.short, args.max_length
+            )
             self._weights = self.models.trainable()
             self._make_optimizer()
             self.kl_coef = args.kl_coef
@@ -363,6 +366,15 @@ class PPOTrainer:
         bars = [] if self.args.disable_tqdm else [ProgressCallback]
         kinds = [DefaultFlowCallback, *bars, *reporting, MetricsFile(self._out), *more]
         return CallbackHandler(kinds, model, self.tokenizer, self.optimizer, self._scheduler)
+
+    def _prepare(self, model: PreTrainedModel) -> None:
+        """Find out that the policy can be learnt from rollouts. Raises `InputError` where it can't."""
+        asked = [ask.ids for part in (self.asks, self.held_out) if part is not None for ask in part.asks]
+        vocabulary.check_rows(model, self.tokenizer, max(map(max, asked)), self.args.model)
+        vocabulary.learn_end(model, self.tokenizer, self.args.model)
+        self.short = proof.of_prompts(asked, model.config, self.args.max_length)
+        """Short trees of the run's own tokens, to compare models on."""
+        self.proof = actor_critic.prepare(model, self.args, self.short, self.args.max_length, "the policy")
 
     def _check(self) -> None:
         """Raise `InputError` for prompts that don't make the steps that are wanted."""

@@ -97,5 +97,5 @@ class PPOConfig(TrainConfig):
         for name, nothing in _WITHOUT_EFFECT.items():
             if (value := getattr(self, name)) != nothing and value:
                 raise ValueError(f"{name} has no place in PPO; leave it out")
-        if not self.prefix_packing:
+        if self.prefix_packing is False:
             raise ValueError("PPO computes each prompt once for all of its answers: prefix_packing can't be turned off")

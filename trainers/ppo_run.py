@@ -11,7 +11,9 @@ from constitution.errors import InputError
 from critic.engines.chat import Chat
 from critic.records import Quarantined
 from critic.run.results import replace_text
-from trainers import models, prompts, results
+from trainers import finish, models, prompts, results
+from trainers.disk import saving
+from trainers.finish import Saved
 from trainers.identity import claim, finished, identity
 from trainers.models import Trainee
 from trainers.ppo import PPOTrainer
@@ -19,7 +21,6 @@ from trainers.ppo_config import PPOConfig
 from trainers.prompts import Asks
 from trainers.results import Counts, Trained
 from trainers.samples import Samples
-from trainers.trainer import saving
 
 
 def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callable[[Counts], None]) -> Trained:
@@ -47,15 +48,27 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
         trainer.close()
     found = results.facts(counts, results.figures(folder), trainer.state.global_step)
     if config.process_index == 0:
-        with saving("the finished model", folder):
-            policy = trainer.models.save(folder)
-            trainee.tokenizer.save_pretrained(folder)
+        policy, saved = _save(trainer, trainee, folder)
+        found |= {"batches": trainer.proof.facts(), "saved": saved.facts()}
         samples.take("after", policy, trainee.tokenizer)
         taught = trainer.reward.identity
         constitutions = [taught["constitution"]] if "constitution" in taught else []
         others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
         results.write(config, run, constitutions, found, samples.rows, others)
     return Trained.of(folder, found, new=True)
+
+
+def _save(trainer: PPOTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:
+    """Save the policy where `from_pretrained` finds it, and read it again."""
+    row = finish.row_of(trainer.short)
+    with saving("the finished model", folder):
+        policy = trainer.models.finished(folder, row)
+
+        def write() -> None:
+            policy.save_pretrained(folder)
+            trainee.tokenizer.save_pretrained(folder)
+
+        return policy, finish.save(policy, row, trainee.dtype, trainee.dropped, folder, write)
 
 
 def load_policy(config: PPOConfig) -> Trainee:

@@ -4,10 +4,12 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError
 from critic.engines.chat import Chat
+from critic.files.shapes import naming
 from critic.records import Line, Prompt, Quarantined
 from critic.run.inputs import RowError, read_prompts
 from critic.seeds import seed_of
@@ -60,9 +62,11 @@ def read(sources: Sequence[Source], chat: Chat, longest: int) -> Asks:
     asks: dict[str, Ask] = {}
     refused: list[Quarantined] = []
     for source in sources:
-        if not isinstance(source, str):
+        named: dict[str, Any] = {"path": source} if isinstance(source, str) else source
+        if "path" not in named or set(named) - {"path", "columns"}:
             raise InputError(f"{source} is no file of prompts", where="data", fix="expected a path")
-        for line in read_prompts(source, max_chars=_MAX_CHARACTERS, truncate=False):
+        columns = naming(named.get("columns"))
+        for line in read_prompts(named["path"], max_chars=_MAX_CHARACTERS, truncate=False, columns=columns):
             if isinstance(line, Quarantined):
                 refused.append(line)
                 continue

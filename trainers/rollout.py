@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from critic.engines import attention
 from critic.engines.base import Sampling
 from critic.engines.chat import Chat
-from critic.engines.decoding import Answer, Decoder
+from critic.engines.decoding import Answer
+from critic.engines.proof import WRITERS, Name
 from trainers.prompts import Ask
 
 _PROMPT_TOKENS = 4096
@@ -83,13 +85,23 @@ class Copied:
 
 
 class HfWriter(Copied):
-    """Writes in this process, ``slots`` answers at a time. ``stop_ids`` are the tokens that end one."""
+    """Writes in this process, ``slots`` answers at a time. ``stop_ids`` are the tokens that end one.
+
+    ``path`` is how the model's answers are computed: `critic.engines.proof` finds out which is right.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, dtype: torch.dtype, chat: Chat, stop_ids: frozenset[int], slots: int
+        self,
+        model: PreTrainedModel,
+        dtype: torch.dtype,
+        chat: Chat,
+        stop_ids: frozenset[int],
+        slots: int,
+        path: Name = "packed",
     ) -> None:
         super().__init__(model, dtype)
-        self.chat, self.stop_ids, self.slots = chat, stop_ids, slots
+        self.chat, self.stop_ids, self.slots, self._writer = chat, stop_ids, slots, WRITERS[path]
+        attention.attend_by(self.model, attention.NAME if path == "packed" else attention.own(self.model))
 
     @torch.inference_mode()
     def write(self, tasks: Sequence[Task]) -> list[Sample]:
@@ -99,7 +111,7 @@ class HfWriter(Copied):
             for task in tasks
         ]
         # A new one each time: what an earlier step left in the cache must not decide how this one is computed.
-        decoder = Decoder(self.model, self.chat, self.stop_ids, min(self.slots, len(answers)))
+        decoder = self._writer(self.model, self.chat, self.stop_ids, min(self.slots, len(answers)))
         waiting = deque(answers)
         while waiting or decoder.answers:
             if joining := self._joining(waiting, self.slots - len(decoder.answers)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -17,9 +18,10 @@ from constitution.errors import InputError
 from critic.engines.rewards import Manifest
 from critic.run.results import replace_text
 from trainers import data as reading
-from trainers import models, ppo_run, results
+from trainers import finish, models, ppo_run, results
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from trainers.data import Data
+from trainers.disk import saving
 from trainers.dpo import DPOTrainer
 from trainers.examples import Demonstration, Pair, Rated
 from trainers.identity import claim, finished, identity
@@ -30,7 +32,7 @@ from trainers.results import Counts, Trained
 from trainers.reward import RewardTrainer, heads
 from trainers.samples import Samples
 from trainers.sft import SFTTrainer
-from trainers.trainer import TreeTrainer, saving
+from trainers.trainer import TreeTrainer
 
 REFUSED = "refused.jsonl"
 
@@ -69,8 +71,8 @@ def train(
     if trainer.held_out and not _evaluated(trainer):
         trainer.evaluate()
     samples.take("after", trainer.model, trainee.tokenizer)
-    _save(trainer)
-    found = results.facts(counts, results.figures(folder), trainer.state.global_step)
+    computed = {"batches": trainer.proof.facts(), "saved": _save(trainer, trainee)}
+    found = results.facts(counts, results.figures(folder), trainer.state.global_step) | computed
     if config.process_index == 0:
         results.write(config, run, data.constitutions, found, samples.rows)
     return Trained.of(folder, found, new=True)
@@ -164,12 +166,36 @@ def _evaluated(trainer: TreeTrainer) -> bool:
     return any(row.get("step") == now and "eval_loss" in row for row in trainer.state.log_history)
 
 
-def _save(trainer: TreeTrainer) -> None:
-    """Save the model where `from_pretrained` finds it: adapters merged into it, and apart in ``adapter``."""
+def _save(trainer: TreeTrainer, trainee: Trainee) -> dict[str, Any]:
+    """Save the model where `from_pretrained` finds it: adapters merged into it, and apart in ``adapter``.
+
+    Return how it was saved, as plain JSON.
+    """
     folder = Path(trainer.args.output_dir or "")
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return _save_sharded(trainer, trainee, folder)
+    row = finish.row_of(trainer.short)
+    model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if isinstance(model, PeftModel):
+        with saving("the adapters", folder):
+            trainer.save_model(str(folder / "adapter"), _internal_call=True)
+        model = trainer.model = finish.merge(model, row, folder)
+    with saving("the finished model", folder):
+        saved = finish.save(model, row, trainee.dtype, trainee.dropped, folder, lambda: trainer.save_model(str(folder)))
+    return saved.facts()
+
+
+def _save_sharded(trainer: TreeTrainer, trainee: Trainee, folder: Path) -> dict[str, Any]:
+    """Save gathered weights. What all processes together read off them before is compared with the folder's."""
     model: Any = trainer.model
+    before = trainer.short_values()
     with saving("the finished model", folder):
         if hasattr(model, "merge_and_unload"):
             trainer.save_model(str(folder / "adapter"), _internal_call=True)
             trainer.model = model.merge_and_unload()
+        trainer.stored = trainee.dtype
         trainer.save_model(str(folder))
+    if trainer.args.process_index == 0:
+        finish.reread_values(trainer.short, before, trainer.reward, folder)
+    trainer.accelerator.wait_for_everyone()
+    return {"dtype": str(trainee.dtype).removeprefix("torch."), "rounding": None}

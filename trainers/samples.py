@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from constitution.errors import InputError
 from critic.engines import attention
 from critic.engines.base import EngineError, Request, Sampling
 from critic.engines.hf import HfEngine
@@ -20,6 +22,7 @@ from critic.together import together
 
 FILE = "samples.jsonl"
 PROMPTS = 6
+log = logging.getLogger(__name__)
 SAMPLING = Sampling(max_tokens=96, temperature=0.7)
 
 
@@ -53,8 +56,13 @@ async def _answers(
     inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     training, kind = inner.training, inner.config._attn_implementation
     inner.eval()
-    inner.set_attn_implementation(attention.NAME)
-    engine = HfEngine(Loaded(inner, tokenizer, Path(), ""), "the model in training", batch=PROMPTS)
+    try:
+        engine = HfEngine(Loaded(inner, tokenizer, Path(), ""), "the model in training", batch=PROMPTS)
+    except InputError as error:
+        log.warning("No samples are written: %s", error.problem)
+        attention.attend_by(inner, kind)
+        inner.train(training)
+        return [None] * len(prompts)
 
     async def one(prompt: Prompt) -> str | None:
         try:
@@ -66,5 +74,5 @@ async def _answers(
         return await together(one(prompt) for prompt in prompts)
     finally:
         await engine.close()
-        inner.set_attn_implementation(kind)
+        attention.attend_by(inner, kind)
         inner.train(training)

@@ -150,7 +150,7 @@ class JudgeReward(_OfEngine):
         if not principles:
             return [Grade(None, "no principle applies to the prompt's tags")] * len(samples)
         texts = [sample.text for sample in samples]
-        mark = prompts.fence_mark(0, *(message.content for message in prompt.messages), *sorted(texts))
+        mark = prompts.fence_mark(0, *(message.text for message in prompt.messages), *sorted(texts))
         asked = tuple(Node((prompts.score_part(p),), DIGITS) for p in principles)
         shown = tuple(Node((prompts.response_part(text, mark),), children=asked) for text in texts)
         read = iter(await self._engine.score(Node(prompts.score_parts(prompt, mark), children=shown)))

@@ -17,37 +17,28 @@ from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from constitution.errors import InputError
+from critic.engines import attention
 from critic.engines.base import EngineError
 from critic.engines.tokens import TokenTree
 from critic.records import Prompt, Quarantined
 from critic.run.inputs import RowError
 from trainers import data as reading
-from trainers import forward
+from trainers import finish, forward, proof, vocabulary
 from trainers.config import TrainConfig
 from trainers.data import Data
+from trainers.disk import saving
 from trainers.encoding import Encoder
 from trainers.examples import Example
 from trainers.packing import Batch, packed, padded
 
-
-@contextlib.contextmanager
-def saving(what: str, folder: Path) -> Iterator[None]:
-    """Turn what a full disk does to writers of weights into an `InputError` that says ``what`` could not be saved."""
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"{what} could not be saved: {error}",
-            where=str(folder),
-            fix="earlier checkpoints are whole; make room and run the same command again",
-        ) from error
+_PROVEN_ON = 16
+"""Examples that the proof is taken from."""
 
 
 class NotFinite(InputError):
@@ -74,6 +65,8 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self.examples: list[Example] = []
         self.refused: list[Quarantined] = list(data.refused)
         self.references: list[tuple[float, ...]] | None = None
+        self.longest = self.highest = 0
+        """The tokens of the longest prompt with an answer, and the highest id of all tokens."""
         tokens = hashlib.sha256()
         for row, example in enumerate(data.examples):
             try:
@@ -84,6 +77,9 @@ class Examples(torch.utils.data.Dataset[Encoded]):
             else:
                 self.examples.append(example)
                 tokens.update(repr(tree.segments).encode())
+                root, *branches = tree.segments
+                self.longest = max(self.longest, len(root.ids) + max(len(branch.ids) for branch in branches))
+                self.highest = max(self.highest, *(max(s.ids, default=0) for s in tree.segments))
         self.sha256 = tokens.hexdigest()
         """A hash of all tokens."""
         self.require_some()
@@ -134,13 +130,18 @@ class Inputs:
 class Collator:
     """Makes a batch of encoded examples."""
 
-    def __init__(self, prefix_packing: bool) -> None:
-        self._prefix_packing = prefix_packing
+    def __init__(self, path: proof.Path) -> None:
+        self._path = path
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
         """Return the batch of ``rows``, packed or padded."""
-        trees = [row.tree for row in rows]
-        return Inputs(packed(trees) if self._prefix_packing else padded(trees), list(rows))
+        return Inputs(self.batch([row.tree for row in rows]), list(rows))
+
+    def batch(self, trees: Sequence[TokenTree]) -> Batch:
+        """Return the batch of ``trees``."""
+        if self._path == "packed":
+            return packed(trees)
+        return padded(trees, apart=self._path == "apart")
 
 
 Watched = dict[str, Tensor]
@@ -170,22 +171,42 @@ class TreeTrainer(Trainer):
         eval_dataset: Data | Sequence[Mapping[str, Any]] | None = None,
         **others: Any,
     ) -> None:
-        self.encoder = Encoder(processing_class, args.model, args.max_length, self._padding(model, processing_class))
+        padding = self._padding(model, processing_class)
+        self.encoder = Encoder(processing_class, args.model, args.max_length, padding)
         self.examples = self._examples(train_dataset, "train_dataset")
         self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
         self._watched: dict[str, list[float]] = defaultdict(list)
         self._staging = False
-        forward.enable(_innermost(model))
+        self.stored: torch.dtype | None = None
+        """The type that gathered weights are saved in, once they are finished; checkpoints keep float32."""
+        inner = _innermost(model)
+        parts = [part for part in (self.examples, self.held_out) if part is not None]
+        highest, longest = max(part.highest for part in parts), max(part.longest for part in parts)
+        if padding is not None:
+            inner.config.get_text_config().pad_token_id = padding
+        first = [self.examples[i].tree for i in range(min(len(self.examples), _PROVEN_ON))]
+        vocabulary.check_rows(inner, processing_class, highest, args.model)
+        if not self.reward:
+            vocabulary.learn_end(inner, processing_class, args.model)
+        forward.enable(inner)
+        self.short = proof.samples(first, proof.needed(inner.config, longest))
+        """Short trees of the run's own tokens, to compare models on."""
         super().__init__(
             model=model,
             args=args,
-            data_collator=Collator(args.prefix_packing),  # type: ignore[arg-type]  # its batch is no dictionary
+            data_collator=Collator("padded"),  # type: ignore[arg-type]  # its batch is no dictionary
             train_dataset=self.examples,
             eval_dataset=self.held_out,
             processing_class=processing_class,
             **others,
         )
         self.model_accepts_loss_kwargs = True  # the loss is divided here, by all that an optimiser step holds
+        # The model is where it will be trained by now, and the attention of a GPU is another than that of a CPU.
+        self.proof = proof.prove(inner, self.short, longest, args.prefix_packing, args.model, first)
+        if args.prefix_packing is None and args.process_index == 0:
+            self.proof.tell()
+        attention.attend_by(inner, attention.NAME if self.proof.path == "packed" else attention.own(inner))
+        self.data_collator = Collator(self.proof.path)
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
         """Return the loss of each example, ``[E]``, and what to report. ``values``: see `trainers.forward.enable`."""
@@ -307,6 +328,23 @@ class TreeTrainer(Trainer):
         for start in range(0, math.ceil(len(examples) / world), size):
             chosen = mine[start : start + size]
             yield self.data_collator([examples[i] for i in chosen or [0]]).to(self.args.device), chosen
+
+    @torch.no_grad()
+    def short_values(self) -> Tensor:
+        """Return what all processes together read off the short trees, in the type that the run computes in."""
+        model = self._wrap_model(self.model, training=False).eval()
+        with self.accelerator.autocast():
+            values: Tensor = model(batch=self.data_collator.batch(self.short).to(self.args.device))
+        return values.float().cpu()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save gathered weights in the type that the finished model is to have."""
+        if self.stored is None or state_dict is None:
+            super()._save(output_dir, state_dict)
+            return
+        inner = _innermost(self.model)
+        inner.config.dtype = self.stored
+        super()._save(output_dir, finish.cast(inner, state_dict, self.stored))
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)

@@ -1,14 +1,18 @@
 """Opens what writes the rollouts: see `trainers.ppo_config.PPOConfig.rollout`."""
 
 import asyncio
+import logging
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from critic.engines.chat import Chat
-from critic.engines.hf import stop_ids
+from critic.engines.proof import prove
+from critic.engines.stops import end_ids
 from trainers.ppo_config import PPOConfig
 from trainers.rollout import HfWriter, Writer
+
+log = logging.getLogger(__name__)
 
 
 def open_writer(
@@ -21,4 +25,9 @@ def open_writer(
         from trainers.rollout_vllm import VllmWriter
 
         return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
-    return HfWriter(model, dtype, chat, stop_ids(model, tokenizer), config.rollout_batch)
+    # What a policy would be said to have written otherwise than it does must not be learnt from.
+    path = prove(model, chat, config.max_length, config.model).writing
+    assert path is not None  # it is a language model
+    if path.name != "packed":
+        log.warning("Rollouts are written one by one, which takes more time: %s.", path.why)
+    return HfWriter(model, dtype, chat, end_ids(chat, tokenizer, model), config.rollout_batch, path.name)

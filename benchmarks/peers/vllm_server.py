@@ -17,7 +17,7 @@ from pathlib import Path
 from openai import AsyncOpenAI
 
 from benchmarks.prefix_tree import text
-from critic.engines import embedded
+from critic.engines import embedded, processor
 from critic.engines.loading import default_device, default_dtype
 
 PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
@@ -46,7 +46,7 @@ def started(folder: Path, at_once: int) -> Iterator[str]:
     command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096"]
     quiet = {"VLLM_CPU_KVCACHE_SPACE": "4", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     # It leaves one core to its front end otherwise: of two cores, half of what prompts need.
-    quiet |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_CPU_OMP_THREADS_BIND": f"0-{len(os.sched_getaffinity(0)) - 1}"}
+    quiet |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, processor.cpus()))}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True

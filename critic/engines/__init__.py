@@ -1,32 +1,50 @@
 """Engines: what answers a chat or reads log-probabilities off it.
 
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
-``scripted:FILE``, ``verify:RULE`` (a program that checks answers), ``vllm:PATH_OR_ID``; options follow as
-``?key=value&key=value``. To add an engine, write one file here with ``open_engine(target, options) -> Engine`` and name
-it in `REGISTRY`.
+``decisions:MODEL@URL`` and ``systemone:MODEL@URL`` (servers of typed decisions), ``scripted:FILE``, ``verify:RULE`` (a
+program that checks answers), ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write
+one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
 """
 
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from constitution.errors import InputError
 from critic.engines.base import Engine
 
-# Name in a spec -> (module, what the part after the colon is; None where nothing may follow).
-REGISTRY: dict[str, tuple[str, str | None]] = {
-    "embedded": ("critic.engines.embedded", None),
-    "hf": ("critic.engines.hf", "PATH_OR_ID"),
-    "openai": ("critic.engines.openai", "MODEL@URL"),
-    "rm": ("critic.engines.rm", "PATH_OR_ID"),
-    "scripted": ("critic.engines.scripted", "FILE"),
-    "verify": ("critic.engines.verify", "RULE"),
-    "vllm": ("critic.engines.vllm", "PATH_OR_ID"),
-}
+# What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
+Gives = Literal["text", "rewards", "decisions"]
 
-# Those that only give rewards: they judge in the mode rm, and write nothing.
-REWARDING = ("rm", "verify")
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is known of an engine before it is opened.
+
+    ``target`` is what the part after the colon is; None where nothing may follow. ``mode`` is the judge mode that it is
+    asked in where nothing else is said.
+    """
+
+    module: str
+    target: str | None
+    gives: Gives = "text"
+    mode: str = "logprob"
+
+
+REGISTRY: dict[str, Kind] = {
+    "decisions": Kind("critic.engines.decisions", "MODEL@URL", "decisions", "decision"),
+    # A small model's multiple choice says "first".
+    "embedded": Kind("critic.engines.embedded", None, mode="contrast"),
+    "hf": Kind("critic.engines.hf", "PATH_OR_ID"),
+    "openai": Kind("critic.engines.openai", "MODEL@URL"),
+    "rm": Kind("critic.engines.rm", "PATH_OR_ID", "rewards", "rm"),
+    "scripted": Kind("critic.engines.scripted", "FILE"),
+    "systemone": Kind("critic.engines.systemone", "MODEL@URL", "decisions", "decision"),
+    "verify": Kind("critic.engines.verify", "RULE", "rewards", "rm"),
+    "vllm": Kind("critic.engines.vllm", "PATH_OR_ID"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +59,20 @@ class Spec:
         options = "&".join(f"{key}={value}" for key, value in self.options)
         return self.kind + (f":{self.target}" if self.target else "") + (f"?{options}" if options else "")
 
+    @property
+    def gives(self) -> Gives:
+        """What its engine gives."""
+        return REGISTRY[self.kind].gives
+
+    @property
+    def writes(self) -> bool:
+        """Whether its engine answers chats, critiques and revises; one that doesn't only judges."""
+        return self.gives == "text"
+
 
 def shapes() -> str:
     """Say how specs look, for error messages and help."""
-    return ", ".join(name + (f":{target}" if target else "") for name, (_, target) in REGISTRY.items())
+    return ", ".join(name + (f":{kind.target}" if kind.target else "") for name, kind in REGISTRY.items())
 
 
 def parse_spec(text: str) -> Spec:
@@ -56,7 +84,7 @@ def parse_spec(text: str) -> Spec:
         target, question = text.removeprefix("verify:"), ""
     if kind not in REGISTRY:
         raise InputError(f"there is no engine {kind!r}", where=where, fix=f"Known specs: {shapes()}")
-    wanted = REGISTRY[kind][1]
+    wanted = REGISTRY[kind].target
     if bool(target) != (wanted is not None):
         expected = f"{kind}:{wanted}" if wanted else kind
         raise InputError("the spec is not of the engine's form", where=where, fix=f"Write {expected}")
@@ -80,5 +108,5 @@ def _without_password(text: str) -> str:
 
 def open_engine(spec: Spec) -> Engine:
     """Open the engine that ``spec`` names. Loading a model can take seconds; `Engine.close` frees it."""
-    engine: Engine = import_module(REGISTRY[spec.kind][0]).open_engine(spec.target, dict(spec.options))
+    engine: Engine = import_module(REGISTRY[spec.kind].module).open_engine(spec.target, dict(spec.options))
     return engine

@@ -10,19 +10,54 @@ A new engine is one new file here and one line in `critic.engines.REGISTRY`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from critic.records import Message
 
 Lane = Literal["batch", "interactive"]
+Concern = Literal["request", "passing", "all", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What two failures have in common that are one and the same: told by the server's fields, not by its sentences.
+
+    ``message`` is the sentence without what differs from request to request (see `critic.engines.faults.plain`), for
+    servers whose fields say nothing. ``status`` is HTTP's.
+    """
+
+    message: str
+    status: int | None = None
+    code: str = ""
+    kind: str = ""
 
 
 class EngineError(Exception):
-    """A request that an engine could not answer. The row that asked is quarantined; the others go on."""
+    """A request that an engine could not answer. The row that asked is quarantined; the others go on.
+
+    ``concerns`` says what the failure is about: the ``request``, whose content is the cause; something that is
+    ``passing``; ``all`` requests; or it is ``unclear``, and only `critic.engines.faults.Streak` can tell: where many
+    fail alike and none is answered, the engine is at fault. ``signature`` is what makes two failures alike; without one
+    it is the error's kind and words.
+    """
+
+    concerns: ClassVar[Concern] = "unclear"
+
+    def __init__(self, problem: str, signature: Signature | None = None) -> None:
+        super().__init__(problem)
+        self.signature = signature
 
 
 class RequestTooLong(EngineError):
     """The chat does not fit the model's context. Nothing was cut."""
+
+    concerns: ClassVar[Concern] = "request"
+
+
+class HeldBack(EngineError):
+    """A filter of the server's held the chat, or its answer, back for what it says."""
+
+    concerns: ClassVar[Concern] = "request"
 
 
 class Unavailable(EngineError):
@@ -31,13 +66,17 @@ class Unavailable(EngineError):
     ``retry_after`` is how many seconds the server asked to wait, or None where it did not say.
     """
 
-    def __init__(self, problem: str, retry_after: float | None = None) -> None:
-        super().__init__(problem)
+    concerns: ClassVar[Concern] = "passing"
+
+    def __init__(self, problem: str, retry_after: float | None = None, *, signature: Signature | None = None) -> None:
+        super().__init__(problem, signature)
         self.retry_after = retry_after
 
 
 class RunStopped(Exception):
     """No request can be answered any more. The run stops, no row is blamed, and the same command goes on later."""
+
+    concerns: ClassVar[Concern] = "all"
 
 
 class BudgetExceeded(RunStopped):
@@ -45,7 +84,7 @@ class BudgetExceeded(RunStopped):
 
 
 class EngineDown(RunStopped):
-    """The engine is gone: its server was there, and is not any more."""
+    """The engine is gone, or fails every request: its server was there, and is not any more, or has no quota left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +154,36 @@ class Reward:
     """
 
 
-Read = Choices | OwnTokens | Reward
+DecisionType = Literal["choice", "predicate", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer that a `Decision` may have: its name, and what it means where the name alone doesn't say so."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Read: the probabilities of the answers to a typed question about the text that ends at the node.
+
+    A ``choice`` is one of ``options``, and a ``score`` is one of them, too, in order from the lowest level up. A
+    ``predicate`` is true or false, and has none. Nothing is written: the server computes the probabilities.
+    """
+
+    type: DecisionType
+    instructions: str
+    options: tuple[Option, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        """How many answers there are, of which `Score` has a value each. A predicate's are true and false."""
+        return 2 if self.type == "predicate" else len(self.options)
+
+
+Read = Choices | OwnTokens | Reward | Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +191,9 @@ class Node:
     """A tree of chats that share their beginnings.
 
     The path from the root to a node is one chat. A message whose role is that of the message before it on the path
-    continues that turn: so a transcript in the root and a question in its child are one user turn. The parts are
-    tokenised apart, the same way on every engine. A path that ends with a user part is read after the assistant's
-    turn is opened; one that ends with an assistant part is read in that open turn.
+    continues that turn: so a transcript in the root and a question in its child are one user turn. A path that ends
+    with a user part is read after the assistant's turn is opened; one that ends with an assistant part is read in that
+    open turn.
     """
 
     messages: tuple[Message, ...]
@@ -138,14 +206,19 @@ class Score:
     """What was read at one node.
 
     For `Choices`, one log-probability a choice; for `OwnTokens`, their summed log-probability alone; for `Reward`, one
-    score a head. ``tokens`` counts the node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value
-    may be NaN where the arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of
-    the choices, where a server tells it apart from theirs; None where it is the sum of theirs.
+    score a head; for `Decision`, one log-probability an answer, given that it is one of them. ``tokens`` counts the
+    node's own tokens, so that ``values[0] / tokens`` is the mean per token. A value may be NaN where the model's
+    arithmetic failed; callers treat it as unreadable. ``mass`` is the probability of any of the choices, where a server
+    tells it apart from theirs; None where it is the sum of theirs, and for a `Decision` where the server is silent
+    about it. So it is with ``confidence``, by the server's own measure. ``note`` says why there is nothing to read: the
+    model refused this one question, say.
     """
 
     values: tuple[float, ...]
     tokens: int
     mass: float | None = None
+    confidence: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

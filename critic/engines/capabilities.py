@@ -12,7 +12,10 @@ THINKS: Final = "thinks first"
 # What an engine's answers vary by between askings; one that does not name it gives the same each time.
 VARIES: Final = "answers vary by"
 LABEL_MASS: Final = "label mass"
+# Engines that have it answer a `critic.engines.base.Decision`, and nothing else.
+DECISIONS: Final = "typed decisions"
 
 NONE: Final = "none"
 YES: Final = "yes"
 NO: Final = "no"
+NOT_TOLD: Final = "not told"

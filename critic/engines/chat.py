@@ -1,112 +1,132 @@
-"""Chats to token ids, for any Hugging Face chat template: markup is control, content is data.
+"""Chats to token ids: the ids of the model's own template's rendering, and no control token out of any content.
 
-The template is rendered with sentinels in place of contents and cut at them. What the template wrote (the markup) is
-encoded with the tokenizer's control tokens; what the messages hold is encoded by a copy of the tokenizer that knows
-no added token at all. So no text in a prompt or a response can open or close a turn, whatever it spells.
-
-Every part of a chat is encoded apart from its neighbours. A chat that is cut into the nodes of a tree anywhere
-between two messages therefore has the ids of the whole chat.
+A chat is rendered whole and encoded whole (`critic.engines.rendering`, `critic.engines.encoder`). Where a message
+spells a control token, as ``<|im_end|>``, it stays text; all else is what ``apply_chat_template`` gives. Only where the
+template itself acts on such a string in a way that can't be followed does the rendering differ from the template's.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+from functools import cached_property, lru_cache
 from typing import Literal
 
-from jinja2.exceptions import TemplateError
-from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError
+from critic.engines.encoder import TextEncoder, Tokens
 from critic.engines.reasoning import Splitter
-from critic.records import Message, Role
+from critic.engines.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
+from critic.engines.template import Template, Turn
+from critic.engines.template_options import NO_OPTIONS, TemplateOptions
+from critic.records import Message
 
-_CACHED_PARTS = 4096
-_CACHED_PART_CHARACTERS = 16_384
-# Llama 3's templates print today's date unless they are given one: then the same request would change overnight.
-_DATE = "26 Jul 2024"
+End = Literal["opened", "continued", "closed"]
+"""Where a chat ends: as the assistant is to speak, within its last message, or as a whole."""
 
-Turns = tuple[Role, ...]
+_PROBE = (Message(role="user", content="Question"), Message(role="assistant", content="Answer"))
+_SYSTEM = Message(role="system", content="System")
+_CACHED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Tokens that follow some point of a chat. ``content`` marks those that come from messages, not from markup."""
+class Whole:
+    """A chat's tokens, and which of them come from its messages."""
 
+    tokens: Tokens
+    rendering: Rendering
     ids: tuple[int, ...]
-    content: tuple[bool, ...]
-    turns: Turns
-    """The roles of all turns so far, these included: the last one is still open."""
+
+    def own(self, first: int) -> list[int]:
+        """Return the indices of the tokens that come from the messages from the ``first`` on."""
+        found: dict[int, None] = {}
+        for start, end, owner in self.rendering.spans:
+            if owner // 2 >= first:
+                found |= dict.fromkeys(self.tokens.within(start, end))
+        return [k for k in found if k < len(self.ids)]
 
 
 class Chat:
     """Encodes chats for one tokenizer. Raises `InputError` where the tokenizer has no usable chat template.
 
     ``padding`` is the id that the model takes for padding: a reward model does not look at it at a chat's end.
+    ``options`` are for the template: see `critic.engines.template_options`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, where: str, padding: int | None = None) -> None:
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, Tokenizer):
-            raise InputError("its tokenizer has no tokenizer.json", where=where, fix="choose a model that has one")
-        if not tokenizer.chat_template:
-            raise InputError(
-                "its tokenizer has no chat template", where=where, fix="choose an instruction-tuned (chat) model"
-            )
-        self._tokenizer, self._padding = tokenizer, padding
-        self._control = frozenset(int(i) for i in tokenizer.added_tokens_decoder)
-        self._plain = _without_added_tokens(backend)
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        where: str,
+        padding: int | None = None,
+        options: TemplateOptions = NO_OPTIONS,
+    ) -> None:
+        self._encoder = TextEncoder(tokenizer, where)
+        self._template = Template(tokenizer, where, options)
+        self._tokenizer, self._where, self._padding = tokenizer, where, padding
         self._splitter = Splitter(tokenizer)
-        self._markup = lru_cache(maxsize=_CACHED_PARTS)(self._render_markup)
-        self._content = lru_cache(maxsize=_CACHED_PARTS)(self._encode_content)
+        self._choice = lru_cache(maxsize=_CACHED)(self._find_choice)
 
-    def extend(self, turns: Turns, messages: Iterable[Message]) -> Part:
-        """Encode ``messages`` as they follow a chat with ``turns``. A message of the last turn's role continues it."""
-        ids: list[int] = []
-        content: list[bool] = []
-        for message in messages:
-            if turns[-1:] != (message.role,):
-                turns = (*turns, message.role)
-                opening = self._markup(turns, "before")
-                ids += opening
-                content += [False] * len(opening)
-            own = self.content(message.content)
-            ids += own
-            content += [True] * len(own)
-        return Part(tuple(ids), tuple(content), turns)
+    def prove(self) -> None:
+        """Raise `InputError` where no row could be encoded, because the template takes no chat of ours."""
+        try:
+            self.encode(_PROBE[:1])
+        except EngineError as error:
+            raise InputError(
+                f"its chat template can't write a user's question: {error}",
+                where=self._where,
+                fix="choose a model that chats in text; templates that take pictures alone leave text out",
+            ) from error
 
-    def opening(self, turns: Turns) -> tuple[int, ...]:
-        """Return the tokens after which the assistant speaks: none where its turn is open already."""
-        return () if turns[-1:] == ("assistant",) else self._markup(turns, "open")
-
-    def closing(self, turns: Turns) -> tuple[int, ...]:
-        """Return the tokens that end a whole chat, as templates write them for training, up to the last that is read.
-
-        transformers' classifiers read at the last token that is not padding, and many templates end with just that.
-        """
-        ids = self._markup(turns, "after")
-        while ids and ids[-1] == self._padding:
-            ids = ids[:-1]
-        return ids
+    @cached_property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """What of this chat changes an engine's numbers beside the model: part of the engine's identity."""
+        found = {f"template.{name}": json.dumps(value) for name, value in self._template.variables.items()}
+        if self._folds_system:
+            found["system"] = "in the first user turn"
+        return tuple(sorted(found.items()))
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
-        """Encode a whole chat, up to the point where the assistant speaks."""
-        part = self.extend((), messages)
-        return part.ids + self.opening(part.turns)
+        """Encode a chat up to the point where the assistant speaks, or goes on where the last message is its own."""
+        messages = tuple(messages)
+        continued = bool(messages) and messages[-1].role == "assistant"
+        return self.whole(messages, "continued" if continued else "opened").ids
+
+    def whole(self, messages: Sequence[Message], end: End, before: Whole | None = None) -> Whole:
+        """Encode a chat. A message of the role before it continues that turn.
+
+        ``before`` is another chat: where both begin alike, that is not encoded twice. A closed chat ends before the
+        padding that many templates write at its end. Raises `EngineError` where the template does not take the chat.
+        """
+        if not messages:
+            raise EngineError("there is nothing to answer: the chat has no message")
+        rendering = self._render(messages, end == "opened")
+        if end == "continued":
+            rendering = _cut(rendering, len(messages) - 1)
+        tokens = self._encoder.encode(rendering, before.tokens if before else None)
+        ids = tokens.ids
+        while end == "closed" and ids and ids[-1] == self._padding:
+            ids = ids[:-1]
+        return Whole(tokens, rendering, tuple(ids))
+
+    def end_of_turn(self) -> tuple[int, ...]:
+        """Return the tokens that the template writes after an answer at a chat's end; none where it writes no end."""
+        rendering = self._render(_PROBE, opened=False)
+        tokens = self._encoder.encode(rendering)
+        last = max(end for _, end, owner in rendering.spans if owner // 2 == 1)
+        return tuple(i for i, start in zip(tokens.ids, tokens.starts, strict=True) if start >= last)
+
+    def stop_id(self) -> int | None:
+        """Return the token that ends an answer by the template: the first control token after it, if there is one."""
+        return next((i for i in self.end_of_turn() if i in self._encoder.control), None)
 
     def content(self, text: str) -> tuple[int, ...]:
-        """Encode ``text`` as data: no id of an added token comes out. Raises `EngineError` where it can't."""
-        return self._content(text) if len(text) <= _CACHED_PART_CHARACTERS else self._encode_content(text)
+        """Encode ``text`` as data alone: no id of a control token comes out. Raises `EngineError` where it can't."""
+        return self._encoder.content(text)
 
     def choice(self, text: str) -> int:
-        """Return the one token that ``text`` is. Raises `EngineError` where it is none or several."""
-        ids = self.content(text)
-        if len(ids) != 1:
-            raise EngineError(f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one")
-        return ids[0]
+        """Return the one token that ``text`` is as the assistant's first. Raises `EngineError` where it is not one."""
+        return self._choice(text)
 
     def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
         """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
@@ -114,7 +134,7 @@ class Chat:
 
     def thinks(self) -> bool:
         """Whether the model is to think before it answers, as far as its template tells."""
-        return self._splitter.thinks(self.encode((Message(role="user", content="Hello"),)))
+        return self._splitter.thinks(self.encode(_PROBE[:1]))
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of generated ``ids``, without control tokens."""
@@ -122,57 +142,107 @@ class Chat:
         assert isinstance(text, str)
         return text
 
-    def _render_markup(self, turns: Turns, place: Literal["before", "after", "open"]) -> tuple[int, ...]:
-        """Return the markup before the last of ``turns``, after it, or after it up to where the assistant speaks."""
-        if not turns:
-            raise EngineError("there is nothing to answer: the chat has no message")
-        # Many templates print the system message inside the first user turn, so it can't be rendered alone.
-        rendered = (*turns, "user") if turns[-1] == "system" and place == "before" else turns
-        sentinels = [f"\ue000{i}\ue001" for i in range(len(rendered))]
-        chat = [{"role": role, "content": mark} for role, mark in zip(rendered, sentinels, strict=True)]
+    def _find_choice(self, text: str) -> int:
+        """Find the token in an answer that is ``text``, as it follows what opens the assistant's turn."""
+        ids = self.content(text)
+        if text and text == text.strip():
+            opened = self.encode(_PROBE[:1])
+            answered = self.whole((_PROBE[0], Message(role="assistant", content=text)), "continued")
+            own = answered.own(1)
+            # Else the answer's first letter joins with what opens the turn: then the text alone has to do.
+            if own and answered.ids[: own[0]][: len(opened)] == opened:
+                ids = tuple(answered.ids[k] for k in own)
+        if len(ids) != 1:
+            raise EngineError(f"the choice {text!r} is {len(ids)} tokens in this model's vocabulary; it must be one")
+        return ids[0]
+
+    def _render(self, messages: Sequence[Message], opened: bool) -> Rendering:
+        if self._folds_system:
+            return render(self._template, _turns(messages, "first"), opened)
         try:
-            text = self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=place == "open", date_string=_DATE
-            )
-        except TemplateError as error:
-            raise EngineError(f"the model's chat template refuses the roles {', '.join(turns)}: {error}") from error
-        assert isinstance(text, str)
-        edges = _edges(text, sentinels)
-        start, end = edges[len(turns) - 1] if place == "before" else edges[-1]
-        return tuple(self._tokenizer.encode(text[start:end], add_special_tokens=False))
+            return render(self._template, _turns(messages), opened)
+        except Dropped as dropped:
+            if dropped.role != "system":
+                raise
+            # Mistral's third writes the system text into the last user turn, and only where no answer follows it.
+            return render(self._template, _turns(messages, "last" if self._system_stands_last else "first"), opened)
 
-    def _encode_content(self, text: str) -> tuple[int, ...]:
-        """Encode ``text``; where a control id comes out all the same (a word of the vocabulary), cut it in two."""
-        ids: list[int] = []
-        pending = [text]
-        while pending:
-            piece = pending.pop()
-            encoding = self._plain.encode(piece, add_special_tokens=False)
-            bad = [span for i, span in zip(encoding.ids, encoding.offsets, strict=True) if i in self._control]
-            if not bad:
-                ids += encoding.ids
-                continue
-            if any(end - start < 2 for start, end in bad):
-                raise EngineError(f"the model's vocabulary has no token for some of the text {piece[:40]!r}")
-            cuts = [0, *((start + end) // 2 for start, end in bad), len(piece)]
-            pending += reversed([piece[a:b] for a, b in pairwise(cuts)])
-        return tuple(ids)
+    @cached_property
+    def _folds_system(self) -> bool:
+        """Whether the template takes no system message, so that its text stands at the head of the user's turn."""
+        if self._takes(_turns((_SYSTEM, _PROBE[0]))):
+            return False
+        return self._takes(_turns((_SYSTEM, _PROBE[0]), "first"))  # else it takes no question either: see `prove`
 
+    @cached_property
+    def _system_stands_last(self) -> bool:
+        """Whether the template moves the system text behind the first user turn."""
+        try:
+            spans = render(self._template, _turns((_SYSTEM, *_PROBE, _PROBE[0])), opened=True).spans
+        except EngineError:
+            return False
+        return spans[0][2] != 0
 
-def _edges(text: str, sentinels: list[str]) -> list[tuple[int, int]]:
-    """Return where the markup lies: before each sentinel, and after the last. Each must occur once, in order."""
-    edges, start = [], 0
-    for mark in sentinels:
-        at = text.find(mark, start)
-        if at < 0 or text.count(mark) != 1:
-            raise EngineError("the model's chat template drops, repeats or reorders messages of this chat")
-        edges.append((start, at))
-        start = at + len(mark)
-    return [*edges, (start, len(text))]
+    def _takes(self, turns: Turns) -> bool:
+        try:
+            render(self._template, turns, opened=True)
+        except EngineError:
+            return False
+        return True
 
 
-def _without_added_tokens(backend: Tokenizer) -> Tokenizer:
-    """Return a copy of ``backend`` that finds no control token in any text and adds none around it."""
-    spec = json.loads(backend.to_str())
-    spec |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-    return Tokenizer.from_str(json.dumps(spec))
+def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> Turns:
+    """Join the messages of each turn; and the system's text, where asked for, with the first or last user turn."""
+    numbered = list(enumerate(messages))
+    heading: list[tuple[str, Owner]] = []
+    if system_in is not None:
+        for i, message in numbered:
+            if message.role == "system":
+                heading += [(message.content, 2 * i), ("\n\n", MARKUP)]
+        numbered = [(i, message) for i, message in numbered if message.role != "system"]
+    turns: list[Turn] = []
+    parts: list[list[tuple[str, Owner]]] = []
+    for i, message in numbered:
+        if turns and _is_one_turn(turns[-1], message):
+            parts[-1].append((message.content, 2 * i))
+        else:
+            turns.append({"role": message.role} | _tool_fields(message))
+            parts.append([(message.content, 2 * i)])
+    if heading:
+        asked = [place for place, turn in enumerate(turns) if turn["role"] == "user"]
+        if asked:
+            place = asked[0 if system_in == "first" else -1]
+            parts[place] = heading + parts[place]
+        else:
+            turns.insert(0, {"role": "user"})
+            parts.insert(0, heading[:-1])
+    return Turns(tuple(turns), tuple(tuple(part) for part in parts))
+
+
+def _is_one_turn(turn: Turn, message: Message) -> bool:
+    """Whether ``message`` goes on with ``turn``. Tool results and calls are apart: each has its own id."""
+    return turn == {"role": message.role} and message.role != "tool" and not _tool_fields(message)
+
+
+def _tool_fields(message: Message) -> Turn:
+    """Return what a tool turn has beside its content, with arguments as objects, as templates expect them."""
+    found = message.tools
+    for call in found.get("tool_calls", ()):
+        call["function"]["arguments"] = _object(call["function"]["arguments"])
+    return found
+
+
+def _object(arguments: str) -> object:
+    try:
+        found: object = json.loads(arguments)
+    except ValueError:
+        return arguments
+    return found if isinstance(found, dict) else arguments
+
+
+def _cut(rendering: Rendering, last: int) -> Rendering:
+    """Return ``rendering`` up to the end of the last message's content."""
+    ends = [end for _, end, owner in rendering.spans if owner == 2 * last]
+    if not ends:
+        raise EngineError("the model's chat template drops the last message of this chat")
+    return rendering.until(max(ends))

@@ -2,9 +2,12 @@
 
 The server tokenises, so four things differ from the engines in this process. Parts of one turn are one text, not
 tokenised apart. Contents are defused as text: see `critic.engines.defuse`. ``seed`` is passed on, but how far a server
-keeps to it is its own affair. And choices are read off the 20 likeliest tokens, where one that is not among them counts
-as impossible; only vLLM can be asked for a choice's own token, however unlikely it is. Prefixes are computed once where
-the server caches them (vLLM, SGLang).
+keeps to it is its own affair. And choices are read off the likeliest tokens (20, or as many as the server gives), where
+one that is not among them counts as likely as the least that is, which it is at most; only vLLM can be asked for a
+choice's own token, however unlikely it is. Prefixes are computed once where the server caches them (vLLM, SGLang).
+
+How each server wants to be asked is learnt: see `critic.engines.manners`. What the model thought is told apart from its
+answer. Where it thinks, limits leave room for that, so that they are limits of the answer.
 
 What can't be known from outside: the weights. The identity holds what a server tells of its model and keeps over
 restarts (name, root, parent); hosted models change behind their names, and so do weights behind a path. Where a server
@@ -16,7 +19,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from typing import Literal
 
 from constitution.digest import digest
 from critic.engines import survey
@@ -24,21 +27,24 @@ from critic.engines.base import (
     Choices,
     Completion,
     EngineError,
+    HeldBack,
     Identity,
     Lane,
     Node,
     Request,
+    RequestTooLong,
     Score,
+    Signature,
     Unavailable,
     Usage,
     reads,
 )
-from critic.engines.chat_reply import Choice, Reply
+from critic.engines.chat_reply import Choice, Reply, Tokens
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
+from critic.engines.manners import MOST_LISTED
 from critic.records import Message
 
-_TOP = 20  # the most that vLLM (by default) and the hosted API give
 # llama.cpp's seeds have 32 bits; a seed in 31 is one number everywhere.
 _SEEDS = 2**31
 # vLLM takes what a request leaves open from the model's generation_config.json: said out loud, nothing is left open.
@@ -57,7 +63,7 @@ class ChatEngine:
 
     def __init__(self, server: ChatServer, known: survey.Known, usage: Usage, must_count: bool) -> None:
         card = known.card
-        self.identity = Identity(card.id, digest(["openai", card.id, card.root, card.parent]))
+        self.identity = Identity(card.id, digest(["openai", card.id, card.root, card.parent]), known.settings())
         self.usage = usage
         self.capabilities = known.capabilities
         self._server, self._known, self._must_count = server, known, must_count
@@ -78,18 +84,12 @@ class ChatEngine:
             body["stop"] = list(sampling.stop)
         if request.json_schema is not None:
             body |= self._form(request.json_schema)
-        reply = await self._ask(body, sampling.max_tokens)
-        choice, usage = _ended(reply), reply.usage
-        text = choice.message.content
-        if text is None:
-            why = f"it refused: {choice.message.refusal}" if choice.message.refusal else "its content is null"
-            raise EngineError(f"the server's answer holds no text: {why}")
-        done = Completion(
-            text,
-            "length" if choice.finish_reason == "length" else "stop",
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
-        )
+        manners, room = self._known.manners, self._known.manners.room
+        done = await self._written(body, sampling.max_tokens)
+        if not room and _is_eaten(done):
+            manners.make_room(self._known.card.max_model_len)
+            self.capabilities.update({survey.THINKS: survey.YES} | manners.told())
+            done = await self._written(body, sampling.max_tokens)
         if request.json_schema is not None:
             self._check_form(done)
         return done
@@ -115,20 +115,57 @@ class ChatEngine:
         # At temperature 1 and top_p 1 a server that reports log-probabilities after scaling says the same as one that
         # reports them before; at 0 the former would put everything on one token. Which token is drawn doesn't matter,
         # so there is no seed.
-        body = self._chat(path) | {"temperature": 1.0, "top_p": 1.0, "logprobs": True, "top_logprobs": _TOP}
+        body = self._chat(path) | {"temperature": 1.0, "top_p": 1.0, "logprobs": True, "top_logprobs": MOST_LISTED}
         names, ids = list(read.texts), [self._known.ids.get(text) for text in read.texts]
         if None not in ids:
             names = [f"token_id:{number}" for number in ids]
             body |= {"logprob_token_ids": ids, "return_tokens_as_token_ids": True}
-        choice = _ended(await self._ask(body, 1))
+        choice = (await self._ask(body, 1)).choice
+        _check_ending(choice)
         content = choice.logprobs.content if choice.logprobs else None
         if content is None or (content and not content[0].top_logprobs):
             if self.capabilities[survey.LOGPROBS] == survey.UNKNOWN:
                 raise _no_logprobs()
             raise Unavailable("the server's answer lacks the log-probabilities that it gave before")
-        self.capabilities[survey.LOGPROBS] = survey.TOP_20 if None in ids else survey.BY_TOKEN_ID
-        # Content without a token: the model ended its turn at once, and nothing can be read.
-        return Score(tuple(content[0].logprob_of(name) if content else -math.inf for name in names), 0)
+        listed = f"top {self._known.manners.top}"
+        self.capabilities[survey.LOGPROBS] = listed if None in ids else survey.BY_TOKEN_ID
+        if not content:  # without a token the model ended its turn at once, and nothing can be read
+            return Score((math.nan,) * len(names), 0, 0.0)
+        values, mass = content[0].read(names)
+        return Score(values, 0, None if math.isnan(mass) else mass)
+
+    async def _written(self, body: dict[str, object], limit: int) -> Completion:
+        """Ask for an answer of at most ``limit`` tokens, beside what the model may think."""
+        room = self._known.manners.room
+        try:
+            reply = await self._ask(body, limit + room)
+        except RequestTooLong:  # it may be the room that is too much
+            if not room:
+                raise
+            room, reply = 0, await self._ask(body, limit)
+        return self._completion(reply, limit, limit + room)
+
+    def _completion(self, reply: Reply, limit: int, most: int) -> Completion:
+        """Return what was written, and how it ended: ``most`` tokens were let, and ``limit`` of them for the answer.
+
+        Raises `EngineError` where it is no answer.
+        """
+        choice, usage = reply.choice, reply.usage or Tokens()
+        _check_ending(choice)
+        text, reasoning = choice.message.split()
+        is_cut = choice.ending == "length" or (choice.ending == "untold" and usage.completion_tokens >= most)
+        if choice.ending == "untold":
+            self.capabilities[survey.FINISH] = survey.NO_FINISH
+        if text is None and not is_cut:
+            if choice.message.refusal:
+                raise HeldBack(f"the server's answer holds no text: it refused: {choice.message.refusal}")
+            raise EngineError("the server's answer holds no text: its content is null")
+        if reasoning is not None or usage.thought:
+            self.capabilities[survey.THINKS] = survey.YES
+        # Where the server counts thoughts apart from the answer, the limit is the answer's.
+        is_long = usage.thought > 0 and usage.completion_tokens - usage.thought > limit
+        ending: Literal["stop", "length"] = "length" if is_cut or is_long else "stop"
+        return Completion(text or "", ending, usage.prompt_tokens, usage.completion_tokens, reasoning)
 
     async def _look_up(self, texts: set[str]) -> None:
         """Ask vLLM for the choices' ids, once; behind a gateway that hides them the likeliest tokens must do."""
@@ -142,13 +179,16 @@ class ChatEngine:
 
     def _chat(self, messages: Iterable[Message]) -> dict[str, object]:
         """Return the part of a request that says what is asked: parts of one turn joined, and defused."""
-        turns = [(role, "".join(m.content for m in parts)) for role, parts in groupby(messages, key=lambda m: m.role)]
-        if not turns:
+        parts = [(message.role, message.content) for message in messages]
+        if not parts:
             raise EngineError("there is nothing to answer: the chat has no message")
+        turns = self._known.manners.turns(parts)
         body: dict[str, object] = {
             "model": self._known.card.id,
             "messages": [{"role": role, "content": defuse(text)} for role, text in turns],
         }
+        if self._known.template:
+            body["chat_template_kwargs"] = dict(self._known.template)
         if self._is_vllm:
             body |= _VLLM_PLAIN
         if turns[-1][0] == "assistant":
@@ -174,16 +214,20 @@ class ChatEngine:
             raise _no_form()
 
     async def _ask(self, body: dict[str, object], max_tokens: int) -> Reply:
-        """Send one request. The limit's name is learned: only newer hosted models refuse the one all others know."""
-        limit = self._known.limit
+        """Send one request, as the server takes it: what it refuses is learnt, and asked in another way."""
+        manners = self._known.manners
         with self._timed():
-            try:
-                reply = await self._server.ask(body | {limit: max_tokens})
-            except NotOffered as error:
-                if limit != "max_tokens" or "max_completion_tokens" not in str(error):
-                    raise
-                self._known.limit = "max_completion_tokens"
-                reply = await self._server.ask(body | {self._known.limit: max_tokens})
+            while True:
+                sent = manners.adapted(body, max_tokens)
+                try:
+                    reply = await self._server.ask(sent)
+                    break
+                except NotOffered as error:
+                    if error.fault is not None:
+                        manners.learn(error.fault, sent)
+                    if manners.adapted(body, max_tokens) == sent or not manners.top:
+                        raise
+                    self.capabilities.update(manners.told())
         self._count(reply)
         self._check_model(reply.model)
         return reply
@@ -218,12 +262,29 @@ class ChatEngine:
                 self.usage.seconds_busy += time.perf_counter() - self._since
 
 
-def _ended(reply: Reply) -> Choice:
-    """Return the reply's answer, if it ended as an answer does."""
-    choice = reply.choice
-    if choice.finish_reason not in ("stop", "length"):
-        raise EngineError(f"the server ended the answer with the finish reason {choice.finish_reason!r}")
-    return choice
+def _is_eaten(done: Completion) -> bool:
+    """Whether the limit was reached before there was any answer, so that thoughts took it all, seen or not.
+
+    A model that writes nothing but white space does not think: that is its answer.
+    """
+    return done.finish == "length" and not done.text
+
+
+def _check_ending(choice: Choice) -> None:
+    """Raise where an answer did not end as one does: its end is called `stop` or `length`, in any server's words."""
+    said = f"the server ended the answer with the finish reason {choice.finish_reason!r}"
+    signature = Signature("finish reason", code=choice.finish_reason or "")
+    match choice.ending:
+        case "filtered":
+            raise HeldBack(f"{said}: a filter held it back")
+        case "tools":
+            raise EngineError(f"{said}: the model called a tool in place of answering", signature)
+        case "failed":
+            raise Unavailable(said, signature=signature)
+        case "unknown":
+            raise EngineError(said, signature)
+        case "stop" | "length" | "untold":
+            pass
 
 
 def _no_logprobs() -> NotOffered:

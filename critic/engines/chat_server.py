@@ -7,38 +7,51 @@ mean for a request: it may be answered later (`Unavailable`), never (`EngineErro
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx2
 import openai
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from constitution.errors import InputError
-from critic.engines.base import EngineDown, EngineError, RequestTooLong, Unavailable
+from critic.engines.base import EngineDown, EngineError, HeldBack, RequestTooLong, Signature, Unavailable
+from critic.engines.chat_fault import Fault, fault_of, is_page, shown
 from critic.engines.chat_reply import Card, Cards, Reply, Tokenized
+from critic.engines.faults import plain
 from critic.engines.server_options import Address
 from critic.engines.wrappers import Busy, Unreachable
+
+T = TypeVar("T", bound=BaseModel)
 
 _CONNECTING_SECONDS = 10.0
 _QUOTED_CHARACTERS = 300
 _SHOWN_MODELS = 8
+_SHOWN_CHARACTERS = 80
 _REFUSED = (401, 402, 403)
-_NO_QUOTA = "insufficient_quota"  # with a 429, though waiting does not help
 _BUSY = 429
-_PASSING = (408, 409)
+_PASSING = (408, 409, 425)
 _NOT_BUILT = 501
 _HIDDEN = (401, 403, 404, 405, _NOT_BUILT)
-_TOO_LONG = re.compile(
-    r"context[ _](length|size|window)|maximum .{0,20}length|max_model_len|too (long|large|many tokens)", re.I
-)
+# A gateway that lists no models says so with these; 401 is a refused key.
+_NO_LIST = (400, 403, 404, 405, 422, _NOT_BUILT)
 
 
 class NotOffered(EngineError):
-    """The server doesn't do what was asked: it refused the request, or answered without what was asked for."""
+    """The server doesn't do what was asked: it refused the request, or answered without what was asked for.
+
+    ``fault`` is what it said, where it said anything.
+    """
+
+    def __init__(self, problem: str, fault: Fault | None = None) -> None:
+        super().__init__(problem, fault.signature if fault else None)
+        self.fault = fault
+
+
+class Refused(EngineDown):
+    """The server refuses the key, or has no quota left for it."""
 
 
 class ChatServer:
@@ -57,41 +70,65 @@ class ChatServer:
         self._closed = False
 
     async def card(self) -> Card:
-        """Return the model's card.
+        """Return the model's card; one that is not `Card.listed` where the server lists no models, or not this one.
 
-        Raises `InputError` where the server can't be reached, refuses the key, or has no such model.
+        Such a model may be there all the same: gateways hide their lists, and know models by other names. Whoever opens
+        the engine tries a request. Raises `InputError` where the server can't be reached or refuses the key.
         """
         place, timeout = self._address.place, min(_CONNECTING_SECONDS, self._address.timeout)
         try:
-            cards = Cards.model_validate_json(
-                await self._client.get("/models", cast_to=str, options={"timeout": timeout})
-            ).data
+            text = await self._client.get("/models", cast_to=str, options={"timeout": timeout})
+            cards = Cards.model_validate_json(text).data
+        except openai.APIStatusError as error:
+            if error.status_code in _NO_LIST:
+                return Card.unlisted(self._model, ())
+            raise InputError(self._say(error), where=place, fix=self._fix(error)) from None
         except openai.OpenAIError as error:
             raise InputError(self._say(error), where=place, fix=self._fix(error)) from None
         except ValidationError:
-            raise InputError(
-                "what is there lists no models, so it is no OpenAI-compatible server",
-                where=place,
-                fix="Give the server's base URL; most end in /v1.",
-            ) from None
+            return Card.unlisted(self._model, ())
         for card in cards:
             if card.id == self._model:
                 return card
-        served = ", ".join(card.id for card in cards[:_SHOWN_MODELS]) + (" ..." if len(cards) > _SHOWN_MODELS else "")
-        raise InputError(
-            f"the server has no model {self._model!r}", where=place, fix=f"It serves: {served or 'none at all'}"
+        return Card.unlisted(self._model, tuple(card.id for card in cards))
+
+    @property
+    def place(self) -> str:
+        """Where the server is, for people."""
+        return self._address.place
+
+    def not_served(self, card: Card, why: str) -> InputError:
+        """Return the error of a model that the server neither lists nor answers for."""
+        served = ", ".join(card.others[:_SHOWN_MODELS]) + (" ..." if len(card.others) > _SHOWN_MODELS else "")
+        if not card.others:
+            return InputError(
+                f"{why}; it lists no models either, so it may be no OpenAI-compatible server",
+                where=self.place,
+                fix="Give the server's base URL; most end in /v1.",
+            )
+        return InputError(
+            f"the server has no model {self._model!r}: {why}", where=self.place, fix=f"It serves: {served}"
         )
 
     async def ask(self, body: Mapping[str, object]) -> Reply:
         """Send a chat completion request and return the answer. Raises what the module's docstring says."""
+        return await self.send("/chat/completions", body, Reply, "a chat")
+
+    async def send(self, path: str, body: Mapping[str, object], form: type[T], what: str) -> T:
+        """Send a request and return the answer, which must be of ``form``: ``what`` it is, for people."""
         try:
-            return Reply.model_validate_json(await self._post("/chat/completions", body))
+            text = await self._post(path, body)
         except openai.OpenAIError as error:
             self._refuse(error)
+        fault = fault_of(200, text)
+        if fault is not None:
+            self._refuse_fault(fault, f"it answers with an error under the status 200: {fault.message}", None)
+        try:
+            return form.model_validate_json(text)
         except ValidationError as error:
-            fault = error.errors()[0]
-            detail = f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}"
-            raise Unavailable(f"{self._address.place} answered with something else than a chat: {detail}") from None
+            detail = _mismatch(text, error)
+            said = f"{self._address.place} answered with something else than {what}: {detail}"
+            raise Unavailable(said, signature=Signature(plain(detail), 200)) from None
 
     async def tokenize(self, text: str) -> tuple[int, ...] | None:
         """Return the ids of ``text`` from vLLM's ``/tokenize``, beside ``/v1``; None where a gateway hides that."""
@@ -133,21 +170,31 @@ class ChatServer:
 
     def _refuse(self, error: openai.OpenAIError) -> NoReturn:
         """Raise what the client's ``error`` means for a request."""
+        if isinstance(error, openai.APIStatusError):
+            fault = fault_of(error.status_code, error.response.text)
+            assert fault is not None, "a status of 400 or more is a failure"
+            self._refuse_fault(fault, self._say(error), retry_after(error.response.headers), self._fix(error))
         said, fix = self._say(error), self._fix(error)
         told = f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")
-        if not isinstance(error, openai.APIStatusError):
-            raise Unreachable(told) if _is_unreachable(error) else Unavailable(told) from None
-        status, wait = error.status_code, retry_after(error.response.headers)
-        if status in _REFUSED or error.code == _NO_QUOTA:
-            raise EngineDown(told) from None
+        if _is_unreachable(error):
+            raise Unreachable(told, signature=Signature("there is no connection")) from None
+        raise Unavailable(told, signature=Signature(plain(said), kind=type(error).__name__)) from None
+
+    def _refuse_fault(self, fault: Fault, said: str, wait: float | None, fix: str = "") -> NoReturn:
+        """Raise what a failure that the server told means for a request."""
+        said, status = self._safe(said), fault.status
+        told = f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")
+        if fault.is_filter:
+            raise HeldBack(told, fault.signature) from None
+        if status in _REFUSED or fault.is_no_quota:
+            raise Refused(told) from None
+        if fault.is_too_long:
+            raise RequestTooLong(said, fault.signature) from None
         if status == _BUSY:
-            raise Busy(told, wait) from None
+            raise Busy(told, wait, signature=fault.signature) from None
         if status in _PASSING or (status >= 500 and status != _NOT_BUILT):
-            raise Unavailable(told, wait) from None
-        too_long = error.code == "context_length_exceeded" or _TOO_LONG.search(said)
-        if status == 413 or (status in (400, 422) and too_long):
-            raise RequestTooLong(said) from None
-        raise NotOffered(told) from None
+            raise Unavailable(told, wait, signature=fault.signature) from None
+        raise NotOffered(told, fault) from None
 
     def _say(self, error: openai.OpenAIError) -> str:
         """Tell ``error`` in a sentence, without the key."""
@@ -159,9 +206,13 @@ class ChatServer:
             return f"the connection broke before the answer was whole: {_cause(error)}"
         text = "the server's answer can't be read"
         if isinstance(error, openai.APIStatusError):
-            body = error.body if isinstance(error.body, dict) else {}
-            detail = str(body.get("message") or error.body or error.response.reason_phrase)
-            text = f"the server answers {error.status_code}: {detail}"
+            fault = fault_of(error.status_code, error.response.text)
+            assert fault is not None, "a status of 400 or more is a failure"
+            text = f"the server answers {error.status_code}: {fault.message}"
+        return self._safe(text)
+
+    def _safe(self, text: str) -> str:
+        """Return ``text`` without the key, and not too long."""
         if self._address.key:
             text = text.replace(self._address.key, "***")
         return text if len(text) <= _QUOTED_CHARACTERS else text[:_QUOTED_CHARACTERS] + " ..."
@@ -182,6 +233,16 @@ class ChatServer:
                 return "Give the server's base URL; most end in /v1."
             case _:
                 return ""
+
+
+def _mismatch(text: str, error: ValidationError) -> str:
+    """Say why an answer is not of its form: what it is, where it is no JSON at all."""
+    if is_page(text):
+        return f"it is {shown(text)}; is the URL the server's API, and not its page?"
+    fault = error.errors()[0]
+    if fault["type"] == "json_invalid":
+        return f"it is no JSON: {shown(text)[:_SHOWN_CHARACTERS]!r}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}"
 
 
 def _is_unreachable(error: openai.OpenAIError) -> bool:

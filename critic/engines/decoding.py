@@ -4,9 +4,9 @@ Each answer draws from a random generator of its own, so its text does not depen
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 
 from critic.engines.attention import DecodePlan, PrefillPlan
 from critic.engines.base import Completion, EngineError, Sampling
-from critic.engines.chat import Chat
 from critic.engines.kv_cache import KeyValueCache
-from critic.engines.prefix_tree import output_head, run
+from critic.engines.prefix_tree import run, vocabulary_head
 from critic.engines.tokens import from_ids, pack
+from critic.records import Message
 
 _NUCLEUS = 1024
 
@@ -49,48 +49,59 @@ class Answer:
         return len(self.prompt) + self.sampling.max_tokens
 
 
-class Decoder:
-    """The answers under way, at most ``slots``, and their cache. Slot i belongs to ``answers[i]``."""
+class Texts(Protocol):
+    """What turns chats into tokens and tokens into text (`critic.engines.chat.Chat`)."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], slots: int) -> None:
-        self._model, self._chat, self._stop_ids = model, chat, stop_ids
-        self._head = output_head(model)
-        self._cache = KeyValueCache(slots)
+    def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
+        """Encode a whole chat, up to the point where the assistant speaks."""
+        ...
+
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, str | None]:
+        """Return the answer in ``ids``, which were written after ``prompt``, and what was thought before it."""
+        ...
+
+    def thinks(self) -> bool:
+        """Whether the model is to think before it answers."""
+        ...
+
+
+class Writer:
+    """The answers under way, at most ``slots``: what every way of writing shares. Slot i belongs to ``answers[i]``."""
+
+    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
+        self._model, self._chat, self._stop_ids, self._slots = model, chat, stop_ids, slots
         self.answers: list[Answer] = []
 
     def fits(self, answers: Sequence[Answer], cached_tokens: int) -> bool:
         """Whether ``answers`` can join without the cache growing beyond ``cached_tokens`` tokens in all."""
         everyone = [*self.answers, *answers]
-        return len(everyone) <= self._cache.slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
+        return len(everyone) <= self._slots and len(everyone) * max(a.need for a in everyone) <= cached_tokens
+
+    @property
+    def bytes_per_token(self) -> int:
+        """How many bytes are kept for each token of the answers under way."""
+        raise NotImplementedError
 
     def prefill(self, answers: Sequence[Answer]) -> None:
-        """Read the prompts of ``answers``, all in one row and equal ones once, and draw the first token of each."""
-        first = len(self.answers)
-        self._cache.reserve(max(a.need for a in [*self.answers, *answers]), in_use=first)
-        prompts = list(dict.fromkeys(a.prompt for a in answers))
-        row = pack([from_ids(prompt) for prompt in prompts])
-        slots = [[first + i for i, a in enumerate(answers) if a.prompt == prompt] for prompt in prompts]
-        hidden_ND = run(
-            self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
-        )
-        last = [row.spans[prompts.index(a.prompt)].end - 1 for a in answers]
-        tokens = draw(self._head(hidden_ND[last]).float(), answers)
-        self.answers += answers
-        self._append(answers, tokens)
+        """Read the prompts of ``answers``, and draw the first token of each."""
+        raise NotImplementedError
 
     def step(self, first: int = 0, count: int | None = None) -> None:
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
-        answers = self.answers[first:] if count is None else self.answers[first : first + count]
-        plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
-        hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
-        self._append(answers, draw(self._head(hidden_BD).float(), answers))
+        raise NotImplementedError
 
     def remove(self, answer: Answer) -> None:
         """Free the slot of ``answer``; the last answer moves into it."""
         hole, last = self.answers.index(answer), self.answers.pop()
         if last is not answer:
-            self._cache.move(len(self.answers), hole, last.length)
+            self._move(len(self.answers), hole, last)
             self.answers[hole] = last
+
+    def _move(self, source: int, target: int, answer: Answer) -> None:
+        """Move what is kept of ``answer`` from one slot to another."""
+
+    def _chosen(self, first: int, count: int | None) -> list[Answer]:
+        return self.answers[first:] if count is None else self.answers[first : first + count]
 
     def _append(self, answers: Sequence[Answer], tokens: Sequence[int]) -> None:
         """Append one token to each answer, and end those that are finished."""
@@ -118,6 +129,45 @@ class Decoder:
         """End ``answer``, whose text ends at ``cut`` where a stop text was found there."""
         text, reasoning = self._chat.split(answer.prompt, answer.ids)
         answer.done = Completion(text[:cut], finish, len(answer.prompt), len(answer.ids), reasoning)
+
+
+class Decoder(Writer):
+    """Writes with packed rows: one row for all prompts, and one for the newest tokens of all answers."""
+
+    def __init__(self, model: PreTrainedModel, chat: Texts, stop_ids: frozenset[int], slots: int) -> None:
+        super().__init__(model, chat, stop_ids, slots)
+        self._head = vocabulary_head(model)
+        self._cache = KeyValueCache(slots)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """See `Writer`; known once a prompt has been read."""
+        return self._cache.bytes_per_token
+
+    def prefill(self, answers: Sequence[Answer]) -> None:
+        """Read the prompts of ``answers``, all in one row and equal ones once, and draw the first token of each."""
+        first = len(self.answers)
+        self._cache.reserve(max(a.need for a in [*self.answers, *answers]), in_use=first)
+        prompts = list(dict.fromkeys(a.prompt for a in answers))
+        row = pack([from_ids(prompt) for prompt in prompts])
+        slots = [[first + i for i, a in enumerate(answers) if a.prompt == prompt] for prompt in prompts]
+        hidden_ND = run(
+            self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
+        )
+        last = [row.spans[prompts.index(a.prompt)].end - 1 for a in answers]
+        tokens = draw(self._head(hidden_ND[last]).float(), answers)
+        self.answers += answers
+        self._append(answers, tokens)
+
+    def step(self, first: int = 0, count: int | None = None) -> None:
+        """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
+        answers = self._chosen(first, count)
+        plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
+        hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
+        self._append(answers, draw(self._head(hidden_BD).float(), answers))
+
+    def _move(self, source: int, target: int, answer: Answer) -> None:
+        self._cache.move(source, target, answer.length)
 
 
 def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:

@@ -6,6 +6,7 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -30,16 +31,21 @@ from critic.engines.base import (
 from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, load
-from critic.engines.worker import Job, Limits, Worker
+from critic.engines.proof import SCORERS, WRITERS, Proof, prove
+from critic.engines.stops import end_ids
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.tokens import from_chats
+from critic.engines.worker import Job, Limits, Ways, Worker
 
-_OPTIONS = ("batch", "deterministic", "device", "dtype")
+_OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
 _CACHE_BYTES_CPU = 1 << 30
 _INTERACTIVE_SLOTS = 4
-# Settings that change a model's arithmetic in places that this engine computes itself.
-_FOREIGN_ARITHMETIC = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling")
+# The names under which configurations say how many positions there are. A model with a state alone has none of them.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
+_UNBOUNDED = 1 << 20
 
 T = TypeVar("T")
 
@@ -49,25 +55,46 @@ class HfEngine:
 
     whole_trees = True
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)
-    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model"
+    _refusal = "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, systemone: a server that decides"
 
-    def __init__(self, loaded: Loaded, name: str, batch: int = 16, deterministic: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        name: str,
+        batch: int = 16,
+        deterministic: bool = False,
+        template: TemplateOptions = NO_OPTIONS,
+    ) -> None:
         model = loaded.model
-        settings = {"deterministic": str(deterministic).lower(), "dtype": str(model.dtype).removeprefix("torch.")}
+        context = context_length(model, loaded.tokenizer, name)
+        self._ways = self._found_ways(loaded, template, context, name)
+        proof = self._ways.proof
+        attention.attend_by(model, attention.NAME if proof.is_packed_anywhere else attention.own(model))
+        dtype = str(model.dtype).removeprefix("torch.")
+        settings = {"deterministic": str(deterministic).lower(), "dtype": dtype}
+        settings |= dict(self._ways.settings) | proof.settings()
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
-        self.capabilities: dict[str, str] = {LOGPROBS: "exact", STRUCTURED: "by instruction"}
+        self.capabilities = self._capabilities() | proof.described()
         self.usage = Usage()
         limits = Limits(
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
             row_tokens=_ROW_TOKENS,
-            cached_tokens=_cache_bytes(model.device) // _cache_bytes_per_token(model),
-            context=context_length(model, name),
+            cached_tokens=_cache_bytes(model.device) // max(1, proof.bytes_per_token),
+            context=context,
             alone=deterministic,
         )
-        chat = Chat(loaded.tokenizer, name, getattr(model.config.get_text_config(), "pad_token_id", None))
-        self.capabilities |= {THINKS: YES if chat.thinks() else NO}
-        self._worker = Worker(model, chat, stop_ids(model, loaded.tokenizer), limits, self.usage)
+        self._worker = Worker(model, self._ways, limits, self.usage)
+
+    def _found_ways(self, loaded: Loaded, template: TemplateOptions, context: int, name: str) -> Ways:
+        """Return how chats become tokens, and the paths that were found right."""
+        chat = opened_chat(loaded, template, name)
+        proof = prove(loaded.model, chat, context, name)
+        return ways(chat, proof, end_ids(chat, loaded.tokenizer, loaded.model))
+
+    def _capabilities(self) -> dict[str, str]:
+        thinks = YES if self._ways.chat.thinks() else NO
+        return {LOGPROBS: "exact", STRUCTURED: "by instruction", THINKS: thinks}
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat."""
@@ -97,13 +124,14 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
 
     Options: ``batch`` (answers written at a time, 16), ``dtype`` (``bfloat16`` or ``float32``; by default bfloat16
     where the hardware multiplies it), ``device`` (by default a GPU if there is one, else ``cpu``), ``deterministic``
-    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked).
+    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked),
+    and those of `critic.engines.template_options`: ``think`` (``true`` or ``false``) and ``template.KEY``.
     Raises `InputError` for an unknown option or value, and for a model that can't be used.
     """
     where = name or path_or_id
     chosen = settings(options, _OPTIONS, where)
-    loaded = load(path_or_id, chosen.dtype, chosen.device, attention.NAME)
-    return HfEngine(loaded, where, chosen.batch, chosen.deterministic)
+    loaded = load(path_or_id, chosen.dtype, chosen.device)
+    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +142,12 @@ class Settings:
     deterministic: bool
     device: torch.device
     dtype: torch.dtype
+    template: TemplateOptions
 
 
 def settings(options: Mapping[str, str], known: Collection[str], where: str) -> Settings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
-    if unknown := sorted(set(options) - set(known)):
+    if unknown := sorted(key for key in options if name_of(key) not in known):
         raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
     batch = options.get("batch", "16")
     if not batch.isdecimal() or int(batch) < 1:
@@ -132,32 +161,67 @@ def settings(options: Mapping[str, str], known: Collection[str], where: str) -> 
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return Settings(int(batch), deterministic, device, dtype)
+    return Settings(int(batch), deterministic, device, dtype, read_template_options(options, where))
 
 
-def context_length(model: PreTrainedModel, where: str) -> int:
-    """Return how many tokens of a chat the model can see at once, with the arithmetic that this engine uses.
+def opened_chat(loaded: Loaded, template: TemplateOptions, name: str) -> Chat:
+    """Return what encodes chats for a loaded model. Raises `InputError` where its template can't be used."""
+    padding = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
+    chat = Chat(loaded.tokenizer, name, padding, template)
+    chat.prove()
+    return chat
 
-    Raises `InputError` for models whose attention or output it can't compute.
+
+def ways(chat: Chat, proof: Proof, stop_ids: frozenset[int] = frozenset()) -> Ways:
+    """Return how a model computes that was proven with ``chat``, and that ends its answers with one of ``stop_ids``."""
+    writers = WRITERS[proof.writing.name if proof.writing else "plain"]
+    return Ways(
+        chat, chat.settings, partial(from_chats, chat=chat), SCORERS[proof.scoring.name], writers, proof, stop_ids
+    )
+
+
+def context_length(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, where: str = "the model"
+) -> int:
+    """Return how many tokens of a chat the model can see at once. Windows of its layers do not shorten that.
+
+    Raises `InputError` where texts have tokens that are not in the model's embedding.
     """
+    if tokenizer is not None:
+        _check_vocabulary(model, tokenizer, where)
     config = model.config.get_text_config()
-    odd = [key for key in _FOREIGN_ARITHMETIC if getattr(config, key, None) not in (None, 1, 1.0)]
-    if odd or not model._supports_attention_backend:
-        raise InputError(
-            f"models of type {config.model_type!r} can't be computed in this process"
-            + (f" ({', '.join(odd)})" if odd else ""),
-            where=where,
-            fix="choose another model; a language model can also be served, and named as openai:MODEL@URL",
-        )
-    lengths = [int(config.max_position_embeddings)]
-    # Within its window a model with sliding windows sees everything, as this engine's attention does.
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        lengths.append(int(config.sliding_window))
+    lengths = [int(length) for name in _POSITIONS if (length := getattr(config, name, None))]
+    lengths += _counted_positions(model)
     # These rotary embeddings change for all tokens of a row as soon as one chat in it is long.
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
         lengths.append(int(rope.get("original_max_position_embeddings") or lengths[0]))
-    return min(lengths)
+    return min((length for length in lengths if length > 0), default=_UNBOUNDED)
+
+
+def _counted_positions(model: PreTrainedModel) -> list[int]:
+    """Return how many positions there are in embeddings of positions that begin after the one for padding."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    return [
+        table.num_embeddings - table.padding_idx - 1
+        for table in tables
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None
+    ]
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    control = [token for i, token in tokenizer.added_tokens_decoder.items() if i >= rows]
+    template = str(tokenizer.chat_template or "")
+    used = [str(token) for token in control if str(token) in template]
+    words = len(tokenizer) - len(control)
+    if used or words > rows:
+        raise InputError(
+            f"its tokenizer has {len(tokenizer)} tokens and its embedding {rows} rows"
+            + (f": the chat template's {used[0]} is past the end" if used else ""),
+            where=where,
+            fix="the model and the tokenizer must belong together; resize_token_embeddings makes room for new tokens",
+        )
 
 
 def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where: str) -> T | None:
@@ -169,21 +233,6 @@ def _one_of(options: Mapping[str, str], key: str, values: Mapping[str, T], where
     return values[options[key]]
 
 
-def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
-    ids = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
-
-
 def _cache_bytes(device: torch.device) -> int:
     """Return how much memory the answers under way may take: of a GPU, half of what the weights have left."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _CACHE_BYTES_CPU
-
-
-def _cache_bytes_per_token(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)

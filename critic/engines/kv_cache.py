@@ -8,6 +8,8 @@ _GRAIN = 128
 class KeyValueCache:
     """``slots`` answers of up to ``capacity`` tokens, a pair of ``[slots, K, capacity, D]`` tensors a layer.
 
+    Layers differ in K and D where the model's do, and so may the D of keys and values.
+
     The slots in use are always the first ones: `move` fills the hole that a finished answer leaves.
     """
 
@@ -30,17 +32,22 @@ class KeyValueCache:
                 break
             self._layers[layer] = (self._grown(keys, in_use), self._grown(values, in_use))
 
-    def layer(self, layer: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of ``layer``; ``like`` (``[K, N, D]``) gives type and sizes on first use."""
+    def layer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of ``layer``; ``key`` and ``value``, ``[K, N, D]``, give the sizes on first use."""
         if layer not in self._layers:
-            shape = (self.slots, like.shape[0], self.capacity, like.shape[2])
             # Zeros, for what is masked out must still be finite: 0 times NaN is NaN.
-            self._layers[layer] = (like.new_zeros(shape), like.new_zeros(shape))
+            self._layers[layer] = (self._empty(key), self._empty(value))
         return self._layers[layer]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """How many bytes one token of one answer takes, over the layers that have been used so far."""
+        tensors = [kept for pair in self._layers.values() for kept in pair]
+        return sum(kept.shape[1] * kept.shape[3] * kept.element_size() for kept in tensors)
 
     def store(self, layer: int, slot: int, key: Tensor, value: Tensor) -> None:
         """Put a prompt's ``key`` and ``value``, ``[K, n, D]``, at the start of ``slot``."""
-        for kept, new in zip(self.layer(layer, key), (key, value), strict=True):
+        for kept, new in zip(self.layer(layer, key, value), (key, value), strict=True):
             kept[slot, :, : new.shape[1]] = new
 
     def move(self, source: int, target: int, tokens: int) -> None:
@@ -48,6 +55,9 @@ class KeyValueCache:
         for pair in self._layers.values():
             for kept in pair:
                 kept[target, :, :tokens] = kept[source, :, :tokens]
+
+    def _empty(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.slots, like.shape[0], self.capacity, like.shape[2])
 
     def _grown(self, old: Tensor, in_use: int) -> Tensor:
         new = old.new_zeros(old.shape[0], old.shape[1], self.capacity, old.shape[3])

@@ -8,6 +8,7 @@ not the constitution's hash: what the model is shown is what counts.
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from critic.engines.base import (
     BudgetExceeded,
     Choices,
     Completion,
+    Decision,
     Engine,
     EngineError,
     Lane,
@@ -115,10 +117,14 @@ class Budget:
     ``spent`` and ``cost`` count earlier starts, too. A call is begun only where its worst case (its prompt as
     estimated, and every token that it may write) fits beside what was spent and what the calls under way may come to.
     So ``max_cost`` is passed by no more than the error of those estimates.
+
+    ``answered`` counts what was committed in this start, and ``under_way`` holds who is asked, and since when.
     """
 
     limit: int | None = None
     spent: int = 0
+    answered: int = 0
+    under_way: dict[object, tuple[str, float]] = field(default_factory=dict)
     max_cost: float | None = None
     cost: float = 0.0
     _worst: list[float] = field(default_factory=list)
@@ -152,6 +158,13 @@ class Budget:
             self._worst.remove(worst)
             self._settled.set()
 
+    def waiting(self, now: float) -> str:
+        """Say who has been asked longest without an answer, and how long; nothing where nobody has been asked."""
+        if not self.under_way:
+            return ""
+        called, since = min(self.under_way.values(), key=lambda asked: asked[1])
+        return f"{called} since {now - since:.0f} s"
+
     def _fits(self, worst: float) -> bool:
         """Whether a call may be made now. One that costs nothing always may."""
         return not worst or self.max_cost is None or self.cost + math.fsum(self._worst) + worst <= self.max_cost
@@ -165,9 +178,12 @@ class RecordedEngine(Wrapper):
     names a second asking, whose answers are kept apart from the first's.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, budget: Budget, apart: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, budget: Budget, called: str = "", apart: str | None = None
+    ) -> None:
         super().__init__(engine)
         self._ledger, self._budget = ledger, budget
+        self._called = called or engine.identity.name
         self._counted = self._committed = 0.0  # of the engine's cost: in the budget, in the ledger
         self._base = digest(["engine", asdict(engine.identity), *([apart] if apart else [])])
 
@@ -193,13 +209,13 @@ class RecordedEngine(Wrapper):
             positions = [keys.index(key) for key in mine]
             pruned = _prune(tree, set(positions), iter(range(len(keys))))
             scores = await self._engine.score(pruned, lane) if pruned is not None else ()
-            return [_read_off(score) for score in scores]
+            return [_stored(score) for score in scores]
 
         if self.whole_trees:
             answers = await self._answers(keys, call, worst)
         else:
             answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
-        return tuple(Score(tuple(float(x) for x in a[0]), *a[1:]) for a in answers)
+        return tuple(_restored(answer) for answer in answers)
 
     async def _answers(
         self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
@@ -226,6 +242,8 @@ class RecordedEngine(Wrapper):
     ) -> Iterable[tuple[str, Answer]]:
         try:
             await self._budget.spend(len(keys), worst)
+            asked = object()
+            self._budget.under_way[asked] = self._called, time.monotonic()
             try:
                 answers = await call(keys)
             except (EngineError, RunStopped, asyncio.CancelledError):
@@ -233,10 +251,12 @@ class RecordedEngine(Wrapper):
             except Exception as error:  # the boundary: whatever an engine raises costs one row, not the run
                 raise EngineError(f"{type(error).__name__}: {error}") from error
             finally:
+                del self._budget.under_way[asked]
                 self._settle(worst)
             pairs = list(zip(keys, answers, strict=True))
             cost, self._committed = (self._counted - self._committed) / len(pairs), self._counted
             await asyncio.gather(*(self._ledger.commit(key, answer, cost) for key, answer in pairs))
+            self._budget.answered += len(pairs)
             return pairs
         except BaseException:  # a cancelled call, too, gives its claims back
             for key in keys:
@@ -261,11 +281,24 @@ class RecordedEngine(Wrapper):
             yield from self._read_keys(child, here)
 
 
-def _chat(messages: Iterable[Any]) -> list[list[str]]:
-    return [[message.role, message.content] for message in messages]
+def _chat(messages: Iterable[Any]) -> list[list[Any]]:
+    return [message.hashed() for message in messages]
 
 
-def _read(read: Read) -> list[str]:
+def _stored(score: Score) -> Answer:
+    """Return a score as JSON. What few scores have stands at the end, and is left out where there is none of it."""
+    answer = [[_number(x) for x in score.values], score.tokens, score.mass, score.confidence, score.note]
+    while answer[-1] is None:
+        answer.pop()
+    return answer
+
+
+def _restored(answer: Answer) -> Score:
+    values, tokens, *more = answer
+    return Score(tuple(float(x) for x in values), tokens, *more)
+
+
+def _read(read: Read) -> list[Any]:
     match read:
         case Choices():
             return ["choices", *read.texts]
@@ -273,18 +306,14 @@ def _read(read: Read) -> list[str]:
             return ["own"]
         case Reward():
             return ["reward"]
+        case Decision():
+            return ["decision", read.type, read.instructions, [[o.name, o.description] for o in read.options]]
 
 
 def _written(answer: Completion) -> Answer:
     """An answer as it is kept: without thoughts, it is what it was before there was a place for them."""
     kept = [answer.text, answer.finish, answer.prompt_tokens, answer.completion_tokens]
     return kept if answer.reasoning is None else [*kept, answer.reasoning]
-
-
-def _read_off(score: Score) -> Answer:
-    """A score as it is kept, with its label mass where a server told it."""
-    kept = [[_number(x) for x in score.values], score.tokens]
-    return kept if score.mass is None else [*kept, score.mass]
 
 
 def _number(logprob: float) -> float | str:

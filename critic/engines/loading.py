@@ -10,11 +10,19 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
 
 from constitution.errors import InputError
+from critic.engines import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 _NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
@@ -34,11 +42,11 @@ def load(
     path_or_id: str,
     dtype: torch.dtype,
     device: torch.device,
-    attention: str,
+    attention: str | None = None,
     auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
     heads: int | None = None,
 ) -> Loaded:
-    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``.
+    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, else its own.
 
     ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
     a reward model gets so many, and they may be new: then torch's random generator draws them.
@@ -60,13 +68,14 @@ def load(
                 attn_implementation=attention,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # configurations, models and files of others raise anything
         raise InputError(
             f"it can't be loaded with {auto.__name__}: {_first_line(error)}",
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
-    if missing := sorted(key for key in found["missing_keys"] if heads is None or key != "score.weight"):
+    body = f"{model.base_model_prefix}."
+    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,
@@ -77,17 +86,19 @@ def load(
     return Loaded(model, tokenizer, folder, revision(folder))
 
 
+def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:
+    """Load a sequence classifier, as `load` does."""
+    return load(path_or_id, dtype, device, auto=AutoModelForSequenceClassification)
+
+
 def default_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs and on CPUs with AMX (several times float32's speed there), else float32.
-
-    AVX512-BF16 without AMX is not enough: matrix products in bfloat16 then take twice as long as in float32.
-    """
-    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.engines.processor`), else float32."""
+    fast = device.type != "cpu" or processor.multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 

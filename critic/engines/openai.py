@@ -4,6 +4,8 @@ Spec: ``openai:MODEL@URL?key=value``. MODEL is a name that the server lists, and
 base, such as ``http://127.0.0.1:8000/v1``. Without ``@URL`` it is the `openai` library's default server:
 ``OPENAI_BASE_URL``, else the hosted one. Options::
 
+    think=true|false   whether the model is to think, and
+    template.KEY=VALUE any other variable of its chat template, sent as chat_template_kwargs
     key_env=NAME       the environment variable of the API key (default OPENAI_API_KEY); a server that asks for none
                        needs none
     timeout=120        seconds for an answer to be whole
@@ -16,6 +18,9 @@ vLLM on CPUs dies of a prompt with a seed that it computes in several pieces: st
 ``--no-enable-chunked-prefill``, and with ``--max-num-batched-tokens`` of at least its context. Ollama cuts prompts that
 are too long without a word: give it a large enough ``num_ctx``.
 
+A server that does not list the model is tried all the same, and one that answers as another model that it lists is
+refused. How each wants to be asked is learnt at opening: see `critic.engines.survey` and `critic.engines.manners`.
+
 How it differs from the engines in this process: `critic.engines.chat_engine`.
 """
 
@@ -25,11 +30,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from constitution.errors import InputError
-from critic.engines.base import Engine, EngineDown, Usage
+from critic.engines.base import Engine, EngineDown, EngineError, Usage
 from critic.engines.chat_engine import ChatEngine
-from critic.engines.chat_server import ChatServer
+from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.server_options import ServerOptions
-from critic.engines.survey import Known, survey
+from critic.engines.survey import FINISH, MODEL, NO_FINISH, Known, survey
+from critic.engines.template_kwargs import check_heeded, kwargs
+from critic.engines.waiting import log
 from critic.engines.wrappers import Concurrent, RateLimited, Retrying
 
 T = TypeVar("T")
@@ -44,8 +51,9 @@ def open_engine(target: str, options: dict[str, str]) -> Engine:
     wanted = ServerOptions.parse(target, options)
     usage = Usage(input_price=wanted.prices[0], output_price=wanted.prices[1]) if wanted.prices else Usage()
     known = _apart(_learn(wanted, usage))
-    engine: Engine = ChatEngine(ChatServer(wanted.address, wanted.model), known, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency)
+    server = ChatServer(wanted.address, wanted.model)
+    engine: Engine = ChatEngine(server, known, usage, wanted.must_count)
+    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
     if wanted.rpm is not None or wanted.tpm is not None:
         engine = RateLimited(engine, wanted.rpm, wanted.tpm)
     return Retrying(engine, wanted.retries)
@@ -53,21 +61,44 @@ def open_engine(target: str, options: dict[str, str]) -> Engine:
 
 async def _learn(wanted: ServerOptions, usage: Usage) -> Known:
     server = ChatServer(wanted.address, wanted.model)
+    where = f"openai:{wanted.model}"
     try:
-        known = Known.of(await server.card())
-        engine = ChatEngine(server, known, usage, must_count=False)
-        known.capabilities |= await survey(Retrying(engine, wanted.retries))
+        card = await server.card()
+        known = Known.of(card, kwargs(wanted.template))
+        engine = Retrying(ChatEngine(server, known, usage, must_count=False), wanted.retries)
+        try:
+            await survey(engine, known)
+        except NotOffered as error:
+            if not card.listed:
+                raise server.not_served(card, str(error)) from None
+            raise InputError(f"the server refuses a request like a run's: {error}", where=where) from None
+        except EngineError as error:
+            raise InputError(f"the server answers no request like a run's: {error}", where=where) from None
+        answered = known.capabilities[MODEL]
+        if answered != wanted.model and answered in card.others:
+            raise server.not_served(card, f"it answered as {answered!r}")
+        await check_heeded(server, known, where)
     except EngineDown as error:
-        raise InputError(str(error), where=f"openai:{wanted.model}") from None
+        raise InputError(str(error), where=where) from None
     finally:
         await server.close()
     if wanted.must_count and usage.calls and not usage.prompt_tokens:
         raise InputError(
             "the server tells no token counts, which prices and tpm need",
-            where=f"openai:{wanted.model}",
+            where=where,
             fix="Leave out input_price, output_price and tpm.",
         )
+    _tell(wanted, known)
     return known
+
+
+def _tell(wanted: ServerOptions, known: Known) -> None:
+    """Say what was learnt that changes what is asked: once, where people look, and not only in the manifest."""
+    lessons = known.manners.told()
+    if known.capabilities.get(FINISH) == NO_FINISH:
+        lessons["finish reasons"] = NO_FINISH
+    for name, lesson in lessons.items():
+        log.warning("%s at %s: %s: %s", wanted.model, wanted.address.place, name, lesson)
 
 
 def _apart(work: Coroutine[Any, Any, T]) -> T:

@@ -5,6 +5,7 @@ Trees are packed into one row (`tokens.pack`), the model runs over it once with 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,28 +27,36 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     if not places:
         return [() for _ in trees]
     hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, model.device))
-    head = output_head(model)
     if not targets:
-        found = iter(rewards(head, hidden_ND, places))
+        found = iter(rewards(output_head(model), hidden_ND, places))
         return [tuple(Score(next(found), read.tokens) for read in tree.reads) for tree in trees]
-    values = iter(token_logprobs(head, hidden_ND, places, targets))
+    values = iter(token_logprobs(vocabulary_head(model), hidden_ND, places, targets))
     return [
-        tuple(_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
+        tuple(as_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)
         for tree in trees
     ]
 
 
 def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
     """Return the last hidden states ``[N, hidden]`` of a row of N tokens."""
-    out = model.get_decoder()(
-        input_ids=torch.as_tensor(ids, device=model.device)[None],
+    tokens = torch.as_tensor(ids, device=model.device)[None]
+    out = _decoder(model)(
+        input_ids=tokens,
         position_ids=torch.as_tensor(positions, device=model.device)[None],
+        # Without it transformers takes positions that start again for its own kind of packing, and masks by it.
+        attention_mask=torch.ones_like(tokens),
         use_cache=False,
         plan=plan,
     )
     hidden = out.last_hidden_state[0]
     assert isinstance(hidden, Tensor)
     return hidden
+
+
+def _decoder(model: PreTrainedModel) -> nn.Module:
+    """Return the part from tokens to hidden states; some types give the whole model as their own decoder."""
+    decoder: nn.Module = model.get_decoder()
+    return model.base_model if decoder is model else decoder
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:
@@ -57,7 +66,37 @@ def output_head(model: PreTrainedModel) -> nn.Linear:
     return head
 
 
-def token_logprobs(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int], targets: Sequence[int]) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Head:
+    """From hidden states to the vocabulary's logits: ``multiplier`` times ``linear``, held below ``softcap``."""
+
+    linear: nn.Linear
+    multiplier: float = 1.0
+    softcap: float | None = None
+
+    def __call__(self, hidden_RD: Tensor) -> Tensor:
+        """Return the logits ``[R, V]``."""
+        return self.finish(self.linear(hidden_RD))
+
+    def finish(self, products: Tensor) -> Tensor:
+        """Return logits for what the linear layer gives, one by one."""
+        if self.multiplier != 1:
+            products = products * self.multiplier
+        return products if self.softcap is None else self.softcap * (products / self.softcap).tanh()
+
+
+def vocabulary_head(model: PreTrainedModel) -> Head:
+    """Return the head of a language model with what its configuration is known to put behind the linear layer.
+
+    What else a type of model may put there shows when the engine proves itself (`critic.engines.proof`).
+    """
+    config = model.config.get_text_config()
+    times = float(getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0)
+    over = float(getattr(config, "logits_scaling", None) or 1.0)
+    return Head(output_head(model), times / over, getattr(config, "final_logit_softcapping", None))
+
+
+def token_logprobs(head: Head, hidden_ND: Tensor, places: Sequence[int], targets: Sequence[int]) -> list[float]:
     """Return the log-probability of token ``targets[i]`` after the token at ``places[i]``.
 
     The targets' own logits are computed in float32, whatever the model's type: in bfloat16 they would come in steps
@@ -66,11 +105,12 @@ def token_logprobs(head: nn.Linear, hidden_ND: Tensor, places: Sequence[int], ta
     rows, index = torch.unique(torch.tensor(places, device=hidden_ND.device), return_inverse=True)
     chosen = torch.tensor(targets, device=hidden_ND.device)
     normalisers, logits = [], []
-    for part_RD in torch.split(hidden_ND[rows], max(1, _LOGITS_AT_ONCE // head.out_features)):
+    for part_RD in torch.split(hidden_ND[rows], max(1, _LOGITS_AT_ONCE // head.linear.out_features)):
         normalisers.append(head(part_RD).float().logsumexp(-1))
     for part_i, part_t in zip(torch.split(index, _TARGETS_AT_ONCE), torch.split(chosen, _TARGETS_AT_ONCE), strict=True):
-        products = hidden_ND[rows[part_i]].float() * head.weight[part_t].float()
-        logits.append(products.sum(-1) + (0.0 if head.bias is None else head.bias[part_t].float()))
+        products = hidden_ND[rows[part_i]].float() * head.linear.weight[part_t].float()
+        bias = 0.0 if head.linear.bias is None else head.linear.bias[part_t].float()
+        logits.append(head.finish(products.sum(-1) + bias))
     values: list[float] = (torch.cat(logits) - torch.cat(normalisers)[index]).clamp(max=0.0).tolist()
     return values
 
@@ -95,5 +135,6 @@ def _flat_reads(trees: Sequence[TokenTree], starts: list[int]) -> tuple[list[int
     return places, targets
 
 
-def _score(values: list[float], summed: bool, tokens: int) -> Score:
+def as_score(values: list[float], summed: bool, tokens: int) -> Score:
+    """Return the score of a read of ``tokens`` own tokens, from its targets' log-probabilities."""
     return Score((sum(values),) if summed else tuple(values), tokens)

@@ -1,22 +1,23 @@
 """The `rm` engine: a reward model in this process, to judge with.
 
-A folder with a sequence classifier whose ``score`` layer is linear on the last hidden state: what TRL's RewardTrainer
-and this project's write. A chat's reward is read at the last token of the whole chat, end of turn included, in the
-same packed trees that a language model's log-probabilities are read from: so two responses share their prompt.
+A folder with a sequence classifier: what TRL's RewardTrainer and this project's write, or an encoder such as DeBERTa or
+ModernBERT with a score. Where the score is a linear layer on a decoder's last hidden state, a chat's reward is read at
+the last token of the whole chat, end of turn included, in the same packed trees that a language model's
+log-probabilities are read from: so two responses share their prompt. Any other goes through its own forward, chat by
+chat. A classifier whose tokenizer has no chat template reads question and answer as a pair (`critic.engines.pairs`).
 """
 
-from transformers import AutoModelForSequenceClassification
-from transformers.modeling_layers import GenericForSequenceClassification
-
-from constitution.errors import InputError
-from critic.engines import attention
+from critic.engines import plain
 from critic.engines.base import Completion, EngineError, Lane, Request, Reward
-from critic.engines.hf import HfEngine, settings
-from critic.engines.loading import Loaded, load
-from critic.engines.prefix_tree import output_head
+from critic.engines.hf import HfEngine, opened_chat, settings, ways
+from critic.engines.loading import Loaded, load_classifier
+from critic.engines.pairs import SETTINGS, Pairs, reads_pairs
+from critic.engines.proof import Path, Proof, prove_pairs, prove_rewards
 from critic.engines.rewards import Manifest, capability, read_manifest
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions
+from critic.engines.worker import Ways
 
-_OPTIONS = ("deterministic", "device", "dtype")
+_OPTIONS = ("deterministic", "device", "dtype", *TEMPLATE_KEYS)
 
 
 class RmEngine(HfEngine):
@@ -25,9 +26,16 @@ class RmEngine(HfEngine):
     _reads = (Reward,)
     _refusal = "a reward model has no log-probabilities, it only gives rewards: judge with --mode rm"
 
-    def __init__(self, loaded: Loaded, name: str, manifest: Manifest, deterministic: bool = False) -> None:
-        super().__init__(loaded, name, deterministic=deterministic)
-        self.capabilities = capability(manifest.heads)
+    def __init__(
+        self,
+        loaded: Loaded,
+        name: str,
+        manifest: Manifest,
+        deterministic: bool = False,
+        template: TemplateOptions = NO_OPTIONS,
+    ) -> None:
+        self._manifest = manifest
+        super().__init__(loaded, name, deterministic=deterministic, template=template)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Raise `EngineError`: a reward model writes nothing."""
@@ -36,20 +44,27 @@ class RmEngine(HfEngine):
             "answers with --mode rm"
         )
 
+    def _found_ways(self, loaded: Loaded, template: TemplateOptions, context: int, name: str) -> Ways:
+        if reads_pairs(loaded.tokenizer):
+            pairs = Pairs(loaded.tokenizer, name)
+            prove_pairs(loaded.model, pairs.tree, name)
+            proof = Proof(Path("plain", 0.0, "it reads question and answer as a pair"), None)
+            return Ways(pairs, SETTINGS, pairs.tree, plain.score_pairs, plain.PlainWriter, proof)
+        chat = opened_chat(loaded, template, name)
+        return ways(chat, prove_rewards(loaded.model, chat, context, name))
+
+    def _capabilities(self) -> dict[str, str]:
+        return capability(self._manifest.heads)
+
 
 def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     """Load a reward model and start its worker.
 
-    Options: ``dtype``, ``device`` and ``deterministic``, as in `critic.engines.hf.open_engine`. Raises `InputError` for
-    an unknown option or value, for a model that can't be used, and where its ``reward.json`` does not fit it.
+    Options: ``dtype``, ``device``, ``deterministic`` and the template's, as in `critic.engines.hf.open_engine`. Raises
+    `InputError` for an unknown option or value, for a model that can't be used, and where its ``reward.json`` does not
+    fit it.
     """
     chosen = settings(options, _OPTIONS, path_or_id)
-    loaded = load(path_or_id, chosen.dtype, chosen.device, attention.NAME, AutoModelForSequenceClassification)
-    if not isinstance(loaded.model, GenericForSequenceClassification):
-        raise InputError(
-            f"models of type {loaded.model.config.model_type!r} have no linear score on the last token",
-            where=path_or_id,
-            fix="choose a reward model trained from a decoder such as Llama, Qwen or Mistral",
-        )
-    manifest = read_manifest(loaded.folder, output_head(loaded.model).out_features)
-    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic)
+    loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
+    manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels))
+    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template)

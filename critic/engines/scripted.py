@@ -7,7 +7,7 @@ The script is YAML, every key optional::
         reply: "It should be kinder."
       - reply: "Answer {seed}"    # no match: always; {seed} and {last} (the last message) are filled in
     queue: ["first answer"]       # answers given before any rule, in order, each once
-    choose: hash                  # a choice's log-probability: hash | first | longest (the longest choice)
+    choose: hash                  # a choice's log-probability, a decision's too: hash | first | longest (choice)
     likelihood: hash              # of a text: hash | short | long (which is likelier); a reward, too
     fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
     latency: 0.01                 # seconds a call
@@ -34,6 +34,7 @@ from constitution.errors import InputError
 from critic.engines.base import (
     Choices,
     Completion,
+    Decision,
     EngineError,
     Identity,
     Lane,
@@ -120,6 +121,9 @@ class ScriptedEngine:
         chat = [[m.role, m.content] for m in path]
         if isinstance(read, Choices):
             values, tokens = self._choice_logprobs(chat, read.texts), 1
+        elif isinstance(read, Decision):
+            names = tuple(option.name for option in read.options) or ("true", "false")
+            values, tokens = self._choice_logprobs([*chat, [read.type, read.instructions]], names), 0
         else:
             text = "".join(m.content for m in own)
             tokens = max(1, len(text) // 4)

@@ -1,4 +1,4 @@
-"""What a spec ``openai:MODEL@URL?key=value`` says: the server, the model, and how both are to be used."""
+"""What a spec ``KIND:MODEL@URL?key=value`` says: the server, the model, and how both are to be used."""
 
 import ipaddress
 import math
@@ -9,9 +9,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from constitution.errors import InputError
+from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 
 _KEY_ENV = "OPENAI_API_KEY"
-_FORM = "Write openai:MODEL@URL, as in openai:my-model@http://127.0.0.1:8000/v1"
+_FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"
 _PRICES = ("input_price", "output_price")
 _KNOWN = ("concurrency", "key_env", "retries", "rpm", "timeout", "tpm", *_PRICES)
 
@@ -51,6 +52,7 @@ class ServerOptions:
     tpm: int | None
     concurrency: int
     prices: tuple[float, float] | None
+    template: TemplateOptions
 
     @property
     def must_count(self) -> bool:
@@ -58,12 +60,13 @@ class ServerOptions:
         return self.prices is not None or self.tpm is not None
 
     @classmethod
-    def parse(cls, target: str, options: Mapping[str, str]) -> Self:
+    def parse(cls, target: str, options: Mapping[str, str], kind: str = "openai") -> Self:
         """Read a spec's target and options. Raises `InputError` for any that is unknown or not valid."""
-        model, url = _split(target)
-        where = f"openai:{model}"
-        if unknown := sorted(set(options) - set(_KNOWN)):
-            raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"Known options: {', '.join(_KNOWN)}")
+        model, url = _split(target, kind)
+        where = f"{kind}:{model}"
+        known = (*_KNOWN, *(TEMPLATE_KEYS if kind == "openai" else ()))
+        if unknown := sorted(name for name in options if name_of(name) not in known):
+            raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"Known options: {', '.join(known)}")
 
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
@@ -77,6 +80,7 @@ class ServerOptions:
             tpm=whole("tpm", 1) if "tpm" in options else None,
             concurrency=whole("concurrency", 64),
             prices=prices(options, where),
+            template=read_template_options(options, where),
         )
 
 
@@ -115,12 +119,13 @@ def _key(options: Mapping[str, str], where: str) -> tuple[str, str]:
     return name, key
 
 
-def _split(target: str) -> tuple[str, str | None]:
+def _split(target: str, kind: str) -> tuple[str, str | None]:
     """Split ``MODEL@URL``. A model's name may hold an ``@`` itself where a URL follows."""
+    form = _FORM.format(kind=kind)
     at = max(target.rfind("@http://"), target.rfind("@https://"))
     model, url = (target[:at], target[at + 1 :]) if at >= 0 else (target, None)
     if not model or (url is None and "@" in model):
-        raise InputError("the spec is not of the engine's form", where="openai:", fix=_FORM)
+        raise InputError("the spec is not of the engine's form", where=f"{kind}:", fix=form)
     if url is None:
         return model, None
     try:
@@ -129,11 +134,11 @@ def _split(target: str) -> tuple[str, str | None]:
     except ValueError:
         valid = False
     if not valid:
-        raise InputError("the spec's URL is not valid", where=f"openai:{model}", fix=_FORM)
+        raise InputError("the spec's URL is not valid", where=f"{kind}:{model}", fix=form)
     if "@" in parts.netloc:
         raise InputError(
             "the URL holds a user name or a password, which would end up in logs",
-            where=f"openai:{model}",
+            where=f"{kind}:{model}",
             fix="Put the key in an environment variable, and name that with ?key_env=NAME",
         )
     return model, url

@@ -1,30 +1,36 @@
-"""What a chat server can do: found with three tiny requests when the engine is opened.
+"""What a chat server can do: found with a few tiny requests when the engine is opened.
 
 At opening, and not at first need, so that it is known before the first row is paid for, and stands in the manifest of
-a run that has nothing left to ask. "none" is recorded only where the server refused, or answered without what was asked
-for. A probe that fails for a reason that may pass leaves "unknown": the first request that needs it will tell.
+a run that has nothing left to ask. The first request looks like those of a run: a system message, a temperature, a
+limit. Where it can't be answered in any way, none can, and the engine isn't opened. Of the others "none" is recorded
+only where the server refused, or answered without what was asked for. A probe that fails for a reason that may pass
+leaves "unknown": the first request that needs it will tell.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from constitution.digest import canonical_json
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LIKELIHOODS, VARIES
+from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, VARIES, YES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
+from critic.engines.manners import Manners
 from critic.records import Message
 from critic.together import together
 
 SERVER, CONTEXT, MODEL = "server", "context length", "model"
-LOGPROBS, STRUCTURED, CONTINUED = "log-probabilities", "structured output", "continued answers"
-NONE, UNKNOWN = "none", "unknown"
-BY_TOKEN_ID, TOP_20 = "by token id", "top 20"
+CONTINUED, FINISH = "continued answers", "finish reasons"
+UNKNOWN = "unknown"
+BY_TOKEN_ID = "by token id"
 JSON_SCHEMA = "json_schema"
-YES = "yes"
+NO_FINISH = "null, taken as stop"
 
+ASK_PLAIN = "Answer with one word: hello."
+SYSTEM = "You answer briefly."
 ASK_LETTER = "Answer with one letter: A or B."
 ASK_GREETING = "Say hello."
 ASK_COLOURS = "Write this again, word for word: red green blue red green blue"
@@ -40,17 +46,23 @@ _SCHEMA = {
 _SECONDS = 30.0
 
 
+# What a jinja template raises is one of these by the time that it is a server's.
+_TEMPLATE_STATUSES = (400, 422, 500)
+_PLAIN = Sampling(max_tokens=64, temperature=0.7)
+
+
 @dataclass(slots=True)
 class Known:
-    """What is known of a server, from its card, its answers and `survey`."""
+    """What is known of a server, from its card, its answers and `survey`. ``template`` is what its template is told."""
 
     card: Card
     capabilities: dict[str, str]
-    limit: str = "max_tokens"
+    manners: Manners = field(default_factory=Manners)
+    template: Mapping[str, object] = field(default_factory=dict)
     ids: dict[str, int | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, card: Card) -> "Known":
+    def of(cls, card: Card, template: Mapping[str, object] = MappingProxyType({})) -> "Known":
         """What a card tells. Of the rest the best is believed, so that the survey can try it."""
         return cls(
             card,
@@ -64,13 +76,42 @@ class Known:
                 LIKELIHOODS: NONE,
                 VARIES: "the server's batches, prefix cache and version",
             },
+            template=template,
         )
 
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """What changes the numbers beside the model, for an engine's identity."""
+        found = {f"template.{name}": json.dumps(value) for name, value in self.template.items()}
+        if self.manners.folds_system:
+            found["system"] = "in the first user turn"
+        return tuple(sorted(found.items()))
 
-async def survey(engine: Engine) -> dict[str, str]:
-    """Return what ``engine`` is found to offer. Raises `RunStopped` where its server takes no request at all."""
-    probes = {LOGPROBS: _logprobs(engine), STRUCTURED: _structured(engine), CONTINUED: _continued(engine)}
-    return dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
+
+async def survey(engine: Engine, known: Known) -> None:
+    """Find out what ``engine``'s server offers, and note it in ``known``.
+
+    Raises `EngineError` where it answers no request like a run's, and `RunStopped` where it takes none at all.
+    """
+    await _plain(engine, known)
+    probes = {LOGPROBS: _logprobs(engine, known), STRUCTURED: _structured(engine), CONTINUED: _continued(engine)}
+    found = dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
+    known.capabilities.update(found | known.manners.told())
+
+
+async def _plain(engine: Engine, known: Known) -> None:
+    """Ask as a run does. A model without a system role is found by leaving it out, whatever its server says of it."""
+    asked = Request((Message(role="system", content=SYSTEM), _user(ASK_PLAIN)), _PLAIN, 0)
+    try:
+        await engine.complete(asked)
+    except EngineError as error:
+        if error.signature is None or error.signature.status not in _TEMPLATE_STATUSES:
+            raise
+        known.manners.folds_system = True
+        try:
+            await engine.complete(asked)
+        except EngineError:
+            raise error from None
+    known.capabilities.setdefault(THINKS, NO)
 
 
 async def _found(probe: Awaitable[str]) -> str:
@@ -83,8 +124,10 @@ async def _found(probe: Awaitable[str]) -> str:
         return UNKNOWN
 
 
-async def _logprobs(engine: Engine) -> str:
-    await engine.score(Node((_user(ASK_LETTER),), Choices(("A", "B"))))
+async def _logprobs(engine: Engine, known: Known) -> str:
+    [score] = await engine.score(Node((_user(ASK_LETTER),), Choices(("A", "B"))))
+    if score.mass is not None:
+        known.capabilities[LABEL_MASS] = f"{score.mass:.2g}"
     return engine.capabilities[LOGPROBS]
 
 

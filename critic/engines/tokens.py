@@ -7,8 +7,9 @@ which: a token sees its own span up to itself, and all of its span's ancestors.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from critic.engines.base import Choices, EngineError, Node, OwnTokens, Reward
-from critic.engines.chat import Chat, Turns
+from critic.engines.base import Choices, EngineError, Node, OwnTokens, Read, Reward
+from critic.engines.chat import Chat, End, Whole
+from critic.records import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,12 @@ class Pack:
 
 
 def from_chats(tree: Node, chat: Chat) -> TokenTree:
-    """Encode a tree of chats. Raises `EngineError` where a read of it is impossible."""
+    """Encode a tree of chats: the path to each read has the tokens of the whole chat that it is.
+
+    Raises `EngineError` where a read of it is impossible.
+    """
     builder = _Builder(chat)
-    builder.add(tree, parent=-1, turns=())
+    builder.add(_Encoder(chat).place(tree, ()), 0, ())
     return TokenTree(tuple(builder.segments), tuple(builder.reads))
 
 
@@ -118,24 +122,25 @@ def split(tree: TokenTree, limit: int) -> Iterator[TokenTree]:
     piece: dict[int, int] = {}
     size, done = 0, 0
     for leaf in (i for i in range(len(tree.segments)) if i not in parents):
-        path = _path(tree, leaf)
-        new = [i for i in path if i not in piece]
+        whole = path(tree, leaf)
+        new = [i for i in whole if i not in piece]
         added = sum(len(tree.segments[i].ids) for i in new)
         if piece and size + added > limit:
             yield _subtree(tree, piece, done)
             done = max(piece) + 1
-            piece, size, new = {}, 0, path
-            added = sum(len(tree.segments[i].ids) for i in path)
+            piece, size, new = {}, 0, whole
+            added = sum(len(tree.segments[i].ids) for i in whole)
         piece |= {i: len(piece) + k for k, i in enumerate(new)}
         size += added
     yield _subtree(tree, piece, done)
 
 
-def _path(tree: TokenTree, leaf: int) -> list[int]:
-    path = [leaf]
-    while (parent := tree.segments[path[-1]].parent) >= 0:
-        path.append(parent)
-    return path[::-1]
+def path(tree: TokenTree, leaf: int) -> list[int]:
+    """Return the segments from the root down to ``leaf``."""
+    found = [leaf]
+    while (parent := tree.segments[found[-1]].parent) >= 0:
+        found.append(parent)
+    return found[::-1]
 
 
 def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:
@@ -149,63 +154,98 @@ def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:
     return TokenTree(segments, tuple(reads))
 
 
-class _Builder:
-    """Walks a tree of chats and collects its segments and reads."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A node of a tree: the tokens of its whole chat where something is read there, and its children."""
+
+    ids: tuple[int, ...]
+    own: tuple[int, ...]
+    """Which of ``ids`` come from the node's own messages."""
+    read: Read | None
+    children: tuple["_Place", ...]
+
+    def chats(self) -> Iterator[tuple[int, ...]]:
+        """Yield the tokens of all chats that end here or below."""
+        if self.ids:
+            yield self.ids
+        for child in self.children:
+            yield from child.chats()
+
+
+class _Encoder:
+    """Encodes each chat of a tree whole, with what it has in common with the chat before encoded once."""
 
     def __init__(self, chat: Chat) -> None:
-        self.chat = chat
+        self._chat = chat
+        self._before: Whole | None = None
+
+    def place(self, node: Node, above: tuple[Message, ...]) -> _Place:
+        """Encode the chats that end at ``node`` and below it; ``above`` are the messages before it."""
+        messages = above + node.messages
+        ids: tuple[int, ...] = ()
+        own: tuple[int, ...] = ()
+        if node.read is not None or not node.children:
+            whole = self._before = self._chat.whole(messages, _end(node.read, messages), self._before)
+            ids, own = whole.ids, tuple(whole.own(len(above)))
+        return _Place(ids, own, node.read, tuple(self.place(child, messages) for child in node.children))
+
+
+class _Builder:
+    """Collects the segments and reads of a tree: chats that begin alike share the segments of these tokens."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
         self.segments: list[Segment] = []
         self.reads: list[TokenRead] = []
 
-    def add(self, node: Node, parent: int, turns: Turns) -> None:
-        """Add ``node``, which follows segment ``parent`` of a chat with ``turns``, and everything under it."""
-        part = self.chat.extend(turns, node.messages)
-        here = len(self.segments)
-        self.segments.append(Segment(part.ids, parent))
-        if isinstance(node.read, OwnTokens):
-            self._read_own(here, part.content)
-        elif isinstance(node.read, Choices):
-            self._read_choices(here, node.read, part.turns, sum(part.content), is_leaf=not node.children)
-        elif isinstance(node.read, Reward):
-            self._read_reward(here, part.turns, sum(part.content), is_leaf=not node.children)
-        for child in node.children:
-            self.add(child, here, part.turns)
+    def add(self, place: _Place, start: int, line: tuple[int, ...]) -> None:
+        """Add what follows the first ``start`` tokens, which the segments ``line`` hold from the root down."""
+        chats = list(place.chats())
+        # A chat keeps at least its last token to itself, so that reads come in the order of their segments.
+        shared = len(chats[0]) if len(chats) == 1 else min(shared_length(chats), *(len(ids) - 1 for ids in chats))
+        if shared > start:
+            line = (*line, self._segment(chats[0][start:shared], line))
+            start = shared
+        if place.ids:
+            here = line if start == len(place.ids) else (*line, self._segment(place.ids[start:], line))
+            if place.read is not None:
+                self.reads.append(self._read(place, place.read, here))
+        for child in place.children:
+            self.add(child, start, line)
 
-    def _read_own(self, here: int, content: tuple[bool, ...]) -> None:
-        """Read every content token of segment ``here`` at the token before it."""
-        offsets = [offset for offset, own in enumerate(content) if own]
-        if not offsets:
-            raise EngineError("there is nothing to read: the text is empty")
-        places = tuple((here, offset - 1) if offset else self._last(self.segments[here].parent) for offset in offsets)
-        targets = tuple(self.segments[here].ids[offset] for offset in offsets)
-        self.reads.append(TokenRead(here, places, targets, True, len(offsets)))
+    def _segment(self, ids: tuple[int, ...], line: tuple[int, ...]) -> int:
+        self.segments.append(Segment(ids, line[-1] if line else -1))
+        return len(self.segments) - 1
 
-    def _read_choices(self, here: int, read: Choices, turns: Turns, tokens: int, is_leaf: bool) -> None:
-        """Read the choices where the assistant speaks: after the markup that opens its turn, if it isn't open yet."""
-        here = self._go_on(here, self.chat.opening(turns), is_leaf)
-        targets = tuple(self.chat.choice(text) for text in read.texts)
-        self.reads.append(TokenRead(here, (self._last(here),) * len(targets), targets, False, tokens))
+    def _read(self, place: _Place, read: Read, line: tuple[int, ...]) -> TokenRead:
+        """Return where ``read`` is read: at the chat's last token, or at the one before each of the node's own."""
+        where = [(segment, offset) for segment in line for offset in range(len(self.segments[segment].ids))]
+        if isinstance(read, OwnTokens):
+            if not place.own:
+                raise EngineError("there is nothing to read: the text is empty")
+            if place.own[0] == 0:
+                raise EngineError("the first token of a chat can't be read: nothing stands before it")
+            places = tuple(where[k - 1] for k in place.own)
+            return TokenRead(line[-1], places, tuple(place.ids[k] for k in place.own), True, len(place.own))
+        texts = read.texts if isinstance(read, Choices) else ()
+        targets = tuple(self._chat.choice(text) for text in texts)
+        return TokenRead(line[-1], (where[-1],) * max(1, len(targets)), targets, False, len(place.own))
 
-    def _read_reward(self, here: int, turns: Turns, tokens: int, is_leaf: bool) -> None:
-        """Read the reward where the chat ends: after the markup that closes the assistant's turn."""
-        if turns[-1:] != ("assistant",):
+
+def _end(read: Read | None, messages: tuple[Message, ...]) -> End:
+    """Return how a chat ends for what is read of it."""
+    is_answer = bool(messages) and messages[-1].role == "assistant"
+    if isinstance(read, Reward):
+        if not is_answer:
             raise EngineError("a reward is that of a chat that ends with the assistant's turn; this one does not")
-        here = self._go_on(here, self.chat.closing(turns), is_leaf)
-        self.reads.append(TokenRead(here, (self._last(here),), (), False, tokens))
+        return "closed"
+    return "opened" if isinstance(read, Choices) and not is_answer else "continued"
 
-    def _go_on(self, here: int, markup: tuple[int, ...], is_leaf: bool) -> int:
-        """Put ``markup`` after segment ``here``, and return the segment that then is the last."""
-        if is_leaf:
-            self.segments[here] = Segment(self.segments[here].ids + markup, self.segments[here].parent)
-        elif markup:  # the children go on without it, so it is a branch of its own
-            self.segments.append(Segment(markup, here))
-            return len(self.segments) - 1
-        return here
 
-    def _last(self, segment: int) -> tuple[int, int]:
-        """Return the place of the last token of ``segment``, or of its nearest ancestor that has one."""
-        while segment >= 0:
-            if ids := self.segments[segment].ids:
-                return segment, len(ids) - 1
-            segment = self.segments[segment].parent
-        raise EngineError("the first token of a chat can't be read: nothing stands before it")
+def shared_length(chats: Sequence[tuple[int, ...]]) -> int:
+    """Return how many tokens all of ``chats`` begin with."""
+    least, greatest = min(chats), max(chats)
+    for k, (one, other) in enumerate(zip(least, greatest, strict=False)):
+        if one != other:
+            return k
+    return min(len(least), len(greatest))

@@ -7,6 +7,7 @@ Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``.
 ``gpus``      over how many GPUs the model is spread, 1
 ``kv_gib``    memory for keys and values, in GiB; by default 4 on CPUs, and on GPUs what vLLM takes: nearly all. Two
               engines on one GPU both need it
+``think``, ``template.KEY``   what the chat template is given: see `critic.engines.template_options`
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from constitution.errors import InputError
 from critic.engines.loading import _first_line, _folder
 from critic.engines.process_log import ProcessLog
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
 
 if TYPE_CHECKING:
     from critic.engines.vllm_engine import VllmEngine
@@ -40,6 +42,7 @@ class Settings:
     context: int | None
     gpus: int | None
     kv_gib: int | None
+    template: TemplateOptions = NO_OPTIONS
 
 
 def open_engine(path_or_id: str, options: dict[str, str]) -> "VllmEngine":
@@ -94,8 +97,8 @@ def _is_interrupted() -> bool:
 
 def settings(options: Mapping[str, str], where: str) -> Settings:
     """Read a spec's options. Raises `InputError` for unknown ones and bad values."""
-    known = sorted((*_NUMBERS, "dtype"))
-    if unknown := sorted(set(options) - set(known)):
+    known = sorted((*_NUMBERS, "dtype", *TEMPLATE_KEYS))
+    if unknown := sorted(key for key in options if name_of(key) not in known):
         raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
     for key in _NUMBERS:
         if not (options.get(key, "1").isdecimal() and int(options.get(key, "1")) > 0):
@@ -103,4 +106,4 @@ def settings(options: Mapping[str, str], where: str) -> Settings:
     if options.get("dtype", _DTYPES[0]) not in _DTYPES:
         raise InputError(f"dtype={options['dtype']} is none of {', '.join(_DTYPES)}", where=where)
     numbers = {key: int(options[key]) if key in options else None for key in _NUMBERS}
-    return Settings(options.get("dtype"), **numbers)
+    return Settings(options.get("dtype"), **numbers, template=read_template_options(options, where))

@@ -27,15 +27,16 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # t
 from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
 
 from critic.engines.base import (
+    Choices,
     Completion,
     EngineDown,
     EngineError,
     Identity,
     Lane,
     Node,
+    OwnTokens,
     Request,
     RequestTooLong,
-    Reward,
     Score,
     Usage,
     reads,
@@ -60,12 +61,14 @@ class VllmEngine:
 
     def __init__(self, folder: Path, name: str, chosen: Settings, log: ProcessLog) -> None:
         tokenizer = load_tokenizer(folder)
-        self._chat = Chat(tokenizer, name)
+        self._chat = Chat(tokenizer, name, options=chosen.template)
+        self._chat.prove()
         weights = revision(folder)
         self._log = log
         self._llm = start(arguments(folder, chosen), is_shown=log.is_shown)
         config = self._llm.model_config
-        self.identity = Identity(name, weights, (("dtype", str(config.dtype).removeprefix("torch.")),))
+        settings = {"dtype": str(config.dtype).removeprefix("torch.")} | dict(self._chat.settings)
+        self.identity = Identity(name, weights, tuple(sorted(settings.items())))
         self.capabilities = {
             LOGPROBS: "exact",
             STRUCTURED: "json_schema",
@@ -74,7 +77,7 @@ class VllmEngine:
         }
         self.usage = Usage()
         self._context = config.max_model_len
-        self._stop_ids = stop_ids(self._llm, tokenizer)
+        self._stop_ids = stop_ids(self._llm, tokenizer, self._chat)
         self._numbers = count()
         self._under_way: set[str] = set()
         self._since = 0.0
@@ -105,8 +108,11 @@ class VllmEngine:
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read log-probabilities off a tree of chats, one request a read."""
-        if any(isinstance(read, Reward) for _, read, _ in reads(tree)):
-            raise EngineError("a language model gives no rewards; rm:PATH_OR_ID takes a reward model")
+        if not all(isinstance(read, Choices | OwnTokens) for _, read, _ in reads(tree)):
+            raise EngineError(
+                "a language model gives no rewards; rm:PATH_OR_ID takes a reward model, and systemone:MODEL@URL is a "
+                "server of typed decisions"
+            )
         tokens = from_chats(tree, self._chat)
         row = pack([tokens])
         return tuple(await together(self._read(row, read, lane) for read in tokens.reads))

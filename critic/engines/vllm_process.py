@@ -7,7 +7,10 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from critic.engines import processor
+from critic.engines.chat import Chat
 from critic.engines.loading import default_dtype, quiet
+from critic.engines.stops import template_end
 from critic.engines.vllm import Settings
 
 # vLLM reads these when it is imported, here and in its processes. It reports to its makers unless it is told not to.
@@ -62,7 +65,7 @@ def _cpu_arguments() -> dict[str, object]:
 
     Blocks are of the smallest size that its attention takes, since only whole blocks are shared.
     """
-    if (os.cpu_count() or 1) <= _FEW_CORES:  # it would keep one of them for what mostly waits
+    if processor.cores() <= _FEW_CORES:  # it would keep one of them for what mostly waits
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     return {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
 
@@ -75,9 +78,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def stop_ids(llm: AsyncLLM, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return all ids that end an answer, by the model's generation settings, else by its tokenizer."""
+def stop_ids(llm: AsyncLLM, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> frozenset[int]:
+    """Return all ids that end an answer: see `critic.engines.stops.end_ids`."""
     ids = llm.model_config.try_get_generation_config().get("eos_token_id")
     if ids is None:
         ids = tokenizer.eos_token_id
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
+    named = frozenset([ids] if isinstance(ids, int) else ids or [])
+    end = template_end(chat)
+    return named if end is None else named | {end}

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +20,9 @@ import torch
 from transformers import PreTrainedModel
 
 from critic.engines.base import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
-from critic.engines.chat import Chat
-from critic.engines.decoding import Answer, Decoder
-from critic.engines.prefix_tree import score_trees
-from critic.engines.tokens import TokenTree, from_chats, split
+from critic.engines.decoding import Answer, Texts
+from critic.engines.proof import Proof, Scorer, Writers
+from critic.engines.tokens import TokenTree, split
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")
 
@@ -39,6 +38,21 @@ class Limits:
     context: int
     alone: bool
     """Whether each request is computed on its own, so that its bits don't depend on the others."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How chats become tokens, and how the model computes: what an engine found when it was opened."""
+
+    chat: Texts
+    settings: tuple[tuple[str, str], ...]
+    """What decides about the tokens beyond the tokenizer, as in `critic.engines.base.Identity`."""
+    tree: Callable[[Node], TokenTree]
+    score: Scorer
+    writers: Writers
+    proof: Proof
+    stop_ids: frozenset[int] = frozenset()
+    """The tokens that end an answer; none where nothing is written."""
 
 
 @dataclass(eq=False)
@@ -57,10 +71,15 @@ class Worker:
     """Runs jobs on a thread of its own. Every job that was submitted ends: with a result or with `EngineError`."""
 
     def __init__(
-        self, model: PreTrainedModel, chat: Chat, stop_ids: frozenset[int], limits: Limits, usage: Usage
+        self,
+        model: PreTrainedModel,
+        ways: Ways,
+        limits: Limits,
+        usage: Usage,
     ) -> None:
-        self._model, self._chat, self._limits, self._usage = model, chat, limits, usage
-        self._decoder = Decoder(model, chat, stop_ids, limits.batch + limits.interactive)
+        self._model, self._ways, self._limits, self._usage = model, ways, limits, usage
+        self._rows = int(model.get_input_embeddings().weight.shape[0])
+        self._decoder = ways.writers(model, ways.chat, ways.stop_ids, limits.batch + limits.interactive)
         self._inbox: deque[Job] = deque()
         self._wake = threading.Condition()
         self._end = ""
@@ -132,13 +151,16 @@ class Worker:
             sampling = request.sampling
             if sampling.max_tokens < 1:
                 raise EngineError("max_tokens must be at least 1")
-            prompt = self._chat.encode(request.messages)
+            prompt = self._ways.chat.encode(request.messages)
             self._check_length(len(prompt), sampling.max_tokens)
+            self._check_ids(prompt)
             job.answer = Answer(prompt, sampling, random.Random(request.seed))
             self._to_write[job.lane].append(job)
         else:
-            tree = from_chats(request, self._chat)
+            tree = self._ways.tree(request)
             self._check_length(tree.longest, 0)
+            for segment in tree.segments:
+                self._check_ids(segment.ids)
             job.pieces = list(split(tree, self._limits.row_tokens))
             self._to_score[job.lane].append(job)
 
@@ -146,6 +168,10 @@ class Worker:
         if tokens + more > self._limits.context:
             asked = f"{tokens} tokens" + (f" and up to {more} more to write" if more else "")
             raise RequestTooLong(f"the chat holds {asked}; the model's context is {self._limits.context}")
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        if ids and max(ids) >= self._rows:
+            raise EngineError(f"the text has the token {max(ids)}; the model's embedding has {self._rows} rows")
 
     def _admit(self) -> None:
         """Let waiting answers join, as far as slots, cache and one row allow; one alone always may."""
@@ -227,7 +253,7 @@ class Worker:
     def _score_pieces(self, jobs: list[Job]) -> None:
         """Score the next piece of each job; those with more pieces go back to the head of their queue."""
         trees = [job.pieces[0] for job in jobs]
-        for job, scores in zip(jobs, score_trees(self._model, trees), strict=True):
+        for job, scores in zip(jobs, self._ways.score(self._model, trees), strict=True):
             job.scores += scores
             self._usage.prompt_tokens += job.pieces.pop(0).tokens
             if job.pieces:

@@ -3,7 +3,8 @@
     Retrying(RateLimited(Concurrent(engine)))
 
 `Retrying` is outside, so that each attempt counts against the rate and a request that waits holds no slot. `Concurrent`
-is inside, because it sees every answer first: once the server says "too many", what is queued there is held back too.
+is inside, because it sees every answer first: once the server says "too many", what is queued there is held back too,
+and where nobody is there, one call tries again while all others wait for it, on one clock.
 Clock, sleep and chance are arguments, for tests.
 """
 
@@ -15,11 +16,13 @@ from typing import NamedTuple, TypeVar
 
 from critic.engines.base import (
     Completion,
+    Decision,
     Engine,
     EngineDown,
     Identity,
     Lane,
     Node,
+    Read,
     Request,
     Score,
     Unavailable,
@@ -27,6 +30,7 @@ from critic.engines.base import (
     reads,
 )
 from critic.engines.bucket import Bucket, Clock
+from critic.engines.waiting import Notices
 from critic.records import Message
 from critic.together import together
 
@@ -37,6 +41,9 @@ Sleep = Callable[[float], Awaitable[None]]
 FIRST_WAIT = 1.0
 LONGEST_BACK_OFF = 60.0
 LONGEST_WAIT = 300.0
+# So long is waited for a server to which there is no connection. With the tries themselves that stays below half a
+# minute: a server that restarts is back by then, or takes minutes to load its model.
+LONGEST_OUTAGE = 20.0
 # English text in the tokenizers of current models; in UTF-8, other languages are not far from it. A message takes some
 # control tokens, too.
 BYTES_PER_TOKEN = 4
@@ -50,6 +57,25 @@ class Busy(Unavailable):
 
 class Unreachable(Busy):
     """There is no connection to the server at all."""
+
+
+class Outage:
+    """That nobody is there. The call that noticed it tries again, and all others wait for what comes of it."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+        self._reason: str | None = None
+
+    def end(self, reason: str | None = None) -> None:
+        """Let all go on; with a ``reason``, tell them that the server is gone."""
+        self._reason = reason
+        self._ended.set()
+
+    async def over(self) -> None:
+        """Wait for its end. Raises `EngineDown` where the server did not come back."""
+        await self._ended.wait()
+        if self._reason is not None:
+            raise EngineDown(self._reason)
 
 
 class Wrapper:
@@ -103,10 +129,17 @@ class Retrying(Wrapper):
     """
 
     def __init__(
-        self, engine: Engine, retries: int, *, sleep: Sleep = asyncio.sleep, chance: Callable[[], float] = random.random
+        self,
+        engine: Engine,
+        retries: int,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(engine)
         self._retries, self._sleep, self._chance = retries, sleep, chance
+        self._notices = Notices(clock)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """See `Engine.score`."""
@@ -118,7 +151,7 @@ class Retrying(Wrapper):
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         for wait in self._waits():
             try:
-                return await ask()
+                answer = await ask()
             except Unavailable as error:
                 asked = error.retry_after or 0.0
                 if asked > LONGEST_WAIT:
@@ -126,6 +159,11 @@ class Retrying(Wrapper):
                     raise EngineDown(f"{told} that are waited") from None
                 if wait is None:
                     raise EngineDown(str(error)) if isinstance(error, Unreachable) else error from None
+                why = str(error)
+            else:
+                self._notices.answered()
+                return answer
+            self._notices.wait(why, max(wait, asked))
             await self._sleep(max(wait, asked))
         raise AssertionError("the last attempt returns or raises")
 
@@ -193,37 +231,105 @@ class RateLimited(Wrapper):
 class Concurrent(Wrapper):
     """Lets so many calls be under way, and as many interactive ones, which never queue behind the batch lane.
 
-    Where the server is `Busy`, or says when to come again, no other call is sent before that time either.
+    Where the server is `Busy`, or says when to come again, no other call is sent before that time either. Where it is
+    `Unreachable`, the call that noticed it tries again, up to ``retries`` times and for `LONGEST_OUTAGE` seconds, and
+    nobody else does; then all end with `EngineDown`, and so does whoever finds it still gone later.
     """
 
     def __init__(
-        self, engine: Engine, limit: int, *, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep
+        self,
+        engine: Engine,
+        limit: int,
+        retries: int = 5,
+        *,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(engine)
         self._slots: dict[Lane, asyncio.Semaphore] = {
             "batch": asyncio.Semaphore(limit),
             "interactive": asyncio.Semaphore(limit),
         }
-        self._clock, self._sleep = clock, sleep
+        self._retries, self._clock, self._sleep = retries, clock, sleep
+        self._notices = Notices(clock)
         self._not_before = clock()
+        self._outage: Outage | None = None
+        self._gone: tuple[float, str] | None = None  # when it was given up, and why
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
-        async with self._slots[lane]:
-            while (wait := self._not_before - self._clock()) > _NO_WAIT:
-                if wait > LONGEST_WAIT:
-                    raise Unavailable("the server has asked not to be asked now", wait)
+        began = self._clock()
+        while True:
+            if self._outage is not None:
+                await self._outage.over()
+            async with self._slots[lane]:
+                if self._outage is not None:  # it began while this call queued
+                    continue
+                if self._gone is not None and began <= self._gone[0]:  # so did its end
+                    raise EngineDown(self._gone[1])
+                await self._held_back()
+                try:
+                    return self._there(await ask())
+                except Unreachable as error:
+                    # Who was under way when it began, and those who notice it at the same time, wait for the first.
+                    if self._outage is None:
+                        return await self._reconnect(ask, error)
+                except Unavailable as error:
+                    self._hold_back(error)
+                    raise
+
+    async def _held_back(self) -> None:
+        while (wait := self._not_before - self._clock()) > _NO_WAIT:
+            if wait > LONGEST_WAIT:
+                raise Unavailable("the server has asked not to be asked now", wait)
+            await self._sleep(wait)
+
+    def _hold_back(self, error: Unavailable) -> None:
+        if error.retry_after is not None or isinstance(error, Busy):
+            asked = FIRST_WAIT if error.retry_after is None else error.retry_after
+            self._not_before = max(self._not_before, self._clock() + asked)
+
+    async def _reconnect(self, ask: Callable[[], Awaitable[T]], error: Unreachable) -> T:
+        """Try again until somebody is there, for everyone."""
+        outage = self._outage = Outage()
+        gone: str | None = None
+        try:
+            for wait in self._waits():
+                self._notices.wait(str(error), wait)
                 await self._sleep(wait)
-            try:
-                return await ask()
-            except Unavailable as error:
-                if error.retry_after is not None or isinstance(error, Busy):
-                    asked = FIRST_WAIT if error.retry_after is None else error.retry_after
-                    self._not_before = max(self._not_before, self._clock() + asked)
-                raise
+                try:
+                    return self._there(await ask())
+                except Unreachable as again:
+                    error = again
+                except Unavailable as busy:  # somebody is there
+                    self._hold_back(busy)
+                    raise
+            gone = str(error)
+            self._gone = self._clock(), gone
+            raise EngineDown(gone) from None
+        finally:  # where this call was given up, the next one tries
+            self._outage = None
+            outage.end(gone)
+
+    def _waits(self) -> Iterator[float]:
+        """Yield how long to wait before each try: one clock for all needs no jitter. None where it is known gone."""
+        until = self._clock() + LONGEST_OUTAGE
+        for attempt in range(0 if self._gone else self._retries):
+            left = until - self._clock()
+            if left <= 0:
+                return
+            yield min(left, FIRST_WAIT * 2**attempt)
+
+    def _there(self, answer: T) -> T:
+        self._gone = None
+        self._notices.answered()
+        return answer
 
 
 class Load(NamedTuple):
-    """How many requests a call is, and its tokens: estimated of the prompts, at most those written."""
+    """How many requests a call is, and its tokens: estimated of the prompts, at most those written.
+
+    Decisions about one text are one request, whose prompt counts once for each: the most that a server may charge.
+    """
 
     requests: int
     prompt: int
@@ -234,8 +340,18 @@ def load(what: Request | Node) -> Load:
     """Return what a call asks of a server."""
     if isinstance(what, Request):
         return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens)
-    prompts = [estimated_tokens(path) for path, _, _ in reads(what)]
-    return Load(len(prompts), sum(prompts), len(prompts))
+    asked = list(reads(what))
+    decided = {path for path, read, _ in asked if isinstance(read, Decision)}
+    alone = sum(not isinstance(read, Decision) for _, read, _ in asked)
+    prompts = [estimated_tokens(path) + _tokens_of_question(read) for path, read, _ in asked]
+    return Load(len(decided) + alone, sum(prompts), len(prompts))
+
+
+def _tokens_of_question(read: Read) -> int:
+    if not isinstance(read, Decision):
+        return 0
+    texts = [read.instructions, *(o.name + o.description for o in read.options)]
+    return sum(len(text.encode()) // BYTES_PER_TOKEN + _TOKENS_A_MESSAGE for text in texts)
 
 
 def estimated_tokens(messages: Iterable[Message]) -> int:

@@ -44,7 +44,7 @@ class Plain:
     def tree(self, prompt: Prompt, pages: Sequence[Page]) -> Node:
         """See `Format`."""
         texts = {text for page in pages for text in page}
-        mark = prompts.fence_mark(0, *(message.content for message in prompt.messages), *sorted(texts))
+        mark = prompts.fence_mark(0, *(message.text for message in prompt.messages), *sorted(texts))
         question = _user(_QUESTION)
         asked = (Node((prompts.responses_part(*page, mark), question), _AB) for page in pages)
         return Node(prompts.conversation_parts(prompt, mark), children=tuple(asked))

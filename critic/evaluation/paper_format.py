@@ -29,7 +29,7 @@ def transcript(messages: Sequence[Message], speakers: dict[str, str] = _SPEAKERS
     """Write a conversation. Raises ValueError for a system message: the paper's transcripts have none."""
     if any(message.role not in speakers for message in messages):
         raise ValueError("the paper's transcripts have no place for a system message")
-    return "".join(f"\n\n{speakers[message.role]}: {message.content}" for message in messages)
+    return "".join(f"\n\n{speakers[message.role]}: {message.text}" for message in messages)
 
 
 def messages_of(text: str) -> tuple[Message, ...]:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.engines import REWARDING, Spec, parse_options
-from critic.engines.base import Choices, Engine, EngineError, Lane, Node, reads
-from critic.engines.capabilities import LOGPROBS
+from critic.engines import REGISTRY, Gives, Spec, parse_options
+from critic.engines.base import Choices, Decision, Engine, EngineError, Lane, Node, reads
+from critic.engines.capabilities import DECISIONS, LOGPROBS
 from critic.engines.rewards import heads_of
 from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.contrast import Contrast
 from critic.judging.cot import Cot
+from critic.judging.decision import DecisionMode
 from critic.judging.logprob import Logprob
 from critic.judging.rm import Rm
 from critic.judging.sampled import Letters
@@ -24,11 +25,8 @@ from critic.judging.score import ScoreMode
 from critic.judging.verdict import VerdictMode
 
 MODES: dict[str, type[Mode]] = {
-    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm)
+    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm, DecisionMode)
 }
-
-# What a judge's engine is asked in, where nothing else is said. A small model's multiple choice says "first".
-_DEFAULTS = {"embedded": "contrast", "rm": "rm", "verify": "rm"}
 
 
 def offered(mode: Mode, engine: Engine) -> Mode:
@@ -62,9 +60,13 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
     mass = mass_of(score)
     found = mode.settled(mass)
     if found is None:
+        named = f"{', '.join(_choices(page))} together, which {mode.name} reads"
+        puts = f"{engine.identity.name} puts {mass:.2g} on {named}"
+        if mode.reads != "text":
+            fix = "Name another model: what this one says of the answers among themselves is noise in its tail."
+            raise InputError(puts, where="--judge", fix=fix)
         raise InputError(
-            f"{engine.identity.name} puts {mass:.2g} on {', '.join(_choices(page))} together, which {mode.name} reads; "
-            "it seems to think first",
+            f"{puts}; it seems to think first",
             where="--judge",
             fix=f"Add ?think=false to its spec, or use a mode in which it writes: {', '.join(_writing(engine))}.",
         )
@@ -73,14 +75,22 @@ async def settled(mode: Mode, engine: Engine, lane: Lane = "batch") -> tuple[Mod
 
 def working(engine: Engine) -> list[str]:
     """The modes that ``engine`` is not known to lack anything for."""
-    gives = bool(heads_of(engine.capabilities))
-    return [m.name for m in MODES.values() if m.rewards == gives and m.lacks(engine.capabilities) is None]
+    gives = _gives(engine)
+    return [m.name for m in MODES.values() if m.reads == gives and m.lacks(engine.capabilities) is None]
+
+
+def _gives(engine: Engine) -> Gives:
+    if DECISIONS in engine.capabilities:
+        return "decisions"
+    return "rewards" if heads_of(engine.capabilities) else "text"
 
 
 def _choices(page: Node) -> Iterator[str]:
     for _, read, _ in reads(page):
         if isinstance(read, Choices):
             yield from read.texts
+        if isinstance(read, Decision):
+            yield from (option.name for option in read.options) if read.options else ("yes", "no")
 
 
 def _writing(engine: Engine) -> list[str]:
@@ -90,14 +100,16 @@ def _writing(engine: Engine) -> list[str]:
 
 def mode_of(text: str | None, judge: Spec) -> Mode:
     """Return the mode of a spec such as ``cot?samples=4``, or the default of the judge's engine."""
-    name, question, query = (text or _DEFAULTS.get(judge.kind, "logprob")).partition("?")
+    name, question, query = (text or REGISTRY[judge.kind].mode).partition("?")
     if name not in MODES:
         raise InputError(f"there is no judge mode {name!r}", where="--mode", fix=f"Known modes: {', '.join(MODES)}")
-    if MODES[name].rewards != (judge.kind in REWARDING):
+    if MODES[name].reads != judge.gives:
+        fitting = ", ".join(mode.name for mode in MODES.values() if mode.reads == judge.gives)
         raise InputError(
-            f"the judge {judge} can't be asked in mode {name}",
+            f"the judge {judge} gives {judge.gives}, and can't be asked in mode {name}, which reads "
+            f"{MODES[name].reads}",
             where="--mode",
-            fix="Reward models and verify rules answer the mode rm, and nothing else does.",
+            fix=f"It can be asked in: {fitting}.",
         )
     options = dict(parse_options(query, f"mode {text!r}")) if question else {}
     try:

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from constitution import Principle
+from critic.engines import Gives
 from critic.engines.base import Completion, Engine, Lane, Node, Score, no_answer
 from critic.engines.capabilities import NO, NONE, THINKS
 from critic.records import Message, Order, Prompt, Record, Vote
@@ -61,13 +62,13 @@ SAMPLE = Question(
 class Mode(Record):
     """A judge mode. Its fields are its options, as in ``cot?samples=4``; an unknown one is an error.
 
-    ``needs`` names the capabilities (`critic.engines.capabilities`) without which it can't work; ``rewards`` says that
-    it is asked of engines that give rewards, and of no others.
+    ``needs`` names the capabilities (`critic.engines.capabilities`) without which it can't work; ``reads`` says what
+    an engine must give to be asked in it: those of another kind are refused before they are opened.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    rewards: ClassVar[bool] = False
+    reads: ClassVar[Gives] = "text"
 
     @classmethod
     def lacks(cls, capabilities: Mapping[str, str]) -> str | None:
@@ -98,6 +99,7 @@ class Mode(Record):
         prior: float | None = None,
         reason: str | None = None,
         mass: float | None = None,
+        confidence: float | None = None,
     ) -> Vote:
         """Make a vote: kept finite, and unreadable, with ``raw``, where ``log_odds`` is None or no number."""
         readable = log_odds is not None and not math.isnan(log_odds)
@@ -113,6 +115,7 @@ class Mode(Record):
             prior=prior if readable else None,
             reason=reason,
             mass=mass,
+            confidence=confidence,
         )
 
 

@@ -68,7 +68,7 @@ class Logprob(ReadMode):
 
 def comparison_mark(question: Question) -> str:
     """The fence mark of a comparison: the same in both orders."""
-    texts = [message.content for message in question.prompt.messages]
+    texts = [message.text for message in question.prompt.messages]
     return prompts.fence_mark(question.seed, *texts, *sorted((question.first, question.second)))
 
 

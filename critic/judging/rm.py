@@ -8,6 +8,7 @@ that they were trained on, so a comparison has one vote. One tree a comparison: 
 import math
 from typing import ClassVar
 
+from critic.engines import Gives
 from critic.engines.base import Engine, EngineError, Lane, Node, Reward
 from critic.engines.rewards import head_of, heads_of
 from critic.judging.base import Mode, Question
@@ -18,7 +19,7 @@ class Rm(Mode):
     """The mode ``rm``."""
 
     name: ClassVar[str] = "rm"
-    rewards: ClassVar[bool] = True
+    reads: ClassVar[Gives] = "rewards"
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read the rewards of both responses, from the head of the question's group.

@@ -71,7 +71,7 @@ def check_scores(engine: Engine) -> None:
 
 def _tree(question: Question) -> Node:
     """Conversation -> each response -> each principle's question."""
-    texts = [message.content for message in question.prompt.messages]
+    texts = [message.text for message in question.prompt.messages]
     mark = prompts.fence_mark(question.seed, *texts, *sorted((question.first, question.second)))
     asked = tuple(Node((prompts.score_part(p),), DIGITS) for p in question.principles)
     return Node(

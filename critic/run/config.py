@@ -96,11 +96,13 @@ class RunConfig(Record):
     limit: int | None = Field(default=None, ge=0)
     max_chars: int = Field(ge=1)
     truncate: bool = False
+    columns: str | None = None
 
     @cached_property
     def plan(self) -> str:
-        """Hash of what a row's result depends on, besides the row itself: not of the input's name, hash and limits."""
-        return digest(self.model_dump(mode="json", exclude={"input", "input_hash", "limit", "max_chars", "truncate"}))
+        """Hash of what a row's result depends on, besides the row itself: not of the input."""
+        of_input = {"input", "input_hash", "limit", "max_chars", "truncate", "columns"}
+        return digest(self.model_dump(mode="json", exclude=of_input))
 
     def flat(self) -> dict[str, Any]:
         """As one flat dictionary, so that a difference can be named."""

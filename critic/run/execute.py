@@ -14,25 +14,35 @@ from typing import NamedTuple, Protocol
 from pydantic import ValidationError
 
 from constitution.digest import digest
-from critic.engines.base import EngineError, RequestTooLong, RunStopped
+from critic.engines.base import EngineError, HeldBack, RequestTooLong, RunStopped
+from critic.engines.faults import Streak
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Quarantined, Row
 from critic.run.inputs import Unread
 
 # Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
 PROMPTS_IN_FLIGHT = 64
+ENGINE_ERROR = "engine_error"
+MOST_DOUBTFUL = 256  # rows; more than make a streak of any kind, and little memory
 QUESTION_DIGITS = 32  # of its hash: 128 bits tell more questions apart than any input holds
+ITEM_DIGITS = QUESTION_DIGITS + 64  # the hash of all of an item comes after that of its question
+NAME_DIGITS = 16  # of the hashes of an id and of its prompt: they only say whether a person named two prompts alike
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did."""
+    """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did.
+
+    ``asked`` counts the calls under way, and ``waiting`` says for whom and how long the oldest has waited.
+    """
 
     rows: int = 0
     skipped: int = 0
     quarantined: int = 0
     pairs: int = 0
     stopped: str = ""
+    asked: int = 0
+    waiting: str = ""
 
 
 class RowStore(Protocol):
@@ -97,20 +107,38 @@ async def execute_rows(
 ) -> None:
     """Run those of ``entries`` that have no result yet, which `Seen` has checked.
 
-    A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached or
-    the engine is gone, no new row is begun, and those under way end where their next call would be.
+    A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached, the
+    engine is gone or fails every row alike (see `critic.engines.faults.Streak`), no new row is begun, and those under
+    way end where their next call would be. Rows that failed as those did that made the engine out are not blamed.
     """
     slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
+    streak, doubtful = Streak(), Doubtful(store, plan, progress)
 
     async def one(line: Line, item: str) -> None:
         try:
-            result = await _result(pipeline, line)
-            await store.finish(result, item, plan)
-            _count(progress, result)
+            result = await _result(pipeline, line, streak)
+            if isinstance(result, Quarantined) and result.reason == ENGINE_ERROR:
+                await doubtful.hold(result, item)
+            else:
+                await store.finish(result, item, plan)
+                _count(progress, result)
+            if not streak.is_doubtful:
+                await doubtful.blame()
         except RunStopped as reason:
-            progress.stopped = str(reason)
+            progress.stopped = progress.stopped or str(reason)
         finally:
             slots.release()
+
+    async def begun() -> bool:
+        """Wait for a slot, and for any doubt to be settled. False where the run has stopped."""
+        await slots.acquire()
+        try:
+            await streak.clear()
+        except RunStopped as reason:
+            progress.stopped = progress.stopped or str(reason)
+        if progress.stopped:
+            slots.release()
+        return not progress.stopped
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -120,28 +148,56 @@ async def execute_rows(
                     _count(progress, entry)
                 elif store.is_done(entry.row, item := item_hash(entry), plan):
                     progress.skipped += 1
-                else:
-                    await slots.acquire()
-                    if progress.stopped:
-                        slots.release()
-                        break
+                elif await begun():
                     tasks.create_task(one(entry, item))
+                else:
+                    break
+        progress.stopped = progress.stopped or streak.verdict or ""
+        if not progress.stopped:
+            await doubtful.blame()
     except* Exception as group:
         raise _first(group) from None
 
 
+class Doubtful:
+    """Rows that failed, while it is not known whose fault that is."""
+
+    def __init__(self, store: RowStore, plan: str, progress: Progress) -> None:
+        self._store, self._plan, self._progress = store, plan, progress
+        self._held: list[tuple[Quarantined, str]] = []
+
+    async def hold(self, result: Quarantined, item: str) -> None:
+        """Keep a row back. Failures of so many kinds that none becomes a streak are the rows' own."""
+        self._held.append((result, item))
+        if len(self._held) > MOST_DOUBTFUL:
+            await self.blame()
+
+    async def blame(self) -> None:
+        """Quarantine the rows: it was not the engine."""
+        held, self._held = self._held, []
+        for result, item in held:
+            await self._store.finish(result, item, self._plan)
+            _count(self._progress, result)
+
+
 def item_hash(line: Line) -> str:
-    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item."""
-    return _question(line.item) + digest(line.item.model_dump(mode="json"))
+    """What a row's result is of, for `RowStore`: first the question, which `Seen` compares, then all of the item.
+
+    Last, where the prompt has an id, the id and the prompt, which `Seen` compares, too.
+    """
+    return _question(line.item) + digest(line.item.model_dump(mode="json")) + _named(line.item)
 
 
-async def _result(pipeline: Pipeline, line: Line) -> Row | Quarantined:
+async def _result(pipeline: Pipeline, line: Line, streak: Streak) -> Row | Quarantined:
     try:
-        return await pipeline.run(line)
+        with streak.attempt():
+            return await pipeline.run(line)
     except RequestTooLong as error:
         return Quarantined(row=line.row, where=line.where, reason="too_long", detail=str(error))
+    except HeldBack as error:
+        return Quarantined(row=line.row, where=line.where, reason="held_back", detail=str(error))
     except EngineError as error:
-        return Quarantined(row=line.row, where=line.where, reason="engine_error", detail=str(error))
+        return Quarantined(row=line.row, where=line.where, reason=ENGINE_ERROR, detail=str(error))
     except ValidationError as error:
         # An engine's answer that no record can hold, such as text with half a surrogate pair.
         detail = "; ".join(fault["msg"] for fault in error.errors())
@@ -155,6 +211,7 @@ class Seen:
         self._db = sqlite3.connect("", isolation_level=None)  # a private file that SQLite deletes itself
         self._db.execute("PRAGMA cache_size = -32768")  # KiB: some 500,000 questions stay in memory
         self._db.execute("CREATE TABLE seen (question BLOB PRIMARY KEY, row INTEGER, place TEXT) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE named (id BLOB PRIMARY KEY, prompt BLOB, row INTEGER, place TEXT) WITHOUT ROWID")
         self._db.execute("BEGIN")
 
     def close(self) -> None:
@@ -162,21 +219,42 @@ class Seen:
         self._db.close()
 
     def add(self, row: Known) -> bool:
-        """Add a row's question. Return whether it is new."""
-        values = bytes.fromhex(row.item[:QUESTION_DIGITS]), row.row, row.where
-        return bool(self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", values).rowcount)
+        """Add a row's question, and its id. Return whether the question is new."""
+        if name := row.item[ITEM_DIGITS:]:
+            values = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:]), row.row, row.where
+            self._db.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?, ?)", values)
+        question = bytes.fromhex(row.item[:QUESTION_DIGITS]), row.row, row.where
+        return bool(self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", question).rowcount)
 
     def check(self, entry: Line | Quarantined) -> Line | Quarantined:
-        """Return ``entry``, or its quarantine where an earlier line asks the same."""
+        """Return ``entry``, or its quarantine where an earlier line asks the same, or has its id and asks another."""
         if isinstance(entry, Quarantined):
             return entry
+        name = _named(entry.item)
+        if name and (earlier := self._other(name)):
+            row, place = earlier
+            detail = f"the id {entry.item.prompt.id!r} is that of another prompt, in row {row} ({place})"
+            fix = "give each prompt an id of its own, or leave the ids out with --column id="
+            return Quarantined(row=entry.row, where=entry.where, reason="same_id", detail=f"{detail}; {fix}")
         question = _question(entry.item)
-        if self.add(Known(entry.row, entry.where, question)):
+        if self.add(Known(entry.row, entry.where, question.ljust(ITEM_DIGITS, "0") + name)):
             return entry
         key = bytes.fromhex(question)
         row, place = self._db.execute("SELECT row, place FROM seen WHERE question = ?", (key,)).fetchone()
         detail = f"the same prompt as in row {row} ({place}); a prompt is answered once"
         return Quarantined(row=entry.row, where=entry.where, reason="duplicate", detail=detail)
+
+    def _other(self, name: str) -> tuple[int, str] | None:
+        """Return the row and place of an earlier prompt of the same id, if it is another prompt."""
+        ids = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:])
+        found = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
+        return None if found is None else (found[0], found[1])
+
+
+def _named(item: Item) -> str:
+    """Return hashes of an item's id and of its prompt; nothing where it has no id."""
+    prompt = item.prompt
+    return "" if prompt.id is None else digest(["id", prompt.id])[:NAME_DIGITS] + prompt.key[:NAME_DIGITS]
 
 
 def _question(item: Item) -> str:

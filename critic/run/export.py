@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from constitution.errors import InputError
 from critic.records import Provenance, Quarantined, Row
 from critic.run.tables import Record, Table, tables
 
@@ -128,6 +129,12 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
+        if any(message.keys() > {"role", "content"} for message in record["prompt"]):
+            raise InputError(
+                "the prompt's history holds tool calls, for which the table's columns have no place",
+                where=record["where"],
+                fix="export as JSON Lines",
+            )
         self._waiting.append(record)
         self._characters += _characters(record)
         if len(self._waiting) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:

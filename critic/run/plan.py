@@ -1,14 +1,29 @@
 """A dry run: the very pipeline, on an engine that answers nothing and counts what it would have been asked.
 
 So the plan can't disagree with the run. It is an upper bound: every answer is as long as it may be, and no critique
-ends with "nothing to revise".
+ends with "nothing to revise". Of many rows alike, the first go through the pipeline, and the others make as many calls;
+their tokens are estimated by their lengths.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from critic.engines import Spec
-from critic.engines.base import Choices, Completion, Identity, Lane, Node, Read, Request, Reward, Score, Usage, reads
+from critic.engines.base import (
+    Choices,
+    Completion,
+    Decision,
+    Identity,
+    Lane,
+    Node,
+    Read,
+    Request,
+    Reward,
+    Score,
+    Usage,
+    reads,
+)
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engines.rewards import capability
 from critic.engines.server_options import prices
@@ -18,13 +33,16 @@ from critic.records import Line, Quarantined
 
 # English text in the tokenizers of current models; a plan is an estimate.
 CHARACTERS_PER_TOKEN = 4
+# Rows of one kind that are planned one by one: enough for a line through their lengths, in a few seconds.
+PLANNED = 100
 
 
 @dataclass(slots=True)
 class Plan:
     """What a run would do at most. Tokens are estimates, at `CHARACTERS_PER_TOKEN`.
 
-    ``cost`` is that of the engines with prices, in US dollars; None where none has any.
+    ``cost`` is that of the engines with prices, in US dollars; None where none has any. ``reasons`` counts rows that
+    are quarantined before any call, and ``first`` has the first of each reason.
     """
 
     rows: int = 0
@@ -34,6 +52,8 @@ class Plan:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
 
     @property
     def calls(self) -> int:
@@ -49,10 +69,18 @@ def embedded_seconds(plan: Plan, *, amx: bool) -> float:
 
 async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined], total: Plan) -> None:
     """Add to ``total`` what ``pipeline`` would ask for ``lines``. Its engines are `CountingEngine`, of that total."""
+    kinds: dict[tuple[object, ...], _Alike] = {}
     for line in lines:
         if isinstance(line, Quarantined):
             total.quarantined += 1
+            total.reasons[line.reason] += 1
+            total.first.setdefault(line.reason, f"{line.where}: {line.detail}")
             continue
+        alike = kinds.setdefault(_kind(line), _Alike())
+        if alike.rows >= PLANNED:
+            alike.add_estimate(_length(line), total)
+            continue
+        before = _figures(total)
         # A ledger a row: what a row asks twice is answered once, and memory doesn't grow with the rows.
         memory, budget = MemoryLedger(), Budget()
         policy, critic = (RecordedEngine(engine, memory, budget) for engine in (pipeline.policy, pipeline.critic))
@@ -61,6 +89,58 @@ async def plan(pipeline: Pipeline, lines: Iterable[Line | Quarantined], total: P
         )
         await replace(pipeline, policy=policy, critic=critic, jury=jury).run(line)
         total.rows += 1
+        alike.learn(_length(line), [after - then for after, then in zip(_figures(total), before, strict=True)])
+
+
+def _kind(line: Line) -> tuple[object, ...]:
+    """Return what decides how many calls a row makes: its tags (which principles apply), its turns and its answers."""
+    prompt = line.item.prompt
+    return (tuple(sorted(prompt.tags)), len(prompt.messages), len(line.item.responses))
+
+
+def _length(line: Line) -> int:
+    texts = [message.content for message in line.item.prompt.messages]
+    texts += [response.text for response in line.item.responses]
+    return sum(map(len, texts))
+
+
+def _figures(plan: Plan) -> list[float]:
+    return [plan.completions, plan.reads, plan.completion_tokens, plan.prompt_tokens, plan.cost or 0.0]
+
+
+class _Alike:
+    """Rows of one kind: the line of each figure (see `_figures`) over the rows' lengths, by least squares."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._lengths = self._squares = 0.0
+        self._sums, self._products = [0.0] * 5, [0.0] * 5
+
+    def learn(self, length: int, figures: list[float]) -> None:
+        """Add a row that was planned."""
+        self.rows += 1
+        self._lengths += length
+        self._squares += length * length
+        for place, figure in enumerate(figures):
+            self._sums[place] += figure
+            self._products[place] += figure * length
+
+    def add_estimate(self, length: int, total: Plan) -> None:
+        """Add to ``total`` what a row of this length would ask for."""
+        completions, reads, written, read, cost = (self._at(place, length) for place in range(5))
+        total.rows += 1
+        total.completions += round(completions)
+        total.reads += round(reads)
+        total.completion_tokens += round(written)
+        total.prompt_tokens += round(read)
+        if total.cost is not None:
+            total.cost += cost
+
+    def _at(self, place: int, length: int) -> float:
+        mean, middle = self._sums[place] / self.rows, self._lengths / self.rows
+        spread = self._squares / self.rows - middle * middle
+        together = self._products[place] / self.rows - mean * middle
+        return max(0.0, mean + (together / spread * (length - middle) if spread > 0 else 0.0))
 
 
 class CountingEngine:
@@ -88,7 +168,8 @@ class CountingEngine:
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
-        self._count(_tree_tokens(tree), 0 if self.whole_trees else len(wanted))
+        decisions = sum(isinstance(read, Decision) for read in wanted)
+        self._count(_tree_tokens(tree), decisions if self.whole_trees else len(wanted))
         return tuple(Score((0.0,) * self._width(read), 1) for read in wanted)
 
     async def close(self) -> None:
@@ -97,6 +178,8 @@ class CountingEngine:
     def _width(self, read: Read) -> int:
         if isinstance(read, Choices):
             return len(read.texts)
+        if isinstance(read, Decision):
+            return read.answers
         return len(self._heads) if isinstance(read, Reward) else 1
 
     def _count(self, prompt_tokens: int, completion_tokens: int) -> None:
@@ -111,5 +194,13 @@ def _tokens(text: str) -> int:
 
 
 def _tree_tokens(node: Node) -> int:
+    """Return the tokens of a tree, where shared beginnings count once; a decision is charged for all that it reads."""
+    decided = [(path, read) for path, read, _ in reads(node) if isinstance(read, Decision)]
+    if decided:
+        return sum(_tokens("".join(m.content for m in path)) + _tokens(_question(read)) for path, read in decided)
     own = _tokens("".join(message.content for message in node.messages))
     return own + sum(_tree_tokens(child) for child in node.children)
+
+
+def _question(read: Decision) -> str:
+    return read.instructions + "".join(option.name + option.description for option in read.options)

@@ -12,6 +12,7 @@ from critic.engines.base import Identity
 from critic.engines.family import Kinship, kinship
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.export import ExportCounts, Format, export
+from critic.run.reasons import Cause, Causes
 from critic.run.retest import Retest
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
@@ -24,7 +25,8 @@ class Results:
     """What card, manifest and report are written from.
 
     ``quarantined`` counts rows by reason, ``calls`` what engines answered; ``samples`` are the first rows with a pair.
-    ``engines`` says what each was found to be able to do, ``retest`` how far votes differ that were asked twice.
+    ``engines`` says what each was found to be able to do, ``causes`` why most of the quarantined rows are there, and
+    ``retest`` how far votes differ that were asked twice.
     """
 
     provenance: Provenance
@@ -35,6 +37,7 @@ class Results:
     calls: int
     samples: tuple[Row, ...]
     engines: Mapping[str, Mapping[str, str]]
+    causes: tuple[Cause, ...] = ()
     retest: Retest | None = None
 
     def kinship(self) -> dict[str, Kinship]:
@@ -78,7 +81,7 @@ def gather(
     retest: Retest | None = None,
 ) -> Results:
     """Export a run (see `critic.run.export.export`), and count its figures on the way."""
-    statistics, reasons, kept = RunStatistics(), Counter[str](), list[Row]()
+    statistics, reasons, causes, kept = RunStatistics(), Counter[str](), Causes(), list[Row]()
 
     def counted_rows() -> Iterator[Row]:
         for row in rows():
@@ -90,10 +93,12 @@ def gather(
     def counted_quarantine() -> Iterator[Quarantined]:
         for refused in quarantined():
             reasons[refused.reason] += 1
+            causes.add(refused)
             yield refused
 
     exported = export(counted_rows, counted_quarantine, provenance, directory, format, reasoning)
-    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, retest)
+    found = causes.commonest()
+    return Results(provenance, config, exported, statistics, reasons, calls, tuple(kept), engines, found, retest)
 
 
 def _identity(saved: Mapping[str, Any]) -> Identity:

@@ -17,11 +17,12 @@ from constitution import Constitution, load
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic import prompts
-from critic.engines import REWARDING, Spec, open_engine, parse_spec
+from critic.engines import Spec, open_engine, parse_spec
 from critic.engines.base import Engine
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.rewards import head_of, heads_of
 from critic.engines.server_options import prices
+from critic.files.shapes import naming
 from critic.judging import mode_of, offered
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
@@ -29,16 +30,16 @@ from critic.pipeline import Pipeline
 from critic.records import Line, Provenance, Quarantined, Row
 from critic.run.card import write_card
 from critic.run.config import RunConfig, RunSettings, Seat
-from critic.run.execute import Progress, execute
+from critic.run.execute import Progress, Seen, execute
 from critic.run.export import Format
 from critic.run.inputs import Unread, open_pairs, open_prompts
 from critic.run.manifest import write_manifest
 from critic.run.opening import settle
 from critic.run.plan import CountingEngine, Plan, plan
-from critic.run.remote import without_secrets
 from critic.run.report import write_report
 from critic.run.results import Results, gather
 from critic.run.retest import SHARE, Retest, retested
+from critic.run.sources import source_name
 from critic.run.store import RunStore
 
 TELL_EVERY = 0.2  # seconds
@@ -50,7 +51,7 @@ class RunRequest:
 
     ``judges`` are engine specs, and several are a jury; ``modes`` are one for each, one for all, or none for the
     defaults of their engines. The first judge that can write critiques and revises. ``settings`` are those of
-    `RunSettings`.
+    `RunSettings`. ``columns`` maps names, as in ``prompt=question``: see `critic.files.naming.read_mapping`.
     """
 
     principles: str | Constitution
@@ -62,6 +63,7 @@ class RunRequest:
     limit: int | None = None
     max_chars: int = 32_000
     truncate: bool = False
+    columns: str | None = None
 
     @property
     def kind(self) -> Literal["generate", "judge"]:
@@ -71,7 +73,9 @@ class RunRequest:
     def unread(self) -> Iterator[Unread]:
         """The input, as far as ``limit``: a function a row that reads it."""
         opened = open_prompts if self.policy is not None else open_pairs
-        return islice(opened(self.source, max_chars=self.max_chars, truncate=self.truncate), self.limit)
+        columns = naming(self.columns)
+        rows = opened(self.source, max_chars=self.max_chars, truncate=self.truncate, columns=columns)
+        return islice(rows, self.limit)
 
     def lines(self) -> Iterator[Line | Quarantined]:
         """The input, as far as ``limit``."""
@@ -139,8 +143,8 @@ async def run(
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
     ``with_reasoning`` exports what models thought, too. ``retest_share``: see `critic.run.retest`. ``on_progress`` is
-    told a few times a second where it stands: the rows, the calls made by this start, and the number of rows to come to
-    where the input's kind tells it before.
+    told a few times a second where it stands: the rows, the calls answered in this start, and the number of rows to come
+    to where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)
@@ -156,13 +160,23 @@ async def run(
             store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
-            recorded = {spec: RecordedEngine(engine, store, budget) for spec, engine in engines.items()}
+            recorded = {
+                spec: RecordedEngine(engine, store, budget, f"{spec.kind}:{spec.target}".rstrip(":"))
+                for spec, engine in engines.items()
+            }
             began = time.monotonic()
             progress = Progress()
-            async with _told(lambda: on_progress(progress, budget.spent - before, total)):
+
+            def tell() -> None:
+                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(time.monotonic())
+                on_progress(progress, budget.answered, total)
+
+            async with _told(tell):
                 known = store.known() if input_hash is not None else iter(())
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
-                again = {spec: RecordedEngine(engine, store, budget, "retest") for spec, engine in engines.items()}
+                again = {
+                    spec: RecordedEngine(engine, store, budget, apart="retest") for spec, engine in engines.items()
+                }
                 asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
@@ -170,12 +184,15 @@ async def run(
             return Outcome(progress, store.calls() - before, seconds, results)
 
 
-async def dry_run(request: RunRequest) -> Plan:
-    """Count what `run` would ask its engines for, without opening them."""
+async def dry_run(request: RunRequest, max_cost: float | None = None) -> Plan:
+    """Count what `run` would ask its engines for, without opening them. Raises `InputError` as it does before that."""
     checked = check(request)
+    if max_cost is not None:
+        check_priced(checked)
     total = Plan()
     engines = {spec: CountingEngine(spec, total, _heads(checked.constitution)) for spec in checked.specs}
-    await plan(checked.pipeline(engines), request.lines(), total)
+    with closing(Seen()) as seen:
+        await plan(checked.pipeline(engines), map(seen.check, request.lines()), total)
     return total
 
 
@@ -186,10 +203,16 @@ def check(request: RunRequest) -> Checked:
     policy = parse_spec(request.policy) if request.policy is not None else None
     seats = _seats(request)
     settings = RunSettings.read(request.settings)
-    writers = [spec for spec, _ in seats if spec.kind not in REWARDING]
+    if policy is not None and not policy.writes:
+        raise InputError(
+            f"the policy {policy} gives {policy.gives} and answers nothing",
+            where="--policy",
+            fix="Name a language model: openai:MODEL@URL, hf:PATH_OR_ID, vllm:PATH_OR_ID or embedded",
+        )
+    writers = [spec for spec, _ in seats if spec.writes]
     if not writers and policy is not None and settings.revisions:
         raise InputError(
-            "no judge can write critiques and revisions: a reward model or rule only scores",
+            "no judge can write critiques and revisions: reward models, rules and typed decisions only judge",
             where="--judge",
             fix="Name a judge that writes first, as in --judge embedded --judge rm:PATH, or pass --revisions 0",
         )
@@ -220,7 +243,9 @@ def _check_judges(checked: Checked, engines: Mapping[Spec, Engine]) -> None:
     for spec, mode in checked.seats:
         offered(mode, engines[spec])
         heads = heads_of(engines[spec].capabilities)
-        if mode.rewards and (lacking := [head for head in _heads(checked.constitution) if head not in heads]):
+        if mode.reads == "rewards" and (
+            lacking := [head for head in _heads(checked.constitution) if head not in heads]
+        ):
             raise InputError(
                 f"the reward model has no head for {', '.join(lacking)}; its heads: {', '.join(heads)}",
                 where=str(spec),
@@ -344,11 +369,12 @@ def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine
             Seat(judge=engines[spec].identity, mode={"name": mode.name} | mode.model_dump(mode="json"))
             for spec, mode in checked.seats
         ),
-        input=Path(request.source).name if input_hash else without_secrets(request.source),
+        input=Path(request.source).name if input_hash else source_name(request.source),
         input_hash=input_hash,
         limit=request.limit,
         max_chars=request.max_chars,
         truncate=request.truncate,
+        columns=request.columns,
     )
 
 

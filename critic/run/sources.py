@@ -1,24 +1,38 @@
-"""Where a run's input comes from: a file, standard input or a dataset, opened as a stream of raw rows.
+"""Where a run's input comes from: a file, a pipe, standard input or a data set, opened as a stream of raw rows.
 
 Nothing here knows what a prompt is: see `critic.run.inputs`. Memory does not grow with the input, except for ``.json``,
 which is read whole.
 """
 
-import csv
 import json
 import re
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from io import BufferedReader, RawIOBase
-from itertools import islice
-from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from constitution.errors import InputError
+from critic.files.delimited import as_cells, delimited, separator_of
+from critic.files.naming import EVERYTHING, Naming, NamingError
+from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
+from critic.files.rows import (
+    Broken,
+    Parse,
+    Raw,
+    Source,
+    Unread,
+    each_line,
+    json_line,
+    json_row,
+    lines,
+    parse_line,
+    text_line,
+)
+from critic.files.tables import dataset, parquet
 from critic.run.remote import open_remote, while_connected, without_secrets
 
 if TYPE_CHECKING:
@@ -26,196 +40,154 @@ if TYPE_CHECKING:
 
     AnyPath = Path | UPath
 
-FORMATS = ".jsonl .ndjson .json .csv .parquet .txt"
-LINE_BYTES = 64 * 2**20  # a longer line is refused, so that a file without line ends can't fill the memory
-PARQUET_BATCH = 64  # rows in memory at once; rows of 1 MB are expected
-MAGIC = (b"\x1f\x8b", b"PK\x03\x04", b"\x89PNG", b"\xff\xfe", b"\xfe\xff")  # gzip, zip, png, UTF-16
+__all__ = ["Broken", "Raw", "Source", "Unread", "open_source", "source_name"]
+
+TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
+FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
+PIPE = "pipe"
+_NAME = re.compile(r"[\w.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """One row as the input has it: column names and values."""
-
-    where: str
-    columns: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """One row that can't be read."""
-
-    where: str
-    reason: str
-    detail: str
-
-
-Unread = Callable[[], Raw | Broken]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An open input. ``columns`` is what a table's header names, and None where each row has its own keys.
-
-    ``unread`` has a function a row, which reads it: to step over rows costs little more than to find where they end.
-    """
-
-    name: str
-    columns: tuple[str, ...] | None
-    unread: Iterator[Unread]
-
-    @property
-    def rows(self) -> Iterator[Raw | Broken]:
-        """Every row, read."""
-        return (read() for read in self.unread)
-
-
-def open_source(source: str) -> Source:
+def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
 
-    Or a file's address on any file system that fsspec knows, as ``s3://BUCKET/prompts.jsonl``.
+    Or a file's address on any file system that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which
+    columns are read, and what they are called.
     Raises `InputError` where the whole input can't be used: missing, binary, of an unknown format.
     """
+    opened = _open(source, naming)
+    if opened.columns is not None:
+        naming.of_table(opened.columns, opened.name)
+    return replace(opened, unread=(partial(_named, read, naming) for read in opened.unread))
+
+
+def source_name(source: str) -> str:
+    """Return what an input is called in a run's config: a pipe has another number each time."""
+    return PIPE if _is_pipe(source) else without_secrets(source)
+
+
+def _open(source: str, naming: Naming) -> Source:
     if source == "-":
-        return Source("stdin", None, _stdin(sys.stdin.buffer))
+        return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
     if "://" in source:
-        opened = open_remote(source, _file)
+        opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))
     path = Path(source).expanduser()
     try:
         if path.is_dir():
-            return _folder(path, None)
+            return _folder(path, None, naming)
         if path.is_file():
-            return _file(path)
+            return _file(path, naming)
+        if _is_pipe(source):
+            return Source(PIPE, None, _piped(path, naming))
     except OSError as error:
         raise InputError(f"can't be read: {error.strerror or error}", where=source) from None
     folder, _, split = source.rpartition(":")
     if folder and Path(folder).expanduser().is_dir():
-        return _folder(Path(folder).expanduser(), split)
-    if HUB_ID.fullmatch(source) and path.suffix not in FORMATS.split():
-        return _hub(source)
+        return _folder(Path(folder).expanduser(), split, naming)
+    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet"):
+        return _hub(source, naming)
     raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
 
 
-def _file(path: "AnyPath") -> Source:
+def _is_pipe(source: str) -> bool:
+    with suppress(OSError):
+        return Path(source).expanduser().is_fifo()
+    return False
+
+
+def _named(read: Unread, naming: Naming) -> Raw | Broken:
+    row = read()
+    if isinstance(row, Broken):
+        return row
+    try:
+        return Raw(row.where, naming.of_row(row.columns))
+    except NamingError as error:
+        return Broken(row.where, "bad_columns", str(error))
+
+
+def _file(path: "AnyPath", naming: Naming) -> Source:
     name = path.name.encode("utf-8", "replace").decode()
     if not isinstance(path, Path):
         name = without_secrets(f"://{name}").removeprefix("://")
-    suffix = PurePath(name).suffix.lower()
-    if suffix == ".parquet":
-        return _parquet(path, name)
-    if suffix not in FORMATS.split():
+    suffix, packing = ending(name)
+    if suffix == ".parquet" and not packing:
+        return parquet(path, name, naming)
+    if suffix not in (*TEXT, *DELIMITED):
         raise InputError(f"unknown format {suffix!r}", where=name, fix=f"Formats are told by the ending: {FORMATS}.")
-    _refuse_binary(path, name)
-    if suffix == ".csv":
-        return _csv(path, name)
+    if suffix in DELIMITED:
+        return _delimited(path, name)
     if suffix == ".json":
         return _json(path, name)
-    return Source(name, None, _opened(path, name, _text_line if suffix == ".txt" else _json_line))
+    with open_text(path, name):
+        pass  # what is no text is told at once
+    return Source(name, None, _lines(path, name, text_line if suffix == ".txt" else json_line))
 
 
-def _opened(path: "AnyPath", name: str, parse: Callable[[bytes, str], Raw | Broken]) -> Iterator[Unread]:
-    """Yield each line that isn't blank, for ``parse`` to read."""
+def _lines(path: "AnyPath", name: str, parse: Parse) -> Iterator[Unread]:
+    with open_text(path, name) as file:
+        yield from each_line(file, name, parse)
+
+
+def _delimited(path: "AnyPath", name: str) -> Source:
+    def opened() -> Generator[Source | Unread, None, None]:
+        """Yield the header, then the rows."""
+        with open_text(path, name) as file, as_cells(file) as text:
+            table = delimited(text, name)
+            yield table
+            yield from table.unread
+
+    rows: Any = opened()
+    table: Source = next(rows)
+    return replace(table, unread=rows)
+
+
+def _piped(path: Path, naming: Naming) -> Iterator[Unread]:
     with path.open("rb") as file:
-        # Not every file system's files read lines up to a length.
-        for number, line in _lines(file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))):
-            yield partial(_parsed, parse, line, name, number)
+        yield from _guessed(file, PIPE, naming)
 
 
-def _parsed(parse: Callable[[bytes, str], Raw | Broken], line: bytes, name: str, number: int) -> Raw | Broken:
-    return parse(line, f"{name}:{number}")
+def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
+    """Read what has no ending: JSON Lines if the first line is an object or is JSON, a table if it is a header.
+
+    Else a prompt a line.
+    """
+    text = as_text(file, name)
+    numbered = lines(text)
+    first = next(numbered, None)
+    if first is None:
+        return
+    number, line = first
+    if number == 1 and _is_header(line, naming):
+        with as_cells(rejoined(line + b"\n", text)) as cells:
+            yield from delimited(cells, name).unread
+        return
+    is_json = line.lstrip().startswith(b"{") or isinstance(json_line(line, ""), Raw)
+    parse = json_line if is_json else text_line
+    for number, line in chain([first], numbered):
+        yield partial(parse_line, parse, line, name, number)
 
 
-def _refuse_binary(path: "AnyPath", name: str) -> None:
-    with path.open("rb") as file:
-        head = file.read(4096)
-    nuls = head.count(0)
-    if head.startswith(MAGIC) or nuls > len(head) // 10 or (nuls and not _is_utf8(head)):
-        raise InputError("this is binary data, not UTF-8 text", where=name, fix="Unpack it, or save it as UTF-8.")
-
-
-def _is_utf8(head: bytes) -> bool:
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # the block may end inside a character
-    return True
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, line without its end) for every line that isn't blank; an overlong one comes cut."""
-    number = 0
-    while line := file.readline(LINE_BYTES + 1):
-        number += 1
-        rest = line
-        while rest and not rest.endswith(b"\n") and len(rest) > LINE_BYTES:
-            rest = file.readline(LINE_BYTES + 1)
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.strip():
-            yield number, line.rstrip(b"\r\n")
-
-
-def _decoded(line: bytes, where: str) -> str | Broken:
-    if len(line) > LINE_BYTES:
-        return Broken(where, "too_long", f"the line is longer than {LINE_BYTES:,} bytes; expected one row a line")
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        return Broken(where, "not_utf8", f"byte {error.start} of the line isn't UTF-8; save the file as UTF-8")
-
-
-def _json_line(line: bytes, where: str) -> Raw | Broken:
-    """Read a line. A string is a prompt, a list its messages, an object its columns."""
-    text = _decoded(line, where)
-    if isinstance(text, Broken):
-        return text
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Broken(where, "broken_line", f"not JSON: {error.msg} at character {error.pos}")
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 100,000 deep
-        return Broken(where, "broken_line", f"not JSON that can be read: {error}")
-    return _row(value, where)
-
-
-def _row(value: object, where: str) -> Raw | Broken:
-    if isinstance(value, dict):
-        return Raw(where, value)
-    if isinstance(value, str):
-        return Raw(where, {"prompt": value})
-    if isinstance(value, list):
-        return Raw(where, {"messages": value})
-    return Broken(where, "broken_line", "a row is an object, a string or a list of messages")
-
-
-def _text_line(line: bytes, where: str) -> Raw | Broken:
-    """Read a line that is a prompt."""
-    text = _decoded(line, where)
-    return text if isinstance(text, Broken) else Raw(where, {"prompt": text})
-
-
-def _stdin(file: BinaryIO) -> Iterator[Unread]:
-    """Read JSON Lines if the first line is an object or is JSON, else a prompt a line."""
-    parse: Callable[[bytes, str], Raw | Broken] | None = None
-    for number, line in _lines(file):
-        if parse is None:
-            is_json = line.lstrip().startswith(b"{") or isinstance(_json_line(line, ""), Raw)
-            parse = _json_line if is_json else _text_line
-        yield partial(_parsed, parse, line, "stdin", number)
+def _is_header(line: bytes, naming: Naming) -> bool:
+    """Whether a line is names of columns, one that is read among them, and can't be a sentence."""
+    text = line.decode(errors="replace")
+    cells = [cell.strip('"') for cell in text.split(separator_of(text))]
+    if len(cells) < 2 or naming is EVERYTHING or not all(_NAME.fullmatch(cell) for cell in cells):
+        return False
+    return any(naming.known(cell.casefold()) or cell in naming.given.values() for cell in cells)
 
 
 def _json(path: "AnyPath", name: str) -> Source:
     """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
+        with open_text(path, name) as file:
+            value = json.loads(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} isn't UTF-8", where=name, fix="Save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and isinstance(
-            _json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw
-        ):
-            return Source(name, None, _opened(path, name, _json_line))
+        if error.msg == "Extra data" and isinstance(json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw):
+            return Source(name, None, _lines(path, name, json_line))
         if not error.doc.strip():
             return Source(name, None, iter(()))
         raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
@@ -225,100 +197,10 @@ def _json(path: "AnyPath", name: str) -> Source:
         value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
     if not isinstance(value, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return Source(name, None, (partial(_row, row, f"{name}:row {i}") for i, row in enumerate(value)))
+    return Source(name, None, (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value)))
 
 
-def _csv(path: "AnyPath", name: str) -> Source:
-    csv.field_size_limit(LINE_BYTES)  # the library's own limit, 131,072, is less than a long prompt
-    with closing(_csv_records(path)) as records:
-        _, header = next(records, (0, None))
-    if header is None:
-        return Source(name, None, iter(()))
-    if isinstance(header, csv.Error):
-        raise InputError(f"the header can't be read: {header}", where=f"{name}:1")
-    rows = (partial(_csv_row, header, cells, name, line) for line, cells in islice(_csv_records(path), 1, None))
-    return Source(name, tuple(header), rows)
-
-
-def _csv_row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) -> Raw | Broken:
-    where = f"{name}:{line}"
-    if isinstance(cells, csv.Error):
-        return Broken(where, "broken_line", f"not CSV: {cells}; look for a quote that isn't closed or doubled")
-    if len(cells) != len(header):
-        return Broken(where, "broken_line", f"{len(cells)} cells where the header names {len(header)}")
-    if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
-        return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
-    return Raw(where, {column: cell for column, cell in zip(header, cells, strict=True) if cell})
-
-
-def _csv_records(path: "AnyPath") -> Generator[tuple[int, list[str] | csv.Error], None, None]:
-    """Yield (number of the first line, cells). After a broken record, go on with the line after its first.
-
-    So a quote that is never closed costs its own line, not the rest of the file.
-    """
-    ahead: deque[str] = deque()
-    taken: list[str] = []
-
-    def feed(file: IO[str]) -> Iterator[str]:
-        while line := ahead.popleft() if ahead else file.readline():
-            taken.append(line)
-            yield line
-
-    number = 1
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        while True:
-            taken.clear()
-            try:
-                cells = next(csv.reader(feed(file), strict=True))
-            except StopIteration:
-                return
-            except csv.Error as error:
-                ahead.extendleft(reversed(taken[1:]))
-                yield number, error
-                number += 1
-            else:
-                if any(cells):
-                    yield number, cells
-                number += len(taken)
-
-
-def _parquet(path: "AnyPath", name: str) -> Source:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"))
-        columns = file.schema_arrow.names
-    except pa.ArrowException as error:
-        raise InputError(f"not a Parquet file: {str(error).splitlines()[0]}", where=name) from None
-
-    def rows() -> Iterator[Unread]:
-        number = 0
-        with file:
-            batches = file.iter_batches(PARQUET_BATCH)
-            while True:
-                try:
-                    batch = next(batches, None)
-                except (pa.ArrowException, OSError) as error:
-                    raise InputError(f"broken after row {number}: {error}", where=name) from None
-                if batch is None:
-                    return
-                for i in range(batch.num_rows):
-                    yield partial(_parquet_row, batch, i, f"{name}:row {number}")
-                    number += 1
-
-    return Source(name, tuple(columns), rows())
-
-
-def _parquet_row(batch: Any, row: int, where: str) -> Raw | Broken:
-    """Turn one row of a batch to Python. Parquet does not check that its strings are UTF-8."""
-    try:
-        return Raw(where, batch.slice(row, 1).to_pylist()[0])
-    except UnicodeDecodeError:
-        return Broken(where, "not_utf8", "a value isn't UTF-8")
-
-
-def _folder(path: Path, split: str | None) -> Source:
+def _folder(path: Path, split: str | None, naming: Naming) -> Source:
     if not any((path / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
         raise InputError("the folder holds no dataset", where=str(path), fix="Give a file, or what save_to_disk wrote.")
     import datasets
@@ -335,26 +217,22 @@ def _folder(path: Path, split: str | None) -> Source:
         data = data[wanted]
     elif split is not None:
         raise InputError(f"the dataset has no splits, so no {split!r}", where=str(path))
-    return _dataset(path.name, data)
+    return dataset(path.name, data, naming)
 
 
-def _hub(source: str) -> Source:
+def _hub(source: str, naming: Naming) -> Source:
     import datasets
 
     name, _, split = source.partition(":")
     try:
         data = datasets.load_dataset(name, split=split or "train", streaming=True)
-        return _dataset(name, data)
+        opened = dataset(name, data, naming)
+        return replace(opened, unread=while_connected(opened.unread, opened.name))
     except InputError:
         raise
     except Exception as error:  # likewise, network errors of several libraries among them
         problem = f"no such file, and the hub gives no dataset of that name: {_brief(error)}"
         raise InputError(problem, where=source, fix=f"Give a file ({FORMATS}) or OWNER/NAME[:SPLIT].") from None
-
-
-def _dataset(name: str, data: Any) -> Source:
-    rows = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
-    return Source(name, None if data.column_names is None else tuple(data.column_names), rows)
 
 
 def _brief(error: Exception) -> str:

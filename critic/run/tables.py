@@ -35,6 +35,7 @@ _VOTE = pa.struct(
         ("prior", pa.float64()),
         ("reason", pa.string()),
         ("mass", pa.float64()),
+        ("confidence", pa.float64()),
     ]
 )
 

@@ -46,7 +46,7 @@ def align(
     `InputError` for what a person gave wrong, another chain in ``out`` among it, and `RunStopped`.
     """
     settings = request.generate()
-    lines, refused = prompting.read(request.prompts, request.limit)
+    lines, refused = prompting.read(request.prompts, request.limit, request.columns)
     learnt, held_out = prompting.split(lines, request.held_out)
     configs = _configs(request, out)
     claim(out, request.identity(lines), CHAIN)

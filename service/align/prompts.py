@@ -7,6 +7,7 @@ from pathlib import Path
 
 from constitution.digest import unit_interval
 from constitution.errors import InputError
+from critic.files.shapes import naming
 from critic.records import Line, Quarantined
 from critic.run.inputs import read_prompts
 from critic.run.results import replace_text
@@ -14,11 +15,12 @@ from critic.run.results import replace_text
 MAX_CHARACTERS = 32_000
 
 
-def read(source: str, limit: int | None) -> tuple[list[Line], list[Quarantined]]:
+def read(source: str, limit: int | None, columns: str | None = None) -> tuple[list[Line], list[Quarantined]]:
     """Return the prompts of ``source``, and the rows that are none or come again. Raises `InputError`."""
     lines: dict[str, Line] = {}
     refused: list[Quarantined] = []
-    for row in islice(read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False), limit):
+    rows = read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False, columns=naming(columns))
+    for row in islice(rows, limit):
         if isinstance(row, Quarantined):
             refused.append(row)
         elif first := lines.get(row.item.prompt.key):

@@ -9,7 +9,7 @@ import yaml
 from constitution import load
 from constitution.digest import digest
 from constitution.errors import InputError
-from critic.engines import REWARDING, Spec, parse_spec
+from critic.engines import Spec, parse_spec
 from critic.judging import mode_of
 from critic.records import Line
 from critic.run.config import RunSettings
@@ -27,6 +27,7 @@ class AlignRequest:
 
     ``held_out`` is the share of prompts that nothing is generated for or trained on, before the report. ``judges``,
     ``modes`` and ``policy`` are those of `critic.run.run.RunRequest`; the policy must be one whose weights are here.
+    ``columns`` maps names of the file of prompts.
     """
 
     principles: str
@@ -39,6 +40,7 @@ class AlignRequest:
     limit: int | None = None
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    columns: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
@@ -76,7 +78,7 @@ class AlignRequest:
 
     def generate(self) -> RunSettings:
         """The settings of the run that makes the data. Judges that write nothing revise nothing."""
-        writes = any(parse_spec(judge).kind not in REWARDING for judge in self.judges)
+        writes = any(parse_spec(judge).writes for judge in self.judges)
         own = {"samples": 4, "revisions": int(writes), "seed": self.seed}
         return RunSettings.read(own | dict(self.settings.get("generate", {})))
 

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, func, or_, select, type_coerce
 from critic.feedback import Kind, Source
 from critic.statistics.intervals import Share
 from critic.statistics.raters import Level
+from service import access
 from service.agreement import LEVELS, Agreement, Rated, Rater, Reliability
 from service.api.body import StrictRoute
 from service.auth import Caller
@@ -21,7 +22,7 @@ from service.tasking import ANSWERED
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
 
-Reader = Annotated[Caller, allowed("read", "feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 HOUR = 3600 * 1_000_000  # in the database's microseconds
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.feedback import Name
-from service import retention
+from service import administrators, retention
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
@@ -125,14 +125,21 @@ async def change(id: str, asked: AnnotatorChange, caller: Maker, parts: Parts) -
     return changed
 
 
-@router.delete("/{id}", responses=responses(404))
+@router.delete("/{id}", responses=responses(404, 409))
 async def erase(id: str, caller: Admin, parts: Parts) -> Annotator:
-    """Erase who the annotator is: name and attributes go, keys are revoked. Labels, their group and the id stay."""
+    """Erase who the annotator is: name and attributes go, keys are revoked. Labels, their group and the id stay.
+
+    Whoever has the last administrator's key that never expires can't be erased.
+    """
     async with parts.database.transaction() as connection:
+        await administrators.in_turn(connection)
+        await administrators.must_still_be(connection, caller.key)
+        administrating = await administrators.left(connection)
         before = await _found(connection, id)
         mine = []
         if before.erased_at is None:
             mine = await retention.erase(connection, id)
+            await administrators.one_left(connection, administrating)
             await _audit(connection, audited(caller, "annotator.erased", id))
         erased = await _found(connection, id)
     parts.labels.forget(id)

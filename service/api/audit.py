@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
@@ -47,7 +47,9 @@ async def listed(
     for column, value in ((audit.c.action, action), (audit.c.target, target), (audit.c.key, key)):
         query = query if value is None else query.where(column == value)
     if since is not None:
-        query = query.where(audit.c.at >= since)
+        other = audit.alias()  # by the order of the rows, as `FeedbackFilter.since`: clocks may have been wrong
+        first = select(func.min(other.c.seq)).where(other.c.at >= since).scalar_subquery()
+        query = query.where(audit.c.seq >= first)
     async with parts.database.read() as connection:
         rows = (await connection.execute(query)).mappings().all()
     found = [AuditEntry.model_validate(dict(row)) for row in rows[:limit]]

@@ -12,6 +12,7 @@ from constitution import Constitution, InputError, diff
 from constitution.changes import Change, Changed, Diff
 from constitution.lint import lint
 from constitution.positions import MAX_BYTES
+from service import access
 from service.api.body import StrictRoute, parse
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/v1", tags=["constitutions"], route_class=StrictRoute
 YAML = "application/yaml"
 
 Reader = Annotated[Caller, allowed("read")]
+OneReader = Annotated[Caller, allowed(*access.CONSTITUTIONS)]
 Admin = Annotated[Caller, allowed("admin")]
 Ref = Annotated[str, Path(max_length=200, description="NAME@VERSION, or NAME: its newest version.")]
 
@@ -200,13 +202,19 @@ async def linted(caller: Reader, parts: Parts, content: Content) -> Linted:
 )
 async def get(
     ref: Ref,
-    caller: Reader,
+    caller: OneReader,
     parts: Parts,
     format: Annotated[Literal["yaml", "json"] | None, Query(description="By default what Accept asks for.")] = None,
     accept: Annotated[str, Header(max_length=1000)] = "",
 ) -> Any:
-    """One constitution: the file as it was published (YAML), or with its includes and hashes (JSON)."""
+    """One constitution: the file as it was published (YAML), or with its includes and hashes (JSON).
+
+    A key with the scope `label` reads those that its annotator's projects name.
+    """
     found = await _found(parts, ref)
+    async with parts.database.read() as connection:
+        if not await access.reads_constitution(connection, caller, found.ref):
+            raise Problem(403, "forbidden", f"no task of yours names {found.ref}", "Use a key with the scope read.")
     if format == "yaml" or (format is None and "yaml" in accept):
         content = await asyncio.to_thread(parts.constitutions.file(found).read_bytes)
         return Response(content, media_type=YAML)

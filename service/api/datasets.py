@@ -1,9 +1,8 @@
 """Data sets: immutable versions of rows for trainers, built from feedback, and downloaded in each export format."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
+from service import access
 from service import datasets as building
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
@@ -27,12 +27,13 @@ from service.datasets import Counts, DatasetRequest
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
 from service.problems import conflict, not_found, responses
+from service.scratch import scratch, temporary
 from service.tables import datasets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=responses())
 
 Maker = Annotated[Caller, allowed("feedback")]
-Reader = Annotated[Caller, allowed("read", "feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 Name = Annotated[str, PathParameter(max_length=64)]
 Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
@@ -128,8 +129,14 @@ async def download(
     called = f"{found.name}-{found.version}-{table}"
     if format == "jsonl":
         return _answer(file, f"{called}.jsonl", {})
-    target, suffix, lost = await run_in_threadpool(_convert, file, table, format)
-    return _answer(target, f"{called}{suffix}", lost, BackgroundTask(target.unlink))
+    stack = ExitStack()
+    try:
+        folder = stack.enter_context(scratch(temporary()))
+        target, suffix, lost = await run_in_threadpool(_convert, file, table, format, folder)
+    except BaseException:
+        stack.close()
+        raise
+    return _answer(target, f"{called}{suffix}", lost, BackgroundTask(stack.close))
 
 
 def _answer(file: Path, called: str, lost: dict[str, int], after: BackgroundTask | None = None) -> FileResponse:
@@ -137,18 +144,12 @@ def _answer(file: Path, called: str, lost: dict[str, int], after: BackgroundTask
     return FileResponse(file, media_type="application/octet-stream", filename=called, headers=headers, background=after)
 
 
-def _convert(file: Path, table: Any, format: str) -> tuple[Path, str, dict[str, int]]:
-    """Write a table in another format to a temporary file. Raises `InputError` where the format has no place for it."""
+def _convert(file: Path, table: Any, format: str, folder: Path) -> tuple[Path, str, dict[str, int]]:
+    """Write a table in another format into ``folder``. Raises `InputError` where the format has no place for it."""
     form = format_of(format)
-    handle, name = tempfile.mkstemp(prefix="cai-download-", suffix=form.suffixes[0])
-    os.close(handle)
-    target = Path(name)
-    try:
-        with file.open(encoding="utf-8") as lines:
-            lost = form.write(table, _rows(lines), target)
-    except BaseException:
-        target.unlink()
-        raise
+    target = folder / f"{table}{form.suffixes[0]}"
+    with file.open(encoding="utf-8") as lines:
+        lost = form.write(table, _rows(lines), target)
     return target, form.suffixes[0], dict(lost)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from constitution.errors import InputError
 from critic.feedback import Feedback
-from service import labels, tasking
+from service import access, labels, tasking
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
@@ -32,7 +32,7 @@ MOST_ROWS = 10_000
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
-Reader = Annotated[Caller, allowed("read", "feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
 # Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
@@ -116,7 +116,8 @@ async def get(id: str, caller: Reader, parts: Parts) -> StoredFeedback:
 async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> StoredFeedback:
     """Withdraw a label: it is kept and marked. A task that it answered is open again.
 
-    A label that is withdrawn already stays as it is. A key with the scope `label` may withdraw its annotator's labels.
+    A label that is withdrawn already stays as it is. A key with the scope `label` may withdraw its annotator's labels,
+    and is shown them as they were asked for: not who wrote which response, since the task may come again.
     """
     before = await _found(parts, id)
     if not caller.may("feedback") and (before.source != "human" or before.annotator != caller.annotator):
@@ -132,7 +133,8 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
                 await connection.execute(table.insert(), rows)
             if row.task is not None:
                 await tasking.reopen(connection, row.task, id)
-    return await _found(parts, id)
+    withdrawn = await _found(parts, id)
+    return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 
 
 async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:

@@ -1,5 +1,6 @@
 """Whether the server lives, whether it can work, and its figures."""
 
+import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -35,6 +36,9 @@ async def readyz(parts: Parts) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics() -> Response:
+async def metrics(parts: Parts) -> Response:
     """Figures for Prometheus."""
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    # In a thread, one at a time: however many figures there are, and whoever asks, other requests go on.
+    async with parts.rendering:
+        content = await asyncio.to_thread(generate_latest, REGISTRY)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)

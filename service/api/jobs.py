@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlalchemy import select
 
+from service import access
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
@@ -27,7 +28,7 @@ EVENTS = "text/event-stream"
 LAST = 2**63 - 1
 
 Submitter = Annotated[Caller, allowed("jobs")]
-Reader = Annotated[Caller, allowed("read", "jobs")]
+Reader = Annotated[Caller, allowed(*access.JOBS)]
 
 
 class JobArtifacts(BaseModel):
@@ -90,7 +91,7 @@ async def events(
 
     A client that lost its connection sends ``Last-Event-ID``, as browsers do, and misses nothing.
     """
-    await parts.jobs.get(id)
+    await parts.jobs.readable(id, caller)
     if EVENTS not in accept:
         found = [JobEvent.model_validate(event) for event in await parts.jobs.events(id, after, limit)]
         return Response(
@@ -104,7 +105,7 @@ async def events(
 @router.get("/{id}/logs", response_class=Response, responses=responses(404) | {200: {"content": {"text/plain": {}}}})
 async def logs(id: str, caller: Reader, parts: Parts) -> Response:
     """Everything that happened to a job, a line each, in plain text."""
-    await parts.jobs.get(id)
+    await parts.jobs.readable(id, caller)
     return StreamingResponse(_lines(parts, id), media_type="text/plain")
 
 
@@ -123,7 +124,7 @@ async def retry(id: str, caller: Submitter, parts: Parts, once: OnlyOnce) -> Job
 @router.get("/{id}/artifacts", responses=responses(404))
 async def artifacts(id: str, caller: Reader, parts: Parts) -> JobArtifacts:
     """The files of a job."""
-    await parts.jobs.get(id)
+    await parts.jobs.readable(id, caller)
     return JobArtifacts(items=await asyncio.to_thread(parts.jobs.artifacts.listing, of_job(id)))
 
 
@@ -134,7 +135,7 @@ async def artifacts(id: str, caller: Reader, parts: Parts) -> JobArtifacts:
 )
 async def artifact(id: str, name: str, caller: Reader, parts: Parts) -> Response:
     """One file of a job, as it is."""
-    await parts.jobs.get(id)
+    await parts.jobs.readable(id, caller)
     found = await asyncio.to_thread(parts.jobs.artifacts.find, of_job(id), name)
     if found is None:
         raise not_found("artifact", name, f"GET /v1/jobs/{id}/artifacts lists them.")

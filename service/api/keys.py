@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
+from service import administrators
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller, Scope, new_key
@@ -57,7 +58,8 @@ async def make(asked: KeyRequest, caller: Admin, parts: Parts, once: OnlyOnce) -
     """Make a key. Keep its text: the server only has a hash of it."""
     if asked.annotator is not None:
         async with parts.database.read() as connection:
-            query = select(annotators.c.id).where(annotators.c.id == asked.annotator)
+            there = (annotators.c.id == asked.annotator, annotators.c.erased_at.is_(None))
+            query = select(annotators.c.id).where(*there)
             if (await connection.execute(query)).first() is None:
                 raise not_found("annotator", asked.annotator, "POST /v1/annotators makes one.")
     made = new_key(asked.name, asked.scopes, annotator=asked.annotator, expires_at=asked.expires_at)
@@ -80,16 +82,23 @@ async def listed(caller: Admin, parts: Parts, limit: Limit = 50, cursor: Cursor 
 
 @router.delete("/{id}", responses=responses(404, 409))
 async def revoke(id: str, caller: Admin, parts: Parts) -> Key:
-    """Revoke a key. Every server refuses it within two seconds; what it did stays. A key can't revoke itself."""
+    """Revoke a key. Every server refuses it within two seconds; what it did stays.
+
+    A key can't revoke itself, and the last administrator's key that never expires can't be revoked.
+    """
     if id == caller.key:
         raise conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
     async with parts.database.transaction() as connection:
+        await administrators.in_turn(connection)
+        await administrators.must_still_be(connection, caller.key)
+        before = await administrators.left(connection)
         change = update(keys).where(keys.c.id == id, keys.c.revoked_at.is_(None)).values(revoked_at=now())
         changed = (await connection.execute(change)).rowcount
         row = (await connection.execute(select(keys).where(keys.c.id == id))).mappings().one_or_none()
         if row is None:
             raise not_found("key", id)
         if changed:
+            await administrators.one_left(connection, before)
             for table, rows in audited(caller, "key.revoked", id).items():
                 await connection.execute(table.insert(), rows)
     parts.keys.forget(id)

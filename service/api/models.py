@@ -14,6 +14,7 @@ from service.auth import Caller
 from service.context import Parts, allowed
 from service.engines import TRAINED
 from service.problems import not_found, responses
+from service.public import public
 from service.tables import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute, responses=responses())
@@ -59,7 +60,7 @@ async def get(name: Name, caller: Reader, parts: Parts) -> Model:
 
 def _model(parts: Parts, row: RowMapping) -> Model:
     # Lineage names parents by their folders; where those lie on this machine is nobody's business.
-    lineage = json.dumps(row["lineage"]).replace(f"{parts.settings.data.resolve()}/", "")
+    lineage = public(json.dumps(row["lineage"]).replace(f"{parts.settings.data.resolve()}/", ""))
     return Model(
         id=row["id"],
         name=row["name"],

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import RowMapping, and_, case, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +14,7 @@ from critic.feedback import ComparisonLabel, Kind, RatingLabel, Scale
 from critic.feedback.base import FormField
 from critic.feedback.feedback import KINDS, Name
 from critic.feedback.rating import FIVE
+from service import access, tasking
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
@@ -22,12 +23,11 @@ from service.labels import new_id
 from service.problems import conflict, invalid, not_found, responses
 from service.project_items import ItemsRequest, gathered, new_rows
 from service.tables import annotators, leases, now, projects, tasks
-from service.tasking import LEASED
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
 Maker = Annotated[Caller, allowed("feedback")]
-Reader = Annotated[Caller, allowed("read", "feedback", "label")]
+Reader = Annotated[Caller, allowed(*access.PROJECTS)]
 
 Labels = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
@@ -135,8 +135,9 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
 
 @router.get("")
 async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Project]:
-    """All projects, in the order in which they were made."""
+    """All projects, by id; a key with the scope `label` sees those that its annotator may label."""
     query = select(projects).order_by(projects.c.id).limit(limit + 1).where(projects.c.id > (decode(cursor) or ""))
+    query = query.where(*access.projects_of(caller))
     async with parts.database.read() as connection:
         rows = (await connection.execute(query)).mappings().all()
         found = await _with_progress(connection, rows[:limit])
@@ -147,7 +148,7 @@ async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor
 async def get(id: str, caller: Reader, parts: Parts) -> Project:
     """One project, with its progress."""
     async with parts.database.read() as connection:
-        return await _found(connection, id)
+        return await _found(connection, id, *access.projects_of(caller))
 
 
 @router.patch("/{id}", responses=responses(404))
@@ -202,8 +203,8 @@ async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> N
         raise invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
 
 
-async def _found(connection: AsyncConnection, id: str) -> Project:
-    rows = (await connection.execute(select(projects).where(projects.c.id == id))).mappings().all()
+async def _found(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> Project:
+    rows = (await connection.execute(select(projects).where(projects.c.id == id, *seen))).mappings().all()
     if not rows:
         raise not_found("project", id, "GET /v1/projects lists them.")
     return (await _with_progress(connection, rows))[0]
@@ -218,7 +219,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         .where(tasks.c.project.in_(ids))
         .group_by(tasks.c.project)
     )
-    live = and_(leases.c.state == LEASED, leases.c.until > now(), tasks.c.project.in_(ids))
+    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
     found = {

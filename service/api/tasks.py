@@ -18,7 +18,7 @@ from constitution.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback, Kind, RatingLabel
 from critic.feedback.base import FormField
 from critic.records import Message, Prompt, Response
-from service import labels, tasking
+from service import access, labels, tasking
 from service.api.body import StrictRoute
 from service.api.feedback import Given
 from service.api.paging import Cursor, Limit, Page, decode, encode
@@ -27,12 +27,12 @@ from service.context import OnlyOnce, Parts, allowed, audited
 from service.label_form import faults_of, label_of
 from service.problems import Problem, conflict, invalid, not_found, responses
 from service.shown import Order, order, turned_back
-from service.tables import feedback, now, projects, tasks
+from service.tables import feedback, projects, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
 
 Labeller = Annotated[Caller, allowed("label")]
-Reader = Annotated[Caller, allowed("read", "feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 
 class AnswerRequest(BaseModel):
@@ -102,10 +102,9 @@ async def next_task(id: str, caller: Labeller, parts: Parts) -> NextTask:
         project = await tasking.lock(connection, id)
         if project["closed_at"] is not None:
             raise conflict("the project is closed", "Nothing is left to do here.")
-        if project["assigned"] and annotator not in project["assigned"]:
-            fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
-            raise Problem(403, "forbidden", "the project is assigned to others", fix)
-        lease = await tasking.next_task(connection, project, annotator, now(), parts.settings.lease_seconds)
+        _must_label(project, annotator)
+        at = await tasking.time_of(connection)
+        lease = await tasking.next_task(connection, project, annotator, at, parts.settings.lease_seconds)
         if lease is None:
             return NextTask(task=None)
         found = await tasking.task(connection, lease.task)
@@ -119,11 +118,12 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
     try:
         async with parts.database.transaction() as connection:
             project, task = await _locked(connection, id, annotator)
+            _must_label(project, annotator)
             given, shown = _read(project, task, caller, asked.label)
             await parts.database.take_turn(connection)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
-            at = now()
-            [stored], rows = labels.rows([given], origin, at)
+            at = await tasking.time_of(connection)
+            [stored], rows = labels.rows([given], origin)
             await tasking.answered(connection, id, annotator, stored, at)
             await _insert(connection, {feedback: rows[feedback], **once.rows(Given(id=stored))})
     except (Problem, IntegrityError):
@@ -139,7 +139,7 @@ async def skip(id: str, caller: Labeller, parts: Parts) -> Done:
     annotator = tasking.require_annotator(caller.annotator)
     async with parts.database.transaction() as connection:
         await _locked(connection, id, annotator)
-        await tasking.skipped(connection, id, annotator, now())
+        await tasking.skipped(connection, id, annotator, await tasking.time_of(connection))
         await _insert(connection, audited(caller, "task.skipped", id))
     return Done(id=id)
 
@@ -159,8 +159,14 @@ async def _locked(connection: AsyncConnection, id: str, annotator: str) -> tuple
     """The project, locked, and the task, which the annotator may now close. Raises 404 and 409."""
     project = await tasking.lock(connection, (await tasking.task(connection, id))["project"])
     task = await tasking.task(connection, id)  # again: it may have changed before the lock
-    await tasking.held(connection, project, task, annotator, now())
+    await tasking.held(connection, project, task, annotator, await tasking.time_of(connection))
     return project, task
+
+
+def _must_label(project: RowMapping, annotator: str) -> None:
+    if not access.may_label(project, annotator):
+        fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
+        raise Problem(403, "forbidden", "the project is assigned to others", fix)
 
 
 async def _insert(connection: AsyncConnection, rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:

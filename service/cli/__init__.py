@@ -48,7 +48,9 @@ def main() -> None:
     from service.cli.evaluate import app as evaluate
     from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
+    from service.cli.inspect import inspect
     from service.cli.jobs import app as jobs
+    from service.cli.keys import app as keys
     from service.cli.models import models
     from service.cli.reweigh import reweigh
     from service.cli.serve import serve
@@ -56,13 +58,14 @@ def main() -> None:
     from service.cli.train import train
     from service.cli.worker import worker
 
-    for command in (generate, judge, critique, compare, reweigh, show, train, align, serve, worker, models):
+    for command in (generate, judge, inspect, critique, compare, reweigh, show, train, align, serve, worker, models):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")
     app.add_typer(database, name="database")
     app.add_typer(feedback, name="feedback")
     app.add_typer(jobs, name="jobs")
+    app.add_typer(keys, name="keys")
     try:
         app()
     except InputError as error:

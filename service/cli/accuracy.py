@@ -17,6 +17,7 @@ from rich.text import Text
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 from service.cli.display import clean
 from service.cli.generate import Extend
 from service.cli.measuring import chosen_principle, measurement_store
@@ -53,6 +54,7 @@ def judge(
         Path | None, typer.Option(help="A directory for every judgement. The same command again goes on there.")
     ] = None,
     extend: Extend = False,
+    column: Column = None,
 ) -> None:
     """Judge pairs that people have compared, and report accuracy, position bias and calibration."""
     from constitution import load
@@ -62,7 +64,7 @@ def judge(
 
     spec, asked = parse_spec(judge), chosen_principle(load(principles), principle)
     modes = {text or mode_of(None, spec).name: mode_of(text, spec) for text in mode or (None,)}
-    labels, refused = _labels(pairs, limit)
+    labels, refused = _labels(pairs, limit, column)
     try:
         name, judged, model = asyncio.run(_measure(judge, modes, asked, labels, fit is not None, out, extend))
     except (RunStopped, KeyboardInterrupt) as reason:
@@ -79,21 +81,26 @@ def judge(
         raise typer.Exit(QUARANTINED)
 
 
-def _labels(source: str, limit: int | None) -> "tuple[list[Labelled], list[Quarantined]]":
+def _labels(source: str, limit: int | None, column: str | None) -> "tuple[list[Labelled], list[Quarantined]]":
+    from collections import Counter
     from itertools import islice
 
     from critic.evaluation.accuracy import Labelled
+    from critic.files.shapes import naming
     from critic.records import Quarantined
     from critic.run.inputs import read_labelled
 
     labels, refused = [], []
-    for line in islice(read_labelled(source, max_chars=MAX_CHARACTERS), limit):
+    rows: Counter[int] = Counter()
+    for line in islice(read_labelled(source, max_chars=MAX_CHARACTERS, columns=naming(column)), limit):
         if isinstance(line, Quarantined):
             refused.append(line)
         else:
             better, worse = line.item.responses
             prompt = line.item.prompt
-            labels.append(Labelled(f"{prompt.key}:{line.row}", source, prompt, better.text, worse.text))
+            rows[line.row] += 1  # a row of several ranked answers has several pairs
+            which = f".{rows[line.row]}" if rows[line.row] > 1 else ""
+            labels.append(Labelled(f"{prompt.key}:{line.row}{which}", source, prompt, better.text, worse.text))
     if not labels:
         first = f"; the first: {refused[0].detail}" if refused else ""
         raise InputError(f"no row has a prompt, chosen and rejected{first}", where=source)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 from service.cli.generate import EMBEDDED, JudgeSpecs, Limit, Modes, Out, Principles, Seed
 from service.cli.progress import Bar
 
@@ -35,6 +36,7 @@ def align(
         list[str] | None,
         typer.Argument(metavar="[STAGE.KEY=VALUE]...", help="Settings of generate, sft, reward, dpo, ppo, evaluate."),
     ] = None,
+    column: Column = None,
 ) -> None:
     """Generate, train, and compare before and after on held-out prompts: the whole chain."""
     from transformers.utils import logging
@@ -48,7 +50,7 @@ def align(
 
     request = AlignRequest(
         principles, prompts, tuple(judge), tuple(mode or ()), policy, method.value, held_out, limit, seed,
-        read_settings(settings or []),
+        read_settings(settings or []), column,
     )  # fmt: skip
     logging.disable_progress_bar()
     rows, steps = _Rows(), StepBar()

@@ -216,7 +216,7 @@ def _outcome(judgement: "Judgement") -> str:
 
 def _print_prompt(console: Console, prompt: "Prompt") -> None:
     for message in prompt.messages:
-        console.print(_panel(message.role, message.content))
+        console.print(_panel(message.role, message.text))
 
 
 def _panel(title: str, text: str, style: str = "none") -> Panel:

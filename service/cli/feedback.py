@@ -10,6 +10,7 @@ import typer
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED
+from service.cli.columns import Column
 
 if TYPE_CHECKING:
     from critic.feedback import Feedback
@@ -33,6 +34,7 @@ def imported(
     format: Format = "jsonl",
     source: Annotated[str, typer.Option(help="Who gave the labels where the file doesn't say: human or ai.")] = "human",
     options: Options = "{}",
+    column: Column = None,
     server: Server = HERE,
     key: Key = "",
 ) -> None:
@@ -44,6 +46,8 @@ def imported(
     from service.client import Client
 
     stored = refused = 0
+    if column is not None:
+        options = json.dumps(_object(options) | {"columns": column})
     with Client(server, key) as client:
         people = _People(client)
         name = _fingerprint(file, format, source, options)

@@ -1,7 +1,9 @@
 """``cai generate`` and ``cai judge``: a run in a directory, from the command line."""
 
 import asyncio
+import logging
 import sys
+import threading
 import time
 from contextlib import closing
 from enum import StrEnum
@@ -21,6 +23,8 @@ from rich.progress import (
 )
 
 from constitution.errors import InputError
+from critic.engines import waiting
+from service.cli.columns import Column
 
 if TYPE_CHECKING:
     from critic.run.cluster_spec import Cluster
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
     from critic.run.run import Outcome, RunRequest
 
 EMBEDDED = ["embedded"]
-PLAIN_LINE_EVERY = 10.0  # seconds between lines where no terminal shows a bar
+OPENING = "opening the engines"
+PLAIN_LINE_EVERY = 5.0  # seconds between lines where no terminal shows a bar: longer silence looks like a stop
 
 
 class Strategy(StrEnum):
@@ -150,6 +155,7 @@ def generate(
     max_cost: MaxCost = None,
     extend: Extend = False,
     on: On = None,
+    column: Column = None,
 ) -> None:
     """Sample answers to prompts, critique, revise and compare them, and write preference pairs."""
     settings = {
@@ -169,7 +175,7 @@ def generate(
     from critic.run.run import RunRequest
 
     request = RunRequest(
-        principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate
+        principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
     )
     _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
@@ -196,6 +202,7 @@ def judge(
     max_cost: MaxCost = None,
     extend: Extend = False,
     on: On = None,
+    column: Column = None,
 ) -> None:
     """Compare answers that exist already, and write preference pairs."""
     settings = {
@@ -207,7 +214,9 @@ def judge(
     }
     from critic.run.run import RunRequest
 
-    request = RunRequest(principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate)
+    request = RunRequest(
+        principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
+    )
     _start(request, out, format, with_reasoning, retest, dry_run, max_calls, max_cost, extend, on)
 
 
@@ -238,7 +247,10 @@ def _start(
 
     cluster = parse_cluster(on) if on is not None else None
     if dry_run:
-        _print_plan(asyncio.run(plan(request)), request, out)
+        planned = asyncio.run(plan(request, max_cost))
+        _print_plan(planned, request, out)
+        if planned.quarantined:
+            raise typer.Exit(3)
         return
     console = Console(stderr=True)
     try:
@@ -308,7 +320,10 @@ def _on_cluster(
 
 
 class _Display:
-    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe."""
+    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe.
+
+    It has a thread of its own for those lines: while an engine is opened, nothing else runs that could write one.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -323,35 +338,65 @@ class _Display:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task: TaskID = self._bar.add_task("loading", total=None, note="")
-        self._said = self._began = time.monotonic()
+        self._task: TaskID = self._bar.add_task(OPENING, total=None, note="")
+        self._began = time.monotonic()
+        self._line = OPENING
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._write_lines, daemon=True)
+        self._handler = _Above(console)
 
     def __enter__(self) -> "_Display":
         self._bar.start()
+        waiting.log.addHandler(self._handler)
+        if not self._console.is_terminal:
+            self._lines.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        waiting.log.removeHandler(self._handler)
         self._bar.stop()
 
-    def update(self, standing: "Standing", calls: int, total: int | None) -> None:
+    def update(self, standing: "Standing", answers: int, total: int | None) -> None:
         """Show where the run stands."""
         done = standing.rows + standing.skipped + standing.quarantined
-        note = f"{calls} calls, {standing.pairs} pairs" + (
-            f", {standing.quarantined} quarantined" if standing.quarantined else ""
-        )
+        note = f"{answers} answers, {standing.pairs} pairs"
+        if standing.quarantined:
+            note += f", {standing.quarantined} quarantined"
+        if standing.asked:
+            note += f", {standing.asked} asked"
+        if standing.waiting:
+            note += f", waiting for {standing.waiting}"
         self._bar.update(self._task, description="prompts", completed=done, total=total, note=note)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said >= PLAIN_LINE_EVERY:
-            self._said = now
-            rate = (standing.rows + standing.quarantined) / (now - self._began)
-            left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
-            of = f" of {total}" if total is not None else ""
-            print(f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}", file=sys.stderr, flush=True)
+        rate = (standing.rows + standing.quarantined) / (time.monotonic() - self._began)
+        left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
+        of = f" of {total}" if total is not None else ""
+        self._line = f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}"
+
+    def _write_lines(self) -> None:
+        while not self._ended.wait(PLAIN_LINE_EVERY):
+            since = f", since {time.monotonic() - self._began:.0f} s" if self._line == OPENING else ""
+            print(self._line + since, file=sys.stderr, flush=True)
+
+
+class _Above(logging.Handler):
+    """Writes what engines say of their waits above the bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._out = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self._out.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
+    from service.cli.display import clean
+
     lines = [
         f"{plan.rows} rows to run" + (f", {plan.quarantined} quarantined at reading" if plan.quarantined else ""),
+        *(f"  {reason}: {count:,}, as {clean(plan.first[reason])}" for reason, count in plan.reasons.most_common()),
         f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
         f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
         *_time_and_cost(plan, request, out),
@@ -409,6 +454,8 @@ def _print_outcome(outcome: "Outcome", out: Path) -> None:
         typer.echo(f"{name + ':':9}{value}")
     for warning in results.warnings():
         typer.echo(f"warning: {warning}")
+    for cause in results.causes:
+        typer.echo(f"quarantined: {cause}")
     if standing.stopped:
         typer.echo(
             f"Stopped early: {standing.stopped}\nNothing that was answered is lost: the command goes on from here."

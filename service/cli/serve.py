@@ -1,10 +1,13 @@
 """`cai serve`: the HTTP service, with nothing else running."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from constitution.errors import InputError
 
 
 def serve(
@@ -21,14 +24,25 @@ def serve(
     import uvicorn
 
     from service.app import create_app
-    from service.first_key import first_key
+    from service.first_key import tell_first_key
     from service.settings import Settings
 
     settings = Settings.read(config, host=host, port=port, database=database, data=data)
-    if key := asyncio.run(first_key(settings)):
-        typer.echo(f"The first key, which may do everything. It is told only now:\n\n  {key}\n")
+    asyncio.run(tell_first_key(settings, _tell))
     typer.echo(f"http://{settings.host}:{settings.port}/docs")
     # No access log: /metrics counts requests, and the audit says who did what.
     uvicorn.run(
         create_app(settings), host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False
     )
+
+
+def _tell(key: str) -> None:
+    try:
+        typer.echo(f"The first key, which may do everything. It is told only now:\n\n  {key}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise InputError(
+            f"the first key can't be told: {error.strerror}",
+            where="standard output",
+            fix="It was taken back. Make room and start again, or make a key by `cai keys make NAME --scope admin`.",
+        ) from None

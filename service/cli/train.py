@@ -9,9 +9,10 @@ import typer
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 
 if TYPE_CHECKING:
-    from trainers.config import TrainConfig
+    from trainers.config import Source, TrainConfig
     from trainers.results import Counts, Trained
 
 LEFT_OUT = ("mixture", "other_feedback")  # rows that were not wanted, and are no fault of theirs
@@ -30,13 +31,21 @@ def train(
     method: Annotated[Method, typer.Argument(help="What to train.")],
     config: Annotated[str, typer.Option(help="A YAML file of settings, or the name of a shipped one: dpo-smoke ...")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top.")] = None,
+    column: Column = None,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
     chosen = load(method, config_file(config), settings or [])
+    if column is not None:
+        chosen.data = [_under_names(source, column) for source in chosen.data]
+        chosen.eval_data = [_under_names(source, column) for source in chosen.eval_data]
     done = start(chosen)
     print_trained(done)
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)
+
+
+def _under_names(source: "Source", column: str) -> "Source":
+    return {"path": source, "columns": column} if isinstance(source, str) else {"columns": column} | source
 
 
 def start(config: "TrainConfig") -> "Trained":

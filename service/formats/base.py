@@ -17,10 +17,13 @@ from constitution.errors import InputError
 from critic.feedback import Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
+from critic.files.naming import EVERYTHING, Naming
+from critic.files.rows import Broken, Raw
+from critic.files.shapes import naming
 from critic.records import Record
 from critic.run.export import JsonLines
 from critic.run.inputs import RowError, readable
-from critic.run.sources import Broken, Raw, open_source
+from critic.run.sources import open_source
 
 Table = Literal["pairs", "rankings", "ratings", "sft", "feedback"]
 """``feedback`` is feedback as it is; the others are tables of a data set."""
@@ -78,6 +81,16 @@ class Format(Record):
         raise NotImplementedError  # formats that write other files than JSON Lines override `save`
 
 
+class ShapedFormat(Format):
+    """A format whose rows are read by their shapes. ``columns`` maps names, as in ``prompt=question,chosen=win``."""
+
+    columns: str | None = None
+
+    def naming(self) -> Naming:
+        """Return which columns are read, and what they are called. Raises `InputError`."""
+        return naming(self.columns)
+
+
 _NEEDED: dict[Table, tuple[str, ...]] = {
     "pairs": ("prompt", "chosen", "rejected"),
     "rankings": ("prompt", "responses", "ranks"),
@@ -124,14 +137,15 @@ def count_lost(row: Columns, kept: Collection[str], lost: Counter[str]) -> None:
             lost[name] += 1
 
 
-def read_rows(path: Path, source: Source, parse: Parse) -> Iterator[Found]:
+def read_rows(path: Path, source: Source, parse: Parse, columns: Naming = EVERYTHING) -> Iterator[Found]:
     """Yield what ``parse`` makes of each row of a file, and a `Broken` for each row that it refuses.
 
-    ``parse`` refuses a row with `RowError`, or with the `ValueError` of a record that can't be built.
+    ``parse`` refuses a row with `RowError`, or with the `ValueError` of a record that can't be built. ``columns`` are
+    those that it may read.
     """
     if not path.is_file():
         raise InputError("no such file", where=path.name)
-    return parsed(open_source(str(path.absolute())).rows, source, parse)
+    return parsed(open_source(str(path.absolute()), columns).rows, source, parse)
 
 
 def parsed(rows: Iterator[Raw | Broken], source: Source, parse: Parse) -> Iterator[Found]:
@@ -140,24 +154,28 @@ def parsed(rows: Iterator[Raw | Broken], source: Source, parse: Parse) -> Iterat
         if isinstance(row, Broken):
             yield row
             continue
-        columns = {name: value for name, value in row.columns.items() if value is not None}
         try:
-            yield from parse(columns, row.where, source)
-        except ValueError as error:
-            yield broken(row.where, error)
-        except RowError as error:
+            yield from parse(row.columns, row.where, source)
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
             yield broken(row.where, error)
 
 
-def broken(where: str, error: ValueError | RowError) -> Broken:
+def present(columns: Columns) -> Columns:
+    """Return a row without the columns that hold nothing. Whether a label is there must be asked before."""
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def broken(where: str, error: Exception) -> Broken:
     """Return the refused row, with the reason as a sentence."""
     if isinstance(error, RowError):
         reason, detail = error.reason, error.detail
     elif isinstance(error, ValidationError):
         place = error.errors(include_url=False)[0]["loc"]
         reason, detail = f"bad_{place[0]}" if place else "bad_row", readable(error)
-    else:
+    elif isinstance(error, ValueError):
         reason, detail = "bad_row", str(error)
+    else:
+        reason, detail = "bad_row", f"it can't be read: {type(error).__name__}: {error}"
     return Broken(where, reason, detail.replace("\0", "").encode("utf-8", "replace").decode())  # it may quote the row
 
 

@@ -1,7 +1,7 @@
 """Rows in the columns that trainers read (TRL's names), to feedback: the reverse of `Feedback.rows`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from critic.feedback import (
     AnyLabel,
@@ -17,10 +17,12 @@ from critic.feedback import (
 from critic.feedback.base import Columns
 from critic.feedback.comparison import Choice
 from critic.feedback.ranking import dense
+from critic.files.shapes import shaped
 from critic.records import Response
-from service.formats.base import Found
-from trainers.data import parse
-from trainers.examples import Demonstration, Example, Pair, Ranked
+from critic.run.inputs import side
+from service.formats.base import Found, expect_list
+from trainers.data import listed, parse, parse_all
+from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
 
 ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
 GIVEN = "given"
@@ -28,26 +30,64 @@ GIVEN = "given"
 
 
 def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    """Yield the one feedback that a row holds. Raises `critic.run.inputs.RowError` and `ValueError`."""
-    example = parse(columns, where)
-    label, responses = _label(example, columns)
-    prompt = example.prompt
-    if isinstance(identifier := columns.get("prompt_id", columns.get("id")), str | int):
-        prompt = prompt.model_copy(update={"id": str(identifier)})
-    yield Feedback(
-        kind=label.kind,
-        prompt=prompt,
-        responses=responses,
-        label=label,
-        group=example.group,
-        **origin(columns, where, source),
+    """Yield the feedback that a row holds: one label, or one for each rating. Raises `RowError` and `ValueError`.
+
+    The row is read by its shape, as by every command: see `critic.files.shapes`.
+    """
+    given = shaped(columns, labels=True)
+    if given.get("ratings") is not None and given.get("responses") is not None:
+        yield from _ratings(given, where, source)
+        return
+    example = parse(given, where)
+    label, responses = _label(example, given)
+    envelope = _envelope(example, given, where, source)
+    if given.get("rated") is not None:
+        envelope["principle"] = given["rated"]
+    yield Feedback(kind=label.kind, responses=responses, label=label, **envelope)
+    yield from _aspects(given, responses, envelope)
+
+
+def _ratings(given: Columns, where: str, source: Source) -> Iterator[Found]:
+    """Yield a rating of each response that has one, and then those of its aspects."""
+    examples = parse_all(given, where, (Rated,))
+    low, high = given["scale"]
+    texts = expect_list(given, "responses")
+    models = given.get("models") or [None] * len(texts)
+    answers = [side(text)[1] for text in texts]
+    responses = tuple(
+        Response(text=text, model=model if isinstance(model, str) else GIVEN)
+        for text, model in zip(answers, models, strict=True)
     )
+    envelope = _envelope(examples[0], given, where, source)
+    for place, rating in enumerate(given["ratings"]):
+        if rating is not None:
+            label = RatingLabel(value=rating, scale=Scale(min=low, max=high), response=place)
+            yield Feedback(kind=label.kind, responses=responses, label=label, **envelope)
+    yield from _aspects(given, responses, envelope)
+
+
+def _aspects(given: Columns, responses: tuple[Response, ...], envelope: dict[str, Any]) -> Iterator[Found]:
+    for place, quality, value, (low, high) in given.get("aspects") or ():
+        label = RatingLabel(value=value, scale=Scale(min=low, max=high), response=place)
+        yield Feedback(kind=label.kind, responses=responses, label=label, **envelope | {"principle": quality})
+
+
+def _envelope(example: Example, columns: Columns, where: str, source: Source) -> dict[str, Any]:
+    prompt = example.prompt
+    if isinstance(identifier := _identifier(columns), str | int):
+        prompt = prompt.model_copy(update={"id": str(identifier)})
+    return {"prompt": prompt, "group": example.group, **origin(columns, where, source)}
+
+
+def _identifier(columns: Columns) -> object:
+    return columns["prompt_id"] if columns.get("prompt_id") is not None else columns.get("id")
 
 
 def origin(columns: Mapping[str, Any], where: str, source: Source) -> dict[str, Any]:
     """Return the envelope's fields that say where a label comes from, in one of two ways: alone or as a list of one."""
     given: dict[str, Any] = {name: _alone(columns, name) for name in ORIGIN}
-    return given | {"source": _alone(columns, "source") or source, "where": str(columns.get("where") or where)}
+    said = _alone(columns, "source")  # in foreign files it names the data set that a row was taken from
+    return given | {"source": said if said in get_args(Source) else source, "where": str(columns.get("where") or where)}
 
 
 def _alone(columns: Mapping[str, Any], name: str) -> object:
@@ -71,7 +111,7 @@ def _label(example: Example, columns: Columns) -> tuple[AnyLabel, tuple[Response
 
 
 def _responses(example: Example, columns: Columns, *models: str) -> tuple[Response, ...]:
-    named = [columns.get(name) for name in models] or [None] * len(example.answers)
+    named = [columns.get(name) for name in models] or columns.get("models") or [None] * len(example.answers)
     return tuple(
         Response(text=text, model=model if isinstance(model, str) else GIVEN)
         for text, model in zip(example.answers, named, strict=True)
@@ -86,7 +126,7 @@ def _comparison(pair: Pair) -> ComparisonLabel:
 
 
 def _rated(value: float, columns: Columns) -> RatingLabel | ThumbsLabel:
-    if "label" in columns:
+    if columns.get("label") is not None:
         return ThumbsLabel(value="up" if value else "down")
-    low, high = columns["scale"]
+    low, high = listed(columns, "scale")
     return RatingLabel(value=columns["rating"], scale=Scale(min=low, max=high))

@@ -1,29 +1,28 @@
 """HH-RLHF's transcripts: ``chosen`` and ``rejected``, texts with turns after ``Human:`` and ``Assistant:``.
 
-A pair whose transcripts differ before the last answer, or whose last turn is empty, is refused: there is no answer of
-each to one prompt. Lost: all but the texts, such as ``probability`` and ``group``. Left out are chats that the format
-can't say: with a system message, with an empty answer, or with text that would read as another turn.
+They are read as `critic.files.shapes.transcripts` says. A pair whose transcripts differ before the last answer, or
+whose last turn is empty, is refused: there is no answer of each to one prompt. Lost: all but the texts, such as
+``probability`` and ``group``. Left out are chats that the format can't say: with a system message, with an empty
+answer, or with text that would read as another turn.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.files.shapes.transcripts import answered
 from critic.run.inputs import RowError
-from service.formats.base import Format, Found, Table, count_lost, expect_text, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_text, read_rows
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 
-_TURN = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
-_NAMES = {role: name for name, role in _ROLES.items()}
+_NAMES = {"user": "Human", "assistant": "Assistant"}
 
 
-class HhRlhfFormat(Format):
+class HhRlhfFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "hh-rlhf"
@@ -33,7 +32,7 @@ class HhRlhfFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison for each row."""
-        return read_rows(path, source, _from_transcripts)
+        return read_rows(path, source, _from_transcripts, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the two transcripts, where reading them gives the same chats again."""
@@ -49,7 +48,7 @@ class HhRlhfFormat(Format):
 
 def _says(chat: list[Columns]) -> bool:
     try:
-        return messages(_transcript(chat)) == chat
+        return answered(_transcript(chat)) == chat
     except RowError:
         return False
 
@@ -58,20 +57,6 @@ def _transcript(chat: list[Columns]) -> str:
     return "".join(f"\n\n{_NAMES[message['role']]}: {message['content']}" for message in chat)
 
 
-def messages(transcript: str) -> list[dict[str, Any]]:
-    """Return a transcript's turns as chat messages that end with an answer. Raises `RowError`."""
-    start, *parts = _TURN.split(transcript)
-    if start.strip() or not parts:
-        raise RowError("unknown_format", "the text doesn't begin with an empty line and 'Human:'")
-    turns = [
-        {"role": _ROLES[name], "content": text.removeprefix(" ")}
-        for name, text in zip(parts[::2], parts[1::2], strict=True)
-    ]
-    if turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip():
-        raise RowError("empty_answer", "the last turn is not an answer, or is empty")
-    return turns
-
-
 def _from_transcripts(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    chats = {side: messages(expect_text(columns, side)) for side in ("chosen", "rejected")}
+    chats = {side: answered(expect_text(columns, side)) for side in ("chosen", "rejected")}
     return from_columns(columns | chats, where, source)

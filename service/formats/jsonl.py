@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
-from service.formats.base import DATA_TABLES, Format, Found, Table, expect_list, read_rows
+from critic.run.inputs import RowError
+from service.formats.base import DATA_TABLES, Found, ShapedFormat, Table, expect_list, expect_text, present, read_rows
 from service.formats.columns import GIVEN, from_columns, origin
 
 
-class JsonlFormat(Format):
+class JsonlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "jsonl"
@@ -25,7 +26,7 @@ class JsonlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each line."""
-        return read_rows(path, source, from_own)
+        return read_rows(path, source, from_own, self.naming())
 
     def records(self, table: Table, entry: Any, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the entry as it is."""
@@ -34,12 +35,15 @@ class JsonlFormat(Format):
 
 def from_own(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     """Read a row of this project's: feedback, a run's export, or a data set's row."""
-    if "kind" not in columns:
+    if columns.get("kind") is None:
         yield from from_columns(columns, where, source)
     elif "label" in columns:
-        yield Feedback.model_validate({"source": source} | columns | {"where": columns.get("where") or where})
+        if columns["label"] is None:
+            raise RowError("no_label", "the label is empty")
+        given = present(columns)
+        yield Feedback.model_validate({"source": source} | given | {"where": given.get("where") or where})
     else:
-        yield _exported(columns, where)
+        yield _exported(present(columns), where)
 
 
 def _exported(columns: Columns, where: str) -> Feedback:
@@ -68,9 +72,11 @@ def _exported_label(columns: Columns, texts: list[Any]) -> tuple[Columns, list[A
     """Return the label, and the responses that it is about."""
     match columns["kind"]:
         case "critique":
-            return {"text": columns.get("text") or "", "outcome": columns.get("outcome")}, texts
+            return {"text": expect_text(columns, "text"), "outcome": columns.get("outcome")}, texts
         case "correction":
-            return {"text": texts[-1] if texts else "", "better": False}, texts[:1]
+            if len(texts) != 2:
+                raise RowError("bad_responses", f"{len(texts)} responses; a correction has one before and one after")
+            return {"text": texts[1], "better": False}, texts[:1]
         case "ranking":
             return {"ranks": columns.get("ranks"), "strengths": columns.get("strengths")}, texts
         case _:

@@ -2,7 +2,7 @@
 
 Those are ``conversations`` (or ``messages``) whose turns have ``from`` and ``value``, or ``role`` and ``content``;
 ``instruction`` with ``input``, ``system`` and ``history``; and ``chosen_messages`` whose contents are lists of parts.
-Parts other than text, and turns of tools, are refused: there is no place for them in a chat here.
+Parts other than text are refused: there is no place for them in a chat here.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.files.shapes.turns import turn_of
+from critic.messages import join_parts
 from critic.run.inputs import RowError
-from service.formats.base import Format, Found, expect_list, expect_text, read_rows
+from service.formats.base import Format, Found, expect_list, expect_text, present, read_rows
 from service.formats.columns import from_columns
 
-_ROLES = {"human": "user", "gpt": "assistant", "system": "system", "user": "user", "assistant": "assistant"}
+_LABELS = ("kto_tag", "label")
 
 
 class LlamaFactoryFormat(Format):
@@ -30,7 +32,8 @@ class LlamaFactoryFormat(Format):
         return read_rows(path, source, _from_llama_factory)
 
 
-def _from_llama_factory(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+def _from_llama_factory(row: Columns, where: str, source: Source) -> Iterator[Found]:
+    columns = present(row)
     if "chosen_messages" in columns:
         sides = {side: _chat(expect_list(columns, f"{side}_messages")) for side in ("chosen", "rejected")}
         return from_columns(sides, where, source)
@@ -38,8 +41,9 @@ def _from_llama_factory(columns: Columns, where: str, source: Source) -> Iterato
     if {"chosen", "rejected"} <= columns.keys():
         answered = {side: [_answer(columns[side])] for side in ("chosen", "rejected")}
         return from_columns(answered | {"prompt": prompt}, where, source)
-    label = {"label": columns["label"]} if "label" in columns else {}
-    label |= {"label": columns["kto_tag"]} if "kto_tag" in columns else {}
+    # A label that is there and empty makes no demonstration of its row.
+    named = next((name for name in _LABELS if name in columns), next((name for name in _LABELS if name in row), None))
+    label = {} if named is None else {"label": columns.get(named)}
     if "output" in columns:
         prompt = [*prompt, {"role": "assistant", "content": expect_text(columns, "output")}]
     return from_columns({"completion": prompt, **label}, where, source)
@@ -49,13 +53,13 @@ def _prompt(columns: Columns) -> list[Columns]:
     for name in ("conversations", "messages"):
         if name in columns:
             return _system(columns) + _chat(expect_list(columns, name))
-    asked = "\n".join(expect_text(columns, name) for name in ("instruction", "input") if columns.get(name))
+    asked = [expect_text(columns, name) for name in ("instruction", "input") if name in columns]
     past = [
         {"role": role, "content": text}
-        for turn in (expect_list(columns, "history") if columns.get("history") else ())
+        for turn in (expect_list(columns, "history") if "history" in columns else ())
         for role, text in zip(("user", "assistant"), turn if isinstance(turn, list) else (), strict=True)
     ]
-    return [*_system(columns), *past, {"role": "user", "content": asked}]
+    return [*_system(columns), *past, {"role": "user", "content": "\n".join(text for text in asked if text)}]
 
 
 def _system(columns: Columns) -> list[Columns]:
@@ -73,13 +77,13 @@ def _answer(value: object) -> Columns:
 def _message(turn: Any) -> Columns:
     if not isinstance(turn, dict):
         raise RowError("bad_prompt", "a turn is not an object with a role and a text")
-    role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if not isinstance(role, str) or role not in _ROLES:
-        raise RowError("role_order", f"a turn of {str(role)[:40]!r}; expected human and gpt, or user and assistant")
-    return {"role": _ROLES[role], "content": _joined(text) if isinstance(text, list) else text}
-
-
-def _joined(parts: list[Any]) -> str:
-    if any(not isinstance(part, dict) or part.get("type") != "text" for part in parts):
-        raise RowError("bad_prompt", "a turn holds other parts than text")
-    return "".join(str(part.get("value", "")) for part in parts)
+    named = {"from": turn.get("from", turn.get("role")), "value": turn.get("value", turn.get("content"))}
+    message: Columns = turn_of(named)
+    if "tool_calls" in message:
+        return message
+    if message["content"] is None:
+        raise RowError("bad_prompt", "a turn has no text: neither content nor value")
+    try:
+        return message | {"content": join_parts(message["content"])}
+    except ValueError as error:
+        raise RowError("bad_prompt", str(error)) from None

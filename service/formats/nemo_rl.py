@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
 from critic.feedback.base import Columns, answer
 from critic.feedback.ranking import dense
+from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
 from critic.run.inputs import RowError, prompt_messages, side
-from service.formats.base import Format, Found, Table, count_lost, expect_list, expect_text, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_list, expect_text, read_rows
 from service.formats.columns import GIVEN, from_columns, origin
 
 _MARK = re.compile(r"<extra_id_[01]>")
@@ -24,7 +25,7 @@ _ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}
 _KEPT = ("prompt", "chosen", "rejected", "responses", "ranks", "completion")
 
 
-class NemoRlFormat(Format):
+class NemoRlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "nemo-rl"
@@ -34,7 +35,7 @@ class NemoRlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, ranking or demonstration for each row."""
-        return read_rows(path, source, _from_nemo)
+        return read_rows(path, source, _from_nemo, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row in NeMo RL's words."""
@@ -58,9 +59,9 @@ def _completion(rank: int, messages: list[Columns]) -> Columns:
 
 
 def _from_nemo(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if "completions" in columns:
+    if columns.get("completions") is not None:
         yield _ranked(columns, where, source)
-    elif "chosen_response" in columns:
+    elif columns.get("chosen_response") is not None:
         renamed = {
             "prompt": _turns(expect_text(columns, "prompt")),
             "chosen": _unmarked(expect_text(columns, "chosen_response")),
@@ -93,8 +94,8 @@ def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
 
 
 def _ranked_text(completion: Any) -> tuple[int, str]:
-    rank = completion.get("rank") if isinstance(completion, dict) else None
-    if not isinstance(rank, int):
+    rank = whole(completion.get("rank")) if isinstance(completion, dict) else None
+    if rank is None:
         raise RowError("bad_responses", "a completion needs a rank (0 is the best) and a completion")
     before, text = side(completion.get("completion"))
     if before:

@@ -21,6 +21,7 @@ from critic.feedback import (
 )
 from critic.feedback.base import Columns
 from critic.feedback.ranking import dense
+from critic.files.shapes.base import number, whole
 from critic.run.inputs import RowError
 from service.formats.base import Format, Found, broken, read_rows
 from service.formats.columns import GIVEN
@@ -91,27 +92,60 @@ def _replies(message: Columns) -> list[Columns]:
 
 def _feedback(place: _Place, replies: list[Columns], where: str, source: Source) -> Iterator[Found]:
     answers = [reply for reply in replies if not reply.get("deleted")]
-    ranked = [reply for reply in answers if isinstance(reply.get("rank"), int)]
+    ranks: list[int] = []
+    ranked: list[Columns] = []
+    for reply in answers:
+        try:
+            rank = _whole(reply, "rank")
+        except RowError as error:
+            yield broken(where, error)
+            continue
+        if rank is not None:
+            ranks.append(rank)
+            ranked.append(reply)
     if len(ranked) > 1:
-        label = RankingLabel(ranks=dense([reply["rank"] for reply in ranked]))
-        yield _built(place, ranked, label, where, source)
+        yield _built(place, ranked, RankingLabel(ranks=dense(ranks)), where, source)
     for reply in answers:
         for said in _labels(reply):
-            yield _built(place, [reply], said, where, source)
+            yield broken(where, said) if isinstance(said, RowError) else _built(place, [reply], said, where, source)
 
 
-def _labels(reply: Columns) -> Iterator[AnyLabel]:
+def _whole(columns: Columns, name: str) -> int | None:
+    """Return a whole number, None where there is none. A table may hold it as 1.0. Raises `RowError`."""
+    value = columns.get(name)
+    found = None if isinstance(value, str) else whole(value)
+    if value is not None and found is None:
+        raise RowError("bad_label", f"{name} is {value!r:.40}; expected a whole number")
+    return found
+
+
+def _labels(reply: Columns) -> Iterator[AnyLabel | RowError]:
+    """Yield what was said of a reply, and what can't be read of it."""
     emojis, labels = reply.get("emojis"), reply.get("labels")
     for emoji, thumb in (("+1", "up"), ("-1", "down")):
-        count = emojis.get(emoji, 0) if isinstance(emojis, dict) else 0
-        if isinstance(count, int) and count <= _MOST_THUMBS:
-            yield from [ThumbsLabel.model_validate({"value": thumb})] * count
+        try:
+            count = _thumbs(emojis, emoji)
+        except RowError as error:
+            yield error
+            continue
+        yield from [ThumbsLabel.model_validate({"value": thumb})] * count
     quality = labels.get("quality") if isinstance(labels, dict) else None
-    if isinstance(quality, dict) and isinstance(value := quality.get("value"), int | float) and 0 <= value <= 1:
-        yield RatingLabel(value=value, scale=_QUALITY)
+    if isinstance(quality, dict) and quality.get("value") is not None:
+        value = None if isinstance(quality["value"], str) else number(quality["value"])
+        if value is None or not 0 <= value <= 1:
+            yield RowError("bad_rating", f"the quality is {quality['value']!r:.40}; expected 0 to 1")
+        else:
+            yield RatingLabel(value=value, scale=_QUALITY)
     text = reply.get("text")
     if not reply.get("synthetic") and isinstance(text, str) and text.strip():
         yield DemonstrationLabel(text=text)
+
+
+def _thumbs(emojis: object, emoji: str) -> int:
+    count = _whole(emojis, emoji) if isinstance(emojis, dict) else None
+    if count is not None and not 0 <= count <= _MOST_THUMBS:
+        raise RowError("bad_label", f"{count:,} times {emoji}; expected 0 to {_MOST_THUMBS:,}, as people give them")
+    return count or 0
 
 
 def _built(place: _Place, replies: list[Columns], label: AnyLabel, where: str, source: Source) -> Found:

@@ -13,14 +13,15 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from service.formats.base import Format, Found, Table, count_lost, read_rows
+from critic.files.shapes.base import has
+from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _NAMES = {"input": "prompt", "output": "completion", "response": "completion"}
 
 
-class OpenRlhfFormat(Format):
+class OpenRlhfFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "openrlhf"
@@ -30,7 +31,7 @@ class OpenRlhfFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
-        return read_rows(path, source, _from_openrlhf)
+        return read_rows(path, source, _from_openrlhf, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row as chats."""
@@ -49,6 +50,6 @@ class OpenRlhfFormat(Format):
 
 
 def _from_openrlhf(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if not {"chosen", "rejected"} <= columns.keys():
+    if not has(columns, "chosen", "rejected"):
         columns = {_NAMES.get(name, name): value for name, value in columns.items()}
     return from_columns(columns, where, source)

@@ -16,7 +16,7 @@ from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
 from critic.run.inputs import RowError
-from service.formats.base import DATA_TABLES, Entry, Format, Found, Table, count_lost, read_rows
+from service.formats.base import DATA_TABLES, Entry, Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.jsonl import from_own
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
@@ -70,7 +70,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
 }
 
 
-class ParquetFormat(Format):
+class ParquetFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "parquet"
@@ -80,7 +80,7 @@ class ParquetFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each row."""
-        return read_rows(path, source, _from_parquet)
+        return read_rows(path, source, _from_parquet, self.naming())
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write the entries, a column for each name in the table's schema."""
@@ -99,7 +99,7 @@ def _record(feedback: Feedback) -> Columns:
 
 
 def _from_parquet(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if "kind" in columns and isinstance(label := columns.get("label"), str):
+    if columns.get("kind") is not None and isinstance(label := columns.get("label"), str):
         try:
             columns = columns | {"label": json.loads(label)}
         except (ValueError, RecursionError):

@@ -17,7 +17,7 @@ from critic.feedback.base import Columns
 from critic.feedback.rating import FIVE
 from critic.records import Record
 from critic.run.inputs import RowError, prompt_messages
-from service.formats.base import Format, Found, broken, parsed, read_rows
+from service.formats.base import Format, Found, broken, parsed, present, read_rows
 from service.formats.columns import GIVEN
 from service.formats.xlsx import xlsx_rows
 
@@ -82,6 +82,7 @@ class SpreadsheetFormat(Format):
         return read_rows(path, source, self._from_row)
 
     def _from_row(self, columns: Columns, where: str, source: Source) -> Iterator[Found]:
+        columns = present(columns)
         prompt, texts = self._texts(columns)
         models = [columns.get(name) or GIVEN for name in self.models] if self.models else [GIVEN] * len(texts)
         common = {

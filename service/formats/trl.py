@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from service.formats.base import Format, Found, Table, count_lost, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.columns import from_columns
 
 COLUMNS: dict[Table, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
 }
 
 
-class TrlFormat(Format):
+class TrlFormat(ShapedFormat):
     """Chat messages."""
 
     name: ClassVar[str] = "trl"
@@ -35,7 +35,7 @@ class TrlFormat(Format):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
-        return read_rows(path, source, _from_trl)
+        return read_rows(path, source, _from_trl, self.naming())
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the columns that TRL knows."""
@@ -62,7 +62,7 @@ class TrlPlainFormat(TrlFormat):
 
 def _from_trl(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     chosen, rejected = columns.get("chosen"), columns.get("rejected")
-    if "prompt" not in columns and isinstance(chosen, str) and isinstance(rejected, str):
+    if columns.get("prompt") is None and isinstance(chosen, str) and isinstance(rejected, str):
         columns = columns | dict(zip(COLUMNS["pairs"], _split(chosen, rejected), strict=True))
     return from_columns(columns, where, source)
 

@@ -5,7 +5,6 @@ Names in it are made here, of ids of ours. A name that a client gives is only ev
 
 import hashlib
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +14,9 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 
+from service.scratch import scratch, sweep, temporary
 from service.settings import Settings
+from service.synced import make_folder, sync_file, sync_folder
 
 BLOCK = 2**20
 
@@ -46,7 +47,7 @@ class Artifacts:
             return []
         found = self._files.find(folder, detail=True)
         names = {path.removeprefix(f"{folder}/"): entry["size"] for path, entry in found.items()}
-        return [Artifact(name=name, bytes=size) for name, size in sorted(names.items()) if not name.endswith(".part")]
+        return [Artifact(name=name, bytes=size) for name, size in sorted(names.items())]
 
     def find(self, folder: str, name: str) -> Artifact | None:
         """The file ``name`` under ``folder``, if the listing has it."""
@@ -72,15 +73,18 @@ class Artifacts:
                 self.put(path, folder, inside.as_posix())
 
     def write(self, source: BinaryIO, folder: str, name: str) -> str:
-        """Store what ``source`` holds, and return its SHA-256."""
-        target, hashed = f"{folder}/{name}", hashlib.sha256()
-        part = f"{target}.{uuid.uuid4().hex}.part"  # two may write the same name at once
-        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        with self._files.open(part, "wb") as file:
-            while block := source.read(BLOCK):
-                hashed.update(block)
-                file.write(block)
-        self._files.mv(part, target)
+        """Store what ``source`` holds, and return its SHA-256 when it is on the disk: rows may point to it then."""
+        target, hashed = self.root / folder / name, hashlib.sha256()
+        make_folder(target.parent)
+        with scratch(self.root) as place:  # two may write the same name at once
+            part = place / "part"
+            with part.open("wb") as file:
+                while block := source.read(BLOCK):
+                    hashed.update(block)
+                    file.write(block)
+            sync_file(part)
+            part.replace(target)
+        sync_folder(target.parent)
         return hashed.hexdigest()
 
     def copy(self, folder: str, name: str, to: str, as_name: str) -> None:
@@ -103,6 +107,11 @@ class Artifacts:
         """Delete a folder, if it is there."""
         if self._files.isdir(folder):
             self._files.rm(folder, recursive=True)
+
+
+def swept(settings: Settings) -> int:
+    """Remove what killed processes left half written; return how many folders there were."""
+    return sum(sweep(place) for place in (temporary(), settings.data, Artifacts.of(settings).root))
 
 
 def of_job(id: str) -> str:

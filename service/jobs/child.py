@@ -14,6 +14,7 @@ from pathlib import Path
 
 from service.jobs.ledger import Moved
 from service.jobs.work import Failed, Work
+from service.public import public
 
 LINES_KEPT = 20  # of what a failed command printed last
 CHARACTERS = 2000  # of one line, at most
@@ -55,7 +56,7 @@ def command(work: Work, arguments: Sequence[str], *, fine: Sequence[int] = (0, 3
     def log(line: str) -> None:
         if line:
             shown = line.replace(str(work.parts.settings.data.absolute()) + os.sep, "").replace("\0", "")
-            shown = ADDRESS.sub("(its address)", shown.replace(str(work.folder) + os.sep, ""))
+            shown = public(ADDRESS.sub("(its address)", shown.replace(str(work.folder) + os.sep, "")))
             last[:] = [*last, shown][-LINES_KEPT:]
             work.store.tell("log", text=shown)
 

@@ -4,6 +4,8 @@ Their folders lie in the data folder, by the job's id: a command that was cut sh
 worker is. The model that comes out is copied to the artifacts, and registered.
 """
 
+import io
+import os
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ import yaml
 from sqlalchemy import Connection, insert, select
 
 from constitution.errors import InputError
+from critic.engines import parse_spec
 from service.engines import TRAINED
 from service.jobs.artifacts import MODELS, of_job
 from service.jobs.child import command
@@ -20,6 +23,7 @@ from service.jobs.queue import TRAINABLE
 from service.jobs.requests import AlignRequest, EvaluateRequest, TrainRequest, TrainSettings
 from service.jobs.rows import mode_texts
 from service.jobs.work import Failed, Work
+from service.public import public
 from service.tables import models, now
 
 REPORTS = ("report.html", "metrics.jsonl", "refused.jsonl", "lineage.json", "config.yaml", "README.md")
@@ -64,6 +68,7 @@ def evaluate(work: Work) -> dict[str, Any]:
         arguments += [text for mode in asked.modes for text in ("--mode", mode)]
         arguments += ["--principle", asked.principle] if asked.principle else []
         arguments += ["--limit", str(asked.limit)] if asked.limit else []
+        arguments += ["--column", asked.input.columns] if asked.input.columns else []
         command(work, arguments)
         work.parts.artifacts.put(folder / "accuracy.json", of_job(work.id), "accuracy.json")
         return {"file": "accuracy.json"}
@@ -80,6 +85,7 @@ def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
     arguments += [text for mode in mode_texts(work, judges, asked.modes) for text in ("--mode", mode)]
     arguments += ["--held-out", str(asked.held_out), "--seed", str(asked.seed)]
     arguments += ["--limit", str(asked.limit)] if asked.limit else []
+    arguments += ["--column", asked.input.columns] if asked.input.columns else []
     arguments += [f"generate.samples={asked.samples}", f"generate.max_tokens={asked.max_tokens}"]
     stages = {"sft": asked.sft, asked.method: getattr(asked, asked.method)}
     stages |= {"reward": asked.reward} if asked.method == "ppo" else {}
@@ -90,14 +96,21 @@ def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
 
 
 def _config(work: Work, asked: TrainRequest, folder: Path) -> dict[str, Any]:
+    columns = {Path(source.file or "").name: source.columns for source in asked.data}
     found = {"report_to": "none", **_given(asked.settings)}
-    found |= {"model": _parent(work, asked.model), "data": [str(path) for path in work.inputs()]}
+    found["model"] = _parent(work, asked.model)
+    found["data"] = [_source(path, columns.get(path.name)) for path in work.inputs()]
     found |= {"output_dir": str(folder)}
     if asked.reward is not None:
         found["reward"] = _spec(work, asked.reward)
     if asked.constitution is not None:
         found["principles"] = principles_file(work, asked.constitution)
     return found
+
+
+def _source(path: Path, columns: str | None) -> str | dict[str, str]:
+    """Return an input as `trainers.config` names it."""
+    return str(path) if columns is None else {"path": str(path), "columns": columns}
 
 
 def _given(settings: TrainSettings) -> dict[str, Any]:
@@ -156,7 +169,8 @@ def _register(work: Work, name: str, trainer: str, folder: Path, reports: Path) 
     for report in REPORTS:
         place = reports if (reports / report).is_file() else folder
         if (place / report).is_file():
-            artifacts.put(place / report, of_job(work.id), report)
+            content = _shown(work, (place / report).read_text("utf-8"), report)
+            artifacts.write(io.BytesIO(content.encode()), of_job(work.id), report)
     row = {
         "id": work.id,
         "name": name,
@@ -176,3 +190,15 @@ def _register(work: Work, name: str, trainer: str, folder: Path, reports: Path) 
 
     work.store.now(known)
     return {"model": name}
+
+
+def _shown(work: Work, text: str, report: str) -> str:
+    """A report as the job's owner reads it: engines by the names that requests have for them, and no folders of ours."""
+    settings = work.parts.settings
+    for name, engine in settings.engines.items():
+        for said in (engine.spec, parse_spec(engine.spec).target):
+            text = text.replace(said, name) if "/" in said or "@" in said else text
+    for folder in (settings.data.absolute(), work.folder):
+        text = text.replace(f"{folder}{os.sep}", "")
+    # A page's own addresses are no engine's.
+    return text if report.endswith((".html", ".md")) else public(text)

@@ -240,6 +240,10 @@ class JobStore(Claims):
         """Do ``change`` in a transaction of its own, from any thread. Raises `Moved`."""
         patiently(lambda: self._transaction([change]), self._given_up)
 
+    def once(self, change: Callable[[Connection], Any]) -> None:
+        """As `now`, but not patiently: raises `DBAPIError` where the database doesn't answer."""
+        self._transaction([change])
+
     def _commit(self, batch: Sequence[Write]) -> None:
         patiently(lambda: self._transaction(batch), self._given_up)
         if self._sqlite:

@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from constitution.errors import InputError
-from critic.engines import REWARDING
+from critic.engines import REGISTRY
 from critic.judging.base import Mode
-from service import metrics
+from service import access, metrics
 from service.auth import Caller
 from service.constitutions import Constitutions
 from service.context import audited
@@ -37,7 +37,7 @@ from service.jobs.requests import (
     Source,
     TrainRequest,
 )
-from service.jobs.sources import gather
+from service.jobs.sources import gather, sources
 from service.problems import conflict, invalid, not_found
 from service.settings import Settings
 from service.tables import datasets, job_events, jobs, models, now
@@ -75,6 +75,7 @@ class Jobs:
 
     async def submit(self, request: AnyRequest, caller: Caller, once: Once) -> Job:
         """Store a job and enqueue it, in one transaction. Raises `InputError` for what it names and is not there."""
+        await self._must_read(request, caller)
         request = await self._resolved(request)
         client, id = await self._opened(), secrets.token_hex(8)
         try:
@@ -104,6 +105,21 @@ class Jobs:
         if row is None:
             raise not_found("job", id, "GET /v1/jobs lists them.")
         return Job.model_validate(dict(row))
+
+    async def readable(self, id: str, caller: Caller) -> None:
+        """Raise `Problem` 404 where there is no such job, and 403 where the caller may not read what it holds."""
+        await self.get(id)
+        async with self._database.read() as connection:
+            await access.must_read_job(connection, caller, id)
+
+    async def _must_read(self, request: AnyRequest, caller: Caller) -> None:
+        """Raise `Problem` 403 where the request would show the caller what no other route does."""
+        for source in sources(request).values():
+            if source.dataset is not None:
+                access.must_read_labels(caller, f"the data set {source.dataset!r}")
+            if source.job is not None:
+                async with self._database.read() as connection:
+                    await access.must_read_job(connection, caller, source.job)
 
     async def cancel(self, id: str, caller: Caller) -> Job:
         """End a job. Its worker can commit nothing from now on, and stops when it next looks."""
@@ -212,8 +228,8 @@ class Jobs:
         if name is not None and name.startswith(TRAINED):
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
         self._engines.mode(name)
-        if name is not None and self._engines.kind(name) in REWARDING:
-            raise InputError(f"{name} gives rewards and answers nothing", where="policy")
+        if name is not None and (gives := REGISTRY[self._engines.kind(name)].gives) != "text":
+            raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
 
     def _runs_on(self, cluster: str, judges: list[str]) -> None:
         if cluster not in (known := self._settings.clusters):

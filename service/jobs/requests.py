@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from critic.files.shapes import naming
 from critic.run.config import RunSettings
 from critic.run.export import Format
 
@@ -33,6 +34,7 @@ class Source(Asked):
 
     ``rows`` stand in the request. ``upload`` is the id of an uploaded file. ``job`` is an earlier job, with the
     ``file`` that it left. ``dataset`` is a data set's name, with its ``version`` (by default the newest) and ``file``.
+    ``columns`` says under which names it has what is read, as in ``prompt=question,chosen=win``.
     """
 
     rows: Annotated[list[Any], Field(min_length=1, max_length=ROWS_AT_MOST)] | None = None
@@ -41,6 +43,7 @@ class Source(Asked):
     dataset: Name | None = None
     version: Count | None = None
     file: Name | None = None
+    columns: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -49,6 +52,7 @@ class Source(Asked):
             raise ValueError(f"{' and '.join(given) or 'nothing'} given; expected one of rows, upload, job, dataset")
         if self.version is not None and self.dataset is None:
             raise ValueError("version belongs to dataset")
+        naming(self.columns)
         return self
 
 

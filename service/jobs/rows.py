@@ -150,7 +150,7 @@ def run(work: Work) -> dict[str, Any]:
     with closing(Seen()) as seen:
         entries = (seen.check(entry) for entry in job.request.lines())
         for number, chunk in enumerate(_chunks(entries)):
-            job.count(work.step(f"chunk {number}", partial(job.chunk, chunk)))
+            job.count(work.step(f"chunk {number}", partial(job.chunk, chunk), by_row=True))
     return work.step("results", job.results)
 
 
@@ -194,6 +194,7 @@ def run_request(
         limit=asked.limit,
         max_chars=asked.max_chars,
         truncate=asked.truncate,
+        columns=asked.input.columns,
     )
 
 

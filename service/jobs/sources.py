@@ -6,9 +6,10 @@ They are copied when the job is submitted: so what a job reads can't change unde
 import io
 import json
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from constitution.errors import InputError
+from critic.files.packed import ending
 from service import datasets
 from service.jobs.artifacts import UPLOADS, Artifacts, input_of, of_job
 from service.jobs.requests import (
@@ -21,6 +22,7 @@ from service.jobs.requests import (
     Source,
     TrainRequest,
 )
+from service.jobs.unpacked import check_parquet
 
 BY_METHOD = {"sft": "sft.jsonl", "reward": "pairs.jsonl", "dpo": "pairs.jsonl"}  # of a job that generated or judged
 
@@ -42,7 +44,8 @@ def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> A
     """
     default = BY_METHOD.get(request.method) if isinstance(request, TrainRequest) else None
     copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}
-    own = {name: Source(job=job, file=f"input/{file}") for name, file in copies.items()}
+    named = sources(request)
+    own = {name: Source(job=job, file=f"input/{file}", columns=named[name].columns) for name, file in copies.items()}
     change = {"data": list(own.values())} if isinstance(request, TrainRequest) else {"input": own["input"]}
     return request.model_copy(update=change)
 
@@ -58,7 +61,9 @@ def _copy(name: str, source: Source, default: str | None, job: str, artifacts: A
         artifacts.put(place / file, input_of(job), f"{name}.jsonl")
         return f"{name}.jsonl"
     folder, file = _found(source, default, artifacts)
-    target = name + PurePosixPath(file).suffix
+    target = name + "".join(ending(file))
+    if target.endswith(".parquet"):
+        check_parquet(artifacts.root / folder / file)
     artifacts.copy(folder, file, input_of(job), target)
     return target
 

@@ -20,6 +20,8 @@ from service.constitutions import Constitutions
 from service.engines import Engines
 from service.jobs.artifacts import Artifacts, input_of, of_job
 from service.jobs.ledger import JobStore, Moved
+from service.jobs.lives import Lives, WorkerDied
+from service.public import public
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -56,15 +58,25 @@ class Work:
     store: JobStore
     parts: Parts
     folder: Path
+    lives: Lives
     moved: threading.Event = field(default_factory=threading.Event)
     _stops: list[Callable[[], Any]] = field(default_factory=list)
 
-    def step(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do something once: where it was recorded as done, return what was recorded. Raises `Failed`."""
+    def step(self, name: str, do: Callable[[], dict[str, Any]], *, by_row: bool = False) -> dict[str, Any]:
+        """Do something once: where it was recorded as done, return what was recorded. Raises `Failed`.
+
+        ``by_row``: what kills the worker is looked for among the rows. Else the step fails after three deaths.
+        """
+
+        def lived() -> dict[str, Any]:
+            self.lives.enter(None if by_row else name)
+            done = do()
+            self.lives.leave()
+            return done
 
         def recorded() -> dict[str, Any]:
             try:
-                return {"done": self.guarded(do)}
+                return {"done": self.guarded(lived)}
             except Failed as reason:  # recorded, too: who goes on with the job must not try again
                 return {"failed": str(reason)}
 
@@ -84,8 +96,11 @@ class Work:
             raise
         except Failed:
             raise
+        except WorkerDied as reason:
+            raise Failed(str(reason)) from None
         except (InputError, EngineError, RunStopped, OSError) as error:
-            raise Failed(str(error)) from None
+            log.warning("job %s failed: %s", self.id, error)
+            raise Failed(public(str(error))) from None
         except Exception as error:  # the boundary: a fault of ours costs one job, not the worker
             number = uuid.uuid4().hex[:12]
             log.error("job %s: unforeseen error %s", self.id, number, exc_info=error)

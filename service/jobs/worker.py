@@ -27,7 +27,7 @@ from service.constitutions import Constitutions
 from service.database import Database, database_url
 from service.engines import Engines
 from service.jobs import durable
-from service.jobs.artifacts import Artifacts
+from service.jobs.artifacts import Artifacts, swept
 from service.jobs.ledger import connect, is_away, transact
 from service.jobs.work import Parts
 from service.jobs.workflow import Running
@@ -133,6 +133,7 @@ async def work(settings: Settings, open_engines: OpenEngines = Engines, ended: a
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     settings.data.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(swept, settings)
     engine = connect(database_url(settings.url), BEATS * settings.heartbeat_seconds)
     await asyncio.to_thread(transact, engine, lambda connection: None)  # waits for the database
     await migrations.upgrade(settings.url)

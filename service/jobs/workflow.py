@@ -4,11 +4,9 @@ DBOS calls `run` for every job in the queue, and again wherever a worker went aw
 step is not done again; whatever was under way is, and there the ledger answers what was answered before.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -16,8 +14,10 @@ from sqlalchemy import Connection, RowMapping, update
 
 from service.jobs import cluster_rows, commands, exports, rows
 from service.jobs.ledger import JobStore, Moved, add_event, transact
+from service.jobs.lives import Lives
 from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Kind, Request
 from service.jobs.work import Failed, Parts, Work
+from service.scratch import scratch, temporary
 from service.tables import jobs, now
 
 Doing = Callable[[Work], dict[str, Any]]
@@ -61,9 +61,10 @@ class Running:
             work.stop()
 
     def freeze(self) -> None:
-        """Let nothing be stored any more."""
+        """Hand all jobs back, and let nothing be stored any more."""
         with self._turn:
             for work in self._works.values():
+                work.lives.hand_back()
                 work.store.epoch = -1
 
     def run(self, id: str, attempt: int) -> None:
@@ -72,10 +73,10 @@ class Running:
         if job is None:  # it has ended, or is tried again by another workflow
             return
         with (
-            tempfile.TemporaryDirectory(prefix="cai-job-") as folder,
+            scratch(temporary()) as folder,
             closing(JobStore(self._parts.database, id, job["epoch"])) as store,
         ):
-            work = Work(id, _REQUEST.validate_python(job["request"]), store, self._parts, Path(folder))
+            work = Work(id, _REQUEST.validate_python(job["request"]), store, self._parts, folder, Lives(store, attempt))
             with self._turn:
                 self._works[id] = work
             try:
@@ -91,6 +92,7 @@ class Running:
         store = work.store
         store.tell("running", worker=self._worker, attempt=job["attempt"])
         try:
+            work.guarded(lambda: work.lives.begin(job["deaths"]))
             result = work.guarded(lambda: KINDS[job["kind"]](work))
         except Failed as reason:
             error = str(reason)

@@ -1,4 +1,6 @@
-"""From whatever a database holds to the tables of this version, in place, rows kept.
+"""From whatever a database holds to the tables of this version, in place, rows kept, all or nothing.
+
+All steps of one upgrade are one transaction, on SQLite too: a machine that dies in the middle leaves what was there.
 
 ``python -m service.migrations NAME`` writes a new migration from the difference to `service.tables`; read it before you
 commit it.
@@ -6,16 +8,18 @@ commit it.
 
 import asyncio
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 
-from service.database import database_url
+from service.database import BUSY_SECONDS, database_url
 
 _LOCK = 0x6361695F  # of PostgreSQL's advisory locks: "cai_"
 
@@ -34,15 +38,16 @@ def config(connection: Connection) -> Config:
 
 
 @contextmanager
-def connected(url: URL) -> Iterator[Connection]:
-    """A connection that no other upgrade has at the same time."""
+def connected(url: URL, *, reads: bool = False) -> Iterator[Connection]:
+    """A connection that no other upgrade has at the same time. One that only ``reads`` keeps no writer waiting."""
     sqlite = url.get_backend_name() == "sqlite"
-    engine = create_engine(url.set(drivername="sqlite" if sqlite else url.drivername))
+    engine = _sqlite(url, reads) if sqlite else create_engine(url)
     try:
         if sqlite:
-            with open(f"{url.database}.lock", "w") as lock, engine.connect() as connection:
+            with _private(f"{url.database}.lock") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                yield connection
+                with engine.connect() as connection:
+                    yield connection
         else:
             with engine.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
@@ -52,6 +57,34 @@ def connected(url: URL) -> Iterator[Connection]:
                 connection.commit()
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _private(name: str) -> Iterator[int]:
+    """An open file that only its owner can read, made where it is missing."""
+    number = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _sqlite(url: URL, reads: bool) -> Engine:
+    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        # Python's driver begins no transaction before a CREATE, ALTER or DROP. So we say BEGIN ourselves, below.
+        connection.isolation_level = None
+        if not reads:  # here, where no other start is: SQLite doesn't wait for a lock to change this
+            connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    with _private(str(url.database)):  # else SQLite would make it readable for everyone until a service opens it
+        return engine
 
 
 def _upgrade(url: URL, revision: str) -> None:

@@ -18,6 +18,7 @@ context.configure(
     target_metadata=metadata,
     render_item=rendered,
     render_as_batch=connection.dialect.name == "sqlite",  # SQLite changes a table by copying it
+    transactional_ddl=True,  # of SQLite Alembic believes the opposite, which holds for Python's driver as it is
 )
 with context.begin_transaction():
     context.run_migrations()

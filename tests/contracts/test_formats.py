@@ -84,7 +84,7 @@ def test_unknown_formats_and_options() -> None:
         format_of("yaml")
     with pytest.raises(InputError, match="Options of spreadsheet: prompt"):
         format_of("spreadsheet", {"promt": "question"})
-    with pytest.raises(InputError, match="Options of trl: none"):
+    with pytest.raises(InputError, match="Options of trl: columns"):
         format_of("trl", {"prompt": "question"})
 
 

@@ -79,7 +79,8 @@ def asked(mode: str) -> str:
 
     shown: list[str] = []
     judge = Judge(Script(replies=(Rule(reply="Both are short."),)))
-    asyncio.run(mode_of(mode, parse_spec("scripted:s")).votes(judge, QUESTION))
+    spec = "systemone:m" if mode.startswith("decision") else "scripted:s"
+    asyncio.run(mode_of(mode, parse_spec(spec)).votes(judge, QUESTION))
     return "\n=========\n".join(shown) + "\n"
 
 
@@ -94,6 +95,9 @@ def rendered() -> dict[str, str]:
         "cot": asked("cot"),
         "verdict": asked("verdict"),
         "score": asked("score"),
+        "decision": asked("decision"),
+        "decision_predicate": asked("decision?ask=predicate"),
+        "decision_score": asked("decision?ask=score"),
         "plain": chat(prompts.plain_chat(PROMPT, QUESTION.first, QUESTION.second, CALM)),
     }
 

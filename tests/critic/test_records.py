@@ -1,10 +1,13 @@
 """Illegal data can't be built."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from constitution.digest import digest
 from critic.records import Chain, Critique, Judgement, Message, PreferencePair, Prompt, Response, Revision, Vote
 
 A, B = Response(text="a", model="m"), Response(text="b", model="m")
@@ -90,3 +93,71 @@ def test_a_chain_ends_with_the_last_revision_that_changed_something() -> None:
     assert Chain(original=A, revisions=(changed, kept)).final == B
     with pytest.raises(ValidationError):
         Revision(critique=critique, response=B, outcome="unchanged")
+
+
+def called(*names: str, content: str | None = None) -> dict[str, Any]:
+    calls = [{"id": f"c{i}", "function": {"name": name, "arguments": {"a": 1}}} for i, name in enumerate(names)]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+TOOL = {"role": "tool", "content": "391", "tool_call_id": "c0"}
+ASKED, SO = {"role": "user", "content": "17 times 23?"}, {"role": "user", "content": "So?"}
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [ASKED, called("times"), TOOL, SO],
+        [ASKED, called("times"), TOOL, {"role": "assistant", "content": "391."}, SO],
+        [ASKED, called("times", "plus"), TOOL, TOOL, called("times"), TOOL, {"role": "assistant", "content": "1."}, SO],
+    ],
+)
+def test_a_history_may_call_tools(turns: list[dict[str, Any]]) -> None:
+    prompt = Prompt.model_validate({"messages": turns})
+    assert Prompt.model_validate_json(prompt.model_dump_json()) == prompt
+    assert prompt.messages[1].text.startswith('[calls times with {"a": 1}]')
+    assert prompt.model_dump()["messages"][0] == ASKED  # no tool fields where there are none
+
+
+@pytest.mark.parametrize(
+    ("turns", "problem"),
+    [
+        ([ASKED, called("times"), SO], "has no result"),
+        ([ASKED, called("times"), TOOL, TOOL, SO], "no call is left"),
+        ([ASKED, TOOL, SO], "no call is left"),
+        ([called("times"), TOOL, SO], "out of order"),
+        ([ASKED | {"tool_calls": called("times")["tool_calls"]}], "the assistant's, not user's"),
+        ([ASKED | {"name": "Ann"}], "a tool's, not user's"),
+        ([ASKED, {"role": "assistant", "content": None}, SO], "Field required"),
+    ],
+)
+def test_tool_turns_out_of_place_are_refused(turns: list[dict[str, Any]], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Prompt.model_validate({"messages": turns})
+
+
+def test_what_a_tool_was_called_with_is_part_of_a_prompts_key_and_others_keep_theirs() -> None:
+    plain = Prompt.model_validate({"messages": [ASKED]})
+    assert plain.key == digest(["prompt", [["user", "17 times 23?"]]])
+    keys = {Prompt.model_validate({"messages": [ASKED, called(name), TOOL, SO]}).key for name in ("times", "plus")}
+    assert len(keys) == 2
+
+
+def test_developer_is_the_system_and_text_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "Na"}, {"type": "text", "value": "me"}, {"text": " one."}]
+    turns = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
+    system, asked = Prompt.model_validate({"messages": turns}).messages
+    assert (system.role, asked.content) == ("system", "Name one.")
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"type": "text"}, "'text'"),
+        ({"type": "image_url", "image_url": {"url": "x"}}, "'image_url'"),
+        ("bare", "'str'"),
+    ],
+)
+def test_a_part_without_text_is_refused_by_name(part: object, named: str) -> None:
+    with pytest.raises(ValidationError, match=f"part 1 of the content, of type {named}, has neither"):
+        Message.model_validate({"role": "user", "content": [{"type": "text", "text": "a"}, part]})

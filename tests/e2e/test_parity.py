@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,3 +144,18 @@ async def test_a_vllm_server_writes_what_hf_writes(expected: Answers, served: En
 
 async def test_a_vllm_server_votes_as_hf_does(expected: Answers, served: Engine) -> None:
     assert apart(await votes(served), expected.votes) < TOLERANCE
+
+
+async def test_one_comparison_s_votes_are_the_same_through_all_three(
+    expected: Answers, vllm_engine: RemoteEngine, served: Engine
+) -> None:
+    """Printed with ``pytest -s``: the table in docs/DECISIONS.md."""
+    found = {"hf": expected.votes, "vllm": await votes(vllm_engine), "openai": await votes(served)}
+    one = len(questions()[0].principles) * 2  # the first comparison's votes, in both orders
+    for votes_of_place in list(zip(*found.values(), strict=True))[:one]:
+        place = votes_of_place[0]
+        told = " | ".join(f"{probability(vote):.6f}" for vote in votes_of_place)
+        print(f"| `{place.principle}` | {place.order} | {told} |")
+    worst = {f"{a} and {b}": apart(found[a], found[b]) for a, b in combinations(found, 2)}
+    print(worst)
+    assert max(worst.values()) < TOLERANCE

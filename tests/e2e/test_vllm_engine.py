@@ -100,7 +100,7 @@ async def test_a_tree_s_paths_have_the_tokens_of_the_hf_engine(vllm_engine: Remo
     assert [score.tokens for score in scores] == [read.tokens for read in tokens.reads]
     chats = ((user("<|im_start|>One."),), (user("<|im_start|>One."), user(" Two.")))
     expected = [list(chat.encode(messages)) for messages in chats]
-    expected.append(list(chat.extend((), (*chats[0], *answer.messages)).ids))
+    expected.append(list(chat.whole((*chats[0], *answer.messages), "continued").ids))
     assert vllm_engine.prompts()[before:] == expected
 
 

@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from constitution.errors import InputError
+from critic.engines import open_engine as open_any
+from critic.engines import parse_spec
 from critic.engines.base import Engine, Request, RequestTooLong, Sampling
 from critic.engines.openai import open_engine
 from critic.judging.verdict import SCHEMA, parse_verdict
@@ -54,6 +56,14 @@ def test_the_server_s_key_and_model_are_checked(url: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(InputError, match=f"It serves: {MODEL}"):
         open_engine(f"embedded@{url}", {})
+
+
+@pytest.mark.parametrize(("kind", "said"), [("systemone", "501: The model does not support"), ("decisions", "404")])
+def test_what_has_no_typed_decisions_is_told_with_what_works_there(url: str, key: None, kind: str, said: str) -> None:
+    with pytest.raises(InputError) as told:
+        open_any(parse_spec(f"{kind}:{MODEL}@{url}"))
+    assert f"the server answers {said}" in told.value.problem
+    assert f"openai:{MODEL}@{url} in --mode logprob" in (told.value.fix or "")
 
 
 async def test_what_the_server_can_do_is_found_at_opening(engine: Engine) -> None:

@@ -11,8 +11,8 @@ import torch
 
 from critic.engines import attention
 from critic.engines.chat import Chat
-from critic.engines.hf import stop_ids
 from critic.engines.loading import load
+from critic.engines.stops import end_ids
 from critic.records import Message, Prompt
 from trainers.prompts import Ask
 from trainers.rollout import HfWriter, Sample, Task, Writer
@@ -30,7 +30,7 @@ def main(folder: str) -> None:
     with asyncio.Runner() as runner:
         writers: dict[str, Writer] = {
             "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
-            "hf": HfWriter(model, torch.float32, chat, stop_ids(model, loaded.tokenizer), 4),
+            "hf": HfWriter(model, torch.float32, chat, end_ids(chat, loaded.tokenizer, model), 4),
         }
         for when in ("before", "after"):
             if when == "after":

@@ -20,16 +20,16 @@ STARTING_SECONDS = 300
 
 
 @contextmanager
-def served(python: Path, model: Path, log: Path) -> Iterator[str]:
-    """Start the server and yield its URL; it ends with the block in any case."""
+def served(python: Path, model: Path, log: Path, name: str = MODEL, context: int = 2048) -> Iterator[str]:
+    """Start the server of ``model`` under a ``name`` and yield its URL; it ends with the block in any case."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--model", str(model), "--served-model-name", MODEL, "--api-key", KEY, "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "16", "--block-size", "32"]
+    command += ["--model", str(model), "--served-model-name", name, "--api-key", KEY, "--dtype", "float32"]
+    command += ["--enforce-eager", "--max-model-len", str(context), "--max-num-seqs", "16", "--block-size", "32"]
     # vLLM on CPUs can't compute a prompt that has a seed in several pieces: the server dies of it.
-    command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096"]
+    command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(2 * context)]
     quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("wb") as file:
         server = subprocess.Popen(

@@ -1,10 +1,13 @@
 """Backup and restore, between the databases, and what a broken backup does: nothing."""
 
 import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, inspect, select, text
 
 from constitution.errors import InputError
 from service import tables
@@ -87,3 +90,105 @@ async def test_a_backup_that_was_cut_or_changed_restores_nothing(settings: Setti
     with pytest.raises(InputError, match="holds no service"):
         backup(f"sqlite:///{tmp_path / 'empty.db'}", tmp_path / "empty.gz")
     assert not (tmp_path / "empty.gz").exists()
+
+
+Lines = list[dict[str, Any]]
+
+
+def _first(lines: Lines, table: str) -> int:
+    return next(n for n, line in enumerate(lines) if line.get("table") == table)
+
+
+def _with(table: str, **values: Any) -> Callable[[Lines], None]:
+    """Change columns of the table's first row."""
+
+    def change(lines: Lines) -> None:
+        lines[_first(lines, table)]["row"] |= values
+
+    return change
+
+
+def _without_table(table: str) -> Callable[[Lines], None]:
+    """Take all rows of a table away, and count anew."""
+
+    def change(lines: Lines) -> None:
+        lines[:] = [line for line in lines if line.get("table") != table]
+        lines[-1] = {"end": len(lines) - 2}
+
+    return change
+
+
+def _twice(lines: Lines) -> None:
+    lines.insert(2, lines[1])
+    lines[-1]["end"] += 1
+
+
+BREAKS: dict[str, Callable[[Lines], object]] = {
+    "an unknown table": lambda lines: lines[1].update(table="sqlite_master"),
+    "no row": lambda lines: lines[1].pop("row"),
+    "a row that is a list": lambda lines: lines[1].update(row=[]),
+    "a column less": lambda lines: lines[_first(lines, "annotators")]["row"].pop("id"),
+    "a column more": _with("annotators", boss=1),
+    "a text for a number": _with("annotators", created_at="now"),
+    "a number for a text": _with("annotators", name=7),
+    "a number that no column holds": _with("annotators", created_at=2**70),
+    "truth for a number": _with("annotators", created_at=True),
+    "half a surrogate pair": _with("annotators", name="\ud800"),
+    "null where something must be": _with("annotators", id=None),
+    "no base64": _with("constitutions", yaml="???"),
+    "the same row twice": _twice,
+    "a row that refers to nothing": _without_table("items"),
+    "a revision that nobody made": lambda lines: lines[0].update(revision="9999"),
+    "a revision that is no text": lambda lines: lines[0].update(revision=[1]),
+    "another version": lambda lines: lines[0].update(version=99),
+    "a wrong count": lambda lines: lines[-1].update(end=3),
+    "tables in pieces": lambda lines: lines.append(lines.pop(1)),
+}
+
+
+async def test_no_broken_backup_ends_in_a_traceback_or_leaves_the_target_in_use(
+    settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await filled(settings)
+    file = tmp_path / "all.gz"
+    counts = backup(settings.url, file)
+    good = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    if settings.url.startswith("postgres"):
+        server = request.getfixturevalue("postgres")
+        url = server.url(server.create())
+    broken = {}
+    for name, change in BREAKS.items():
+        lines: Lines = json.loads(json.dumps(good))
+        change(lines)
+        broken[name] = gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
+    head = json.dumps(good[0]).encode()
+    broken |= {"a list": gzip.compress(b"[1]\n"), "null": gzip.compress(head + b"\nnull\n")}
+    broken |= {"deep": gzip.compress(head + b"\n" + b"[" * 100_000)}
+    packed = bytearray(file.read_bytes())
+    packed[len(packed) // 2] ^= 0xFF
+    broken["a flipped bit"] = bytes(packed)
+    for name, content in broken.items():
+        (tmp_path / "broken.gz").write_bytes(content)
+        with pytest.raises(InputError) as error:
+            restore(url, tmp_path / "broken.gz")
+        assert "broken.gz" in error.value.where, name
+    assert restore(url, file) == counts  # after all of these the target is still empty
+
+
+async def test_a_column_that_was_empty_is_empty_again(settings: Settings, tmp_path: Path) -> None:
+    """Not JSON's null, which is a value: ``IS NULL`` finds the one and not the other."""
+    await filled(settings)
+    backup(settings.url, tmp_path / "all.gz")
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    restore(url, tmp_path / "all.gz")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        for table in ("feedback", "jobs"):
+            columns = [column["name"] for column in inspect(connection).get_columns(table) if column["nullable"]]
+            for name in columns:
+                query = text(f"SELECT count(*) FROM {table} WHERE CAST(\"{name}\" AS TEXT) = 'null'")
+                assert connection.execute(query).scalar_one() == 0, (table, name)
+        assert connection.execute(text("SELECT count(*) FROM feedback WHERE shown IS NULL")).scalar_one() == 3
+    engine.dispose()
+    assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0

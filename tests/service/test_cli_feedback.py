@@ -92,3 +92,13 @@ def test_what_can_not_be_done_says_why(served: Served, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["import", file, "--server", f"http://127.0.0.1:{served.port}", "--key", "x"])
     assert isinstance(done.exception, InputError) and "no API key of this service" in str(done.exception)
     assert not (tmp_path / "x").exists()
+
+
+def test_shapes_of_the_field_are_imported_under_other_names(served: Served, tmp_path: Path) -> None:
+    rows = [
+        {"q": "Name a star.", "human_ref_A": "Vega.", "human_ref_B": "A lamp.", "labels": 1},
+        {"q": "Name a planet.", "human_ref_A": "A cup.", "human_ref_B": "Mars.", "labels": None},
+    ]
+    done = cai(served, "import", str(written(tmp_path / "shp.jsonl", rows)), "--column", "history=q")
+    assert done.exit_code == 3, done.output
+    assert "stored: 1 labels" in done.output and "shp.jsonl:2: labels holds nothing" in done.output

@@ -244,3 +244,42 @@ def test_terminal_controls_in_model_text_are_defused(folder: Path) -> None:
     generate(folder)
     shown = cai(folder, "show", "out", "--pair", "0").stdout
     assert "\x1b" not in shown and "[red]gone[/red]" in shown
+
+
+def test_columns_of_other_names_and_the_run_goes_on_under_them_only(folder: Path) -> None:
+    (folder / "p.csv").write_text("Frage;Thema\none;a\ntwo;b\n")
+    refused = generate(folder, prompts="p.csv")
+    assert refused.returncode == 2 and "Frage, Thema" in refused.stderr and "--column" in refused.stderr
+    named = generate(folder, "--column", "prompt=frage,tags=thema", prompts="p.csv")
+    assert (named.returncode, named.stderr) == (0, "") and "2 done" in named.stdout
+    other = generate(folder, "--column", "prompt=thema", prompts="p.csv")
+    assert other.returncode == 2 and "columns: " in other.stderr
+
+
+def test_a_table_of_two_answers_to_pairs_in_one_command(folder: Path) -> None:
+    (folder / "ab.csv").write_text(
+        "prompt;response_a;response_b\n" + "".join(f"q{i};yes {i};no {i}\n" for i in range(4))
+    )
+    done = cai(
+        folder, "judge", "--principles", "c.yaml", "--judge", "scripted:s.yaml", "--pairs", "ab.csv", "--out", "out"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (folder / "out" / "pairs.jsonl").read_text().splitlines()]
+    assert {row["chosen"][0]["content"][:3].strip() for row in rows} <= {"yes", "no"} and "4 done" in done.stdout
+
+
+def test_a_pipe_is_an_input(folder: Path) -> None:
+    command = f"{CAI} {' '.join(GENERATE)} --prompts <(cat p.txt) --out out"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and "6 done" in done.stdout
+    again = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_dry_run_names_what_it_refuses_and_fails_as_the_run_would(folder: Path) -> None:
+    (folder / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": \n{"prompt": "one"}\n')
+    planned = generate(folder, "--dry-run", prompts="p.jsonl")
+    assert planned.returncode == 3
+    assert "1 rows to run, 2 quarantined" in planned.stdout
+    assert "broken_line: 1, as p.jsonl:2:" in planned.stdout and "duplicate: 1, as p.jsonl:3:" in planned.stdout
+    assert generate(folder, "--dry-run", "--max-cost", "1").returncode == 2  # no engine has prices

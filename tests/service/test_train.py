@@ -120,3 +120,11 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(folder: Path) -> None:
     last = max(int(file.name.rpartition("-")[2]) for file in (folder / "out").glob("checkpoint-*"))
     steps = [json.loads(line)["step"] for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
     assert last >= 2 and max(steps) >= last
+
+
+def test_columns_of_other_names(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    write_rows(folder, [{"Ask": row["prompt"], "good": row["chosen"], "bad": row["rejected"]} for row in rows])
+    done = cai(folder, "train", "dpo", "--config", "c.yaml", "--column", "prompt=ask,chosen=good,rejected=bad")
+    assert done.returncode == 0, done.stderr
+    assert "training on 16 examples" in done.stdout

@@ -142,3 +142,55 @@ def test_a_tokenizer_without_chat_template_is_refused() -> None:
     tokenizer.chat_template = None
     with pytest.raises(InputError, match="no chat template"):
         Encoder(tokenizer, "tiny", 512)
+
+
+THINKS = (
+    "{% for m in messages %}<|open|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content | trim }}<|shut|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|open|>assistant\n{% endif %}"
+)
+SPACED = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}ASSISTANT: {{ m.content }}<|shut|>"
+    "{% else %}{{ m.role }}: {{ m.content }} {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+)
+SYSTEM_LAST = (
+    "{% if messages[0].role == 'system' %}{% set s = messages[0].content %}{% set rest = messages[1:] %}"
+    "{% else %}{% set rest = messages %}{% endif %}{% for m in rest %}{% if m.role == 'user' %}<|open|>"
+    "{% if loop.last and s is defined %}{{ s }}\n\n{% endif %}{{ m.content }}{% else %}{{ m.content }}<|shut|>{% endif %}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [THINKS, SPACED], ids=["think block in the last turn", "space before contents"])
+def test_a_tree_of_two_answers_is_the_two_chats(template: str) -> None:
+    """Markup that only the last turn has is in the branches, and not in the earlier turn."""
+    asked = conversation(*TURNS, system="Be brief.")
+    answers = (" The Nile.", "The Rhine.\n")
+    expected = [templated(tokenizer_with(template), asked, answer) for answer in answers]
+    for tree in (encoder(template).policy(asked, answers), encoder(template).reward(asked, answers)):
+        assert [whole(tree, 0), whole(tree, 1)] == expected
+        assert [segment.parent for segment in tree.segments] == [-1, 0, 0]
+    root = tokenizer_with(template).decode(list(encoder(template).policy(asked, answers).segments[0].ids))
+    assert "think" not in str(root)
+
+
+@pytest.mark.slow
+def test_a_merge_over_the_seam_belongs_to_the_branch(embedded_model: Path) -> None:
+    """The template opens with a space, which is one token with the answer's first word."""
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model)
+    tokenizer.chat_template = SPACED.replace("<|shut|>", "<|im_end|>")
+    found = Encoder(tokenizer, "embedded", 512, tokenizer.pad_token_id)
+    asked = conversation("Name a river.")
+    tree = found.policy(asked, ("The Nile.", "No."))
+    for i, answer in enumerate(("The Nile.", "No.")):
+        assert whole(tree, i) == templated(tokenizer, asked, answer)
+        assert tokenizer.decode(list(tree.segments[1 + i].ids)).startswith(f" {answer}")
+
+
+def test_a_system_text_that_is_written_only_where_no_answer_follows_is_learnt_where_it_is_asked() -> None:
+    """As in Mistral's third template: what the policy learns after is what it will be asked with."""
+    asked = conversation(*TURNS, system="Be brief.")
+    tree = encoder(SYSTEM_LAST).policy(asked, ("The Nile.", "No."))
+    assert tree.segments[0].ids == Chat(tokenizer_with(SYSTEM_LAST), "tiny").encode(asked.messages)
+    text = str(tokenizer_with(SYSTEM_LAST).decode(whole(tree, 1)))
+    assert text.endswith("<|open|>Be brief.\n\nAnother?No.<|shut|>")

@@ -81,8 +81,8 @@ def test_a_reward_model_s_folder_gives_transformers_own_numbers(tmp_path: Path) 
     plain = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
     chat = Chat(loaded.tokenizer, "x", plain.config.pad_token_id)
     for text, grade in zip(texts, grades, strict=True):
-        part = chat.extend((), [*prompt().messages, Message(role="assistant", content=text)])
-        ids = torch.tensor([part.ids + chat.closing(part.turns)])
+        messages = [*prompt().messages, Message(role="assistant", content=text)]
+        ids = torch.tensor([chat.whole(messages, "closed").ids])
         with torch.no_grad():
             hidden = plain.model(ids).last_hidden_state[0, -1]
             assert grade.reward == pytest.approx(float(plain.score(hidden)), abs=1e-4)

@@ -142,7 +142,7 @@ def model_of(trainer: TreeTrainer) -> Any:
 
 def batch_of(trainer: TreeTrainer, count: int) -> Inputs:
     """The trainer's first ``count`` examples as one batch."""
-    return Collator(prefix_packing=True)([trainer.examples[i] for i in range(count)])
+    return Collator("packed")([trainer.examples[i] for i in range(count)])
 
 
 def weights(model: torch.nn.Module | None) -> dict[str, torch.Tensor]:

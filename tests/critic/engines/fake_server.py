@@ -97,7 +97,10 @@ class FakeServer(ThreadingHTTPServer):
             return self.queue.popleft() if self.queue else self.standing
 
     def _survey(self, body: dict[str, Any]) -> Answer | None:
-        match body["messages"][0]["content"]:
+        asked = next((m["content"] for m in body["messages"] if m["role"] == "user"), "")
+        match asked.rpartition("\n\n")[2]:
+            case survey.ASK_PLAIN:
+                return 200, {}, chat("Hello.")
             case survey.ASK_LETTER:
                 name = "token_id:{}" if "logprob_token_ids" in body else "{}"
                 ids = body.get("logprob_token_ids", ["A", "B"])

@@ -97,7 +97,7 @@ def test_the_cache_keeps_what_it_holds_when_it_grows_or_moves() -> None:
         cache.store(0, slot, key, -key)
     cache.reserve(1000, in_use=3)
     cache.move(2, 0, tokens=5)
-    keys, values = cache.layer(0, stored[0])
+    keys, values = cache.layer(0, stored[0], stored[0])
     assert cache.capacity >= 1000
     for slot, expected in ((0, stored[2]), (1, stored[1])):
         assert torch.equal(keys[slot, :, :5], expected)
@@ -107,7 +107,16 @@ def test_the_cache_keeps_what_it_holds_when_it_grows_or_moves() -> None:
 def test_the_cache_shrinks_when_nothing_is_in_use() -> None:
     cache = KeyValueCache(slots=2)
     cache.reserve(5000, in_use=0)
-    cache.layer(0, torch.zeros(2, 1, 4))
+    cache.layer(0, torch.zeros(2, 1, 4), torch.zeros(2, 1, 6))
     cache.reserve(50, in_use=0)
     assert cache.capacity < 5000
-    assert cache.layer(0, torch.zeros(2, 1, 4))[0].shape == (2, 2, cache.capacity, 4)
+    assert cache.layer(0, torch.zeros(2, 1, 4), torch.zeros(2, 1, 6))[0].shape == (2, 2, cache.capacity, 4)
+
+
+def test_the_cache_counts_the_bytes_of_a_token() -> None:
+    """Two layers of unlike sizes, keys wider than values: 2 (4 + 6) and 1 (3 + 3) numbers of 4 bytes."""
+    cache = KeyValueCache(slots=2)
+    cache.reserve(50, in_use=0)
+    cache.layer(0, torch.zeros(2, 1, 4), torch.zeros(2, 1, 6))
+    cache.layer(1, torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
+    assert cache.bytes_per_token == 4 * (2 * 10 + 6)

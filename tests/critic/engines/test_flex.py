@@ -3,8 +3,9 @@ import warnings
 
 import pytest
 import torch
+from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
-from critic.engines.attention import TreePlan
+from critic.engines.attention import Mask, Rule, TreePlan
 from critic.engines.flex import FlexPlan, tree_plan
 from critic.engines.tokens import Segment, TokenTree, pack
 
@@ -22,9 +23,19 @@ def forest(rng: random.Random) -> list[TokenTree]:
     return trees
 
 
-@pytest.mark.parametrize("seed", range(4))
+RULES = {
+    "plain": Rule(0.3),
+    "window": Rule(0.3, Mask(sliding_window_causal_mask_function(4), 4)),
+    "chunks": Rule(0.3, Mask(chunked_causal_mask_function(5, torch.zeros(1, dtype=torch.long)), 5)),
+    "cap": Rule(0.3, softcap=0.5),
+    "sinks": Rule(0.3, sinks=torch.tensor([0.5, -1.0, 2.0, 0.0])),
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("seed", range(2))
 @torch.no_grad()
-def test_flex_attention_sees_what_the_tree_plan_sees(seed: int) -> None:
+def test_flex_attention_sees_what_the_tree_plan_sees(seed: int, rule: Rule) -> None:
     row = pack(forest(random.Random(seed)))
     torch.manual_seed(seed)
     query = torch.randn(4, len(row.ids), 8)
@@ -32,8 +43,8 @@ def test_flex_attention_sees_what_the_tree_plan_sees(seed: int) -> None:
     cpu = torch.device("cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it is slow unless it is compiled, which takes a compiler
-        flex = FlexPlan(row.spans, cpu).attend(0, query, key, value, 0.3)
-    torch.testing.assert_close(flex, TreePlan(row.spans, cpu).attend(0, query, key, value, 0.3), rtol=0, atol=1e-5)
+        flex = FlexPlan(row.spans, cpu).attend(0, query, key, value, rule)
+    torch.testing.assert_close(flex, TreePlan(row.spans, cpu).attend(0, query, key, value, rule), rtol=0, atol=1e-5)
 
 
 def test_cpus_have_the_plan_with_a_gradient() -> None:

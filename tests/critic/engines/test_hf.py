@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import open_engine as open_spec
-from critic.engines import parse_spec, prefix_tree, worker
+from critic.engines import parse_spec, worker
 from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine, open_engine
@@ -204,14 +205,14 @@ async def test_a_bad_request_fails_alone(engine: HfEngine) -> None:
 async def test_an_exception_in_the_model_costs_only_its_request(
     engine: HfEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = prefix_tree.score_trees
+    ways = engine._worker._ways
 
     def sometimes(model: PreTrainedModel, trees: list[TokenTree]) -> list[tuple[Score, ...]]:
         if any(tree.tokens > 60 for tree in trees):
             raise RuntimeError("no memory")
-        return genuine(model, trees)
+        return ways.score(model, trees)
 
-    monkeypatch.setattr(worker, "score_trees", sometimes)
+    monkeypatch.setattr(engine._worker, "_ways", replace(ways, score=sometimes))
     results = await asyncio.gather(
         engine.score(question("a")),
         engine.score(question("a" * 90)),
@@ -281,8 +282,9 @@ async def test_usage_counts(engine: HfEngine, chat: Chat) -> None:
     await engine.score(tree)
     usage = engine.usage
     assert (usage.calls, usage.completion_tokens) == (2, completion.completion_tokens)
-    opening = len(chat.opening(("user",)))
-    tree_tokens = len(chat.extend((), ask("root ").messages).ids) + len("one") + len("three") + 2 * opening
+    root = len(chat.whole(ask("root ").messages, "continued").ids)
+    opening = len(chat.encode(ask("root ").messages)) - root
+    tree_tokens = root + len("one") + len("three") + 2 * opening
     assert usage.prompt_tokens == completion.prompt_tokens + tree_tokens
     assert usage.seconds_busy > 0
 
@@ -347,15 +349,12 @@ def test_pickled_weights_are_not_read(changed_model: Callable[..., Path]) -> Non
         open_engine(str(folder), {})
 
 
-def test_a_model_with_other_arithmetic_is_refused(changed_model: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match="attn_logit_softcapping"):
-        open_engine(str(changed_model(attn_logit_softcapping=30.0)), {})
-
-
-async def test_a_sliding_window_limits_the_context(changed_model: Callable[..., Path]) -> None:
-    async with opened(changed_model(sliding_window=64)) as engine:
-        with pytest.raises(RequestTooLong, match="context is 64"):
-            await engine.score(question("x" * 64))
+async def test_the_context_is_the_models_not_its_windows(changed_model: Callable[..., Path]) -> None:
+    async with opened(changed_model(model_type="mistral", sliding_window=64)) as engine:
+        assert engine.capabilities["scoring"].startswith("packed")
+        assert await engine.score(question("x" * 300))
+        with pytest.raises(RequestTooLong, match="context is 512"):
+            await engine.score(question("x" * 512))
 
 
 async def test_own_tokens_of_a_response_are_summed(engine: HfEngine) -> None:

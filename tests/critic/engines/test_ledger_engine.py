@@ -11,16 +11,18 @@ from critic.engines.base import (
     BudgetExceeded,
     Choices,
     Completion,
+    Decision,
     EngineError,
     Lane,
     Node,
+    Option,
     OwnTokens,
     Request,
     Sampling,
     Score,
     reads,
 )
-from critic.engines.ledger import Budget, RecordedEngine
+from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Message
 from critic.run.store import RunStore
 from tests.factories import FakeEngine
@@ -154,6 +156,54 @@ async def test_nan_and_no_chance_at_all_are_kept_as_they_are(store: RunStore) ->
     for _ in range(2):
         [score] = await engine.score(leaf("x"))
         assert math.isnan(score.values[0]) and score.values[1] == -math.inf
+
+
+async def test_what_few_scores_have_is_kept_too(store: RunStore) -> None:
+    told = [
+        Score((-0.5, -1.0), 3, 0.9, 0.7),
+        Score((-0.5, -1.0), 3, None, 0.7),
+        Score((-0.5, -1.0), 0, 0.0),
+        Score((-0.5,), 0, note="it refused"),
+        Score((-0.5,), 4),
+    ]
+
+    class Telling(Fake):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            assert not self.trees
+            self.trees.append(tree)
+            return tuple(told)
+
+    engine = RecordedEngine(Telling(), store, Budget())
+    tree = wide(*"abcde")
+    assert list(await engine.score(tree)) == list(await engine.score(tree)) == told
+
+
+async def test_an_answer_from_before_there_was_more_to_keep_is_read(store: RunStore) -> None:
+    class Old(MemoryLedger):
+        def get(self, key: str) -> list[object]:
+            return [[-0.5, "nan"], 3]
+
+    [score] = await RecordedEngine(Fake(), Old(), Budget()).score(leaf("x"))
+    assert score.values[0] == -0.5 and math.isnan(score.values[1])
+    assert (score.tokens, score.mass, score.confidence, score.note) == (3, None, None, None)
+
+
+async def test_decisions_about_one_text_have_keys_of_their_own(store: RunStore) -> None:
+    """A key holds all that is asked: type, words, and the options with their order."""
+    one, other = Option("a"), Option("b")
+    asked = [
+        Decision("choice", "x", (one, other)),
+        Decision("choice", "x", (other, one)),
+        Decision("choice", "x", (one, Option("b", "described"))),
+        Decision("score", "x", (one, other)),
+        Decision("predicate", "x"),
+        Decision("predicate", "y"),
+    ]
+    fake = Fake()
+    engine = RecordedEngine(fake, store, Budget())
+    for question in [*asked, *asked]:
+        await engine.score(Node((Message(role="user", content="text"),), question))
+    assert len(fake.trees) == len(asked)
 
 
 async def test_the_budget_is_hard_and_counts_reads(store: RunStore) -> None:

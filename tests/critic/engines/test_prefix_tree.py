@@ -32,13 +32,12 @@ def assistant(text: str) -> Message:
 
 def alone(model: PreTrainedModel, chat: Chat, path: tuple[Message, ...], read: Read, own: tuple[Message, ...]) -> Score:
     """Read one chat with nothing shared and nothing packed."""
-    above, whole = chat.extend((), path[: len(path) - len(own)]), chat.extend((), path)
-    own_content = whole.content[len(above.ids) :]
+    whole = chat.whole(path, "continued")
+    places = whole.own(len(path) - len(own))
     if isinstance(read, Choices):
         logp = _logp(model, chat.encode(path))[-1]
-        return Score(tuple(logp[chat.choice(text)].item() for text in read.texts), sum(own_content))
+        return Score(tuple(logp[chat.choice(text)].item() for text in read.texts), len(places))
     logp = _logp(model, whole.ids)
-    places = [len(above.ids) + i for i, is_content in enumerate(own_content) if is_content]
     return Score((sum(logp[i - 1, whole.ids[i]].item() for i in places),), len(places))
 
 
@@ -177,18 +176,20 @@ def test_logprobs_are_those_of_a_float32_log_softmax_and_chunks_change_nothing(
     for at_once in (1 << 24, 100):
         monkeypatch.setattr(prefix_tree, "_LOGITS_AT_ONCE", at_once)
         monkeypatch.setattr(prefix_tree, "_TARGETS_AT_ONCE", 2 if at_once == 100 else 4096)
-        assert prefix_tree.token_logprobs(head, hidden, places, targets) == pytest.approx(expected, abs=1e-5)
+        assert prefix_tree.token_logprobs(prefix_tree.Head(head), hidden, places, targets) == pytest.approx(
+            expected, abs=1e-5
+        )
 
 
 def test_log_odds_in_bfloat16_are_not_in_coarse_steps() -> None:
     """A bfloat16 logit near 20 is a multiple of 1/8; the difference of two must not be."""
-    from critic.engines.prefix_tree import token_logprobs
+    from critic.engines.prefix_tree import Head, token_logprobs
 
     torch.manual_seed(0)
     head = torch.nn.Linear(64, 10, bias=False).bfloat16()
     hidden = (20 * torch.randn(40, 64)).bfloat16()
     exact = hidden.float() @ head.weight.float().T
-    values = token_logprobs(head, hidden, list(chain.from_iterable((i, i) for i in range(40))), [0, 1] * 40)
+    values = token_logprobs(Head(head), hidden, list(chain.from_iterable((i, i) for i in range(40))), [0, 1] * 40)
     odds = [a - b for a, b in zip(values[::2], values[1::2], strict=True) if max(a, b) < 0]
     expected = [
         x

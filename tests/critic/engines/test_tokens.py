@@ -77,11 +77,11 @@ def message(role: str, text: str) -> Message:
 
 
 def test_own_tokens_are_read_at_the_token_before_each(chat: Chat) -> None:
-    tree = Node((message("user", "q"),), None, (Node((message("user", "xy"),), OwnTokens()),))
-    encoded = from_chats(tree, chat)
-    root, child = encoded.segments
-    assert child.ids == chat.content("xy")
-    (read,) = encoded.reads
+    two = (Node((message("user", "xy"),), OwnTokens()), Node((message("user", "z"),), OwnTokens()))
+    encoded = from_chats(Node((message("user", "q"),), None, two), chat)
+    root, child, other = encoded.segments
+    assert (child.ids, other.ids) == (chat.content("xy"), chat.content("z"))
+    read, _ = encoded.reads
     assert read.places == ((0, len(root.ids) - 1), (1, 0))
     assert read.targets == child.ids
     assert (read.summed, read.tokens) == (True, 2)
@@ -89,16 +89,17 @@ def test_own_tokens_are_read_at_the_token_before_each(chat: Chat) -> None:
 
 def test_own_tokens_leave_out_the_markup_that_opens_the_turn(chat: Chat) -> None:
     tree = Node((message("user", "q"),), None, (Node((message("assistant", "xy"),), OwnTokens()),))
-    (read,) = from_chats(tree, chat).reads
+    encoded = from_chats(tree, chat)
+    (read,) = encoded.reads
     assert read.targets == chat.content("xy")
-    assert all(segment == 1 for segment, _ in read.places)
+    assert read.places == ((0, len(encoded.segments[0].ids) - 3), (0, len(encoded.segments[0].ids) - 2))
 
 
 def test_choices_of_an_inner_node_have_a_branch_of_their_own(chat: Chat) -> None:
     """The assistant's turn is opened to read the choice, but the children continue the user's turn."""
     child = Node((message("user", "more"),), Choices(("A", "B")))
     encoded = from_chats(Node((message("user", "q"),), Choices(("A", "B")), (child,)), chat)
-    opening = chat.opening(("user",))
+    opening = chat.encode([message("user", "q")])[len(chat.whole([message("user", "q")], "continued").ids) :]
     assert [segment.parent for segment in encoded.segments] == [-1, 0, 0]
     assert encoded.segments[1].ids == opening
     assert encoded.segments[2].ids == chat.content("more") + opening

@@ -136,8 +136,8 @@ def assert_harmless(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) ->
         trees = shown(text)
         assert [markup(tree, chat, control) for tree in trees] == expected, text
         for message in chain.from_iterable(node.messages for tree in trees for node in nodes(tree)):
-            own = chat.extend((), (message,))
-            ids = [i for i, is_content in zip(own.ids, own.content, strict=True) if is_content]
+            whole = chat.whole((message,), "continued")
+            ids = [whole.ids[k] for k in whole.own(0)]
             assert not control & set(ids), text
             assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == message.content
 

@@ -48,7 +48,8 @@ def question(*principles: Principle, first: str = "FIRST", second: str = "SECOND
 
 
 async def votes(mode: str, engine: Engine, asked: Question) -> list[Vote]:
-    return list(await mode_of(mode, parse_spec("scripted:s")).votes(engine, asked))
+    spec = "systemone:m" if mode.startswith("decision") else "scripted:s"
+    return list(await mode_of(mode, parse_spec(spec)).votes(engine, asked))
 
 
 async def test_logprob_undoes_the_order() -> None:
@@ -106,6 +107,7 @@ async def test_contrast_without_an_opposite_compares_with_no_principle() -> None
 
 
 ALL = [*sorted(MODES.keys() - {"rm"}), "logprob?prior=true", "cot?samples=2", "contrast?against=none&per=total"]
+ALL += ["decision?ask=predicate", "decision?ask=score"]
 JUDGE = Script(
     replies=(
         Rule(match="JSON", reply='{"better": "A"}'),
@@ -157,7 +159,8 @@ async def test_rewording_one_principle_changes_that_principles_calls_only(mode: 
 
 
 async def test_a_nan_is_unreadable_in_every_mode_that_reads_numbers() -> None:
-    for mode in ("logprob", "logprob?prior=true", "contrast", "contrast?against=prompt", "cot", "score"):
+    written = ("logprob", "logprob?prior=true", "contrast", "contrast?against=prompt", "cot", "score")
+    for mode in (*written, "decision", "decision?ask=predicate", "decision?ask=score"):
         engine = ScriptedEngine(Script(fail=Failure(every=1, how="nan")))
         assert all(v.log_odds is None and v.raw for v in await votes(mode, engine, question(KIND)))
 

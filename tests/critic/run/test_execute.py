@@ -13,6 +13,7 @@ import yaml
 
 from constitution.errors import InputError
 from critic.run import inputs
+from critic.run import plan as planning
 from critic.run.reading import count_votes
 from critic.run.run import dry_run
 from critic.run.store import RunStore, StoreError
@@ -67,6 +68,26 @@ def test_a_dry_run_plans_exactly_the_calls(bench: Bench) -> None:
     made = bench.run()
     assert planned.calls == made.calls == 12 * CALLS_A_ROW
     assert (planned.rows, planned.completions, planned.reads) == (12, 72, 96)
+
+
+def test_a_dry_run_names_the_rows_that_the_run_refuses(bench: Bench) -> None:
+    bench.prompts = ["one", "two", "one", " ", "x" * 50]
+    planned = asyncio.run(dry_run(bench.request(max_chars=40)))
+    assert (planned.rows, planned.quarantined) == (2, 2)
+    assert planned.reasons == {"duplicate": 1, "too_long": 1}
+    assert planned.first["duplicate"].startswith("p.txt:3: the same prompt as in row 0")
+    progress = bench.run(max_chars=40).progress
+    assert (progress.rows, progress.quarantined) == (planned.rows, planned.quarantined)
+
+
+def test_a_plan_of_many_rows_alike_is_that_of_each_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.prompts = [f"question {i} " + "why " * (i * 7 % 40) for i in range(60)]
+    monkeypatch.setattr(planning, "PLANNED", 20)
+    estimated = asyncio.run(dry_run(bench.request()))
+    monkeypatch.setattr(planning, "PLANNED", 1000)
+    exact = asyncio.run(dry_run(bench.request()))
+    assert (estimated.rows, estimated.calls, estimated.completion_tokens) == (60, exact.calls, exact.completion_tokens)
+    assert estimated.prompt_tokens == pytest.approx(exact.prompt_tokens, rel=0.01)
 
 
 @pytest.mark.parametrize("strategy", ["samples", "revision", "best-of-n"])
@@ -177,13 +198,13 @@ def test_a_prompt_that_comes_twice_is_answered_once_and_named(bench: Bench) -> N
 
 def test_a_resumed_run_reads_only_the_rows_that_have_no_result(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.script = {"fail": {"every": 100, "how": "raise"}}
-    parse, read = inputs._prompt_item, list[object]()
+    parse, read = inputs.prompt_messages, list[object]()
 
-    def counted(columns: dict[str, Any], limit: Any) -> Any:
+    def counted(columns: dict[str, Any]) -> Any:
         read.append(columns)
-        return parse(columns, limit)
+        return parse(columns)
 
-    monkeypatch.setattr(inputs, "_prompt_item", counted)
+    monkeypatch.setattr(inputs, "prompt_messages", counted)
     quarantined = bench.run().progress.quarantined
     assert len(read) == 12 and 0 < quarantined < 12
     read.clear()
@@ -360,3 +381,39 @@ def test_two_judges_of_one_name_are_refused(bench: Bench) -> None:
     namesake.write_text(yaml.safe_dump({"choose": "first"}))
     with pytest.raises(InputError, match="can't be told apart"):
         bench.run(judges=(bench.request().judges[0], f"scripted:{namesake}"))
+
+
+def test_two_prompts_of_one_id_are_named_also_when_the_run_goes_on(bench: Bench) -> None:
+    rows = [
+        {"id": 7, "prompt": "one"},
+        {"id": "7", "prompt": "two"},
+        {"id": "8", "prompt": "three"},
+        {"prompt": "four"},
+        {"prompt": "five"},
+    ]
+    source = bench.folder / "p.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stopped = bench.run(source=str(source), max_calls=CALLS_A_ROW).progress
+    assert stopped.stopped
+    progress = bench.run(source=str(source)).progress
+    assert (progress.rows + progress.skipped, progress.quarantined) == (4, 1)
+    [named] = [json.loads(line) for line in (bench.out / "quarantine.jsonl").read_text().splitlines()]
+    assert (named["row"], named["reason"]) == (1, "same_id") and "row 0 (p.jsonl:1)" in named["detail"]
+
+
+def test_one_prompt_may_come_with_its_id_as_often_as_it_has_pairs(bench: Bench) -> None:
+    rows = [{"id": "7", "prompt": "one", "responses": [f"a{i}", f"b{i}"]} for i in range(3)]
+    source = bench.folder / "p.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert bench.run(source=str(source), policy=None).progress.rows == 3
+
+
+def test_an_answer_that_a_chat_ended_with_is_counted_as_left_off(bench: Bench) -> None:
+    chat = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "yes"}]
+    source = bench.folder / "p.jsonl"
+    source.write_text(json.dumps({"messages": chat}) + "\n")
+    bench.run(source=str(source))
+    [row] = bench.rows()
+    assert [(drop.what, drop.reason) for drop in row.drops if drop.reason == "given_answer"] == [
+        ("response", "given_answer")
+    ]

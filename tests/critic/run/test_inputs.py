@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from constitution.errors import InputError
-from critic.run.inputs import open_prompts, read_prompts
+from critic.run.inputs import open_prompts, read_pairs, read_prompts
 
 from .input_rows import CHAT, last_texts, prompts, read, refused, write_lines
 
@@ -143,7 +143,9 @@ def test_the_first_known_column_is_the_prompt(tmp_path: Path) -> None:
         ("in.xlsx", b"PK\x03\x04", "unknown format '.xlsx'"),
         ("in", b"hello", "unknown format ''"),
         ("in.jsonl", b"\x1f\x8b\x08\x00", "binary"),
-        ("in.txt", "Hello".encode("utf-16"), "binary"),
+        ("in.jsonl.gz", b"Hello", "can't be unpacked"),
+        ("in.jsonl", b"\x28\xb5\x2f\xfd\x04", "binary"),
+        ("in.parquet.gz", b"\x1f\x8b\x08\x00", "unknown format '.parquet'"),
         ("in.txt", "Hello".encode("utf-16-le"), "binary"),
     ],
 )
@@ -206,3 +208,38 @@ def test_rows_can_be_stepped_over_in_every_format(ending: str, tmp_path: Path) -
     unread = list(open_prompts(str(path), max_chars=1000, truncate=False))
     assert [unread[number]() for number in (99, 7)] == [prompts(path)[number] for number in (99, 7)]
     assert len(unread) == 100
+
+
+def test_tool_turns_text_parts_and_a_null_prompt_beside_messages_are_read(tmp_path: Path) -> None:
+    call = {"id": "c0", "type": "function", "function": {"name": "times", "arguments": '{"a": 17}'}}
+    turns: list[dict[str, Any]] = [
+        {"role": "developer", "content": "Be brief.", "tool_calls": None},
+        {"role": "user", "content": [{"type": "text", "text": "17 times "}, {"type": "text", "text": "23?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "391", "tool_call_id": "c0", "tool_calls": []},
+        {"role": "user", "content": "So?"},
+    ]
+    (line,) = prompts(write_lines(tmp_path / "x.jsonl", {"prompt": None, "messages": turns}))
+    found = read(line).item.prompt.messages
+    assert [message.role for message in found] == ["system", "user", "assistant", "tool", "user"]
+    assert found[1].content == "17 times 23?"
+    assert found[2].text == '[calls times with {"a": 17}]'
+
+
+def test_what_no_place_can_hold_is_refused_by_name_inside_of_parts_and_calls_too(tmp_path: Path) -> None:
+    nul = {"role": "user", "content": [{"type": "text", "text": "a\0"}]}
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    call = {"role": "assistant", "tool_calls": [{"id": "1"}]}
+    rows = [{"messages": [nul]}, {"messages": [picture]}, {"messages": [call]}, {"prompt": "q", "id": float("nan")}]
+    found = [refused(line) for line in prompts(write_lines(tmp_path / "x.jsonl", *rows))]
+    assert [line.reason for line in found] == ["bad_characters", "bad_prompt", "bad_prompt", "bad_prompt"]
+    assert "'image_url'" in found[1].detail
+    assert "tool_calls.0.function" in found[2].detail
+
+
+def test_an_answer_that_calls_tools_is_no_text_to_compare(tmp_path: Path) -> None:
+    call = {"id": "c0", "function": {"name": "times", "arguments": {}}}
+    side = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": [call]}]
+    file = write_lines(tmp_path / "x.jsonl", {"chosen": side, "rejected": "b"})
+    (line,) = read_pairs(str(file), max_chars=100, truncate=False)
+    assert "calls tools" in refused(line).detail

@@ -148,7 +148,6 @@ def test_hh_rlhf(tmp_path: Path) -> None:
         (f"{TRANSCRIPT} The Nile.", f"{TRANSCRIPT.replace('Hello', 'Go')} The Po.", "no_shared_prompt"),
         (f"{TRANSCRIPT} The Nile.", "The Po.", "unknown_format"),
         (f"{TRANSCRIPT} The Nile.", f"{TRANSCRIPT} The Nile.", "equal_sides"),
-        (f"\n\nHuman: Hi.{TRANSCRIPT} A.", f"\n\nHuman: Hi.{TRANSCRIPT} B.", "role_order"),
     ],
 )
 def test_hh_rlhf_refuses_by_name(chosen: str, rejected: str, reason: str, tmp_path: Path) -> None:

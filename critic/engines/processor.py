@@ -1,0 +1,28 @@
+"""What this machine's processor can do. Nothing else asks it, so that a test can try every answer on every machine.
+
+Callers name the module (``processor.cores()``), so that replacing one function here reaches all of them.
+"""
+
+import os
+
+import torch
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16 several times as fast as in float32: Intel's AMX does.
+
+    AVX512-BF16 without AMX is not enough: matrix products in bfloat16 then take twice as long as in float32.
+    """
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def cpus() -> list[int]:
+    """Return the numbers of the logical CPUs that this process may use, where the system tells; else of all."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cores() -> int:
+    """Return how many logical CPUs this process may use."""
+    return len(cpus())

@@ -1,0 +1,99 @@
+"""Which columns are read, and what they are called: by their own names in any case, or as a person maps them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from constitution.errors import InputError
+
+NAMES_KEPT = 1000  # sets of a row's names whose meaning is remembered; files have few, and strangers' files any number
+
+
+class NamingError(ValueError):
+    """Columns that can't be told apart, or one that isn't there."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """``known`` tells whether a column may be read; ``given`` maps such names to those that the input has instead."""
+
+    known: Callable[[str], bool] = lambda name: True
+    given: Mapping[str, str] = field(default_factory=dict)
+    _kept: dict[tuple[str, ...], dict[str, str] | None] = field(default_factory=dict, compare=False)
+
+    def of_table(self, names: Sequence[str], where: str) -> dict[str, str]:
+        """Return what the columns of a header that are read are called here. Raises `InputError`."""
+        try:
+            return self._named(names)
+        except NamingError as error:
+            raise InputError(str(error), where=where, fix=f"The columns are: {_listed(names)}.") from None
+
+    def of_row(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Return a row's values by the names that they have here, with those of no known name. Raises `NamingError`."""
+        names = tuple(columns)
+        if names not in self._kept:
+            if len(self._kept) >= NAMES_KEPT:
+                self._kept.clear()
+            found = self._named(names)
+            same = not self.given and all(name == own for name, own in found.items())
+            self._kept[names] = None if same else found
+        found_here = self._kept[names]
+        if found_here is None:
+            return columns
+        # A column that another one was mapped over is not the one of that name.
+        hidden = set(self.given).difference(found_here)
+        return {found_here.get(name, name): value for name, value in columns.items() if name not in hidden}
+
+    def _named(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the names here by those in the input."""
+        found = {self._source(own, given, names): own for own, given in self.given.items() if given}
+        for name in names:
+            if name in self.given or name in found or not self.known(name):
+                continue
+            if names.count(name) > 1:
+                raise NamingError(f"two columns are called {name!r}; rename one")
+            found[name] = name
+        taken = {*found.values(), *self.given}
+        for name in names:
+            own = name.strip().casefold()
+            if name in found or name == own or own in self.given or not self.known(own):
+                continue
+            if own in found.values() and own not in taken:
+                other = next(there for there, here in found.items() if here == own)
+                raise NamingError(f"{other!r} and {name!r} are both {own}; say which with --column {own}=NAME")
+            if own not in taken:
+                found[name] = own
+        return found
+
+    def _source(self, own: str, given: str, names: Sequence[str]) -> str:
+        if given in names:
+            return given
+        alike = [name for name in names if name.strip().casefold() == given.strip().casefold()]
+        if len(alike) == 1:
+            return alike[0]
+        raise NamingError(f"there is no column {given!r}, which is to be {own}; there are {_listed(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+EVERYTHING = Naming()
+
+
+def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, str]:
+    """Read ``prompt=question,chosen=win``; ``id=`` means that no column is the id. Raises `InputError`."""
+    mapping: dict[str, str] = {}
+    for part in (text or "").split(",") if text else ():
+        own, equals, given = part.partition("=")
+        own = own.strip().casefold()
+        if not equals or not known(own):
+            raise InputError(
+                f"{part.strip()!r} maps no column that is read",
+                where="--column",
+                fix="Expected NAME=COLUMN, as in prompt=question,chosen=win.",
+            )
+        if own in mapping:
+            raise InputError(f"{own} is mapped twice", where="--column", fix="Name one column for it.")
+        mapping[own] = given.strip()
+    return mapping

@@ -1,0 +1,83 @@
+"""The shapes that rows have in this field: asked by every command that reads prompts, answers or labels.
+
+A shape is one file with a `Shape`, and one place in `SHAPES`. A row passes each shape that knows it, in this order, and
+comes out in this project's own columns, which are listed in `critic.files.shapes.base`.
+"""
+
+from collections.abc import Iterable
+
+from critic.files.naming import Naming, read_mapping
+from critic.files.shapes import numbered
+from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.files.shapes.demonstration import DEMONSTRATION
+from critic.files.shapes.numbered import NUMBERED
+from critic.files.shapes.ranked import RANKED
+from critic.files.shapes.shp import SHP
+from critic.files.shapes.single import SINGLE
+from critic.files.shapes.transcripts import TRANSCRIPTS
+from critic.files.shapes.turns import NAMES, SHAREGPT
+from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
+
+SHAPES: tuple[Shape, ...] = (
+    SHAREGPT,
+    TRANSCRIPTS,
+    DEMONSTRATION,
+    ULTRAFEEDBACK,
+    SHP,
+    RANKED,
+    NUMBERED,
+    SINGLE,
+)
+
+# What a row may hold beside its shape: this project's own columns, those of its exports among them.
+OWN = frozenset(
+    (
+        *PROMPTS,
+        *("responses", "chosen", "rejected", "completion", "models", "tags", "id", "prompt_id"),
+        *("probability", "margin", "weight", "group", "kind", "label", "rating", "scale", "ranks", "strengths"),
+        *("outcome", "votes", "judge", "policy", "model", "chosen_model", "rejected_model", "where"),
+        *("source", "annotator", "principle", "constitution", "constitution_hash"),
+        *("sources", "annotators", "principles", "constitutions", "constitution_hashes"),
+    )
+)
+_SHAPED = frozenset(name for shape in SHAPES for name in shape.columns)
+
+
+def is_read(name: str) -> bool:
+    """Whether any shape may read a column of this name."""
+    return name in OWN or name in _SHAPED or numbered.reads(name)
+
+
+PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
+ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
+_ASKING = {*PROMPTS, *NAMES, "history", "chosen", "responses"}
+_ANSWERING = {"responses", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
+
+
+def gives_prompts(names: Iterable[str]) -> bool:
+    """Whether a table of these columns can hold prompts."""
+    found = tuple(names)
+    return not _ASKING.isdisjoint(found) or numbered.are_numbered(found)
+
+
+def gives_answers(names: Iterable[str]) -> bool:
+    """Whether a table of these columns can hold answers to prompts."""
+    found = tuple(names)
+    pairs = {"chosen", "rejected"} <= set(found) or {"human_ref_a", "human_ref_b"} <= set(found)
+    return pairs or not _ANSWERING.isdisjoint(found) or numbered.are_numbered(found)
+
+
+def shaped(columns: Columns, *, labels: bool) -> Columns:
+    """Return a row in this project's columns, with its labels where they are asked for.
+
+    A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
+    """
+    for shape in SHAPES:
+        if shape.fits(columns):
+            columns = shape.read(columns, labels)
+    return columns
+
+
+def naming(column: str | None = None) -> Naming:
+    """Return which columns are read, with the names that a person gave: see `read_mapping`. Raises `InputError`."""
+    return Naming(is_read, read_mapping(column, is_read))

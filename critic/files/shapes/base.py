@@ -1,0 +1,73 @@
+"""What a shape is: the columns that it reads, how a row of it is known, and what it says in this project's columns.
+
+Those are ``prompt`` (or ``messages``); ``chosen`` and ``rejected``, with ``probability`` where they tie; ``responses``,
+with ``models`` and, as labels, ``ranks`` or ``ratings`` on a ``scale``; ``completion``, with ``label`` or ``rating``.
+``aspects`` are ratings of other qualities than the whole: (position of the response, quality, value, scale).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from critic.files.rows import RowError
+
+Columns = dict[str, Any]
+Scale = tuple[float, float]
+Aspect = tuple[int, str, float, Scale]
+
+_TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
+PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``read`` takes a row that ``fits``, and whether labels are asked for, and returns it in this project's columns.
+
+    It raises `RowError` for a row of this shape that can't be read. Labels that nobody asks for are not looked at.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    fits: Callable[[Columns], bool]
+    read: Callable[[Columns, bool], Columns]
+
+
+def has(columns: Mapping[str, Any], *names: str) -> bool:
+    """Whether all these columns hold something."""
+    return all(columns.get(name) is not None for name in names)
+
+
+def number(value: object) -> float | None:
+    """Return a number that is one, or is written as text; None for anything else, truth values among it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if abs(found) < float("inf") else None
+
+
+def truth(value: str) -> int | str:
+    """Return 1 or 0 for a truth value as tables without types write it; another text as it is."""
+    return _TRUTHS.get(value.strip().casefold(), value)
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number, also one that a table holds as 1.0; None for anything else."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
+def preference(sides: tuple[Any, Any], better: int | None) -> Columns:
+    """Return two answers as a pair, of which the first (0), the second (1) or neither (None) is better."""
+    first, second = sides if better != 1 else (sides[1], sides[0])
+    tie = {"probability": 0.5} if better is None else {}
+    return {"chosen": first, "rejected": second, **tie}
+
+
+def no_label(name: str, value: object, expected: str) -> RowError:
+    """Return the refusal of a label that is missing, or is none."""
+    if value is None:
+        return RowError("no_label", f"{name} holds nothing; expected {expected}")
+    return RowError("bad_label", f"{name} is {value!r:.40}; expected {expected}")

@@ -1,0 +1,102 @@
+"""Answers in columns of their own: ``response_a`` and ``response_b``, ``output_1``, ``response_0`` to ``response_N``.
+
+Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1 or 2),
+``overall_preference`` (below 0: the first), ``winner`` (a or b, also as model_a; tie), or a column for each outcome
+(``winner_model_a``, ``winner_model_b``, ``winner_tie``).
+"""
+
+import re
+from functools import lru_cache
+
+from critic.files.rows import RowError
+from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
+
+_NAME = re.compile(r"(response|output|answer|completion|generation|conversation)_?(\d{1,3}|[a-z])")
+_TIES = ("tie", "equal", "same", "both", "bothbad", "none", "c")
+_FLAGS = ("winner_model_a", "winner_model_b", "winner_tie")
+LABELS = ("better_response_id", "preference", "overall_preference", "winner", *_FLAGS)
+
+
+@lru_cache(maxsize=1000)
+def _numbered(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return (column, number) of the answers among ``names``, in their order; nothing where there are not two."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            found.setdefault(match[1], {})[match[2]] = name
+    for numbers in found.values():
+        digits = {int(key): (name, key) for key, name in numbers.items() if key.isdecimal()}
+        letters = {ord(key) - ord("a"): (name, key) for key, name in numbers.items() if key.isalpha()}
+        for places in (digits, letters):
+            first = min(places, default=0)
+            if len(places) > 1 and first < 2 and sorted(places) == list(range(first, first + len(places))):
+                return tuple(places[place] for place in sorted(places))
+    return ()
+
+
+def _fits(columns: Columns) -> bool:
+    taken = has(columns, "responses") or has(columns, "chosen", "rejected")
+    return not taken and bool(_numbered(tuple(columns)))
+
+
+def _read(columns: Columns, labels: bool) -> Columns:
+    there = [(name, key) for name, key in _numbered(tuple(columns)) if has(columns, name)]
+    answers = [columns[name] for name, _ in there]
+    models = [columns.get(f"model_{key}") for _, key in there]
+    read = columns | dict.fromkeys(name for name, _ in there) | {"responses": answers, "models": models}
+    if not labels:
+        return read
+    if len(answers) != 2:
+        raise RowError("no_label", f"{len(answers)} answers, and nothing says which is better; expected two")
+    return (
+        read | dict.fromkeys(("responses", "models", *LABELS)) | preference((answers[0], answers[1]), _better(columns))
+    )
+
+
+def _better(columns: Columns) -> int | None:
+    """Return which of two answers is better, None for a tie. Raises `RowError`."""
+    name = next((name for name in LABELS if name in columns), None)
+    if name is None:
+        raise RowError("no_label", f"nothing says which answer is better; expected one of {', '.join(LABELS[:4])}")
+    if name in _FLAGS:
+        return _flagged(columns)
+    value = columns[name]
+    match name:
+        case "better_response_id" if whole(value) in (0, 1):
+            return whole(value)
+        case "preference" if whole(value) in (1, 2):
+            return (whole(value) or 0) - 1
+        case "overall_preference" if (strength := number(value)) is not None:
+            return None if strength == 0 else int(strength > 0)
+        case "winner" if isinstance(value, str):
+            return _named(value)
+    raise no_label(name, value, "which of the two answers is better")
+
+
+def _flagged(columns: Columns) -> int | None:
+    said = [place for place, name in enumerate(_FLAGS) if whole(columns.get(name)) == 1 or columns.get(name) is True]
+    if len(said) != 1:
+        raise RowError("no_label", f"{len(said)} of {', '.join(_FLAGS)} are 1; expected one")
+    return said[0] if said[0] < 2 else None
+
+
+def _named(value: str) -> int | None:
+    word = re.sub(r"[^a-z0-9]", "", value.casefold().removeprefix("model").removeprefix("response"))
+    if word.startswith(_TIES[0]) or word in _TIES:
+        return None
+    if word not in ("a", "b"):
+        raise no_label("winner", value, "a, b or tie")
+    return int(word == "b")
+
+
+def are_numbered(names: tuple[str, ...]) -> bool:
+    """Whether some of these columns are answers, numbered."""
+    return bool(_numbered(names))
+
+
+def reads(name: str) -> bool:
+    """Whether a column may be one of the answers, or the model of one."""
+    return bool(_NAME.fullmatch(name)) or bool(re.fullmatch(r"model_(\d{1,3}|[a-z])", name))
+
+
+NUMBERED = Shape("numbered answers", LABELS, _fits, _read)

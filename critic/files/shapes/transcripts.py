@@ -1,0 +1,70 @@
+"""HH-RLHF's transcripts: texts with turns after ``Human:`` and ``Assistant:``, each after an empty line.
+
+They stand in ``chosen`` and ``rejected``, which hold the prompt, and in ``prompt``, which ends with ``Assistant:``.
+"""
+
+import re
+from typing import Any
+
+from critic.files.rows import RowError
+from critic.files.shapes.base import Columns, Shape, has
+
+_TURN = re.compile(r"(?:\r?\n\r?\n|\A)(Human|Assistant):")
+_BEGINS = re.compile(r"\s*Human:")
+_ASKS = re.compile(r"\r?\n\r?\nAssistant:\s*\Z")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+_SIDES = ("chosen", "rejected")
+
+
+def answered(transcript: str) -> list[dict[str, Any]]:
+    """Return a transcript's turns as chat messages that end with an answer. Raises `RowError`."""
+    turns = _turns(transcript)
+    if turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip():
+        raise RowError("empty_answer", "the last turn is not an answer, or is empty")
+    return turns
+
+
+def asked(transcript: str) -> list[dict[str, Any]]:
+    """Return the turns of a transcript that ends with ``Assistant:``, as chat messages. Raises `RowError`."""
+    return _turns(_ASKS.sub("", transcript))
+
+
+def _turns(transcript: str) -> list[dict[str, Any]]:
+    """Return the turns; two of one side in a row are one, as the people who wrote them went on."""
+    start, *parts = _TURN.split(transcript.lstrip())
+    if start.strip() or not parts:
+        raise RowError("unknown_format", "the text doesn't begin with 'Human:', after an empty line or none")
+    turns: list[dict[str, Any]] = []
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        content = text.removeprefix(" ")
+        if turns and turns[-1]["role"] == _ROLES[name]:
+            turns[-1]["content"] = "\n\n".join(part for part in (turns[-1]["content"], content) if part.strip())
+        else:
+            turns.append({"role": _ROLES[name], "content": content})
+    return turns
+
+
+def _is_transcript(value: object) -> bool:
+    return isinstance(value, str) and bool(_BEGINS.match(value))
+
+
+def _asks(value: object) -> bool:
+    return isinstance(value, str) and bool(_BEGINS.match(value)) and bool(_ASKS.search(value))
+
+
+def _fits(columns: Columns) -> bool:
+    sides = any(_is_transcript(columns.get(side)) for side in _SIDES)
+    return (sides and not has(columns, "prompt")) or _asks(columns.get("prompt"))
+
+
+def _read(columns: Columns, labels: bool) -> Columns:
+    if not has(columns, "prompt"):
+        return columns | {side: answered(columns[side]) for side in _SIDES if isinstance(columns.get(side), str)}
+    # Answers to such a prompt begin after a space, as the transcript goes on.
+    answers = {side: columns[side].removeprefix(" ") for side in _ANSWERS if isinstance(columns.get(side), str)}
+    return columns | answers | {"prompt": asked(columns["prompt"])}
+
+
+_ANSWERS = (*_SIDES, "completion", "response")
+
+TRANSCRIPTS = Shape("transcripts", ("prompt", *_ANSWERS), _fits, _read)

@@ -1,0 +1,127 @@
+"""One turn of a chat, as files, APIs and templates have it: who says what, and which tools are called."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair, which no file can store as UTF-8") from None
+    return text
+
+
+# The names of text parts: in chats for training, and in those of OpenAI's Responses API.
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+def join_parts(content: Any) -> Any:
+    """Join a content that is a list of text parts, as multimodal chats have them; each has a ``text`` or a ``value``.
+
+    Raises ValueError for any other part.
+    """
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for place, part in enumerate(content):
+        fields = part if isinstance(part, dict) else {}
+        text = fields.get("text", fields.get("value"))
+        kind = fields.get("type", "text" if fields else type(part).__name__)
+        if kind not in _TEXT_PARTS or not isinstance(text, str):
+            raise ValueError(f"part {place} of the content, of type {str(kind)[:40]!r}, has neither a text nor a value")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _as_json(arguments: Any) -> Any:
+    return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+
+
+def _role(role: Any) -> Any:
+    """Read OpenAI's newer name of the system."""
+    return "system" if role == "developer" else role
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+Content = Annotated[Text, BeforeValidator(join_parts, json_schema_input_type=str | list[dict[str, Any]] | None)]
+_AnyRole = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+class CalledFunction(Record):
+    """What a tool call calls: a function's name and its arguments, in JSON as the model wrote them."""
+
+    name: Text
+    arguments: Annotated[Text, BeforeValidator(_as_json, json_schema_input_type=str | dict[str, Any])] = "{}"
+
+
+class ToolCall(Record):
+    """A call of a tool by the assistant, in OpenAI's form. ``id`` is what its result refers to."""
+
+    id: Text | None = Field(default=None, exclude_if=_is_none)
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class Message(Record):
+    """One turn of a chat, or a part of one: see `critic.engines.base.Node`.
+
+    In a prompt's history an assistant may call tools (``tool_calls``), each answered by a message of the role ``tool``,
+    which may say to which call (``tool_call_id``) and of which function (``name``). Tool fields that a message does not
+    have are left out where it is written.
+
+    Read are also ``developer``, which is the system, and contents that are lists of text parts.
+    """
+
+    role: Annotated[Role, BeforeValidator(_role, json_schema_input_type=_AnyRole)]
+    content: Content = ""
+    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, min_length=1, exclude_if=_is_none)
+    tool_call_id: Text | None = Field(default=None, exclude_if=_is_none)
+    name: Text | None = Field(default=None, exclude_if=_is_none)
+
+    @model_validator(mode="after")
+    def _tools_where_they_belong(self) -> Self:
+        if self.tool_calls is not None and self.role != "assistant":
+            raise ValueError(f"tool_calls are the assistant's, not {self.role}'s")
+        if self.role != "tool" and (self.tool_call_id is not None or self.name is not None):
+            raise ValueError(f"tool_call_id and name are a tool's, not {self.role}'s")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_content(cls, given: Any) -> Any:
+        # An assistant that calls a tool says nothing beside; everyone else does.
+        if isinstance(given, dict) and given.get("content") is None and not given.get("tool_calls"):
+            raise ValueError("content: Field required")
+        return given
+
+    @property
+    def text(self) -> str:
+        """The message as people and judges read it: its content, and its tool calls a line each."""
+        calls = (f"[calls {call.function.name} with {call.function.arguments}]" for call in self.tool_calls or ())
+        return "\n".join(line for line in (self.content, *calls) if line)
+
+    @property
+    def tools(self) -> dict[str, Any]:
+        """Its tool fields, as JSON: none where the message has nothing to do with tools."""
+        return self.model_dump(mode="json", exclude={"role", "content"})
+
+    def hashed(self) -> list[Any]:
+        """Return what a chat's hash is made of: tool fields only where there are any, so that other hashes stay."""
+        return [self.role, self.content, self.tools] if self.tools else [self.role, self.content]

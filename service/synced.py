@@ -1,0 +1,42 @@
+"""What a row of the database points to is on the disk before the row is: a file, and that it is in its folder.
+
+Without the second a power cut can leave the row with nothing behind it, though the file itself was synced.
+"""
+
+import os
+from pathlib import Path
+
+
+def sync_file(path: Path) -> None:
+    """Return when a file's content is on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with all that lead to it, where they are missing, durably."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """Return when all that lies under a folder is on the disk."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for name in files:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+
+
+def _sync(path: Path, flags: int) -> None:
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

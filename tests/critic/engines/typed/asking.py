@@ -1,0 +1,14 @@
+"""Short names for typed questions."""
+
+from critic.engines.base import Decision, Node, Option
+from critic.records import Message
+
+WHICH = Decision("choice", "Which is kinder?", (Option("first"), Option("second", "the later one")))
+KIND = Decision("predicate", "It is kind.")
+HOW = Decision("score", "How kind is it?", (Option("not"), Option("partly"), Option("wholly", "without a fault")))
+
+
+def about(text: str, *questions: Decision) -> Node:
+    """Questions about one text."""
+    asked = tuple(Node((), question) for question in questions)
+    return Node((Message(role="user", content=text),), children=asked)

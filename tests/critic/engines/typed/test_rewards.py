@@ -1,0 +1,23 @@
+"""A server of typed decisions compares answers, and is no source of rewards: that is told before any is asked for."""
+
+import pytest
+
+from constitution import load
+from constitution.errors import InputError
+from service.rewards import source_of
+from tests.critic.engines.typed.conftest import Opener
+from tests.critic.engines.typed.pretended import DecisionServer
+from trainers.scoring import EngineReward, JudgeReward
+
+
+def test_it_is_refused_as_a_source_of_rewards(server: DecisionServer, opened: Opener) -> None:
+    engine, constitution = opened(), load("harmlessness@1.1.0")
+    with pytest.raises(InputError, match="gives no rewards by itself"):
+        source_of(engine, None, None)
+    with pytest.raises(InputError, match="gives no log-probabilities"):
+        source_of(engine, constitution, None)
+    with pytest.raises(InputError, match="gives no log-probabilities"):
+        JudgeReward(engine, constitution)
+    with pytest.raises(InputError, match="gives no rewards"):
+        EngineReward(engine)
+    assert server.asked == []

@@ -1,0 +1,125 @@
+"""Files as their bytes come: packed, in other encodings, and made to fill a disk."""
+
+import gzip
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from constitution.errors import InputError
+from critic.files import packed
+from critic.files.rows import Broken, Raw
+from critic.files.shapes import naming
+from critic.run.sources import open_source, source_name
+
+LINES = '{"prompt": "Wie heißt du?"}\n{"prompt": "Und ich?"}\n'
+TEXTS = ["Wie heißt du?", "Und ich?"]
+
+
+def prompts(path: Path | str) -> list[str]:
+    rows = list(open_source(str(path), naming()).rows)
+    return [row.columns["prompt"] if isinstance(row, Raw) else row.reason for row in rows]
+
+
+def zipped(data: bytes) -> bytes:
+    return gzip.compress(data)
+
+
+def standard(data: bytes) -> bytes:
+    """Two frames, one after the other, as ``cat`` of two files leaves them."""
+    compress = zstandard.ZstdCompressor().compress
+    return compress(data[:30]) + compress(data[30:])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-mark", "utf-32"])
+@pytest.mark.parametrize(("ending", "pack"), [("", bytes), (".gz", zipped), (".zst", standard)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("in.jsonl", LINES),
+        ("in.json", '[{"prompt": "Wie heißt du?"}, {"prompt": "Und ich?"}]'),
+        ("in.txt", "Wie heißt du?\r\n\r\nUnd ich?"),
+        ("in.csv", "prompt,tags\r\nWie heißt du?,a\r\nUnd ich?,\r\n"),
+    ],
+)
+def test_every_packing_and_encoding_of_every_kind_holds_the_same(
+    encoding: str, ending: str, pack: "type[bytes]", name: str, text: str, tmp_path: Path
+) -> None:
+    data = b"\xfe\xff" + text.encode("utf-16-be") if encoding == "utf-16-be-mark" else text.encode(encoding)
+    (tmp_path / (name + ending)).write_bytes(pack(data))
+    assert prompts(tmp_path / (name + ending)) == TEXTS
+
+
+def test_a_place_in_a_packed_file_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "a"}\n{"prompt": \n'))
+    good, bad = open_source(str(tmp_path / "in.jsonl.gz")).rows
+    assert (good.where, bad.where) == ("in.jsonl.gz:1", "in.jsonl.gz:2") and isinstance(bad, Broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("in.jsonl.gz", zipped(LINES.encode())[:-12], "can't be unpacked"),
+        ("in.jsonl.zst", standard(LINES.encode() * 99)[:40], "can't be unpacked"),
+        ("in.jsonl.gz", b"plain text", "can't be unpacked"),
+        ("in.jsonl.zst", b"plain text", "can't be unpacked"),
+        ("in.jsonl", LINES.encode("utf-16-le"), "in an encoding that it doesn't name"),
+        ("in.txt", zipped(b"text"), "binary"),
+    ],
+)
+def test_what_is_no_text_is_told_with_the_remedy(name: str, data: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=problem) as caught:
+        prompts(tmp_path / name)
+    assert caught.value.where == name and caught.value.fix
+
+
+def test_half_a_character_costs_its_row_only(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes("one\ntwo\n".encode("utf-16") + b"\x00\xd8\x41")
+    assert prompts(tmp_path / "in.txt") == ["one", "two", "not_utf8"]
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", zipped), (".zst", zstandard.ZstdCompressor().compress)])
+def test_an_archive_that_unpacks_to_more_than_a_bound_is_stopped(
+    ending: str, pack: "type[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "MOST_UNPACKED", 2**20)
+    path = tmp_path / f"in.json{ending}"
+    path.write_bytes(pack(b'{"prompt": "' + b"a" * 2**23 + b'"}'))
+    with pytest.raises(InputError, match="unpacks to more than"):
+        prompts(path)
+    # Text packs a few times; what packs no better is no bomb, however large it is.
+    path.write_bytes(pack(b'{"prompt": "' + os.urandom(2**20).hex().encode() + b'"}'))
+    assert len(prompts(path)[0]) == 2**21
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        (LINES, TEXTS),
+        ("one\ntwo\n", ["one", "two"]),
+        ("Prompt;Tags\none;a\ntwo;\n", ["one", "two"]),
+        ("question, please\ntwo\n", ["question, please", "two"]),
+    ],
+)
+def test_a_pipe_is_read_once(data: str, texts: list[str], tmp_path: Path) -> None:
+    """Such as ``<(zcat file)``: no ending says what it holds, and it can't be opened twice."""
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(data.encode(),))
+    writing.start()
+    found = prompts(pipe)
+    writing.join(10)
+    assert found == texts
+    assert source_name(str(pipe)) == "pipe"
+
+
+def test_a_file_is_closed_when_its_rows_are_left(tmp_path: Path) -> None:
+    """Warnings are errors here: an open file would be one when the rows are thrown away."""
+    for name in ("in.jsonl", "in.csv"):
+        (tmp_path / name).write_text("prompt\n" * 9)
+        rows = iter(open_source(str(tmp_path / name)).rows)
+        next(rows)
+        del rows

@@ -1,0 +1,134 @@
+"""Labels of foreign files that must not change, vanish or be made up: empty ones, whole numbers, parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from critic.feedback import Feedback
+from critic.run.sources import Broken
+from service.formats import format_of
+from service.formats.base import Found
+
+ASK = "Name a tree."
+CHAT = [{"role": "user", "content": ASK}, {"role": "assistant", "content": "An oak."}]
+
+
+def read(name: str, rows: list[Any], tmp_path: Path, **options: Any) -> list[Found]:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return list(format_of(name, options).read(path))
+
+
+def reasons(found: list[Found]) -> list[str]:
+    return [row.reason for row in found if isinstance(row, Broken)]
+
+
+def tree(rank: Any, thumbs: Any, quality: Any) -> dict[str, Any]:
+    replies = [
+        {
+            "message_id": f"m{place}",
+            "role": "assistant",
+            "text": text,
+            "rank": own,
+            "synthetic": True,
+            "emojis": {"+1": thumbs} if place == 0 else {},
+            "labels": {"quality": {"value": quality}} if place == 0 else {},
+        }
+        for place, (text, own) in enumerate((("An oak.", rank(0)), ("A tulip.", rank(1))))
+    ]
+    return {"prompt": {"message_id": "m", "role": "prompter", "text": ASK, "replies": replies}}
+
+
+@pytest.mark.parametrize("number", [int, float])
+def test_oassts_numbers_are_whole_however_they_are_written(number: Any, tmp_path: Path) -> None:
+    found = read("oasst", [tree(number, number(3), number(1))], tmp_path)
+    assert all(isinstance(row, Feedback) for row in found)
+    assert [row.kind for row in found if isinstance(row, Feedback)] == ["ranking", *["thumbs"] * 3, "rating"]
+
+
+def test_oassts_numbers_that_are_none_are_named_and_cost_themselves(tmp_path: Path) -> None:
+    found = read("oasst", [tree(lambda place: place + 0.5, 1001, 7)], tmp_path)
+    assert reasons(found) == ["bad_label", "bad_label", "bad_label", "bad_rating"]
+    details = " ".join(row.detail for row in found if isinstance(row, Broken))
+    assert "rank is 0.5" in details and "1,001 times +1" in details and "7" in details
+    found = read("oasst", [tree(lambda place: None, -1, None)], tmp_path)
+    assert reasons(found) == ["bad_label"] and "-1 times" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("jsonl", {"prompt": ASK, "completion": "An oak.", "label": None}),
+        ("jsonl", {"prompt": ASK, "completion": "An oak.", "rating": None, "scale": [1, 5]}),
+        ("jsonl", {"kind": "thumbs", "label": None}),
+        ("trl", {"prompt": ASK, "completion": "An oak.", "label": None}),
+        ("openrlhf", {"response": CHAT, "label": None}),
+        ("llama-factory", {"instruction": ASK, "output": "An oak.", "kto_tag": None}),
+        ("llama-factory", {"instruction": ASK, "output": "An oak.", "label": None}),
+    ],
+)  # fmt: skip
+def test_an_empty_label_makes_no_demonstration(name: str, row: dict[str, Any], tmp_path: Path) -> None:
+    assert reasons(read(name, [row], tmp_path)) == ["no_label"]
+
+
+def test_an_empty_cell_of_a_table_is_such_a_label(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(f"prompt;completion;label\n{ASK};An oak.;\n{ASK};An elm.;False\n")
+    empty, down = format_of("jsonl").read(tmp_path / "in.csv")
+    assert isinstance(empty, Broken) and empty.reason == "no_label"
+    assert isinstance(down, Feedback) and down.label.model_dump()["value"] == "down"
+
+
+def turn(part: dict[str, Any]) -> dict[str, Any]:
+    question = {"role": "user", "content": [{"type": "text"} | part]}
+    sides = {side: {"role": "assistant", "content": side} for side in ("chosen", "rejected")}
+    return {"messages": [question], **sides}
+
+
+@pytest.mark.parametrize("name", ["llama-factory", "jsonl"])
+def test_texts_of_parts_are_read_and_missing_ones_are_no_empty_ones(name: str, tmp_path: Path) -> None:
+    good, other, bad = read(name, [turn({"text": ASK}), turn({"value": ASK}), turn({"txet": ASK})], tmp_path)
+    for found in (good, other):
+        assert isinstance(found, Feedback) and found.prompt.messages[0].content == ASK
+    assert isinstance(bad, Broken) and bad.reason == "bad_prompt"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"kind": "critique", "prompt": [], "responses": ["a"], "outcome": "critique"}, "unknown_format"),
+        ({"kind": "correction", "prompt": [], "responses": ["a"]}, "bad_responses"),
+    ],
+)
+def test_a_run_export_without_its_text_is_refused(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    assert reasons(read("jsonl", [row], tmp_path)) == [reason]
+
+
+def test_a_foreign_source_is_no_origin(tmp_path: Path) -> None:
+    row = {"prompt": ASK, "chosen": "An oak.", "rejected": "A tulip.", "source": "a forum"}
+    (found,) = read(
+        "jsonl",
+        [
+            row,
+        ],
+        tmp_path,
+    )
+    assert isinstance(found, Feedback) and found.source == "human"
+    (found,) = read("jsonl", [row | {"source": "ai"}], tmp_path)
+    assert isinstance(found, Feedback) and found.source == "ai"
+
+
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    row = {"q": ASK, "good": "An oak.", "bad": "A tulip."}
+    (found,) = read("trl", [row], tmp_path, columns="prompt=q,chosen=good,rejected=bad")
+    assert isinstance(found, Feedback) and [one.text for one in found.responses] == ["An oak.", "A tulip."]
+
+
+def test_whatever_a_row_holds_it_costs_itself_only(tmp_path: Path) -> None:
+    deep: Any = []
+    for _ in range(400):
+        deep = [deep]
+    rows = [{"prompt": ASK, "chosen": deep, "rejected": "b"}, {"prompt": ASK, "chosen": "a", "rejected": "b"}]
+    bad, good = read("jsonl", rows, tmp_path)
+    assert isinstance(bad, Broken) and isinstance(good, Feedback)
