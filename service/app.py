@@ -24,6 +24,7 @@ from service.labels import Labels
 from service.limits import Limits, Pace
 from service.retention import Retention
 from service.settings import Settings
+from service.synced import make_folder
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Open the parts, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.data.absolute())
         await asyncio.to_thread(swept, settings)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))

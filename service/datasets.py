@@ -79,7 +79,7 @@ async def make(parts: Service, asked: DatasetRequest, also: Also) -> dict[str, A
 
     Raises `Problem` 422 where no label gives a row.
     """
-    make_folder(parts.settings.data / "datasets")
+    make_folder((parts.settings.data / "datasets").absolute())
     with scratch(parts.settings.data) as building:
         counts = await _build(parts, asked, building)
         return await _keep(parts, asked, counts, building, also)

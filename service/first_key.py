@@ -8,6 +8,7 @@ from service import administrators, key_store, migrations
 from service.auth import NewKey, new_key
 from service.database import Database
 from service.settings import Settings
+from service.synced import make_folder
 from service.tables import keys
 
 
@@ -18,7 +19,7 @@ async def first_key(settings: Settings) -> str | None:
 
 
 async def _made(settings: Settings) -> NewKey | None:
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data.absolute())
     await migrations.upgrade(settings.url)
     async with Database(settings.url) as database, database.transaction() as connection:
         await administrators.in_turn(connection)  # servers that start together make one

@@ -141,6 +141,12 @@ SMALL: dict[str, Any] = {
     "linear_value_head_dim": 8,
     "time_step_rank": 4,
     "attention_hidden_size": 32,
+    # pictures
+    "image_size": 28,
+    "patch_size": 14,
+    "depth": 2,
+    "out_hidden_size": 32,
+    "projection_dim": 32,
     # dropouts would only blur
     "hidden_dropout": 0.0,
     "attention_dropout": 0.0,
@@ -295,9 +301,24 @@ def config(model_type: str, **more: Any) -> PreTrainedConfig:
     words = len(_tokenizer())
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": _tokenizer().eos_token_id}
     default = AutoConfig.for_model(model_type)
-    own = {name: value for name, value in SMALL.items() if _has(default, name)}
-    chosen = own | {"vocab_size": words} | ids | MORE.get(model_type, {}) | more
+    chosen = _sizes(default) | {"vocab_size": words} | ids | _parts(default) | MORE.get(model_type, {}) | more
     return AutoConfig.for_model(model_type, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _sizes(default: PreTrainedConfig) -> dict[str, Any]:
+    return {name: value for name, value in SMALL.items() if _has(default, name)}
+
+
+def _parts(default: PreTrainedConfig) -> dict[str, Any]:
+    """Return the small configurations of a composite model's parts: of its text, and of what it looks and listens with."""
+    parts: dict[str, Any] = {}
+    for name in default.sub_configs:
+        part = getattr(default, name, None)
+        if not isinstance(part, PreTrainedConfig):
+            continue
+        known = part.model_type in TYPES
+        parts[name] = config(part.model_type).to_dict() if known else _sizes(part) | MORE.get(part.model_type, {})
+    return parts
 
 
 def _has(default: PreTrainedConfig, name: str) -> bool:

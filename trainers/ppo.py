@@ -81,9 +81,8 @@ class PPOTrainer:
             self._prepare(model)
             self._writer = open_writer(args, model, processing_class, self._runner)
             opened.callback(self._writer.close)
-            self.models = actor_critic.build(
-                args, model, processing_class, self.accelerator.device, self.short, args.max_length
-            )
+            device = self.accelerator.device
+            self.models = actor_critic.build(args, model, processing_class, device, self.short, args.max_length)
             self._weights = self.models.trainable()
             self._make_optimizer()
             self.kl_coef = args.kl_coef
@@ -373,7 +372,6 @@ class PPOTrainer:
         vocabulary.check_rows(model, self.tokenizer, max(map(max, asked)), self.args.model)
         vocabulary.learn_end(model, self.tokenizer, self.args.model)
         self.short = proof.of_prompts(asked, model.config, self.args.max_length)
-        """Short trees of the run's own tokens, to compare models on."""
         self.proof = actor_critic.prepare(model, self.args, self.short, self.args.max_length, "the policy")
 
     def _check(self) -> None:

@@ -174,15 +174,26 @@ def _save(trainer: TreeTrainer, trainee: Trainee) -> dict[str, Any]:
     folder = Path(trainer.args.output_dir or "")
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return _save_sharded(trainer, trainee, folder)
+    saved: dict[str, Any] = {}
+    if trainer.args.process_index == 0:  # all have the same weights, and what is read again has to be written
+        saved = _save_whole(trainer, trainee, folder)
+    trainer.accelerator.wait_for_everyone()
+    return saved
+
+
+def _save_whole(trainer: TreeTrainer, trainee: Trainee, folder: Path) -> dict[str, Any]:
     row = finish.row_of(trainer.short)
     model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if isinstance(model, PeftModel):
         with saving("the adapters", folder):
             trainer.save_model(str(folder / "adapter"), _internal_call=True)
         model = trainer.model = finish.merge(model, row, folder)
+
+    def write() -> None:
+        trainer.save_model(str(folder))
+
     with saving("the finished model", folder):
-        saved = finish.save(model, row, trainee.dtype, trainee.dropped, folder, lambda: trainer.save_model(str(folder)))
-    return saved.facts()
+        return finish.save(model, row, trainee.dtype, trainee.dropped, folder, write).facts()
 
 
 def _save_sharded(trainer: TreeTrainer, trainee: Trainee, folder: Path) -> dict[str, Any]:

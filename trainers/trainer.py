@@ -177,8 +177,7 @@ class TreeTrainer(Trainer):
         self.held_out = None if eval_dataset is None else self._examples(eval_dataset, "eval_dataset")
         self._watched: dict[str, list[float]] = defaultdict(list)
         self._staging = False
-        self.stored: torch.dtype | None = None
-        """The type that gathered weights are saved in, once they are finished; checkpoints keep float32."""
+        self.stored: torch.dtype | None = None  # that gathered weights are saved in, once they are finished
         inner = _innermost(model)
         parts = [part for part in (self.examples, self.held_out) if part is not None]
         highest, longest = max(part.highest for part in parts), max(part.longest for part in parts)

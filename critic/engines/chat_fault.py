@@ -45,7 +45,8 @@ _NO_QUOTA = ("insufficient_quota", "payment_required", "billing_hard_limit_reach
 _TOO_LONG_CODES = ("context_length_exceeded", "exceed_context_size_error", "string_above_max_length")
 _TOO_LONG = re.compile(
     r"context[ _](length|size|window)|maximum .{0,20}length|max_model_len|prompt is too long|"
-    r"too (long|large|many tokens)|inputs? tokens? .{0,40}(<=|must be less|exceed)|reduce the length",
+    r"too (long|many tokens)|(request|prompt|payload|body|entity|input)\b.{0,20} too large|"
+    r"inputs?\W{1,3}tokens?\b.{0,40}(<=|must be less|exceed)|reduce the length",
     re.I,
 )
 # OpenAI and Azure; OpenAI's reasoning models; DashScope; Bedrock; Moonshot and others.

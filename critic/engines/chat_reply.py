@@ -34,7 +34,9 @@ class Position(BaseModel):
         found = [self._logprob_of(text) for text in texts]
         mass = math.fsum(math.exp(value) for value in found if value is not None)
         bound = min(self._listed().values(), default=math.nan)
-        return tuple(bound if value is None else value for value in found), min(1.0, mass)
+        return tuple(bound if value is None else value for value in found), mass if mass < 1 or math.isnan(
+            mass
+        ) else 1.0
 
     def _logprob_of(self, text: str) -> float | None:
         """Return the log-probability that exactly ``text`` comes next; None where it isn't among the likeliest tokens.

@@ -29,6 +29,7 @@ T = TypeVar("T", bound=BaseModel)
 _CONNECTING_SECONDS = 10.0
 _QUOTED_CHARACTERS = 300
 _SHOWN_MODELS = 8
+_START = "Start it, wait until it has loaded its model, and check host and port."
 _SHOWN_CHARACTERS = 80
 _REFUSED = (401, 402, 403)
 _BUSY = 429
@@ -67,6 +68,7 @@ class ChatServer:
             http_client=openai.DefaultAsyncHttpxClient(trust_env=not address.is_local),
         )
         self._asked: set[asyncio.Future[str]] = set()
+        self._knocking: asyncio.Future[bool] | None = None
         self._closed = False
 
     async def card(self) -> Card:
@@ -119,6 +121,8 @@ class ChatServer:
         try:
             text = await self._post(path, body)
         except openai.OpenAIError as error:
+            if isinstance(error, openai.APIConnectionError) and not await self._is_there():
+                self._refuse_all(error)
             self._refuse(error)
         fault = fault_of(200, text)
         if fault is not None:
@@ -176,9 +180,32 @@ class ChatServer:
             self._refuse_fault(fault, self._say(error), retry_after(error.response.headers), self._fix(error))
         said, fix = self._say(error), self._fix(error)
         told = f"{self._address.place}: {said}" + (f" ({fix})" if fix else "")
-        if _is_unreachable(error):
-            raise Unreachable(told, signature=Signature("there is no connection")) from None
         raise Unavailable(told, signature=Signature(plain(said), kind=type(error).__name__)) from None
+
+    def _refuse_all(self, error: openai.APIConnectionError) -> NoReturn:
+        """Raise that nobody is there: not for this request, and not for any other."""
+        said = f"{self._address.place}: {self._say(error)}"
+        told = said if _is_unreachable(error) else f"{said}; nor does the server answer anything else"
+        raise Unreachable(f"{told} ({_START})", signature=Signature("nobody is there")) from None
+
+    async def _is_there(self) -> bool:
+        """Whether anything answers at the address. One request can break its connection; all can't.
+
+        Calls that fail together ask once.
+        """
+        if self._knocking is None or self._knocking.done():
+            self._knocking = asyncio.ensure_future(self._knock())
+        return await asyncio.shield(self._knocking)
+
+    async def _knock(self) -> bool:
+        timeout = min(_CONNECTING_SECONDS, self._address.timeout)
+        try:
+            await self._client.get("/models", cast_to=str, options={"timeout": timeout})
+        except openai.APIConnectionError:
+            return False
+        except openai.OpenAIError:
+            return True
+        return True
 
     def _refuse_fault(self, fault: Fault, said: str, wait: float | None, fix: str = "") -> NoReturn:
         """Raise what a failure that the server told means for a request."""
@@ -220,7 +247,7 @@ class ChatServer:
     def _fix(self, error: openai.OpenAIError) -> str:
         """Say what a person can do about ``error``."""
         if _is_unreachable(error):
-            return "Start it, wait until it has loaded its model, and check host and port."
+            return _START
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 was = "is set, but refused" if self._address.key else "is not set"

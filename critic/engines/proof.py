@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import Literal
 
@@ -35,10 +36,11 @@ _ANSWERS = (
     "Ask them over for tea, and tell them calmly how your nights have been.",
     "Write nothing and wait; most dogs grow quiet when the weather turns cold, some never do.",
 )
-# Enough tokens to leave the smaller windows that models attend within (128 of gpt-oss).
-_SENTENCES = (8, 5, 3, 2, 1)
-_TOKENS = 320
-_STEPS = 6
+# Few tokens, for they take time. Windows need no more of them: who sees whom is the model's own function of positions.
+_SENTENCES = (2, 1)
+_TOKENS = 256
+_PROMPTS = (48, 32)
+_STEPS = 5
 # Differences of log-probabilities that are rounding whatever was measured: the greatest one in float32 (tiny models have
 # 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
@@ -108,7 +110,7 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     chats = [_ids(tree, end) for end in _ends(tree)]
     with _told(where):
         reference = [_read(model, ids) for ids in chats]
-    noise = _noise(model, chats[0], reference[0])
+    noise = _Noise(model.dtype, lambda: _distance([_read(model, chats[0], "eager")], [reference[0]]))
     _look_ahead(chats, reference, noise, where)
     scoring = _packed(lambda: _tree_difference(model, tree, reference), noise)
     trial = _Trial(model, chat, chats)
@@ -127,7 +129,7 @@ def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) 
     tree = _tree(chat, context, where, Reward())
     with _told(where):
         reference = _rewards(model, plain.score_trees, [tree])
-    noise = _Noise(model.dtype, *_distance(_rewards_by(model, "eager", tree) or reference, reference))
+    noise = _Noise(model.dtype, lambda: _distance(_rewards_by(model, "eager", tree), reference))
 
     def difference() -> tuple[float, float]:
         with attention.attending(model, attention.NAME):
@@ -143,18 +145,23 @@ def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], whe
         plain.score_pairs(model, [encode(_chats(_QUESTION.format(1), Reward()))])
 
 
-@dataclass(frozen=True, slots=True)
 class _Noise:
-    """What rounding makes of a log-probability: the greatest difference and the root mean square that were measured."""
+    """What rounding makes of a number; ``measure`` gives its greatest and its root mean square, where it can."""
 
-    dtype: torch.dtype
-    greatest: float = 0.0
-    rms: float = 0.0
+    def __init__(self, dtype: torch.dtype, measure: Callable[[], tuple[float, float]]) -> None:
+        self._dtype, self._measure = dtype, cache(measure)
 
     def covers(self, greatest: float, rms: float) -> bool:
-        if self.dtype == torch.float32:
-            return greatest <= max(_ROUNDING[torch.float32], _TIMES * self.greatest)
-        return rms <= max(_ROUNDING[torch.bfloat16], _TIMES * self.rms)
+        """Whether differences of this size are rounding: in float32 by the greatest, in other types by all of them."""
+        if self._dtype == torch.float32:
+            return greatest <= _ROUNDING[torch.float32] or greatest <= _TIMES * self._measured()[0]
+        return rms <= _ROUNDING[torch.bfloat16] or rms <= _TIMES * self._measured()[1]
+
+    def _measured(self) -> tuple[float, float]:
+        try:
+            return self._measure()
+        except Exception:  # a model without the other kind of attention raises whatever it likes
+            return 0.0, 0.0
 
 
 def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
@@ -190,16 +197,6 @@ def _read(model: PreTrainedModel, ids: Sequence[int], kind: str | None = None) -
     """Return the log-probability of each token of a chat but the first, by the model's own forward."""
     with attention.attending(model, kind or attention.own(model)):
         return plain.logprobs(model, ids, range(len(ids) - 1), ids[1:])
-
-
-def _noise(model: PreTrainedModel, ids: Sequence[int], reference: list[float]) -> _Noise:
-    """Measure what the model's own two kinds of attention differ by."""
-    if attention.own(model) == "eager":
-        return _Noise(model.dtype)
-    try:
-        return _Noise(model.dtype, *_distance([_read(model, ids, "eager")], [reference]))
-    except Exception:  # a model without the other kind raises whatever it likes
-        return _Noise(model.dtype)
 
 
 def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _Noise, where: str) -> None:
@@ -250,7 +247,7 @@ class _Trial:
 
     def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[list[int]]) -> None:
         self._model, self._chat = model, chat
-        self._prompts = chats[0], chats[1][: 2 * len(chats[1]) // 3]
+        self._prompts = [ids[:tokens] for ids, tokens in zip(chats, _PROMPTS, strict=True)]
         self.bytes_per_token = 0
 
     def difference(self, writers: Writers) -> tuple[float, float]:
@@ -284,12 +281,9 @@ def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree])
     return [list(score.values) for score in chain.from_iterable(scorer(model, trees))]
 
 
-def _rewards_by(model: PreTrainedModel, kind: str, tree: TokenTree) -> list[list[float]] | None:
-    try:
-        with attention.attending(model, kind):
-            return [list(plain.rewards(model, _ids(tree, end))) for end in _ends(tree)]
-    except Exception:  # a model without this kind raises whatever it likes
-        return None
+def _rewards_by(model: PreTrainedModel, kind: str, tree: TokenTree) -> list[list[float]]:
+    with attention.attending(model, kind):
+        return [list(plain.rewards(model, _ids(tree, end))) for end in _ends(tree)]
 
 
 def _ids(tree: TokenTree, end: int) -> list[int]:

@@ -44,6 +44,8 @@ LONGEST_WAIT = 300.0
 # So long is waited for a server to which there is no connection. With the tries themselves that stays below half a
 # minute: a server that restarts is back by then, or takes minutes to load its model.
 LONGEST_OUTAGE = 20.0
+# So long a server may tell everyone to come later. Limits are by the minute: this is one that lets nothing through.
+LONGEST_BUSY = 90.0
 # English text in the tokenizers of current models; in UTF-8, other languages are not far from it. A message takes some
 # control tokens, too.
 BYTES_PER_TOKEN = 4
@@ -233,7 +235,8 @@ class Concurrent(Wrapper):
 
     Where the server is `Busy`, or says when to come again, no other call is sent before that time either. Where it is
     `Unreachable`, the call that noticed it tries again, up to ``retries`` times and for `LONGEST_OUTAGE` seconds, and
-    nobody else does; then all end with `EngineDown`, and so does whoever finds it still gone later.
+    nobody else does; then all end with `EngineDown`, and so does whoever finds it still gone later. So it is where the
+    server has been `Busy` for everyone for more than `LONGEST_BUSY` seconds.
     """
 
     def __init__(
@@ -254,6 +257,7 @@ class Concurrent(Wrapper):
         self._notices = Notices(clock)
         self._not_before = clock()
         self._outage: Outage | None = None
+        self._busy_since: float | None = None
         self._gone: tuple[float, str] | None = None  # when it was given up, and why
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
@@ -264,7 +268,7 @@ class Concurrent(Wrapper):
             async with self._slots[lane]:
                 if self._outage is not None:  # it began while this call queued
                     continue
-                if self._gone is not None and began <= self._gone[0]:  # so did its end
+                if self._gone is not None and began < self._gone[0]:  # so did its end
                     raise EngineDown(self._gone[1])
                 await self._held_back()
                 try:
@@ -284,6 +288,10 @@ class Concurrent(Wrapper):
             await self._sleep(wait)
 
     def _hold_back(self, error: Unavailable) -> None:
+        if isinstance(error, Busy):
+            self._busy_since = self._clock() if self._busy_since is None else self._busy_since
+            if (lasted := self._clock() - self._busy_since) > LONGEST_BUSY:
+                raise EngineDown(f"{error}; so it has been for {lasted:.0f} s, and nothing was answered")
         if error.retry_after is not None or isinstance(error, Busy):
             asked = FIRST_WAIT if error.retry_after is None else error.retry_after
             self._not_before = max(self._not_before, self._clock() + asked)
@@ -320,7 +328,7 @@ class Concurrent(Wrapper):
             yield min(left, FIRST_WAIT * 2**attempt)
 
     def _there(self, answer: T) -> T:
-        self._gone = None
+        self._gone = self._busy_since = None
         self._notices.answered()
         return answer
 

@@ -129,10 +129,10 @@ class Parquet:
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if any(message.keys() > {"role", "content"} for message in record["prompt"]):
+        if _has_tool_turns(record.get("prompt")):
             raise InputError(
                 "the prompt's history holds tool calls, for which the table's columns have no place",
-                where=record["where"],
+                where=record.get("where") or "",
                 fix="export as JSON Lines",
             )
         self._waiting.append(record)
@@ -148,6 +148,16 @@ class Parquet:
         if self._waiting:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
         self._waiting, self._characters = [], 0
+
+
+def _has_tool_turns(prompt: object) -> bool:
+    """Whether a row's prompt is a chat with more in its messages than roles and contents.
+
+    It is a list of messages, or where feedback is written an object that holds them; tables of labels have it as a JSON
+    text, which holds everything.
+    """
+    messages = prompt["messages"] if isinstance(prompt, dict) else prompt
+    return isinstance(messages, list) and any(message.keys() > {"role", "content"} for message in messages)
 
 
 def _characters(value: object) -> int:

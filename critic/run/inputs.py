@@ -34,7 +34,7 @@ RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"))
 JSON_COLUMNS = ("messages", "responses", "ranks", "scale")
 OWN_NAMES = naming()
 
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # beside a message's content
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a message, as servers and templates name them
 Messages = tuple[Message, ...]
 Unread = Callable[[], Line | Quarantined]
 
@@ -310,11 +310,15 @@ def _messages(values: list[Any], reason: str) -> Messages:
 
 
 def _without_empty(value: object) -> object:
-    """Drop null keys, empty lists of tool calls (tables give every message the columns that any has), and thoughts."""
+    """Drop null keys, and empty lists of tool calls: tables give every message the columns that any message has.
+
+    Thoughts go, too: they are no part of a chat.
+    """
     if not isinstance(value, dict):
         return value
-    given = {key: v for key, v in value.items() if v is not None and key not in THOUGHTS}
-    kept = {key: v for key, v in given.items() if not (key == "tool_calls" and v == [])}
+    kept = {key: v for key, v in value.items() if v is not None and key not in THOUGHTS}
+    if kept.get("tool_calls") == []:
+        del kept["tool_calls"]
     calls = kept.get("tool_calls")
     if isinstance(calls, list):
         kept["tool_calls"] = [_call_without_empty(call) for call in calls]

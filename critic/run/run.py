@@ -143,8 +143,8 @@ async def run(
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.
 
     ``with_reasoning`` exports what models thought, too. ``retest_share``: see `critic.run.retest`. ``on_progress`` is
-    told a few times a second where it stands: the rows, the calls answered in this start, and the number of rows to come
-    to where the input's kind tells it beforehand.
+    told a few times a second where it stands: the rows, the calls answered in this start, and the number of rows to
+    come where the input's kind tells it beforehand.
     Raises `InputError` for what a person gave wrong, and `StoreError` where ``out`` can't be written.
     """
     checked = check(request)

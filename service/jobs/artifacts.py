@@ -32,7 +32,7 @@ class Artifacts:
     """Files by folder and name. A file is there whole, or not at all."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root.absolute())
         self.root = root.absolute()
         self._files: AbstractFileSystem = DirFileSystem(str(root.absolute()), fs=LocalFileSystem())
 

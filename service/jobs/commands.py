@@ -193,7 +193,7 @@ def _register(work: Work, name: str, trainer: str, folder: Path, reports: Path) 
 
 
 def _shown(work: Work, text: str, report: str) -> str:
-    """A report as the job's owner reads it: engines by the names that requests have for them, and no folders of ours."""
+    """A report as the job's owner reads it: engines by the names that requests have for them, no folders of ours."""
     settings = work.parts.settings
     for name, engine in settings.engines.items():
         for said in (engine.spec, parse_spec(engine.spec).target):

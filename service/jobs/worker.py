@@ -32,6 +32,7 @@ from service.jobs.ledger import connect, is_away, transact
 from service.jobs.work import Parts
 from service.jobs.workflow import Running
 from service.settings import Settings
+from service.synced import make_folder
 from service.tables import jobs, now, workers
 
 JOBS_AT_ONCE = 4  # on one worker
@@ -132,7 +133,7 @@ async def work(settings: Settings, open_engines: OpenEngines = Engines, ended: a
     ended = ended or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data.absolute())
     await asyncio.to_thread(swept, settings)
     engine = connect(database_url(settings.url), BEATS * settings.heartbeat_seconds)
     await asyncio.to_thread(transact, engine, lambda connection: None)  # waits for the database

@@ -95,7 +95,7 @@ def test_what_can_not_be_done_says_why(served: Served, tmp_path: Path) -> None:
 
 
 def test_shapes_of_the_field_are_imported_under_other_names(served: Served, tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"q": "Name a star.", "human_ref_A": "Vega.", "human_ref_B": "A lamp.", "labels": 1},
         {"q": "Name a planet.", "human_ref_A": "A cup.", "human_ref_B": "Mars.", "labels": None},
     ]

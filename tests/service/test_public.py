@@ -14,7 +14,7 @@ from service.problems import Problem
 from service.public import public
 from tests.service.calls import Api
 
-SECRETS = ("10.0.0.7", "8123", "inference.internal", "/srv", "VAULT_KEY", "COMPANY_VAR", "/tmp", "/home/ada")
+SECRETS = ("10.0.0.7", "8123", "inference.internal", "/srv", "VAULT_KEY", "COMPANY_VAR", "/tmp", "/opt/ada")
 HOME = str(Path(tempfile.gettempdir()) / "ada" / "models" / "judge")
 
 

@@ -151,13 +151,14 @@ THINKS = (
 )
 SPACED = (
     "{% for m in messages %}{% if m.role == 'assistant' %}ASSISTANT: {{ m.content }}<|shut|>"
-    "{% else %}{{ m.role }}: {{ m.content }} {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}"
+    "{% else %}{{ m.role }}: {{ m.content }} {% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
 )
 SYSTEM_LAST = (
     "{% if messages[0].role == 'system' %}{% set s = messages[0].content %}{% set rest = messages[1:] %}"
     "{% else %}{% set rest = messages %}{% endif %}{% for m in rest %}{% if m.role == 'user' %}<|open|>"
-    "{% if loop.last and s is defined %}{{ s }}\n\n{% endif %}{{ m.content }}{% else %}{{ m.content }}<|shut|>{% endif %}"
-    "{% endfor %}"
+    "{% if loop.last and s is defined %}{{ s }}\n\n{% endif %}{{ m.content }}"
+    "{% else %}{{ m.content }}<|shut|>{% endif %}{% endfor %}"
 )
 
 
@@ -184,7 +185,7 @@ def test_a_merge_over_the_seam_belongs_to_the_branch(embedded_model: Path) -> No
     tree = found.policy(asked, ("The Nile.", "No."))
     for i, answer in enumerate(("The Nile.", "No.")):
         assert whole(tree, i) == templated(tokenizer, asked, answer)
-        assert tokenizer.decode(list(tree.segments[1 + i].ids)).startswith(f" {answer}")
+        assert str(tokenizer.decode(list(tree.segments[1 + i].ids))).startswith(f" {answer}")
 
 
 def test_a_system_text_that_is_written_only_where_no_answer_follows_is_learnt_where_it_is_asked() -> None:

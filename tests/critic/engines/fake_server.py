@@ -41,6 +41,9 @@ def chat(text: str | None = "hello", finish: str | None = "stop", **more: object
     }
 
 
+PLAIN = chat("Hello.")
+
+
 def likely(**tokens: float) -> dict[str, Any]:
     """A chat completion of one token, the first of ``tokens``, with the log-probabilities of all of them."""
     listed = [{"token": token, "logprob": value, "bytes": None} for token, value in tokens.items()]
@@ -50,7 +53,8 @@ def likely(**tokens: float) -> dict[str, Any]:
 class FakeServer(ThreadingHTTPServer):
     """Gives the queued answers in order, then the standing one, or asks ``reply``. Keeps what it was asked and sent.
 
-    What it ``offers`` it tells to the engine's survey, which is not kept; ``survey_answer`` replaces those answers.
+    What it ``offers`` it tells to the engine's survey, which is not kept. ``first_answer`` replaces the answer to the
+    survey's first request, without which no engine is opened, and ``survey_answer`` those to the others.
     """
 
     daemon_threads = True
@@ -63,6 +67,7 @@ class FakeServer(ThreadingHTTPServer):
         self.standing: Answer = (200, {}, chat())
         self.offers = {survey.LOGPROBS, survey.STRUCTURED}
         self.survey_answer: Answer | None = None
+        self.first_answer: Answer | None = None
         self.ids: dict[str, list[int]] = {}
         self.no_ids: Answer = (404, {}, {"detail": "Not Found"})
         self.asked: list[dict[str, Any]] = []
@@ -84,7 +89,8 @@ class FakeServer(ThreadingHTTPServer):
     def answer(self, body: dict[str, Any]) -> Answer:
         probe = self._survey(body)
         if probe is not None:
-            return self.survey_answer or probe
+            is_first = probe == (200, {}, PLAIN)
+            return (self.first_answer if is_first else self.survey_answer) or probe
         with self._lock:
             self.asked.append(body)
             self._now += 1
@@ -100,7 +106,7 @@ class FakeServer(ThreadingHTTPServer):
         asked = next((m["content"] for m in body["messages"] if m["role"] == "user"), "")
         match asked.rpartition("\n\n")[2]:
             case survey.ASK_PLAIN:
-                return 200, {}, chat("Hello.")
+                return 200, {}, PLAIN
             case survey.ASK_LETTER:
                 name = "token_id:{}" if "logprob_token_ids" in body else "{}"
                 ids = body.get("logprob_token_ids", ["A", "B"])

@@ -185,7 +185,8 @@ def check_rows_refused(host: Host, peaceful: Host, said: dict[int, str], **optio
     refused = {entry["row"]: entry for entry in host.refused()}
     assert refused.keys() == said.keys()
     for row, entry in refused.items():
-        assert (entry["where"], entry["reason"]) == (f"p.txt:{row + 1}", "engine_error")
+        reason = "held_back" if "content_filter" in said[row] else "engine_error"
+        assert (entry["where"], entry["reason"]) == (f"p.txt:{row + 1}", reason)
         assert said[row] in entry["detail"]
     assert host.rows() == {row: result for row, result in peaceful.rows().items() if row not in said}
     assert host.calls() == host.answered().total()
@@ -276,7 +277,7 @@ def test_a_run_stops_at_its_cost_and_goes_on_with_a_larger_one(host: Host, peace
     assert outcome.progress.quarantined == 0 and host.refused() == []
     with closing(RunStore.open_existing(host.out)) as store:
         spent = store.cost()
-    # The survey's three answers were paid, too. The next answer could have been of 256 tokens, for about 0.26.
-    assert spent == pytest.approx((host.calls() + 3) * 0.0037) and 0.3 < spent <= 0.6
+    # The survey's four answers were paid, too. The next answer could have been of 256 tokens, for about 0.26.
+    assert spent == pytest.approx((host.calls() + 4) * 0.0037) and 0.3 < spent <= 0.6
     assert host.run(10, **prices).progress.stopped == ""
     check_complete(host, peaceful)

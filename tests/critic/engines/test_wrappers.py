@@ -183,7 +183,6 @@ async def test_interactive_requests_never_queue_behind_the_batch_lane(time: Virt
         (Busy("too many", retry_after=10), 10),
         (Unavailable("restarting", retry_after=10), 10),
         (Busy("too many"), 1),
-        (Unreachable("nobody"), 1),
         (Unavailable("this one fails"), 0),
     ],
 )
@@ -206,6 +205,93 @@ async def test_where_the_wait_is_too_long_for_anyone_nobody_waits(time: VirtualT
     results = await time.run(*(engine.complete(request()) for _ in range(4)))
     assert all(isinstance(result, EngineDown) and "86400 s" in str(result) for result in results)
     assert (server.times, time.clock()) == ([0], 0)
+
+
+# Nobody there
+
+
+def connected(time: VirtualTime, server: Server, limit: int = 2, retries: int = 5) -> Engine:
+    return Retrying(
+        Concurrent(server, limit, retries, clock=time.clock, sleep=time.sleep), 5, sleep=time.sleep, clock=time.clock
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 16, 64])
+async def test_where_nobody_is_there_one_call_tries_for_all_and_all_end_at_once(time: VirtualTime, limit: int) -> None:
+    server = Server(time, *[Unreachable("nobody")] * 1000)
+    results = await time.run(*_many(connected(time, server, limit), 216))
+    assert all(isinstance(result, EngineDown) and str(result) == "nobody" for result in results)
+    assert time.clock() == 20
+    assert server.times == [0, 1, 3, 7, 15, 20]
+
+
+async def test_a_server_that_comes_back_gets_every_call_once(time: VirtualTime) -> None:
+    server = Server(time, *[Unreachable("nobody")] * 4)
+    results = await time.run(*_many(connected(time, server, limit=1), 5))
+    assert [result.text for result in results] == ["done"] * 5
+    assert server.times == [0, 1, 3, 7, 15, 15, 15, 15, 15]
+
+
+async def test_after_a_server_is_given_up_nobody_waits_for_it_again_until_it_answers(time: VirtualTime) -> None:
+    server = Server(time, *[Unreachable("nobody")] * 7, None, Unreachable("again"))
+    engine = connected(time, server)
+    await time.run(engine.complete(request()))
+    [down] = await time.run(engine.complete(request()))
+    assert isinstance(down, EngineDown) and time.clock() == 20
+    results = await time.run(engine.complete(request()))
+    assert results[0].text == "done"
+    [back] = await time.run(engine.complete(request()))
+    assert back.text == "done" and time.clock() == 21
+
+
+async def test_a_call_that_is_given_up_leaves_the_trying_to_the_next(time: VirtualTime) -> None:
+    server = Server(time, *[Unreachable("nobody")] * 2)
+    engine = connected(time, server)
+    first = asyncio.ensure_future(engine.complete(request()))
+    second = asyncio.ensure_future(engine.complete(request()))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    [result] = await time.run(_await(second))
+    assert result.text == "done"
+
+
+async def test_a_server_that_is_there_again_and_busy_is_not_gone(time: VirtualTime) -> None:
+    server = Server(time, Unreachable("nobody"), Busy("loading"))
+    results = await time.run(*_many(connected(time, server, limit=1), 3))
+    assert [result.text for result in results] == ["done"] * 3
+
+
+async def test_a_server_that_is_too_busy_for_anyone_ends_the_run(time: VirtualTime) -> None:
+    server = Server(time, *[Busy("no quota")] * 5000)
+    results = await time.run(*_many(connected(time, server, limit=1), 20))
+    assert all(isinstance(result, EngineDown) and "nothing was answered" in str(result) for result in results)
+    assert 90 < time.clock() < 110
+
+
+async def test_one_answer_among_refusals_is_not_too_busy(time: VirtualTime) -> None:
+    server = Server(time, *[Busy("slow down")] * 60, None, *[Busy("slow down")] * 60)
+    results = await time.run(*_many(connected(time, server, limit=1), 20))
+    assert not any(isinstance(result, EngineDown) for result in results)
+
+
+def _many(engine: Engine, calls: int) -> list[Any]:
+    return [engine.complete(request(str(number))) for number in range(calls)]
+
+
+async def _await(call: "asyncio.Future[Any]") -> Any:
+    return await call
+
+
+async def test_waits_are_told_before_five_seconds_of_silence_and_no_more_often(
+    time: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(time, *[Unreachable("nobody")] * 1000)
+    await time.run(*_many(connected(time, server, 16), 216))
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting: nobody; next try in 4 s",
+        "waiting: nobody; next try in 8 s",
+        "waiting: nobody; next try in 5 s",
+    ]
 
 
 # Rates

@@ -35,4 +35,5 @@ class VirtualTime:
             if everything.done():
                 return list(everything.result())
             self._now, _, until = heapq.heappop(self._waiting)
-            until.set_result(None)
+            if not until.done():  # whoever waited may have been cancelled
+                until.set_result(None)

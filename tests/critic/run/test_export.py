@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
+from constitution.errors import InputError
 from critic.records import Quarantined, Ranking, Row
 from critic.run import export as export_module
-from critic.run.export import ExportCounts, export
+from critic.run.export import ExportCounts, JsonLines, Parquet, export
 from critic.run.tables import TABLES
 from tests.factories import both_orders, judgement, provenance, revision, row, vote
 
@@ -188,3 +189,15 @@ def test_lines_stay_lines_for_readers_that_split_at_every_unicode_line_end(tmp_p
     text = (tmp_path / "pairs.jsonl").read_text()
     assert len(text.splitlines()) == 1
     assert json.loads(text)["prompt"][0]["content"] == "a\u2028b\u2029c\x85d\re"
+
+
+def test_tool_turns_have_no_place_in_parquet_and_are_never_dropped_in_silence(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "times", "arguments": "{}"}}]}
+    record = {"where": "x.jsonl:1", "prompt": [{"role": "user", "content": "q"}, call]}
+    with (tmp_path / "pairs.parquet").open("wb") as file:
+        writer = Parquet(file, TABLES["pairs"].schema)
+        with pytest.raises(InputError, match="holds tool calls"):
+            writer.write(record)
+    with (tmp_path / "pairs.jsonl").open("wb") as file:
+        JsonLines(file).write(record)
+    assert json.loads((tmp_path / "pairs.jsonl").read_text()) == record

@@ -35,7 +35,7 @@ def test_a_broken_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
         ({"prompt": []}, "empty_prompt", "none"),
         ({"prompt": "  "}, "empty_prompt", "the last user message is empty"),
         ({"prompt": [{"role": "human", "content": "Hi"}]}, "bad_prompt", "role: Input should be 'system', 'user'"),
-        ({"prompt": [{"role": "user", "content": "Hi", "name": "x"}]}, "bad_prompt", "name: Extra inputs"),
+        ({"prompt": [{"role": "user", "content": "Hi", "name": "x"}]}, "bad_prompt", "name are a tool's"),
         ({"prompt": ["Hi"]}, "bad_prompt", "a message needs a role and a content"),
         ({"prompt": 7}, "bad_prompt", "neither a string nor a list"),
         ({"prompt": "Hi", "tags": [1]}, "bad_prompt", "tags"),

@@ -1,7 +1,12 @@
 """A job that takes its worker down three times in one step fails, whatever it is doing."""
 
+import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,10 @@ from service.database import database_url as parsed
 from service.jobs.ledger import JobStore, connect
 from service.jobs.lives import LIVES, Lives, WorkerDied
 from service.tables import jobs, now
+from tests.service.calls import running
+from tests.service.jobs.processes import kill, settings, submit
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -66,3 +75,25 @@ def test_a_worker_that_hands_its_jobs_back_did_not_die(engine: Engine) -> None:
 def test_rows_look_after_themselves(engine: Engine) -> None:
     for _ in range(3 * LIVES):
         life(engine, None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_a_job_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
+    service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
+    (tmp_path / "worker.json").write_text(json.dumps(service.model_dump(mode="json")))
+    command = [sys.executable, "-m", "tests.service.jobs.dying_worker", str(tmp_path / "worker.json")]
+    pair = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    async with running(service) as api:
+        id = await submit(api.admin, {"kind": "export", "format": "trl", "input": {"rows": [pair]}})
+        deaths, process = 0, subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+        try:
+            while (job := (await api.admin.get(f"/v1/jobs/{id}")).json())["state"] in ("queued", "running"):
+                if process.poll() is not None:
+                    deaths += 1
+                    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+                await asyncio.sleep(0.1)
+        finally:
+            kill(process)
+        assert job["state"] == "failed" and "died 3 times in the step 'export'" in job["error"], job
+        assert deaths == LIVES

@@ -31,6 +31,8 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "continued answers": "yes",
         "likelihoods of texts": "none",
         "answers vary by": "the server's batches, prefix cache and version",
+        "thinks first": "no",
+        "label mass": "0.74",  # 2 / e
     }
     server.models = (200, {}, {"data": [{"id": "org/model"}]})
     server.offers = {survey.CONTINUED}
@@ -44,6 +46,7 @@ async def test_capabilities_are_found_at_opening(server: FakeServer, vllm: Engin
         "continued answers": "yes",
         "likelihoods of texts": "none",
         "answers vary by": "the server's batches, prefix cache and version",
+        "thinks first": "no",
     }
     await other.close()
 
@@ -120,6 +123,6 @@ async def test_what_was_spent_is_counted_in_the_prices_given(server: FakeServer)
 def test_a_server_that_does_not_count_is_told_where_counts_are_needed(
     server: FakeServer, options: dict[str, str]
 ) -> None:
-    server.survey_answer = (200, {}, chat() | {"usage": None})
+    server.first_answer = server.survey_answer = (200, {}, chat() | {"usage": None})
     with pytest.raises(InputError, match=r"(?s)no token counts.*Leave out"):
         open_engine(f"org/model@{server.url}", options)

@@ -11,7 +11,7 @@ from constitution.errors import InputError
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
 from critic.engines.openai import open_engine
-from tests.critic.engines.fake_server import KEY, FakeServer
+from tests.critic.engines.fake_server import KEY, Answer, FakeServer
 
 
 def test_the_spec_opens_the_engine(server: FakeServer) -> None:
@@ -44,7 +44,7 @@ def test_the_identity_is_kept_over_restarts_and_changes_with_the_weights(server:
         (
             "m",
             {"colour": "red"},
-            "known options: concurrency, key_env, retries, rpm, timeout, tpm, input_price",
+            "known options: concurrency, key_env, retries, rpm, timeout, tpm, input_price, output_price, template.KEY",
         ),
         ("m", {"concurrency": "0"}, "concurrency=0 is not a whole number"),
         ("m", {"timeout": "soon"}, "timeout=soon is not a whole number"),
@@ -96,11 +96,29 @@ def test_a_url_without_v1_is_told(server: FakeServer) -> None:
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"{}", b'{"data": 3}', b""])
 def test_a_server_of_another_kind_is_told(server: FakeServer, body: bytes) -> None:
     server.models = (200, {"content-type": "text/html"}, body)
-    with pytest.raises(InputError, match="no OpenAI-compatible server"):
+    server.first_answer = (404, {}, body)
+    with pytest.raises(InputError, match=r"(?s)no OpenAI-compatible server.*end in /v1"):
         open_engine(f"org/model@{server.url}", {})
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    "models",
+    [
+        (404, {}, {"detail": "Not Found"}),
+        (403, {}, {"error": {"message": "this key may only chat"}}),
+        (200, {}, b"<html>welcome</html>"),
+        (200, {}, {"object": "list", "data": []}),
+        (200, {}, {"object": "list", "data": [{"id": "org/model:latest"}]}),
+    ],
+)
+def test_a_server_that_hides_the_model_and_answers_for_it_is_used(server: FakeServer, models: Answer) -> None:
+    server.models = models
+    engine = open_engine(f"org/model@{server.url}", {})
+    assert (engine.identity.name, engine.capabilities["model"]) == ("org/model", "org/model")
+    asyncio.run(engine.close())
+
+
+@pytest.mark.parametrize("status", [401])
 def test_a_refused_key_is_told_by_its_variable_and_never_shown(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:

@@ -9,7 +9,6 @@ from critic.engines import survey
 from critic.engines.base import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong
 from critic.engines.chat_reply import Likely, Position
 from critic.engines.openai import open_engine
-from critic.judging.base import log_odds
 from critic.records import Message
 from tests.critic.engines.fake_server import NO_WAIT, VLLM, FakeServer, chat, likely
 
@@ -90,11 +89,14 @@ async def test_a_tree_is_read_path_by_path_in_its_order(server: FakeServer) -> N
 
 
 @pytest.mark.parametrize(
-    ("tokens", "expected", "odds"),
+    ("tokens", "expected", "mass"),
     [
-        ({"A": -0.1, "C": -3.0}, (-0.1, -math.inf), pytest.approx(2.252168)),  # the other has at most what is left
-        ({"C": -0.1, " A": -1.0, "a": -2.0}, (-math.inf, -math.inf), None),  # none is: nothing is made up
-        ({"C": -0.1, "A": -9999.0, "B": -9999.0}, (-math.inf, -math.inf), None),  # what servers write for -inf
+        # One of them is not among the likeliest: it is at most as likely as the least of those.
+        ({"A": -0.1, "C": -3.0}, (-0.1, -3.0), math.exp(-0.1)),
+        ({"C": -0.1, "A": -0.5, "d": -7.5}, (-0.5, -7.5), math.exp(-0.5)),
+        ({"C": -0.1, " A": -1.0, "a": -2.0}, (-2.0, -2.0), 0.0),  # neither is: nothing is made up
+        ({"C": -0.1, "A": -9999.0, "B": -9999.0}, (-0.1, -0.1), 0.0),  # what servers write for -inf
+        ({"A": -1.0, "B": -2.0}, (-1.0, -2.0), math.exp(-1.0) + math.exp(-2.0)),
         ({"A": math.nan, "B": -1.0}, (math.nan, -1.0), None),
     ],
 )
@@ -103,32 +105,34 @@ async def test_what_is_not_offered_is_not_made_up(
     server: FakeServer,
     tokens: dict[str, float],
     expected: tuple[float, float],
-    odds: float | None,
+    mass: float | None,
 ) -> None:
     server.standing = (200, {}, likely(**tokens))
     (score,) = await engine.score(question("Which?"))
     assert score.values == pytest.approx(expected, nan_ok=True)
-    assert log_odds(*score.values) == odds
+    assert score.mass == (None if mass is None else pytest.approx(mass))
 
 
 async def test_a_model_that_ends_its_turn_at_once_is_unreadable(engine: Engine, server: FakeServer) -> None:
     server.standing = (200, {}, chat("", logprobs={"content": []}))
     (score,) = await engine.score(question("Which?"))
-    assert score.values == (-math.inf, -math.inf)
+    assert score.mass == 0 and all(math.isnan(value) for value in score.values)
 
 
 def test_tokens_with_the_same_text_are_summed() -> None:
     listed = (("A", math.log(0.25)), ("B", -2.0), ("A", math.log(0.125)))
     position = Position(top_logprobs=tuple(Likely(token=token, logprob=value) for token, value in listed))
-    assert position.logprob_of("A") == pytest.approx(math.log(0.375))
-    assert position.logprob_of("B") == -2.0
+    values, mass = position.read(["A", "B"])
+    assert values == pytest.approx((math.log(0.375), -2.0))
+    assert mass == pytest.approx(0.375 + math.exp(-2))
 
 
 async def test_a_drawn_token_that_is_not_listed_does_not_count(engine: Engine, server: FakeServer) -> None:
     drawn = {"token": "A", "logprob": -7.0, "top_logprobs": [{"token": "B", "logprob": -0.1}]}
     server.standing = (200, {}, chat("A", "length", logprobs={"content": [drawn]}))
     (score,) = await engine.score(question("Which?"))
-    assert score.values == (-math.inf, -0.1)
+    assert score.values == (-0.1, -0.1)
+    assert score.mass == pytest.approx(math.exp(-0.1))
 
 
 @pytest.mark.parametrize(

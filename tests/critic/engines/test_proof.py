@@ -1,0 +1,192 @@
+"""The proof at opening: what it finds on models that differ from what is packed, and what an engine says of it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from constitution.errors import InputError
+from critic.engines import attention, hf, rm
+from critic.engines.base import EngineError, Node, Reward
+from critic.engines.chat import Chat
+from critic.engines.decoding import Decoder
+from critic.engines.proof import prove
+from critic.records import Message
+from tests import zoo
+
+
+def user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def assistant(text: str) -> Message:
+    return Message(role="assistant", content=text)
+
+
+@pytest.fixture
+def chat() -> Chat:
+    return Chat(zoo.tokenizer(), "tiny")
+
+
+async def test_a_packed_model_has_the_identity_that_it_always_had(tiny_model: Path) -> None:
+    engine = hf.open_engine(str(tiny_model), {"dtype": "float32"})
+    await engine.close()
+    assert engine.identity.settings == (("deterministic", "false"), ("dtype", "float32"))
+    assert engine.capabilities["scoring"].startswith("packed (differs by ")
+    assert engine.capabilities["writing"].startswith("packed (differs by ")
+
+
+async def test_a_plain_path_is_told_and_part_of_the_identity(tmp_path: Path) -> None:
+    engine = hf.open_engine(str(zoo.tiny("mamba", tmp_path)), {"dtype": "float32"})
+    await engine.close()
+    assert dict(engine.identity.settings) | {"scoring": "plain", "writing": "plain"} == dict(engine.identity.settings)
+    assert "a packed row differs by" in engine.capabilities["scoring"]
+
+
+def test_an_attention_that_is_wrong_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sinks that are left out, as they were once, are a difference and not rounding."""
+    model = zoo.build("gpt_oss")
+    genuine = attention.mixed
+    monkeypatch.setattr(attention, "mixed", lambda *args: genuine(*args[:-1], None))
+    found = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert (found.scoring.name, found.writing and found.writing.name) == ("plain", "plain")
+
+
+def test_writing_is_proven_apart_from_scoring(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that loses its place when an answer moves is wrong in writing alone."""
+    model = zoo.build("llama")
+    monkeypatch.setattr(Decoder, "_move", lambda *_: None)
+    found = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+
+
+def test_a_keyword_that_is_not_known_is_never_left_out(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.build("llama")
+    layer = type(model.model.layers[0].self_attn)
+    genuine = layer.forward
+    monkeypatch.setattr(layer, "forward", lambda self, *a, **k: genuine(self, *a, **k, head_mask=torch.ones(4)))
+    found = prove(model, chat, zoo.CONTEXT, "tiny")
+    assert found.scoring.name == "plain" and "its attention takes head_mask" in found.scoring.why
+
+
+def test_a_model_that_looks_ahead_is_refused(chat: Chat) -> None:
+    with pytest.raises(InputError, match=r"otherwise when other tokens follow.*\n?.*is_decoder"):
+        prove(zoo.build("bert", is_decoder=False), chat, zoo.CONTEXT, "tiny")
+
+
+def test_the_models_attention_is_as_it_was_after_the_proof(chat: Chat) -> None:
+    model = zoo.build("llama")
+    before = model.config._attn_implementation
+    prove(model, chat, zoo.CONTEXT, "tiny")
+    assert model.config._attn_implementation == before
+
+
+def test_what_is_kept_of_a_token_is_measured(chat: Chat) -> None:
+    """Two layers, two heads, keys and values of 8 numbers in float32."""
+    assert prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny").bytes_per_token == 2 * 2 * 2 * 8 * 4
+
+
+def test_a_tokenizer_past_the_embedding_is_refused_at_opening(tmp_path: Path) -> None:
+    zoo.tiny("llama", tmp_path, vocab_size=200)
+    with pytest.raises(InputError, match="261 tokens and its embedding 200 rows"):
+        hf.open_engine(str(tmp_path), {"dtype": "float32"})
+
+
+def test_padding_past_the_embedding_is_refused_at_opening(tmp_path: Path) -> None:
+    zoo.tiny("llama", tmp_path)
+    config = (tmp_path / "config.json").read_text().replace('"pad_token_id": 0', '"pad_token_id": 261')
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(InputError, match="can't be loaded"):
+        hf.open_engine(str(tmp_path), {"dtype": "float32"})
+
+
+def pair_tokenizer() -> PreTrainedTokenizerFast:
+    """Words of a few letters' alphabet, and BERT's rule for pairs."""
+    words = {word: i for i, word in enumerate(("[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghijklmnopqrstuvwxyz"))}
+    backend = Tokenizer(models.WordPiece(words | {f"##{letter}": 30 + i for i, letter in enumerate("abcdefgh")}))
+    backend.model.unk_token = "[UNK]"
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A folder with a random BERT of one score, which reads pairs."""
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_labels=1,
+        hidden_dropout_prob=0.0,
+    )
+    torch.manual_seed(5)
+    model = BertForSequenceClassification(config)
+    zoo.randomise(model, 0.3)
+    model.save_pretrained(tmp_path)
+    pair_tokenizer().save_pretrained(tmp_path)
+    return tmp_path
+
+
+async def test_an_encoder_scores_question_and_answer_as_its_tokenizer_pairs_them(encoder: Path) -> None:
+    alone: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(encoder, dtype=torch.float32).eval()
+    engine = rm.open_engine(str(encoder), {"dtype": "float32"})
+    tree = Node((user("a b c"),), None, (Node((assistant("d e"),), Reward()), Node((assistant("f"),), Reward())))
+    scores = await engine.score(tree)
+    await engine.close()
+    for score, answer in zip(scores, ("d e", "f"), strict=True):
+        with torch.inference_mode():
+            expected = alone(**pair_tokenizer()("a b c", answer, return_tensors="pt")).logits[0].tolist()
+        assert score.values == pytest.approx(expected, abs=1e-5)
+    assert [score.tokens for score in scores] == [2, 1]
+    assert ("chat", "pair of texts") in engine.identity.settings
+
+
+async def test_no_text_brings_an_encoder_control_tokens(encoder: Path) -> None:
+    engine = rm.open_engine(str(encoder), {"dtype": "float32"})
+    tree = engine._ways.tree(Node((user("a [SEP] b"), assistant("[CLS] c")), Reward()))
+    await engine.close()
+    ids = [i for segment in tree.segments for i in segment.ids]
+    assert [i for i in ids if i in (1, 2)] == [1, 2, 2]
+
+
+async def test_an_encoder_needs_an_answer_at_the_end(encoder: Path) -> None:
+    engine = rm.open_engine(str(encoder), {"dtype": "float32"})
+    with pytest.raises(EngineError, match="ends with the assistant's turn"):
+        await engine.score(Node((user("a"),), Reward()))
+    await engine.close()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt", "gemma", "phi", "qwen2", "mamba"])
+async def test_classifiers_of_decoders_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    try:
+        zoo.tiny(name, tmp_path, auto=AutoModelForSequenceClassification, num_labels=1)
+    except ValueError as error:
+        pytest.skip(f"transformers has no classifier of this type: {str(error)[:40]}")
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    engine = rm.open_engine(str(tmp_path), {"dtype": "float32"})
+    tree = Node((user("Is it?"),), None, tuple(Node((assistant(a),), Reward()) for a in ("Yes.", "No, never.")))
+    scores = await engine.score(tree)
+    await engine.close()
+    for score, answer in zip(scores, ("Yes.", "No, never."), strict=True):
+        turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": answer}]
+        text = str(zoo.tokenizer().apply_chat_template(turns, tokenize=False))
+        with torch.inference_mode():
+            ids = torch.tensor([zoo.tokenizer().encode(text, add_special_tokens=False)])
+            assert score.values == pytest.approx(alone(ids).logits[0].tolist(), abs=1e-4)
