@@ -251,6 +251,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
         [found] = await engine.score(asked)
+        server.check_served(card, capabilities[survey.MODEL])
     except NotOffered as error:
         raise InputError(
             f"the server answers no typed decisions for this model: {error}",
