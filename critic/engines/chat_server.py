@@ -99,6 +99,11 @@ class ChatServer:
         """Where the server is, for people."""
         return self._address.place
 
+    def check_served(self, card: Card, answered: str) -> None:
+        """Raise `InputError` where a model ``answered`` that is another one of the server's list."""
+        if answered != self._model and answered in card.others:
+            raise self.not_served(card, f"it answered as {answered!r}")
+
     def not_served(self, card: Card, why: str) -> InputError:
         """Return the error of a model that the server neither lists nor answers for."""
         served = ", ".join(card.others[:_SHOWN_MODELS]) + (" ..." if len(card.others) > _SHOWN_MODELS else "")

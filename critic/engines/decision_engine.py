@@ -306,9 +306,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
         [found] = await engine.score(asked)
-        answered = capabilities[survey.MODEL]
-        if answered != wanted.model and answered in card.others:
-            raise server.not_served(card, f"it answered as {answered!r}")
+        server.check_served(card, capabilities[survey.MODEL])
     except NotOffered as error:
         if not card.listed:
             raise server.not_served(card, str(error)) from None

@@ -74,9 +74,7 @@ async def _learn(wanted: ServerOptions, usage: Usage) -> Known:
             raise InputError(f"the server refuses a request like a run's: {error}", where=where) from None
         except EngineError as error:
             raise InputError(f"the server answers no request like a run's: {error}", where=where) from None
-        answered = known.capabilities[MODEL]
-        if answered != wanted.model and answered in card.others:
-            raise server.not_served(card, f"it answered as {answered!r}")
+        server.check_served(card, known.capabilities[MODEL])
         await check_heeded(server, known, where)
     except EngineDown as error:
         raise InputError(str(error), where=where) from None

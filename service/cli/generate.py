@@ -1,10 +1,6 @@
 """``cai generate`` and ``cai judge``: a run in a directory, from the command line."""
 
 import asyncio
-import logging
-import sys
-import threading
-import time
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -12,29 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from constitution.errors import InputError
-from critic.engines import waiting
 from service.cli.columns import Column
+from service.cli.run_display import RunDisplay
 
 if TYPE_CHECKING:
     from critic.run.cluster_spec import Cluster
-    from critic.run.execute import Progress as Standing
     from critic.run.plan import Plan
     from critic.run.run import Outcome, RunRequest
 
 EMBEDDED = ["embedded"]
-OPENING = "opening the engines"
-PLAIN_LINE_EVERY = 5.0  # seconds between lines where no terminal shows a bar: longer silence looks like a stop
 
 
 class Strategy(StrEnum):
@@ -254,7 +238,7 @@ def _start(
         return
     console = Console(stderr=True)
     try:
-        with _Display(console) as display:
+        with RunDisplay(console) as display:
             if cluster is not None:
                 outcome = _on_cluster(
                     cluster, request, out, format, with_reasoning, max_calls, max_cost, extend, display
@@ -292,7 +276,7 @@ def _on_cluster(
     max_calls: int | None,
     max_cost: float | None,
     extend: bool,
-    display: "_Display",
+    display: "RunDisplay",
 ) -> "Outcome":
     """Do the run on a Ray cluster. Raises `InputError` for limits, which many engines at once can't hold."""
     limits = {"--max-calls": max_calls, "--max-cost": max_cost}
@@ -317,78 +301,6 @@ def _on_cluster(
         with_reasoning=with_reasoning,
         on_progress=display.update,
     )
-
-
-class _Display:
-    """A progress bar in a terminal; a plain line now and then where standard error is a file or a pipe.
-
-    It has a thread of its own for those lines: while an engine is opened, nothing else runs that could write one.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task: TaskID = self._bar.add_task(OPENING, total=None, note="")
-        self._began = time.monotonic()
-        self._line = OPENING
-        self._ended = threading.Event()
-        self._lines = threading.Thread(target=self._write_lines, daemon=True)
-        self._handler = _Above(console)
-
-    def __enter__(self) -> "_Display":
-        self._bar.start()
-        waiting.log.addHandler(self._handler)
-        if not self._console.is_terminal:
-            self._lines.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        waiting.log.removeHandler(self._handler)
-        self._bar.stop()
-
-    def update(self, standing: "Standing", answers: int, total: int | None) -> None:
-        """Show where the run stands."""
-        done = standing.rows + standing.skipped + standing.quarantined
-        note = f"{answers} answers, {standing.pairs} pairs"
-        if standing.quarantined:
-            note += f", {standing.quarantined} quarantined"
-        if standing.asked:
-            note += f", {standing.asked} asked"
-        if standing.waiting:
-            note += f", waiting for {standing.waiting}"
-        self._bar.update(self._task, description="prompts", completed=done, total=total, note=note)
-        rate = (standing.rows + standing.quarantined) / (time.monotonic() - self._began)
-        left = f", about {(total - done) / rate:.0f} s left" if total is not None and rate else ""
-        of = f" of {total}" if total is not None else ""
-        self._line = f"{done}{of} prompts, {note}, {rate:.2g} prompts/s{left}"
-
-    def _write_lines(self) -> None:
-        while not self._ended.wait(PLAIN_LINE_EVERY):
-            since = f", since {time.monotonic() - self._began:.0f} s" if self._line == OPENING else ""
-            print(self._line + since, file=sys.stderr, flush=True)
-
-
-class _Above(logging.Handler):
-    """Writes what engines say of their waits above the bar."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.WARNING)
-        self._out = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        self._out.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
