@@ -199,7 +199,7 @@ MORE: dict[str, dict[str, Any]] = {
     },
     "xlm": {"causal": True},
     "xlnet": {"max_position_embeddings": None, "d_head": None, "d_inner": 48},
-    "xlstm": {"v_head_dim": None, "head_dim": None},
+    "xlstm": {"v_head_dim": None, "head_dim": None, "qk_dim_factor": 1.0},
     "xmod": {"is_decoder": True, "languages": ["en_XX"], "default_language": "en_XX"},
     "bamba": {"attn_layer_indices": [1]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},

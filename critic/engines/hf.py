@@ -4,6 +4,7 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,8 @@ _INTERACTIVE_SLOTS = 4
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions")
 _UNBOUNDED = 1 << 20
 
+_LOG = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -84,6 +87,8 @@ class HfEngine:
             context=context,
             alone=deterministic,
         )
+        if not proof.is_packed:  # on the console: Python's own handler prints warnings to stderr
+            _LOG.warning("%s is not computed packed, but slower. %s", name, proof.told())
         self._worker = Worker(model, self._ways, limits, self.usage)
 
     def _found_ways(self, loaded: Loaded, template: TemplateOptions, context: int, name: str) -> Ways:

@@ -42,7 +42,7 @@ _SENTENCES = (4, 2, 1)
 _TOKENS = 256
 _PROMPTS = (_TOKENS, 32)
 _STEPS = 5
-# Differences of log-probabilities that are rounding whatever was measured: the greatest one in float32 (tiny models have
+# Differences of log-probabilities that are rounding whatever was measured: the greatest in float32 (tiny models have
 # 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
 _TIMES = 4.0
@@ -84,6 +84,11 @@ class Proof:
         """Return the entries of an engine's capabilities that say how it computes."""
         said = {"scoring": str(self.scoring)}
         return said if self.writing is None else said | {"writing": str(self.writing)}
+
+    def told(self) -> str:
+        """Say in one line which paths are not packed, and why."""
+        paths = {"scoring": self.scoring, "writing": self.writing}
+        return "; ".join(f"{use}: {path.name}, for {path.why}" for use, path in paths.items() if path and path.why)
 
     def settings(self) -> dict[str, str]:
         """Return the entries of an engine's identity: the paths that are not packed, for their numbers differ."""
@@ -166,7 +171,7 @@ class _Noise:
 
 
 def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
-    """Return two chats that begin alike, as long as fits: of a language model, each token is read from the second on."""
+    """Return two chats that begin alike, as long as fits; of a language model all tokens but the first are read."""
     for sentences in _SENTENCES:
         question = "".join(_QUESTION.format(number) for number in range(sentences))
         try:

@@ -116,7 +116,7 @@ def _own(alone: PreTrainedModel, answer: str) -> float:
     """Return the log-probability of ``answer`` after the prompt."""
     prompt = _prompt()
     ids = zoo.tokenizer().encode(answer, add_special_tokens=False)
-    logprobs = alone(torch.tensor([[*prompt, *ids]])).logits[0].float().log_softmax(-1)
+    logprobs = alone(torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0].float().log_softmax(-1)
     return sum(float(logprobs[len(prompt) + k - 1, token]) for k, token in enumerate(ids))
 
 
@@ -126,7 +126,7 @@ def _greedy(alone: PreTrainedModel) -> str:
     prompt, ids = _prompt(), list[int]()
     end = alone.generation_config.eos_token_id if alone.generation_config else None
     while len(ids) < _WRITTEN:
-        token = int(alone(torch.tensor([[*prompt, *ids]])).logits[0, -1].argmax())
+        token = int(alone(torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0, -1].argmax())
         if token == end:
             break
         ids.append(token)

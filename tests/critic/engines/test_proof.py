@@ -45,11 +45,12 @@ async def test_a_packed_model_has_the_identity_that_it_always_had(tiny_model: Pa
     assert engine.capabilities["writing"].startswith("packed (differs by ")
 
 
-async def test_a_plain_path_is_told_and_part_of_the_identity(tmp_path: Path) -> None:
+async def test_a_plain_path_is_told_and_part_of_the_identity(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = hf.open_engine(str(zoo.tiny("mamba", tmp_path)), {"dtype": "float32"})
     await engine.close()
     assert dict(engine.identity.settings) | {"scoring": "plain", "writing": "plain"} == dict(engine.identity.settings)
     assert "a packed row differs by" in engine.capabilities["scoring"]
+    assert f"{tmp_path} is not computed packed, but slower. scoring: plain, for a packed row" in caplog.text
 
 
 def test_an_attention_that_is_wrong_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
