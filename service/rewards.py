@@ -66,7 +66,7 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
     await together(grade(numbers) for numbers in by_prompt.values())
     grades = [found[number] for number in range(len(answers))]
     if all(grade.reward is None for grade in grades):
-        raise errors[0] if errors else EngineError(grades[0].problem)
+        raise errors[0] if errors else EngineError(grades[0].problem or "")
     return grades
 
 

@@ -15,7 +15,12 @@ from types import MappingProxyType
 
 from constitution.digest import canonical_json
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, VARIES, YES
+from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, NO, VARIES
+from critic.engines.capabilities import LOGPROBS as LOGPROBS
+from critic.engines.capabilities import NONE as NONE
+from critic.engines.capabilities import STRUCTURED as STRUCTURED
+from critic.engines.capabilities import THINKS as THINKS
+from critic.engines.capabilities import YES as YES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
 from critic.engines.manners import Manners

@@ -173,7 +173,7 @@ def prepared(work: Work) -> RowsJob:
             "this is not the job any more that it was when it began\n  " + "\n  ".join(changed),
             fix="Submit a new job; what was answered already is not asked for again.",
         )
-    budget = Budget(asked.max_calls, work.store.calls(), asked.max_cost, work.store.cost())
+    budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
     return RowsJob(work, request, checked.pipeline(recorded), found.capabilities, config.plan, budget, total, asked)
 
