@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from constitution.digest import canonical_json
+from critic.engines import capabilities
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
 from critic.engines.manners import Manners
 from critic.records import Message
 from critic.together import together
 
+LABEL_MASS, LIKELIHOODS, THINKS = capabilities.LABEL_MASS, capabilities.LIKELIHOODS, capabilities.THINKS
+LOGPROBS, STRUCTURED = capabilities.LOGPROBS, capabilities.STRUCTURED
+NO, NONE, YES = capabilities.NO, capabilities.NONE, capabilities.YES
 SERVER, CONTEXT, MODEL = "server", "context length", "model"
 CONTINUED, FINISH = "continued answers", "finish reasons"
 UNKNOWN = "unknown"
