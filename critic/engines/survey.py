@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from constitution.digest import canonical_json
+from critic.engines import capabilities
 from critic.engines.base import Choices, Engine, EngineError, Node, Request, Sampling
-from critic.engines.capabilities import LABEL_MASS, LIKELIHOODS, NO, VARIES
-from critic.engines.capabilities import LOGPROBS as LOGPROBS
-from critic.engines.capabilities import NONE as NONE
-from critic.engines.capabilities import STRUCTURED as STRUCTURED
-from critic.engines.capabilities import THINKS as THINKS
-from critic.engines.capabilities import YES as YES
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import NotOffered
 from critic.engines.manners import Manners
 from critic.records import Message
 from critic.together import together
 
+LABEL_MASS, LIKELIHOODS, THINKS = capabilities.LABEL_MASS, capabilities.LIKELIHOODS, capabilities.THINKS
+LOGPROBS, STRUCTURED = capabilities.LOGPROBS, capabilities.STRUCTURED
+NO, NONE, YES = capabilities.NO, capabilities.NONE, capabilities.YES
 SERVER, CONTEXT, MODEL = "server", "context length", "model"
 CONTINUED, FINISH = "continued answers", "finish reasons"
 UNKNOWN = "unknown"
@@ -79,7 +77,7 @@ class Known:
                 STRUCTURED: UNKNOWN,
                 CONTINUED: YES,
                 LIKELIHOODS: NONE,
-                VARIES: "the server's batches, prefix cache and version",
+                capabilities.VARIES: "the server's batches, prefix cache and version",
             },
             template=template,
         )
