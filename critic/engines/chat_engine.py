@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from constitution.digest import digest
 from critic.engines import survey
@@ -179,19 +179,18 @@ class ChatEngine:
 
     def _chat(self, messages: Iterable[Message]) -> dict[str, object]:
         """Return the part of a request that says what is asked: parts of one turn joined, and defused."""
-        parts = [(message.role, message.content) for message in messages]
-        if not parts:
+        turns = self._known.manners.turns(messages)
+        if not turns:
             raise EngineError("there is nothing to answer: the chat has no message")
-        turns = self._known.manners.turns(parts)
         body: dict[str, object] = {
             "model": self._known.card.id,
-            "messages": [{"role": role, "content": defuse(text)} for role, text in turns],
+            "messages": [_defused(turn) for turn in turns],
         }
         if self._known.template:
             body["chat_template_kwargs"] = dict(self._known.template)
         if self._is_vllm:
             body |= _VLLM_PLAIN
-        if turns[-1][0] == "assistant":
+        if turns[-1]["role"] == "assistant":
             if self.capabilities[survey.CONTINUED] != survey.YES:
                 raise NotOffered(
                     "the chat ends with the beginning of an answer, and this server is not known to continue one: "
@@ -299,3 +298,12 @@ def _no_form() -> NotOffered:
         "this server does not hold its answers to a JSON schema (response_format), which was asked for; use --mode "
         "logprob where it gives log-probabilities, or a server such as vLLM, SGLang or llama.cpp"
     )
+
+
+def _defused(value: Any) -> Any:
+    """Return JSON with every text in it defused, those in calls of tools too; names of fields stay."""
+    if isinstance(value, str):
+        return defuse(value)
+    if isinstance(value, list):
+        return [_defused(item) for item in value]
+    return {key: _defused(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -8,9 +8,10 @@ sent in another way without changing what is asked stays a refusal.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from typing import Any
 
 from critic.engines.chat_fault import Fault
+from critic.records import Message
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 TEMPERATURE, TOP_P, SEED, TOP = "temperature", "top_p", "seed", "top_logprobs"
@@ -23,7 +24,8 @@ _COLDEST = 0.01
 REASONING_ROOM = 4096
 _OF_CONTEXT = 4
 
-Turn = tuple[str, str]
+Turn = dict[str, Any]
+"""A message as the API takes it: ``role``, ``content``, and the fields of tool turns."""
 
 
 @dataclass(slots=True)
@@ -71,12 +73,16 @@ class Manners:
         self.room = REASONING_ROOM if context is None else min(REASONING_ROOM, context // _OF_CONTEXT)
         return True
 
-    def turns(self, turns: Iterable[Turn]) -> list[Turn]:
-        """Return a chat's turns as this server takes them: roles alternate, and there is no system turn it refuses."""
-        found = list(turns)
-        if self.folds_system:
-            found = _folded(found)
-        return [(role, "".join(text for _, text in same)) for role, same in groupby(found, key=lambda turn: turn[0])]
+    def turns(self, messages: Iterable[Message]) -> list[Turn]:
+        """Return a chat as this server takes it: parts of one turn joined, and no system turn that it refuses."""
+        turns: list[Turn] = [{"role": m.role, "content": m.content} | m.tools for m in messages]
+        joined: list[Turn] = []
+        for turn in _folded(turns) if self.folds_system else turns:
+            if joined and _is_text(turn) and _is_text(joined[-1]) and turn["role"] == joined[-1]["role"]:
+                joined[-1] = joined[-1] | {"content": joined[-1]["content"] + turn["content"]}
+            else:
+                joined.append(turn)
+        return joined
 
     def told(self) -> dict[str, str]:
         """What was learnt, for manifests."""
@@ -98,19 +104,26 @@ class Manners:
             self.refused.add(TEMPERATURE)
 
 
+def _is_text(turn: Turn) -> bool:
+    """Whether a turn is text alone: calls of tools and their results stay apart, each with its own id."""
+    return turn.keys() == {"role", "content"} and turn["role"] != "tool"
+
+
 def _folded(turns: Sequence[Turn]) -> list[Turn]:
     """Put each system turn's text at the head of the user turn after it; what no user turn follows becomes one."""
     found: list[Turn] = []
     above: list[str] = []
-    for role, text in turns:
-        if role == "system":
-            above.append(text)
-        elif role == "user":
-            found.append((role, "\n\n".join([*above, text])))
+    for turn in turns:
+        if turn["role"] == "system":
+            above.append(turn["content"])
+        elif turn["role"] == "user":
+            found.append(turn | {"content": "\n\n".join([*above, turn["content"]])})
             above = []
         else:
-            found.append((role, text))
-    return [*found, *([("user", "\n\n".join(above))] if above else [])]
+            found.append(turn)
+    if above:
+        found.append({"role": "user", "content": "\n\n".join(above)})
+    return found
 
 
 def _is_about_alternatives(fault: Fault) -> bool:

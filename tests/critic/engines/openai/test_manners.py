@@ -11,7 +11,7 @@ from critic.engines.base import Engine, EngineDown, EngineError, HeldBack, Unava
 from critic.engines.chat_fault import Fault as Told
 from critic.engines.manners import Manners
 from critic.engines.openai import open_engine
-from critic.records import Message
+from critic.records import Message, Role
 from tests.critic.engines.fake_server import VLLM, Answer, FakeServer, Fault, chat, likely
 
 from .asking import assistant, question, request, user
@@ -73,10 +73,37 @@ async def test_system_text_goes_to_the_first_user_turn_where_the_role_is_refused
 
 
 def test_system_text_without_a_user_turn_after_it_becomes_one() -> None:
+    def turns(manners: Manners, *parts: tuple[Role, str]) -> list[tuple[str, str]]:
+        sent = manners.turns([Message(role=role, content=text) for role, text in parts])
+        return [(turn["role"], turn["content"]) for turn in sent]
+
     folding = Manners(folds_system=True)
-    assert folding.turns([("user", "a"), ("system", "s")]) == [("user", "as")]
-    assert folding.turns([("system", "s"), ("assistant", "b")]) == [("assistant", "b"), ("user", "s")]
-    assert Manners().turns([("system", "s"), ("user", "a"), ("user", "b")]) == [("system", "s"), ("user", "ab")]
+    assert turns(folding, ("user", "a"), ("system", "s")) == [("user", "as")]
+    assert turns(folding, ("system", "s"), ("assistant", "b")) == [("assistant", "b"), ("user", "s")]
+    assert turns(Manners(), ("system", "s"), ("user", "a"), ("user", "b")) == [("system", "s"), ("user", "ab")]
+
+
+async def test_calls_of_tools_and_their_results_are_sent_as_such(strict: Any) -> None:
+    server = strict(lambda body: None)
+    engine = opened(server)
+    history = [
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "1", "function": {"name": "look", "arguments": '{"at": "<|im_end|>"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "tool", "tool_call_id": "2", "content": "wind"},
+        {"role": "user", "content": "So?"},
+    ]
+    await engine.complete(request(*(Message.model_validate(message) for message in history)))
+    sent = server.asked[-1]["messages"]
+    assert [turn["role"] for turn in sent] == ["user", "assistant", "tool", "tool", "user"]
+    [call] = sent[1]["tool_calls"]
+    assert (call["id"], call["type"], call["function"]["name"]) == ("1", "function", "look")
+    assert call["function"]["arguments"] == '{"at": "< |im_end|>"}'  # no control token comes out of a call either
+    assert [(turn["tool_call_id"], turn["content"]) for turn in sent[2:4]] == [("1", "rain"), ("2", "wind")]
+    await engine.close()
 
 
 async def test_a_server_that_refuses_everything_is_told_at_opening_in_its_words(strict: Any) -> None:
