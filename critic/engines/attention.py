@@ -125,7 +125,9 @@ def packed_mask(
     """
     if use_vmap:
         raise Unpackable("its masks depend on more than positions")
-    return CAUSAL if mask_function is causal_mask_function else Mask(mask_function, local_size)
+    causal: Callable[..., object] = causal_mask_function
+    given: Callable[..., object] = mask_function
+    return CAUSAL if given is causal else Mask(mask_function, local_size)
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -31,7 +31,7 @@ from critic.engines.base import (
 )
 from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
-from critic.engines.loading import Loaded, default_device, default_dtype, load
+from critic.engines.loading import Loaded, default_device, default_dtype, embedding_rows, load
 from critic.engines.proof import SCORERS, WRITERS, Proof, prove
 from critic.engines.stops import end_ids
 from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
@@ -215,7 +215,7 @@ def _counted_positions(model: PreTrainedModel) -> list[int]:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    rows = embedding_rows(model)
     control = [token for i, token in tokenizer.added_tokens_decoder.items() if i >= rows]
     template = str(tokenizer.chat_template or "")
     used = [str(token) for token in control if str(token) in template]

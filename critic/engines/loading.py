@@ -90,6 +90,13 @@ def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -
     return load(path_or_id, dtype, device, auto=AutoModelForSequenceClassification)
 
 
+def embedding_rows(model: PreTrainedModel) -> int:
+    """Return how many tokens the model's embedding has."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return int(weight.shape[0])
+
+
 def default_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

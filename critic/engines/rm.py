@@ -66,5 +66,5 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     """
     chosen = settings(options, _OPTIONS, path_or_id)
     loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
-    manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels))
+    manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels or 1))
     return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template)

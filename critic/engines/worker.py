@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from critic.engines.base import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
 from critic.engines.decoding import Answer, Texts
+from critic.engines.loading import embedding_rows
 from critic.engines.proof import Proof, Scorer, Writers
 from critic.engines.tokens import TokenTree, split
 
@@ -78,7 +79,7 @@ class Worker:
         usage: Usage,
     ) -> None:
         self._model, self._ways, self._limits, self._usage = model, ways, limits, usage
-        self._rows = int(model.get_input_embeddings().weight.shape[0])
+        self._rows = embedding_rows(model)
         self._decoder = ways.writers(model, ways.chat, ways.stop_ids, limits.batch + limits.interactive)
         self._inbox: deque[Job] = deque()
         self._wake = threading.Condition()

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     PreTrainedModel,
@@ -150,13 +151,15 @@ def encoder(tmp_path: Path) -> Path:
 
 async def test_an_encoder_scores_question_and_answer_as_its_tokenizer_pairs_them(encoder: Path) -> None:
     alone: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(encoder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
     engine = rm.open_engine(str(encoder), {"dtype": "float32"})
     tree = Node((user("a b c"),), None, (Node((assistant("d e"),), Reward()), Node((assistant("f"),), Reward())))
     scores = await engine.score(tree)
     await engine.close()
     for score, answer in zip(scores, ("d e", "f"), strict=True):
         with torch.inference_mode():
-            expected = alone(**pair_tokenizer()("a b c", answer, return_tensors="pt")).logits[0].tolist()
+            pair = tokenizer("a b c", answer, return_tensors="pt", return_token_type_ids=True)
+            expected = alone(**pair).logits[0].tolist()
         assert score.values == pytest.approx(expected, abs=1e-5)
     assert [score.tokens for score in scores] == [2, 1]
     assert ("chat", "pair of texts") in engine.identity.settings
