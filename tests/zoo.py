@@ -337,7 +337,8 @@ def build(model_type: str, std: float = 0.15, auto: Any = AutoModelForCausalLM, 
         torch.manual_seed(3)
         model: PreTrainedModel = auto.from_config(small, dtype=torch.float32)
     randomise(model, std)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def randomise(model: PreTrainedModel, std: float) -> None:

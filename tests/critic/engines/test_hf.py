@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
 from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines.chat import Chat
+from critic.engines.decoding import Decoder
 from critic.engines.hf import HfEngine, open_engine
 from critic.engines.reasoning import split
 from critic.engines.tokens import TokenTree
@@ -109,12 +110,16 @@ async def test_max_tokens_ends_the_answer(engine: HfEngine) -> None:
     assert whole.text == (await engine.complete(ask("a"))).text[: len(whole.text)]
 
 
-async def test_every_end_token_of_the_model_ends_the_answer(tiny_model: Path, chat: Chat) -> None:
+async def test_every_end_token_of_the_model_ends_the_answer(
+    tiny_model: Path, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The model names two; each is made the likeliest next token in turn."""
     control = {str(token): i for i, token in chat._tokenizer.added_tokens_decoder.items()}
     for token in (control["<|shut|>"], control["<|end|>"]):
         async with opened(tiny_model) as engine:
-            engine._worker._decoder._head = _always(token)
+            decoder = engine._worker._decoder
+            assert isinstance(decoder, Decoder)
+            monkeypatch.setattr(decoder, "_head", _always(token))
             completion = await engine.complete(ask("a"))
         assert (completion.text, completion.finish, completion.completion_tokens) == ("", "stop", 0)
 
@@ -207,7 +212,7 @@ async def test_an_exception_in_the_model_costs_only_its_request(
 ) -> None:
     ways = engine._worker._ways
 
-    def sometimes(model: PreTrainedModel, trees: list[TokenTree]) -> list[tuple[Score, ...]]:
+    def sometimes(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tuple[Score, ...]]:
         if any(tree.tokens > 60 for tree in trees):
             raise RuntimeError("no memory")
         return ways.score(model, trees)

@@ -72,7 +72,7 @@ def test_every_trainer_has_settings_that_hold_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[TrainConfig], given: dict[str, Any], fast: bool
 ) -> None:
     force(monkeypatch, fast)
-    reward = {"reward": "verify:equal"} if kind is PPOConfig else {}
+    reward: dict[str, Any] = {"reward": "verify:equal"} if kind is PPOConfig else {}
     config = kind(output_dir=str(tmp_path), data=["x.jsonl"], report_to="none", **reward, **given)
     assert (config.bf16, config.use_cpu) == (fast, True)
 
