@@ -209,9 +209,11 @@ class _Twin:
 def _with_tokens(spec: dict[str, Any], kept: list[dict[str, Any]], entries: list[dict[str, Any]]) -> Tokenizer:
     """Return the tokenizer of ``spec`` with other added tokens; their ids are those that come next."""
     tokenizer = Tokenizer.from_str(json.dumps(spec | {"added_tokens": []}))
-    for entry in [*kept, *entries]:
-        flags = {key: entry[key] for key in ("single_word", "lstrip", "rstrip", "normalized", "special")}
-        tokenizer.add_tokens([AddedToken(entry["content"], **flags)])
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    # All at once: the tokenizer makes its tables of added tokens anew each time.
+    tokenizer.add_tokens(
+        [AddedToken(entry["content"], **{flag: entry[flag] for flag in flags}) for entry in [*kept, *entries]]
+    )
     return tokenizer
 
 
