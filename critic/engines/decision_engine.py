@@ -293,8 +293,6 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
     server = ChatServer(wanted.address, wanted.model)
     try:
         card = await server.card()
-        if card.others:  # such replies need not say who answered
-            raise server.not_served(card, "it is not among those that it lists")
         capabilities = {
             survey.SERVER: card.owned_by or survey.UNKNOWN,
             survey.CONTEXT: str(card.max_model_len or survey.UNKNOWN),
@@ -308,6 +306,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
         [found] = await engine.score(asked)
+        server.check_served(card, capabilities[survey.MODEL])
     except NotOffered as error:
         if not card.listed:
             raise server.not_served(card, str(error)) from None
