@@ -44,7 +44,8 @@ HELPERS = {
     "simulate",
     "simulation",
 }
-OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model"}  # `make accuracy`, `make million`
+# `make accuracy`, `make million`, and the page of templates.
+OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model", "templates"}
 HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
 
 

@@ -70,6 +70,7 @@ def opened(loaded: Loaded) -> Iterator[HfEngine]:
     """The engine around a model."""
     loaded.tokenizer.eos_token = None
     engine = HfEngine(loaded, "writing", BATCH)
+    engine._worker._decoder._stop_ids = frozenset()  # nor does the end of a turn that the template writes
     try:
         yield engine
     finally:

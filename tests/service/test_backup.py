@@ -61,6 +61,7 @@ async def test_all_rows_come_back_in_either_kind_of_database(
         assert job["state"] == "failed" and "retry" in str(job["error"])
         after["jobs"] = before["jobs"]
         after["keys"] = [key for key in after["keys"] if key in before["keys"]]  # the new client's is one more
+        del after["clock"], before["clock"]  # it goes on
         assert after == before
         stored = await api.admin.post("/v1/feedback", json=comparison("One more."))  # numbers go on after the last
         assert stored.status_code == 201, stored.text

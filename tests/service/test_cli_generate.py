@@ -83,7 +83,7 @@ def test_a_prompt_of_a_megabyte_is_quarantined_unless_it_may_be_cut(folder: Path
     [
         (("--prompts", "missing.txt"), "missing.txt"),
         (("--principles", "missing.yaml"), "missing.yaml"),
-        (("--judge", "gpt"), "Known specs: embedded"),
+        (("--judge", "gpt"), "embedded, hf:PATH_OR_ID"),
         (("--judge", "scripted:none.yaml"), "none.yaml"),
         (("--judge", "scripted:bad.yaml"), "bad.yaml"),
         (("--judge-principles", "some"), "--judge-principles"),
@@ -97,7 +97,8 @@ def test_bad_input_is_2_with_one_clear_error(folder: Path, arguments: tuple[str,
     before = {p.name for p in folder.iterdir()}
     done = cai(folder, *GENERATE, "--prompts", "p.txt", "--out", "out", *arguments)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and said in done.stderr and "Traceback" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("opening the engines")]
+    assert told[0].startswith("error: ") and said in done.stderr and "Traceback" not in done.stderr
     assert {p.name for p in folder.iterdir()} - before <= {".lock"}
 
 

@@ -140,7 +140,8 @@ def assert_harmless(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) ->
             whole = chat.whole((message,), "continued")
             ids = [whole.ids[k] for k in whole.own(0)]
             assert not control & set(ids), text
-            assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == message.content
+            # A token of white space may hold some of the markup's, too.
+            assert tokenizer.decode(ids, clean_up_tokenization_spaces=False).strip() == message.content.strip()
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

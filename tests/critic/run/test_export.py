@@ -198,6 +198,7 @@ def test_tool_turns_have_no_place_in_parquet_and_are_never_dropped_in_silence(tm
         writer = Parquet(file, TABLES["pairs"].schema)
         with pytest.raises(InputError, match="holds tool calls"):
             writer.write(record)
+        writer.close()
     with (tmp_path / "pairs.jsonl").open("wb") as file:
         JsonLines(file).write(record)
     assert json.loads((tmp_path / "pairs.jsonl").read_text()) == record

@@ -68,7 +68,7 @@ async def test_the_long_form_means_the_same(api: Api) -> None:
     }
     stored = (await api.admin.get(f"/v1/feedback/{await give(api, long)}")).json()
     assert stored["prompt"] == long["prompt"]
-    assert stored["responses"][0] == {"text": "The Po.", "model": "m-1", "finish": "stop"}
+    assert stored["responses"][0] == {"text": "The Po.", "model": "m-1", "finish": "stop", "reasoning": None}
     assert (stored["source"], stored["annotator"], stored["label"]["probability"]) == ("ai", "a judge", 0.9)
 
 

@@ -28,7 +28,7 @@ def kinds(labels: list[Feedback]) -> Counter[str]:
 @pytest.mark.parametrize(
     ("name", "file", "given", "refused"),
     [
-        ("hh-rlhf", "hh_rlhf/harmless-dev.jsonl", {"comparison": 1150}, {"empty_answer": 4, "role_order": 2}),
+        ("hh-rlhf", "hh_rlhf/harmless-dev.jsonl", {"comparison": 1152}, {"empty_answer": 4}),
         ("llama-factory", "import_formats/dpo_en_demo.json", {"comparison": 60}, {}),
         ("llama-factory", "import_formats/v1_dpo_demo.jsonl", {"comparison": 10}, {}),
         ("llama-factory", "import_formats/kto_en_demo.json", {"thumbs": 60}, {}),

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from constitution.library import shipped
 from critic.run.config import RunSettings
+from critic.run.retest import SHARE
 from critic.run.run import RunRequest
 from critic.run.store import lock_directory
 from service.cli import generate as commands
@@ -71,13 +72,13 @@ def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str
         patch.setattr(commands, "_start", lambda *given: told.extend(given))
         line = arguments(asked, HELPFULNESS, Path("out"), format, "ray?shard=8")
         assert CliRunner().invoke(app, line).exit_code == 0
-    understood, out, file_format, *limits, on = told
+    understood, out, file_format, with_reasoning, retest, *limits, on = told
     wanted = RunSettings.read(asked.settings).model_dump(exclude={"priorities"})
     if asked.policy is None:  # answers that are given are not sampled
         wanted = {name: wanted[name] for name in ("judge_principles", "ranking", *JUDGING)}
     assert understood == replace(asked, settings=wanted)
     assert (out, file_format.value, on) == (Path("out"), format, "ray?shard=8")
-    assert not any(limits)
+    assert (with_reasoning, retest) == (False, SHARE) and not any(limits)
 
 
 @pytest.fixture
