@@ -233,6 +233,10 @@ def _start(
     if dry_run:
         planned = asyncio.run(plan(request, max_cost))
         _print_plan(planned, request, out)
+        if retest:
+            typer.echo(
+                f"besides, {retest:.2g} of the votes, at least 8 principles', are asked twice where answers can differ"
+            )
         if planned.quarantined:
             raise typer.Exit(3)
         return
