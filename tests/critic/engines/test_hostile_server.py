@@ -67,8 +67,9 @@ class Host:
 
     def _reply(self, body: Body) -> Answer:
         if _is_trial(body):
-            status, _, answer = healthy(body)
-            return status, {}, answer
+            answer = healthy(body)
+            assert isinstance(answer, tuple)
+            return answer[0], {}, answer[2]
         asked = canonical_json(body)
         self.attempts[asked] += 1
         return self.fault(body, self.attempts[asked]) or healthy(body)
