@@ -43,6 +43,7 @@ WHAT, VERSION = "cai-feedback backup", 1
 LEFT_OUT = {"workers"}  # who works right now
 ROWS_AT_ONCE = 1000
 LARGEST = 2**63  # one more than a 64-bit column holds
+CHANGED = "the backup is cut short, or was changed"
 
 Line = dict[str, Any]
 
@@ -78,7 +79,10 @@ def restore(url: str, file: Path) -> Counter[str]:
     backup is broken, or of a later version; then the database is as empty as before.
     """
     lines = _lines(file)
-    head = next(lines, {})
+    try:
+        head = next(lines, {})
+    except _Broken:
+        head = {}
     if head.get("what") != WHAT or head.get("version") != VERSION or not isinstance(head.get("revision"), str):
         raise InputError("this is no backup that this version can read", where=str(file))
     with migrations.connected(database_url(url)) as connection:
@@ -178,7 +182,7 @@ def _insert(connection: Connection, lines: Iterator[Line], file: Path) -> Counte
         for rows in _batches(_typed(found[name], line.get("row"), number) for number, line in enumerate(group, 1)):
             connection.execute(insert(found[name]), rows)
             counts[name] += len(rows)
-    raise _Broken("the backup is cut short, or was changed")
+    raise _Broken(CHANGED)
 
 
 def _check_references(connection: Connection) -> None:
@@ -203,16 +207,16 @@ def _number_on(connection: Connection) -> None:
 
 
 def _lines(file: Path) -> Iterator[Line]:
-    """The lines of a backup as far as they can be read: what is missing is told by the last, which isn't there."""
+    """The lines of a backup. Raises `_Broken` where they can't be read, or their checksum, the file's end, is wrong."""
     try:
         with gzip.open(file, "rb") as stream:
             for text in stream:
                 line = json.loads(text)
                 if not isinstance(line, dict):
-                    return
+                    raise _Broken(CHANGED)
                 yield line
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError):
-        return
+        raise _Broken(CHANGED) from None
 
 
 def _line(value: Line) -> bytes:

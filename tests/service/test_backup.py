@@ -168,11 +168,15 @@ async def test_no_broken_backup_ends_in_a_traceback_or_leaves_the_target_in_use(
     broken |= {"deep": gzip.compress(head + b"\n" + b"[" * 100_000)}
     packed = bytearray(file.read_bytes())
     packed[len(packed) // 2] ^= 0xFF
-    broken["a flipped bit"] = bytes(packed)
+    broken["a flipped byte"] = bytes(packed)
+    packed = bytearray(file.read_bytes())
+    packed[-8] ^= 1  # every line can be read: only the checksum, the last eight bytes' first half, tells
+    broken["a wrong checksum"] = bytes(packed)
     for name, content in broken.items():
         (tmp_path / "broken.gz").write_bytes(content)
         with pytest.raises(InputError) as error:
             restore(url, tmp_path / "broken.gz")
+            pytest.fail(f"{name} was restored")
         assert "broken.gz" in error.value.where, name
     assert restore(url, file) == counts  # after all of these the target is still empty
 
