@@ -20,6 +20,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 ACCURACY := runs/accuracy
+# One more than two cores: many tests wait for a disk, a database or a process. Tests with one xdist_group stay together.
+WORKERS := --numprocesses 3 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -49,7 +51,7 @@ demo: $(READY)
 	$(BIN)/cai show $(DEMO) --pair 2
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 check: $(READY)
 	$(BIN)/ruff format

@@ -14,11 +14,17 @@ from typing import NoReturn
 # Before anything imports a Hugging Face library: no test may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Workers side by side share the cores: threads of one that wait for each other, spinning, take them from all others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import hypothesis
 import pytest
 
 MISSING = "this machine: "
+# Fixtures that are too heavy for each worker to have its own: tests that use one run after each other, on one worker.
+ONE_WORKER = {"vllm_python": "vllm"}
 
 # Time limits are pytest-timeout's: a busy machine must not fail a property. CI repeats its examples, so that a red run
 # can be run again.
@@ -64,6 +70,19 @@ def chromium() -> Path:
         if path := shutil.which(name):
             return Path(path)
     unavailable("there is no chromium to open pages with; on Debian: apt-get install chromium")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep together what shares something heavy; and with several workers begin with what takes long.
+
+    The last tests are then short ones, so that all workers end at the same time.
+    """
+    for item in items:
+        for fixture in ONE_WORKER.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(ONE_WORKER[fixture]))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,6 +25,7 @@ from tests.factories import small_constitution
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),
+    pytest.mark.xdist_group("ray"),  # an actor is found among all processes: no other cluster may run beside it
     # Ray leaves its processes' log files open where it starts them.
     pytest.mark.filterwarnings("ignore:Exception ignored in.*/ray/session:pytest.PytestUnraisableExceptionWarning"),
 ]

