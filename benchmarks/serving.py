@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-STARTING_SECONDS = 60.0
+STARTING_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)

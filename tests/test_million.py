@@ -35,7 +35,6 @@ def test_the_peak_memory_of_a_process_is_not_that_of_the_one_that_started_it() -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_large_run_is_killed_goes_on_and_is_loaded_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,5 @@
 """YAML to data with lines: exact, and safe against whatever the text holds."""
 
-import time
-
 import pytest
 import yaml
 from hypothesis import given
@@ -63,10 +61,8 @@ def test_bad_text_is_named_with_its_line(text: bytes, line: int, problem: str) -
 def test_an_alias_bomb_is_refused_before_it_is_built(empty: bool) -> None:
     lines = ["a0: &a0 []" if empty else "a0: &a0 [x, x, x, x]"]
     lines += [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 30)]
-    started = time.perf_counter()
-    with pytest.raises(YamlError, match="aliases expanded"):
+    with pytest.raises(YamlError, match="aliases expanded"):  # built, it would fill the memory: 3 ** 29 values
         read_yaml("\n".join(lines).encode())
-    assert time.perf_counter() - started < 1
 
 
 def test_aliases_count_with_all_that_is_in_them() -> None:

@@ -51,7 +51,7 @@ async def test_one_claim_a_key_until_it_is_settled(ledger: Ledger) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     await ledger.commit(KEY, ["answer"], 0.0)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 600)
     ledger.release(OTHER)
     assert ledger.claim(OTHER)
 
@@ -66,7 +66,7 @@ async def test_a_cancelled_wait_leaves_the_claim_alone(ledger: Ledger) -> None:
     await asyncio.sleep(0)
     assert not other.done()
     ledger.release(KEY)
-    await asyncio.wait_for(other, 5)
+    await asyncio.wait_for(other, 600)
 
 
 async def test_many_commits_at_once(ledger: Ledger) -> None:

@@ -81,7 +81,7 @@ class RemoteEngine:
             self._call("close").result()
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(600)
         self._reading.join()
         self._process.stdout.close()
 

@@ -14,7 +14,6 @@ KILLS, CLIENTS = 4, 8
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_acknowledged_label_is_there_once_after_kills(kind: str, tmp_path: Path) -> None:
     if kind == "sqlite":

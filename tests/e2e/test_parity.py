@@ -21,7 +21,7 @@ from critic.run.inputs import read_pairs, read_prompts
 from tests.e2e.remote_engine import RemoteEngine
 from tests.e2e.vllm_server import MODEL
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TOKENS = 32

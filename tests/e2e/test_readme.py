@@ -38,7 +38,6 @@ def apart(block: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("embedded_model")
 def test_the_blocks_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -64,7 +63,6 @@ def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("embedded_model")
 def test_the_walk_through_the_service_ends_with_a_reward(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

@@ -25,7 +25,7 @@ from critic.run.inputs import read_pairs
 from tests.e2e.thinking_model import CONTEXT, make
 from tests.e2e.vllm_server import served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 NAME = "org/thinks"
@@ -168,7 +168,7 @@ def readme_s_first_example(url: str, folder: Path, options: str) -> "subprocess.
     command += ["--judge", f"openai:{NAME}@{url}{options}", "--samples", "4", "--strategy", "best-of-n"]
     command += ["--revisions", "2", "--out", "run", "--mode", "logprob"]
     command += ["--judge-principles", "2", "--max-tokens", "24", "--judge-max-tokens", "24"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_a_judge_that_thinks_first_is_told_at_opening(thinking: str, key: None, tmp_path: Path) -> None:

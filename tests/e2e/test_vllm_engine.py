@@ -37,7 +37,7 @@ from critic.records import Message
 from critic.run.store import RunStore
 from tests.e2e.remote_engine import RemoteEngine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 BLOCK = 32
 LETTERS = Choices(("A", "B"))
@@ -204,7 +204,7 @@ async def test_a_cancelled_request_is_not_written_on(vllm_engine: RemoteEngine) 
     await until(lambda: vllm_engine.unfinished() == 0)
 
 
-async def until(true: Callable[[], bool], seconds: float = 30) -> None:
+async def until(true: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it took too long"
@@ -244,7 +244,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
     while first.poll() is None and calls(tmp_path / "out") < 2:
         time.sleep(0.1)
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does: vLLM's processes get it, too
-    said = first.communicate(timeout=60)[0]
+    said = first.communicate(timeout=600)[0]
     assert first.returncode == 130, said
     # Whichever is quicker, this process or the end of vLLM's, stops the run; either says the same.
     assert "Nothing that was answered is lost" in said.splitlines()[-1]
@@ -252,7 +252,7 @@ def test_cai_stopped_and_run_again(vllm_python: Path, embedded_model: Path, tmp_
 
     answered = calls(tmp_path / "out")
     second = start()
-    said += second.communicate(timeout=240)[0]
+    said += second.communicate(timeout=600)[0]
     assert second.returncode == 0, said
     assert_gone(second.pid)
     assert 2 <= answered < calls(tmp_path / "out") == 6 * 2 + 6 * 2 * 2  # samples; principles in both orders
@@ -273,7 +273,7 @@ def calls(out: Path) -> int:
 
 def assert_gone(group: int) -> None:
     """Wait for the end of a process group."""
-    for _ in range(100):
+    for _ in range(3000):
         if not processes(group):
             return
         time.sleep(0.1)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_the_text_follows_the_new_weights(vllm_python: Path, embedded_model: Path) -> None:
     script = Path(__file__).with_name("vllm_rollouts.py")
     done = subprocess.run(
-        [vllm_python, script, embedded_model], cwd=script.parents[2], capture_output=True, text=True, timeout=540,
+        [vllm_python, script, embedded_model], cwd=script.parents[2], capture_output=True, text=True, timeout=600,
         check=False, env={"PATH": "/usr/bin:/bin", "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": str(script.parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

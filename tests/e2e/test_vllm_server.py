@@ -19,7 +19,7 @@ from critic.judging.verdict import SCHEMA, parse_verdict
 from critic.records import Message
 from tests.e2e.vllm_server import KEY, MODEL
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 TOKENS = 12
 ASKED = (
@@ -115,7 +115,7 @@ def test_cai_generate_on_the_server(url: str, key: None, tmp_path: Path) -> None
     command += ["--judge-principles", "2", "--max-tokens", "24", "--judge-max-tokens", "24"]
 
     def generate() -> dict[str, bytes]:
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert KEY not in done.stdout + done.stderr
         return {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}

@@ -16,7 +16,7 @@ import pytest
 
 MODEL = "org/embedded"
 KEY = "sk-only-for-this-test"
-STARTING_SECONDS = 300
+STARTING_SECONDS = 600
 
 
 @contextmanager
@@ -64,6 +64,6 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(20)
+            server.wait(120)
         os.killpg(server.pid, signal.SIGKILL)
-    server.wait(20)
+    server.wait(120)

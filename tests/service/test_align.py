@@ -57,7 +57,6 @@ def run(policy: Path, *more: str, judge: str = RULE) -> Result:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(folder: Path, policy: Path) -> None:
     done = run(policy)
     assert done.exit_code in FINISHED, done.output
@@ -91,7 +90,6 @@ def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
     folder: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +113,6 @@ def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_by_ppo_the_policy_names_the_reward_model_and_its_constitution(folder: Path, policy: Path) -> None:
     plain = ("use_cpu=true", "bf16=false", "max_steps=2", "max_length=512")
     small = ("ppo.prompts_per_step=4", "ppo.samples_per_prompt=2", "ppo.max_new_tokens=20", "ppo.minibatches=2")

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 def evaluate(folder: Path, *more: str, pairs: str = "labelled.jsonl") -> "subprocess.CompletedProcess[str]":
     command = [CAI, "evaluate", "judge", "--judge", "scripted:long.yaml", "--pairs", pairs, *more]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_modes_stand_beside_the_rules_of_length(folder: Path) -> None:

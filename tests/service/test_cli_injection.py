@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 def injection(folder: Path, *more: str, judge: str = "scripted:s.yaml") -> "subprocess.CompletedProcess[str]":
     command = [CAI, "evaluate", "injection", "--judge", judge, "--limit", "3", *more]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
 
 def calls(folder: Path) -> int:

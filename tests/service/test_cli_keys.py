@@ -89,7 +89,7 @@ def test_a_first_key_that_can_not_be_told_is_taken_back(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'data' / 'cai.db'}"
     command = [sys.executable, "-m", "service.cli", "serve", "--data", str(tmp_path / "data"), "--port", "0"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
     assert done.returncode != 0
     assert "can't be told: No space left" in done.stderr and "cai keys make" in done.stderr
     assert "Traceback" not in done.stderr

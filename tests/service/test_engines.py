@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ async def test_a_caller_that_goes_away_stops_no_opening(monkeypatch: pytest.Monk
     go = threading.Event()
 
     def slow() -> Engine:
-        go.wait(10)
+        go.wait(600)
         return FakeEngine()
 
     opened = opening(monkeypatch, slow)
@@ -95,7 +96,7 @@ async def test_what_can_not_be_opened_is_told_without_its_address_and_tried_agai
         return FakeEngine()
 
     opened = opening(monkeypatch, make)
-    monkeypatch.setattr(part, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(part, "RETRY_SECONDS", 1.0)
     async with Engines(settings(tmp_path, judge=EngineSettings(spec="openai:m@http://10.1.2.3:8000/v1"))) as engines:
         for _ in range(2):
             with pytest.raises(Unavailable) as caught:
@@ -103,7 +104,10 @@ async def test_what_can_not_be_opened_is_told_without_its_address_and_tried_agai
             assert "judge" in str(caught.value) and "10.1.2.3" not in str(caught.value)
             assert caught.value.retry_after is not None
         assert len(opened) == 1 and "10.1.2.3" in caplog.text
-        await asyncio.sleep(0.1)
+        while states:
+            with suppress(Unavailable):
+                await engines.get("judge")
+            await asyncio.sleep(0.05)
         assert (await engines.get("judge")).identity.name == "fake"
 
 

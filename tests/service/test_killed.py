@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_next_start_works_after_a_kill_at_every_sync(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.service.killed", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

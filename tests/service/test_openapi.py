@@ -15,7 +15,6 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_schemathesis_finds_no_failure(tmp_path: Path) -> None:
     engine = {"spec": f"scripted:{HERE / 'openapi_engine.yaml'}", "mode": "logprob"}
     with serving(tmp_path / "server", engines={"scripted": engine}) as served:

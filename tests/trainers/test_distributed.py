@@ -28,7 +28,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"
 def launch(kind: str, settings: dict[str, Any], folder: Path) -> None:
     (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings}))
     command = [*LAUNCH, "tests.trainers.child", str(file)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -59,7 +59,7 @@ def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: A
         for rank in "01"
     ]
     try:
-        printed = [process.communicate(timeout=140)[0] for process in started]
+        printed = [process.communicate(timeout=600)[0] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -57,7 +57,7 @@ def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
     for step in (3, 4, 99):  # after the checkpoint of step 2, then while that of step 4 is still to be written
         done = subprocess.run(
             [sys.executable, script, given, str(step)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
-            timeout=120, check=False, env=child_environment(),
+            timeout=600, check=False, env=child_environment(),
         )  # fmt: skip
         assert done.returncode == (0 if step == 99 else -9), done.stderr
     one, other = (checkpoint.load(tmp_path / name / "checkpoint-5") for name in ("whole", "cut"))
@@ -98,7 +98,7 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
     script.write_text(CHILD)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launch, str(script), str(given), "99"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=child_environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=child_environment())
     assert done.returncode == 0, done.stderr[-4000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert apart(two, one, load_file(policy / "model.safetensors")) < 0.01

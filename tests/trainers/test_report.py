@@ -85,7 +85,7 @@ def test_a_browser_draws_every_picture(tmp_path: Path, chromium: Path) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
     page = (tmp_path / "report.html").as_uri()
-    shown = subprocess.run([chromium, *flags, page], capture_output=True, text=True, timeout=120, check=True).stdout
+    shown = subprocess.run([chromium, *flags, page], capture_output=True, text=True, timeout=600, check=True).stdout
     drawn = re.findall(r'id="picture-([\w-]+)" class="picture js-plotly-plot"', shown)
     assert sorted(drawn) == sorted(pictures([*LOGS, *ROLLOUTS]))
     assert "<title>Training by dpo</title>" in shown, "no hostile script ran"

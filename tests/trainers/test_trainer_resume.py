@@ -30,7 +30,7 @@ def start(kind: str, settings: dict[str, Any], folder: Path, **more: Any) -> int
     (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings} | more))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     command = [sys.executable, "-m", "tests.trainers.child", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
 

@@ -133,7 +133,6 @@ async def real_engine(embedded_model: Path) -> AsyncIterator[HfEngine]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 async def test_greedy_answers_of_the_real_model_are_those_of_generate(
     real_engine: HfEngine, plain: PreTrainedModel, real_chat: Chat
 ) -> None:
@@ -153,7 +152,6 @@ async def test_greedy_answers_of_the_real_model_are_those_of_generate(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 async def test_a_tree_of_the_real_model_scores_as_its_chats_alone(
     real_engine: HfEngine, plain: PreTrainedModel, real_chat: Chat
 ) -> None:
@@ -204,7 +202,6 @@ def test_numbers_are_split_as_the_model_was_trained(real_chat: Chat) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 async def test_bfloat16_stays_near_float32(embedded_model: Path, real_engine: HfEngine) -> None:
     tree = Node((user("Rain is wet. True or false? Answer T or F."),), Choices(("T", "F")))
     coarse = embedded.open_engine("", {"dtype": "bfloat16"})

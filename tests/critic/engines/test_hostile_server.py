@@ -213,7 +213,7 @@ def test_logprobs_that_are_missing_cost_their_row(host: Host, peaceful: Host) ->
 
 def test_a_server_that_hangs_costs_its_row(host: Host, peaceful: Host) -> None:
     host.fault = lambda body, attempt: Fault.HANG if row_of(body) == 3 else None
-    check_rows_refused(host, peaceful, {3: "did not answer in time"}, timeout=5, retries=0)
+    check_rows_refused(host, peaceful, {3: "did not answer in time"}, timeout=15, retries=0)
     host.fault = lambda body, attempt: None
     host.run()
     check_complete(host, peaceful)

@@ -111,7 +111,7 @@ def test_a_pipe_is_read_once(data: str, texts: list[str], tmp_path: Path) -> Non
     writing = threading.Thread(target=pipe.write_bytes, args=(data.encode(),))
     writing.start()
     found = prompts(pipe)
-    writing.join(10)
+    writing.join()
     assert found == texts
     assert source_name(str(pipe)) == "pipe"
 

@@ -143,7 +143,7 @@ def test_a_browser_draws_every_picture_under_the_pages_own_policy(tmp_path: Path
     page = (tmp_path / "report.html").as_uri()
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
-    shown: Any = subprocess.run([chromium, *flags, page], capture_output=True, text=True, timeout=120, check=True)
+    shown: Any = subprocess.run([chromium, *flags, page], capture_output=True, text=True, timeout=600, check=True)
     drawn = re.findall(r'id="picture-(\w+)" class="picture js-plotly-plot"', shown.stdout)
     assert drawn == ["probabilities", "lengths", "positions", "agreement", "dropped"]
     assert shown.stdout.count('class="main-svg"') >= 5

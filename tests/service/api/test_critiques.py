@@ -190,7 +190,7 @@ async def test_a_client_that_leaves_a_stream_ends_the_work(api: Api, monkeypatch
     async def send(message: Any) -> None:
         pass
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(600):
         await api.app(scope, receive, send)
         await ended.wait()
     assert (await api.admin.get("/v1/feedback")).json()["items"] == []

@@ -96,7 +96,7 @@ async def submit(client: httpx2.AsyncClient, asked: dict[str, Any]) -> str:
     return str(answer.json()["id"])
 
 
-async def until(client: httpx2.AsyncClient, id: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+async def until(client: httpx2.AsyncClient, id: str, *states: str, seconds: float = 600) -> dict[str, Any]:
     """Wait for a job to come to one of ``states``; return it."""
     deadline = time.monotonic() + seconds
     while True:

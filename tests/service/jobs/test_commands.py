@@ -33,7 +33,6 @@ def service(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Path, service: Settings) -> None:
     async with working(tmp_path, service) as api:
         made = await submit(api.admin, processes.request(12))
@@ -64,7 +63,6 @@ async def test_models_are_trained_on_what_jobs_left_and_registered(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 async def test_the_chain_and_an_evaluation_are_jobs(tmp_path: Path, service: Settings) -> None:
     async with working(tmp_path, service) as api:
         rows = [{"prompt": f"Name river {i}.", "chosen": f"The Nile {i}.", "rejected": "No."} for i in range(6)]

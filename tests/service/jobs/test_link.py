@@ -51,7 +51,7 @@ async def linked(folder: Path, **scripts: object) -> AsyncIterator[tuple[Engines
             yield engines, far, link
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        await asyncio.wait_for(link.ended.wait(), 5)
+        await asyncio.wait_for(link.ended.wait(), 600)
         link.close()
 
 
@@ -140,7 +140,7 @@ async def test_where_the_server_is_gone_nothing_is_answered_wrongly(tmp_path: Pa
         await asyncio.sleep(0.1)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        await asyncio.wait_for(link.ended.wait(), 5)
+        await asyncio.wait_for(link.ended.wait(), 600)
         await asyncio.sleep(0.1)
         assert not asked.done()  # an error here would quarantine a row that is without fault
         asked.cancel()

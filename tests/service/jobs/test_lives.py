@@ -78,7 +78,6 @@ def test_rows_look_after_themselves(engine: Engine) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_a_job_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
     (tmp_path / "worker.json").write_text(json.dumps(service.model_dump(mode="json")))
