@@ -20,8 +20,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 ACCURACY := runs/accuracy
-# One more than two cores: many tests wait for a disk, a database or a process. Tests with one xdist_group stay together.
-WORKERS := --numprocesses 3 --dist loadgroup
+# One more than two cores: many tests wait for a disk or a process. tests/together.py says what keeps to one worker.
+WORKERS := --numprocesses 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

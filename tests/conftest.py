@@ -9,7 +9,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Before anything imports a Hugging Face library: no test may reach for the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,9 +22,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import hypothesis
 import pytest
 
+from tests import together
+
 MISSING = "this machine: "
-# Fixtures that are too heavy for each worker to have its own: tests that use one run after each other, on one worker.
-ONE_WORKER = {"vllm_python": "vllm"}
 
 # Time limits are pytest-timeout's: a busy machine must not fail a property. CI repeats its examples, so that a red run
 # can be run again.
@@ -72,17 +72,17 @@ def chromium() -> Path:
     unavailable("there is no chromium to open pages with; on Debian: apt-get install chromium")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares something heavy; and with several workers begin with what takes long.
-
-    The last tests are then short ones, so that all workers end at the same time.
-    """
-    for item in items:
-        for fixture in ONE_WORKER.keys() & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(ONE_WORKER[fixture]))
+    """With several workers, begin with what takes long: short tests are then the last, so that all end together."""
     if hasattr(config, "workerinput"):
+        together.check(items)
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(optionalhook=True)  # there without pytest-xdist, too
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Say which worker runs which tests."""
+    return together.scheduler(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

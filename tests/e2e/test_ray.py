@@ -24,7 +24,6 @@ from tests.factories import small_constitution
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("ray"),  # an actor is found among all processes: no other cluster may run beside it
     # Ray leaves its processes' log files open where it starts them.
     pytest.mark.filterwarnings("ignore:Exception ignored in.*/ray/session:pytest.PytestUnraisableExceptionWarning"),
 ]

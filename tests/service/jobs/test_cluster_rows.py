@@ -129,7 +129,6 @@ def test_a_folder_that_a_command_still_has_is_waited_for_until_the_job_moves_on(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 async def test_a_job_on_a_cluster_gives_what_one_here_gives_though_its_worker_is_killed(
     tmp_path: Path, service: Settings
 ) -> None:
@@ -162,7 +161,6 @@ async def test_a_job_on_a_cluster_gives_what_one_here_gives_though_its_worker_is
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 async def test_a_cancelled_job_leaves_no_process_and_goes_on_when_it_is_tried_again(
     tmp_path: Path, service: Settings
 ) -> None:
@@ -181,7 +179,6 @@ async def test_a_cancelled_job_leaves_no_process_and_goes_on_when_it_is_tried_ag
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 async def test_a_cluster_that_does_not_answer_fails_the_job_and_keeps_its_address(
     tmp_path: Path, service: Settings
 ) -> None:

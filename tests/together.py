@@ -1,0 +1,50 @@
+"""Which tests keep to one worker when several run side by side: those that share what is heavy or there only once.
+
+Every other test goes to whichever worker is free. (The mark ``xdist_group`` would say the same beside each test, but
+pytest-xdist 3.8 writes groups into names of tests in a way that pytest 9.2 doesn't take: it does nothing, and says
+nothing.)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    # Servers and engines that take half a minute and some gigabytes each: one of each serves all of its tests.
+    "vllm": (
+        "tests/e2e/test_parity.py",
+        "tests/e2e/test_thinking_server.py",
+        "tests/e2e/test_vllm_engine.py",
+        "tests/e2e/test_vllm_rollouts.py",
+        "tests/e2e/test_vllm_server.py",
+    ),
+    # They look for Ray's actors among all processes of the machine.
+    "ray": ("tests/e2e/test_ray.py", "tests/service/jobs/test_cluster_rows.py"),
+}
+FIXTURES = {"vllm_python": "vllm"}
+_GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test, which is the test alone where nothing is shared."""
+    return _GROUP_OF.get(nodeid.partition("::")[0], nodeid)
+
+
+def check(items: Sequence[pytest.Item]) -> None:
+    """Raise `pytest.UsageError` where a test shares a heavy fixture, and its file isn't among those of the group."""
+    for item in items:
+        for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            if group_of(item.nodeid) != FIXTURES[fixture]:
+                raise pytest.UsageError(f"{item.nodeid} uses {fixture}: its file belongs into tests/together.py")
+
+
+def scheduler(config: pytest.Config, log: Any) -> object:
+    """Return what deals tests out to workers; groups go first, the largest before others."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Together(config, log)
