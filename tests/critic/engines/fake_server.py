@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> bool:
         """Send an answer; False where it did not get out as a whole."""
         if answer is Fault.HANG:
-            self.server.stopped.wait(10)
+            self.server.stopped.wait(600)
         if self.server.stopped.is_set() or answer in (Fault.HANG, Fault.DROP):
             self.close_connection = True
             return False
