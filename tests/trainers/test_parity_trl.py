@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from critic.engines import embedded
 from critic.engines.tokens import TokenTree
@@ -17,6 +17,8 @@ from trainers.packing import packed
 from trainers.reward import RewardTrainer
 from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer
+
+from .tiny import write_model
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +49,9 @@ def pairs(count: int) -> list[dict[str, Any]]:
     rng = random.Random("parity")
     return [
         {
-            "prompt": [{"role": "user", "content": says(rng, 4, 40)}],
-            "chosen": [{"role": "assistant", "content": says(rng, 2, 30)}],
-            "rejected": [{"role": "assistant", "content": says(rng, 2, 30)}],
+            "prompt": [{"role": "user", "content": says(rng, 4, 24)}],
+            "chosen": [{"role": "assistant", "content": says(rng, 2, 14)}],
+            "rejected": [{"role": "assistant", "content": says(rng, 2, 14)}],
         }
         for _ in range(count)
     ]
@@ -64,26 +66,8 @@ def trl() -> Any:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers with the embedded model's tokenizer, on which twenty steps take a second."""
-    torch.manual_seed(3)
-    tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    path = tmp_path_factory.mktemp("parity") / "tiny"
-    LlamaForCausalLM(config).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+    """A Llama of two layers with a token for each byte, on which twenty steps take a second."""
+    return write_model(tmp_path_factory.mktemp("parity") / "tiny")
 
 
 def steps(trainer: Any) -> tuple[list[float], list[float]]:
@@ -201,13 +185,36 @@ def test_dpo(trl: Any, folder: Path, tmp_path: Path, loss: str, beta: float) -> 
         train_dataset=Dataset.from_list(rows),
         processing_class=trainee.tokenizer,
     )
+    assert_same_rows(ours, theirs)
+    compare(ours, theirs)
+
+
+def assert_same_rows(ours: DPOTrainer, theirs: Any) -> None:
     for tree, row in zip(trees(ours), theirs.train_dataset, strict=True):
         assert [list(segment.ids) for segment in tree.segments] == [
             row["prompt_ids"],
             row["chosen_ids"],
             row["rejected_ids"],
         ]
-    compare(ours, theirs)
+
+
+def test_rows_in_the_embedded_models_chat(trl: Any, tmp_path: Path) -> None:
+    """A real tokenizer and its template: the ids that TRL makes of a row are those of the packed one."""
+    from datasets import Dataset
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    folder = write_model(tmp_path / "tiny", vocab_size=len(tokenizer), **ids)
+    tokenizer.save_pretrained(folder)
+    config = DPOConfig(output_dir=str(tmp_path), model=str(folder), data=["rows"], max_length=512, **SHARED)
+    trainee = policy(config)
+    theirs = trl.DPOTrainer(
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        args=trl.DPOConfig(output_dir=str(tmp_path / "trl"), max_length=None, gradient_checkpointing=False, **SHARED),
+        train_dataset=Dataset.from_list(pairs(40)),
+        processing_class=trainee.tokenizer,
+    )
+    assert_same_rows(DPOTrainer(trainee.model, config, pairs(40), trainee.tokenizer), theirs)
 
 
 def test_log_probabilities_of_the_embedded_model(trl: Any, tmp_path: Path) -> None:

@@ -91,23 +91,13 @@ def test_a_fetched_model_is_not_fetched_again(cache: Path, monkeypatch: pytest.M
 PROMPTS = [
     "What is the capital of France?",
     "Name three colours.",
-    "Write one sentence about rain.",
-    "How many legs has a spider?",
     "Is it polite to interrupt people?",
-    "Give me a synonym of 'quick'.",
     "Translate 'good morning' into Spanish.",
     "What is 12 + 30?",
     "Why is the sky blue?",
-    "Tell me a very short story about a cat.",
     "Who wrote Hamlet?",
-    "List two fruits and two vegetables.",
-    "What does a baker do?",
     "Finish the sentence: The early bird",
-    "Say hello.",
-    "What should I pack for a day at the beach?",
     "Explain gravity to a child.",
-    "Which is larger, a whale or a mouse?",
-    "Suggest a name for a boat.",
     "When do leaves fall?",
 ]
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import typer
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -62,6 +63,7 @@ REQUESTS = st.builds(
 )
 
 
+@settings_of_hypothesis(max_examples=60)  # a whole command line each
 @given(asked=REQUESTS, format=st.sampled_from(["jsonl", "parquet"]))
 def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str) -> None:
     told: list[Any] = []
