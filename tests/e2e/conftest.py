@@ -1,7 +1,7 @@
 """vLLM for several test files: it loads for half a minute, so one server and one engine serve them all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,24 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def vllm_engine(
+def vllm_engines(
     vllm_python: Path, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RemoteEngine]:
-    """The `vllm` engine with the embedded model in float32, in a process of the environment that has vLLM."""
+) -> Iterator[Callable[[], RemoteEngine]]:
+    """What gives the engine of all tests, and another one after a test has closed it."""
+    opened: list[RemoteEngine] = []
     spec = f"vllm:{embedded_model}?dtype=float32&context=2048&kv_gib=1"
-    engine = RemoteEngine(vllm_python, spec, tmp_path_factory.mktemp("vllm") / "engine.log")
-    yield engine
-    engine.end()
+
+    def current() -> RemoteEngine:
+        if not opened or opened[-1].closed:
+            opened.append(RemoteEngine(vllm_python, spec, tmp_path_factory.mktemp("vllm") / "engine.log"))
+        return opened[-1]
+
+    yield current
+    for engine in opened:
+        engine.end()
+
+
+@pytest.fixture
+def vllm_engine(vllm_engines: Callable[[], RemoteEngine]) -> RemoteEngine:
+    """The `vllm` engine with the embedded model in float32, in a process of the environment that has vLLM."""
+    return vllm_engines()

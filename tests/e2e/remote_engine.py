@@ -27,6 +27,7 @@ class RemoteEngine:
     whole_trees = False
 
     def __init__(self, python: Path, spec: str, log: Path) -> None:
+        self.closed = False
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [str(python), __file__, spec],
@@ -63,6 +64,7 @@ class RemoteEngine:
         return scores
 
     async def close(self) -> None:
+        self.closed = True
         await asyncio.wrap_future(self._call("close"))
 
     def prompts(self) -> list[list[int]]:

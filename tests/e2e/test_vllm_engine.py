@@ -286,7 +286,7 @@ def processes(group: int) -> list[str]:
     return [line for line in mine if not line.split()[1].startswith("Z")]
 
 
-# The last test: it uses the engine up.
+# The last test: after it, another engine would have to be opened.
 async def test_closing_ends_what_is_under_way(vllm_engine: RemoteEngine) -> None:
     long = ask("Count to a million.", max_tokens=1900, temperature=0.0)
     writing = [asyncio.create_task(vllm_engine.complete(long)) for _ in range(2)]

@@ -70,7 +70,11 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+# In `make check` SQLite stands for both.
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=BOTH)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty database, of each kind in turn."""
     if request.param == "sqlite":
@@ -100,7 +104,7 @@ def postgres_template(postgres: Postgres) -> str:
     return name
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=BOTH)
 def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database with all tables and no rows, of each kind in turn."""
     if request.param == "sqlite":
