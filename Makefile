@@ -57,7 +57,7 @@ check: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports & imports=$$!; \
-	$(BIN)/python -m pytest -m "not slow" $(WORKERS); tests=$$?; \
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2; tests=$$?; \
 	wait $$types && wait $$imports && exit $$tests
 
 lint: $(READY)
