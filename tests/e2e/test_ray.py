@@ -168,8 +168,10 @@ def head(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=1", "--port=0"]
     command += ["--include-dashboard=false", f"--ray-client-server-port={port}"]
+    # Ray gives a client's server 30 seconds to start, in which a busy machine has hardly imported it.
+    patient = os.environ | {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "600"}
     with (tmp_path / "head.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, env=patient, stdout=log, stderr=log, start_new_session=True)
     try:
         until = time.monotonic() + 600
         while not listens(port):
