@@ -74,13 +74,13 @@ def chromium() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what takes long. Several workers begin with it: short tests are then the last, so that all end together."""
-    for item in items:
-        if item.nodeid.partition("[")[0] in together.listed():
-            item.add_marker(pytest.mark.slow)
+    """Mark what is slow. Several workers begin with the longest: short tests come last, so that all end together."""
     if hasattr(config, "workerinput"):
         together.check(items)
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        items.sort(key=together.turn)
+    for item in items:
+        if together.is_listed(item):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(optionalhook=True)  # there without pytest-xdist, too

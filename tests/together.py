@@ -40,6 +40,20 @@ def listed() -> frozenset[str]:
     return frozenset(SLOW.read_text().split())
 
 
+def is_listed(item: pytest.Item) -> bool:
+    """Whether a test is slow by measurement."""
+    return item.nodeid.partition("[")[0] in listed()
+
+
+def turn(item: pytest.Item) -> int:
+    """When a test's turn is: first what is marked slow by hand, for seconds and minutes; then the merely slow."""
+    marks = list(item.iter_markers("slow"))
+    of_parameters = [mark for mark in getattr(getattr(item, "callspec", None), "marks", ()) if mark.name == "slow"]
+    if len(marks) > len(of_parameters):
+        return 0
+    return 1 if marks or is_listed(item) else 2
+
+
 def check(items: Sequence[pytest.Item]) -> None:
     """Raise `pytest.UsageError` where a test shares a heavy fixture, and its file isn't among those of the group."""
     for item in items:
