@@ -32,7 +32,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note what took too long; with several workers, the process that started them is told of all."""
-    if report.when == "call" and dict(report.user_properties).get(__name__, 0) > AT_MOST:
+    spent = dict(report.user_properties).get(__name__)
+    if report.when == "call" and isinstance(spent, float) and spent > AT_MOST:
         _slow.add(report.nodeid.partition("[")[0])
 
 

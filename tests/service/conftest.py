@@ -52,7 +52,7 @@ class Postgres:
         """Stop the server."""
         self._server.stop()
 
-    def _run(self, statement: sql.Composed) -> None:
+    def _run(self, statement: sql.SQL | sql.Composed) -> None:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
 
