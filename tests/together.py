@@ -66,7 +66,7 @@ def scheduler(config: pytest.Config, log: Any) -> object:
     """Return what deals tests out to workers; groups go first, the largest before others."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Together(LoadScopeScheduling):
+    class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
