@@ -1,9 +1,9 @@
 """The proof at opening: which path computes what the model itself computes, for scoring and for writing.
 
-A small tree of chats, encoded as requests will be, goes through the packed path and, chat by chat, through the model's
-own forward with its own attention; then some tokens are drawn and their probabilities are read again the same way. The
-packed path is taken where both agree, else the plain one (`critic.engines.plain`), and the engine says so. So no list
-of known models decides, and no answer is wrong because a layer asked for something that is not computed here.
+A small tree of two chats, encoded as requests will be, goes through the packed path and, chat by chat, through the
+model's own forward with its own attention; then both chats are cut short and written again to their end. The packed
+path is taken where every probability agrees, else the plain one (`critic.engines.plain`), and the engine says so. So no
+list of known models decides, and no answer is wrong because a layer asked for something that is not computed here.
 
 The two may differ by rounding alone. How large that is on a model and in its type is measured: by what the model's own
 two kinds of attention differ.
@@ -11,6 +11,7 @@ two kinds of attention differ.
 
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from itertools import chain
 from typing import Literal
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from constitution.errors import InputError
@@ -31,17 +33,15 @@ from critic.records import Message
 Name = Literal["packed", "plain", "rereading"]
 Writers = type[Decoder] | type[plain.PlainWriter]
 
-_QUESTION = "A neighbour's dog barks at night, number {} of this week: what would be a kind and honest thing to say? "
-_ANSWERS = (
-    "Ask them over for tea, and tell them calmly how your nights have been.",
-    "Write nothing and wait; most dogs grow quiet when the weather turns cold, some never do.",
-)
-# Few tokens, for they take time, but more than some models keep as they are (128): what they do then must show, too.
-# Windows need no more: who sees whom is the model's own function of positions.
-_SENTENCES = (4, 2, 1)
-_TOKENS = 256
-_PROMPTS = (_TOKENS, 32)
-_STEPS = 5
+_QUESTION = "Their dog barks. What now?"
+_BRIEF = "Ask them over, and tell them how it is for you."
+_STORY = "On night {} nobody slept before {} o'clock, and the cat that lives next door hid in box {} until noon. "
+_WORDS = "".join(_STORY.format(n, n + 2, 31 - n) for n in range(1, 12)).split()
+# Few tokens, for they take time, but more than some models keep as they are (128), also before the last of them are
+# written: what such models do then must show, too. Windows need no more: who sees whom is the model's own function of
+# positions.
+_STEPS = 4
+_LONGEST = 129 + _STEPS
 # Differences of log-probabilities that are rounding whatever was measured: the greatest in float32 (tiny models have
 # 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
 _ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
@@ -112,14 +112,16 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     Raises `InputError` where no path can be right: for a model that sees the tokens after the one that it predicts, and
     one whose forward fails.
     """
-    tree = _tree(chat, context - _STEPS, where)
+    tree = _tree(chat, context, where, OwnTokens())
+    tree = plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
     chats = [_ids(tree, end) for end in _ends(tree)]
     with _told(where):
-        reference = [_read(model, ids) for ids in chats]
-    noise = _Noise(model.dtype, lambda: _distance([_read(model, chats[0], "eager")], [reference[0]]))
+        alone = [_alone(model, ids) for ids in chats]
+    reference = [chat.logprobs for chat in alone]
+    noise = _Noise(model.dtype, lambda: _distance([_alone(model, chats[0], "eager").logprobs], [reference[0]]))
     _look_ahead(chats, reference, noise, where)
     scoring = _packed(lambda: _tree_difference(model, tree, reference), noise)
-    trial = _Trial(model, chat, chats)
+    trial = _Trial(model, chat, alone)
     writing = _packed(lambda: trial.difference(Decoder), noise)
     if writing.name != "packed":
         writing = _written_plainly(trial, noise, writing.why)
@@ -148,7 +150,7 @@ def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) 
 def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], where: str) -> None:
     """Raise `InputError` where the encoder ``model`` can't score a pair."""
     with _told(where):
-        plain.score_pairs(model, [encode(_chats(_QUESTION.format(1), Reward()))])
+        plain.score_pairs(model, [encode(_chats(8, Reward()))])
 
 
 class _Noise:
@@ -170,22 +172,29 @@ class _Noise:
             return 0.0, 0.0
 
 
-def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
-    """Return two chats that begin alike, as long as fits; of a language model all tokens but the first are read."""
-    for sentences in _SENTENCES:
-        question = "".join(_QUESTION.format(number) for number in range(sentences))
-        try:
-            tree = from_chats(_chats(question, read or OwnTokens()), chat)
-        except EngineError as error:
-            raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
-        if tree.longest <= min(context, _TOKENS):
-            break
-    return tree if isinstance(read, Reward) else plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
+def _tree(chat: Chat, context: int, where: str, read: Read) -> TokenTree:
+    """Return two chats that begin alike: a short one, and one that is as long as it has to be, or as fits.
+
+    The long one comes second: its tokens follow others in a packed row, so that whatever counts places in the row, or
+    keeps a state along it, goes astray.
+    """
+
+    def encoded(words: int) -> TokenTree:
+        return from_chats(_chats(words, read), chat)
+
+    try:
+        words = bisect_left(range(1, len(_WORDS)), min(_LONGEST, context), key=lambda words: encoded(words).longest) + 1
+        tree = encoded(words)
+        return tree if tree.longest <= context or words == 1 else encoded(words - 1)
+    except EngineError as error:
+        raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
 
 
-def _chats(question: str, read: Read) -> Node:
-    branches = tuple(Node((Message(role="assistant", content=text),), read) for text in _ANSWERS)
-    return Node((Message(role="user", content=question),), children=branches)
+def _chats(words: int, read: Read) -> Node:
+    """Return a question, its brief answer, and one of so many words."""
+    texts = (_BRIEF, " ".join(_WORDS[:words]))
+    branches = tuple(Node((Message(role="assistant", content=text),), read) for text in texts)
+    return Node((Message(role="user", content=_QUESTION),), children=branches)
 
 
 def _ends(tree: TokenTree) -> list[int]:
@@ -199,10 +208,24 @@ def _everything(tree: TokenTree, end: int) -> TokenRead:
     return TokenRead(end, tuple(places[:-1]), tuple(targets), False, len(targets))
 
 
-def _read(model: PreTrainedModel, ids: Sequence[int], kind: str | None = None) -> list[float]:
-    """Return the log-probability of each token of a chat but the first, by the model's own forward."""
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A chat by the model's own forward: the log-probability of each token but the first.
+
+    ``last_SV`` holds that of every token of the vocabulary in the last `_STEPS` places.
+    """
+
+    ids: list[int]
+    logprobs: list[float]
+    last_SV: Tensor
+
+
+def _alone(model: PreTrainedModel, ids: list[int], kind: str | None = None) -> _Alone:
+    """Compute a chat by the model's own forward, with its own attention or that of ``kind``."""
     with attention.attending(model, kind or attention.own(model)):
-        return plain.logprobs(model, ids, range(len(ids) - 1), ids[1:])
+        logprobs_RV = plain.chat_logits(model, ids, range(len(ids) - 1)).log_softmax(-1)
+    own_R1 = torch.tensor(ids[1:], device=logprobs_RV.device)[:, None]
+    return _Alone(ids, logprobs_RV.gather(1, own_R1)[:, 0].tolist(), logprobs_RV[-_STEPS:].clone())
 
 
 def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _Noise, where: str) -> None:
@@ -248,39 +271,55 @@ def _written_plainly(trial: "_Trial", noise: _Noise, why: str) -> Path:
     return Path("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
 
 
-class _Trial:
-    """Two answers, written in one of the ways: how far their tokens' probabilities are from those of the forward."""
+class _Rewritten:
+    """The end of a chat, written again. What is drawn there is taken back, and the chat's own token put in its place.
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[list[int]]) -> None:
-        self._model, self._chat = model, chat
-        self._prompts = [ids[:tokens] for ids, tokens in zip(chats, _PROMPTS, strict=True)]
+    So the chat stays what the forward has read, and tells what it gives to whatever is drawn.
+    """
+
+    def __init__(self, chat: _Alone, seed: int) -> None:
+        self._own, self._last_SV = chat.ids[-_STEPS:], chat.last_SV
+        self.answer = Answer(tuple(chat.ids[:-_STEPS]), Sampling(2 * _STEPS), random.Random(seed), logprobs=[])
+        self.expected: list[float] = []
+
+    def take_back(self) -> None:
+        """Note what the forward gives to the token that was just drawn, and go on with the chat's own."""
+        if self.answer.error:
+            raise self.answer.error
+        place, ids = len(self.expected), self.answer.ids
+        self.expected.append(float(self._last_SV[place, ids[-1]]))
+        ids[-1] = self._own[place]
+
+
+class _Trial:
+    """The ends of two chats, written in one of the ways: how far what is drawn is from what the forward gives to it."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[_Alone]) -> None:
+        self._model, self._chat, self._chats = model, chat, chats
         self.bytes_per_token = 0
 
     def difference(self, writers: Writers) -> tuple[float, float]:
         """Return the greatest difference and the root mean square of all."""
-        drawn = Sampling(2 * _STEPS)
-        answers = [
-            Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(self._prompts)
-        ]
+        brief, long = (_Rewritten(chat, seed) for seed, chat in enumerate(self._chats))
         kind = attention.NAME if writers is Decoder else attention.own(self._model)
         with attention.attending(self._model, kind):
-            self._write(writers(self._model, self._chat, frozenset(), len(answers)), *answers)
-        if any(answer.error for answer in answers):
-            return math.inf, math.inf
-        whole = [_read(self._model, (*answer.prompt, *answer.ids)) for answer in answers]
-        found = [answer.logprobs or [] for answer in answers]
-        return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
+            self._write(writers(self._model, self._chat, frozenset(), 2), brief, long)
+        drawn = [chat.answer.logprobs or [] for chat in (brief, long)]
+        return _distance(drawn, [brief.expected, long.expected])
 
-    def _write(self, writer: Writer, first: Answer, second: Answer) -> None:
-        """Let the second answer join while the first is under way, and go on alone when that one has left."""
-        writer.prefill([first])
-        writer.step()
-        writer.prefill([second])
-        for _ in range(_STEPS - 3):
+    def _write(self, writer: Writer, brief: _Rewritten, long: _Rewritten) -> None:
+        """Write both together, and then the long one alone, which moves to where the other was."""
+        writer.prefill([brief.answer, long.answer])
+        for _ in range(_STEPS - 2):
+            brief.take_back()
+            long.take_back()
             writer.step()
+        brief.take_back()
+        long.take_back()
         self.bytes_per_token = writer.bytes_per_token
-        writer.remove(first)
+        writer.remove(brief.answer)
         writer.step()
+        long.take_back()
 
 
 def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree]) -> list[list[float]]:
