@@ -35,7 +35,7 @@ _WORDS = "".join(_STORY.format(n, n + 2, 31 - n) for n in range(1, 12)).split()
 # Few tokens, for they take time, but more than some models keep as they are (128), also before the last of them are
 # written: what such models do then must show, too. Windows need no more: who sees whom is the model's own function of
 # positions.
-_STEPS = 4
+_STEPS = 3
 _LONGEST = 129 + _STEPS
 
 
