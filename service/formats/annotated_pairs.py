@@ -13,8 +13,9 @@ be said.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from constitution.digest import digest
@@ -39,9 +40,16 @@ class AnnotatedPairsFormat(Format):
     """See the module's docstring."""
 
     name: ClassVar[str] = "annotated-pairs"
+    title: ClassVar[str] = "Annotated pairs 2.0 (Inverse Constitutional AI)"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     reads: ClassVar[tuple[str, ...]] = ("comparison",)
-    writes: ClassVar[tuple[Table, ...]] = ("feedback",)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"feedback": ("metadata", "annotators", "comparisons")}
+    )
+    loses: ClassVar[str] = (
+        "Votes, places in files, how responses ended, the prompt's tags, and a second label of one annotator on one "
+        "pair; a prompt without an id gets one. Comparisons alone can be said."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison for each annotation."""

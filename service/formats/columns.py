@@ -1,6 +1,7 @@
 """Rows in the columns that trainers read (TRL's names), to feedback: the reverse of `Feedback.rows`."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, get_args
 
 from critic.feedback import (
@@ -20,11 +21,24 @@ from critic.feedback.ranking import dense
 from critic.files.shapes import shaped
 from critic.records import Response
 from critic.run.inputs import side
-from service.formats.base import Found, expect_list
+from service.formats.base import Found, Table, expect_list
 from trainers.data import listed, parse, parse_all
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
 
 ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
+_BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes", "where")
+_COMMON = ("prompt", "prompt_id", "tags", "weight", "group", "labels", *_BOUND)
+OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
+    {
+        "pairs": (*_COMMON, "chosen", "rejected", "probability", "chosen_model", "rejected_model"),
+        "rankings": (*_COMMON, "responses", "ranks"),
+        "ratings": (*_COMMON, "completion", "label", "rating", "scale", "model"),
+        "sft": (*_COMMON, "completion"),
+        "feedback": tuple(Feedback.model_fields),
+    }
+)
+"""What `Feedback.rows` gives for each table of a data set, and the fields of feedback itself."""
+
 GIVEN = "given"
 """The model of a response whose writer the file doesn't name."""
 

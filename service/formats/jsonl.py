@@ -5,24 +5,29 @@ A data set's row comes back as one label: how many labels it was aggregated from
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.inputs import RowError
-from service.formats.base import DATA_TABLES, Found, ShapedFormat, Table, expect_list, expect_text, present, read_rows
-from service.formats.columns import GIVEN, from_columns, origin
+from service.formats.base import Found, ShapedFormat, Table, expect_list, expect_text, present, read_rows
+from service.formats.columns import GIVEN, OWN_COLUMNS, from_columns, origin
 
 
 class JsonlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "jsonl"
+    title: ClassVar[str] = "This project's own, as JSON Lines"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".ndjson")
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
-    writes: ClassVar[tuple[Table, ...]] = ("feedback", *DATA_TABLES)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
+    loses: ClassVar[str] = (
+        "Nothing. Read back as a label, a data set's row loses how many labels it was aggregated from, and by whom where "
+        "there were several."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each line."""

@@ -7,8 +7,9 @@ two responses comes back as a comparison.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
@@ -29,13 +30,24 @@ class NemoRlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "nemo-rl"
+    title: ClassVar[str] = "NeMo RL"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "ranking", "demonstration")
-    writes: ClassVar[tuple[Table, ...]] = ("pairs", "rankings", "sft")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"pairs": ("context", "completions"), "rankings": ("context", "completions"), "sft": ("messages",)}
+    )
+    loses: ClassVar[str] = (
+        "All but the texts and ranks, such as probability and group. A ranking of two comes back as a comparison."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, ranking or demonstration for each row."""
         return read_rows(path, source, _from_nemo, self.naming())
+
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        name = "openai_format" if table == "sft" else "PreferenceDataset"
+        return f"data.train.dataset_name={name} data.train.data_path={file}"
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row in NeMo RL's words."""

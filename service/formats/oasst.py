@@ -35,6 +35,7 @@ class OasstFormat(Format):
     """See the module's docstring."""
 
     name: ClassVar[str] = "oasst"
+    title: ClassVar[str] = "OpenAssistant's message trees"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("ranking", "thumbs", "rating", "demonstration")
 

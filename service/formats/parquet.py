@@ -5,7 +5,7 @@ A label is written as JSON text, because each kind has other fields. Columns tha
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,8 @@ from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
 from critic.run.inputs import RowError
-from service.formats.base import DATA_TABLES, Entry, Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Entry, Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
@@ -74,9 +75,14 @@ class ParquetFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "parquet"
+    title: ClassVar[str] = "This project's own, as Parquet"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
-    writes: ClassVar[tuple[Table, ...]] = ("feedback", *DATA_TABLES)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
+    loses: ClassVar[str] = (
+        "The columns that a run exports beside those of a data set. A prompt whose history calls tools is refused: such "
+        "rows need JSON Lines."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each row."""
