@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from constitution.errors import InputError
 from service.cli import QUARANTINED
 from service.cli.columns import Column
+from service.cli.export import Options, TableName, options_of, print_written, table_of
 
 if TYPE_CHECKING:
     from critic.feedback import Feedback
@@ -22,7 +23,6 @@ app = typer.Typer(help="Import labels into a server, and export them.", no_args_
 Server = Annotated[str, typer.Option(envvar="CAI_SERVER", help="The server's address.")]
 Key = Annotated[str, typer.Option(envvar="CAI_KEY", help="An API key with the scope feedback.")]
 Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; a wrong one lists them all.")]
-Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
 
 HERE = "http://127.0.0.1:8300"
 BATCH, BATCH_CHARACTERS = 500, 4_000_000  # whichever comes first
@@ -47,7 +47,7 @@ def imported(
 
     stored = refused = 0
     if column is not None:
-        options = json.dumps(_object(options) | {"columns": column})
+        options = json.dumps(options_of(options) | {"columns": column})
     with Client(server, key) as client:
         people = _People(client)
         name = _fingerprint(file, format, source, options)
@@ -68,6 +68,7 @@ def imported(
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     format: Format = "jsonl",
+    table: TableName = None,
     options: Options = "{}",
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     source: Annotated[str | None, typer.Option(help="Only human, or only ai.")] = None,
@@ -76,30 +77,31 @@ def export(
     server: Server = HERE,
     key: Key = "",
 ) -> None:
-    """Write a server's labels to a file, in the order in which they were stored, without those that were retracted."""
+    """Write a server's labels to a file, in the order in which they were stored, without those that were retracted.
+
+    A format for trainers (trl, axolotl ...) gets a row a label: ties and labels that were not read give none. Data sets
+    (POST /v1/datasets) put the labels of several annotators together.
+    """
     from service.client import Client
     from service.formats import format_of
+    from service.formats.offers import Offer, write
 
-    form = format_of(format, _object(options))
-    count = 0
+    form = format_of(format, options_of(options))
+    chosen = {"kind": kind, "source": source, "group": group, "project": project, "retracted": False}
+    wanted = table_of(table) or ("feedback" if "feedback" in form.tables else None)
+    with Client(server, key) as client:
+        stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
+        print_written(write(Offer(server, labels=stored), form, file, wanted), file)
 
-    def counted(client: "Client") -> Iterator["Feedback"]:
-        nonlocal count
-        chosen = {"kind": kind, "source": source, "group": group, "project": project, "retracted": False}
-        for label in client.all_feedback(**chosen):
-            count += 1
-            yield label.plain()
 
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with Client(server, key) as client:
-            lost = form.write("feedback", counted(client), part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    typer.echo(f"{file}: {count:,} labels")
-    for name, rows in sorted(lost.items()):
-        typer.echo(f"lost: {name}, in {rows:,} labels")
+class Labels:
+    """Labels that can be gone through again, since each table is looked for among all of them."""
+
+    def __init__(self, read: "Callable[[], Iterator[Feedback]]") -> None:
+        self._read = read
+
+    def __iter__(self) -> "Iterator[Feedback]":
+        return self._read()
 
 
 class _People:
@@ -140,7 +142,7 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
     if source not in ("human", "ai"):
         raise InputError("a source is human or ai", where="--source")
     batch, characters = [], 0
-    for row in format_of(format, _object(options)).read(file, source):
+    for row in format_of(format, options_of(options)).read(file, source):
         batch.append(row)
         characters += len(str(row))
         if len(batch) == BATCH or characters >= BATCH_CHARACTERS:
@@ -178,13 +180,3 @@ def _fingerprint(file: Path, *settings: str) -> str:
         found = hashlib.file_digest(opened, "sha256")
     found.update(json.dumps(settings).encode())
     return f"import-{found.hexdigest()}"
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError("the options are no JSON object", where="--options", fix="expected, say, '{\"scale\": 5}'")
-    return found

@@ -1,7 +1,7 @@
 """File formats: people's and models' feedback in, data sets out.
 
-A format is one file here with one subclass of `service.formats.base.Format` that has a ``name``: it says whose format it
-is, what it reads, which tables feed the columns that it writes, and what is lost. Its fields are its options. It is
+A format is one file here with a subclass of `service.formats.base.Format` that has a ``name``: it says whose format
+it is, what it reads, which tables feed the columns that it writes, and what is lost. Its fields are its options. It is
 found by being here, and the contract tests run over `FORMATS`.
 """
 

@@ -25,8 +25,8 @@ class JsonlFormat(ShapedFormat):
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
     loses: ClassVar[str] = (
-        "Nothing. Read back as a label, a data set's row loses how many labels it was aggregated from, and by whom where "
-        "there were several."
+        "Nothing. Read back as a label, a data set's row loses how many labels it was aggregated from, and by whom "
+        "where there were several."
     )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:

@@ -1,11 +1,11 @@
 """Label Studio's tasks: its JSON export and its JSON-MIN export in, tasks with labels out.
 
-A task's ``data`` holds the prompt and the responses: fields whose names begin as one of `RESPONSES`, in the order of the
-task, or those that ``responses`` names; or one list of objects with ``id`` and ``body``, as its Ranker wants it. What
-people said is in ``annotations``, what models said in ``predictions``. Read are the results of three tags: ``pairwise``
-(``selected`` is left or right), ``ranker`` (ids from best to worst; those of one bucket in their order), and ``rating``,
+A task's ``data`` holds the prompt and the responses: fields whose names begin as one of `RESPONSES`, in the order of
+the task, or those that ``responses`` names; or one list of objects with ``id`` and ``body``, as its Ranker wants it.
+What people said is in ``annotations``, what models said in ``predictions``. Read are the results of three tags:
+``pairwise`` (``selected`` is left or right), ``ranker`` (ids from best to worst, bucket after bucket), and ``rating``,
 which is on a scale from 1 to ``stars``. A rating is of the response whose field its ``to_name`` names, or whose number
-ends the name of its question. Answers that were skipped are refused by name, results of other tags, too.
+ends the name of its question. Answers that were skipped are refused by name, and so are results of other tags.
 
 Written are comparisons, rankings and ratings, one task for all labels of the same responses: `usage` says the labelling
 configuration that they fit. See docs/source/guide/export.md and the tags' pages of its repository.
@@ -50,7 +50,7 @@ class LabelStudioFormat(Format):
     loses: ClassVar[str] = (
         "Votes, strengths, places in files, how responses ended, tags, groups, constitutions and principles, the "
         "probability of a person's comparison, and what a scale's ends mean. Left out are ties, for which its Pairwise "
-        "has no answer; labels that were not read; rankings with equals; ratings that are no whole number of stars; and "
+        "has no answer; labels that were not read; rankings with equals; ratings that are no whole number of stars; "
         "critiques, demonstrations, corrections and thumbs."
     )
 
@@ -100,9 +100,10 @@ class LabelStudioFormat(Format):
                 names = _names(len(ranks))
                 ordered = [names[ranks.index(rank)] for rank in sorted(ranks)]
                 return _region("ranking", "items", RANKER, {"ranker": {"ranking": ordered}})
-            case RatingLabel(value=value, scale=scale, response=place) if (
-                (scale.min, scale.max) == (1, self.stars) and float(value).is_integer()
-            ):
+            case RatingLabel(value=value, scale=scale, response=place) if (scale.min, scale.max) == (
+                1,
+                self.stars,
+            ) and float(value).is_integer():
                 return _region(f"rating_{place + 1}", f"response_{place + 1}", RATING, {"rating": int(value)})
             case _:
                 return None

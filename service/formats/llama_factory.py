@@ -20,7 +20,17 @@ from critic.feedback.base import Columns
 from critic.files.shapes.turns import turn_of
 from critic.messages import join_parts
 from critic.run.inputs import RowError
-from service.formats.base import Format, Found, Table, count_lost, expect_list, expect_text, is_plain, present, read_rows
+from service.formats.base import (
+    Format,
+    Found,
+    Table,
+    count_lost,
+    expect_list,
+    expect_text,
+    is_plain,
+    present,
+    read_rows,
+)
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 

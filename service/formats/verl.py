@@ -19,7 +19,7 @@ from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
 from critic.run.inputs import RowError
-from service.formats.base import Entry, Format, Found, Table, count_lost, is_plain, read_rows
+from service.formats.base import Entry, Format, Found, Table, count_lost, is_plain, present, read_rows
 from service.formats.columns import from_columns
 
 DATA_SOURCE, ABILITY, STYLE = "cai-feedback", "preference", "model"
@@ -111,5 +111,5 @@ def _from_verl(columns: Columns, where: str, source: Source) -> Iterator[Found]:
     beside = columns.get("extra_info")
     if not isinstance(beside, dict) or beside.get("chosen") is None or beside.get("rejected") is None:
         raise RowError("no_label", "extra_info holds no chosen and rejected: verl's other rows are prompts alone")
-    kept = {name: beside[name] for name in ("chosen", "rejected", "probability", "group") if beside.get(name) is not None}
-    return from_columns({"prompt": columns.get("prompt"), **kept}, where, source)
+    kept = {name: beside.get(name) for name in ("chosen", "rejected", "probability", "group")}
+    return from_columns({"prompt": columns.get("prompt"), **present(kept)}, where, source)
