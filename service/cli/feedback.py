@@ -1,7 +1,7 @@
 """``cai feedback``: labels from files to a server, and back."""
 
-import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,27 +38,33 @@ def imported(
     server: Server = HERE,
     key: Key = "",
 ) -> None:
-    """Send a file's labels to a server; annotators that it lacks are made. The same command again sends none twice.
+    """Send a file's labels to a server; annotators that it lacks are made.
 
-    Rows that can't be used are named, and cost themselves only. The exit code is then 3.
+    Labels that are stored already are not stored again, by whatever file or way they came. Rows that can't be used are
+    named, and cost themselves only. The exit code is then 3.
     """
     from critic.run.sources import Broken
     from service.client import Client
 
-    stored = refused = 0
+    stored = refused = there = 0
+    if not file.is_file():
+        raise InputError("no such file", where=str(file))
     if column is not None:
         options = json.dumps(options_of(options) | {"columns": column})
     with Client(server, key) as client:
         people = _People(client)
-        name = _fingerprint(file, format, source, options)
-        for number, batch in enumerate(_batches(file, format, source, options)):
+        for batch in _batches(file, format, source, options):
             good = [row for row in batch if not isinstance(row, Broken)]
             faults = [f"{row.where}: {row.detail}" for row in batch if isinstance(row, Broken)]
-            faults += _send(client, [(row, people.row(row)) for row in good], f"{name}-{number}")
+            known, wrong = _send(client, [(row, people.row(row)) for row in good])
+            faults += wrong
             for fault in faults:
                 typer.echo(f"refused: {fault}", err=True)
-            stored, refused = stored + len(batch) - len(faults), refused + len(faults)
+            there, refused = there + known, refused + len(faults)
+            stored += len(batch) - len(faults) - known
     typer.echo(f"stored: {stored:,} labels")
+    if there:
+        typer.echo(f"stored before: {there:,} labels, and not again")
     if refused:
         typer.echo(f"refused: {refused:,} rows")
         raise typer.Exit(QUARANTINED)
@@ -110,13 +116,18 @@ class _People:
     def __init__(self, client: "Client") -> None:
         self._client = client
         self._ids: dict[str, str] = {}
+        self._seen: Counter[bytes] = Counter()
 
     def row(self, label: "Feedback") -> dict[str, Any]:
-        """The label as it is sent."""
+        """The label as it is sent, with which of the file's equal ones it is."""
+        from critic.feedback.same import same_label
+
         row = label.model_dump(mode="json", exclude={"where"}, exclude_defaults=True)
         if label.source == "human" and label.annotator is not None:
             row["annotator"] = self._id(label.annotator)
-        return row
+        key = bytes.fromhex(same_label(label, label.annotator))[:16]  # short: there is one for each label
+        self._seen[key] += 1
+        return row | {"nth": self._seen[key]}
 
     def _id(self, name: str) -> str:
         if name not in self._ids:
@@ -152,15 +163,16 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
         yield batch
 
 
-def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name: str) -> list[str]:
-    """Send a batch; return what is wrong with its rows, one line each."""
+def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]]) -> tuple[int, list[str]]:
+    """Send a batch; return how many of it were stored before, and what is wrong with its rows, one line each."""
     from service.client import Refused
 
     if not rows:
-        return []
+        return 0, []
+    known = 0
     try:
-        answer = client.give([row for _, row in rows], idempotency_key=name)
-        faults = getattr(answer, "faults", [])
+        answer = client.give([row for _, row in rows])
+        faults, known = getattr(answer, "faults", []), len(getattr(answer, "there", []))
     except Refused as refused:
         if not refused.document.faults:
             raise
@@ -169,14 +181,4 @@ def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name:
     for fault in faults:
         number, _, place = fault.where[1:].partition("/")
         by_row.setdefault(int(number), f"{place}: {fault.problem}" if place else fault.problem)
-    return [f"{rows[number][0].where}: {problem}" for number, problem in sorted(by_row.items())]
-
-
-def _fingerprint(file: Path, *settings: str) -> str:
-    """What an import is called, so that a second start sends nothing twice: by the file's bytes and how it is read."""
-    if not file.is_file():
-        raise InputError("no such file", where=str(file))
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256")
-    found.update(json.dumps(settings).encode())
-    return f"import-{found.hexdigest()}"
+    return known, [f"{rows[number][0].where}: {problem}" for number, problem in sorted(by_row.items())]

@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 from constitution.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN, expect_list
 from critic.run.inputs import RowError, prompt_messages
 from critic.run.sources import Broken
-from service.formats.base import Entry, Format, Found, Table, broken, expect_list, read_rows, shown
-from service.formats.columns import GIVEN
+from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
 VERSION = "2.0"
 _PREFS = {"first": "a", "second": "b"}

@@ -23,11 +23,11 @@ from pydantic import Field
 from constitution.digest import digest
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN
 from critic.feedback.ranking import dense
 from critic.run.inputs import RowError, prompt_messages
 from service.formats.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
-from service.formats.columns import GIVEN
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "chosen", "rejected")
 

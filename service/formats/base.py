@@ -192,19 +192,3 @@ def broken(where: str, error: Exception) -> Broken:
     else:
         reason, detail = "bad_row", f"it can't be read: {type(error).__name__}: {error}"
     return Broken(where, reason, detail.replace("\0", "").encode("utf-8", "replace").decode())  # it may quote the row
-
-
-def expect_list(columns: Columns, name: str) -> list[Any]:
-    """Return a column that must hold a list. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, list):
-        raise RowError("unknown_format", f"{name} is not a list; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value
-
-
-def expect_text(columns: Columns, name: str) -> str:
-    """Return a column that must hold a text. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, str):
-        raise RowError("unknown_format", f"{name} is not a text; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
 from critic.feedback import (
     AnyLabel,
@@ -17,15 +17,15 @@ from critic.feedback import (
 )
 from critic.feedback.base import Columns
 from critic.feedback.comparison import Choice
+from critic.feedback.from_file import GIVEN, expect_list, origin
 from critic.feedback.ranking import dense
 from critic.files.shapes import shaped
 from critic.records import Response
 from critic.run.inputs import side
-from service.formats.base import Found, Table, expect_list
+from service.formats.base import Found, Table
 from trainers.data import listed, parse, parse_all
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
 
-ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
 _BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes", "where")
 _COMMON = ("prompt", "prompt_id", "tags", "weight", "group", "labels", *_BOUND)
 OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
@@ -38,9 +38,6 @@ OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What `Feedback.rows` gives for each table of a data set, and the fields of feedback itself."""
-
-GIVEN = "given"
-"""The model of a response whose writer the file doesn't name."""
 
 
 def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found]:
@@ -95,21 +92,6 @@ def _envelope(example: Example, columns: Columns, where: str, source: Source) ->
 
 def _identifier(columns: Columns) -> object:
     return columns["prompt_id"] if columns.get("prompt_id") is not None else columns.get("id")
-
-
-def origin(columns: Mapping[str, Any], where: str, source: Source) -> dict[str, Any]:
-    """Return the envelope's fields that say where a label comes from, in one of two ways: alone or as a list of one."""
-    given: dict[str, Any] = {name: _alone(columns, name) for name in ORIGIN}
-    said = _alone(columns, "source")  # in foreign files it names the data set that a row was taken from
-    return given | {"source": said if said in get_args(Source) else source, "where": str(columns.get("where") or where)}
-
-
-def _alone(columns: Mapping[str, Any], name: str) -> object:
-    """Return a column, or the one member of the list that rows of a data set have instead."""
-    if (value := columns.get(name)) is None:
-        several = columns.get(f"{name}s" if name != "constitution_hash" else "constitution_hashes")
-        value = several[0] if isinstance(several, list) and len(several) == 1 else None
-    return value
 
 
 def _label(example: Example, columns: Columns) -> tuple[AnyLabel, tuple[Response, ...]]:

@@ -14,9 +14,10 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import expect_text
 from critic.files.shapes.transcripts import answered
 from critic.run.inputs import RowError
-from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_text, is_plain, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 

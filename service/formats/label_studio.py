@@ -23,9 +23,9 @@ from pydantic import Field
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN, expect_list
 from critic.run.inputs import RowError, prompt_messages
-from service.formats.base import Entry, Format, Found, Table, broken, expect_list, read_rows, shown
-from service.formats.columns import GIVEN
+from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")
 PROMPTS = ("prompt", "messages", "question", "instruction", "input")

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import expect_list, expect_text
 from critic.files.shapes.turns import turn_of
 from critic.messages import join_parts
 from critic.run.inputs import RowError
@@ -25,8 +26,6 @@ from service.formats.base import (
     Found,
     Table,
     count_lost,
-    expect_list,
-    expect_text,
     is_plain,
     present,
     read_rows,

@@ -3,7 +3,6 @@
 A label is written as JSON text, because each kind has other fields. Columns that a run exports beside these are lost.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -15,7 +14,6 @@ import pyarrow as pa
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
-from critic.run.inputs import RowError
 from service.formats.base import Entry, Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
@@ -86,7 +84,7 @@ class ParquetFormat(ShapedFormat):
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each row."""
-        return read_rows(path, source, _from_parquet, self.naming())
+        return read_rows(path, source, from_own, self.naming())
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write the entries, a column for each name in the table's schema."""
@@ -102,12 +100,3 @@ class ParquetFormat(ShapedFormat):
 def _record(feedback: Feedback) -> Columns:
     record = feedback.model_dump(mode="json")
     return record | {"label": feedback.label.model_dump_json()}
-
-
-def _from_parquet(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if columns.get("kind") is not None and isinstance(label := columns.get("label"), str):
-        try:
-            columns = columns | {"label": json.loads(label)}
-        except (ValueError, RecursionError):
-            raise RowError("broken_line", "label is not JSON") from None
-    return from_own(columns, where, source)

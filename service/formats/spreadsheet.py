@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN
 from critic.feedback.rating import FIVE
 from critic.records import Record
 from critic.run.inputs import RowError, prompt_messages
@@ -37,7 +38,7 @@ from service.formats.base import (
     present,
     read_rows,
 )
-from service.formats.columns import GIVEN, OWN_COLUMNS
+from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
 from service.formats.xlsx import Cell, XlsxWriter, xlsx_rows
 
