@@ -80,15 +80,15 @@ class Writer:
     @property
     def bytes_per_token(self) -> int:
         """How many bytes are kept for each token of the answers under way."""
-        raise NotImplementedError  # each way of writing has its own
+        raise NotImplementedError
 
     def prefill(self, answers: Sequence[Answer]) -> None:
         """Read the prompts of ``answers``, and draw the first token of each."""
-        raise NotImplementedError  # each way of writing has its own
+        raise NotImplementedError
 
     def step(self, first: int = 0, count: int | None = None) -> None:
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
-        raise NotImplementedError  # each way of writing has its own
+        raise NotImplementedError
 
     def remove(self, answer: Answer) -> None:
         """Free the slot of ``answer``; the last answer moves into it."""

@@ -2,8 +2,9 @@
 
 Preferences are what ``type: chat_template.default`` takes (``rl: dpo``): the chat in ``messages``, and one message in
 each of ``chosen`` and ``rejected``. KTO labels are what ``type: chatml.argilla_chat`` or ``llama3.argilla_chat`` take
-(``rl: kto``): the whole chat in ``completion``, and ``label``. Demonstrations are what ``type: chat_template`` takes.
-See docs/rlhf.qmd and docs/dataset-formats of its repository.
+(``rl: kto``): the whole chat in ``completion``, and ``label``. Demonstrations are what ``type: chat_template`` takes;
+by its default Axolotl learns the answers of earlier turns, too. See docs/rlhf.qmd and docs/dataset-formats of its
+repository.
 """
 
 from collections import Counter

@@ -18,6 +18,7 @@ from critic.run.sources import Broken
 from critic.run.tables import TABLES
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES, Entry, Found, Table
+from service.formats.page import PAGE, page
 from tests.factories import judgement, provenance, revision, row
 from tests.feedback_samples import TEXT, feedback, feedbacks
 
@@ -215,3 +216,8 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
     assert isinstance(broken, Broken) and broken.where == "file.jsonl:2"
     assert isinstance(bad, Broken) and bad.where == "file.jsonl:3"
     assert first.where.startswith("file.jsonl:1")
+
+
+def test_the_page_of_formats_is_what_they_say() -> None:
+    """`python -m service.formats.page` makes it."""
+    assert PAGE.read_text("utf-8") == page()

@@ -143,4 +143,4 @@ def test_axolotl_loads_what_is_written_for_it(tmp_path: Path) -> None:
     assert made["pairs"] == [{"prompt": asked, "chosen": "The Po.<|im_end|>", "rejected": "The Nile.<|im_end|>"}]
     assert made["ratings"] == [{"prompt": asked, "completion": "The Po.<|im_end|>", "label": False}]
     [learnt] = made["sft"]
-    assert "The Nile." in learnt and "Name a river." not in learnt
+    assert learnt == "Lake Como.<|im_end|>The Nile.<|im_end|>"  # by its default it learns the earlier answer, too
