@@ -16,9 +16,9 @@ from critic.feedback import KINDS, Feedback
 from critic.feedback.base import Columns
 from critic.run.sources import Broken
 from critic.run.tables import TABLES
+from service.format_page import PAGE, page
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES, Entry, Found, Table
-from service.formats.page import PAGE, page
 from tests.factories import judgement, provenance, revision, row
 from tests.feedback_samples import TEXT, feedback, feedbacks
 
@@ -219,5 +219,5 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
 
 
 def test_the_page_of_formats_is_what_they_say() -> None:
-    """`python -m service.formats.page` makes it."""
+    """`python -m service.format_page` makes it."""
     assert PAGE.read_text("utf-8") == page()

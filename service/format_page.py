@@ -1,14 +1,14 @@
-"""``docs/FORMATS.md``, made from what the formats say of themselves: ``python -m service.formats.page``."""
+"""``docs/FORMATS.md``, made from what the formats say of themselves: ``python -m service.format_page``."""
 
 from pathlib import Path
 
 from service.formats import FORMATS
 from service.formats.base import Format
 
-PAGE = Path(__file__).parents[2] / "docs" / "FORMATS.md"
+PAGE = Path(__file__).parents[1] / "docs" / "FORMATS.md"
 HEAD = """# File formats
 
-This page is made from the formats themselves (`python -m service.formats.page`).
+This page is made from the formats themselves (`python -m service.format_page`).
 
 `cai export DIR --format NAME --out FILE` writes a table of a run, of a data set or of a file of feedback, without a
 server. `cai feedback export` and `cai feedback import` do the same for a server's labels, and data sets are downloaded
