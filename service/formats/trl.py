@@ -48,7 +48,7 @@ class TrlFormat(ShapedFormat):
 
     def usage(self, table: Table, file: Path) -> str:
         """See the base class."""
-        return f'load_dataset("json", data_files="{file}", split="train") is what {TRAINERS[table]} take'
+        return f'load_dataset("json", data_files="{file}", split="train"), for {TRAINERS[table]}'
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the columns that TRL knows."""
