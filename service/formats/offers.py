@@ -133,7 +133,7 @@ def write(offer: Offer, form: Format, out: Path, table: Table | None = None) -> 
     why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(offer.left_out.items())) or "the table is empty"
     others = ", ".join(name for name in offer.files if name in form.tables and name not in tried) or "none"
     raise InputError(
-        f"there are no {' or '.join(tried)} to write ({why})",
+        f"there are no rows of {' or '.join(tried)} to write ({why})",
         where=offer.name,
         fix=f"`cai show` says what a run dropped and why. --table may name another table: {others}.",
     )

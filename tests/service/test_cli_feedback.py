@@ -148,4 +148,4 @@ def test_labels_come_out_as_trainers_take_them(served: Served, tmp_path: Path) -
     done = cai(
         served, "export", str(tmp_path / "kto.jsonl"), "--format", "trl", "--group", "tess", "--table", "ratings"
     )
-    assert isinstance(done.exception, InputError) and "no ratings to write" in str(done.exception)
+    assert isinstance(done.exception, InputError) and "no rows of ratings to write" in str(done.exception)

@@ -120,7 +120,7 @@ def test_thumbs_alone_are_what_kto_takes(tmp_path: Path) -> None:
 
 def test_a_run_without_pairs_is_no_run_of_revisions(tmp_path: Path) -> None:
     offer = offered(run_folder(tmp_path / "run", log_odds=0.0))
-    with pytest.raises(InputError, match="there are no pairs to write") as caught:
+    with pytest.raises(InputError, match="there are no rows of pairs to write") as caught:
         write(offer, format_of("trl"), tmp_path / "pairs.jsonl")
     assert "another table: sft." in str(caught.value)
     assert not (tmp_path / "pairs.jsonl").exists()
