@@ -43,7 +43,9 @@ LabelForm = AnyLabel | str | list[int]
 class FeedbackRequest(BaseModel):
     """One label. ``annotator`` is a person's id, or a judge's name; ``constitution`` is ``NAME@VERSION``.
 
-    The server binds the label to the constitution's hash, and to the annotator's group where none is given.
+    The server binds the label to the constitution's hash, and to the annotator's group where none is given. ``nth`` is
+    for imports that may be repeated: which of several equal labels of the file this is, from 1. A label of which so
+    many are stored already, by whatever way, is not stored again. Without it, each label is stored.
     """
 
     model_config = ConfigDict(
@@ -77,6 +79,7 @@ class FeedbackRequest(BaseModel):
     constitution: Name | None = None
     constitution_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     principle: Name | None = None
+    nth: Annotated[int, Field(ge=1, strict=True)] | None = None
 
 
 def long_form(row: Any) -> Any:

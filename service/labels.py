@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import select
@@ -153,14 +154,20 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-def rows(given: Sequence[Feedback], origin: Origin, at: datetime | None = None) -> tuple[list[str], Rows]:
-    """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done."""
+def rows(
+    given: Sequence[Feedback], origin: Origin, at: datetime | None = None, ids: Sequence[str | None] = ()
+) -> tuple[list[str], Rows]:
+    """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done.
+
+    ``ids`` has one for each label that must have a certain one, and None for the others.
+    """
     at = at or now()
     contents, records = {}, []
-    for one in given:
+    for one, id in zip_longest(given, ids):
         content = content_of(one.prompt, one.responses)
         contents[content["id"]] = content
-        records.append(_record(one, content["id"], origin, at))
+        record = _record(one, content["id"], origin, at)
+        records.append(record if id is None else {**record, "id": id})
     return [record["id"] for record in records], {items: list(contents.values()), feedback: records}
 
 

@@ -89,8 +89,11 @@ class Feedback(Record):
         responses = tuple(self.responses[i] for i in order)
         return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 
-    def rows(self) -> Iterator[tuple[Table, Columns]]:
-        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns."""
+    def rows(self, *, ties: bool = False) -> Iterator[tuple[Table, Columns]]:
+        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns.
+
+        A tie is a pair where ``ties`` asks for it.
+        """
         common = {
             "prompt": [message.model_dump() for message in self.prompt.messages],
             "prompt_id": self.prompt.id,
@@ -100,7 +103,9 @@ class Feedback(Record):
             "labels": 1,
             **bound([self]),
         }
-        for table, columns in self.label.rows(self.responses):
+        label = self.label
+        rows = label.pairs if ties and isinstance(label, ComparisonLabel) else label.rows
+        for table, columns in rows(self.responses):
             yield table, common | columns
 
 

@@ -37,7 +37,7 @@ Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 Name = Annotated[str, PathParameter(max_length=64)]
 Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
-WRITING = [name for name, format in FORMATS.items() if set(format.writes) & set(DATA_TABLES)]
+WRITING = [name for name, format in FORMATS.items() if not set(DATA_TABLES).isdisjoint(format.tables)]
 Format = Annotated[str, Query(json_schema_extra={"enum": WRITING}, description="A file format.")]
 Table = Annotated[
     str, Query(json_schema_extra={"enum": list(DATA_TABLES)}, description="One of the data set's tables.")

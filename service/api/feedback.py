@@ -11,10 +11,11 @@ from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from constitution.errors import InputError
 from critic.feedback import Feedback
-from service import access, labels, tasking
+from service import access, already, labels, tasking
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
@@ -29,6 +30,7 @@ from service.tables import feedback, now, retractions
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
 
 MOST_ROWS = 10_000
+TRIES = 3  # of storing labels that another import stores at the same time
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
@@ -46,10 +48,14 @@ class Given(BaseModel):
 
 
 class BatchGiven(BaseModel):
-    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers."""
+    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers.
+
+    ``there`` are the positions of rows with ``nth`` that were stored already; their ids are those of then.
+    """
 
     ids: list[str | None]
     faults: list[Fault] = []
+    there: list[int] = []
 
 
 class Retract(BaseModel):
@@ -138,6 +144,8 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
 
 
 async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    if isinstance(asked, dict) and "nth" in asked:
+        raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
     try:
         given = await parts.labels.read(asked, caller)
     except ValidationError as error:
@@ -150,21 +158,42 @@ async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Onc
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
+    numbers: dict[int, int] = {}
     faults: list[Fault] = []
     for position, row in enumerate(asked):
         if position % BREATH == BREATH - 1:
             await asyncio.sleep(0)
-        match await _read(row, f"/{position}", caller, parts):
-            case Feedback() as given:
+        label, nth = _without_nth(row)
+        match await _read(label, f"/{position}", caller, parts):
+            case Feedback() as given if nth is None or (type(nth) is int and nth > 0):
                 good[position] = given
+                numbers |= {} if nth is None else {position: nth}
+            case Feedback():
+                faults.append(Fault(where=f"/{position}/nth", problem="expected a whole number from 1"))
             case wrong:
                 faults += wrong
     if not good:
         raise _refused(faults)
-    ids, rows = labels.rows(list(good.values()), labels.Origin(caller.key))
-    by_row = dict(zip(good, ids, strict=True))
-    answer = BatchGiven(ids=[by_row.get(position) for position in range(len(asked))], faults=faults)
-    return await _store(list(good.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+    numbered = {position: already.Numbered(good[position], nth) for position, nth in numbers.items()}
+    for attempt in range(TRIES):
+        there, new = await already.find(parts.database, numbered)
+        kept = {position: label for position, label in good.items() if position not in there}
+        ids, rows = labels.rows(list(kept.values()), labels.Origin(caller.key), ids=[new.get(at) for at in kept])
+        by_row = dict(zip(kept, ids, strict=True)) | there
+        in_order = [by_row.get(position) for position in range(len(asked))]
+        answer = BatchGiven(ids=in_order, faults=faults, there=sorted(there))
+        try:
+            return await _store(list(kept.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+        except IntegrityError:  # another import of the same labels was quicker
+            if not new or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _without_nth(row: Any) -> tuple[Any, Any]:
+    if not isinstance(row, dict) or "nth" not in row:
+        return row, None
+    return {name: value for name, value in row.items() if name != "nth"}, row["nth"]
 
 
 async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:

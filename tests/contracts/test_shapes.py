@@ -153,8 +153,23 @@ HELPSTEER = [
     {"prompt": ASK, "response": ROBIN} | dict.fromkeys(HELPFUL, 1),
 ]
 
+SERVED: dict[str, Any] = {
+    "kind": "comparison",
+    "prompt": {"messages": [user()], "tags": [], "id": None},
+    "responses": [{"text": ROBIN, "model": "m1", "finish": "stop"}, {"text": EMU, "model": "m2", "finish": "stop"}],
+    "label": {"choice": "second", "outcome": "preference", "probability": None, "votes": []},
+    "source": "human",
+    "annotator": "ann",
+    "where": "",
+}
+"""Feedback as `cai feedback export` writes it."""
+
 CASES = [
     compared("TRL, plain", SIDES),
+    compared(
+        "feedback of the service", SERVED, judge=[[ROBIN, EMU]], sft=["other_feedback"],
+        labels=[("comparison", "second", ROBIN, EMU)],
+    ),
     compared("TRL, chats", {"prompt": [user()], "chosen": [says(EMU)], "rejected": [says(ROBIN)]}),
     compared("TRL, implicit", {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),
     compared("TRL, prompt twice", SIDES | {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),

@@ -10,6 +10,7 @@ from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
+from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.ranked import RANKED
 from critic.files.shapes.shp import SHP
@@ -19,6 +20,7 @@ from critic.files.shapes.turns import NAMES, SHAREGPT
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
+    FEEDBACK,
     SHAREGPT,
     TRANSCRIPTS,
     DEMONSTRATION,

@@ -191,7 +191,7 @@ async def test_a_download_names_a_table_and_a_format_and_nothing_else(api: Api) 
     problem(await (await api.client("label")).get("/v1/datasets"), 403, "forbidden")
 
 
-@pytest.mark.parametrize("format", [name for name, format in FORMATS.items() if "pairs" in format.writes])
+@pytest.mark.parametrize("format", [name for name, format in FORMATS.items() if "pairs" in format.tables])
 async def test_every_format_can_be_downloaded_and_says_what_it_lost(api: Api, format: str, tmp_path: Path) -> None:
     await given(api, comparison(group="nurses"), comparison("B?", "second", group="nurses"))
     response = await download(api, await build(api), format=format)
