@@ -22,6 +22,7 @@ from service.labels import Labels
 from service.limits import Pace
 from service.settings import Settings
 from service.tables import audit, now
+from service.turns import Turns
 
 if TYPE_CHECKING:
     from service.jobs.queue import Jobs
@@ -39,6 +40,7 @@ class Service:
     engines: Engines
     labels: Labels
     jobs: "Jobs"
+    turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
