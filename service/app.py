@@ -25,6 +25,7 @@ from service.limits import Limits, Pace
 from service.retention import Retention
 from service.settings import Settings
 from service.synced import make_folder
+from service.under_way import UnderWay
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -79,6 +80,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         constitutions = await stack.enter_async_context(Constitutions(database))
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
+        under_way = await stack.enter_async_context(UnderWay(database))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
         yield Service(
@@ -90,4 +92,5 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             engines,
             Labels(database, constitutions),
             jobs,
+            under_way,
         )
