@@ -22,10 +22,14 @@ from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
 from service.limits import Limits, Pace
+from service.pulse import Pulse
 from service.retention import Retention
+from service.scratch import HIDDEN
 from service.settings import Settings
-from service.synced import make_folder
+from service.synced import close_to_others, make_folder
 from service.under_way import UnderWay
+
+FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -73,6 +77,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Open the parts, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
         make_folder(settings.data.absolute())
+        close_to_others(settings.data, FOLDERS)
         await asyncio.to_thread(swept, settings)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
@@ -81,6 +86,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
         under_way = await stack.enter_async_context(UnderWay(database))
+        pulse = await stack.enter_async_context(Pulse(database, settings.heartbeat_seconds))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
         yield Service(
@@ -93,4 +99,5 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             Labels(database, constitutions),
             jobs,
             under_way,
+            pulse,
         )

@@ -20,6 +20,7 @@ from service.engines import Engines
 from service.idempotency import MAX_NAME, Once
 from service.labels import Labels
 from service.limits import Pace
+from service.pulse import Pulse
 from service.settings import Settings
 from service.tables import audit, now
 from service.turns import Turns
@@ -42,6 +43,7 @@ class Service:
     labels: Labels
     jobs: "Jobs"
     under_way: UnderWay
+    pulse: Pulse
     turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)

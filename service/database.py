@@ -244,7 +244,7 @@ def database_url(text: str) -> URL:
     if url.drivername == "sqlite":
         if not url.database or url.database == ":memory:":
             raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return url.set(drivername=drivers[url.drivername])
 
 
