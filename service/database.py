@@ -7,6 +7,7 @@ too who waited behind: it is not asked again for each.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -261,12 +262,15 @@ def _engine(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, below
+        # Labels are private until someone exports them. First, since SQLite's other files get the mode of this one.
+        for name in (f"{url.database}", f"{url.database}-wal", f"{url.database}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(name, 0o600)
         cursor = connection.cursor()
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-        # Labels are private until someone exports them.
-        os.chmod(str(url.database), 0o600)
+        os.chmod(str(url.database), 0o600)  # where it is new
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
