@@ -62,7 +62,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Limits,
+        max_body_bytes=settings.max_body_bytes,
+        bodies_bytes=settings.bodies_bytes,
+        body_seconds=settings.body_seconds,
+    )
     app.add_middleware(metrics.Metered)
     return app
 
@@ -85,7 +90,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             settings,
             database,
             Keys(database),
-            Pace(settings.requests_per_minute),
+            Pace(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
             Labels(database, constitutions),

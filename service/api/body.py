@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
+from service.context import entered
 from service.problems import Problem
 
 
@@ -29,7 +30,7 @@ class PassingRequest(StrictRequest):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body as `StrictRequest` does."""
+    """A route for callers with a key, who are known before the body is read as `StrictRequest` does."""
 
     request: type[StrictRequest] = StrictRequest
 
@@ -38,7 +39,8 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(self.request(request.scope, request.receive))
+            async with entered(request):
+                return await handler(self.request(request.scope, request.receive))
 
         return strict
 
