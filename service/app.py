@@ -93,6 +93,6 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             Pace(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
-            Labels(database, constitutions),
+            Labels(database, constitutions, settings.texts),
             jobs,
         )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from constitution.errors import InputError
 from critic.run.cluster_spec import parse_cluster
+from service.text_bounds import TextBounds
 
 
 class EngineSettings(BaseModel):
@@ -115,6 +116,11 @@ class Settings(BaseModel):
             if getattr(self, small) > getattr(self, large):
                 raise ValueError(f"{small} is above {large}, within which it has to fit")
         return self
+
+    @property
+    def texts(self) -> TextBounds:
+        """How long the texts of labels and items may be."""
+        return TextBounds(self.max_text_bytes, self.max_label_bytes)
 
     @property
     def engine(self) -> str:

@@ -140,6 +140,7 @@ async def compare(
 ) -> Response:
     """Compare responses under a constitution, and store what the judge says as feedback."""
     item = item_of(asked.prompt, asked.responses)
+    parts.labels.texts.check(item)
     _refuse_equals(item)
     constitution = await parts.constitutions.get(asked.constitution)
     mode = parts.engines.mode(asked.engine, asked.mode)

@@ -147,6 +147,7 @@ async def critique(
     ``error`` with a problem document.
     """
     item = item_of(asked.prompt, [asked.response])
+    parts.labels.texts.check(item)
     constitution = await parts.constitutions.get(asked.constitution)
     drawn = _drawn(asked, item, constitution)
     engine = await parts.engines.get(asked.engine)

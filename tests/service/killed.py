@@ -195,7 +195,7 @@ def _labelled(folder: Path) -> None:
 
         await migrations.upgrade(_settings(folder).url)
         async with Database(_settings(folder).url) as database, Constitutions(database) as constitutions:
-            labels, caller = Labels(database, constitutions), Caller("k", "k", frozenset({"admin"}))
+            labels, caller = Labels(database, constitutions, Settings().texts), Caller("k", "k", frozenset({"admin"}))
             asked = {"kind": "comparison", "responses": ["The Po.", "Paris."], "label": "first"}
             given = [await labels.read(asked | {"prompt": f"Name river {n}."}, caller) for n in range(20)]
             _, found = rows(given, Origin())
