@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
@@ -21,9 +21,11 @@ from service.jobs.artifacts import swept
 from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
+from service.lanes import Lane
 from service.limits import Limits, Pace
 from service.retention import Retention
 from service.settings import Settings
+from service.snapshot import Snapshots
 from service.synced import make_folder
 
 DESCRIPTION = """
@@ -86,6 +88,9 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
+        snapshots = stack.enter_context(closing(Snapshots(database.url)))
+        figures = Lane("figures", settings.figures_at_once, settings.figures_waiting, settings.figures_seconds)
+        builds = Lane("data sets", settings.builds_at_once, settings.builds_waiting, settings.builds_seconds)
         yield Service(
             settings,
             database,
@@ -95,4 +100,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             engines,
             Labels(database, constitutions, settings.texts),
             jobs,
+            snapshots,
+            await stack.enter_async_context(figures),
+            await stack.enter_async_context(builds),
         )

@@ -20,8 +20,10 @@ from service.database import Database
 from service.engines import Engines
 from service.idempotency import MAX_NAME, Once
 from service.labels import Labels
+from service.lanes import Lane
 from service.limits import Pace
 from service.settings import Settings
+from service.snapshot import Snapshots
 from service.tables import audit, now
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ class Service:
     engines: Engines
     labels: Labels
     jobs: "Jobs"
+    snapshots: Snapshots
+    figures: Lane
+    builds: Lane
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 

@@ -37,8 +37,6 @@ class ResponseForm(BaseModel):
     finish: Literal["stop", "length", "given"] = "given"
 
 
-
-
 def _not_endless(prompt: Any) -> Any:
     messages = prompt.get("messages") if isinstance(prompt, dict) else prompt
     if isinstance(messages, list) and len(messages) > MOST_MESSAGES:
@@ -130,7 +128,7 @@ def label_of(kind: Any, label: Any) -> Any:
 
 
 def faults_of(error: ValidationError, at: str = "") -> list[Fault]:
-    """What is wrong with a record, by JSON pointers below ``at``: the first faults of it, and how many more there are."""
+    """What is wrong with a record, by JSON pointers below ``at``: the first of them, and how many more there are."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     faults = [
         Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"]))

@@ -66,9 +66,7 @@ class Chosen:
     row: dict[str, Any] | None = None
 
 
-async def gathered(
-    connection: AsyncConnection, asked: ItemsRequest, kind: Kind, texts: TextBounds
-) -> list[Chosen]:
+async def gathered(connection: AsyncConnection, asked: ItemsRequest, kind: Kind, texts: TextBounds) -> list[Chosen]:
     """Return the items that ``asked`` names and that the kind can be about.
 
     Raises `Problem` 422 for one that was given and can't be labelled so; stored ones are then left out.

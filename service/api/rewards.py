@@ -13,13 +13,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from critic.records import Message, Prompt
-from service.api.asking import while_connected
 from service.api.body import PassingRequest, StrictRoute
 from service.auth import Caller
 from service.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.context import Parts, allowed
 from service.problems import Problem, invalid, responses
 from service.rewards import Answer, rewards, source_of
+from service.watching import while_connected
 
 MOST_ANSWERS = 1024
 

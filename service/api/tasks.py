@@ -189,9 +189,7 @@ def _shown(project: RowMapping, task: RowMapping, annotator: str, until: datetim
     )
 
 
-def _read(
-    parts: Parts, project: RowMapping, task: RowMapping, caller: Caller, label: Any
-) -> tuple[Feedback, Order]:
+def _read(parts: Parts, project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
     """The feedback that an answer means, in the item's own order, and the order that was shown."""
     found = tuple(Response.model_validate(response) for response in task["responses"])
     shown = order(task["id"], tasking.require_annotator(caller.annotator), len(found))

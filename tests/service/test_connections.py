@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from constitution.errors import InputError
 from service.connections import RESERVE, Bounds, bounded, bounds
