@@ -27,6 +27,7 @@ from service.retention import Retention
 from service.settings import Settings
 from service.snapshot import Snapshots
 from service.synced import make_folder
+from service.uploads import Uploads
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -103,4 +104,5 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             snapshots,
             await stack.enter_async_context(figures),
             await stack.enter_async_context(builds),
+            Uploads(settings, database, jobs.artifacts),
         )

@@ -28,6 +28,7 @@ from service.tables import audit, now
 
 if TYPE_CHECKING:
     from service.jobs.queue import Jobs
+    from service.uploads import Uploads
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Service:
     snapshots: Snapshots
     figures: Lane
     builds: Lane
+    uploads: "Uploads"
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 

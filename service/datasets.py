@@ -117,7 +117,7 @@ class Files:
         self._files: dict[str, BinaryIO] = {}
 
     def write(self, table: str, row: dict[str, Any]) -> None:
-        """Add a row. Raises `Problem` 507."""
+        """Add a row. Raises `DiskFull`."""
         if table not in self._files:
             self._files[table] = (self.folder / f"{table}.jsonl").open("wb")
         must_be_spare(self.folder, self._spare)

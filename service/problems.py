@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
+from service.disk import DiskFull
 from service.public import public
 
 MEDIA_TYPE = "application/problem+json"
@@ -210,7 +211,8 @@ def of_database(error: DBAPIError) -> Problem:
 def of_machine(error: OSError) -> Problem:
     """A file that can't be written: 507 where the disk is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Problem(507, "disk_full", "the disk is full; nothing was kept", "Make room, then repeat.")
+        detail = error.strerror if isinstance(error, DiskFull) else "the disk is full; nothing was kept"
+        return Problem(507, "disk_full", detail, "Make room, then repeat.")
     return of_unforeseen(error)
 
 

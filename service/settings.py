@@ -79,6 +79,8 @@ class Settings(BaseModel):
     """Of all uploads together."""
     upload_bytes_per_key: int = Field(default=4 * 2**30, ge=0)
     """Of the uploads of one key."""
+    open_jobs_per_key: int = Field(default=1000, gt=0)
+    """How many jobs of one key may wait or run."""
     spare_disk_bytes: int = Field(default=256 * 2**20, ge=0)
     """What uploads, jobs' inputs and data sets leave free on the disk, so that labels can still be stored."""
     lease_seconds: float = Field(default=30 * 60, gt=0)
