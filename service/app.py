@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
@@ -21,13 +21,16 @@ from service.jobs.artifacts import swept
 from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
+from service.lanes import Lane
 from service.limits import Limits, Pace
 from service.pulse import Pulse
 from service.retention import Retention
 from service.scratch import HIDDEN
 from service.settings import Settings
+from service.snapshot import Snapshots
 from service.synced import close_to_others, make_folder
 from service.under_way import UnderWay
+from service.uploads import Uploads
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
@@ -67,7 +70,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Limits,
+        max_body_bytes=settings.max_body_bytes,
+        bodies_bytes=settings.bodies_bytes,
+        body_seconds=settings.body_seconds,
+    )
     app.add_middleware(metrics.Metered)
     return app
 
@@ -89,15 +97,22 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         pulse = await stack.enter_async_context(Pulse(database, settings.heartbeat_seconds))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
+        snapshots = stack.enter_context(closing(Snapshots(database.url)))
+        figures = Lane("figures", settings.figures_at_once, settings.figures_waiting, settings.figures_seconds)
+        builds = Lane("data sets", settings.builds_at_once, settings.builds_waiting, settings.builds_seconds)
         yield Service(
             settings,
             database,
             Keys(database),
-            Pace(settings.requests_per_minute),
+            Pace(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
-            Labels(database, constitutions),
+            Labels(database, constitutions, settings.texts),
             jobs,
             under_way,
             pulse,
+            snapshots,
+            await stack.enter_async_context(figures),
+            await stack.enter_async_context(builds),
+            Uploads(settings, database, jobs.artifacts),
         )

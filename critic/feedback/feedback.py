@@ -83,9 +83,10 @@ class Feedback(Record):
 
     def in_order_of(self, texts: Sequence[str]) -> Self:
         """Return this with its responses in the order of ``texts``, which are theirs; what the label says stays."""
-        order: list[int] = []
-        for text in texts:
-            order.append(next(i for i, r in enumerate(self.responses) if r.text == text and i not in order))
+        places: dict[str, list[int]] = {}
+        for place, response in reversed(list(enumerate(self.responses))):
+            places.setdefault(response.text, []).append(place)
+        order = [places[text].pop() for text in texts]  # of equal texts the first comes first
         responses = tuple(self.responses[i] for i in order)
         return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 

@@ -183,7 +183,8 @@ async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | l
     except InputError as error:
         return [Fault(where=at + error.where, problem=error.problem)]
     except Problem as problem:
-        return [Fault(where=at, problem=problem.document.detail)]
+        faults = problem.document.faults or [Fault(where="", problem=problem.document.detail)]
+        return [Fault(where=at + fault.where, problem=fault.problem) for fault in faults]
 
 
 async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: Once) -> JSONResponse:

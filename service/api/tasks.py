@@ -119,7 +119,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
         async with parts.database.transaction() as connection:
             project, task = await _locked(connection, id, annotator)
             _must_label(project, annotator)
-            given, shown = _read(project, task, caller, asked.label)
+            given, shown = _read(parts, project, task, caller, asked.label)
             await parts.database.take_turn(connection)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
             at = await tasking.time_of(connection)
@@ -189,10 +189,11 @@ def _shown(project: RowMapping, task: RowMapping, annotator: str, until: datetim
     )
 
 
-def _read(project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
+def _read(parts: Parts, project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
     """The feedback that an answer means, in the item's own order, and the order that was shown."""
     found = tuple(Response.model_validate(response) for response in task["responses"])
     shown = order(task["id"], tasking.require_annotator(caller.annotator), len(found))
+    parts.labels.texts.check(label, "/label")
     try:
         as_shown = Feedback(
             kind=project["kind"],

@@ -151,7 +151,7 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
 
 
 def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name: str) -> list[str]:
-    """Send a batch; return what is wrong with its rows, one line each."""
+    """Send a batch; return what is wrong with its rows, one line each. One that is too large is sent in two."""
     from service.client import Refused
 
     if not rows:
@@ -160,6 +160,11 @@ def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name:
         answer = client.give([row for _, row in rows], idempotency_key=name)
         faults = getattr(answer, "faults", [])
     except Refused as refused:
+        if refused.document.status == 413:
+            if len(rows) == 1:
+                return [f"{rows[0][0].where}: {refused.document.detail}"]
+            middle = len(rows) // 2
+            return _send(client, rows[:middle], f"{name}.0") + _send(client, rows[middle:], f"{name}.1")
         if not refused.document.faults:
             raise
         faults = refused.document.faults

@@ -97,7 +97,7 @@ def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:
     with closing(ShardStore(folder)) as store:
         standing = _standing(store, total) | {"pairs": manifest["counts"]["pairs"]}
         work.store.set(progress=standing)
-        kept = feedback.keep(work.store, store)
+        kept = feedback.keep(work.store, store, work.parts.settings.texts)
     files = {table: {"name": file.pop("file"), **file} for table, file in manifest["exports"].items()}
     return {**standing, "files": files, "warnings": manifest["warnings"], "feedback": kept}
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Self
 
 from service.engines import Engines
+from service.quiet import quieten
 from service.settings import Settings
 
 RESTART_SECONDS = 1.0
@@ -81,7 +82,7 @@ async def _main(connection: socket.socket) -> None:
     from service.jobs.worker import work
 
     link = await Link.open(connection)
-    logging.basicConfig(level=link.settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    quieten(link.settings.log_level)
     await work(link.settings, partial(LinkedEngines, link), link.ended)
 
 
