@@ -29,6 +29,7 @@ SECONDS, HONEST, KEPT = 30.0, 16, 20
 ANSWER_SECONDS = 20.0  # after which a client, honest or not, gives up a request
 DESCRIPTORS = 1024
 METHODS_AT_ONCE, HALVES, HUGE_AT_ONCE, FIGURES_AT_ONCE = 8, 1200, 2, 8
+COMES_AGAIN = 2.0  # seconds until a half request whose connection was ended is followed by another
 HUGE, SEED_LABELS = 15_000_000, 60
 RANKED = (2000, 1000, 500, 200)  # answers in a ranking: the most that the server takes
 HALF = b"POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Half: "
@@ -131,35 +132,30 @@ async def _honest(served: Served, seconds: float) -> list[float]:
     taken: list[float] = []
 
     async def annotator(number: int) -> None:
-        turn = 0
+        turn, began, connection = 0, time.monotonic(), Connection(served)
         while time.monotonic() < end:
-            with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS), Connection(served) as connection:
-                    for _ in range(KEPT):
-                        turn += 1
-                        await store(connection, f"{number}-{turn}-{seconds}")
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    if turn % KEPT == 0:
+                        connection = await Connection(served).__aenter__()
+                    body = json.dumps(label(f"{number}-{turn}-{seconds}")).encode()
+                    status, _ = await connection.send("POST", "/v1/feedback", body)
+                if status != 201:
+                    raise ConnectionResetError(f"turned away: {status}")
+            except (OSError, TimeoutError):  # it is sent again, and its time goes on
+                turn += -turn % KEPT
+                await asyncio.sleep(0.1)
+                continue
+            turn += 1
+            if turn % KEPT == 0:
+                await connection.__aexit__(None, None, None)
+            taken.append(time.monotonic() - began)
+            began = time.monotonic()
+        if time.monotonic() - began > seconds / 10:
+            taken.append(time.monotonic() - began)
 
-    waiting: dict[str, float] = {}
-
-    async def store(connection: Connection, name: str) -> None:
-        if time.monotonic() >= end:
-            return
-        client = name.partition("-")[0]
-        began = waiting.setdefault(client, time.monotonic())
-        status, _ = await connection.send("POST", "/v1/feedback", json.dumps(label(name)).encode())
-        if status != 201:
-            await asyncio.sleep(0.2)
-            raise ConnectionResetError(f"{status}")
-        taken.append(time.monotonic() - began)
-        del waiting[client]
-
-    async def patient(number: int) -> None:
-        while time.monotonic() < end:
-            await annotator(number)
-            await asyncio.sleep(0.1)
-
-    await asyncio.gather(*(patient(number) for number in range(HONEST)))
-    return taken + [time.monotonic() - began for began in waiting.values()]
+    await asyncio.gather(*(annotator(number) for number in range(HONEST)))
+    return taken
 
 
 async def _repeated(count: int, end: float, once: Callable[[int], Awaitable[None]]) -> int:
@@ -210,7 +206,7 @@ async def halves(served: Served, end: float, asked: dict[str, Any]) -> int:
                     writer.write(begun)
                     await reader.read()
                     writer.close()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(COMES_AGAIN)
 
     await asyncio.gather(*(hold(number) for number in range(HALVES)))
     return opened

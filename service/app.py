@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib.metadata import version
@@ -34,6 +35,10 @@ from service.uploads import Uploads
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
+system, and would wait for the usual 5 ms at each of them while figures are computed."""
+
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
 
@@ -52,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.service = service
             gc.collect()
             gc.freeze()  # what is loaded by now stays, and no collection has to look at it again
+            sys.setswitchinterval(SWITCH_SECONDS)
             yield
 
     app = FastAPI(

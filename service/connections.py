@@ -17,8 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from constitution.errors import InputError
 from service.settings import Settings
 
-BACKLOG = 128  # connections that one turn of the event loop accepts, before any of them can be refused
-RESERVE = BACKLOG + 128  # descriptors for those, the database, files and engines
+BACKLOG = 128  # connections that one turn of the event loop accepts
+TURNS = 4  # from accepting one to when another that made room for it has given its descriptor back
+RESERVE = TURNS * BACKLOG + 128  # descriptors for those, the database, files and engines
 MOST = 10_000  # connections, where the system has no limit
 SLOWEST = 1024  # bytes a second that a client must read of a long answer
 UNREAD_BYTES = 128 * 2**20  # of all answers together that were sent and not read yet
@@ -141,6 +142,7 @@ class Connection(H11Protocol):
         if longest is self:
             self._close(_FULL)
         else:
+            longest._head_came()  # at once: the next that comes in this turn of the loop ends another
             longest.transport.abort()
 
     def _close(self, last: bytes) -> None:
