@@ -4,7 +4,8 @@ The server is started with 1,024 file descriptors, as most systems give them. Th
 paths, and the metrics that they would become; requests that are half sent, on as many connections as are taken; labels
 of 15 MB, and pages of them; figures that are heavy to compute (agreement over long rankings, lint), whose clients hang
 up. Two of them have a key. Honest annotators go to a new connection after `KEPT` labels and come again where they are
-turned away; a label's time counts from the first try, and one that is not stored by the end counts as long as it waited.
+turned away; a label's time counts from the first try, and one that is not stored by the end counts for as long as it
+waited.
 """
 
 import asyncio

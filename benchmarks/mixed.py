@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import count
 from multiprocessing import get_context
 
-from benchmarks.serving import Connection, Served, connections
 from benchmarks.service_overhead import compare, prepare
+from benchmarks.serving import Connection, Served, connections
 
 STOCK, BATCH = 20_000, 500
 PAGE = 500
@@ -184,9 +184,7 @@ def run(served: Served, load: Load) -> dict[str, Felt]:
     numbers = {"labellers": load.labellers, "comparers": load.comparers, "readers": load.readers}
     wanted = {kind: number for kind, number in numbers.items() if number}
     with ProcessPoolExecutor(len(wanted), get_context("spawn")) as pool:
-        futures = {
-            kind: pool.submit(clients, server, kind, number, load.seconds) for kind, number in wanted.items()
-        }
+        futures = {kind: pool.submit(clients, server, kind, number, load.seconds) for kind, number in wanted.items()}
         return {kind: future.result() for kind, future in futures.items()}
 
 

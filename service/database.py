@@ -1,9 +1,9 @@
 """The store: one SQLAlchemy engine, reads at any time, and inserts that are committed in groups.
 
 An insert is durable when its caller goes on. While one commit is under way, what arrives waits and goes together into
-the next: so that labels a second are not disk syncs a second. Where a row of a group is at fault, only the one whose row
-it is hears of it, and the others are committed together. Where the database is at fault, all hear of it at once, those
-too who waited behind: it is not asked again for each.
+the next: so that labels a second are not disk syncs a second. Where a row of a group is at fault, only the one whose
+row it is hears of it, and the others are committed together. Where the database is at fault, all hear of it at once,
+those too who waited behind: it is not asked again for each.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Labels as the text that goes out: put together by the database of what is stored, and neither parsed nor checked again.
+"""Labels as the text that goes out: the database puts it together of what is stored, which is not parsed again.
 
 A page of 500 labels is one value of one row. The database makes it outside Python's lock, so that who reads much holds
 up nobody who writes. A page ends by labels and by bytes: what a label holds is measured before its text is made.
@@ -53,7 +53,7 @@ _SQLITE = _Dialect(
 _POSTGRES = _Dialect(
     quoted="coalesce(CAST(to_json({0}) AS TEXT), 'null')",
     moment=(
-        "to_char(to_timestamp({0} / 1000000) AT TIME ZONE 'UTC', '\"\\\"\"YYYY-MM-DD\"T\"HH24:MI:SS')"
+        'to_char(to_timestamp({0} / 1000000) AT TIME ZONE \'UTC\', \'"\\""YYYY-MM-DD"T"HH24:MI:SS\')'
         " || '.' || lpad(CAST({0} % 1000000 AS TEXT), 6, '0') || 'Z\"'"
     ),
     size="octet_length(CAST({0} AS TEXT))",

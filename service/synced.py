@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
 

@@ -8,15 +8,15 @@ hold work, not connections: who waits has sent its body, and who is slow to read
 import asyncio
 from dataclasses import dataclass, field
 
-
-def _at_once(number: int) -> asyncio.Semaphore:
-    return field(default_factory=lambda: asyncio.Semaphore(number))  # type: ignore[no-any-return]
+LABELS = 64  # they are committed together: fewer would make smaller groups
+JUDGED = 64  # a round of them takes some 0.2 s; engines have slots of their own
+PAGES = 2  # each takes a core for some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
     """One server's: ``labels`` to be stored, what engines ``judged``, and ``pages`` of labels."""
 
-    labels: asyncio.Semaphore = _at_once(64)  # they are committed together: fewer would make smaller groups
-    judged: asyncio.Semaphore = _at_once(64)  # as many as clients usually are; an engine has slots of its own
-    pages: asyncio.Semaphore = _at_once(2)  # each takes a core of the database's for some milliseconds
+    labels: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LABELS))
+    judged: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGED))
+    pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PAGES))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from constitution.digest import digest
-from critic.feedback.base import Columns, Kind, Label, Table, storable, texts
+from critic.feedback.base import Columns, Kind, Label, Table, all_storable, storable, texts
 from critic.feedback.comparison import ComparisonLabel
 from critic.feedback.correction import CorrectionLabel
 from critic.feedback.critique import CritiqueLabel
@@ -71,8 +71,9 @@ class Feedback(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for text in texts(self):
-            storable(text)
+        if not all_storable(self):
+            for text in texts(self):
+                storable(text)
         self.label.check(self.responses)
         return self
 

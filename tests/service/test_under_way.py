@@ -54,12 +54,16 @@ async def test_equal_requests_follow_each_other_and_others_do_not_wait(migrated_
 
 
 async def test_of_two_servers_on_postgres_the_second_hears_when_to_come_again(postgres_url: str) -> None:
-    async with Database(postgres_url) as database, Database(postgres_url) as other:
-        async with UnderWay(database) as here, UnderWay(other) as there:
-            async with here.alone("key", "name"):
-                await _is_refused(there)
-            async with there.alone("key", "name"):
-                pass
+    async with (
+        Database(postgres_url) as database,
+        Database(postgres_url) as other,
+        UnderWay(database) as here,
+        UnderWay(other) as there,
+    ):
+        async with here.alone("key", "name"):
+            await _is_refused(there)
+        async with there.alone("key", "name"):
+            pass
 
 
 async def test_beside_sqlite_a_lock_is_its_process_s_and_ends_with_it(tmp_path: Path) -> None:
