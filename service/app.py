@@ -23,11 +23,16 @@ from service.jobs.queue import Jobs
 from service.labels import Labels
 from service.lanes import Lane
 from service.limits import Limits, Pace
+from service.pulse import Pulse
 from service.retention import Retention
+from service.scratch import HIDDEN
 from service.settings import Settings
 from service.snapshot import Snapshots
-from service.synced import make_folder
+from service.synced import close_to_others, make_folder
+from service.under_way import UnderWay
 from service.uploads import Uploads
+
+FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -80,6 +85,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Open the parts, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
         make_folder(settings.data.absolute())
+        close_to_others(settings.data, FOLDERS)
         await asyncio.to_thread(swept, settings)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
@@ -87,6 +93,8 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         constitutions = await stack.enter_async_context(Constitutions(database))
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
+        under_way = await stack.enter_async_context(UnderWay(database))
+        pulse = await stack.enter_async_context(Pulse(database, settings.heartbeat_seconds))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
         snapshots = stack.enter_context(closing(Snapshots(database.url)))
@@ -101,6 +109,8 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             engines,
             Labels(database, constitutions, settings.texts),
             jobs,
+            under_way,
+            pulse,
             snapshots,
             await stack.enter_async_context(figures),
             await stack.enter_async_context(builds),

@@ -22,9 +22,12 @@ from service.idempotency import MAX_NAME, Once
 from service.labels import Labels
 from service.lanes import Lane
 from service.limits import Pace
+from service.pulse import Pulse
 from service.settings import Settings
 from service.snapshot import Snapshots
 from service.tables import audit, now
+from service.turns import Turns
+from service.under_way import UnderWay
 
 if TYPE_CHECKING:
     from service.jobs.queue import Jobs
@@ -43,10 +46,13 @@ class Service:
     engines: Engines
     labels: Labels
     jobs: "Jobs"
+    under_way: UnderWay
+    pulse: Pulse
     snapshots: Snapshots
     figures: Lane
     builds: Lane
     uploads: "Uploads"
+    turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
@@ -113,13 +119,17 @@ async def _named(
     return Once(_service(request).database, caller.key, idempotency_key, asked)
 
 
-async def _once(once: Annotated[Once, Depends(_named)]) -> Once:
-    await once.replay()
-    return once
+async def _once(request: Request, once: Annotated[Once, Depends(_named)]) -> AsyncIterator[Once]:
+    if once.name is None:
+        yield once
+        return
+    async with _service(request).under_way.alone(once.key, once.name):
+        await once.replay()
+        yield once
 
 
 Parts = Annotated[Service, Depends(_parts)]
-OnlyOnce = Annotated[Once, Depends(_once)]
+OnlyOnce = Annotated[Once, Depends(_once)]  # until the answer is sent: one that is streamed is made meanwhile
 # For the busiest route: the database is asked for an earlier answer only where storing the new one fails.
 LateOnce = Annotated[Once, Depends(_named)]
 

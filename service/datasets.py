@@ -173,7 +173,6 @@ def _move(building: Path, target: Path, row: dict[str, Any]) -> None:
     if target.exists():  # of a server that was killed between this and its commit
         shutil.rmtree(target)
     make_folder(target.parent)
-    building.chmod(0o755)
     sync_folder(building)
     os.replace(building, target)
     sync_folder(target.parent)

@@ -146,7 +146,8 @@ async def compare(
     mode = parts.engines.mode(asked.engine, asked.mode)
     engine = await parts.engines.get(asked.engine)
     pipeline = _pipeline(asked, constitution, engine, await engine.suited(mode))
-    row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
+    async with parts.turns.judged:
+        row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
     provenance = provenance_of(constitution, engine, mode.name, asked.seed)
     given = feedback_of(row, provenance)
     ids, rows = labels.rows(given, labels.Origin(key=caller.key))

@@ -6,11 +6,10 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from service.context import Parts
 from service.metrics import REGISTRY
-from service.problems import responses
+from service.problems import RETRY_SECONDS, Problem, responses
 
 router = APIRouter(tags=["health"])
 
@@ -21,6 +20,17 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Ready(Health):
+    """The server can work.
+
+    ``workers`` is how many do jobs, here and elsewhere, and ``heartbeat_age`` the seconds since the one was heard of
+    that was silent for the longest; null without any.
+    """
+
+    workers: int
+    heartbeat_age: float | None
+
+
 @router.get("/healthz")
 async def healthz() -> Health:
     """The process lives."""
@@ -28,11 +38,17 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses=responses())
-async def readyz(parts: Parts) -> Health:
-    """The process can work: its database answers."""
-    async with parts.database.read() as connection:
-        await connection.execute(text("SELECT 1"))
-    return Health()
+async def readyz(parts: Parts) -> Ready:
+    """The process can work: its database answers. It is told within a second that it doesn't (503).
+
+    Workers that are silent don't make the server unready, since labels need none: they are told beside it.
+    """
+    if not await parts.pulse.answers():
+        fix, wait = "Look after the database.", str(RETRY_SECONDS)
+        detail = "the database does not answer"
+        raise Problem(503, "database_unavailable", detail, fix, headers={"Retry-After": wait})
+    age = parts.pulse.age()
+    return Ready(workers=parts.pulse.workers, heartbeat_age=None if age is None else round(age, 3))
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
