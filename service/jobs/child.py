@@ -58,8 +58,7 @@ def command(work: Work, arguments: Sequence[str], *, fine: Sequence[int] = (0, 3
         if line:
             shown = line.replace(str(work.parts.settings.data.absolute()) + os.sep, "").replace("\0", "")
             shown = public(ADDRESS.sub("(its address)", shown.replace(str(work.folder) + os.sep, "")))
-            last[:] = [*last, shown][-PRIVATE = 0o077  # what a run leaves in the data folder is as private as the database
-LINES_KEPT:]
+            last[:] = [*last, shown][-LINES_KEPT:]
             work.store.tell("log", text=shown)
 
     code = run(work, arguments, log)
