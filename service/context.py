@@ -54,6 +54,7 @@ class Service:
     uploads: "Uploads"
     turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
+    rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 

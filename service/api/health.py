@@ -1,6 +1,7 @@
 """Whether the server lives, whether it can work, and its figures."""
 
 import asyncio
+import time
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -54,7 +55,13 @@ async def readyz(parts: Parts) -> Ready:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(parts: Parts) -> Response:
     """Figures for Prometheus."""
-    # In a thread, one at a time: however many figures there are, and whoever asks, other requests go on.
+    # In a thread, one at a time: however many figures there are, and whoever asks, other requests go on. Those who
+    # waited meanwhile share the next rendering, which begins after all of them have come.
+    came = time.monotonic()
     async with parts.rendering:
-        content = await asyncio.to_thread(generate_latest, REGISTRY)
+        begun, content = parts.rendered
+        if begun <= came:
+            begun = time.monotonic()
+            content = await asyncio.to_thread(generate_latest, REGISTRY)
+            parts.rendered = begun, content
     return Response(content, media_type=CONTENT_TYPE_LATEST)

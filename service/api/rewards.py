@@ -73,7 +73,9 @@ class RewardRequest(BaseModel):
     )
 
     query: list[str] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
-    prompts: list[str | list[Message]] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
+    prompts: list[str | list[Message]] | None = Field(
+        default=None, min_length=1, max_length=MOST_ANSWERS, fail_fast=True
+    )
     responses: list[str] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
     labels: list[Any] | None = Field(default=None, max_length=MOST_ANSWERS)
 

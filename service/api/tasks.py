@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import RowMapping, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,7 +24,7 @@ from service.api.feedback import Given
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
 from service.context import OnlyOnce, Parts, allowed, audited
-from service.label_form import faults_of, label_of
+from service.label_form import MOST_RESPONSES, faults_of, label_of
 from service.problems import Problem, conflict, invalid, not_found, responses
 from service.shown import Order, order, turned_back
 from service.tables import feedback, projects, tasks
@@ -42,7 +42,7 @@ class AnswerRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"label": "first"}, {"label": {"value": 4, "response": 0}}]}
     )
 
-    label: dict[str, Any] | str | list[int] | float
+    label: dict[str, Any] | str | Annotated[list[int], Field(max_length=MOST_RESPONSES)] | float
 
 
 class Task(BaseModel):

@@ -132,6 +132,23 @@ async def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(
     assert "more than 1,000 values" in document["detail"]
 
 
+async def test_a_list_of_very_many_faults_is_refused_before_each_is_told(api: Api) -> None:
+    label = {"kind": "thumbs", "prompt": {"messages": [], "tags": [1] * 50_000}, "label": "up"}
+    names = {f"unknown {number}": 1 for number in range(20_000)}
+    for path, body in (
+        ("/v1/feedback", label),
+        ("/v1/feedback", names),
+        ("/v1/comparisons", {"prompt": label["prompt"]}),
+        ("/v1/rewards", {"prompts": [[1] * 30_000] * 5, "responses": ["a"] * 5}),
+        ("/v1/projects", {"name": "p", "kind": "thumbs", "items": [{"prompt": [[]] * 30_000}]}),
+        ("/v1/jobs", {"kind": "judge", "settings": names}),
+    ):
+        detail = problem(await api.admin.post(path, json=body), 413, "too_large")["detail"]
+        assert detail in [f"a list or object has more than {most} entries" for most in ("20,000", "2,000")]
+    rows = {"kind": "export", "format": "trl", "input": {"rows": [{"prompt": "a", "wide": [1] * 30_000}] * 2}}
+    assert (await api.admin.post("/v1/jobs", json=rows)).status_code == 201
+
+
 def test_a_long_ranking_is_turned_without_looking_for_each_text_from_the_beginning() -> None:
     texts = [f"answer {number}" for number in range(100_000)]
     ranked = Feedback.model_construct(
