@@ -13,7 +13,7 @@ from tests.service.calls import comparison
 
 pytestmark = pytest.mark.slow
 
-DESCRIPTORS = 400
+DESCRIPTORS = 700
 HALF = b"POST /v1/feedback HTTP/1.1\r\nhost: x\r\nx-half: "
 
 
