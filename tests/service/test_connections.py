@@ -46,7 +46,7 @@ async def serving(bounds: Bounds, application: object = read_all) -> AsyncIterat
         yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:
         for connection in list(server.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         await server.shutdown()
         assert not http.waiting and not http.unread  # nothing is kept of connections that are gone
 
