@@ -36,26 +36,29 @@ class LabelPage:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """How a database writes JSON: what takes the place of ``{}`` is a column, or a text that was made of some."""
+    """How a database writes JSON: what takes the place of ``{0}`` is a column, or what was made of some."""
 
+    formatted: str  # a function that puts texts in the places of %s, at once: joining them one by one copies each often
     quoted: str
-    moment: str  # microseconds since 1970, as RFC 3339 writes them
+    second: str  # of microseconds since 1970, as RFC 3339 writes it
+    fraction: str
     size: str  # bytes
     joined: str
 
 
 _SQLITE = _Dialect(
+    formatted="printf",
     quoted="json_quote({0})",
-    moment="strftime('\"%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch') || printf('.%06dZ\"', {0} % 1000000)",
+    second="strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch')",
+    fraction="printf('%06d', {0} % 1000000)",
     size="length(CAST({0} AS BLOB))",  # a text's length alone is in characters
     joined="group_concat({0}, ',')",  # in the order of the rows below it
 )
 _POSTGRES = _Dialect(
+    formatted="format",
     quoted="coalesce(CAST(to_json({0}) AS TEXT), 'null')",
-    moment=(
-        'to_char(to_timestamp({0} / 1000000) AT TIME ZONE \'UTC\', \'"\\""YYYY-MM-DD"T"HH24:MI:SS\')'
-        " || '.' || lpad(CAST({0} % 1000000 AS TEXT), 6, '0') || 'Z\"'"
-    ),
+    second="to_char(to_timestamp({0} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')",
+    fraction="lpad(CAST({0} % 1000000 AS TEXT), 6, '0')",
     size="octet_length(CAST({0} AS TEXT))",
     joined="string_agg({0}, ',' ORDER BY seq)",
 )
@@ -68,12 +71,17 @@ async def page(
 
     Those that were retracted are among them, unless ``retracted`` asks for these or for the others alone.
     """
-    place = retractions.c.seq if retracted else feedback.c.seq
+    of, place = _of(connection), retractions.c.seq if retracted else feedback.c.seq
     chosen = [*conditions, place > after]
     if retracted is not None:
         chosen.append(RETRACTED if retracted else ~RETRACTED)
-    row = (await connection.execute(_query(_of(connection), place, chosen, limit))).one()
-    return LabelPage(f"[{row.text or ''}]", row.last if row.there > row.taken else None)
+    cut = (await connection.execute(_cut(of, place, chosen, limit))).one()
+    if not cut.there:
+        return LabelPage("[]", None)
+    taken = _joined(select(feedback.c.seq, _object(of).label("text"))).where(*chosen, place <= cut.last)
+    query = select(literal_column(of.joined.format("text"))).select_from(taken.order_by(place).subquery("taken"))
+    text: str | None = (await connection.execute(query)).scalar_one()  # nothing where all were retracted just now
+    return LabelPage(f"[{text or ''}]", cut.last if cut.there > cut.taken else None)
 
 
 async def one(connection: AsyncConnection, id: str) -> str | None:
@@ -87,24 +95,18 @@ def _of(connection: AsyncConnection) -> _Dialect:
     return _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
 
 
-def _query(of: _Dialect, place: Any, chosen: Conditions, limit: int) -> Select[Any]:
-    """One row: the page's text, its last number, how many labels it has, and how many there would be."""
+def _cut(of: _Dialect, place: Any, chosen: Conditions, limit: int) -> Select[Any]:
+    """One row: the last number of the page, how many labels it has, and how many there would be."""
     size = literal_column(" + ".join(of.size.format(column) for column in LONG.values()))
-    sized = _joined(select(feedback.c.seq, size.label("size"))).where(*chosen).order_by(place).limit(limit + 1).cte()
-    number = func.row_number().over(order_by=sized.c.seq).label("number")
-    total = func.sum(sized.c.size).over(order_by=sized.c.seq).label("total")
-    counted = select(sized.c.seq, number, total).cte()
+    sized = _joined(select(place.label("seq"), size.label("size"))).where(*chosen).order_by(place).limit(limit + 1)
+    each = sized.cte()
+    number = func.row_number().over(order_by=each.c.seq).label("number")
+    total = func.sum(each.c.size).over(order_by=each.c.seq).label("total")
+    counted = select(each.c.seq, number, total).subquery()
     # One label goes out however long it is: a page without any would be the end.
     fits = (counted.c.number <= limit) & ((counted.c.total <= PAGE_BYTES) | (counted.c.number == 1))
-    written = _joined(select(feedback.c.seq, _object(of).label("text")))
-    written = written.join(counted, counted.c.seq == feedback.c.seq).where(fits).order_by(feedback.c.seq)
-    taken = written.subquery("taken")
-    return select(
-        literal_column(of.joined.format("text")).label("text"),
-        func.max(taken.c.seq).label("last"),
-        func.count().label("taken"),
-        select(func.count()).select_from(sized).scalar_subquery().label("there"),
-    ).select_from(taken)
+    there = select(func.count()).select_from(each).scalar_subquery().label("there")
+    return select(func.max(counted.c.seq).label("last"), func.count().label("taken"), there).where(fits)
 
 
 def _joined(query: Select[Any]) -> Select[Any]:
@@ -114,15 +116,21 @@ def _joined(query: Select[Any]) -> Select[Any]:
 
 @cache
 def _object(of: _Dialect) -> ColumnElement[str]:
-    """One label as `service.label_query.StoredFeedback` is written; what is long comes last, and is copied least."""
+    """One label as `service.label_query.StoredFeedback` is written."""
     members = {name: of.quoted.format(f'feedback."{name}"') for name in NAMES}
-    members["created_at"] = of.moment.format("feedback.created_at")
+    members["created_at"] = _moment(of, "feedback.created_at")
     members["shown"] = "coalesce(CAST(feedback.shown AS TEXT), 'null')"
-    withdrawn = of.quoted.format("retractions.reason") + " || ',\"at\":' || " + of.moment.format("retractions.at")
-    members["retracted"] = (
-        f"CASE WHEN retractions.seq IS NULL THEN 'null' ELSE '{{\"reason\":' || {withdrawn} || '}}' END"
-    )
+    withdrawn = {"reason": of.quoted.format("retractions.reason"), "at": _moment(of, "retractions.at")}
+    members["retracted"] = f"CASE WHEN retractions.seq IS NULL THEN 'null' ELSE {_written(of, withdrawn)} END"
     members["where"] = "'\"\"'"  # a place in a file, of which nothing is stored
     members |= {name: f"CAST({column} AS TEXT)" for name, column in LONG.items()}
-    written = " || ',' || ".join(f"'\"{name}\":' || {value}" for name, value in members.items())
-    return literal_column(f"'{{' || {written} || '}}'", Text)
+    return literal_column(_written(of, members), Text)
+
+
+def _moment(of: _Dialect, column: str) -> str:
+    return f"{of.formatted}('\"%s.%sZ\"', {of.second.format(column)}, {of.fraction.format(column)})"
+
+
+def _written(of: _Dialect, members: dict[str, str]) -> str:
+    form = ",".join(f'"{name}":%s' for name in members)
+    return f"{of.formatted}('{{{form}}}', {', '.join(members.values())})"
