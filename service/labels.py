@@ -25,6 +25,7 @@ from service.label_form import long_form
 from service.metrics import FEEDBACK
 from service.problems import Problem
 from service.tables import annotators, feedback, items, now
+from service.text_bounds import TextBounds
 
 REMEMBERED_SECONDS = 2.0  # how long an annotator who was erased by another process may still give labels
 REMEMBERED = 10_000
@@ -61,6 +62,7 @@ class Labels:
 
     database: Database
     constitutions: Constitutions
+    texts: TextBounds
     _known: dict[str, _Bound] = field(default_factory=dict)
     _annotators: dict[str, _Annotator] = field(default_factory=dict)
 
@@ -68,8 +70,9 @@ class Labels:
         """Return the feedback that ``row`` means, in short form or long, bound.
 
         Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Problem` 403 where the
-        caller may not say so.
+        caller may not say so, 422 where it is too long.
         """
+        self.texts.check(row)
         found = long_form(row)
         if isinstance(found, dict):
             _as_own(found, caller)

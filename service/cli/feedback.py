@@ -164,7 +164,10 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
 
 
 def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]]) -> tuple[int, list[str]]:
-    """Send a batch; return how many of it were stored before, and what is wrong with its rows, one line each."""
+    """Send a batch; return how many of it were stored before, and what is wrong with its rows, one line each.
+
+    One that is too large is sent in two.
+    """
     from service.client import Refused
 
     if not rows:
@@ -174,6 +177,13 @@ def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]]) -> tu
         answer = client.give([row for _, row in rows])
         faults, known = getattr(answer, "faults", []), len(getattr(answer, "there", []))
     except Refused as refused:
+        if refused.document.status == 413:
+            if len(rows) == 1:
+                return 0, [f"{rows[0][0].where}: {refused.document.detail}"]
+            middle = len(rows) // 2
+            first, wrong = _send(client, rows[:middle])
+            second, also = _send(client, rows[middle:])
+            return first + second, wrong + also
         if not refused.document.faults:
             raise
         faults = refused.document.faults

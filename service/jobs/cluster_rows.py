@@ -27,6 +27,7 @@ from service.jobs.ledger import Moved
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.rows import run_request
 from service.jobs.work import Work
+from service.synced import make_folder
 
 TELL_SECONDS = 2.0
 JUDGING = ("tie_band", "aggregation", "seed")  # settings of both commands
@@ -79,7 +80,7 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
 
 def _wait_for(work: Work, folder: Path) -> None:
     """Wait until the command of a worker that lost this job has let go of its folder."""
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     while True:
         with suppress(InputError):
             os.close(lock_directory(folder))
@@ -96,7 +97,7 @@ def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:
     with closing(ShardStore(folder)) as store:
         standing = _standing(store, total) | {"pairs": manifest["counts"]["pairs"]}
         work.store.set(progress=standing)
-        kept = feedback.keep(work.store, store)
+        kept = feedback.keep(work.store, store, work.parts.settings.texts)
     files = {table: {"name": file.pop("file"), **file} for table, file in manifest["exports"].items()}
     return {**standing, "files": files, "warnings": manifest["warnings"], "feedback": kept}
 

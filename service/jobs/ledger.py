@@ -31,6 +31,7 @@ Write = Callable[[Connection], None]
 BREATH = 0.005
 AGAIN = (0.05, 2.0)  # seconds until a database that is away is asked again: at first, and at most
 CONNECT_SECONDS = 5
+PAGE = 16  # results that are in memory at once: each holds every text of its row
 
 log = logging.getLogger("cai.jobs")
 
@@ -270,7 +271,7 @@ class JobStore(Claims):
         after = -1
         while True:
             where = (job_rows.c.job == self.job) & (job_rows.c.row > after) & column.is_not(None)
-            page = self._read(select(job_rows.c.row, column).where(where).order_by(job_rows.c.row).limit(200))
+            page = self._read(select(job_rows.c.row, column).where(where).order_by(job_rows.c.row).limit(PAGE))
             if not page:
                 return
             yield from (text for _, text in page)

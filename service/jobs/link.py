@@ -23,6 +23,14 @@ _LENGTH = struct.Struct("!Q")
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds a worker may say nothing: while it loads what it needs, and from its first beat on."""
+
+    first: float
+    then: float
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What an engine is, as far as it never changes."""
 
@@ -32,8 +40,8 @@ class About:
     prices: tuple[float, float]
 
 
-async def serve(connection: socket.socket, settings: Settings, engines: Engines) -> None:
-    """Answer a worker until it is gone."""
+async def serve(connection: socket.socket, settings: Settings, engines: Engines, patience: Patience) -> None:
+    """Answer a worker until it is gone. Raises `TimeoutError` where it says nothing, though its process is there."""
     reader, writer = await asyncio.open_connection(sock=connection)
     tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -50,8 +58,12 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines)
 
     try:
         _send(writer, settings)
-        while (message := await _receive(reader)) is not None:
+        wait = patience.first
+        while (message := await asyncio.wait_for(_receive(reader), wait)) is not None:
+            wait = patience.then
             number, name, verb, *arguments = message
+            if verb == "beat":
+                continue
             if verb != "cancel":
                 tasks[number] = asyncio.create_task(answer(number, name, verb, tuple(arguments)))
             elif number in tasks:
@@ -81,6 +93,7 @@ class Link:
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._reading = asyncio.create_task(self._read(), name="link to the server")
+        self._beating = asyncio.create_task(self._beat(), name="heartbeat over the link")
 
     @classmethod
     async def open(cls, connection: socket.socket) -> Self:
@@ -107,7 +120,14 @@ class Link:
     def close(self) -> None:
         """Let go of the socket."""
         self._reading.cancel()
+        self._beating.cancel()
         self._writer.close()
+
+    async def _beat(self) -> None:
+        """Say again and again that this process goes on: one that was stopped keeps its socket."""
+        while True:
+            _send(self._writer, (0, "", "beat"))
+            await asyncio.sleep(self.settings.heartbeat_seconds)
 
     async def _read(self) -> None:
         while (message := await _receive(self._reader)) is not None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import update
@@ -26,9 +25,11 @@ from service.engines import TRAINED
 from service.jobs import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work import Failed, Work
+from service.portions import portions
 from service.tables import jobs
+from service.text_bounds import TextBounds
 
-CHUNK = 100  # rows of one step
+CHUNK, CHUNK_BYTES = 100, 64 * 2**20  # rows and bytes of one step, whichever comes first
 TELL_SECONDS = 1.0
 
 Entry = Line | Quarantined
@@ -111,8 +112,11 @@ class RowsJob:
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store, store)}
+        found = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
         return {**self.standing(Progress()), **found}
+
+    def _kept_feedback(self) -> dict[str, Any]:
+        return feedback.keep(self.work.store, self.work.store, self.work.parts.settings.texts)
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
@@ -223,9 +227,7 @@ async def _engines(work: Work, asked: GenerateRequest | JudgeRequest, checked: C
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    remaining = iter(entries)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield chunk
+    return portions(entries, CHUNK, TextBounds.size, CHUNK_BYTES)
 
 
 @asynccontextmanager
