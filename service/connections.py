@@ -41,7 +41,8 @@ class Bounds:
 def bounds(settings: Settings) -> Bounds:
     """The bounds that the settings ask for. Raises `InputError` where the process has too few descriptors for them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST if soft == resource.RLIM_INFINITY else max(1, soft - RESERVE)
+    # Of very few descriptors a third is for clients: a burst may then meet the limit, and is accepted a second later.
+    most = MOST if soft == resource.RLIM_INFINITY else max(soft // 3, soft - RESERVE)
     wanted = settings.connections
     if wanted is not None and soft != resource.RLIM_INFINITY and wanted > most:
         raise InputError(

@@ -211,7 +211,7 @@ def of_database(error: DBAPIError) -> Problem:
 def of_machine(error: OSError) -> Problem:
     """A file that can't be written: 507 where the disk is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        detail = error.strerror if isinstance(error, DiskFull) else "the disk is full; nothing was kept"
+        detail = str(error.strerror) if isinstance(error, DiskFull) else "the disk is full; nothing was kept"
         return Problem(507, "disk_full", detail, "Make room, then repeat.")
     return of_unforeseen(error)
 

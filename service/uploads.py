@@ -7,7 +7,7 @@ those that were submitted before.
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, Literal
@@ -147,7 +147,7 @@ class Uploads:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": TURN})
             yield connection
 
-    async def _insert(self, connection: AsyncConnection, rows: dict[Any, Sequence[Any]]) -> None:
+    async def _insert(self, connection: AsyncConnection, rows: Mapping[Any, Sequence[Any]]) -> None:
         for table, entries in rows.items():
             await connection.execute(table.insert(), entries)
 

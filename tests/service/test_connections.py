@@ -46,7 +46,7 @@ async def serving(bounds: Bounds, application: object = read_all) -> AsyncIterat
         yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:
         for connection in list(server.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         await server.shutdown()
         assert not http.waiting and not http.unread  # nothing is kept of connections that are gone
 
@@ -230,8 +230,8 @@ def test_there_are_fewer_connections_than_descriptors(monkeypatch: pytest.Monkey
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     assert bounds(Settings()).connections == 1024 - RESERVE
     assert bounds(Settings(connections=50)).connections == 50
-    with pytest.raises(InputError, match="1,000 connections need 1,256 descriptors") as refused:
+    with pytest.raises(InputError, match="1,000 connections need 1,640 descriptors") as refused:
         bounds(Settings(connections=1000))
-    assert "ulimit -n 1256" in refused.value.fix
+    assert "ulimit -n 1640" in refused.value.fix
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert bounds(Settings()).connections == 10_000

@@ -13,7 +13,7 @@ from tests.service.calls import comparison
 
 pytestmark = pytest.mark.slow
 
-DESCRIPTORS = 400
+DESCRIPTORS = 450
 HALF = b"POST /v1/feedback HTTP/1.1\r\nhost: x\r\nx-half: "
 
 
@@ -45,7 +45,7 @@ async def give(served: Served, number: int) -> int:
 
 async def test_half_requests_on_more_connections_than_there_are_keep_nobody_out(served: Served, folder: Path) -> None:
     half = []
-    for number in range(2 * DESCRIPTORS):
+    for number in range(DESCRIPTORS + 50):
         pair = await asyncio.open_connection("127.0.0.1", served.port)
         pair[1].write(HALF)
         half.append(pair)

@@ -19,10 +19,10 @@ from critic.engines.base import (
     reads,
 )
 from service import engines as part
-from service.api.asking import while_connected
 from service.api.comparisons import ComparisonAnswer
 from service.problems import Problem
 from service.settings import EngineSettings, Settings
+from service.watching import while_connected
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem, running
 from tests.service.judges import constitution, in_groups, judged_by, scripted

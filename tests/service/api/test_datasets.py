@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from constitution import load
-from service import datasets, snapshot
+from service import snapshot
 from service.datasets import DatasetRequest
 from service.formats import FORMATS
 from tests.service.calls import Api, comparison, problem
@@ -172,14 +172,14 @@ async def test_what_is_retracted_while_a_data_set_is_built_is_counted_once(
 ) -> None:
     """Counts are of one state, even where labels are withdrawn between their being counted and read."""
     ids = await given(api, *(comparison(f"{number}?") for number in range(6)))
-    reading, go_on, read = threading.Event(), threading.Event(), datasets.labels_by_item
+    reading, go_on, read = threading.Event(), threading.Event(), snapshot.labels_by_item
 
     def slowly(*asked: Any) -> Any:
         reading.set()
         assert go_on.wait(30)
         return read(*asked)
 
-    monkeypatch.setattr(datasets, "labels_by_item", slowly)
+    monkeypatch.setattr("service.datasets.labels_by_item", slowly)
     making = asyncio.create_task(build(api))
     await asyncio.to_thread(reading.wait, 30)
     await api.admin.post(f"/v1/feedback/{ids[0]}/retract", json={"reason": "too late"})
