@@ -35,7 +35,7 @@ from service.uploads import Uploads
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.001
 """How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
 system, and would wait for the usual 5 ms at each of them while figures are computed."""
 
