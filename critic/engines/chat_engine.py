@@ -82,6 +82,7 @@ class ChatEngine(ServedEngine):
         done = await self._written(body, sampling.max_tokens)
         if not room and _is_eaten(done):
             manners.make_room(self._known.card.max_model_len)
+            self.usage.room = manners.room
             self.capabilities.update({survey.THINKS: survey.YES} | manners.told())
             done = await self._written(body, sampling.max_tokens)
         if request.json_schema is not None:

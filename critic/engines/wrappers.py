@@ -201,7 +201,7 @@ class RateLimited(Wrapper):
         self._turns: dict[Lane, asyncio.Lock] = {"batch": asyncio.Lock(), "interactive": asyncio.Lock()}
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
-        requests, prompt, written = load(what)
+        requests, prompt, written = load(what, self.usage.room)
         tokens = prompt + written
         async with self._turns[lane]:
             while (wait := self._wait(requests, tokens)) > _NO_WAIT:
@@ -349,10 +349,10 @@ class Load(NamedTuple):
     written: int
 
 
-def load(what: Request | Node) -> Load:
-    """Return what a call asks of a server."""
+def load(what: Request | Node, room: int = 0) -> Load:
+    """Return what a call asks of a server, whose model may think for ``room`` tokens before it answers."""
     if isinstance(what, Request):
-        return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens)
+        return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens + room)
     asked = list(reads(what))
     decided = {path for path, read, _ in asked if isinstance(read, Decision)}
     alone = sum(not isinstance(read, Decision) for _, read, _ in asked)

@@ -26,7 +26,8 @@ from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
 from critic.run.opening import Capabilities, settle
-from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
+from critic.run.request import Checked, RunRequest, check
+from critic.run.run import Outcome, described, fingerprint, opened, write_results
 from critic.run.shard_worker import SHARDS_AT_ONCE, Attempts, Cut, ShardWorker
 from critic.run.shards import About, ShardStore
 

@@ -26,7 +26,8 @@ from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
 from critic.run.execute import Progress, Seen, execute_rows, item_hash
-from critic.run.run import Checked, RunRequest, described
+from critic.run.request import Checked, RunRequest
+from critic.run.run import described
 from critic.run.shards import About, pack
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's

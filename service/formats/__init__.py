@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.run.inputs import readable
+from critic.run.row_prompt import readable
 from service.formats.annotated_pairs import AnnotatedPairsFormat
 from service.formats.argilla import ArgillaFormat
 from service.formats.base import Format

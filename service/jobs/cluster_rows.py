@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from constitution.errors import InputError
 from critic.run.config import RunSettings
-from critic.run.run import RunRequest, fingerprint
+from critic.run.request import RunRequest
+from critic.run.run import fingerprint
 from critic.run.shards import RUN_FILE, ShardStore
 from critic.run.store import lock_directory
 from service.jobs import feedback

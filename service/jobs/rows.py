@@ -21,7 +21,8 @@ from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
 from critic.run.opening import settle
-from critic.run.run import Checked, RunRequest, check, check_priced, described, fingerprint, write_results
+from critic.run.request import Checked, RunRequest, check, check_priced
+from critic.run.run import described, fingerprint, write_results
 from service.engines import TRAINED
 from service.jobs import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
@@ -48,6 +49,7 @@ class JobEngine(Wrapper):
     @property
     def usage(self) -> Usage:
         """What was asked through this one."""
+        self._usage.room = self._engine.usage.room
         return self._usage
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:

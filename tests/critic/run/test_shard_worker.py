@@ -21,7 +21,8 @@ from critic.engines.base import Completion, Engine, EngineDown, Identity, Lane, 
 from critic.engines.wrappers import Wrapper
 from critic.run import shard_worker
 from critic.run.config import RunConfig
-from critic.run.run import RunRequest, check, described
+from critic.run.request import RunRequest, check
+from critic.run.run import described
 from critic.run.shard_worker import LIVES, Attempts, ShardWorker
 from critic.run.shards import About, ShardStore
 from tests.factories import provenance

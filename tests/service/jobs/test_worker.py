@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from service.tables import calls, workers
 from tests.service.calls import running
 from tests.service.conftest import Postgres

@@ -267,6 +267,7 @@ async def test_where_thoughts_took_the_limit_there_is_room_for_them_from_then_on
     await engine.complete(request(max_tokens=10))
     assert [body["max_tokens"] for body in server.asked] == [64, 64 + 4096, 10 + 4096]
     assert engine.capabilities["thinks first"] == "yes"
+    assert engine.usage.room == 4096  # what rates and limits of cost set aside, too
 
 
 async def test_where_even_the_room_is_eaten_the_answer_is_empty_and_cut(engine: Engine, server: FakeServer) -> None:
