@@ -9,10 +9,13 @@ a filter held it back) counts for nothing.
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from critic.engines.base import EngineDown, EngineError, Signature
+
+T = TypeVar("T")
 
 # So many equal failures say it of an engine that has done nothing yet since it was opened...
 NONE_DONE = 8
@@ -80,6 +83,12 @@ class Streak:
             self._done()
         finally:
             self._decide()
+
+    async def do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do one piece of work when nothing speaks against it. Raises what it raises, and `EngineDown` as `clear`."""
+        await self.clear()
+        with self.attempt():
+            return await work()
 
     @property
     def is_doubtful(self) -> bool:

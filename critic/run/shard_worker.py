@@ -22,6 +22,7 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines import Spec, open_engine
 from critic.engines.base import Engine
+from critic.engines.faults import Streak
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
@@ -122,6 +123,7 @@ class ShardWorker:
         self._engines: dict[Spec, Engine] = {}
         self._opening, self._one_by_one = asyncio.Lock(), asyncio.Lock()
         self._room = asyncio.Semaphore(SHARDS_AT_ONCE)
+        self._streak = Streak()
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Take one shard; give back its file, and what came of its rows."""
@@ -154,7 +156,7 @@ class ShardWorker:
         pipeline = self._checked.pipeline(recorded)
 
         async def execute(some: Sequence[Line | Quarantined]) -> None:
-            await execute_rows(pipeline, some, results, self._config.plan, progress)
+            await execute_rows(pipeline, some, results, self._config.plan, progress, self._streak)
 
         if entries:
             await self._guarded(shard["shard"], entries, execute)

@@ -15,6 +15,7 @@ from constitution import Constitution
 from constitution.errors import InputError
 from critic.engines import Spec, parse_spec
 from critic.engines.base import Completion, Engine, Lane, Node, Request, Score, Usage
+from critic.engines.faults import Streak
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.wrappers import Wrapper, load
 from critic.pipeline import Pipeline
@@ -83,6 +84,7 @@ class RowsJob:
     budget: Budget
     total: int | None
     asked: GenerateRequest | JudgeRequest
+    streak: Streak = field(default_factory=Streak)
     began: float = field(default_factory=time.monotonic)
     before: dict[str, int] = field(default_factory=lambda: {"rows": 0, "quarantined": 0, "pairs": 0})
     fresh: int = 0
@@ -118,7 +120,7 @@ class RowsJob:
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
-            await execute_rows(self.pipeline, some, self.work.store, self.plan, progress)
+            await execute_rows(self.pipeline, some, self.work.store, self.plan, progress, self.streak)
 
         async with _every(TELL_SECONDS, lambda: self._tell(progress)):
             await poison.guarded(entries, self.work.store, self.plan, execute)
