@@ -80,7 +80,7 @@ class Streak:
             raise
         else:
             self._under_way -= 1
-            self._done()
+            self.done()
         finally:
             self._decide()
 
@@ -90,15 +90,16 @@ class Streak:
         with self.attempt():
             return await work()
 
+    def done(self) -> None:
+        """Count a piece of work that was done, and whose failure would have said nothing."""
+        self._done_ever = True
+        self._counts.clear()
+        self._suspected = None
+
     @property
     def is_doubtful(self) -> bool:
         """Whether the failures since the last success may still turn out to be the engine's."""
         return bool(self._counts)
-
-    def _done(self) -> None:
-        self._done_ever = True
-        self._counts.clear()
-        self._suspected = None
 
     def _failed(self, error: EngineError) -> None:
         signature = signature_of(error)
