@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from critic.engines.base import EngineError
+from critic.engines.base import EngineError, Sampling
 from critic.engines.loading import quiet
 from critic.engines.vllm import open_engine
 from critic.together import together
@@ -86,7 +86,7 @@ class VllmWriter(Copied):
                 logprobs=0,
             )
             answer = output.outputs[0]
-            done = self._engine._completion(answer, task.ask.ids, ())
+            done = self._engine.completion(answer, task.ask.ids, Sampling(task.max_tokens, task.temperature))
         except EngineError as error:
             return Sample(task, (), (), "", problem=str(error))
         logprobs = tuple(step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True))

@@ -93,12 +93,19 @@ class EngineDown(RunStopped):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw tokens. ``temperature`` 0 is greedy."""
+    """How to draw tokens. ``temperature`` 0 is greedy.
+
+    The first of the texts in ``stop`` ends an answer, before it. In thoughts they end nothing.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+
+    def stop_in(self, answer: str) -> int | None:
+        """Return where in ``answer`` the first of the texts that end it stands, if one is there."""
+        return min((at for text in self.stop if (at := answer.find(text)) >= 0), default=None)
 
 
 @dataclass(frozen=True, slots=True)

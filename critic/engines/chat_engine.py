@@ -17,6 +17,7 @@ says who answered, one start takes the answers of one model only.
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 from constitution.digest import digest
@@ -74,8 +75,8 @@ class ChatEngine(ServedEngine):
             "top_p": sampling.top_p,
             "seed": request.seed % _SEEDS,
         }
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
+        if sampling.stop and self.capabilities.get(survey.THINKS) != survey.YES:
+            body["stop"] = list(sampling.stop)  # of a model that thinks it would end the thoughts, too
         if request.json_schema is not None:
             body |= self._form(request.json_schema)
         manners, room = self._known.manners, self._known.manners.room
@@ -85,9 +86,13 @@ class ChatEngine(ServedEngine):
             self.usage.room = manners.room
             self.capabilities.update({survey.THINKS: survey.YES} | manners.told())
             done = await self._written(body, sampling.max_tokens)
+        if "stop" in body and done.reasoning is not None and not done.text:
+            del body["stop"]
+            done = await self._written(body, sampling.max_tokens)
         if request.json_schema is not None:
             self._check_form(done)
-        return done
+        cut = sampling.stop_in(done.text)
+        return done if cut is None else replace(done, text=done.text[:cut], finish="stop")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read choices off a tree, one request after the other. A chat server can't read a given text's likelihood."""
@@ -150,7 +155,8 @@ class ChatEngine(ServedEngine):
         if text is None and not is_cut:
             if choice.message.refusal:
                 raise HeldBack(f"the server's answer holds no text: it refused: {choice.message.refusal}")
-            raise EngineError("the server's answer holds no text: its content is null")
+            if reasoning is None:
+                raise EngineError("the server's answer holds no text: its content is null")
         if reasoning is not None or usage.thought:
             self.capabilities[survey.THINKS] = survey.YES
         # Where the server counts thoughts apart from the answer, the limit is the answer's.
