@@ -64,6 +64,10 @@ class Texts(Protocol):
         """Whether the model is to think before it answers."""
         ...
 
+    def tell(self, capabilities: dict[str, str]) -> None:
+        """Note in an engine's ``capabilities``, now and later, what users of its chats must know."""
+        ...
+
 
 class Writer:
     """The answers under way, at most ``slots``: what every way of writing shares. Slot i belongs to ``answers[i]``."""

@@ -77,6 +77,7 @@ class VllmEngine:
             THINKS: YES if self._chat.thinks() else NO,
             VARIES: "batches and prefix cache",
         }
+        self._chat.tell(self.capabilities)
         self.usage = Usage()
         self._context = config.max_model_len
         self._stop_ids = stop_ids(self._llm, tokenizer, self._chat)

@@ -5,6 +5,7 @@ the shards that are in the directory: a finished row is there once, an unfinishe
 """
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -64,6 +65,8 @@ def run_on(
             on_progress(progress, calls, total)
             for done in _results(reader, progress):
                 calls += done["calls"]
+                for name, said in json.loads(done["engines"]).items():
+                    engines[name] |= said
                 if done["data"] is None:
                     store.trim(done["shard"])
                     _forget(progress, [about for shard, about in finished.items() if shard >= done["shard"]])

@@ -27,7 +27,7 @@ from critic.run.config import RunConfig, Seat
 from critic.run.execute import Progress, Seen, execute
 from critic.run.export import Format
 from critic.run.manifest import write_manifest
-from critic.run.opening import settle
+from critic.run.opening import learnt, settle
 from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.reading import is_begun, open_rows
 from critic.run.report import write_report
@@ -102,7 +102,8 @@ async def run(
                 asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            results = write_results(store, out, format, found.capabilities, with_reasoning, asked_twice)
+            capabilities = learnt(found.capabilities, engines.values())
+            results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
             return Outcome(progress, store.calls() - before, seconds, results)
 
 

@@ -5,6 +5,7 @@ the driver (`critic.run.cluster`), which alone writes. So no file system needs t
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -172,6 +173,7 @@ class ShardWorker:
             "calls": ledger.calls(),
             "stopped": progress.stopped,
             "whole": shard["whole"],
+            "engines": json.dumps({one.identity.name: dict(one.capabilities) for one in self._engines.values()}),
             "data": pack(about, results.found) if entries and not progress.stopped else None,
         }
         return pa.Table.from_pylist([done], DONE)
@@ -212,6 +214,7 @@ DONE = pa.schema(
         *((name, pa.int64()) for name in ("shard", "rows", "pairs", "quarantined", "calls")),
         ("stopped", pa.string()),
         ("whole", pa.bool_()),
+        ("engines", pa.string()),
         ("data", pa.large_binary()),
     ]
 )

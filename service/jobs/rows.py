@@ -21,7 +21,7 @@ from critic.engines.wrappers import Wrapper, load
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
-from critic.run.opening import settle
+from critic.run.opening import Capabilities, learnt, settle
 from critic.run.request import Checked, RunRequest, check, check_priced
 from critic.run.run import described, fingerprint, write_results
 from service.engines import TRAINED
@@ -79,7 +79,8 @@ class RowsJob:
     work: Work
     request: RunRequest
     pipeline: Pipeline
-    engines: Mapping[str, Mapping[str, str]]
+    capabilities: Capabilities
+    engines: Mapping[Spec, Engine]
     plan: str
     budget: Budget
     total: int | None
@@ -111,7 +112,8 @@ class RowsJob:
         """Write all files, and put them where they stay."""
         folder, store = self.work.folder / "results", self.work.store
         folder.mkdir(exist_ok=True)
-        written = write_results(store, folder, self.asked.format, self.engines, self.asked.with_reasoning)
+        capabilities = learnt(self.capabilities, self.engines.values())
+        written = write_results(store, folder, self.asked.format, capabilities, self.asked.with_reasoning)
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
@@ -179,7 +181,8 @@ def prepared(work: Work) -> RowsJob:
         )
     budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
-    return RowsJob(work, request, checked.pipeline(recorded), found.capabilities, config.plan, budget, total, asked)
+    pipeline = checked.pipeline(recorded)
+    return RowsJob(work, request, pipeline, found.capabilities, engines, config.plan, budget, total, asked)
 
 
 def run_request(

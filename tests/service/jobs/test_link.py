@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
 
 import pytest
 
@@ -100,10 +100,10 @@ async def test_answers_are_the_servers(tmp_path: Path) -> None:
 class Learning(FakeEngine):
     """Finds out with its first answer that its model thinks."""
 
-    capabilities: ClassVar[dict[str, str]] = {"thinks first": "no"}
+    capabilities = MappingProxyType({"thinks first": "no"})
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
-        self.capabilities = {"thinks first": "yes"}
+        self.capabilities = MappingProxyType({"thinks first": "yes"})
         self.usage.room = 4096
         return Completion("Four.", "stop")
 
