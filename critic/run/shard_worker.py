@@ -29,11 +29,14 @@ from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
 from critic.run.execute import Progress, Seen, execute_rows, item_hash
 from critic.run.request import Checked, RunRequest
+from critic.run.retest import Asked, Tally, asked_again
 from critic.run.run import described
 from critic.run.shards import About, pack
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
+
+Part = list[tuple[Asked, Row]]
 
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
 
@@ -202,6 +205,21 @@ class ShardWorker:
             for _ in range(SHARDS_AT_ONCE):
                 await all_of_it.enter_async_context(self._room)
             yield
+
+
+class Asker:
+    """An actor that asks votes a second time, with engines of its own."""
+
+    def __init__(self, checked: Checked) -> None:
+        self._checked = checked
+        self._engines: dict[Spec, Engine] = {}
+
+    async def ask(self, part: Part) -> Tally:
+        """Ask some votes again. Raises `RunStopped` and `InputError` where the engines don't let it."""
+        for spec in self._checked.specs - self._engines.keys():
+            self._engines[spec] = open_engine(spec)
+        recorded = {spec: RecordedEngine(engine, MemoryLedger(), Budget()) for spec, engine in self._engines.items()}
+        return await asked_again(part, self._checked.pipeline(recorded))
 
 
 def _fatal(entry: Line | Quarantined) -> Quarantined:

@@ -246,7 +246,7 @@ def _start(
         with RunDisplay(console) as display:
             if cluster is not None:
                 outcome = _on_cluster(
-                    cluster, request, out, format, with_reasoning, max_calls, max_cost, extend, display
+                    cluster, request, out, format, with_reasoning, retest, max_calls, max_cost, extend, display
                 )
             else:
                 outcome = asyncio.run(
@@ -278,6 +278,7 @@ def _on_cluster(
     out: Path,
     format: Format,
     with_reasoning: bool,
+    retest: float,
     max_calls: int | None,
     max_cost: float | None,
     extend: bool,
@@ -304,6 +305,7 @@ def _on_cluster(
         extend=extend,
         format=format.value,
         with_reasoning=with_reasoning,
+        retest_share=retest,
         on_progress=display.update,
     )
 

@@ -23,11 +23,13 @@ from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
 from critic.run.opening import Capabilities, learnt, settle
 from critic.run.request import Checked, RunRequest, check, check_priced
+from critic.run.retest import Retest, retested
 from critic.run.run import described, fingerprint, write_results
 from service.engines import TRAINED
 from service.jobs import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work import Failed, Work
+from service.public import public
 from service.tables import jobs
 
 CHUNK = 100  # rows of one step
@@ -81,6 +83,7 @@ class RowsJob:
     pipeline: Pipeline
     capabilities: Capabilities
     engines: Mapping[Spec, Engine]
+    checked: Checked
     plan: str
     budget: Budget
     total: int | None
@@ -112,13 +115,26 @@ class RowsJob:
         """Write all files, and put them where they stay."""
         folder, store = self.work.folder / "results", self.work.store
         folder.mkdir(exist_ok=True)
+        asked_twice = self.retest()
         capabilities = learnt(self.capabilities, self.engines.values())
-        written = write_results(store, folder, self.asked.format, capabilities, self.asked.with_reasoning)
+        written = write_results(store, folder, self.asked.format, capabilities, self.asked.with_reasoning, asked_twice)
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
         found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store, store)}
         return {**self.standing(Progress()), **found}
+
+    def retest(self) -> Retest | None:
+        """Ask some votes a second time. Where a limit or the engines don't let it, the job's events say so."""
+        recorded = {
+            spec: RecordedEngine(engine, self.work.store, self.budget, apart="retest")
+            for spec, engine in self.engines.items()
+        }
+        progress = Progress()
+        found = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
+        if progress.stopped:
+            self.work.store.tell("retest", stopped=public(progress.stopped))
+        return found
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
@@ -182,7 +198,7 @@ def prepared(work: Work) -> RowsJob:
     budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
     pipeline = checked.pipeline(recorded)
-    return RowsJob(work, request, pipeline, found.capabilities, engines, config.plan, budget, total, asked)
+    return RowsJob(work, request, pipeline, found.capabilities, engines, checked, config.plan, budget, total, asked)
 
 
 def run_request(
