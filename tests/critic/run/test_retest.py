@@ -25,11 +25,11 @@ from tests.critic.run.run_bench import Bench
 class Unsteady(ScriptedEngine):
     """Each time it is asked the same, its log-odds of A grow by `STEP`."""
 
-    capabilities = {LOGPROBS: "exact", VARIES: "the time of day"}  # noqa: RUF012
     STEP = 0.25
 
     def __init__(self, made: "list[Unsteady]") -> None:
         super().__init__(Script(), "unsteady")
+        self.capabilities = {LOGPROBS: "exact", VARIES: "the time of day"}
         self.asked: dict[str, int] = {}
         self.reads = 0
         made.append(self)
