@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from critic.engines.base import EngineDown, EngineError, Signature
+from critic.engines.base import EngineDown, EngineError, RunStopped, Signature
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Streak:
         self._changed = asyncio.Event()
 
     async def clear(self) -> None:
-        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine is at fault."""
+        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine is at fault, or gone."""
         while self.verdict is None and self._suspected is not None:
             self._changed.clear()
             await self._changed.wait()
@@ -75,7 +75,11 @@ class Streak:
             self._under_way -= 1
             self._failed(error)
             raise
-        except BaseException:  # it says nothing of the engine: a bad answer, or the run was stopped
+        except RunStopped as reason:  # what has not begun yet need not find out by itself
+            self._under_way -= 1
+            self.verdict = self.verdict or str(reason)
+            raise
+        except BaseException:  # it says nothing of the engine: a bad answer, or this work was stopped
             self._under_way -= 1
             raise
         else:

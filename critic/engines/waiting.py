@@ -7,6 +7,7 @@ says otherwise; what merely goes on goes to ``cai.engines.silence``, for display
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class Notices:
         self._silent_since: float | None = None
         self._waits: dict[object, tuple[str, float]] = {}
         self._alarm: Alarm | None = None
-        self._heard = 0.0
+        self._said = self._silent_from = self._left = -math.inf
 
     def wait(self, why: str, seconds: float) -> None:
         """Say, unless it was said just now, that there is a wait of so many seconds."""
@@ -64,22 +65,32 @@ class Notices:
         key = object()
         self._waits[key] = why, self._clock()
         if self._alarm is None:
-            self._heard = self._clock()
-            self._alarm = self._timer(SILENT_SECONDS, self._ring)
+            self._begin()
         try:
             yield
+            self._said = self._silent_from = self._clock()
         finally:
             del self._waits[key]
-            self._heard = self._clock()
+            self._left = self._clock()
             if not self._waits and self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
 
+    def _begin(self) -> None:
+        """Set the alarm. A wait that follows at once one that came to nothing goes on with its silence."""
+        now = self._clock()
+        if now - self._left >= SILENT_SECONDS:
+            self._said = self._silent_from = now
+        self._set(now)
+
+    def _set(self, now: float) -> None:
+        self._alarm = self._timer(max(0.0, self._said + SILENT_SECONDS - now), self._ring)
+
     def _ring(self) -> None:
         now = self._clock()
-        if now - self._heard >= SILENT_SECONDS:
+        if now - self._said >= SILENT_SECONDS:
             why, since = next(iter(self._waits.values()))
             others = f", with {len(self._waits) - 1} more" if len(self._waits) > 1 else ""
-            silence.warning("waiting: %s%s; %.0f s so far", why, others, now - since)
-            self._heard = now
-        self._alarm = self._timer(max(0.0, self._heard + SILENT_SECONDS - now), self._ring)
+            silence.warning("waiting: %s%s; %.0f s so far", why, others, now - min(since, self._silent_from))
+            self._said = now
+        self._set(now)

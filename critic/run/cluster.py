@@ -114,7 +114,8 @@ def _asked_twice(
 
 def _by_actors(wanted: Iterator[Part], checked: Checked, cluster: Cluster) -> Iterator[Tally]:
     """Yield what comes of each part, from as many actors as there is room for and parts to be asked."""
-    options = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, "max_restarts": 3, "max_task_retries": 3}
+    options: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus}
+    options |= {"max_restarts": 3, "max_task_retries": 3}
     kind = ray.remote(**options)(Asker)
     actors: list[Any] = []
     idle: list[Any] = []

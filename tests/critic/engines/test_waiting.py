@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -70,6 +71,19 @@ def test_a_server_that_answers_others_is_not_silent(clock: Clock, said: Callable
         assert said() == []
         clock.passes(0.5)
         assert said() == ["waiting: slow; 17 s so far"]
+
+
+def test_tries_that_come_to_nothing_are_one_silence(clock: Clock, said: Callable[[], list[str]]) -> None:
+    notices = Notices(clock, clock.timer)
+    for _ in range(3):
+        with suppress(TimeoutError), notices.waiting("m"):
+            clock.passes(4)
+            raise TimeoutError
+    assert said() == ["waiting: m; 5 s so far", "waiting: m; 10 s so far"]
+    clock.passes(60)
+    with notices.waiting("m"):  # much later it is another
+        clock.passes(4.9)
+    assert len(said()) == 2
 
 
 def test_the_oldest_of_many_waits_speaks_for_all(clock: Clock, said: Callable[[], list[str]]) -> None:
