@@ -58,7 +58,7 @@ class Streak:
         self._changed = asyncio.Event()
 
     async def clear(self) -> None:
-        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine is at fault, or gone."""
+        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine failed, or is gone."""
         while self.verdict is None and self._suspected is not None:
             self._changed.clear()
             await self._changed.wait()

@@ -24,6 +24,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import yaml
@@ -86,14 +87,15 @@ class ScriptedEngine:
     """An `Engine` that follows a `Script`."""
 
     whole_trees = True
-    capabilities: Mapping[str, str]
+    capabilities: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, script: Script, name: str = "scripted") -> None:
         self.script = script
         answers = script.model_dump(mode="json", exclude={"latency", "log", "varies"})
         self.identity = Identity(name, digest(answers))
         self.usage = Usage()
-        self.capabilities = {VARIES: script.varies} if script.varies else {}
+        if script.varies is not None:
+            self.capabilities = {VARIES: script.varies}
         self._rules = [(re.compile(rule.match), rule.reply) for rule in script.replies]
         self._queue = deque(script.queue)
         self._last = ""
