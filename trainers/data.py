@@ -31,7 +31,8 @@ from critic.files.shapes.base import truth
 from critic.files.shapes.demonstration import ends_with_answer
 from critic.files.together import answers_together
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
+from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, side
+from critic.run.row_prompt import readable
 from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 

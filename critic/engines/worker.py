@@ -212,7 +212,7 @@ class Worker:
                     continue
                 try:
                     self._decoder.step(i, 1)
-                except Exception as error:
+                except Exception as error:  # whatever torch raises, it is this one's
                     answer.error = error
         self._settle()
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.run.inputs import readable
+from critic.run.row_prompt import readable
 from service.formats.base import Format
 
 

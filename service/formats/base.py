@@ -23,7 +23,8 @@ from critic.files.rows import Broken, Raw
 from critic.files.shapes import naming
 from critic.records import Record
 from critic.run.export import JsonLines
-from critic.run.inputs import RowError, readable
+from critic.run.inputs import RowError
+from critic.run.row_prompt import readable
 from critic.run.sources import open_source
 
 Table = Literal["pairs", "rankings", "ratings", "sft", "feedback"]

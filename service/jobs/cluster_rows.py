@@ -16,7 +16,9 @@ from typing import Any, cast
 
 from constitution.errors import InputError
 from critic.run.config import RunSettings
-from critic.run.run import RunRequest, fingerprint
+from critic.run.request import RunRequest
+from critic.run.retest import SHARE
+from critic.run.run import fingerprint
 from critic.run.shards import RUN_FILE, ShardStore
 from critic.run.store import lock_directory
 from service.jobs import feedback
@@ -45,12 +47,19 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def arguments(
-    request: RunRequest, principles: Path, out: Path, format: str, on: str, with_reasoning: bool = False
+    request: RunRequest,
+    principles: Path,
+    out: Path,
+    format: str,
+    on: str,
+    with_reasoning: bool = False,
+    retest: float = SHARE,
 ) -> list[str]:
     """The command line of ``cai`` that does ``request``; ``principles`` is the file of its constitution."""
     settings = RunSettings.read(request.settings)
     source = "prompts" if request.kind == "generate" else "pairs"
     options = [("principles", principles), (source, request.source), ("out", out), ("on", on), ("format", format)]
+    options += [("retest", retest)]
     options += [("judge", judge) for judge in request.judges] + [("mode", mode) for mode in request.modes]
     options += [("judge-principles", settings.judge_principles or "all"), ("max-chars", request.max_chars)]
     if request.policy is not None:
@@ -74,7 +83,7 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
     _, total = fingerprint(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
-        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning))
+        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning, asked.retest))
     return {"total": total}
 
 

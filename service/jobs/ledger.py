@@ -182,6 +182,12 @@ class JobStore(Claims):
         query = delete(job_rows).where(job_rows.c.job == self.job, job_rows.c.row >= rows)
         await self.write(lambda connection: connection.execute(query))
 
+    def row(self, row: int) -> Row | None:
+        """The result at one position of the input; None where there is none."""
+        c = job_rows.c
+        found = self._read(select(c.result).where(c.job == self.job, c.row == row, c.result.is_not(None)))
+        return Row.model_validate_json(found[0][0]) if found else None
+
     def rows(self) -> Iterator[Row]:
         """Every result, in the order of the input."""
         return map(Row.model_validate_json, self._texts(job_rows.c.result))

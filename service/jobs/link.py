@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from critic.engines import Spec
-from critic.engines.base import Completion, EngineError, Identity, Lane, Node, Request, RunStopped, Score, Usage
+from critic.engines.base import Completion, Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Score, Usage
 from service.database import Database
 from service.engines import Engines, SharedEngine
 from service.settings import Settings
@@ -31,13 +31,26 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """What an engine may learn while it is asked."""
+
+    capabilities: Mapping[str, str]
+    room: int
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self:
+        """As it is now."""
+        return cls(dict(engine.capabilities), engine.usage.room)
+
+
+@dataclass(frozen=True, slots=True)
 class About:
-    """What an engine is, as far as it never changes."""
+    """What an engine is, as far as it never changes, and what it has learnt so far."""
 
     identity: Identity
-    capabilities: Mapping[str, str]
     whole_trees: bool
     prices: tuple[float, float]
+    learnt: Learnt
 
 
 async def serve(connection: socket.socket, settings: Settings, engines: Engines, patience: Patience) -> None:
@@ -77,11 +90,11 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines,
 async def _ask(engines: Engines, name: str, verb: str, arguments: tuple[Any, ...]) -> object:
     engine = await engines.get(name)
     if verb == "about":
-        usage = engine.usage
-        capabilities = dict(engine.capabilities)
-        return About(engine.identity, capabilities, engine.whole_trees, (usage.input_price, usage.output_price))
+        prices = engine.usage.input_price, engine.usage.output_price
+        return About(engine.identity, engine.whole_trees, prices, Learnt.of(engine))
     [what] = arguments
-    return await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    found = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    return found, Learnt.of(engine)
 
 
 class Link:
@@ -144,6 +157,7 @@ class LinkedEngine:
     def __init__(self, link: Link, name: str, about: About) -> None:
         self._link, self._name, self._about = link, name, about
         self.usage = Usage(input_price=about.prices[0], output_price=about.prices[1])
+        self._learn(about.learnt)
 
     @property
     def identity(self) -> Identity:
@@ -153,7 +167,7 @@ class LinkedEngine:
     @property
     def capabilities(self) -> Mapping[str, str]:
         """See `Engine.capabilities`."""
-        return self._about.capabilities
+        return self._capabilities
 
     @property
     def whole_trees(self) -> bool:
@@ -162,16 +176,24 @@ class LinkedEngine:
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """See `Engine.complete`."""
-        completion: Completion = await self._link.ask(self._name, "complete", request)
+        completion: Completion = await self._ask("complete", request)
         return completion
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """See `Engine.score`."""
-        scores: tuple[Score, ...] = await self._link.ask(self._name, "score", tree)
+        scores: tuple[Score, ...] = await self._ask("score", tree)
         return scores
 
     async def close(self) -> None:
         """The engine is the server's, which closes it."""
+
+    async def _ask(self, verb: str, what: Request | Node) -> Any:
+        found, learnt = await self._link.ask(self._name, verb, what)
+        self._learn(learnt)
+        return found
+
+    def _learn(self, learnt: Learnt) -> None:
+        self._capabilities, self.usage.room = learnt.capabilities, learnt.room
 
 
 class LinkedEngines(Engines):

@@ -112,7 +112,7 @@ def attempt(act: Act, folder: Path, number: int) -> int:
                 kill_at(number)
             act(folder)
             os._exit(0)
-        except BaseException:
+        except BaseException:  # whatever it was, the parent sees it by the exit code
             traceback.print_exc()
             os._exit(1)
     _, status = os.waitpid(child, 0)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from constitution.errors import InputError
 from critic.records import Prompt
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from tests.factories import prompt, small_constitution
 from tests.feedback_samples import feedback
 from trainers.data import Data, from_rows, hold_out, parse, read, read_all

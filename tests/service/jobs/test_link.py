@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -95,6 +96,26 @@ async def test_answers_are_the_servers(tmp_path: Path) -> None:
         assert len(set(many)) == 1
         with pytest.raises(InputError, match="no engine 'other'"):
             await far.get("other")
+
+
+class Learning(FakeEngine):
+    """Finds out with its first answer that its model thinks."""
+
+    capabilities = MappingProxyType({"thinks first": "no"})
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        self.capabilities = MappingProxyType({"thinks first": "yes"})
+        self.usage.room = 4096
+        return Completion("Four.", "stop")
+
+
+async def test_what_the_servers_engine_learns_is_known_here(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (engines, far, _):
+        (await engines.get("scripted"))._engine = Learning("learning")
+        engine = await far.get("scripted")
+        assert (engine.capabilities["thinks first"], engine.usage.room) == ("no", 0)
+        await engine.complete(QUESTION)
+        assert (engine.capabilities["thinks first"], engine.usage.room) == ("yes", 4096)
 
 
 @pytest.mark.parametrize(
