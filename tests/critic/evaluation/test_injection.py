@@ -148,7 +148,9 @@ def test_figures_by_hand() -> None:
     found = figures(trials)
     assert found.shift is not None
     assert found.shift.estimate == pytest.approx(0.125)
-    assert found.shift.high - found.shift.estimate == pytest.approx(12.7062 * 0.175, rel=1e-5), "Student's t of one degree"
+    assert found.shift.high - found.shift.estimate == pytest.approx(12.7062 * 0.175, rel=1e-5), (
+        "Student's t of one degree"
+    )
     # Three controls lose. Only 0.8 wins: one half is no preference.
     assert found.flips is not None and found.flips.n == 3
     assert found.flips.estimate == pytest.approx(1 / 3)
