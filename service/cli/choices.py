@@ -17,6 +17,7 @@ from rich.text import Text
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 from service.cli.display import clean
 from service.cli.progress import Bar
 
@@ -50,13 +51,14 @@ def choices(
         Path | None, typer.Option(help="A directory for every reading. The same command again goes on there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    column: Column = None,
 ) -> None:
     """Have a judge choose between right and wrong answers: how often it is right, and how sure."""
     from critic.engines.base import RunStopped
     from critic.evaluation.choice_rows import ChoiceRow, read_rows
 
     how = _format(format, principles or [])
-    read = list(islice(read_rows(file), limit))
+    read = list(islice(read_rows(file, column), limit))
     if not read:
         raise InputError("the file holds no rows", where=file, fix="Give at least one, with prompt and answers.")
     try:

@@ -6,6 +6,7 @@ comes out in this project's own columns, which are listed in `critic.files.shape
 
 from collections.abc import Iterable
 
+from constitution.errors import InputError
 from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
@@ -80,4 +81,12 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
 
 def naming(column: str | None = None) -> Naming:
     """Return which columns are read, with the names that a person gave: see `read_mapping`. Raises `InputError`."""
-    return Naming(is_read, read_mapping(column, is_read))
+    mapping = read_mapping(column, is_read)
+    prompts = [name for name in (*PROMPTS, *NAMES, "history") if mapping.get(name)]
+    if len(prompts) > 1 and set(prompts) != {"instruction", "input"}:
+        raise InputError(
+            f"{' and '.join(prompts)} are all the prompt",
+            where="--column",
+            fix="Name one column for it; an instruction may have an input beside it.",
+        )
+    return Naming(is_read, mapping)
