@@ -227,6 +227,8 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
     prompt, cut = _prompt(messages, columns, limit)
     texts = [text for _, text in sides]
     _refuse_characters(*texts)
+    if not all(text.strip() for text in texts):
+        raise RowError("empty_answer", "a response says nothing")
     if max(map(len, texts)) > limit.max_chars:
         raise RowError(
             "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"

@@ -12,14 +12,19 @@ from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
 from critic.files.shapes.numbered import NUMBERED
+from critic.files.shapes.other_names import CONTEXT, LISTS, TAG
 from critic.files.shapes.ranked import RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
 from critic.files.shapes.transcripts import TRANSCRIPTS
 from critic.files.shapes.turns import NAMES, SHAREGPT
+from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
+    TAG,
+    CONTEXT,
+    LISTS,
     SHAREGPT,
     TRANSCRIPTS,
     DEMONSTRATION,
@@ -28,6 +33,7 @@ SHAPES: tuple[Shape, ...] = (
     RANKED,
     NUMBERED,
     SINGLE,
+    TURNS_APART,
 )
 
 # What a row may hold beside its shape: this project's own columns, those of its exports among them.
