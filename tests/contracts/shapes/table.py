@@ -19,15 +19,18 @@ it. A dry run and a job read as their command does, and `cai inspect FILE` says 
 A word in `code` is the reason of a refusal: the row is named with it, and costs nothing else. Where a column is called
 otherwise, `--column prompt=question` says so.
 
-| shape | columns | `generate`, `align` | `judge` | `evaluate judge` | `train sft` | `train dpo` | `train reward` | import |
-|---|---|---|---|---|---|---|---|---|
 """
+_COLUMNS = (
+    *("shape", "columns", "`generate`, `align`", "`judge`", "`evaluate judge`"),
+    *("`train sft`", "`train dpo`", "`train reward`", "import"),
+)
 _COMMANDS = ("judge", "evaluate", "sft", "dpo", "reward", "labels")
 
 
 def table() -> str:
     """Return the page."""
-    return _HEAD + "".join(f"| {' | '.join(_cells(case))} |\n" for case in CASES)
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *(tuple(_cells(case)) for case in CASES)]
+    return _HEAD + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cells(case: Case) -> Iterator[str]:
