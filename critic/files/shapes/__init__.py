@@ -80,7 +80,7 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
     A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
     """
     for shape in SHAPES:
-        if shape.fits(columns):
+        if not shape.keys.isdisjoint(columns) and shape.fits(columns):
             columns = shape.read(columns, labels)
     return columns
 

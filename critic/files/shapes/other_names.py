@@ -55,6 +55,6 @@ def _read_lists(columns: Columns, labels: bool) -> Columns:
     return columns | {"prompt": asked[0], "response_a": sides[0][0], "response_b": sides[1][0]}
 
 
-TAG = Shape("LLaMA-Factory's KTO", ("kto_tag",), _fits_tag, _read_tag)
-CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context)
-LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists)
+TAG = Shape("LLaMA-Factory's KTO", ("kto_tag",), _fits_tag, _read_tag, frozenset(("kto_tag",)))
+CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
+LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists, frozenset(("response_a",)))

@@ -87,4 +87,4 @@ def _called(value: object) -> dict[str, Any]:
 
 _KEPT = ("role", "content", "tool_calls", "tool_call_id", "name")
 
-SHAREGPT = Shape("chat turns", (*NAMES, "chosen", "rejected"), _fits, _read)
+SHAREGPT = Shape("chat turns", (*NAMES, "chosen", "rejected"), _fits, _read, frozenset(NAMES))

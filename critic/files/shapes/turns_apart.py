@@ -72,4 +72,6 @@ def _is_system(turn: object) -> bool:
     return isinstance(turn, dict) and turn.get("role") in ("system", "developer")
 
 
-TURNS_APART = Shape("turns apart", (*SYSTEMS, "history", *PROMPTS, "chosen", "rejected"), _fits, _read)
+TURNS_APART = Shape(
+    "turns apart", (*SYSTEMS, "history", *PROMPTS, "chosen", "rejected"), _fits, _read, frozenset((*SYSTEMS, "history"))
+)

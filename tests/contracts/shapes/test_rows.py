@@ -17,6 +17,8 @@ from tests.contracts.shapes.table import TABLE, table
 from trainers.data import read
 from trainers.examples import Pair, Rated
 
+PAIRS_OF_ENDS = (("0", "1"), ("1", "2"), ("00", "01"), ("001", "002"), ("a", "b"), ("b", "c"))
+
 
 def test_the_table_has_every_shape() -> None:
     rows = [
@@ -113,6 +115,14 @@ def test_a_system_column_begins_the_chat(tmp_path: Path) -> None:
     row = {"system": "Be brief.", "conversations": [human(), gpt(EMU)]}
     (line,) = lines(Case("", [row], *[[]] * 7), tmp_path, read_prompts, truncate=False)
     assert [message.role for message in line.item.prompt.messages] == ["system", "user"]
+
+
+def test_a_shape_is_asked_wherever_it_fits() -> None:
+    """A shape's ``keys`` say which rows are not looked at; none that fits may be among them."""
+    numbered = [{f"{name}{end}": "a" for end in pair} for name in ("output", "response_") for pair in PAIRS_OF_ENDS]
+    rows = [row for case in CASES for row in case.rows if isinstance(row, dict)] + numbered
+    for row in ({name.casefold(): value for name, value in row.items()} for row in rows):
+        assert not [shape.name for shape in SHAPES if shape.fits(row) and shape.keys.isdisjoint(row)]
 
 
 def test_a_case_has_a_name_of_its_own_and_there_are_enough() -> None:
