@@ -33,6 +33,13 @@ class Figure:
         return self.clusters < FEW
 
 
+def few(count: int, what: str) -> str:
+    """Return what is said of so ``few`` of something, ``what`` naming one; an empty text where they are enough."""
+    if not 0 < count < FEW:
+        return ""
+    return f"No more than {count} {what}{'' if count == 1 else 's'}: nothing can be said of fewer than {FEW}."
+
+
 def exact(hits: float, n: float) -> tuple[float, float]:
     """Return Clopper and Pearson's 95 % interval of the share of ``hits`` in ``n`` independent observations.
 

@@ -9,7 +9,7 @@ from critic.pages.page import Picture, page
 from critic.pages.scales import Axis, linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.run.results import replace_text
-from critic.statistics.intervals import FEW
+from critic.statistics.intervals import few
 from service.align.request import AlignRequest
 
 SHOWN = 8  # prompts
@@ -61,8 +61,7 @@ def sentence(request: AlignRequest, found: Mapping[str, Any]) -> str:
         )
     else:
         return f"Nothing could be read of the answers to {prompts} held-out prompts."
-    few = f" No more than {prompts} prompts: nothing can be said of fewer than {FEW}." if prompts < FEW else ""
-    return f"{text}.{few}"
+    return f"{text}. {few(prompts, 'prompt')}".strip()
 
 
 def figures(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:

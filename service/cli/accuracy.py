@@ -151,7 +151,7 @@ def _report(
     out: Path | None,
 ) -> None:
     from critic.evaluation.accuracy import by_length
-    from critic.statistics.intervals import FEW
+    from critic.statistics.intervals import few
 
     rules = {
         "always the longer": by_length(labels, longer=True),
@@ -159,8 +159,8 @@ def _report(
     }
     Console().print(accuracy_table(f"{len(labels)} pairs; judge {name}, principle {principle.id}", judged, rules))
     prompts = len({label.prompt.key for label in labels})
-    if prompts < FEW:
-        typer.echo(f"No more than {prompts} prompts: nothing can be said of fewer than {FEW}.")
+    if note := few(prompts, "prompt"):
+        typer.echo(note)
     for mode, answers in judged.items():
         unread = [answer.problem for answer in answers if answer.problem]
         if unread:
@@ -179,19 +179,19 @@ def accuracy_table(
     """
     from critic.evaluation.accuracy import better_rule, compared, figures
 
-    table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE)
+    table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("mode", min_width=12, overflow="fold")
     for column in ("accuracy", "than\nchance", "than\nlength", "unread", "same\nposition", "calibration\nerror"):
         table.add_column(column, no_wrap=True)
     to_beat = rules[better_rule(rules)]
     for name, answers in {**judged, **rules}.items():
         found: Accuracy = figures(answers)
-        few = found.accuracy is None or found.accuracy.is_of_few
+        is_few = found.accuracy is None or found.accuracy.is_of_few
         table.add_row(
             Text(clean(name)),
             share(found.accuracy),
             against_chance(found.accuracy),
-            "-" if name in rules else against_rule(compared(answers, to_beat), few=few),
+            "-" if name in rules else against_rule(compared(answers, to_beat), few=is_few),
             str(found.unreadable),
             share(found.position),
             share(found.calibration),

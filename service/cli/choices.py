@@ -151,7 +151,7 @@ def _results(file: str, format: FormatName, measured: _Measured, refused: "Seque
 
 
 def _print(results: dict[str, Any], out: Path | None) -> None:
-    from critic.statistics.intervals import FEW
+    from critic.statistics.intervals import few
 
     table = Table(title=Text(clean(f"{results['file']}: {results['judge']}, {results['format']} format")))
     for column in ("figure", "value", "95 %", "pairs", "rows"):
@@ -163,8 +163,8 @@ def _print(results: dict[str, Any], out: Path | None) -> None:
             cells = (f"{figure['estimate']:.3f}", f"{low} to {high}", str(figure["n"]), str(figure["clusters"]))
         table.add_row(name, *cells)
     Console().print(table)
-    if results["rows"] < FEW:
-        typer.echo(f"No more than {results['rows']} rows: nothing can be said of fewer than {FEW}.")
+    if note := few(results["rows"], "row"):
+        typer.echo(note)
     unread = results["unreadable"]
     typer.echo(f"{results['rows']} rows read, {results['rows_in_one_order']} of them in one order only")
     typer.echo(

@@ -98,13 +98,13 @@ def _report(
     judge: str, principle: "Principle", suite: "Suite", trials: Mapping[str, Sequence["Trial"]], out: Path | None
 ) -> None:
     from critic.evaluation.injection import figures, ratio
-    from critic.statistics.intervals import FEW
+    from critic.statistics.intervals import few
 
     found = {name: figures(mine) for name, mine in trials.items()}
     ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
     Console().print(_table(judge, principle, suite, found, ratios))
-    if len(suite.injections) < FEW:
-        typer.echo(f"No more than {len(suite.injections)} texts: nothing can be said of fewer than {FEW}.")
+    if note := few(len(suite.injections), "text"):
+        typer.echo(note)
     for name, mine in trials.items():
         if problem := next((trial.problem for trial in mine if trial.problem), None):
             typer.echo(f"{name} could not read {found[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
