@@ -168,7 +168,7 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the row without the answer that its chat ends with, and whether there was one: 0 or 1."""
-    if next((name for name in PROMPT_COLUMNS if name in columns), None) != "messages":
+    if "messages" not in columns or next(name for name in PROMPT_COLUMNS if name in columns) != "messages":
         return columns, 0
     messages = _from_json(columns, "messages")
     if not isinstance(messages, list) or len(messages) < 2 or not ends_with_answer(messages):
@@ -223,6 +223,8 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
     prompt, cut = prompt_of(messages, columns, limit)
     texts = [text for _, text in sides]
     refuse_characters(*texts)
+    if "" in map(str.strip, texts):
+        raise RowError("empty_answer", "a response says nothing")
     if max(map(len, texts)) > limit.max_chars:
         raise RowError(
             "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"

@@ -81,7 +81,12 @@ def align(
         tell("evaluate", f"{len(held_out)} held-out prompts, before and after")
         found = asyncio.run(evaluate(request, settings, held_out, out))
         constitution = load(request.principles)
-        about = {"constitution": constitution.ref, "constitution_hash": constitution.digest, "stages": stages}
+        about = {
+            "constitution": constitution.ref,
+            "constitution_hash": constitution.digest,
+            "title": constitution.title,
+            "stages": stages,
+        }
         write_report(request, about | found, out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 from service.cli.display import clean
 from service.cli.progress import Bar
 
@@ -53,13 +54,14 @@ def choices(
         float, typer.Option(min=0, max=1, help="With less probability than this on all letters, a pair is unreadable.")
     ] = 0.1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    column: Column = None,
 ) -> None:
     """Have a judge choose between right and wrong answers: how often it is right, and how sure."""
     from critic.engines.base import RunStopped
     from critic.evaluation.choice_rows import ChoiceRow, read_rows
 
     how = _format(format, principles or [])
-    read = list(islice(read_rows(file), limit))
+    read = list(islice(read_rows(file, column), limit))
     if not read:
         raise InputError("the file holds no rows", where=file, fix="Give at least one, with prompt and answers.")
     try:
@@ -157,6 +159,8 @@ def _results(
 
 
 def _print(results: dict[str, Any], out: Path | None) -> None:
+    from critic.statistics.intervals import few
+
     table = Table(title=Text(clean(f"{results['file']}: {results['judge']}, {results['format']} format")))
     for column in ("figure", "value", "95 %", "pairs", "rows"):
         table.add_column(column)
@@ -167,6 +171,8 @@ def _print(results: dict[str, Any], out: Path | None) -> None:
             cells = (f"{figure['estimate']:.3f}", f"{low} to {high}", str(figure["n"]), str(figure["clusters"]))
         table.add_row(name, *cells)
     Console().print(table)
+    if note := few(results["rows"], "row"):
+        typer.echo(note)
     unread = results["unreadable"]
     typer.echo(f"{results['rows']} rows read, {results['rows_in_one_order']} of them in one order only")
     typer.echo(

@@ -69,6 +69,17 @@ def test_figures_of_a_judge_that_says_first_and_likes_short_answers(folder: Path
     assert "4 rows read, 0 of them in one order only" in table
 
 
+def test_columns_may_have_other_names(folder: Path) -> None:
+    rows(folder, {"question": GOOD[0]["prompt"], "right": ["0"], "Incorrects": ["Many."]})
+    done = choices("--column", "prompt=question,corrects=right")
+    assert done.exit_code == 0 and "1 rows read" in done.stdout
+    assert "No more than 1 row: nothing can be said of fewer than 20." in done.stdout
+    typo = choices("--column", "prompt=question,corrects=rigt")
+    assert typo.exit_code == 3 and "there are question, right, Incorrects" in typo.stdout
+    with pytest.raises(InputError, match="'chosen=right' maps no column"):
+        choices("--column", "chosen=right")
+
+
 def test_bad_rows_are_named_and_the_rest_is_read(folder: Path) -> None:
     rows(folder, GOOD[0], {"prompt": "x"}, GOOD[1])
     done = choices()

@@ -10,9 +10,10 @@ from critic.evaluation.accuracy import (
     FOLDS,
     Judged,
     Labelled,
+    better_rule,
     by_length,
     chosen_by_cross_validation,
-    difference,
+    compared,
     figures,
     judge,
 )
@@ -90,9 +91,29 @@ def test_length_rules() -> None:
     assert [j.right for j in by_length(pairs, longer=False)] == [0.0, 0.0, 0.5]
 
 
-def test_a_difference_is_paired_and_leaves_out_what_one_could_not_read() -> None:
-    found = difference(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
-    assert found is not None and found.n == 3 and found.estimate == pytest.approx((0 + 1 - 0.5) / 3)
+def test_a_comparison_is_paired_and_leaves_out_what_one_could_not_read() -> None:
+    found = compared(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
+    assert (found.wins, found.losses, found.p) == (1, 1, 1.0)
+    lead = compared(judged(*[0.9] * 12), judged(*[0.9] * 6, *[0.1] * 6))
+    assert (lead.wins, lead.losses) == (6, 0) and lead.p == pytest.approx(2 / 2**6)
+
+
+def test_pairs_of_one_prompt_are_one_prompt() -> None:
+    same = [Judged(Labelled(f"a.{i}", "set", prompt("One?"), "better", "no"), 0.9) for i in range(12)]
+    found = figures(same)
+    assert found.accuracy is not None and (found.accuracy.n, found.accuracy.clusters) == (12, 1)
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.025, 1.0)), "one hit of one"
+    assert compared(same, [Judged(j.label, 0.1) for j in same]).wins == 1
+    assert found.calibration is not None and (found.calibration.low, found.calibration.high) == (0.0, 1.0)
+
+
+def test_two_pairs_say_nothing_by_any_rule_or_mode() -> None:
+    rules = {"longer": by_length(labels(2), longer=True), "shorter": by_length(labels(2), longer=False)}
+    assert better_rule(rules) == "longer"
+    for answers in (*rules.values(), judged(0.9, 0.8)):
+        figure = figures(answers).accuracy
+        assert figure is not None and figure.is_of_few
+        assert figure.low < 0.5 < figure.high, "by every rule and mode alike"
 
 
 def test_choosing_by_cross_validation_never_sees_the_fold_it_is_used_on() -> None:
