@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 _NARROW = (torch.bfloat16, torch.float16)
+_TYPE: Any = Tensor.dtype  # the attribute itself, as its getter is what a mode is told
 # These look at a tensor or at a part of it: a copy would be made for nothing, of all experts' weights for one's.
 _LOOKS: frozenset[Callable[..., Any]] = frozenset(
     [Tensor.__getitem__, Tensor.size, Tensor.dim, Tensor.numel, Tensor.stride, Tensor.is_floating_point, Tensor.view]
@@ -32,7 +33,7 @@ class InFloat32(TorchFunctionMode):
         if func in _LOOKS:
             return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "__get__":  # an attribute, of which only the type has to be another
-            return _wide(func(*args)) if func == Tensor.dtype.__get__ else func(*args)
+            return _wide(func(*args)) if func == _TYPE.__get__ else func(*args)
         return func(*tree_map(_wide, tuple(args)), **tree_map(_wide, dict(kwargs or {})))
 
 

@@ -138,7 +138,8 @@ def test_a_cache_that_is_off_by_one_is_found(chat: Chat, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("dtype", "tokens"), [(torch.float32, 720), (torch.bfloat16, 800)])
 def test_opening_computes_few_tokens(dtype: torch.dtype, tokens: int, chat: Chat) -> None:
     """Each chat alone, their tree, their prompts, and what is written; in bfloat16 the brief one once more."""
-    model = zoo.build("llama").to(dtype)
+    model = zoo.build("llama")
+    torch.nn.Module.to(model, dtype)
     computed: list[int] = []
     model.get_input_embeddings().register_forward_hook(lambda _, given, out: computed.append(given[0].numel()))
     assert prove(model, chat, zoo.CONTEXT, "tiny").is_packed
