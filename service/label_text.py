@@ -18,8 +18,10 @@ from service.tables import feedback, items, retractions
 PAGE_BYTES = 4 * 2**20
 """Of a page: so much is sent in a moment, and some dozens who read slowly don't fill a small machine."""
 
-NAMES = ("id", "kind", "source", "item", "annotator", "group", "constitution", "constitution_hash", "principle")
-NAMES += ("project", "task", "job")
+NAMES = (
+    *("id", "kind", "source", "item", "annotator", "group", "constitution", "constitution_hash", "principle"),
+    *("project", "task", "job"),
+)
 LONG = {"label": "feedback.label", "prompt": "items.prompt", "responses": "items.responses"}
 """What is JSON already."""
 
@@ -79,7 +81,8 @@ async def page(
     if not cut.there:
         return LabelPage("[]", None)
     taken = _joined(select(feedback.c.seq, _object(of).label("text"))).where(*chosen, place <= cut.last)
-    query = select(literal_column(of.joined.format("text"))).select_from(taken.order_by(place).subquery("taken"))
+    whole: ColumnElement[str | None] = literal_column(of.joined.format("text"))
+    query = select(whole).select_from(taken.order_by(place).subquery("taken"))
     text: str | None = (await connection.execute(query)).scalar_one()  # nothing where all were retracted just now
     return LabelPage(f"[{text or ''}]", cut.last if cut.there > cut.taken else None)
 
@@ -97,7 +100,7 @@ def _of(connection: AsyncConnection) -> _Dialect:
 
 def _cut(of: _Dialect, place: Any, chosen: Conditions, limit: int) -> Select[Any]:
     """One row: the last number of the page, how many labels it has, and how many there would be."""
-    size = literal_column(" + ".join(of.size.format(column) for column in LONG.values()))
+    size: ColumnElement[int] = literal_column(" + ".join(of.size.format(column) for column in LONG.values()))
     sized = _joined(select(place.label("seq"), size.label("size"))).where(*chosen).order_by(place).limit(limit + 1)
     each = sized.cte()
     number = func.row_number().over(order_by=each.c.seq).label("number")
