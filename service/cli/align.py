@@ -44,7 +44,7 @@ def align(
     from critic.engines.base import RunStopped
     from service.align import AlignRequest
     from service.align import align as run
-    from service.align.report import figures
+    from service.align.report import figures, sentence
     from service.align.request import read_settings
     from service.cli.steps import StepBar
 
@@ -63,6 +63,7 @@ def align(
     finally:
         rows.close()
         steps.close()
+    typer.echo(sentence(request, found))
     for name, share in figures(found):
         typer.echo(f"{name}: {share['estimate']:.2f} ({share['low']:.2f} to {share['high']:.2f})")
     for side in ("before", "after"):
