@@ -13,6 +13,7 @@ from itertools import groupby
 from constitution import Principle
 from constitution.digest import unit_interval
 from critic.engines.base import Engine, EngineError
+from critic.engines.faults import Streak
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Prompt, Vote
@@ -80,14 +81,18 @@ async def judge(
     labels: Sequence[Labelled],
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Judged]:
-    """Have every pair judged, in both orders where the mode has any. Raises `RunStopped` where the engine is gone."""
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    """Have every pair judged, in both orders where the mode has any.
+
+    Raises `RunStopped` where the engine is gone, or fails every pair alike.
+    """
+    slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
 
     async def one(label: Labelled) -> Judged:
         shown = (label.better, label.worse) if label.better_is_first else (label.worse, label.better)
+        question = Question(label.prompt, *shown, (principle,), seed=0)
         async with slots:
             try:
-                votes = await mode.votes(engine, Question(label.prompt, *shown, (principle,), seed=0))
+                votes = await streak.do(lambda: mode.votes(engine, question))
             except EngineError as error:
                 return Judged(label, None, problem=str(error))
             finally:

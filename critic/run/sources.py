@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from constitution.errors import InputError
 from critic.files.delimited import as_cells, delimited, separator_of
+from critic.files.hub import fetched, hub_address
 from critic.files.naming import EVERYTHING, Naming, NamingError
 from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.rows import (
@@ -52,8 +53,8 @@ _NAME = re.compile(r"[\w.-]+")
 def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
 
-    Or a file's address on any file system that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which
-    columns are read, and what they are called.
+    Or a data set of the hub, or a file of one, as ``hf://OWNER/NAME[/FILE]``, or a file's address on any file system
+    that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which columns are read, and under which names.
     Raises `InputError` where the whole input can't be used: missing, binary, of an unknown format.
     """
     opened = _open(source, naming)
@@ -70,6 +71,8 @@ def source_name(source: str) -> str:
 def _open(source: str, naming: Naming) -> Source:
     if source == "-":
         return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
+    if (address := hub_address(source)) is not None:
+        return _hub(address.repo + address.split, naming) if address.file is None else _file(fetched(address), naming)
     if "://" in source:
         opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))

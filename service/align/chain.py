@@ -17,8 +17,9 @@ from constitution import load
 from constitution.errors import InputError
 from critic.engines.base import RunStopped
 from critic.run.execute import Progress
+from critic.run.request import RunRequest
 from critic.run.results import replace_text
-from critic.run.run import RunRequest, run
+from critic.run.run import run
 from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.report import write_report

@@ -19,8 +19,9 @@ from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.verify import parse as parse_rule
 from critic.records import Line, Prompt
 from critic.run.config import RunSettings
+from critic.run.request import RunRequest
 from critic.run.results import replace_text
-from critic.run.run import RunRequest, run
+from critic.run.run import run
 from critic.run.store import RunStore
 from critic.seeds import seed_of
 from critic.statistics.intervals import Figure, Mean, Share

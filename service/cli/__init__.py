@@ -46,6 +46,7 @@ def main() -> None:
     from service.cli.constitution import app as constitution
     from service.cli.database import app as database
     from service.cli.evaluate import app as evaluate
+    from service.cli.export import export
     from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
     from service.cli.inspect import inspect
@@ -58,7 +59,21 @@ def main() -> None:
     from service.cli.train import train
     from service.cli.worker import worker
 
-    for command in (generate, judge, inspect, critique, compare, reweigh, show, train, align, serve, worker, models):
+    for command in (
+        generate,
+        judge,
+        inspect,
+        critique,
+        compare,
+        reweigh,
+        show,
+        export,
+        train,
+        align,
+        serve,
+        worker,
+        models,
+    ):
         app.command()(command)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")

@@ -50,6 +50,9 @@ def choices(
     out: Annotated[
         Path | None, typer.Option(help="A directory for every reading. The same command again goes on there.")
     ] = None,
+    floor: Annotated[
+        float, typer.Option(min=0, max=1, help="With less probability than this on all letters, a pair is unreadable.")
+    ] = 0.1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     column: Column = None,
 ) -> None:
@@ -62,13 +65,13 @@ def choices(
     if not read:
         raise InputError("the file holds no rows", where=file, fix="Give at least one, with prompt and answers.")
     try:
-        measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file))
+        measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file, floor))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
     refused = [row for row in read if not isinstance(row, ChoiceRow)] + measured.refused
-    results = _results(file, format, measured, sorted(refused, key=lambda row: row.row))
+    results = _results(file, format, floor, measured, sorted(refused, key=lambda row: row.row))
     if out:
         from critic.run.results import replace_text
 
@@ -104,7 +107,9 @@ def _format(name: FormatName, principles: Sequence[Path]) -> "Format":
     return PaperFormat(paper)
 
 
-async def _measure(judge: str, rows: "Sequence[ChoiceRow]", format: "Format", out: Path | None, file: str) -> _Measured:
+async def _measure(
+    judge: str, rows: "Sequence[ChoiceRow]", format: "Format", out: Path | None, file: str, floor: float
+) -> _Measured:
     from constitution.digest import digest
     from critic.engines import open_engine, parse_spec
     from critic.engines.ledger import Budget, RecordedEngine
@@ -124,14 +129,16 @@ async def _measure(judge: str, rows: "Sequence[ChoiceRow]", format: "Format", ou
         opened = closing(RunStore.open(out, config, extend=False)) if out else nullcontext()
         with opened as store, Bar("rows", len(rows)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
-            found = await measure(asked, rows, format, bar.advance)
+            found = await measure(asked, rows, format, bar.advance, floor)
     finally:
         await engine.close()
     readings = [reading for reading in found if isinstance(reading, RowReading)]
     return _Measured(engine.identity.name, readings, [r for r in found if isinstance(r, Quarantined)])
 
 
-def _results(file: str, format: FormatName, measured: _Measured, refused: "Sequence[Quarantined]") -> dict[str, Any]:
+def _results(
+    file: str, format: FormatName, floor: float, measured: _Measured, refused: "Sequence[Quarantined]"
+) -> dict[str, Any]:
     from critic.evaluation.choice_figures import figures, unreadable
 
     problems = [f"{row.where}: {problem}" for row in measured.readings for problem in row.problems]
@@ -139,12 +146,13 @@ def _results(file: str, format: FormatName, measured: _Measured, refused: "Seque
         "file": Path(file).name,
         "judge": measured.judge,
         "format": format.value,
+        "floor": floor,
         "rows": len(measured.readings),
         "rows_in_one_order": sum(row.one_order for row in measured.readings),
         "figures": {
             name: None if figure is None else asdict(figure) for name, figure in figures(measured.readings).items()
         },
-        "unreadable": unreadable(measured.readings)._asdict(),
+        "unreadable": unreadable(measured.readings, floor)._asdict(),
         "problems": problems,
         "quarantined": [row.model_dump() for row in refused],
     }
@@ -170,6 +178,11 @@ def _print(results: dict[str, Any], out: Path | None) -> None:
     typer.echo(
         f"unreadable of {unread['pairs']} pairs: {unread['letters']} letters, {unread['likelihood']} likelihoods"
     )
+    if unread["below_floor"]:
+        typer.echo(
+            f"{unread['below_floor']} of them, since the judge puts less than {results['floor']:g} on any of the "
+            "letters: if it thinks first, add ?think=false to its spec"
+        )
     if results["problems"]:
         typer.echo(clean(f"{len(results['problems'])} calls gave no answer; the first: {results['problems'][0]}"))
     for row in results["quarantined"][:NAMED]:

@@ -16,7 +16,8 @@ from service.cli.run_display import RunDisplay
 if TYPE_CHECKING:
     from critic.run.cluster_spec import Cluster
     from critic.run.plan import Plan
-    from critic.run.run import Outcome, RunRequest
+    from critic.run.request import RunRequest
+    from critic.run.run import Outcome
 
 EMBEDDED = ["embedded"]
 
@@ -156,7 +157,7 @@ def generate(
         "judge_temperature": judge_temperature,
         "seed": seed,
     }
-    from critic.run.run import RunRequest
+    from critic.run.request import RunRequest
 
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
@@ -196,7 +197,7 @@ def judge(
         "ranking": ranking,
         "seed": seed,
     }
-    from critic.run.run import RunRequest
+    from critic.run.request import RunRequest
 
     request = RunRequest(
         principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
@@ -231,7 +232,7 @@ def _start(
 
     cluster = parse_cluster(on) if on is not None else None
     if dry_run:
-        planned = asyncio.run(plan(request, max_cost))
+        planned = asyncio.run(plan(request, max_cost, out))
         _print_plan(planned, request, out)
         if retest:
             typer.echo(
@@ -245,7 +246,7 @@ def _start(
         with RunDisplay(console) as display:
             if cluster is not None:
                 outcome = _on_cluster(
-                    cluster, request, out, format, with_reasoning, max_calls, max_cost, extend, display
+                    cluster, request, out, format, with_reasoning, retest, max_calls, max_cost, extend, display
                 )
             else:
                 outcome = asyncio.run(
@@ -277,6 +278,7 @@ def _on_cluster(
     out: Path,
     format: Format,
     with_reasoning: bool,
+    retest: float,
     max_calls: int | None,
     max_cost: float | None,
     extend: bool,
@@ -303,6 +305,7 @@ def _on_cluster(
         extend=extend,
         format=format.value,
         with_reasoning=with_reasoning,
+        retest_share=retest,
         on_progress=display.update,
     )
 
@@ -315,9 +318,31 @@ def _print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
         *(f"  {reason}: {count:,}, as {clean(plan.first[reason])}" for reason, count in plan.reasons.most_common()),
         f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
         f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
+        *_unknown_before_opening(plan, request),
         *_time_and_cost(plan, request, out),
     ]
     typer.echo("\n".join(lines))
+
+
+def _unknown_before_opening(plan: "Plan", request: "RunRequest") -> list[str]:
+    """What is to be added where engines turn out to be of another kind when they are opened."""
+    from critic.engines import REGISTRY, parse_spec
+
+    specs = [parse_spec(text) for text in dict.fromkeys((*request.judges, *filter(None, [request.policy])))]
+    lines = []
+    if plan.plain_tokens:
+        proved = ", ".join(str(spec) for spec in specs if REGISTRY[spec.kind].proves)
+        lines.append(
+            f"up to {plan.plain_tokens:,} prompt tokens more where a model takes the plain path, which shares no "
+            f"beginnings: {proved}"
+        )
+    if plan.thought_tokens:
+        thinking = ", ".join(str(spec) for spec in specs if spec.room)
+        cost = f", which cost up to ${plan.thought_cost:,.2f}" if plan.thought_cost else ""
+        lines.append(
+            f"up to {plan.thought_tokens:,} generated tokens more{cost}, where a model thinks first: {thinking}"
+        )
+    return lines
 
 
 def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:

@@ -21,19 +21,15 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="The folder of data sets, runs and models.")] = None,
 ) -> None:
     """Serve the HTTP API. The first start prints a key that may do everything."""
-    import uvicorn
-
-    from service.app import create_app
     from service.first_key import tell_first_key
+    from service.server import configured, run
     from service.settings import Settings
 
     settings = Settings.read(config, host=host, port=port, database=database, data=data)
+    config_of_server = configured(settings)
     asyncio.run(tell_first_key(settings, _tell))
     typer.echo(f"http://{settings.host}:{settings.port}/docs")
-    # No access log: /metrics counts requests, and the audit says who did what.
-    uvicorn.run(
-        create_app(settings), host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False
-    )
+    run(config_of_server, settings)
 
 
 def _tell(key: str) -> None:

@@ -32,6 +32,10 @@ def train(
     config: Annotated[str, typer.Option(help="A YAML file of settings, or the name of a shipped one: dpo-smoke ...")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top.")] = None,
     column: Column = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Put the finished model and its card on the Hugging Face hub."),
+    ] = None,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
     chosen = load(method, config_file(config), settings or [])
@@ -40,6 +44,10 @@ def train(
         chosen.eval_data = [_under_names(source, column) for source in chosen.eval_data]
     done = start(chosen)
     print_trained(done)
+    if push_to_hub is not None:
+        from service.hub import push_model
+
+        typer.echo(push_model(Path(done.folder), push_to_hub))
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)
 

@@ -1,7 +1,6 @@
 """`cai worker`: a process that does jobs. Any number of them may share a PostgreSQL database and a data folder."""
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,9 @@ def worker(
 ) -> None:
     """Do the jobs that servers put into the queue. Kill it at any moment: its jobs go on elsewhere."""
     from service.jobs.worker import work
+    from service.quiet import quieten
     from service.settings import Settings
 
     settings = Settings.read(config, database=database, data=data)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    quieten(settings.log_level)
     asyncio.run(work(settings))

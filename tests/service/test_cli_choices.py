@@ -55,7 +55,10 @@ def test_figures_of_a_judge_that_says_first_and_likes_short_answers(folder: Path
     assert done.exit_code == 0
     results = json.loads(done.stdout)
     figures = results["figures"]
-    assert (results["rows"], results["unreadable"]) == (4, {"letters": 0, "likelihood": 0, "pairs": 8})
+    assert (results["rows"], results["unreadable"]) == (
+        4,
+        {"letters": 0, "likelihood": 0, "pairs": 8, "below_floor": 0},
+    )
     assert {figures[name]["estimate"] for name in ("ties, both orders", "same position")} == {1}
     assert figures["accuracy, both orders"] | {"high": 0} == {"estimate": 0, "low": 0, "high": 0, "n": 8, "clusters": 4}
     # One digit is shorter than any wrong answer.

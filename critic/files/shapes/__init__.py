@@ -11,6 +11,7 @@ from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
+from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.other_names import CONTEXT, LISTS, TAG
 from critic.files.shapes.ranked import RANKED
@@ -22,6 +23,7 @@ from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
+    FEEDBACK,
     TAG,
     CONTEXT,
     LISTS,

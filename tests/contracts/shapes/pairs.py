@@ -20,8 +20,26 @@ from tests.contracts.shapes.rows import (
 SIDES = {"prompt": ASK, "chosen": EMU, "rejected": ROBIN}
 AB = {"prompt": ASK, "response_a": EMU, "response_b": ROBIN}
 
+SERVED = {
+    "kind": "comparison",
+    "prompt": {"messages": [user()], "tags": [], "id": None},
+    "responses": [{"text": ROBIN, "model": "m1", "finish": "stop"}, {"text": EMU, "model": "m2", "finish": "stop"}],
+    "label": {"choice": "second", "outcome": "preference", "probability": None, "votes": []},
+    "source": "human",
+    "annotator": "ann",
+    "where": "",
+}
+"""Feedback as `cai feedback export` writes it."""
+
 PAIRS = [
     compared("TRL, plain", SIDES),
+    compared(
+        "feedback of the service",
+        SERVED,
+        judge=[[ROBIN, EMU]],
+        sft=["other_feedback"],
+        labels=[("comparison", "second", ROBIN, EMU)],
+    ),
     compared("TRL, chats", {"prompt": [user()], "chosen": [says(EMU)], "rejected": [says(ROBIN)]}),
     compared("TRL, implicit", {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),
     compared("TRL, prompt twice", SIDES | {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from critic.engines.base import EngineError, Lane, Node, Score, reads
+from critic.engines.base import EngineDown, EngineError, Lane, Node, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.evaluation.accuracy import (
     FOLDS,
@@ -17,6 +17,7 @@ from critic.evaluation.accuracy import (
     figures,
     judge,
 )
+from critic.evaluation.fitting import fit_contrast
 from critic.judging.logprob import Logprob
 from tests.critic.judging.test_aggregate import principle
 from tests.factories import FakeEngine, prompt
@@ -71,6 +72,17 @@ async def test_what_cannot_be_judged_is_counted_apart_with_its_reason() -> None:
     assert answers[1].problem == "too hot"
     found = figures(answers)
     assert found.unreadable == 1 and found.accuracy is not None and found.accuracy.n == 2
+
+
+async def test_a_judge_that_fails_every_pair_ends_the_measurement() -> None:
+    class Fails(FakeEngine):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            raise EngineError("no weights")
+
+    with pytest.raises(EngineDown, match="none was answered: no weights"):
+        await judge(Fails(), Logprob(), RULE, labels(20))
+    with pytest.raises(EngineDown, match="none was answered: no weights"):
+        await fit_contrast(Fails(), RULE, labels(20))
 
 
 def test_length_rules() -> None:
