@@ -93,7 +93,7 @@ def _decoded(file: BinaryIO, name: str) -> BinaryIO:
     return buffered
 
 
-def _begun(file: BinaryIO) -> tuple[BufferedReader, bytes]:
+def _begun(file: BinaryIO) -> tuple[BinaryIO, bytes]:
     """Return a file and how it begins, with nothing of it taken: `MARK_BYTES` at least, unless it is shorter."""
     buffered = file if isinstance(file, BufferedReader) else BufferedReader(cast(RawIOBase, file))
     head = buffered.peek(BLOCK)[:4096]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from service import datasets
-from service.database import Database
 from service.jobs import queue
 from service.settings import Settings
 from service.synced import close_to_others, make_folder, sync_tree
+from service.uploads import Uploads
 from tests.service.calls import Api, comparison
 
 
@@ -46,7 +46,8 @@ def looking(before: Callable[..., Any], look: Callable[[], None]) -> Callable[..
 
 async def test_an_upload_is_there_before_its_row(api: Api, synced: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
     place, looks = api.service.settings.data / "artifacts" / "uploads", list[list[Path]]()
-    monkeypatch.setattr(Database, "insert", looking(Database.insert, lambda: looks.append(unsynced(place, synced))))
+    insert = looking(Uploads._insert, lambda: looks.append(unsynced(place, synced)))
+    monkeypatch.setattr(Uploads, "_insert", insert)
     assert (await api.admin.post("/v1/uploads", content=b'{"prompt": "a"}')).status_code == 201
     assert looks == [[]] and place.parent.stat().st_ino in synced
 

@@ -47,8 +47,9 @@ def _said(outcome: Any) -> str:
         return f"`{outcome}`"
     if isinstance(outcome, list):
         return f"{len(outcome)} answers"
-    kinds = {"Ranked": "ranking", "Rated": "rating", "thumbs": "thumb"}
-    return kinds.get(outcome[0], outcome[0].lower())
+    kinds: dict[str, str] = {"Ranked": "ranking", "Rated": "rating", "thumbs": "thumb"}
+    name = str(outcome[0])
+    return kinds.get(name, name.lower())
 
 
 def _summed(words: Iterable[str]) -> str:

@@ -17,6 +17,12 @@ from tests.contracts.shapes.table import TABLE, table
 from trainers.data import read
 from trainers.examples import Pair, Rated
 
+
+def rows_of(rows: list[Any]) -> Case:
+    """A case of which nothing is expected."""
+    return Case("", rows, [], [], [], [], [], [], [])
+
+
 PAIRS_OF_ENDS = (("0", "1"), ("1", "2"), ("00", "01"), ("001", "002"), ("a", "b"), ("b", "c"))
 
 
@@ -32,14 +38,14 @@ def test_the_table_has_every_shape() -> None:
 
 def test_the_models_of_responses_are_kept(tmp_path: Path) -> None:
     for row in (ULTRA, NECTAR, AB | {"model_a": "m1", "model_b": "m2"}):
-        (line,) = lines(Case("", [row], [], [], [], [], [], [], []), tmp_path, read_pairs, truncate=False)
+        (line,) = lines(rows_of([row]), tmp_path, read_pairs, truncate=False)
         assert [response.model for response in line.item.responses][:2] == ["m1", "m2"]
 
 
 @pytest.mark.parametrize("change", [{"overall_score": "good"}, {"annotations": {"honesty": {"Rating": "9"}}}])
 def test_a_rating_that_is_none_is_named_where_labels_are_asked_for(change: dict[str, Any], tmp_path: Path) -> None:
     row = ULTRA | {"completions": [ULTRA["completions"][0] | change, ULTRA["completions"][1]]}
-    case = Case("", [row], [], [], [], [], [], [], [])
+    case = rows_of([row])
     assert [answers(line) for line in lines(case, tmp_path, read_pairs, truncate=False)] == TWO
     assert lines(case, tmp_path, read_labelled) == ["bad_rating"]
 
@@ -49,7 +55,7 @@ def test_without_an_overall_score_the_mean_of_the_aspects_is_taken(tmp_path: Pat
         {"response": EMU, "annotations": {"a": {"Rating": "5"}, "b": {"Rating": "4"}}},
         {"response": ROBIN, "annotations": {"a": {"Rating": "3"}, "b": {"Rating": "N/A"}}},
     ]
-    found = read(written(Case("", [{"instruction": ASK, "completions": completions}], *[[]] * 7), tmp_path), (Rated,))
+    found = read(written(rows_of([{"instruction": ASK, "completions": completions}]), tmp_path), (Rated,))
     assert [said(example) for example in found.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
 
 
@@ -62,7 +68,7 @@ def test_without_an_overall_score_the_mean_of_the_aspects_is_taken(tmp_path: Pat
     ],
 )
 def test_a_transcript_without_an_answer_is_refused_alike(chosen: str, reason: str, tmp_path: Path) -> None:
-    case = Case("", [{"chosen": chosen, "rejected": transcript(ASK, ROBIN)}], *[[]] * 7)
+    case = rows_of([{"chosen": chosen, "rejected": transcript(ASK, ROBIN)}])
     assert lines(case, tmp_path, read_pairs, truncate=False) == lines(case, tmp_path, read_labelled) == [reason]
     with pytest.raises(InputError, match="nothing to train on"):
         read(written(case, tmp_path), (Pair,))
@@ -73,13 +79,13 @@ def test_two_turns_of_one_side_are_one(tmp_path: Path) -> None:
         "chosen": f"\n\nHuman: Hi.\n\nHuman: {ASK}\n\nAssistant: {EMU}",
         "rejected": f"\n\nHuman: Hi.\n\nHuman: {ASK}\n\nAssistant: {ROBIN}",
     }
-    (line,) = lines(Case("", [sides], *[[]] * 7), tmp_path, read_pairs, truncate=False)
+    (line,) = lines(rows_of([sides]), tmp_path, read_pairs, truncate=False)
     assert [message.content for message in line.item.prompt.messages] == [f"Hi.\n\n{ASK}"]
 
 
 def test_an_answer_that_is_left_off_is_counted(tmp_path: Path) -> None:
     rows = [{"messages": [user(), says(EMU)]}, {"messages": [user("Else?")]}]
-    first, second = lines(Case("", rows, *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    first, second = lines(rows_of(rows), tmp_path, read_prompts, truncate=False)
     assert (first.left_off, second.left_off) == (1, 0)
 
 
@@ -93,7 +99,7 @@ def test_an_answer_that_is_left_off_is_counted(tmp_path: Path) -> None:
     ],
 )
 def test_turns_that_are_none_are_refused(turns: object, reason: str, tmp_path: Path) -> None:
-    case = Case("", [{"conversations": turns}], *[[]] * 7)
+    case = rows_of([{"conversations": turns}])
     assert lines(case, tmp_path, read_prompts, truncate=False) == [reason]
 
 
@@ -105,7 +111,7 @@ def test_sharegpts_calls_of_tools_are_carried_through(tmp_path: Path) -> None:
         gpt("Four."),
         human("And one more?"),
     ]
-    (line,) = lines(Case("", [{"conversations": turns}], *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    (line,) = lines(rows_of([{"conversations": turns}]), tmp_path, read_prompts, truncate=False)
     messages = line.item.prompt.messages
     assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
     assert messages[1].tool_calls[0].function.arguments == '{"a": 2, "b": 2}'
@@ -113,7 +119,7 @@ def test_sharegpts_calls_of_tools_are_carried_through(tmp_path: Path) -> None:
 
 def test_a_system_column_begins_the_chat(tmp_path: Path) -> None:
     row = {"system": "Be brief.", "conversations": [human(), gpt(EMU)]}
-    (line,) = lines(Case("", [row], *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    (line,) = lines(rows_of([row]), tmp_path, read_prompts, truncate=False)
     assert [message.role for message in line.item.prompt.messages] == ["system", "user"]
 
 
@@ -131,7 +137,7 @@ def test_a_case_has_a_name_of_its_own_and_there_are_enough() -> None:
 
 def test_a_history_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:
     row = {"instruction": ASK, "output": EMU, "history": [["only a question"]]}
-    assert lines(Case("", [row], *[[]] * 7), tmp_path, read_prompts, truncate=False) == ["bad_prompt"]
+    assert lines(rows_of([row]), tmp_path, read_prompts, truncate=False) == ["bad_prompt"]
 
 
 def test_the_documented_table_is_that_of_the_cases() -> None:
