@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from critic.feedback import Feedback
     from critic.run.sources import Broken
     from service.client import Client
+    from service.formats.base import Table
 
 app = typer.Typer(help="Import labels into a server, and export them.", no_args_is_help=True)
 
@@ -94,7 +95,9 @@ def export(
 
     form = format_of(format, options_of(options))
     chosen = {"kind": kind, "source": source, "group": group, "project": project, "retracted": False}
-    wanted = table_of(table) or ("feedback" if "feedback" in form.tables else None)
+    wanted: Table | None = table_of(table)
+    if wanted is None and "feedback" in form.tables:
+        wanted = "feedback"
     with Client(server, key) as client:
         stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
         print_written(write(Offer(server, labels=stored), form, file, wanted), file)

@@ -244,7 +244,7 @@ def _is_listed(value: object) -> bool:
 
 def _values(value: object) -> list[Columns]:
     """Return the results that a field of JSON-MIN holds: none for a field of the data."""
-    values = value if isinstance(value, list) else [value]
+    values: list[Any] = value if isinstance(value, list) else [value]
     are = bool(values) and all(isinstance(one, dict) and len(_TAGS.keys() & one.keys()) == 1 for one in values)
     return values if are else []
 

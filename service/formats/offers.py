@@ -142,8 +142,9 @@ def write(offer: Offer, form: Format, out: Path, table: Table | None = None) -> 
 def _candidates(offer: Offer, form: Format) -> list[Table]:
     """Return the tables to try: the first that lies there; of feedback alone, each until one has rows."""
     known: list[Table] = [name for name in (*DATA_TABLES, "feedback") if name in form.tables]
-    lying = [name for name in known if name in offer.files and name != "feedback"]
-    return lying[:1] or known or ["pairs"]
+    lying: list[Table] = [name for name in known if name in offer.files and name != "feedback"]
+    none_known: list[Table] = ["pairs"]
+    return lying[:1] or known or none_known
 
 
 def _written(offer: Offer, form: Format, out: Path, table: Table, entries: Iterator[Entry]) -> Written:

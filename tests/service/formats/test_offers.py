@@ -99,7 +99,7 @@ def test_feedback_becomes_the_rows_of_each_table(tmp_path: Path) -> None:
     tables = {}
     for table in ("pairs", "rankings", "ratings"):
         out = tmp_path / f"{table}.jsonl"
-        written = write(offer, format_of("jsonl"), out, table)  # type: ignore[arg-type]
+        written = write(offer, format_of("jsonl"), out, table)
         tables[table] = written.rows
         assert len(out.read_text().splitlines()) == written.rows
     assert tables == {"pairs": 1, "rankings": 1, "ratings": 2}
