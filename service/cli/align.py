@@ -7,7 +7,7 @@ import typer
 
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
-from service.cli.generate import EMBEDDED, JudgeSpecs, Limit, Modes, Out, Principles, Seed
+from service.cli.options import EMBEDDED, JudgeSpecs, Limit, Modes, Out, Principles, Seed
 from service.cli.progress import Bar
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from constitution.errors import InputError
 from service.cli.display import print_chain, print_comparison
-from service.cli.generate import principles_count
+from service.cli.options import principles_count
 
 if TYPE_CHECKING:
     from constitution import Constitution

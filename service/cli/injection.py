@@ -17,7 +17,7 @@ from rich.text import Text
 
 from service.cli import STOPPED
 from service.cli.display import clean
-from service.cli.generate import Extend
+from service.cli.options import Extend
 from service.cli.measuring import chosen_principle, measurement_store
 from service.cli.progress import Bar
 
