@@ -166,7 +166,15 @@ def _settle(group: Sequence[_Waiting], error: Exception | None) -> None:
 
 
 def database_url(text: str) -> URL:
-    """The address with the driver that this project uses. Raises `InputError`."""
+    """The address with the driver that this project uses; SQLite's folder is made. Raises `InputError`."""
+    url = known_url(text)
+    if url.get_backend_name() == "sqlite":
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def known_url(text: str) -> URL:
+    """The address with the driver that this project uses, and nothing is made. Raises `InputError`."""
     try:
         url = make_url(text)
     except ArgumentError:
@@ -178,10 +186,8 @@ def database_url(text: str) -> URL:
             where="database",
             fix="expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
         )
-    if url.drivername == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
+        raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
     return url.set(drivername=drivers[url.drivername])
 
 

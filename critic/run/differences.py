@@ -68,7 +68,9 @@ def _jury(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) ->
         return
     for one, other in zip(old, new, strict=True):
         yield from _engine("judge", one["judge"], other["judge"])
-        options = sorted(name for name in {*one["mode"], *other["mode"]} if one["mode"].get(name) != other["mode"].get(name))
+        options = sorted(
+            name for name in {*one["mode"], *other["mode"]} if one["mode"].get(name) != other["mode"].get(name)
+        )
         for name in options:
             was, is_now = (_plain(seat["mode"].get(name)) for seat in (one, other))
             yield f"mode {other['mode']['name']} of {other['judge']['name']}: {name} {was} there, {is_now} now"

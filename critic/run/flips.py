@@ -1,4 +1,4 @@
-"""What another constitution would make of a run's judgements, from the votes that are stored. Pure, and no call is made.
+"""What another constitution would make of a run's judgements, from the stored votes. Pure, and no call is made.
 
 A stored vote still counts where the new principle's question is the old one's, word for word, in the juror's mode
 (`critic.judging.base.Mode.asked_by`). Where all votes are there, the new judgement is known. Where some would be asked

@@ -176,7 +176,9 @@ async def run(
             progress = Progress()
 
             def tell() -> None:
-                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(time.monotonic())
+                now = time.monotonic()
+                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(now)
+                progress.slowest = budget.slowest(now)
                 on_progress(progress, budget.answered, total)
 
             async with _told(tell):

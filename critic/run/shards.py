@@ -23,9 +23,9 @@ from constitution.digest import canonical_json
 from constitution.errors import InputError
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, agree
-from critic.run.turned import keep_exports
 from critic.run.results import replace_text
 from critic.run.store import StoreError, lock_directory
+from critic.run.turned import keep_exports
 
 RUN_FILE, FOLDER = "shards.json", "shards"  # a trainer's folder has a run.json
 _SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])

@@ -14,9 +14,13 @@ BEFORE = "before"
 """The folder of a run's directory that holds what was exported before the last change of its config."""
 
 # All that a run writes into its directory, in either format.
-_EXPORTED = tuple(
-    f"{table}.{format}" for table in ("pairs", "sft", "feedback") for format in ("jsonl", "parquet")
-) + ("quarantine.jsonl", "README.md", "manifest.json", "report.html")
+_EXPORTED = (
+    *(f"{table}.{format}" for table in ("pairs", "sft", "feedback") for format in ("jsonl", "parquet")),
+    "quarantine.jsonl",
+    "README.md",
+    "manifest.json",
+    "report.html",
+)
 
 _STAY: tuple[Change, ...] = ("kept_side", "stayed_tie", "stayed_unreadable")
 

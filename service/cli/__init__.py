@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 from typer.models import CommandInfo
 
 from constitution.errors import InputError
@@ -54,6 +55,7 @@ def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     from service.cli.align import align
     from service.cli.ask import compare, critique
+    from service.cli.config import Command
     from service.cli.constitution import app as constitution
     from service.cli.database import app as database
     from service.cli.evaluate import app as evaluate
@@ -66,13 +68,12 @@ def main() -> None:
     from service.cli.reweigh import reweigh
     from service.cli.serve import serve
     from service.cli.show import show
-    from service.cli.train import train
+    from service.cli.train import TrainCommand, train
     from service.cli.worker import worker
 
-    from service.cli.config import Command
-
-    for command in (generate, judge, inspect, critique, compare, reweigh, show, train, align, serve, worker, models):
+    for command in (generate, judge, inspect, critique, compare, reweigh, show, align, serve, worker, models):
         app.command()(command)
+    app.command(cls=TrainCommand)(train)
     app.add_typer(constitution, name="constitution")
     app.add_typer(evaluate, name="evaluate")
     app.add_typer(database, name="database")
@@ -80,7 +81,8 @@ def main() -> None:
     app.add_typer(jobs, name="jobs")
     app.add_typer(keys, name="keys")
     for registered in _all_commands(app):
-        registered.cls = Command
+        if registered.cls in (None, TyperCommand):
+            registered.cls = Command
     try:
         app()
     except InputError as error:

@@ -19,8 +19,8 @@ from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
 from service.cli.display import clean
-from service.cli.options import Extend
 from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.options import Extend
 from service.cli.progress import Bar
 
 if TYPE_CHECKING:

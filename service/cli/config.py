@@ -4,9 +4,10 @@ A key is an option's long name, with hyphens or underscores. Every value is chec
 YAML's ``yes`` is no number, and 2.5 no count.
 """
 
+import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -16,6 +17,8 @@ from constitution.nearest import meant
 from constitution.settings_file import read_settings_file
 from service.cli.voice import say
 
+PANELS = ("Input", "Sampling", "Judging", "Limits", "Output", "Server")
+"""The headings under which options stand in ``--help``."""
 # What is of the command line alone.
 _NOT_IN_FILES = ("config", "help", "quiet", "install-completion", "show-completion")
 _FILE, _SECTIONS = "cai.config.file", "cai.config.sections"
@@ -23,11 +26,15 @@ _COMMAND_LINE = "COMMANDLINE"  # the name of typer's source of a value that stan
 
 
 class Command(TyperCommand):
-    """A command that says which of its options go before those of ``--config``."""
+    """A command whose headings of ``--help`` have one order, and that says what goes before ``--config``."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's own type is private
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters in the order in which ``--help`` shows their headings."""
+        return sorted(super().get_params(ctx), key=_place)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line, and tell what it replaces."""
-        left: list[str] = super().parse_args(ctx, args)  # type: ignore[arg-type]  # as above
+        left: list[str] = super().parse_args(ctx, args)
         file = ctx.meta.get(_FILE)
         for option in _options(self).values() if file is not None else ():
             key = option.name or ""
@@ -36,6 +43,11 @@ class Command(TyperCommand):
                 said = option.opts[0]
                 say(f"{said} on the command line goes before {_key(option)} of {file}", err=True)
         return left
+
+
+def _place(parameter: Any) -> int:
+    panel = getattr(parameter, "rich_help_panel", None)
+    return PANELS.index(panel) + 1 if isinstance(parameter, TyperOption) and panel in PANELS else 0
 
 
 def config_option(sections: Collection[str] = ()) -> Any:
@@ -114,35 +126,42 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 def _checked(context: typer.Context, option: TyperOption, value: Any, where: str) -> Any:
     """Return the value as the command line would give it. Raises `InputError` where the option can't have it."""
+    wanted = _type(context.command, option)
     if option.multiple:
         items = value if isinstance(value, list) else [value]
-        plain: Any = [_plain(option, item, where) for item in items]
+        plain: Any = [_plain(wanted, item, where) for item in items]
     else:
-        plain = _plain(option, value, where)
-    try:
-        option.type_cast_value(context, plain)  # type: ignore[arg-type]  # typer's own type is private
-    except typer.BadParameter as error:
-        raise InputError(error.message, where=where) from None
+        plain = _plain(wanted, value, where)
+    if option.callback is None:  # those that have one do something, too: they are asked once, in their turn
+        try:
+            option.process_value(context, plain)
+        except typer.BadParameter as error:
+            raise InputError(error.message, where=where) from None
     return plain
 
 
-def _plain(option: TyperOption, value: Any, where: str) -> Any:
+def _type(command: Any, option: TyperOption) -> Any:
+    """The type of the value, or of each of several: as the command's function has it."""
+    wanted = get_type_hints(inspect.unwrap(command.callback))[option.name or ""]
+    while arguments := [one for one in get_args(wanted) if one is not type(None)]:  # of `int | None`, of `list[str]`
+        wanted = arguments[0]
+    return wanted
+
+
+def _plain(wanted: Any, value: Any, where: str) -> Any:
     """Refuse what a conversion would make something else of: 2.5 a whole number, ``yes`` a text."""
-    kind = option.type.name.split()[0]
-    match kind:
-        case "boolean":
-            if not isinstance(value, bool):
-                raise InputError(f"{value!r} is neither true nor false", where=where)
-            return value
-        case "integer":
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise InputError(f"{value!r} is no whole number", where=where)
-            return value
-        case "float":
-            if isinstance(value, bool) or not isinstance(value, int | float | str):  # YAML takes 1e-3 for a text
-                raise InputError(f"{value!r} is no number", where=where)
-            return value
-        case _:
-            if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise InputError(f"{value!r} is no text", where=where, fix="put it between quotes")
-            return str(value)
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{value!r} is neither true nor false", where=where)
+        return value
+    if wanted is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{value!r} is no whole number", where=where)
+        return value
+    if wanted is float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):  # YAML takes 1e-3 for a text
+            raise InputError(f"{value!r} is no number", where=where)
+        return value
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{value!r} is no text", where=where, fix="put it between quotes")
+    return str(value)

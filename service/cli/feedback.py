@@ -11,6 +11,7 @@ import typer
 from constitution.errors import InputError
 from service.cli import QUARANTINED
 from service.cli.columns import Column
+from service.cli.remote import HERE, Key, Server, connected
 
 if TYPE_CHECKING:
     from critic.feedback import Feedback
@@ -19,12 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Import labels into a server, and export them.", no_args_is_help=True)
 
-Server = Annotated[str, typer.Option(envvar="CAI_SERVER", help="The server's address.")]
-Key = Annotated[str, typer.Option(envvar="CAI_KEY", help="An API key with the scope feedback.")]
 Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; a wrong one lists them all.")]
 Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
 
-HERE = "http://127.0.0.1:8300"
 BATCH, BATCH_CHARACTERS = 500, 4_000_000  # whichever comes first
 
 
@@ -43,12 +41,11 @@ def imported(
     Rows that can't be used are named, and cost themselves only. The exit code is then 3.
     """
     from critic.run.sources import Broken
-    from service.client import Client
 
     stored = refused = 0
     if column is not None:
         options = json.dumps(_object(options) | {"columns": column})
-    with Client(server, key) as client:
+    with connected(server, key) as client:
         people = _People(client)
         name = _fingerprint(file, format, source, options)
         for number, batch in enumerate(_batches(file, format, source, options)):
@@ -77,7 +74,6 @@ def export(
     key: Key = "",
 ) -> None:
     """Write a server's labels to a file, in the order in which they were stored, without those that were retracted."""
-    from service.client import Client
     from service.formats import format_of
 
     form = format_of(format, _object(options))
@@ -92,7 +88,7 @@ def export(
 
     part = file.with_name(f".{file.name}.part")
     try:
-        with Client(server, key) as client:
+        with connected(server, key) as client:
             lost = form.write("feedback", counted(client), part)
         part.replace(file)
     finally:

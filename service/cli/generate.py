@@ -23,9 +23,9 @@ from service.cli.options import (
     Extend,
     Format,
     FormatOption,
+    Json,
     JudgePrinciples,
     JudgeSpecs,
-    Json,
     Limit,
     MaxCalls,
     MaxChars,
@@ -55,12 +55,19 @@ if TYPE_CHECKING:
 
 def generate(
     principles: Principles,
-    prompts: Annotated[str, typer.Option(help="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset.", rich_help_panel=INPUT)],
+    prompts: Annotated[
+        str,
+        typer.Option(help="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset.", rich_help_panel=INPUT),
+    ],
     out: Out,
-    policy: Annotated[str, typer.Option(help="The engine that answers the prompts.", rich_help_panel=SAMPLING)] = "embedded",
+    policy: Annotated[
+        str, typer.Option(help="The engine that answers the prompts.", rich_help_panel=SAMPLING)
+    ] = "embedded",
     judge: JudgeSpecs = EMBEDDED,
     samples: Annotated[int, typer.Option(help="How many answers each prompt gets.", rich_help_panel=SAMPLING)] = 2,
-    revisions: Annotated[int, typer.Option(help="Rounds of critique and revision for each answer.", rich_help_panel=SAMPLING)] = 1,
+    revisions: Annotated[
+        int, typer.Option(help="Rounds of critique and revision for each answer.", rich_help_panel=SAMPLING)
+    ] = 1,
     judge_principles: JudgePrinciples = "all",
     strategy: Annotated[Strategy, typer.Option(help="What is paired.", rich_help_panel=SAMPLING)] = Strategy.samples,
     mode: Modes = None,
@@ -68,9 +75,15 @@ def generate(
     aggregation: AggregationOption = Aggregation.log_odds,
     ranking: Ranking = False,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", rich_help_panel=SAMPLING)] = 256,
-    temperature: Annotated[float, typer.Option(help="Of the policy's answers; 0 is greedy.", rich_help_panel=SAMPLING)] = 1.0,
-    judge_max_tokens: Annotated[int, typer.Option(help="Longest critique and revision, in tokens.", rich_help_panel=SAMPLING)] = 256,
-    judge_temperature: Annotated[float, typer.Option(help="Of critiques and revisions.", rich_help_panel=SAMPLING)] = 0.7,
+    temperature: Annotated[
+        float, typer.Option(help="Of the policy's answers; 0 is greedy.", rich_help_panel=SAMPLING)
+    ] = 1.0,
+    judge_max_tokens: Annotated[
+        int, typer.Option(help="Longest critique and revision, in tokens.", rich_help_panel=SAMPLING)
+    ] = 256,
+    judge_temperature: Annotated[
+        float, typer.Option(help="Of critiques and revisions.", rich_help_panel=SAMPLING)
+    ] = 0.7,
     seed: Seed = 0,
     limit: Limit = None,
     max_chars: MaxChars = 32_000,
@@ -115,7 +128,9 @@ def generate(
 
 def judge(
     principles: Principles,
-    pairs: Annotated[str, typer.Option(help="Prompts with 2 or more responses each, or chosen and rejected.", rich_help_panel=INPUT)],
+    pairs: Annotated[
+        str, typer.Option(help="Prompts with 2 or more responses each, or chosen and rejected.", rich_help_panel=INPUT)
+    ],
     out: Out,
     judge: JudgeSpecs = EMBEDDED,
     judge_principles: JudgePrinciples = "all",

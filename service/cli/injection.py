@@ -17,8 +17,8 @@ from rich.text import Text
 
 from service.cli import STOPPED
 from service.cli.display import clean
-from service.cli.options import Extend
 from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.options import Extend
 from service.cli.progress import Bar
 
 if TYPE_CHECKING:

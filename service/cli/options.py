@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from constitution.errors import InputError
+from service.cli.config import PANELS
 
-INPUT, SAMPLING, JUDGING, LIMITS, OUTPUT = "Input", "Sampling", "Judging", "Limits", "Output"
-SERVER = "Server"
+INPUT, SAMPLING, JUDGING, LIMITS, OUTPUT, SERVER = PANELS
 
 EMBEDDED = ["embedded"]
 
@@ -143,9 +143,7 @@ RetestShare = Annotated[
 
 Out = Annotated[
     Path,
-    typer.Option(
-        help="The run's directory. The same command again goes on where it stopped.", rich_help_panel=OUTPUT
-    ),
+    typer.Option(help="The run's directory. The same command again goes on where it stopped.", rich_help_panel=OUTPUT),
 ]
 FormatOption = Annotated[Format, typer.Option(help="The exports' format.", rich_help_panel=OUTPUT)]
 WithReasoning = Annotated[
@@ -156,9 +154,7 @@ WithReasoning = Annotated[
 ]
 Extend = Annotated[
     bool,
-    typer.Option(
-        "--extend", help="Go on in a directory whose run had another config.", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--extend", help="Go on in a directory whose run had another config.", rich_help_panel=OUTPUT),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only count calls and tokens; ask no engine.", rich_help_panel=LIMITS)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from constitution.errors import InputError
-from service.cli.display import clean
 from service.cli.config import ConfigFile
+from service.cli.display import clean
 from service.cli.options import (
     INPUT,
     JUDGING,
@@ -59,9 +59,7 @@ def reweigh(
     ] = False,
     tie_band: Annotated[
         float | None,
-        typer.Option(
-            help="A probability this near 0.5 is a tie. Default: as in the run.", rich_help_panel=JUDGING
-        ),
+        typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.", rich_help_panel=JUDGING),
     ] = None,
     format: FormatOption = Format.jsonl,
     root: Root = None,

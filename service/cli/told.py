@@ -1,6 +1,5 @@
 """What ``cai generate`` and ``cai judge`` say at their end, for people and as JSON."""
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from service.cli.display import clean
+from service.cli.rate import duration
+from service.cli.reasons import dropped
 from service.cli.turned import print_turned, turned_json
 from service.cli.voice import say
 
@@ -25,12 +26,15 @@ def print_outcome(outcome: "Outcome", out: Path) -> None:
     drops = results.statistics.drops
     lines = {
         "rows": f"{results.exported.rows} done{before}; {results.quarantined.total()} quarantined",
-        "pairs": f"{files['pairs'].records}; {drops.total()} drops{_reasons(drops)}",
+        "pairs": f"{files['pairs'].records}; {drops.total()} drops",
         "calls": f"{outcome.calls} in {outcome.seconds:.1f} s; {results.calls} in all",
         "results": f"{out}/ (pairs, sft, feedback, README.md, manifest.json, report.html)",
     }
     for name, value in lines.items():
         say(f"{name + ':':9}{value}")
+        if name == "pairs":
+            for what, why, count in dropped(drops):
+                say(f"{'':9}{count:,} {what}{'' if count == 1 else 's'}: {why}")
     if outcome.turned is not None:
         print_turned(outcome.turned, out)
     for warning in results.warnings():
@@ -42,13 +46,6 @@ def print_outcome(outcome: "Outcome", out: Path) -> None:
         say("Nothing that was answered is lost: the command goes on from here.")
     if standing.quarantined:
         say(f"{out}/quarantine.jsonl names each quarantined row and why. The same command tries them again.")
-
-
-def _reasons(drops: "Mapping[tuple[str, str], int]") -> str:
-    """Say what was dropped and why, the commonest first."""
-    ordered = sorted(drops.items(), key=lambda drop: (-drop[1], drop[0]))
-    told = ", ".join(f"{count:,} {what} ({reason})" for (what, reason), count in ordered)
-    return f": {told}" if told else ""
 
 
 def outcome_json(outcome: "Outcome", out: Path) -> dict[str, Any]:
@@ -113,9 +110,9 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
             lines.append(f"{out} holds {store.calls():,} committed calls; none of them would be made again")
     if rows:
         whole = plan.rows * seconds / rows
-        lines.append(f"about {_duration(whole)} for all rows, at this run's {seconds / rows:.2g} s a row so far")
+        lines.append(f"about {duration(whole)} for all rows, at this run's {seconds / rows:.2g} s a row so far")
     elif specs == {"embedded"}:
-        slow, fast = (_duration(embedded_seconds(plan, amx=amx)) for amx in (False, True))
+        slow, fast = (duration(embedded_seconds(plan, amx=amx)) for amx in (False, True))
         lines.append(f"at most about {slow} with the embedded model on two cores, {fast} where they have AMX")
     else:
         lines.append("time: unknown before some rows have run; run --limit 5, then plan again with the same --out")
@@ -127,9 +124,3 @@ def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
     if any(spec.startswith("openai:") for spec in specs):
         return [*lines, "cost: what the server charges for these tokens; give input_price and output_price in its spec"]
     return [*lines, "cost: none but time; every engine named runs on this machine"]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -40,7 +40,9 @@ def print_turned(found: "Turned", out: Path) -> None:
     """Say what changed since before, and where what was exported then is."""
     lost = f", {found.lost} without a result now" if found.lost else ""
     say(f"changed: of {found.rows} rows done again{lost}: judgements: {counted(found.judgements)}")
-    say(f"         pairs: {found.pairs_before} before, {found.pairs_after} now; {out}/before/ has the exports of before")
+    say(
+        f"         pairs: {found.pairs_before} before, {found.pairs_after} now; {out}/before/ has the exports of before"
+    )
     for turn in found.turns[:NAMED]:
         say(clean(f"         {_line(turn)}"))
     if len(found.turns) > NAMED:
