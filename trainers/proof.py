@@ -20,6 +20,7 @@ from constitution.errors import InputError
 from critic.engines import attention
 from critic.engines.tokens import Segment, TokenTree
 from trainers import forward
+from trainers.dropout import not_computed
 from trainers.packing import Batch, packed, padded
 
 Path = Literal["packed", "padded", "apart"]
@@ -30,6 +31,8 @@ VALUES, GRADIENT = 2e-3, 1e-2
 _PROMPTS, _ANSWERS = (28, 19), (11, 6)
 """The most tokens of the trees' prompts and answers: lengths that differ, so that padding and branches are tried."""
 
+_SAME = 1e-6
+"""Rewards that differ by no more, as a share of the greatest, differ by rounding alone."""
 _WHOLE = 512
 """Tokens, as many as a row of the run's own trees has in the proof."""
 
@@ -170,8 +173,12 @@ def _prove(
         why = f"a chat of {longest} tokens changes the rotary embeddings of all chats beside it from {bound} tokens on"
         return _unpacked("apart", why, wanted, where)
     with forward.attending(model):
-        values, gradient = _read(model, padded(trees, apart=True))
+        try:
+            values, gradient = _read(model, padded(trees, apart=True))
+        except Exception as error:  # whatever a foreign model does with a plain chat
+            raise not_computed(model, where, error) from error
         _check_causal(model, trees[0], where)
+        _check_reads(model, values, where)
     proof = _packs(model, trees, whole, values, gradient) if wanted is not False else Proof("padded", "as was asked")
     if proof.path == "packed":
         return proof
@@ -239,6 +246,26 @@ def _check_causal(model: PreTrainedModel, tree: TokenTree, where: str) -> None:
             f"models of type {model.config.model_type!r} see the tokens that they are to predict",
             where=where,
             fix="train a causal language model",
+        )
+
+
+def _check_reads(model: PreTrainedModel, values: Tensor, where: str) -> None:
+    """Raise `InputError` for a reward model whose reward is the same whatever the answer: there is nothing to learn.
+
+    BERT's classifiers read the first token; as decoders (``is_decoder``) they see nothing but it. A head of zeros, from
+    which some begin, gives zeros.
+    """
+    if not forward.is_reward_model(model):
+        return
+    pairs = values.view(-1, len(_ANSWERS))  # the answers of each tree
+    spread = float((pairs.amax(1) - pairs.amin(1)).max())
+    greatest = float(values.abs().max())
+    if greatest > 0 and spread <= _SAME * greatest:
+        raise InputError(
+            f"this classifier of type {model.config.model_type!r} gives different answers one reward "
+            f"({float(values[0]):.6g}): what it reads of a chat comes before the answer",
+            where=where,
+            fix='set "is_decoder": false in its config.json if it is an encoder, or take a causal language model',
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+from constitution.errors import InputError
 from critic.engines.tokens import TokenTree
 from tests import zoo
 from trainers.config import DPOConfig, RewardConfig, SFTConfig
@@ -25,8 +26,8 @@ from .tiny import build, config_of, demonstrations, planted
 LANGUAGE = (
     "bloom", "cohere2", "deepseek_v3", "doge", "falcon", "falcon_h1", "gemma2", "gemma3_text", "gpt2", "gpt_neo",
     "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoehybrid", "lfm2", "llama", "llama4_text", "mamba", "mamba2",
-    "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "qwen3", "qwen3_moe", "qwen3_next",
-    "recurrent_gemma", "rwkv",
+    "minimax", "mistral", "mixtral", "modernbert-decoder", "opt", "phi", "phi3", "phimoe", "qwen3", "qwen3_moe",
+    "qwen3_next", "recurrent_gemma", "rwkv",
 )  # fmt: skip
 """Sinks, caps, windows, chunks, experts, states, latent attention, learnt and linear positions, tied and untied."""
 REWARD = (
@@ -114,3 +115,20 @@ def test_state_models_are_padded_and_others_packed(name: str, path: str, tmp_pat
     trainer = one_step("sft", zoo.tiny(name, tmp_path / "model"), tmp_path / "out")
     assert trainer.proof.path == path
     assert bool(trainer.proof.why) is (path == "padded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("xlm-roberta", "gives different answers one reward"),
+        ("mvp", "computing a plain chat failed"),
+        ("reformer", "computing a plain chat failed"),
+    ],
+)
+def test_classifiers_that_learn_nothing_and_models_that_fail_are_refused(
+    name: str, problem: str, tmp_path: Path
+) -> None:
+    parent = zoo.tiny(name, tmp_path / "parent", auto=AutoModelForSequenceClassification, num_labels=1)
+    with pytest.raises(InputError, match=problem):
+        one_step("reward", parent, tmp_path / "out")
