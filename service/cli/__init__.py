@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated
 
@@ -51,8 +52,9 @@ def _common(
         os.environ["CAI_DEBUG"] = "1"
 
 
-def main() -> None:
-    """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
+@cache
+def register() -> typer.Typer:
+    """Return the application with all commands. It is made once: what they import is not loaded before."""
     from service.cli.align import align
     from service.cli.ask import compare, critique
     from service.cli.config import Command
@@ -83,8 +85,13 @@ def main() -> None:
     for registered in _all_commands(app):
         if registered.cls in (None, TyperCommand):
             registered.cls = Command
+    return app
+
+
+def main() -> None:
+    """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     try:
-        app()
+        register()()
     except InputError as error:
         _fail(error, BAD_INPUT)
     except OSError as error:
