@@ -91,7 +91,7 @@ def register() -> typer.Typer:
 def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     try:
-        register()()
+        register()(prog_name="cai")
     except InputError as error:
         _fail(error, BAD_INPUT)
     except OSError as error:

@@ -136,7 +136,7 @@ def _checked(context: typer.Context, option: TyperOption, value: Any, where: str
         try:
             option.process_value(context, plain)
         except typer.BadParameter as error:
-            raise InputError(error.message, where=where) from None
+            raise InputError(f"{value!r} is refused: {error.message}", where=where) from None
     return plain
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import Json
-from service.cli.service_options import Data, SettingsFile, Url, read_existing, read_settings
+from service.cli.service_options import Data, SettingsFile, Url, read_existing, read_reachable
 from service.cli.voice import Quiet, say
 
 app = typer.Typer(help="Back a service's database up, and restore it.", no_args_is_help=True)
@@ -43,7 +43,7 @@ def restore(
     """Put a backup into a new database, of either kind."""
     from service.backup import restore
 
-    _tell(restore(read_settings(config, database=database, data=data).url, file), "are restored", as_json)
+    _tell(restore(read_reachable(config, database=database, data=data).url, file), "are restored", as_json)
 
 
 def _tell(counts: Counter[str], done: str, as_json: bool) -> None:

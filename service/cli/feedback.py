@@ -11,7 +11,9 @@ import typer
 from constitution.errors import InputError
 from service.cli import QUARANTINED
 from service.cli.columns import Column
+from service.cli.options import Json
 from service.cli.remote import HERE, Key, Server, connected
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from critic.feedback import Feedback
@@ -35,6 +37,8 @@ def imported(
     column: Column = None,
     server: Server = HERE,
     key: Key = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Send a file's labels to a server; annotators that it lacks are made. The same command again sends none twice.
 
@@ -55,9 +59,12 @@ def imported(
             for fault in faults:
                 typer.echo(f"refused: {fault}", err=True)
             stored, refused = stored + len(batch) - len(faults), refused + len(faults)
-    typer.echo(f"stored: {stored:,} labels")
+    if as_json:
+        typer.echo(json.dumps({"stored": stored, "refused": refused}, indent=2))
+    else:
+        say(f"stored: {stored:,} labels")
     if refused:
-        typer.echo(f"refused: {refused:,} rows")
+        say(f"refused: {refused:,} rows", err=as_json)
         raise typer.Exit(QUARANTINED)
 
 

@@ -88,6 +88,10 @@ MaxCost = Annotated[
     ),
 ]
 
+FirstRows = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use only the first N rows.", rich_help_panel=LIMITS)
+]
+
 Seed = Annotated[int, typer.Option(help="All chance comes from it.", rich_help_panel=SAMPLING)]
 
 JudgeSpec = Annotated[
@@ -118,6 +122,16 @@ Modes = Annotated[
         rich_help_panel=JUDGING,
     ),
 ]
+MeasuredModes = Annotated[
+    list[str] | None,
+    typer.Option("--mode", help="A judge mode; give it again for more. Default: the judge's.", rich_help_panel=JUDGING),
+]
+OnePrinciple = Annotated[
+    str | None,
+    typer.Option(
+        "--principle", help="The id of the principle to judge by. Default: its first.", rich_help_panel=JUDGING
+    ),
+]
 AggregationOption = Annotated[
     Aggregation, typer.Option(help="How principles' votes are pooled.", rich_help_panel=JUDGING)
 ]
@@ -144,6 +158,14 @@ RetestShare = Annotated[
 Out = Annotated[
     Path,
     typer.Option(help="The run's directory. The same command again goes on where it stopped.", rich_help_panel=OUTPUT),
+]
+MeasurementOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="A directory for every answer. The same command again goes on there.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option(help="The exports' format.", rich_help_panel=OUTPUT)]
 WithReasoning = Annotated[

@@ -10,7 +10,8 @@ import typer
 
 from constitution.errors import InputError
 from service.cli import FAILED
-from service.cli.service_options import Data, SettingsFile, Url, read_settings
+from service.cli.options import SERVER
+from service.cli.service_options import Data, SettingsFile, Url, read_reachable
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -19,8 +20,12 @@ BACKLOG = 2048  # connections that wait to be accepted; uvicorn's own default
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port. Default: 8300.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.", rich_help_panel=SERVER)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port. Default: 8300; 0 takes any that is free.", rich_help_panel=SERVER)
+    ] = None,
     database: Url = None,
     config: SettingsFile = None,
     data: Data = None,
@@ -31,7 +36,7 @@ def serve(
     from service.app import create_app
     from service.first_key import tell_first_key
 
-    settings = read_settings(config, host=host, port=port, database=database, data=data)
+    settings = read_reachable(config, host=host, port=port, database=database, data=data)
     with _listening(settings) as listener:  # before anything is written, and before a key is told
         asyncio.run(tell_first_key(settings, _tell))
         typer.echo(f"http://{settings.host}:{listener.getsockname()[1]}/docs")

@@ -44,6 +44,15 @@ def read_settings(file: Path | None, **said: Any) -> "Settings":
     return settings
 
 
+def read_reachable(file: Path | None, **said: Any) -> "Settings":
+    """Return the same where the database is to be made or filled. Raises `InputError` where nobody answers for it."""
+    from service.there import check_answers
+
+    settings = read_settings(file, **said)
+    check_answers(settings)
+    return settings
+
+
 def read_existing(file: Path | None, **said: Any) -> "Settings":
     """Return the same for a service that is there. Raises `InputError` where its database isn't: nothing is made."""
     from service.there import check_there
