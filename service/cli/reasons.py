@@ -18,7 +18,7 @@ MEANING = {
 }
 
 
-def dropped(drops: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, str, int]]:
-    """Yield what was dropped, why, and how often, the commonest first."""
+def dropped(drops: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, str, str, int]]:
+    """Yield what was dropped, the reason as files have it and in words, and how often; the commonest first."""
     for (what, reason), count in sorted(drops.items(), key=lambda drop: (-drop[1], drop[0])):
-        yield what, MEANING.get(reason, reason.replace("_", " ")), count
+        yield what, reason, MEANING[reason], count

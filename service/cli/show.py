@@ -133,8 +133,8 @@ def _tables(statistics: "RunStatistics", quarantined: Mapping[str, int], calls: 
     figures.add_row("probabilities, 0 to 1", Text(f"[{_bars(statistics.probabilities)}]"))
     yield figures
     lost = _grid("dropped")
-    for what, why, count in dropped(statistics.drops):
-        lost.add_row(f"{what}: {why}", f"{count:,}")
+    for what, reason, meaning, count in dropped(statistics.drops):
+        lost.add_row(f"{what}: {reason}", f"{count:,}  ({meaning})")
     for reason, count in sorted(quarantined.items()):
         lost.add_row(Text(clean(f"row (quarantined): {reason}")), f"{count:,}")
     yield lost if lost.row_count else Text("Nothing was dropped.")

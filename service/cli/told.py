@@ -33,8 +33,8 @@ def print_outcome(outcome: "Outcome", out: Path) -> None:
     for name, value in lines.items():
         say(f"{name + ':':9}{value}")
         if name == "pairs":
-            for what, why, count in dropped(drops):
-                say(f"{'':9}{count:,} {what}{'' if count == 1 else 's'}: {why}")
+            for what, reason, meaning, count in dropped(drops):
+                say(f"{'':9}{count:,} {what}{'' if count == 1 else 's'}: {reason} ({meaning})")
     if outcome.turned is not None:
         print_turned(outcome.turned, out)
     for warning in results.warnings():

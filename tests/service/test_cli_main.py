@@ -257,10 +257,10 @@ def test_the_last_lines_of_a_run_give_reasons(cai: Cai, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": \n{"prompt": "two"}\n{"prompt": "one"}\n')
     ended = cai(*GENERATE, "--prompts", "p.jsonl", "--out", "out")
     assert ended.code == 3
-    assert "pairs:   0; 2 drops\n         2 pairs: no side is better by more than the tie band\n" in ended.out
+    assert "pairs:   0; 2 drops\n         2 pairs: tie (no side is better by more than the tie band)\n" in ended.out
     assert "quarantined: 1 x broken_line, first at p.jsonl:2: " in ended.out
     shown = cai("show", "out").out
-    assert "pair: no side is better by more than the tie band" in shown
+    assert "(no side is better by more than the tie band)" in shown
     assert "quarantined: 1 x duplicate, first at p.jsonl:4: the same prompt as in row 0" in shown
 
 
