@@ -20,12 +20,13 @@ from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
 from service.cli.config import ConfigFile
 from service.cli.display import clean
-from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.measuring import chosen_principle, measurement_store, told
 from service.cli.options import (
     INPUT,
     OUTPUT,
     Extend,
     FirstRows,
+    Json,
     JudgeSpec,
     MeasuredModes,
     MeasurementOut,
@@ -72,6 +73,7 @@ def judge(
     extend: Extend = False,
     column: Column = None,
     root: Root = None,
+    as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
@@ -90,14 +92,27 @@ def judge(
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
-    _report(name, asked, labels, judged, out)
+    with told(as_json):
+        _report(name, asked, labels, judged, out)
+    if as_json:
+        typer.echo(json.dumps(_json(name, asked, judged), indent=2, allow_nan=False))
     if fit is not None and model is not None:
         fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        typer.echo(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')")
+        say(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')", err=as_json)
     for row in refused:
         typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)
     if refused:
         raise typer.Exit(QUARANTINED)
+
+
+def _json(name: str, principle: "Principle", judged: "Mapping[str, Sequence[Judged]]") -> dict[str, Any]:
+    from critic.evaluation.accuracy import figures
+
+    modes = {
+        mode: {key: _finite(value) for key, value in asdict(figures(answers)).items()}
+        for mode, answers in judged.items()
+    }
+    return {"judge": name, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
 def _labels(source: str, limit: int | None, column: str | None) -> "tuple[list[Labelled], list[Quarantined]]":

@@ -18,8 +18,8 @@ from rich.text import Text
 from service.cli import STOPPED
 from service.cli.config import ConfigFile
 from service.cli.display import clean
-from service.cli.measuring import chosen_principle, measurement_store
-from service.cli.options import LIMITS, Extend, JudgeSpec, MeasuredModes, MeasurementOut, OnePrinciple, Principles
+from service.cli.measuring import chosen_principle, measurement_store, told
+from service.cli.options import LIMITS, Extend, Json, JudgeSpec, MeasuredModes, MeasurementOut, OnePrinciple, Principles
 from service.cli.progress import Bar
 from service.cli.roots import Root
 from service.cli.voice import Quiet, say
@@ -46,6 +46,7 @@ def injection(
     out: MeasurementOut = None,
     extend: Extend = False,
     root: Root = None,
+    as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
@@ -70,7 +71,19 @@ def injection(
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
-    _report(name, asked, suite, trials, out)
+    with told(as_json):
+        _report(name, asked, suite, trials, out)
+    if as_json:
+        typer.echo(json.dumps(_json(name, asked, trials), indent=2, allow_nan=False))
+
+
+def _json(judge: str, principle: "Principle", trials: Mapping[str, Sequence["Trial"]]) -> dict[str, Any]:
+    from critic.evaluation.injection import figures, ratio
+
+    found = {name: figures(mine) for name, mine in trials.items()}
+    ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
+    modes = {name: _plain(found[name], ratios[name]) for name in found}
+    return {"judge": judge, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
 async def _measure(
