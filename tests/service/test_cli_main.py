@@ -260,7 +260,7 @@ def test_the_last_lines_of_a_run_give_reasons(cai: Cai, tmp_path: Path) -> None:
     assert "pairs:   0; 2 drops\n         2 pairs: tie (no side is better by more than the tie band)\n" in ended.out
     assert "quarantined: 1 x broken_line, first at p.jsonl:2: " in ended.out
     shown = cai("show", "out").out
-    assert "(no side is better by more than the tie band)" in shown
+    assert "pair: tie 2 (no side is better by more than the tie band)" in " ".join(shown.split())
     assert "quarantined: 1 x duplicate, first at p.jsonl:4: the same prompt as in row 0" in shown
 
 
