@@ -90,8 +90,8 @@ peers: .venv-peers/.ready
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
-	# Their reward clients only: what they ask for besides needs a GPU.
-	.venv-peers/bin/python -m pip install --quiet --no-deps openrlhf==0.11.2 verl==0.9.1
+	# Their reward clients and data loaders only: what they ask for besides needs a GPU.
+	.venv-peers/bin/python -m pip install --quiet --no-deps openrlhf==0.11.2 verl==0.9.1 llamafactory==0.9.5 axolotl==0.19.0
 	@touch $@
 
 clean:

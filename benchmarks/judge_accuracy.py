@@ -23,7 +23,7 @@ from critic.evaluation.accuracy import (
     Labelled,
     by_length,
     chosen_by_cross_validation,
-    difference,
+    compared,
     figures,
     judge,
 )
@@ -32,7 +32,7 @@ from critic.evaluation.injection import Plain
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.run.store import RunStore
-from critic.statistics.intervals import Figure
+from critic.statistics.intervals import Figure, Paired
 from service.cli.progress import Bar
 
 TITLE = "Agreement of the embedded judge with people"
@@ -145,7 +145,7 @@ def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], t
             continue
         found = figures(judged)
         rules = [
-            _compared(difference(judged, [rule[a.label.id] for a in judged]), 0.0) if "always" not in name else ""
+            _paired(compared(judged, [rule[a.label.id] for a in judged])) if "always" not in name else ""
             for rule in (longer, shorter)
         ]
         cells = [_share(found.accuracy), _compared(found.accuracy, 0.5), *rules, str(found.unreadable)]
@@ -165,6 +165,13 @@ def _compared(figure: Figure | None, with_value: float) -> str:
     if figure is None:
         return ""
     return "better" if figure.low > with_value else "worse" if figure.high < with_value else "not significant"
+
+
+def _paired(test: Paired) -> str:
+    """What the exact paired test tells."""
+    if test.p >= 0.05:
+        return "not significant"
+    return "better" if test.wins > test.losses else "worse"
 
 
 def section(answers: Answers, labels: Sequence[Labelled]) -> str:

@@ -25,7 +25,8 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.peers import vllm_server
 from benchmarks.peers.vllm_server import MODEL, Pace, counters, spent
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 
 TITLE = "Verdicts against distilabel"
 PAIRS, PRINCIPLES, ROUNDS = 64, 16, 3

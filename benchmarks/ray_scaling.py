@@ -23,7 +23,7 @@ from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Figure
 from critic.engines import processor
 from critic.run.execute import Progress
-from critic.run.run import RunRequest
+from critic.run.request import RunRequest
 from critic.run.shard_worker import SHARDS_AT_ONCE
 
 TITLE = "Ray"

@@ -36,6 +36,7 @@ HELPERS = {
     "cost_curve",
     "data",
     "figures",
+    "mixed",
     "overview",
     "peers",
     "places",

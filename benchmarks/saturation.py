@@ -88,10 +88,11 @@ class Sides:
     async def ours(self, prompts: int) -> float:
         """Run `cai generate` in a directory of its own, and return its seconds."""
         from critic.run import run
+        from critic.run.request import RunRequest
 
         await self._engine._llm.reset_prefix_cache()
         self.sent, self._runs = [], self._runs + 1
-        request = run.RunRequest(
+        request = RunRequest(
             str(self._folder / "one.yaml"),
             str(self._folder / "prompts.txt"),
             ("vllm:kept",),

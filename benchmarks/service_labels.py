@@ -1,8 +1,11 @@
-"""Human labels through the HTTP API: a second by single POSTs and by batches, and pages of many.
+"""Human labels through the HTTP API: a second by single POSTs and by batches, pages of many, and beside other clients.
 
 A real server in a child process on SQLite and on PostgreSQL, the load generator beside it on the same cores. A label is
 counted once it was acknowledged, and then it is on disk. Before the clock starts each path was used once. Pages are of
 50 rows, the first and the one after row 5,000,000 in turn; their rows were put into the table directly.
+
+The mixed load is `benchmarks.mixed`: 64 labellers, 32 comparers and 32 readers of pages of 500 at once for a minute,
+then 64 labellers beside 16 readers. The floor beside it is what the same labellers reach alone on the same machine.
 """
 
 import asyncio
@@ -13,13 +16,17 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks import mixed
 from benchmarks.figures import Figure
+from benchmarks.mixed import label
 from benchmarks.serving import Connection, Served, connections, postgres, serving, start
 from service.api.paging import encode
 
 TITLE = "Labels through the API"
 CLIENTS, SECONDS, RUNS = 64, 5.0, 3
 BATCH, BATCHES, BATCH_CLIENTS = 500, 40, 4
+MIXED_SECONDS = 60.0
+SHORT = {"MIXED_SECONDS": 20.0}
 PAGE_ROWS, PAGE, PAGES = 5_000_000, 50, 40
 
 
@@ -33,7 +40,56 @@ def measure() -> list[Figure]:
         with postgres(folder / "postgres") as url, serving(folder / "on postgres", url, worker=False) as served:
             found += rates("PostgreSQL", served)
         found += pages(folder / "pages")
+        found += mixed_load(folder / "mixed")
     return found
+
+
+def mixed_load(folder: Path) -> list[Figure]:
+    """Labellers beside comparers and readers."""
+    folder.mkdir()
+    script = folder / "script.yaml"
+    script.write_text("choose: first")
+    engines = {"scripted": {"spec": f"scripted:{script}", "mode": "logprob"}}
+    with serving(folder / "data", worker=False, engines=engines) as served:
+        asyncio.run(mixed.stock(served))
+        alone = mixed.run(served, mixed.Load(CLIENTS, 0, 0, MIXED_SECONDS / 4))["labellers"]
+        all_kinds = mixed.run(served, mixed.Load(CLIENTS, 32, 32, MIXED_SECONDS))
+        beside = mixed.run(served, mixed.Load(CLIENTS, 0, 16, MIXED_SECONDS / 2))
+        given = [alone, all_kinds["labellers"], beside["labellers"]]
+        lost = asyncio.run(mixed.lost(served, [id for felt in given for id in felt.ids]))
+    labellers = all_kinds["labellers"]
+    floor = f"alone {1000 * alone.worst_p99:,.0f} ms"
+    others = f"beside {all_kinds['comparers'].rate:,.0f} comparisons/s and {all_kinds['readers'].rate:,.0f} pages/s"
+    read = beside["readers"]
+    floor_rate = f"alone {alone.rate:,.0f}; {read.rate:,.0f} pages/s, {read.bytes / read.elapsed / 1e6:,.0f} MB/s"
+    return [
+        Figure(
+            "mixed load: 99th percentile of the slowest labeller",
+            1000 * labellers.worst_p99,
+            "ms",
+            500,
+            floor,
+            "at most",
+        ),
+        Figure("mixed load: labels", labellers.rate, "labels/s", note=others),
+        Figure("mixed load: 99th percentile of a comparison", 1000 * all_kinds["comparers"].p99, "ms"),
+        Figure("mixed load: 99th percentile of a page of 500", 1000 * all_kinds["readers"].p99, "ms"),
+        Figure(
+            "labels beside 16 readers of pages of 500",
+            beside["labellers"].rate,
+            "labels/s",
+            300,
+            floor_rate,
+        ),
+        Figure(
+            "labels that were acknowledged and are not there",
+            lost,
+            "",
+            0,
+            f"of {sum(len(f.ids) for f in given):,}",
+            "at most",
+        ),
+    ]
 
 
 def rates(database: str, served: Served) -> list[Figure]:
@@ -49,21 +105,6 @@ def rates(database: str, served: Served) -> list[Figure]:
 def spread(values: list[float]) -> str:
     """The range of several runs."""
     return f"runs {min(values):,.0f} to {max(values):,.0f}"
-
-
-def label(name: str) -> dict[str, object]:
-    """One comparison, with texts of its own."""
-    return {
-        "kind": "comparison",
-        "prompt": f"How do I keep basil alive in winter? ({name})",
-        "responses": [
-            f"Put it on a bright window sill, water it when the soil feels dry. ({name})",
-            f"Basil dies in winter anyway. Buy a new one in spring. ({name})",
-        ],
-        "label": {"choice": "first"},
-        "source": "human",
-        "group": "gardeners",
-    }
 
 
 async def singles(served: Served, run: int) -> float:

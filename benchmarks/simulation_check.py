@@ -26,6 +26,7 @@ from critic.engines import embedded, hf
 from critic.engines.base import Completion, Lane, Node, Request, Score, reads
 from critic.engines.wrappers import Wrapper
 from critic.run import run
+from critic.run.request import RunRequest
 from critic.run.store import RunStore
 
 TITLE = "Simulation"
@@ -100,7 +101,7 @@ async def generate(folder: Path, spec: str, mode: str, first: int, prompts: int)
     """Run prompts from number ``first`` on; return the seconds of the run itself."""
     lines = (f"Question number {first + i}: what is to be done about it?\n" for i in range(prompts))
     (folder / "prompts.txt").write_text("".join(lines))
-    request = run.RunRequest(
+    request = RunRequest(
         str(folder / "some.yaml"), str(folder / "prompts.txt"), (spec,), spec, (mode,), settings=SETTINGS
     )
     with tempfile.TemporaryDirectory(dir=folder) as out:

@@ -26,7 +26,8 @@ from critic.feedback import from_row
 from critic.records import Line, Provenance, Row
 from critic.run.config import RunConfig
 from critic.run.execute import QUESTION_DIGITS, Known, Seen, item_hash
-from critic.run.run import RunRequest, run, write_results
+from critic.run.request import RunRequest
+from critic.run.run import run, write_results
 from critic.run.shards import About, ShardStore, pack
 from critic.run.store import RunStore
 from service import labels

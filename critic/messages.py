@@ -114,7 +114,9 @@ class Message(Record):
     @property
     def text(self) -> str:
         """The message as people and judges read it: its content, and its tool calls a line each."""
-        calls = (f"[calls {call.function.name} with {call.function.arguments}]" for call in self.tool_calls or ())
+        if not self.tool_calls:
+            return self.content
+        calls = (f"[calls {call.function.name} with {call.function.arguments}]" for call in self.tool_calls)
         return "\n".join(line for line in (self.content, *calls) if line)
 
     @property

@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
@@ -21,10 +22,22 @@ from service.jobs.artifacts import swept
 from service.jobs.inside import Inside
 from service.jobs.queue import Jobs
 from service.labels import Labels
+from service.lanes import Lane
 from service.limits import Limits, Pace
+from service.pulse import Pulse
 from service.retention import Retention
+from service.scratch import HIDDEN
 from service.settings import Settings
-from service.synced import make_folder
+from service.snapshot import Snapshots
+from service.synced import close_to_others, make_folder
+from service.under_way import UnderWay
+from service.uploads import Uploads
+
+FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
+
+SWITCH_SECONDS = 0.001
+"""How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
+system, and would wait for the usual 5 ms at each of them while figures are computed."""
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.
@@ -44,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.service = service
             gc.collect()
             gc.freeze()  # what is loaded by now stays, and no collection has to look at it again
+            sys.setswitchinterval(SWITCH_SECONDS)
             yield
 
     app = FastAPI(
@@ -62,7 +76,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Limits,
+        max_body_bytes=settings.max_body_bytes,
+        bodies_bytes=settings.bodies_bytes,
+        body_seconds=settings.body_seconds,
+    )
     app.add_middleware(metrics.Metered)
     return app
 
@@ -72,6 +91,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
     """Open the parts, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
         make_folder(settings.data.absolute())
+        close_to_others(settings.data, FOLDERS)
         await asyncio.to_thread(swept, settings)
         await migrations.upgrade(settings.url)
         database = await stack.enter_async_context(Database(settings.url))
@@ -79,15 +99,26 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         constitutions = await stack.enter_async_context(Constitutions(database))
         engines = await stack.enter_async_context(Engines(settings, database))
         jobs = await stack.enter_async_context(Jobs(settings, database, constitutions, engines))
+        under_way = await stack.enter_async_context(UnderWay(database))
+        pulse = await stack.enter_async_context(Pulse(database, settings.heartbeat_seconds))
         if settings.runs_jobs:
             await stack.enter_async_context(Inside(settings, engines))
+        snapshots = stack.enter_context(closing(Snapshots(database.url)))
+        figures = Lane("figures", settings.figures_at_once, settings.figures_waiting, settings.figures_seconds)
+        builds = Lane("data sets", settings.builds_at_once, settings.builds_waiting, settings.builds_seconds)
         yield Service(
             settings,
             database,
             Keys(database),
-            Pace(settings.requests_per_minute),
+            Pace(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
-            Labels(database, constitutions),
+            Labels(database, constitutions, settings.texts),
             jobs,
+            under_way,
+            pulse,
+            snapshots,
+            await stack.enter_async_context(figures),
+            await stack.enter_async_context(builds),
+            Uploads(settings, database, jobs.artifacts),
         )

@@ -10,7 +10,7 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
@@ -37,11 +37,15 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, Statemen
 from constitution.errors import InputError
 from service import migrations, tables
 from service.database import database_url
+from service.portions import portions
 from service.synced import sync_folder
+from service.text_bounds import TextBounds
 
 WHAT, VERSION = "cai-feedback backup", 1
 LEFT_OUT = {"workers"}  # who works right now
-ROWS_AT_ONCE = 1000
+ROWS_READ = 8  # of the database that are in memory at once: each may be as large as a label ever was
+ROWS_WRITTEN = 1000  # at most, in one statement
+LINE_BYTES = 2**30  # of a backup: no database's row holds more
 LARGEST = 2**63  # one more than a 64-bit column holds
 CHANGED = "the backup is cut short, or was changed"
 
@@ -153,7 +157,7 @@ def _revision(connection: Connection) -> str:
 def _rows(connection: Connection) -> Iterator[tuple[Table, Mapping[str, Any]]]:
     for table in _reflected(connection):
         query = select(table).order_by(*table.primary_key.columns)
-        for row in connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}).mappings():
+        for row in connection.execute(query, execution_options={"yield_per": ROWS_READ}).mappings():
             yield table, {str(key): value for key, value in row.items()}
 
 
@@ -179,7 +183,8 @@ def _insert(connection: Connection, lines: Iterator[Line], file: Path) -> Counte
             break
         if name not in found or name in counts:
             raise _Broken(f"the table {str(name)[:40]!r} is not expected here")
-        for rows in _batches(_typed(found[name], line.get("row"), number) for number, line in enumerate(group, 1)):
+        typed = (_typed(found[name], line.get("row"), number) for number, line in enumerate(group, 1))
+        for rows in portions(typed, ROWS_WRITTEN, TextBounds.size):
             connection.execute(insert(found[name]), rows)
             counts[name] += len(rows)
     raise _Broken(CHANGED)
@@ -210,7 +215,7 @@ def _lines(file: Path) -> Iterator[Line]:
     """The lines of a backup. Raises `_Broken` where they can't be read, or their checksum, the file's end, is wrong."""
     try:
         with gzip.open(file, "rb") as stream:
-            for text in stream:
+            while text := stream.readline(LINE_BYTES):
                 line = json.loads(text)
                 if not isinstance(line, dict):
                     raise _Broken(CHANGED)
@@ -258,9 +263,3 @@ def _value(column: Column[Any], value: Any) -> Any:
     if kind is str:
         value.encode()  # half a surrogate pair is no text that a database takes
     return value
-
-
-def _batches(rows: Iterable[Line]) -> Iterator[list[Line]]:
-    left = iter(rows)
-    while batch := list(islice(left, ROWS_AT_ONCE)):
-        yield batch

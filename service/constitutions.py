@@ -52,7 +52,7 @@ class Constitutions:
     async def __aenter__(self) -> Self:
         self._folder = self._stack.enter_context(scratch(temporary()))
         shutil.copytree(shipped(), self._root, ignore=shutil.ignore_patterns("__*"))
-        await self._refresh()
+        await self.refresh()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,7 +70,7 @@ class Constitutions:
             raise InputError(
                 f"{ref[:100]!r} names no constitution", where="constitution", fix="expected NAME or NAME@VERSION"
             )
-        await self._refresh()
+        await self.refresh()
         pinned = self._pinned(ref)
         if pinned not in self._loaded:
             self._loaded[pinned] = await asyncio.to_thread(self._load, pinned)
@@ -78,7 +78,7 @@ class Constitutions:
 
     async def refs(self) -> list[str]:
         """Every published ``NAME@VERSION``: names in alphabetical order, versions from the oldest."""
-        await self._refresh()
+        await self.refresh()
         return [f"{name}@{version}" for name, versions in self._versions.items() for version in versions]
 
     def file(self, constitution: Constitution) -> Path:
@@ -87,8 +87,12 @@ class Constitutions:
 
     async def check(self, content: bytes) -> Constitution:
         """Load a file's text as it would be published. Raises `InputError` with line and key of every fault."""
-        await self._refresh()
-        found = await asyncio.to_thread(self._with_file, content, lambda file: load(file, root=self._root))
+        await self.refresh()
+        return await asyncio.to_thread(self.checked, content)
+
+    def checked(self, content: bytes) -> Constitution:
+        """As `check`, in a thread, and of what was `refresh`-ed before."""
+        found = self._with_file(content, lambda file: load(file, root=self._root))
         ids = [found.name, *(p.id for p in found.principles), *(p.group.id for p in found.principles if p.group)]
         if long := [id for id in ids if len(id) > MAX_ID]:
             raise InputError(f"{long[0][:40]!r}... is longer than {MAX_ID} characters", where=FILE, fix="shorten it")
@@ -99,7 +103,7 @@ class Constitutions:
 
         Raises `Problem` 409 where the version is published with other content, or is older than the newest.
         """
-        await self._refresh()
+        await self.refresh()
         if await asyncio.to_thread(self._is_published, constitution, content):
             return False
         row = {
@@ -112,14 +116,14 @@ class Constitutions:
         try:
             await self._database.insert({constitutions: [row], **also})
         except IntegrityError:  # another server was quicker with this version, or with this very request
-            await self._refresh(at_once=True)
+            await self.refresh(at_once=True)
             if not await asyncio.to_thread(self._is_published, constitution, content):
                 raise
             return False
-        await self._refresh(at_once=True)
+        await self.refresh(at_once=True)
         return True
 
-    async def _refresh(self, at_once: bool = False) -> None:
+    async def refresh(self, at_once: bool = False) -> None:
         """Mirror what was published since; where the mirror is fresh, only if it must be done ``at_once``."""
         async with self._turn:
             if time.monotonic() < self._fresh_until and not at_once:

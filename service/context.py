@@ -6,7 +6,8 @@ they touch.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +20,18 @@ from service.database import Database
 from service.engines import Engines
 from service.idempotency import MAX_NAME, Once
 from service.labels import Labels
+from service.lanes import Lane
 from service.limits import Pace
+from service.pulse import Pulse
 from service.settings import Settings
+from service.snapshot import Snapshots
 from service.tables import audit, now
+from service.turns import Turns
+from service.under_way import UnderWay
 
 if TYPE_CHECKING:
     from service.jobs.queue import Jobs
+    from service.uploads import Uploads
 
 
 @dataclass(slots=True)
@@ -39,7 +46,15 @@ class Service:
     engines: Engines
     labels: Labels
     jobs: "Jobs"
+    under_way: UnderWay
+    pulse: Pulse
+    snapshots: Snapshots
+    figures: Lane
+    builds: Lane
+    uploads: "Uploads"
+    turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
+    rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
 
@@ -59,11 +74,23 @@ async def _caller(
         Security(HTTPBearer(auto_error=False, description="An API key: `cai_...`", bearerFormat="cai_...")),
     ],
 ) -> Caller:
-    service = _service(request)
-    caller = await service.keys.caller(credentials.credentials if credentials else None)
-    service.pace.take(caller.key)
-    request.state.caller = caller
+    caller: Caller = request.state.caller  # known since the door; the parameter is for the documentation
     return caller
+
+
+@asynccontextmanager
+async def entered(request: Request) -> AsyncIterator[None]:
+    """Find out who asks, before anything of the body is read, and count the request while it is worked on.
+
+    Raises `Problem` 401 and 429.
+    """
+    service = _service(request)
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    caller = await service.keys.caller(text if scheme.lower() == "bearer" else None)
+    service.pace.take(caller.key)
+    with service.pace.under_way(caller.key):
+        request.state.caller = caller
+        yield
 
 
 def allowed(*scopes: Scope) -> Any:
@@ -93,13 +120,17 @@ async def _named(
     return Once(_service(request).database, caller.key, idempotency_key, asked)
 
 
-async def _once(once: Annotated[Once, Depends(_named)]) -> Once:
-    await once.replay()
-    return once
+async def _once(request: Request, once: Annotated[Once, Depends(_named)]) -> AsyncIterator[Once]:
+    if once.name is None:
+        yield once
+        return
+    async with _service(request).under_way.alone(once.key, once.name):
+        await once.replay()
+        yield once
 
 
 Parts = Annotated[Service, Depends(_parts)]
-OnlyOnce = Annotated[Once, Depends(_once)]
+OnlyOnce = Annotated[Once, Depends(_once)]  # until the answer is sent: one that is streamed is made meanwhile
 # For the busiest route: the database is asked for an earlier answer only where storing the new one fails.
 LateOnce = Annotated[Once, Depends(_named)]
 

@@ -4,15 +4,18 @@
 moved into place when its row is in the database.
 """
 
+import asyncio
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 
@@ -22,10 +25,13 @@ from critic.feedback.aggregate import Method, build
 from critic.run.export import JsonLines
 from service.context import Service
 from service.database import Rows
-from service.label_query import RETRACTED, FeedbackFilter, by_item, selected
+from service.disk import must_be_spare
+from service.label_query import RETRACTED, FeedbackFilter, numbers
+from service.lanes import Stop
 from service.problems import invalid
 from service.scratch import scratch
-from service.synced import make_folder, sync_folder, sync_tree
+from service.snapshot import labels_by_item
+from service.synced import make_folder, sync_file, sync_folder, sync_tree
 from service.tables import datasets, feedback, now, retractions
 
 NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
@@ -74,34 +80,56 @@ def folder(data: Path, name: str, version: int) -> Path:
     return data / "datasets" / name / str(version)
 
 
-async def make(parts: Service, asked: DatasetRequest, also: Also) -> dict[str, Any]:
+async def make(parts: Service, request: Request | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
     """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
 
-    Raises `Problem` 422 where no label gives a row.
+    Raises `Problem` 422 where no label gives a row, and 503 where too many data sets are being built. Where the
+    request's client goes away, nothing is stored.
     """
     make_folder((parts.settings.data / "datasets").absolute())
     with scratch(parts.settings.data) as building:
-        counts = await _build(parts, asked, building)
+        counts = await parts.builds.run(request, lambda stop: _build(parts, asked, building, stop))
         return await _keep(parts, asked, counts, building, also)
 
 
-async def _build(parts: Service, asked: DatasetRequest, building: Path) -> Counts:
-    async with parts.database.read() as connection:
-        last = (await connection.execute(select(func.max(feedback.c.seq)))).scalar_one() or 0
-        conditions = [*asked.filter.conditions(), feedback.c.seq <= last]
+def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) -> Counts:
+    """Write the tables, of one state of the database: what is retracted meanwhile is among the labels."""
+    conditions = asked.filter.conditions()
+    with parts.snapshots.open() as connection:
         withdrawn = select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq)
-        retracted = (await connection.execute(withdrawn.where(*conditions))).scalar_one()
-    chosen = selected().where(*conditions, ~RETRACTED)
-    counts = await by_item(parts.database, chosen, lambda labels: _write(labels, asked, building))
+        retracted = connection.execute(withdrawn.where(*conditions)).scalar_one()
+        labels = labels_by_item(connection, numbers().where(*conditions, ~RETRACTED), stop)
+        counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
     if retracted:
         counts.dropped["retracted"] = retracted
     if not counts.tables:
         why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
         raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
+    sync_tree(building)  # here, where nobody else waits for it
     return counts
 
 
-def _write(labels: Iterator[Feedback], asked: DatasetRequest, building: Path) -> Counts:
+class Files:
+    """One file a table, which leave free on the disk what they are told."""
+
+    def __init__(self, folder: Path, spare: int) -> None:
+        self.folder, self._spare = folder, spare
+        self._files: dict[str, BinaryIO] = {}
+
+    def write(self, table: str, row: dict[str, Any]) -> None:
+        """Add a row. Raises `DiskFull`."""
+        if table not in self._files:
+            self._files[table] = (self.folder / f"{table}.jsonl").open("wb")
+        must_be_spare(self.folder, self._spare)
+        JsonLines(self._files[table]).write(row)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+
+def _write(labels: Iterator[Feedback], asked: DatasetRequest, files: Files, stop: Stop) -> Counts:
     read, dropped, rows = 0, Counter[str](), Counter[str]()
 
     def counted() -> Iterator[Feedback]:
@@ -110,20 +138,13 @@ def _write(labels: Iterator[Feedback], asked: DatasetRequest, building: Path) ->
             read += 1
             yield label
 
-    files: dict[str, BinaryIO] = {}
-    try:
-        for table, row in build(
-            counted(), asked.aggregation, dropped, pool_groups=asked.pool_groups, sorted_by_item=True
-        ):
-            if table not in files:
-                files[table] = (building / f"{table}.jsonl").open("wb")
-            JsonLines(files[table]).write(row)
+    built = build(counted(), asked.aggregation, dropped, pool_groups=asked.pool_groups, sorted_by_item=True)
+    with closing(files):
+        for table, row in stop.watched(built):
+            files.write(table, row)
             rows[table] += 1
-    finally:
-        for file in files.values():
-            file.close()
-    found = {table: Table(rows=rows[table], sha256=_sha256(building / f"{table}.jsonl")) for table in sorted(files)}
-    return Counts(labels=read, tables=found, dropped=dict(sorted(dropped.items())))
+    tables = {table: Table(rows=rows[table], sha256=_sha256(files.folder / f"{table}.jsonl")) for table in sorted(rows)}
+    return Counts(labels=read, tables=tables, dropped=dict(sorted(dropped.items())))
 
 
 async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, building: Path, also: Also) -> dict[str, Any]:
@@ -141,18 +162,18 @@ async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, building:
         await connection.execute(datasets.insert(), row)
         for table, rows in also(row).items():
             await connection.execute(table.insert(), rows)
-        _move(building, folder(parts.settings.data, asked.name, row["version"]), row)
+        await asyncio.to_thread(_move, building, folder(parts.settings.data, asked.name, row["version"]), row)
     return row
 
 
 def _move(building: Path, target: Path, row: dict[str, Any]) -> None:
     manifest = row | {"created_at": row["created_at"].isoformat()}
     (building / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    sync_file(building / MANIFEST)
     if target.exists():  # of a server that was killed between this and its commit
         shutil.rmtree(target)
     make_folder(target.parent)
-    building.chmod(0o755)
-    sync_tree(building)
+    sync_folder(building)
     os.replace(building, target)
     sync_folder(target.parent)
 

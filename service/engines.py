@@ -7,7 +7,9 @@ and shared by all; one that can't be opened is tried again after a few seconds.
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Self, TypeVar
@@ -28,6 +30,10 @@ from service.settings import Settings
 from service.tables import models
 
 TRAINED = "models/"  # before the name of a model that was trained here
+MODES_KEPT = 1000
+MOST_TRAINED = 4  # reward models that are open: requests name them, and each takes its memory
+IDLE_SECONDS = 60.0  # after which one may be closed for another
+OPENED_AT_ONCE = 2  # engines: each takes a thread for minutes
 MOST_SAMPLES, MOST_TOKENS = 16, 2048  # of one read of a judge that writes, where a request chooses its mode
 
 _REWARD_MODEL = Spec("rm", "", ())
@@ -47,7 +53,7 @@ class SharedEngine(Wrapper):
         self._identity = Identity(known_as, own.revision, own.settings)
         self._name, self._target = name, spec.target
         self._suited: dict[Mode, Mode] = {}
-        self._under_way = 0
+        self._under_way, self._last_asked = 0, time.monotonic()
         self._told = (0, 0, 0.0)
         # Looking a metric up by its labels takes as long as counting it.
         self._batch, self._cost = metrics.BATCH.labels(name), metrics.COST.labels(name)
@@ -58,11 +64,20 @@ class SharedEngine(Wrapper):
         """The engine's, by a name that tells nothing of this machine."""
         return self._identity
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked it for a while."""
+        return not self._under_way and time.monotonic() - self._last_asked > IDLE_SECONDS
+
     async def suited(self, mode: Mode) -> Mode:
         """``mode`` as it suits the engine, which is tried on it once. Raises `InputError` where it can't be used."""
-        if mode not in self._suited:
-            self._suited[mode], _ = await settled(mode, self, "interactive")
-        return self._suited[mode]
+        suited = self._suited.get(mode)
+        if suited is None:
+            suited, _ = await settled(mode, self, "interactive")
+            if len(self._suited) >= MODES_KEPT:  # requests write modes as they like
+                self._suited.clear()
+            self._suited[mode] = suited
+        return suited
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         waiting = metrics.WAITING.labels(self._name, lane)
@@ -80,6 +95,7 @@ class SharedEngine(Wrapper):
             raise RunStopped(f"the engine {self._name} can't be used as it is set up") from None
         finally:
             self._under_way -= 1
+            self._last_asked = time.monotonic()
             waiting.dec()
             self._count()
 
@@ -103,6 +119,7 @@ class Engines:
         self._settings, self._database = settings, database
         self._specs = {name: parse_spec(engine.spec) for name, engine in settings.engines.items()}
         self._tasks: dict[str, asyncio.Task[SharedEngine]] = {}
+        self._threads = ThreadPoolExecutor(OPENED_AT_ONCE, "open engine")  # not those that everything else waits for
         for name in self._specs:
             self.mode(name)  # a mode that can't be used is told when the service starts
 
@@ -113,6 +130,7 @@ class Engines:
         for opened in await asyncio.gather(*self._tasks.values(), return_exceptions=True):
             if isinstance(opened, SharedEngine):
                 await opened.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
     def names(self) -> list[str]:
@@ -137,10 +155,25 @@ class Engines:
         task = self._tasks.get(name)
         if task is None:
             spec = await self._spec(name)
+            if name.startswith(TRAINED):
+                await self._make_room()
             task = self._tasks.get(name) or asyncio.create_task(self._open(name, spec), name=f"open {name}")
             self._tasks[name] = task
         # A caller that goes away must not stop the opening that others wait for.
         return await asyncio.shield(task)
+
+    async def _make_room(self) -> None:
+        """Close a reward model that nobody asks, where as many are open as may be. Raises `Unavailable` without one."""
+        trained = [name for name in self._tasks if name.startswith(TRAINED)]
+        if len(trained) < MOST_TRAINED:
+            return
+        for name in trained:
+            engine = self.opened(name)
+            if engine is not None and engine.is_idle:
+                del self._tasks[name]
+                await engine.close()
+                return
+        raise Unavailable(f"{MOST_TRAINED} reward models are open and asked; no more fit", IDLE_SECONDS)
 
     def mode(self, name: str | None = None, asked: str | None = None) -> Mode:
         """The judge mode that a request ``asked`` for, else the engine's own. Raises `InputError`."""
@@ -183,7 +216,8 @@ class Engines:
 
     async def _open(self, name: str, spec: Spec) -> SharedEngine:
         try:
-            return SharedEngine(await asyncio.to_thread(open_engine, spec), name, spec)
+            opening = asyncio.get_running_loop().run_in_executor(self._threads, open_engine, spec)
+            return SharedEngine(await opening, name, spec)
         except Exception as error:  # torch, drivers and servers raise anything; whatever it is, the others go on
             log.error("the engine %s can't be opened: %s", name, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._tasks.pop, name, None)

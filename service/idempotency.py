@@ -1,7 +1,8 @@
 """The same request twice has one effect: `Idempotency-Key` on every POST that creates.
 
 What was answered is stored in the transaction of what was created. So a client that got no answer (a dead connection, a
-server killed in between) sends the request again, and gets either the first answer or the first effect.
+server killed in between) sends the request again, and gets either the first answer or the first effect. One that comes
+while the first is worked on waits for it: see `service.under_way`.
 """
 
 from collections.abc import Mapping, Sequence

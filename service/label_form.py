@@ -6,13 +6,15 @@ A prompt may be a text or a list of messages, a response a text, and a label the
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from critic.feedback import AnyLabel, Kind, Source
 from critic.feedback.feedback import Name
 from critic.records import Message, Prompt
 from service.problems import Fault
 
+FAULTS = 20  # of one record that are named: one that is wrong all through has as many as it has values
+MOST_MESSAGES = MOST_RESPONSES = 10_000  # of one prompt or label: each value that is wrong is an error to be told
 GIVEN = "given"  # the writer of a response where nobody is named
 VALUES = {
     "comparison": "choice",
@@ -35,15 +37,24 @@ class ResponseForm(BaseModel):
     finish: Literal["stop", "length", "given"] = "given"
 
 
-PromptForm = str | list[Message] | Prompt
-ResponsesForm = list[str | ResponseForm]
+def _not_endless(prompt: Any) -> Any:
+    messages = prompt.get("messages") if isinstance(prompt, dict) else prompt
+    if isinstance(messages, list) and len(messages) > MOST_MESSAGES:
+        raise ValueError(f"a prompt has at most {MOST_MESSAGES:,} messages; this one has {len(messages):,}")
+    return prompt
+
+
+PromptForm = Annotated[str | list[Message] | Prompt, BeforeValidator(_not_endless)]
+ResponsesForm = Annotated[list[str | ResponseForm], Field(max_length=MOST_RESPONSES)]
 LabelForm = AnyLabel | str | list[int]
 
 
 class FeedbackRequest(BaseModel):
     """One label. ``annotator`` is a person's id, or a judge's name; ``constitution`` is ``NAME@VERSION``.
 
-    The server binds the label to the constitution's hash, and to the annotator's group where none is given.
+    The server binds the label to the constitution's hash, and to the annotator's group where none is given. ``nth`` is
+    for imports that may be repeated: which of several equal labels of the file this is, from 1. A label of which so
+    many are stored already, by whatever way, is not stored again. Without it, each label is stored.
     """
 
     model_config = ConfigDict(
@@ -77,6 +88,7 @@ class FeedbackRequest(BaseModel):
     constitution: Name | None = None
     constitution_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     principle: Name | None = None
+    nth: Annotated[int, Field(ge=1, strict=True)] | None = None
 
 
 def long_form(row: Any) -> Any:
@@ -119,11 +131,15 @@ def label_of(kind: Any, label: Any) -> Any:
 
 
 def faults_of(error: ValidationError, at: str = "") -> list[Fault]:
-    """Everything that is wrong with a record, by JSON pointers below ``at``."""
-    return [
+    """What is wrong with a record, by JSON pointers below ``at``: the first of them, and how many more there are."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = [
         Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"]))
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in errors[:FAULTS]
     ]
+    if len(errors) > FAULTS:
+        faults.append(Fault(where=at, problem=f"and {len(errors) - FAULTS:,} more faults"))
+    return faults
 
 
 def _sentence(message: str) -> str:

@@ -1,28 +1,21 @@
 """Feedback on its way out of the database: filters, each with an index, and the records as they were stored."""
 
-import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, func, select
 
 from critic.feedback import Feedback, Kind, Source
 from critic.records import Response
-from service.database import Database
 from service.label_form import GIVEN
 from service.tables import feedback, items, retractions
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 LAST = 2**63 - 1  # the highest number that a row can have
-PAGE = 500
-PAGE_SECONDS = 60  # how long a page may take before whoever waits for it gives up
-
-T = TypeVar("T")
 
 
 def _written(value: object) -> object:
@@ -112,14 +105,14 @@ class StoredFeedback(Feedback):
         return super().item
 
 
-_ENVELOPE = ("id", "kind", "source", "annotator", "group", "constitution", "constitution_hash", "principle")
-_ABOUT = ("project", "task", "job", "label", "shown", "created_at")
+ENVELOPE = ("id", "kind", "source", "annotator", "group", "constitution", "constitution_hash", "principle")
+ABOUT = ("project", "task", "job", "label", "shown", "created_at")
 RETRACTED = retractions.c.seq.is_not(None)
 
 
 def selected() -> Select[Any]:
     """All feedback, each row as `stored` reads it."""
-    columns = [feedback.c[name] for name in ("seq", "item", *_ENVELOPE, *_ABOUT)]
+    columns = [feedback.c[name] for name in ("seq", "item", *ENVELOPE, *ABOUT)]
     return (
         select(*columns, items.c.prompt, items.c.responses, retractions.c.reason, retractions.c.at)
         .join(items, feedback.c.content == items.c.id)
@@ -127,35 +120,16 @@ def selected() -> Select[Any]:
     )
 
 
+def numbers() -> Select[tuple[int]]:
+    """The numbers of all feedback: for who reads its texts a few at a time."""
+    return select(feedback.c.seq).join(retractions, feedback.c.seq == retractions.c.seq, isouter=True)
+
+
 def stored(row: RowMapping) -> StoredFeedback:
     """Build the record of a row of `selected`."""
     retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
-    known = {name: row[name] for name in (*_ENVELOPE, *_ABOUT, "prompt", "responses")}
+    known = {name: row[name] for name in (*ENVELOPE, *ABOUT, "prompt", "responses")}
     return StoredFeedback.model_validate(known | {"retracted": retracted})
-
-
-async def by_item(database: Database, chosen: Select[Any], use: Callable[[Iterator[StoredFeedback]], T]) -> T:
-    """Return what ``use`` makes of the labels ``chosen`` from `selected`, sorted by item; it runs in a thread.
-
-    They are read in pages, as ``use`` goes on.
-    """
-    loop = asyncio.get_running_loop()
-
-    def labels() -> Iterator[StoredFeedback]:
-        after: tuple[str, int] = ("", 0)
-        while rows := asyncio.run_coroutine_threadsafe(_page(database, chosen, after), loop).result(PAGE_SECONDS):
-            yield from map(stored, rows)
-            after = rows[-1]["item"], rows[-1]["seq"]
-
-    return await asyncio.to_thread(lambda: use(labels()))
-
-
-async def _page(database: Database, chosen: Select[Any], after: tuple[str, int]) -> Sequence[RowMapping]:
-    place = tuple_(feedback.c.item, feedback.c.seq)
-    query = chosen.where(place > after).order_by(feedback.c.item, feedback.c.seq).limit(PAGE)
-    async with database.read() as connection:
-        found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
-        return found
 
 
 def _first_since(moment: datetime) -> ScalarSelect[int]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import select
@@ -24,6 +25,7 @@ from service.label_form import long_form
 from service.metrics import FEEDBACK
 from service.problems import Problem
 from service.tables import annotators, feedback, items, now
+from service.text_bounds import TextBounds
 
 REMEMBERED_SECONDS = 2.0  # how long an annotator who was erased by another process may still give labels
 REMEMBERED = 10_000
@@ -60,6 +62,7 @@ class Labels:
 
     database: Database
     constitutions: Constitutions
+    texts: TextBounds
     _known: dict[str, _Bound] = field(default_factory=dict)
     _annotators: dict[str, _Annotator] = field(default_factory=dict)
 
@@ -67,8 +70,9 @@ class Labels:
         """Return the feedback that ``row`` means, in short form or long, bound.
 
         Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Problem` 403 where the
-        caller may not say so.
+        caller may not say so, 422 where it is too long.
         """
+        self.texts.check(row)
         found = long_form(row)
         if isinstance(found, dict):
             _as_own(found, caller)
@@ -153,14 +157,20 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-def rows(given: Sequence[Feedback], origin: Origin, at: datetime | None = None) -> tuple[list[str], Rows]:
-    """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done."""
+def rows(
+    given: Sequence[Feedback], origin: Origin, at: datetime | None = None, ids: Sequence[str | None] = ()
+) -> tuple[list[str], Rows]:
+    """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done.
+
+    ``ids`` has one for each label that must have a certain one, and None for the others.
+    """
     at = at or now()
     contents, records = {}, []
-    for one in given:
+    for one, id in zip_longest(given, ids):
         content = content_of(one.prompt, one.responses)
         contents[content["id"]] = content
-        records.append(_record(one, content["id"], origin, at))
+        record = _record(one, content["id"], origin, at)
+        records.append(record if id is None else {**record, "id": id})
     return [record["id"] for record in records], {items: list(contents.values()), feedback: records}
 
 

@@ -16,6 +16,12 @@ SECONDS = Histogram(
     registry=REGISTRY,
 )
 FEEDBACK = Counter("cai_feedback_total", "Feedback records stored", ("kind", "source"), registry=REGISTRY)
+WORKERS = Gauge("cai_workers", "Workers that have a row in the database", registry=REGISTRY)
+HEARTBEAT = Gauge(
+    "cai_worker_heartbeat_age_seconds",
+    "Time since the worker was heard of that was silent for the longest; 0 without workers",
+    registry=REGISTRY,
+)
 JOBS = Gauge("cai_jobs", "Jobs by state", ("kind", "state"), registry=REGISTRY)
 WAITING = Gauge("cai_engine_waiting", "Requests that wait for an engine", ("engine", "lane"), registry=REGISTRY)
 CALLS = Counter("cai_engine_calls_total", "Calls of an engine", ("engine", "lane", "verb"), registry=REGISTRY)

@@ -21,10 +21,12 @@ from starlette.routing import Route
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
+from service.disk import DiskFull
 from service.public import public
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5  # what a client is asked to wait where something is away for a while
+FAULTS, CHARACTERS = 1000, 2000  # that are told of one request, and of one sentence: messages may quote what was sent
 
 log = logging.getLogger("cai.service")
 
@@ -72,9 +74,17 @@ class Problem(HTTPException):
 
 
 def _public(document: ProblemDocument) -> ProblemDocument:
-    faults = [Fault(where=fault.where, problem=public(fault.problem)) for fault in document.faults]
-    shown = {"detail": public(document.detail), "fix": public(document.fix), "faults": faults}
+    faults = [Fault(where=_cut(fault.where), problem=_said(fault.problem)) for fault in document.faults[:FAULTS]]
+    shown = {"detail": _said(document.detail), "fix": _said(document.fix), "faults": faults}
     return document.model_copy(update=shown)
+
+
+def _said(text: str) -> str:
+    return public(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}... ({len(text):,} characters)"
 
 
 def not_found(what: str, name: str, fix: str = "") -> Problem:
@@ -91,6 +101,12 @@ def invalid(detail: str, fix: str = "", *, where: str = "") -> Problem:
     """The request is well formed, and can't be done as it stands."""
     faults = [Fault(where=where, problem=detail)] if where else []
     return Problem(422, "invalid", detail, fix, faults=faults)
+
+
+def busy(detail: str) -> Problem:
+    """There is too much to do already. What was asked for can be asked for again."""
+    fix = f"Try again in {RETRY_SECONDS} seconds."
+    return Problem(503, "busy", detail, fix, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -195,7 +211,8 @@ def of_database(error: DBAPIError) -> Problem:
 def of_machine(error: OSError) -> Problem:
     """A file that can't be written: 507 where the disk is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Problem(507, "disk_full", "the disk is full; nothing was kept", "Make room, then repeat.")
+        detail = str(error.strerror) if isinstance(error, DiskFull) else "the disk is full; nothing was kept"
+        return Problem(507, "disk_full", detail, "Make room, then repeat.")
     return of_unforeseen(error)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 _ROOTS = "|".join(sorted(re.escape(path.name) for path in Path("/").iterdir()))
 
-# In this order: an address holds what looks like a path.
+# In this order: an address holds what looks like a path. Where parts of a rule may match the same characters, they have
+# an end: what is looked through may be a client's, and made so that looking takes the square of its length.
 _RULES = (
-    (re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\",;)\]}>]*[^\s'\",;)\]}>:.]"), "(its address)"),
-    (re.compile(r"\[[0-9a-fA-F:]*:[0-9a-fA-F:.]*\](?::\d+)?"), "(its address)"),
+    (re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s'\",;)\]}>]*[^\s'\",;)\]}>:.]"), "(its address)"),
+    (re.compile(r"\[[0-9a-fA-F:]{0,45}:[0-9a-fA-F:.]{0,45}\](?::\d+)?"), "(its address)"),
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+|', \d+)?"), "(its address)"),
     (re.compile(r"\blocalhost(?::\d+)?"), "(its address)"),
     (re.compile(r"(?<=\bhost=)'[^']*'(?:,? port=\d+)?"), "(its address)"),

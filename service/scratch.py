@@ -32,7 +32,7 @@ def scratch(beside: Path) -> Iterator[Path]:
         lock = _lock(folder / LOCK)
     try:
         inside = folder / "files"
-        inside.mkdir()
+        inside.mkdir(mode=0o700)  # which it keeps where it is moved to
         yield inside
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -55,7 +55,7 @@ def sweep(beside: Path) -> int:
 @contextmanager
 def _locked(beside: Path) -> Iterator[None]:
     """Keep a sweep away from a folder that is made and not locked yet."""
-    (beside / HIDDEN).mkdir(parents=True, exist_ok=True)
+    (beside / HIDDEN).mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(beside / HIDDEN / LOCK)
     try:
         yield

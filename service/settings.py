@@ -13,6 +13,7 @@ from constitution.errors import InputError
 from constitution.nearest import meant
 from constitution.settings_file import read_settings_file
 from critic.run.cluster_spec import parse_cluster
+from service.text_bounds import TextBounds
 
 
 class EngineSettings(BaseModel):
@@ -43,8 +44,46 @@ class Settings(BaseModel):
     worker: bool | None = None
     """Whether this server runs jobs, too; by default only with SQLite, which has no other machines."""
     max_body_bytes: int = Field(default=16 * 2**20, gt=0)
+    bodies_bytes: int = Field(default=64 * 2**20, gt=0)
+    """Of all long bodies together that are received or worked on at once; others wait for their turn."""
+    max_text_bytes: int = Field(default=2**20, gt=0)
+    """Of one text of a label or item: a prompt's turn, a response, a critique."""
+    max_label_bytes: int = Field(default=2 * 2**20, gt=0)
+    """Of a whole label or item, with everything in it."""
     requests_per_minute: int = Field(default=60_000, gt=0)
     """What one key may ask for, on each server."""
+    requests_at_once: int = Field(default=256, gt=0)
+    """How many requests of one key may be under way, on each server."""
+    connections: int | None = Field(default=None, gt=0)
+    """How many clients may be connected; by default as many as the process's descriptors allow."""
+    header_seconds: float = Field(default=10.0, gt=0)
+    """How long a request's line and headers may take to arrive."""
+    idle_seconds: float = Field(default=30.0, gt=0)
+    """How long a connection may stay open after an answer, without another request."""
+    body_seconds: float = Field(default=60.0, gt=0)
+    """How long a body may take to arrive."""
+    stalled_seconds: float = Field(default=30.0, gt=0)
+    """How long a client may read next to nothing of an answer: less than 1 KiB a second."""
+    figures_at_once: int = Field(default=1, gt=0)
+    """How many long computations (agreement, lint, differences) run at once on each server."""
+    figures_waiting: int = Field(default=16, ge=0)
+    """How many more may wait for their turn; the next is refused."""
+    figures_seconds: float = Field(default=60.0, gt=0)
+    """How long such a computation may take."""
+    builds_at_once: int = Field(default=2, gt=0)
+    """How many data sets are built or converted at once on each server."""
+    builds_waiting: int = Field(default=8, ge=0)
+    """How many more may wait for their turn; the next is refused."""
+    builds_seconds: float = Field(default=1800.0, gt=0)
+    """How long one may take."""
+    upload_bytes: int = Field(default=16 * 2**30, ge=0)
+    """Of all uploads together."""
+    upload_bytes_per_key: int = Field(default=4 * 2**30, ge=0)
+    """Of the uploads of one key."""
+    open_jobs_per_key: int = Field(default=1000, gt=0)
+    """How many jobs of one key may wait or run."""
+    spare_disk_bytes: int = Field(default=256 * 2**20, ge=0)
+    """What uploads, jobs' inputs and data sets leave free on the disk, so that labels can still be stored."""
     lease_seconds: float = Field(default=30 * 60, gt=0)
     """How long a task stays with an annotator who doesn't answer it."""
     heartbeat_seconds: float = Field(default=5.0, gt=0)
@@ -69,6 +108,22 @@ class Settings(BaseModel):
         if self.default_engine and self.default_engine not in self.engines:
             raise ValueError(f"default_engine: {self.default_engine!r} is not among {', '.join(self.engines)}")
         return self
+
+    @model_validator(mode="after")
+    def _bounds_fit_into_each_other(self) -> Self:
+        for small, large in (
+            ("max_text_bytes", "max_label_bytes"),
+            ("max_label_bytes", "max_body_bytes"),
+            ("max_body_bytes", "bodies_bytes"),
+        ):
+            if getattr(self, small) > getattr(self, large):
+                raise ValueError(f"{small} is above {large}, within which it has to fit")
+        return self
+
+    @property
+    def texts(self) -> TextBounds:
+        """How long the texts of labels and items may be."""
+        return TextBounds(self.max_text_bytes, self.max_label_bytes)
 
     @property
     def engine(self) -> str:

@@ -254,6 +254,18 @@ job_rows = Table(
     Column("pairs", Integer, nullable=False),
 )
 
+# Files for jobs to read, one row a key that uploaded the same file. The file is named by its id and format.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("format", String(16), primary_key=True),
+    Column("key", _Id, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("at", Moment, nullable=False),
+    Index(None, "key"),
+)
+
 workers = Table(
     "workers",
     metadata,

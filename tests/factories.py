@@ -93,7 +93,7 @@ def response(text: str, model: str = "policy-1") -> Response:
     return Response(text=text, model=model, finish="stop")
 
 
-def vote(principle: str, log_odds: float | None, order: str | None = "given", raw: str = "What?") -> Vote:
+def vote(principle: str | None, log_odds: float | None, order: str | None = "given", raw: str = "What?") -> Vote:
     """A vote; unreadable where ``log_odds`` is None."""
     return Vote.model_validate(
         {

@@ -57,7 +57,7 @@ def test_imports_run_downwards_only() -> None:
 
 def test_trainers_know_of_critic_only_data_and_engines() -> None:
     graph = grimp.build_graph("constitution", "critic", "trainers", cache_dir=None)
-    allowed = {"files", "records", "engines", "judging", "statistics", "run", "seeds", "together", "prompts"}
+    allowed = {"files", "records", "engines", "judging", "statistics", "pages", "run", "seeds", "together", "prompts"}
     for module in graph.find_descendants("trainers"):
         for imported in graph.find_modules_directly_imported_by(module):
             package, *rest = imported.split(".")
@@ -66,7 +66,7 @@ def test_trainers_know_of_critic_only_data_and_engines() -> None:
 
 def test_the_command_starts_without_heavy_libraries() -> None:
     """`cai --help` and bad options must answer at once; torch alone takes seconds to import."""
-    heavy = ("torch", "transformers", "vllm", "datasets", "pandas", "plotly", "scipy")
+    heavy = ("torch", "transformers", "vllm", "datasets", "pandas", "scipy")
     code = f"import sys, service.cli; print([m for m in {heavy!r} if m in sys.modules])"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
 

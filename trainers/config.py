@@ -54,7 +54,10 @@ class TrainConfig(TrainingArguments):
     """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
-    logging_steps: float = 10
+    logging_steps: float = 0.005
+    """As a share of all steps: at most 200 points, and every step of a run of fewer."""
+    eval_steps: float | None = 0.1
+    """As a share of all steps, where ``eval_strategy`` is ``steps``. It would follow ``logging_steps`` otherwise."""
     save_total_limit: int | None = 2
     remove_unused_columns: bool = False
     use_cpu: bool = field(default_factory=lambda: default_device().type == "cpu")

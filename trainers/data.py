@@ -3,8 +3,8 @@
 A row is read by its shape: see `critic.files.shapes`. Its columns then say what it is: ``chosen`` and ``rejected`` (a
 pair; ``probability``, ``margin``), ``responses`` and ``ranks`` (a ranking), ``responses`` and ``ratings`` (one rated
 answer each), ``completion`` and ``label`` (thumbs) or ``rating`` with ``scale`` (a rating), ``completion`` alone or a
-chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Of a run's ``feedback`` file the comparisons
-that were read (ties too) and the rankings are examples; critiques and corrections are left to ``sft``.
+chat in ``messages`` (a demonstration). All take ``weight`` and ``group``. Feedback, as a run or the service
+exports it, is what its labels teach (`critic.feedback.Feedback.rows`): comparisons that were read are pairs, ties too.
 All rows of a file are of one kind, ``feedback`` files apart. A trainer of pairs alone takes ranked and rated answers to
 one prompt, too: each two that are not equally good are a pair.
 """
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from constitution.digest import digest
 from constitution.errors import InputError
+from critic.feedback.from_file import from_file, is_feedback
 from critic.files.naming import Naming
 from critic.files.rows import Broken, Raw, Unread
 from critic.files.shapes import naming, shaped
@@ -30,7 +31,8 @@ from critic.files.shapes.base import truth
 from critic.files.shapes.demonstration import ends_with_answer
 from critic.files.together import answers_together
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, readable, side
+from critic.run.inputs import OWN_NAMES, Messages, RowError, prompt_messages, side
+from critic.run.row_prompt import readable
 from critic.run.sources import open_source
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
@@ -219,11 +221,11 @@ def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[
 
 def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
     """Make the examples of one row: one, or one for each answer or pair. Raises `RowError`, with what was expected."""
+    if is_feedback(columns):
+        found = _feedback(dict(columns), where, wanted)
+        return _pairs(found) if isinstance(found[0], Ranked) and Ranked not in wanted else found
     given = shaped(dict(columns), labels=True)
-    if given.get("kind") is None and "ratings" in given and "responses" in given:
-        found = _rated(given, where)
-    else:
-        found = [parse(given, where)]
+    found = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
     if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
         found = _pairs(found) or found
     return found
@@ -268,8 +270,6 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     A label that is there and empty is a missing label: such a row is no demonstration.
     """
     given = {name: value for name, value in columns.items() if value is not None}
-    if "kind" in given:
-        given = _feedback(given)
     common = {"where": where} | {key: given[key] for key in ("weight", "group") if key in given}
     try:
         if {"chosen", "rejected"} <= given.keys():
@@ -301,15 +301,19 @@ def listed(columns: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _feedback(columns: dict[str, Any]) -> dict[str, Any]:
-    """Turn a row of a run's ``feedback`` file into one of the other formats."""
-    if columns["kind"] == "comparison" and "probability" in columns:
-        if len(responses := _responses(columns)) != 2:
-            raise RowError("bad_responses", f"{len(responses)} responses; a comparison has two")
-        return columns | {"chosen": responses[0], "rejected": responses[1]}
-    if columns["kind"] == "ranking":
-        return columns
-    raise RowError(_OTHER, f"feedback of kind {columns['kind']} holds no preference that was read")
+def _feedback(columns: dict[str, Any], where: str, wanted: Sequence[type[Example]]) -> list[Example]:
+    """Return what a row of feedback teaches, of the ``wanted`` kinds; a ranking where it can be made pairs."""
+    try:
+        feedback = from_file(columns, where, "human")
+        taught = [parse(row, where) for _, row in feedback.rows(ties=True)]
+    except ValidationError as error:
+        raise RowError(_slug(error), readable(error)) from None
+    found = [example for example in taught if isinstance(example, tuple(wanted))]
+    if not found and Pair in wanted:
+        found = [example for example in taught if isinstance(example, Ranked)]
+    if not found:
+        raise RowError(_OTHER, f"feedback of kind {feedback.kind} teaches {kinds(wanted)} nothing, or was not read")
+    return found
 
 
 def _responses(columns: Mapping[str, Any]) -> list[Any]:

@@ -1,53 +1,57 @@
 """``report.html`` of a training run: losses, margins, accuracy, reward against KL, and samples, on one page.
 
-It works without a network; see `critic.run.page` for what keeps texts from doing anything.
+It works without a network; see `critic.pages.page` for what keeps texts from doing anything.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from critic.run.figures import Picture
-from critic.run.page import number, page
+from critic.pages.page import Picture, number, page
+from critic.pages.plots import Color, Curves, Line
+from critic.pages.scales import Axis, linear, shares, steps
 from critic.run.results import replace_text
 
 Logs = Sequence[Mapping[str, Any]]
 
 
 class Chart(NamedTuple):
-    """A picture of some of what is logged, over steps."""
+    """A picture of some of what is logged, over steps. ``unit`` says what its values are; a share is one of 0 to 1."""
 
     name: str
     title: str
     caption: str
+    unit: str
     keys: tuple[str, ...]
 
 
+SHARE = "share"
 CHARTS = (
     Chart("loss", "Loss", "The mean of the steps since the last point; of held-out examples where there are any.",
-          ("loss", "eval_loss", "loss/policy", "loss/value")),
+          "loss", ("loss", "eval_loss", "loss/policy", "loss/value")),
     Chart("margins", "Margins", "How much higher the chosen answers' rewards are than the rejected ones'.",
-          ("rewards/margins", "eval_rewards/margins")),
+          "reward", ("rewards/margins", "eval_rewards/margins")),
     Chart("rewards", "Rewards", "Of chosen and rejected answers. If both fall, the lead grows by making both unlikely.",
-          ("rewards/chosen", "rewards/rejected", "rewards/desirable", "rewards/undesirable",
-           "eval_rewards/chosen", "eval_rewards/rejected")),
+          "reward", ("rewards/chosen", "rewards/rejected", "rewards/desirable", "rewards/undesirable",
+                     "eval_rewards/chosen", "eval_rewards/rejected")),
     Chart("accuracy", "Accuracy", "How often the chosen answer has the higher reward.",
-          ("rewards/accuracies", "eval_rewards/accuracies", "eval_accuracy")),
+          SHARE, ("rewards/accuracies", "eval_rewards/accuracies", "eval_accuracy")),
     Chart("reward", "Reward", "The mean of the answers that were written in a step; on held-out prompts both opinions.",
-          ("reward", "eval_reward", "eval_heldout")),
-    Chart("kl", "KL to the reference", "Nats an answer; how far the policy has moved.", ("kl",)),
-    Chart("entropy", "Entropy", "Nats a token. Near 0, the policy says one thing only.", ("entropy",)),
-    Chart("length", "Length", "Tokens an answer. A steady rise may be a reward that likes length.", ("length",)),
-    Chart("answers", "Repetition and refusals", "Shares: of runs of four tokens that repeat, of answers that refuse.",
-          ("repetition", "refusals")),
+          "reward", ("reward", "eval_reward", "eval_heldout")),
+    Chart("kl", "KL to the reference", "How far the policy has moved.", "nats an answer", ("kl",)),
+    Chart("entropy", "Entropy", "Near 0, the policy says one thing only.", "nats a token", ("entropy",)),
+    Chart("length", "Length", "A steady rise may be a reward that likes length.", "tokens an answer", ("length",)),
+    Chart("answers", "Repetition and refusals", "Of runs of four tokens, and of answers.",
+          SHARE, ("repetition", "refusals")),
     Chart("seconds", "Seconds a step", "Writing answers, scoring them, and learning from them.",
-          ("seconds/rollout", "seconds/scoring", "seconds/update")),
-    Chart("learning-rate", "Learning rate", "As it was at each point.", ("learning_rate",)),
-    Chart("gradient", "Norm of the gradient", "Before it is clipped.", ("grad_norm",)),
+          "seconds", ("seconds/rollout", "seconds/scoring", "seconds/update")),
+    Chart("learning-rate", "Learning rate", "As it was at each point.", "learning rate", ("learning_rate",)),
+    Chart("gradient", "Norm of the gradient", "Before it is clipped.", "norm", ("grad_norm",)),
 )  # fmt: skip
 _AGAINST = Chart("reward-kl", "Reward against KL", "Each point is a step. Reward that costs ever more KL is often a "
-                 "flaw of the reward that was found.", ())  # fmt: skip
-_COLORS = ("var:chosen", "var:rejected", "var:accent", "var:muted")
+                 "flaw of the reward that was found.", "reward", ())  # fmt: skip
+_COLORS: tuple[Color, ...] = ("accent", "rejected", "chosen", "muted")
 
 
 def write_report(lineage: Mapping[str, Any], logs: Logs, samples: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -66,6 +70,7 @@ def report(lineage: Mapping[str, Any], logs: Logs, samples: Sequence[Mapping[str
         tiles=list(_tiles(lineage)),
         charts=[(chart.name, chart.title, chart.caption) for chart in (_AGAINST, *CHARTS)],
         samples=samples,
+        logged=bool(logs),
     )
 
 
@@ -87,51 +92,38 @@ def _tiles(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield key.replace("eval_", "held-out ").replace("/", " "), number(figures[key]), "the last one"
 
 
-def _over_steps(chart: Chart, logs: Logs) -> Picture | None:
+def _over_steps(chart: Chart, logs: Logs) -> Curves | None:
+    """Return a quantity's curves; None where each has one point at most, which is no curve."""
     names = list(dict.fromkeys(key.removeprefix("eval_") for key in chart.keys))
-    lines = [line for key in chart.keys if (line := _line(key, logs, names.index(key.removeprefix("eval_"))))]
-    if not lines:
+    lines = [_line(key, logs, _COLORS[names.index(key.removeprefix("eval_"))]) for key in chart.keys]
+    drawn = tuple(line for line in lines if line.points)
+    if max((len(line.points) for line in drawn), default=0) < 2:
         return None
-    return {
-        "data": lines,
-        "layout": {
-            "height": 260,
-            "xaxis": {"title": {"text": "step"}},
-            "yaxis": {"exponentformat": "power"},
-            "showlegend": len(lines) > 1,
-        },
-    }
+    x = steps("step", [step for line in drawn for step, _ in line.points])
+    return Curves(drawn, x, _axis(chart, [value for line in drawn for _, value in line.points]))
 
 
-def _line(key: str, logs: Logs, number: int) -> Picture | None:
+def _axis(chart: Chart, values: Sequence[float]) -> Axis:
+    return shares(SHARE) if chart.unit == SHARE else linear(chart.unit, values)
+
+
+def _line(key: str, logs: Logs, color: Color) -> Line:
     """Return one quantity's line, of held-out examples dashed and in the same colour."""
-    points = [(row["step"], row[key]) for row in logs if row.get(key) is not None]
-    if not points:
-        return None
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if len(points) < 40 else "lines",
-        "name": key,
-        "x": [step for step, _ in points],
-        "y": [value for _, value in points],
-        "line": {"color": _COLORS[number], "width": 2, "dash": "dot" if key.startswith("eval_") else "solid"},
-        "hovertemplate": f"step %{{x}}: %{{y:.4g}}<extra>{key}</extra>",
-    }
+    points = tuple((row["step"], row[key]) for row in logs if _is_number(row.get(key)))
+    held_out = key.startswith("eval_")
+    return Line(f"held-out {key.removeprefix('eval_')}" if held_out else key, points, color, dashed=held_out)
 
 
-def _reward_against_kl(logs: Logs) -> Picture | None:
-    points = [row for row in logs if row.get("reward") is not None and row.get("kl") is not None]
-    if not points:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _reward_against_kl(logs: Logs) -> Curves | None:
+    points = tuple(
+        (row["kl"], row["reward"]) for row in logs if _is_number(row.get("reward")) and _is_number(row.get("kl"))
+    )
+    if len(points) < 2:
         return None
-    dots = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [row["kl"] for row in points],
-        "y": [row["reward"] for row in points],
-        "customdata": [row["step"] for row in points],
-        "line": {"color": "var:line", "width": 1},
-        "marker": {"color": "var:accent", "size": 7},
-        "hovertemplate": "step %{customdata}: KL %{x:.3g}, reward %{y:.3g}<extra></extra>",
-    }
-    axes = {"xaxis": {"title": {"text": "KL to the reference"}}, "yaxis": {"title": {"text": "reward"}}}
-    return {"data": [dots], "layout": {"height": 320, **axes}}
+    x = linear("KL to the reference, nats an answer", [kl for kl, _ in points])
+    y = linear("reward", [reward for _, reward in points])
+    return Curves((Line("steps", points, "accent"),), x, y)

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from critic.engines import attention
-from critic.engines.base import Sampling
+from critic.engines.base import Completion, Sampling, no_answer
 from critic.engines.chat import Chat
 from critic.engines.decoding import Answer
 from critic.engines.proof import WRITERS, Name
@@ -50,6 +50,14 @@ class Sample:
     text: str
     reward: float | None = None
     problem: str = ""
+
+
+def without_answer(done: Completion) -> str:
+    """Say why ``done`` holds no answer that a reward could be of; nothing where it holds one.
+
+    An empty text is an answer, unless the model thought and came to none.
+    """
+    return no_answer(done) if done.reasoning is not None and not done.text.strip() else ""
 
 
 class Writer(Protocol):
@@ -139,5 +147,6 @@ class HfWriter(Copied):
     def _sample(self, task: Task, answer: Answer) -> Sample:
         ids = tuple(answer.ids) if answer.end is None else (*answer.ids, answer.end)
         assert answer.logprobs is not None
-        text = answer.done.text if answer.done else ""
-        return Sample(task, ids, tuple(answer.logprobs), text, problem=str(answer.error or ""))
+        if answer.done is None:
+            return Sample(task, ids, tuple(answer.logprobs), "", problem=str(answer.error))
+        return Sample(task, ids, tuple(answer.logprobs), answer.done.text, problem=without_answer(answer.done))

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from critic.engines.base import EngineError
+from critic.engines.base import EngineError, Sampling
 from critic.engines.loading import quiet
 from critic.engines.vllm import open_engine
 from critic.together import together
-from trainers.rollout import Copied, Sample, Task
+from trainers.rollout import Copied, Sample, Task, without_answer
 
 if TYPE_CHECKING:
     from critic.engines.vllm_engine import VllmEngine
@@ -85,9 +85,9 @@ class VllmWriter(Copied):
                 seed=task.seed,
                 logprobs=0,
             )
+            answer = output.outputs[0]
+            done = self._engine.completion(answer, task.ask.ids, Sampling(task.max_tokens, task.temperature))
         except EngineError as error:
             return Sample(task, (), (), "", problem=str(error))
-        answer = output.outputs[0]
         logprobs = tuple(step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True))
-        text = self._engine._completion(answer, task.ask.ids, ()).text
-        return Sample(task, tuple(answer.token_ids), logprobs, text)
+        return Sample(task, tuple(answer.token_ids), logprobs, done.text, problem=without_answer(done))

@@ -20,7 +20,9 @@ from constitution.errors import InputError
 from critic import prompts
 from critic.engines import open_engine, parse_spec
 from critic.engines.base import Engine, EngineError, Node, Reward
+from critic.engines.faults import Streak
 from critic.engines.rewards import heads_of
+from critic.engines.waiting import Notices
 from critic.judging.score import DIGITS, check_scores, graded
 from critic.records import Message
 from critic.together import together
@@ -80,7 +82,7 @@ class _OfEngine:
     """Asks an engine for one tree a prompt, so that its answers share the prompt."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._streak = engine, Streak()
         self.identity = {"name": engine.identity.name, "revision": engine.identity.revision}
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
@@ -94,12 +96,23 @@ class _OfEngine:
 
     async def _group(self, samples: list[Sample]) -> list[Grade]:
         """Grade the samples of one prompt; where the engine can't answer for all together, each alone."""
+        if len(samples) == 1:
+            return [await self._alone(samples[0])]
+        await self._streak.clear()
         try:
-            return await self._read(samples)
+            grades = await self._read(samples)
+        except EngineError:  # whose fault that is, each alone will tell
+            return [await self._alone(sample) for sample in samples]
+        self._streak.done()
+        return grades
+
+    async def _alone(self, sample: Sample) -> Grade:
+        """Grade one sample. Raises `EngineDown` where the engine fails one after the other in the same way."""
+        try:
+            [grade] = await self._streak.do(lambda: self._read([sample]))
         except EngineError as error:
-            if len(samples) == 1:
-                return [Grade(None, str(error))]
-        return [grade for sample in samples for grade in await self._group([sample])]
+            return Grade(None, str(error))
+        return grade
 
     async def _read(self, samples: list[Sample]) -> list[Grade]:
         raise NotImplementedError  # each source has its own
@@ -173,6 +186,7 @@ class ServerReward:
 
     def __init__(self, url: str, decode: Decode) -> None:
         self._url, self._decode = url, decode
+        self._streak, self._notices = Streak(), Notices()
         self.identity = {"name": url, "revision": ""}
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
@@ -184,6 +198,14 @@ class ServerReward:
         """See `RewardSource`."""
 
     async def _part(self, samples: Sequence[Sample]) -> list[Grade]:
+        try:
+            with self._notices.waiting(f"{self._url} has not answered"):
+                return await self._streak.do(lambda: self._asked(samples))
+        except EngineError as error:
+            return [Grade(None, str(error))] * len(samples)
+
+    async def _asked(self, samples: Sequence[Sample]) -> list[Grade]:
+        """Ask for some samples' rewards, a few times. Raises `EngineError` where there are none."""
         asked = [sample.task.ask.ids for sample in samples]
         query = [self._decode((*ids, *sample.ids)) for ids, sample in zip(asked, samples, strict=True)]
         body = json.dumps({"query": query, "prompts": [self._decode(ids) for ids in asked]}).encode()
@@ -192,12 +214,12 @@ class ServerReward:
             try:
                 return _grades(await asyncio.to_thread(self._post, body), len(samples))
             except _Refused as error:
-                return [Grade(None, str(error))] * len(samples)
+                raise EngineError(str(error)) from None
             except (OSError, HTTPException, ValueError) as error:  # no connection, a time-out, a 5xx, no JSON
                 problem = f"the reward server can't be read: {error}"
             if attempt + 1 < _ATTEMPTS:
                 await asyncio.sleep(_FIRST_WAIT * 2**attempt)
-        return [Grade(None, problem)] * len(samples)
+        raise EngineError(problem)
 
     def _post(self, body: bytes) -> Any:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})

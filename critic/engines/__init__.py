@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from constitution.errors import InputError
 from constitution.nearest import nearest
-from critic.engines.base import Engine
+from critic.engines.base import REASONING_ROOM, Engine
 
 # What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
 Gives = Literal["text", "rewards", "decisions"]
@@ -26,22 +26,25 @@ class Kind:
     """What is known of an engine before it is opened.
 
     ``target`` is what the part after the colon is; None where nothing may follow. ``mode`` is the judge mode that it is
-    asked in where nothing else is said.
+    asked in where nothing else is said. ``room`` is how many tokens it may let a model think beside each limit.
+    ``proves`` says that it finds out when it is opened whether its model's branches can be computed together.
     """
 
     module: str
     target: str | None
     gives: Gives = "text"
     mode: str = "logprob"
+    room: int = 0
+    proves: bool = False
 
 
 REGISTRY: dict[str, Kind] = {
     "decisions": Kind("critic.engines.decisions", "MODEL@URL", "decisions", "decision"),
     # A small model's multiple choice says "first".
     "embedded": Kind("critic.engines.embedded", None, mode="contrast"),
-    "hf": Kind("critic.engines.hf", "PATH_OR_ID"),
-    "openai": Kind("critic.engines.openai", "MODEL@URL"),
-    "rm": Kind("critic.engines.rm", "PATH_OR_ID", "rewards", "rm"),
+    "hf": Kind("critic.engines.hf", "PATH_OR_ID", proves=True),
+    "openai": Kind("critic.engines.openai", "MODEL@URL", room=REASONING_ROOM),
+    "rm": Kind("critic.engines.rm", "PATH_OR_ID", "rewards", "rm", proves=True),
     "scripted": Kind("critic.engines.scripted", "FILE"),
     "systemone": Kind("critic.engines.systemone", "MODEL@URL", "decisions", "decision"),
     "verify": Kind("critic.engines.verify", "RULE", "rewards", "rm"),
@@ -71,6 +74,17 @@ class Spec:
     def gives(self) -> Gives:
         """What its engine gives."""
         return REGISTRY[self.kind].gives
+
+    @property
+    def thinks(self) -> bool | None:
+        """Whether its model is to think before it answers; None where the spec leaves that open."""
+        said = dict(self.options).get("think")
+        return None if said is None else said == "true"
+
+    @property
+    def room(self) -> int:
+        """How many tokens its engine may let a model think beside each limit."""
+        return 0 if self.thinks is False else REGISTRY[self.kind].room
 
     @property
     def writes(self) -> bool:

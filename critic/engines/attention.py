@@ -13,6 +13,7 @@ Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, D numb
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,6 +84,9 @@ class Plan(Protocol):
         ...
 
 
+_PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -94,13 +98,16 @@ def packed_attention(
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     *,
-    plan: Plan,
+    plan: Plan | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attend by ``plan``: the signature is that of transformers' attention functions.
+    """Attend by ``plan``, or by that of `planned`: the signature is that of transformers' attention functions.
 
     Raises `Unpackable` where the layer made a mask of its own, or asks for anything that isn't known here.
     """
+    plan = plan or _PLAN.get()
+    if plan is None:
+        raise Unpackable("its layers pass nothing on to their attention")
     if attention_mask is not None and not isinstance(attention_mask, Mask):
         raise Unpackable("its layers make masks of their own")
     if unknown := sorted(key for key in kwargs if kwargs[key] is not None and key not in _WITHOUT_EFFECT):
@@ -141,6 +148,16 @@ def own(model: PreTrainedModel) -> str:
     """
     capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
     return "sdpa" if model._supports_sdpa and not capped else "eager"
+
+
+@contextlib.contextmanager
+def planned(plan: Plan) -> Iterator[None]:
+    """Let layers attend by ``plan`` that pass none on to their attention, as some types' don't."""
+    before = _PLAN.set(plan)
+    try:
+        yield
+    finally:
+        _PLAN.reset(before)
 
 
 @contextlib.contextmanager

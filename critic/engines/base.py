@@ -14,6 +14,10 @@ from typing import ClassVar, Literal, Protocol
 
 from critic.records import Message
 
+# How many tokens a server's model may think beside what is asked of it: what reasoning takes for a question, with some
+# to spare.
+REASONING_ROOM = 4096
+
 Lane = Literal["batch", "interactive"]
 Concern = Literal["request", "passing", "all", "unclear"]
 
@@ -89,12 +93,19 @@ class EngineDown(RunStopped):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw tokens. ``temperature`` 0 is greedy."""
+    """How to draw tokens. ``temperature`` 0 is greedy.
+
+    The first of the texts in ``stop`` ends an answer, before it. In thoughts they end nothing.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+
+    def stop_in(self, answer: str) -> int | None:
+        """Return where in ``answer`` the first of the texts that end it stands, if one is there."""
+        return min((at for text in self.stop if (at := answer.find(text)) >= 0), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +247,10 @@ class Identity:
 
 @dataclass(slots=True)
 class Usage:
-    """What an engine has done so far, for rates and reports, and its prices: US dollars for a million tokens."""
+    """What an engine has done so far, for rates and reports, and its prices: US dollars for a million tokens.
+
+    ``room`` is how many tokens it lets a model think beside each limit that it is given.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -244,6 +258,7 @@ class Usage:
     seconds_busy: float = 0.0
     input_price: float = 0.0
     output_price: float = 0.0
+    room: int = 0
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost, in US dollars."""

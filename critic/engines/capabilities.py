@@ -14,8 +14,11 @@ VARIES: Final = "answers vary by"
 LABEL_MASS: Final = "label mass"
 # Engines that have it answer a `critic.engines.base.Decision`, and nothing else.
 DECISIONS: Final = "typed decisions"
+CHATS: Final = "chats"
 
 NONE: Final = "none"
 YES: Final = "yes"
 NO: Final = "no"
 NOT_TOLD: Final = "not told"
+# Of chats: the template acts on strings in their contents in a way that can't be followed, and they are kept from it.
+DIFFERENT: Final = "some are rendered otherwise than the template alone writes them, for it alters what messages say"

@@ -15,11 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from constitution.errors import InputError
 from critic.engines.base import EngineError
+from critic.engines.capabilities import CHATS, DIFFERENT
 from critic.engines.encoder import TextEncoder, Tokens
 from critic.engines.reasoning import Splitter
 from critic.engines.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
 from critic.engines.template import Template, Turn
 from critic.engines.template_options import NO_OPTIONS, TemplateOptions
+from critic.engines.waiting import log
 from critic.records import Message
 
 End = Literal["opened", "continued", "closed"]
@@ -63,9 +65,15 @@ class Chat:
     ) -> None:
         self._encoder = TextEncoder(tokenizer, where)
         self._template = Template(tokenizer, where, options)
-        self._tokenizer, self._where, self._padding = tokenizer, where, padding
+        self._where, self._padding = where, padding
         self._splitter = Splitter(tokenizer)
+        self._said: dict[str, str] = {}
         self._choice = lru_cache(maxsize=_CACHED)(self._find_choice)
+
+    def tell(self, capabilities: dict[str, str]) -> None:
+        """Note in ``capabilities``, now and later, that chats were rendered otherwise than the template writes them."""
+        capabilities |= self._said
+        self._said = capabilities
 
     def prove(self) -> None:
         """Raise `InputError` where no row could be encoded, because the template takes no chat of ours."""
@@ -103,6 +111,8 @@ class Chat:
         rendering = self._render(messages, end == "opened")
         if end == "continued":
             rendering = _cut(rendering, len(messages) - 1)
+        if not rendering.exact:
+            self._note_difference()
         tokens = self._encoder.encode(rendering, before.tokens if before else None)
         ids = tokens.ids
         while end == "closed" and ids and ids[-1] == self._padding:
@@ -136,11 +146,10 @@ class Chat:
         """Whether the model is to think before it answers, as far as its template tells."""
         return self._splitter.thinks(self.encode(_PROBE[:1]))
 
-    def decode(self, ids: list[int]) -> str:
-        """Return the text of generated ``ids``, without control tokens."""
-        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
+    def _note_difference(self) -> None:
+        if CHATS not in self._said:
+            self._said[CHATS] = DIFFERENT
+            log.warning("%s: %s: %s", self._where, CHATS, DIFFERENT)
 
     def _find_choice(self, text: str) -> int:
         """Find the token in an answer that is ``text``, as it follows what opens the assistant's turn."""

@@ -16,9 +16,8 @@ says who answered, one start takes the answers of one model only.
 
 import json
 import math
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 from constitution.digest import digest
@@ -43,6 +42,7 @@ from critic.engines.chat_reply import Choice, Reply, Tokens
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
 from critic.engines.manners import MOST_LISTED
+from critic.engines.served import ServedEngine
 from critic.records import Message
 
 # llama.cpp's seeds have 32 bits; a seed in 31 is one number everywhere.
@@ -53,22 +53,17 @@ _VLLM_PLAIN: dict[str, object] = {"top_k": 0, "min_p": 0.0, "repetition_penalty"
 _CONTINUE: dict[str, object] = {"continue_final_message": True, "add_generation_prompt": False}
 
 
-class ChatEngine:
-    """See the module's docstring, and `critic.engines.base.Engine` for the verbs. For one event loop.
-
-    ``must_count`` makes an answer without token counts an error. Retries, rates and limits come around it.
-    """
+class ChatEngine(ServedEngine):
+    """See the module's docstring, and `critic.engines.base.Engine` for the verbs."""
 
     whole_trees = False
 
     def __init__(self, server: ChatServer, known: survey.Known, usage: Usage, must_count: bool) -> None:
         card = known.card
-        self.identity = Identity(card.id, digest(["openai", card.id, card.root, card.parent]), known.settings())
-        self.usage = usage
-        self.capabilities = known.capabilities
-        self._server, self._known, self._must_count = server, known, must_count
+        identity = Identity(card.id, digest(["openai", card.id, card.root, card.parent]), known.settings())
+        super().__init__(server, identity, known.capabilities, usage, must_count)
+        self._known = known
         self._is_vllm = card.owned_by == "vllm"
-        self._busy, self._since = 0, 0.0
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer one chat. An answer that ended otherwise than by ``stop`` or ``length`` is an `EngineError`."""
@@ -80,19 +75,24 @@ class ChatEngine:
             "top_p": sampling.top_p,
             "seed": request.seed % _SEEDS,
         }
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
+        if sampling.stop and self.capabilities.get(survey.THINKS) != survey.YES:
+            body["stop"] = list(sampling.stop)  # of a model that thinks it would end the thoughts, too
         if request.json_schema is not None:
             body |= self._form(request.json_schema)
         manners, room = self._known.manners, self._known.manners.room
         done = await self._written(body, sampling.max_tokens)
         if not room and _is_eaten(done):
             manners.make_room(self._known.card.max_model_len)
+            self.usage.room = manners.room
             self.capabilities.update({survey.THINKS: survey.YES} | manners.told())
+            done = await self._written(body, sampling.max_tokens)
+        if "stop" in body and done.reasoning is not None and not done.text:
+            del body["stop"]
             done = await self._written(body, sampling.max_tokens)
         if request.json_schema is not None:
             self._check_form(done)
-        return done
+        cut = sampling.stop_in(done.text)
+        return done if cut is None else replace(done, text=done.text[:cut], finish="stop")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read choices off a tree, one request after the other. A chat server can't read a given text's likelihood."""
@@ -106,10 +106,6 @@ class ChatEngine:
         if self._is_vllm:
             await self._look_up({text for _, read in wanted for text in read.texts})
         return tuple([await self._read(path, read) for path, read in wanted])
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._server.close()
 
     async def _read(self, path: tuple[Message, ...], read: Choices) -> Score:
         # At temperature 1 and top_p 1 a server that reports log-probabilities after scaling says the same as one that
@@ -159,7 +155,8 @@ class ChatEngine:
         if text is None and not is_cut:
             if choice.message.refusal:
                 raise HeldBack(f"the server's answer holds no text: it refused: {choice.message.refusal}")
-            raise EngineError("the server's answer holds no text: its content is null")
+            if reasoning is None:
+                raise EngineError("the server's answer holds no text: its content is null")
         if reasoning is not None or usage.thought:
             self.capabilities[survey.THINKS] = survey.YES
         # Where the server counts thoughts apart from the answer, the limit is the answer's.
@@ -227,38 +224,10 @@ class ChatEngine:
                     if manners.adapted(body, max_tokens) == sent or not manners.top:
                         raise
                     self.capabilities.update(manners.told())
-        self._count(reply)
+        used = reply.usage
+        self._count((used.prompt_tokens, used.completion_tokens) if used else None)
         self._check_model(reply.model)
         return reply
-
-    def _count(self, reply: Reply) -> None:
-        self.usage.calls += 1
-        if reply.usage:
-            self.usage.prompt_tokens += reply.usage.prompt_tokens
-            self.usage.completion_tokens += reply.usage.completion_tokens
-        elif self._must_count:
-            raise EngineError("the server's answer holds no token counts, which prices and tpm need")
-
-    def _check_model(self, model: str | None) -> None:
-        """Whoever answered first must answer always: labels are not bound to a gateway's other model."""
-        known = self.capabilities[survey.MODEL]
-        if model is not None and known == survey.UNKNOWN:
-            self.capabilities[survey.MODEL] = model
-        elif model is not None and model != known:
-            raise EngineError(f"another model answered: {model!r}, and {known!r} before")
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Count the time in which at least one request is under way."""
-        if not self._busy:
-            self._since = time.perf_counter()
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            if not self._busy:
-                self.usage.seconds_busy += time.perf_counter() - self._since
 
 
 def _is_eaten(done: Completion) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, TypeVar
 
@@ -22,6 +23,7 @@ from critic.engines.chat_fault import Fault, fault_of, is_page, shown
 from critic.engines.chat_reply import Card, Cards, Reply, Tokenized
 from critic.engines.faults import plain
 from critic.engines.server_options import Address
+from critic.engines.waiting import Notices
 from critic.engines.wrappers import Busy, Unreachable
 
 T = TypeVar("T", bound=BaseModel)
@@ -70,6 +72,7 @@ class ChatServer:
         self._asked: set[asyncio.Future[str]] = set()
         self._knocking: asyncio.Future[bool] | None = None
         self._closed = False
+        self._notices = Notices()
 
     async def card(self) -> Card:
         """Return the model's card; one that is not `Card.listed` where the server lists no models, or not this one.
@@ -79,7 +82,8 @@ class ChatServer:
         """
         place, timeout = self._address.place, min(_CONNECTING_SECONDS, self._address.timeout)
         try:
-            text = await self._client.get("/models", cast_to=str, options={"timeout": timeout})
+            with self._waited():
+                text = await self._client.get("/models", cast_to=str, options={"timeout": timeout})
             cards = Cards.model_validate_json(text).data
         except openai.APIStatusError as error:
             if error.status_code in _NO_LIST:
@@ -166,8 +170,9 @@ class ChatServer:
         self._asked.add(call)
         try:
             # The client's own limit is one between two pieces of an answer, and a server can send it byte by byte.
-            async with asyncio.timeout(self._address.timeout):
-                return await call
+            with self._waited():
+                async with asyncio.timeout(self._address.timeout):
+                    return await call
         except TimeoutError:
             raise openai.APITimeoutError(httpx2.Request("POST", path)) from None
         except asyncio.CancelledError:
@@ -176,6 +181,10 @@ class ChatServer:
             raise
         finally:
             self._asked.discard(call)
+
+    def _waited(self) -> AbstractContextManager[None]:
+        """Have it said where there is no answer for long."""
+        return self._notices.waiting(f"{self._model} at {self._address.place} has not answered")
 
     def _refuse(self, error: openai.OpenAIError) -> NoReturn:
         """Raise what the client's ``error`` means for a request."""
@@ -205,7 +214,8 @@ class ChatServer:
     async def _knock(self) -> bool:
         timeout = min(_CONNECTING_SECONDS, self._address.timeout)
         try:
-            await self._client.get("/models", cast_to=str, options={"timeout": timeout})
+            with self._waited():
+                await self._client.get("/models", cast_to=str, options={"timeout": timeout})
         except openai.APIConnectionError:
             return False
         except openai.OpenAIError:

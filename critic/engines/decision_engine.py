@@ -11,14 +11,10 @@ was rounded, as some servers round to hundredths; it counts as half of a hundred
 evidence.
 """
 
-import asyncio
 import math
-import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -54,11 +50,10 @@ from critic.engines.capabilities import (
 from critic.engines.chat_reply import Card
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.defuse import defuse
+from critic.engines.served import ServedEngine, apart, priced, wrapped
 from critic.engines.server_options import ServerOptions
-from critic.engines.wrappers import Concurrent, RateLimited, Retrying
+from critic.engines.wrappers import Retrying
 from critic.records import Message
-
-T = TypeVar("T")
 
 UNANSWERED = "the server's reply holds no answer to this question"
 REFUSED = "the model refused to answer this question"
@@ -84,7 +79,7 @@ class Answer(BaseModel):
 
     def read(self, asked: Decision, mass: float | None) -> Score:
         """Return what it says of ``asked``."""
-        raise NotImplementedError
+        raise NotImplementedError  # each form of answer has its own
 
 
 class Refusal(Answer):
@@ -108,7 +103,7 @@ class DecisionReply(BaseModel):
 
     def told(self) -> Iterator[tuple[object, object, float | None]]:
         """Yield each answer's name, the answer, and its label mass where it is told."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API has its own
 
     def scores(self, asked: Mapping[str, Decision]) -> Mapping[str, Score]:
         """Return what was read, by the question's name.
@@ -148,7 +143,7 @@ class Api:
 
     def body(self, text: str, questions: Mapping[str, Decision]) -> dict[str, object]:
         """Return the request but for its model: ``questions`` by name, about ``text``."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API has its own
 
     def check(self, read: Decision) -> None:
         """Raise `EngineError` for a question that the API has no room for."""
@@ -165,22 +160,17 @@ class Api:
             )
 
 
-class DecisionEngine:
-    """See the module's docstring, and `critic.engines.base.Engine` for the verbs. For one event loop.
-
-    ``must_count`` makes an answer without token counts an error. Retries, rates and limits come around it.
-    """
+class DecisionEngine(ServedEngine):
+    """See the module's docstring, and `critic.engines.base.Engine` for the verbs."""
 
     whole_trees = True
 
     def __init__(
         self, server: ChatServer, api: Api, card: Card, capabilities: dict[str, str], usage: Usage, must_count: bool
     ) -> None:
-        self.identity = Identity(card.id, digest([api.kind, card.id, card.root, card.parent]))
-        self.usage = usage
-        self.capabilities = capabilities
-        self._server, self._api, self._must_count = server, api, must_count
-        self._busy, self._since = 0, 0.0
+        identity = Identity(card.id, digest([api.kind, card.id, card.root, card.parent]))
+        super().__init__(server, identity, capabilities, usage, must_count)
+        self._api = api
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Raise `EngineError`: such a server writes nothing."""
@@ -208,48 +198,16 @@ class DecisionEngine:
                 found |= {(text, read): score for read, score in zip(some, scores, strict=True)}
         return tuple(found[place] for place in asked)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._server.close()
-
     async def _ask(self, text: str, questions: Sequence[Decision]) -> list[Score]:
         named = {_name(read): _defused(read) for read in questions}
         body = {"model": self.identity.name} | self._api.body(text, named)
         with self._timed():
             reply = await self._server.send(self._api.path, body, self._api.reply, "typed decisions")
-        self._count(reply)
+        used = reply.usage
+        self._count((used.input_tokens, used.output_tokens) if used else None)
         self._check_model(reply.model)
         scores = reply.scores(named)
         return [scores.get(name, unreadable(UNANSWERED, read)) for name, read in named.items()]
-
-    def _count(self, reply: DecisionReply) -> None:
-        self.usage.calls += 1
-        if reply.usage is not None:
-            self.usage.prompt_tokens += reply.usage.input_tokens
-            self.usage.completion_tokens += reply.usage.output_tokens
-        elif self._must_count:
-            raise EngineError("the server's answer holds no token counts, which prices and tpm need")
-
-    def _check_model(self, model: str | None) -> None:
-        """Whoever answered first must answer always, as with chat servers."""
-        known = self.capabilities[survey.MODEL]
-        if model is not None and known == survey.UNKNOWN:
-            self.capabilities[survey.MODEL] = model
-        elif model is not None and model != known:
-            raise EngineError(f"another model answered: {model!r}, and {known!r} before")
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Count the time in which at least one request is under way."""
-        if not self._busy:
-            self._since = time.perf_counter()
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            if not self._busy:
-                self.usage.seconds_busy += time.perf_counter() - self._since
 
 
 def read_of(
@@ -277,14 +235,10 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     doesn't serve, and one that answers no typed decisions.
     """
     wanted = ServerOptions.parse(target, options, api.kind)
-    usage = Usage(input_price=wanted.prices[0], output_price=wanted.prices[1]) if wanted.prices else Usage()
-    card, capabilities = _apart(_learn(api, wanted, usage))
+    usage = priced(wanted)
+    card, capabilities = apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
-    engine: Engine = DecisionEngine(server, api, card, capabilities, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
-    if wanted.rpm is not None or wanted.tpm is not None:
-        engine = RateLimited(engine, wanted.rpm, wanted.tpm)
-    return Retrying(engine, wanted.retries)
+    return wrapped(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted)
 
 
 async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, dict[str, str]]:
@@ -324,12 +278,6 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         raise InputError(f"a first question could not be read: {found.note}", where=where)
     capabilities[LABEL_MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
     return card, capabilities
-
-
-def _apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` in an event loop of its own: engines are opened from without a loop and from within one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def _text(path: Sequence[Message]) -> str:

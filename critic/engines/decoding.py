@@ -64,6 +64,10 @@ class Texts(Protocol):
         """Whether the model is to think before it answers."""
         ...
 
+    def tell(self, capabilities: dict[str, str]) -> None:
+        """Note in an engine's ``capabilities``, now and later, what users of its chats must know."""
+        ...
+
 
 class Writer:
     """The answers under way, at most ``slots``: what every way of writing shares. Slot i belongs to ``answers[i]``."""
@@ -80,15 +84,15 @@ class Writer:
     @property
     def bytes_per_token(self) -> int:
         """How many bytes are kept for each token of the answers under way."""
-        raise NotImplementedError
+        raise NotImplementedError  # each way of writing has its own
 
     def prefill(self, answers: Sequence[Answer]) -> None:
         """Read the prompts of ``answers``, and draw the first token of each."""
-        raise NotImplementedError
+        raise NotImplementedError  # each way of writing has its own
 
     def step(self, first: int = 0, count: int | None = None) -> None:
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
-        raise NotImplementedError
+        raise NotImplementedError  # each way of writing has its own
 
     def remove(self, answer: Answer) -> None:
         """Free the slot of ``answer``; the last answer moves into it."""
@@ -116,11 +120,10 @@ class Writer:
                 self._end_at_text_or_length(answer)
 
     def _end_at_text_or_length(self, answer: Answer) -> None:
-        stops = answer.sampling.stop
-        if stops:
+        if answer.sampling.stop:
             text, _ = self._chat.split(answer.prompt, answer.ids)
-            if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
-                self._finish(answer, "stop", min(cuts))
+            if (cut := answer.sampling.stop_in(text)) is not None:
+                self._finish(answer, "stop", cut)
                 return
         if len(answer.ids) >= answer.sampling.max_tokens:
             self._finish(answer, "length")

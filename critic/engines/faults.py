@@ -9,10 +9,13 @@ a filter held it back) counts for nothing.
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from critic.engines.base import EngineDown, EngineError, Signature
+from critic.engines.base import EngineDown, EngineError, RunStopped, Signature
+
+T = TypeVar("T")
 
 # So many equal failures say it of an engine that has done nothing yet since it was opened...
 NONE_DONE = 8
@@ -55,7 +58,7 @@ class Streak:
         self._changed = asyncio.Event()
 
     async def clear(self) -> None:
-        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine is at fault."""
+        """Wait until nothing speaks against beginning more. Raises `EngineDown` where the engine failed, or is gone."""
         while self.verdict is None and self._suspected is not None:
             self._changed.clear()
             await self._changed.wait()
@@ -72,24 +75,35 @@ class Streak:
             self._under_way -= 1
             self._failed(error)
             raise
-        except BaseException:  # it says nothing of the engine: a bad answer, or the run was stopped
+        except RunStopped as reason:  # what has not begun yet need not find out by itself
+            self._under_way -= 1
+            self.verdict = self.verdict or str(reason)
+            raise
+        except BaseException:  # it says nothing of the engine: a bad answer, or this work was stopped
             self._under_way -= 1
             raise
         else:
             self._under_way -= 1
-            self._done()
+            self.done()
         finally:
             self._decide()
+
+    async def do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do one piece of work when nothing speaks against it. Raises what it raises, and `EngineDown` as `clear`."""
+        await self.clear()
+        with self.attempt():
+            return await work()
+
+    def done(self) -> None:
+        """Count a piece of work that was done, and whose failure would have said nothing."""
+        self._done_ever = True
+        self._counts.clear()
+        self._suspected = None
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the failures since the last success may still turn out to be the engine's."""
         return bool(self._counts)
-
-    def _done(self) -> None:
-        self._done_ever = True
-        self._counts.clear()
-        self._suspected = None
 
     def _failed(self, error: EngineError) -> None:
         signature = signature_of(error)

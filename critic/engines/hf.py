@@ -80,6 +80,7 @@ class HfEngine:
         settings |= dict(self._ways.settings) | proof.settings()
         self.identity = Identity(name, loaded.revision, tuple(sorted(settings.items())))
         self.capabilities = self._capabilities() | proof.described()
+        self._ways.chat.tell(self.capabilities)
         self.usage = Usage()
         limits = Limits(
             batch=1 if deterministic else batch,

@@ -289,7 +289,7 @@ class RecordedEngine(Wrapper):
 
     def _worst(self, what: Request | Node) -> float:
         """What a call may cost at most, as far as its prompt's tokens can be estimated."""
-        tokens = load(what)
+        tokens = load(what, self.usage.room)
         return self.usage.price(tokens.prompt, tokens.written)
 
     def _settle(self, worst: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from critic.engines.base import REASONING_ROOM
 from critic.engines.chat_fault import Fault
 from critic.records import Message
 
@@ -19,9 +20,7 @@ TEMPERATURE, TOP_P, SEED, TOP = "temperature", "top_p", "seed", "top_logprobs"
 MOST_LISTED = 20
 # To servers that call 0 no temperature (TGI): so cold that a token twice as likely is 2^100 times as likely.
 _COLDEST = 0.01
-# How much a model may think beside what is asked of it: what reasoning takes for a question, with room to spare. Where
-# the context is known, no more than a quarter of it.
-REASONING_ROOM = 4096
+# Of a context that is known, reasoning gets no more than this part, the fourth.
 _OF_CONTEXT = 4
 
 Turn = dict[str, Any]

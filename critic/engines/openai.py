@@ -15,22 +15,16 @@ refused. How each wants to be asked is learnt at opening: see `critic.engines.su
 How it differs from the engines in this process: `critic.engines.chat_engine`.
 """
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
 from constitution.errors import InputError
 from critic.engines.base import Engine, EngineDown, EngineError, Usage
 from critic.engines.chat_engine import ChatEngine
 from critic.engines.chat_server import ChatServer, NotOffered
+from critic.engines.served import apart, priced, wrapped
 from critic.engines.server_options import CHAT_OPTIONS, ServerOptions
 from critic.engines.survey import FINISH, MODEL, NO_FINISH, Known, survey
 from critic.engines.template_kwargs import check_heeded, kwargs
 from critic.engines.waiting import log
-from critic.engines.wrappers import Concurrent, RateLimited, Retrying
-
-T = TypeVar("T")
+from critic.engines.wrappers import Retrying
 
 OPTIONS = CHAT_OPTIONS
 
@@ -42,14 +36,10 @@ def open_engine(target: str, options: dict[str, str]) -> Engine:
     it doesn't serve.
     """
     wanted = ServerOptions.parse(target, options)
-    usage = Usage(input_price=wanted.prices[0], output_price=wanted.prices[1]) if wanted.prices else Usage()
-    known = _apart(_learn(wanted, usage))
+    usage = priced(wanted)
+    known = apart(_learn(wanted, usage))
     server = ChatServer(wanted.address, wanted.model)
-    engine: Engine = ChatEngine(server, known, usage, wanted.must_count)
-    engine = Concurrent(engine, wanted.concurrency, wanted.retries)
-    if wanted.rpm is not None or wanted.tpm is not None:
-        engine = RateLimited(engine, wanted.rpm, wanted.tpm)
-    return Retrying(engine, wanted.retries)
+    return wrapped(ChatEngine(server, known, usage, wanted.must_count), wanted)
 
 
 async def _learn(wanted: ServerOptions, usage: Usage) -> Known:
@@ -90,9 +80,3 @@ def _tell(wanted: ServerOptions, known: Known) -> None:
         lessons["finish reasons"] = NO_FINISH
     for name, lesson in lessons.items():
         log.warning("%s at %s: %s: %s", wanted.model, wanted.address.place, name, lesson)
-
-
-def _apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` in an event loop of its own: engines are opened from without a loop and from within one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()

@@ -60,6 +60,9 @@ class Pairs:
         """Return False: an encoder writes nothing, so it thinks nothing either."""
         return False
 
+    def tell(self, capabilities: dict[str, str]) -> None:
+        """Note nothing: without a template there is nothing from which pairs could differ."""
+
     def _pair(self, chat: tuple[Message, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not chat or chat[-1].role != "assistant":
             raise EngineError("a reward is that of a chat that ends with the assistant's turn; this one does not")

@@ -4,6 +4,7 @@ Trees are packed into one row (`tokens.pack`), the model runs over it once with 
 (`attention.TreePlan`), and the vocabulary's logits, or a reward model's, are taken only where something is read.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from critic.engines import attention
 from critic.engines.attention import Plan, TreePlan
 from critic.engines.base import Score
 from critic.engines.tokens import TokenTree, pack
@@ -38,25 +40,33 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
 
 
 def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
-    """Return the last hidden states ``[N, hidden]`` of a row of N tokens."""
+    """Return the last hidden states ``[N, hidden]`` of a row of N tokens.
+
+    Layers that pass nothing on to their attention can be computed, but not trained: gradient checkpointing computes
+    them again when this is over.
+    """
     tokens = torch.as_tensor(ids, device=model.device)[None]
-    out = _decoder(model)(
-        input_ids=tokens,
-        position_ids=torch.as_tensor(positions, device=model.device)[None],
-        # Without it transformers takes positions that start again for its own kind of packing, and masks by it.
-        attention_mask=torch.ones_like(tokens),
-        use_cache=False,
-        plan=plan,
-    )
+    with contextlib.nullcontext() if torch.is_grad_enabled() else attention.planned(plan):
+        out = _decoder(model)(
+            input_ids=tokens,
+            position_ids=torch.as_tensor(positions, device=model.device)[None],
+            # Without it transformers takes positions that start again for its own kind of packing, and masks by it.
+            attention_mask=torch.ones_like(tokens),
+            use_cache=False,
+            plan=plan,
+        )
     hidden = out.last_hidden_state[0]
     assert isinstance(hidden, Tensor)
     return hidden
 
 
 def _decoder(model: PreTrainedModel) -> nn.Module:
-    """Return the part from tokens to hidden states; some types give the whole model as their own decoder."""
-    decoder: nn.Module = model.get_decoder()
-    return model.base_model if decoder is model else decoder
+    """Return the part from tokens to hidden states.
+
+    Some types give the whole model as their own decoder (and as its base), others a layer that bears the name.
+    """
+    inner = (model.get_decoder(), model.base_model, *model.children())
+    return next((part for part in inner if isinstance(part, PreTrainedModel) and part is not model), inner[0])
 
 
 def output_head(model: PreTrainedModel) -> nn.Linear:

@@ -1,51 +1,43 @@
 """The proof at opening: which path computes what the model itself computes, for scoring and for writing.
 
-A small tree of chats, encoded as requests will be, goes through the packed path and, chat by chat, through the model's
-own forward with its own attention; then some tokens are drawn and their probabilities are read again the same way. The
-packed path is taken where both agree, else the plain one (`critic.engines.plain`), and the engine says so. So no list
-of known models decides, and no answer is wrong because a layer asked for something that is not computed here.
+A small tree of two chats, encoded as requests will be, goes through the packed path and, chat by chat, through the
+model's own forward with its own attention; then both chats are cut short and written again to their end
+(`critic.engines.evidence`). The packed path is taken where every probability agrees, else the plain one
+(`critic.engines.plain`), and the engine says so. So no list of known models decides, and no answer is wrong because a
+layer asked for something that is not computed here.
 
 The two may differ by rounding alone. How large that is on a model and in its type is measured: by what the model's own
-two kinds of attention differ.
+two kinds of attention differ. Where that leaves a doubt, float32 decides.
 """
 
-import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from itertools import chain
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
 from constitution.errors import InputError
 from critic.engines import attention, plain, prefix_tree
-from critic.engines.base import EngineError, Node, OwnTokens, Read, Reward, Sampling, Score
+from critic.engines.base import Node, OwnTokens, Reward
 from critic.engines.chat import Chat
-from critic.engines.decoding import Answer, Decoder, Writer
-from critic.engines.tokens import TokenRead, TokenTree, from_chats, path
-from critic.records import Message
+from critic.engines.decoding import Decoder
+from critic.engines.evidence import Chats, Evidence, Gap, Rewards, Scorer, Writers, two_chats, two_pairs
+from critic.engines.float32 import InFloat32
+from critic.engines.tokens import TokenTree
 
 Name = Literal["packed", "plain", "rereading"]
-Writers = type[Decoder] | type[plain.PlainWriter]
+E = TypeVar("E", bound=Evidence)
 
-_QUESTION = "A neighbour's dog barks at night, number {} of this week: what would be a kind and honest thing to say? "
-_ANSWERS = (
-    "Ask them over for tea, and tell them calmly how your nights have been.",
-    "Write nothing and wait; most dogs grow quiet when the weather turns cold, some never do.",
-)
-# Few tokens, for they take time, but more than some models keep as they are (128): what they do then must show, too.
-# Windows need no more: who sees whom is the model's own function of positions.
-_SENTENCES = (4, 2, 1)
-_TOKENS = 256
-_PROMPTS = (_TOKENS, 32)
-_STEPS = 5
-# Differences of log-probabilities that are rounding whatever was measured: the greatest in float32 (tiny models have
-# 1e-6, models of 7 billion weights some 1e-5), the root mean square in bfloat16. And so many times what was measured.
-_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.01}
+# Differences of log-probabilities that are rounding in float32 whatever was measured: tiny models have 1e-6, models of
+# 7 billion weights some 1e-5.
+_ROUNDING = 1e-4
+# And so many times what nine in ten of those have that rounding makes: of tiny models of all types in bfloat16, those
+# that are computed as they are reach 2.5. Not the greatest of them: where experts are chosen by a hair, that hides
+# anything.
 _TIMES = 4.0
+# More than rounding makes of nine in ten log-probabilities in any type: what float32 says of it does not count then.
+_MOST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,6 @@ WRITERS: dict[Name, Writers] = {
     "plain": plain.PlainWriter,
     "rereading": plain.RereadingWriter,
 }
-Scorer = Callable[[PreTrainedModel, Sequence[TokenTree]], list[tuple[Score, ...]]]
 SCORERS: dict[Name, Scorer] = {"packed": prefix_tree.score_trees, "plain": plain.score_trees}
 
 
@@ -112,18 +103,15 @@ def prove(model: PreTrainedModel, chat: Chat, context: int, where: str) -> Proof
     Raises `InputError` where no path can be right: for a model that sees the tokens after the one that it predicts, and
     one whose forward fails.
     """
-    tree = _tree(chat, context - _STEPS, where)
-    chats = [_ids(tree, end) for end in _ends(tree)]
+    tree = two_chats(chat, context, where, OwnTokens())
     with _told(where):
-        reference = [_read(model, ids) for ids in chats]
-    noise = _Noise(model.dtype, lambda: _distance([_read(model, chats[0], "eager")], [reference[0]]))
-    _look_ahead(chats, reference, noise, where)
-    scoring = _packed(lambda: _tree_difference(model, tree, reference), noise)
-    trial = _Trial(model, chat, chats)
-    writing = _packed(lambda: trial.difference(Decoder), noise)
+        trial = _Trial(model, lambda: Chats(model, chat, tree))
+    _check_ahead(trial, where)
+    scoring = _packed(trial, Chats.scored)
+    writing = _packed(trial, lambda chats: chats.written(Decoder))
     if writing.name != "packed":
-        writing = _written_plainly(trial, noise, writing.why)
-    return Proof(scoring, writing, trial.bytes_per_token)
+        writing = _written_plainly(trial, writing.why)
+    return Proof(scoring, writing, trial.evidence.bytes_per_token)
 
 
 @torch.inference_mode()
@@ -132,84 +120,54 @@ def prove_rewards(model: PreTrainedModel, chat: Chat, context: int, where: str) 
 
     Raises `InputError` where its forward fails.
     """
-    tree = _tree(chat, context, where, Reward())
+    tree = two_chats(chat, context, where, Reward())
     with _told(where):
-        reference = _rewards(model, plain.score_trees, [tree])
-    noise = _Noise(model.dtype, lambda: _distance(_rewards_by(model, "eager", tree), reference))
-
-    def difference() -> tuple[float, float]:
-        with attention.attending(model, attention.NAME):
-            return _distance(_rewards(model, prefix_tree.score_trees, [tree]), reference)
-
-    return Proof(_packed(difference, noise, "a reward"), None)
+        trial = _Trial(model, lambda: Rewards(model, tree))
+    return Proof(_packed(trial, Rewards.scored, "a reward"), None)
 
 
 @torch.inference_mode()
 def prove_pairs(model: PreTrainedModel, encode: Callable[[Node], TokenTree], where: str) -> None:
     """Raise `InputError` where the encoder ``model`` can't score a pair."""
     with _told(where):
-        plain.score_pairs(model, [encode(_chats(_QUESTION.format(1), Reward()))])
+        plain.score_pairs(model, [two_pairs(encode)])
 
 
-class _Noise:
-    """What rounding makes of a number; ``measure`` gives its greatest and its root mean square, where it can."""
+class _Trial(Generic[E]):
+    """Tells rounding from what is computed otherwise: in the model's own type where that is plain, else in float32."""
 
-    def __init__(self, dtype: torch.dtype, measure: Callable[[], tuple[float, float]]) -> None:
-        self._dtype, self._measure = dtype, cache(measure)
+    def __init__(self, model: PreTrainedModel, gather: Callable[[], E]) -> None:
+        self._is_exact = model.dtype == torch.float32
+        self._gather = gather
+        self.evidence = gather()
+        self._exact: E | None = None
 
-    def covers(self, greatest: float, rms: float) -> bool:
-        """Whether differences of this size are rounding: in float32 by the greatest, in other types by all of them."""
-        if self._dtype == torch.float32:
-            return greatest <= _ROUNDING[torch.float32] or greatest <= _TIMES * self._measured()[0]
-        return rms <= _ROUNDING[torch.bfloat16] or rms <= _TIMES * self._measured()[1]
+    def judge(self, way: Callable[[E], Gap]) -> tuple[float, bool]:
+        """Return the greatest difference of ``way`` in the model's own type, and whether it is rounding."""
+        own = way(self.evidence)
+        if self._is_exact:
+            return own.greatest, _is_rounding(own, self.evidence, _ROUNDING)
+        if _is_rounding(own, self.evidence):
+            return own.greatest, True
+        return own.greatest, own.usual <= _MOST and self._is_rounding_in_float32(way)
 
-    def _measured(self) -> tuple[float, float]:
+    def _is_rounding_in_float32(self, way: Callable[[E], Gap]) -> bool:
         try:
-            return self._measure()
-        except Exception:  # a model without the other kind of attention raises whatever it likes
-            return 0.0, 0.0
+            with InFloat32():
+                self._exact = self._exact or self._gather()
+                return _is_rounding(way(self._exact), self._exact, _ROUNDING)
+        except Exception:  # models raise anything where they are not computed as they expect: then the doubt remains
+            return False
 
 
-def _tree(chat: Chat, context: int, where: str, read: Read | None = None) -> TokenTree:
-    """Return two chats that begin alike, as long as fits; of a language model all tokens but the first are read."""
-    for sentences in _SENTENCES:
-        question = "".join(_QUESTION.format(number) for number in range(sentences))
-        try:
-            tree = from_chats(_chats(question, read or OwnTokens()), chat)
-        except EngineError as error:
-            raise InputError(f"no chat can be encoded for it: {error}", where=where) from error
-        if tree.longest <= min(context, _TOKENS):
-            break
-    return tree if isinstance(read, Reward) else plain.reads_of(tree, [_everything(tree, end) for end in _ends(tree)])
+def _is_rounding(gap: Gap, evidence: Evidence, floor: float = 0.0) -> bool:
+    return gap.greatest <= floor or gap.greatest <= _TIMES * evidence.noise.usual
 
 
-def _chats(question: str, read: Read) -> Node:
-    branches = tuple(Node((Message(role="assistant", content=text),), read) for text in _ANSWERS)
-    return Node((Message(role="user", content=question),), children=branches)
-
-
-def _ends(tree: TokenTree) -> list[int]:
-    return [read.segment for read in tree.reads]
-
-
-def _everything(tree: TokenTree, end: int) -> TokenRead:
-    """Return a read of every token but the first of the chat that ends with segment ``end``."""
-    places = [(segment, i) for segment in path(tree, end) for i in range(len(tree.segments[segment].ids))]
-    targets = [tree.segments[segment].ids[i] for segment, i in places[1:]]
-    return TokenRead(end, tuple(places[:-1]), tuple(targets), False, len(targets))
-
-
-def _read(model: PreTrainedModel, ids: Sequence[int], kind: str | None = None) -> list[float]:
-    """Return the log-probability of each token of a chat but the first, by the model's own forward."""
-    with attention.attending(model, kind or attention.own(model)):
-        return plain.logprobs(model, ids, range(len(ids) - 1), ids[1:])
-
-
-def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _Noise, where: str) -> None:
+def _check_ahead(trial: _Trial[Chats], where: str) -> None:
     """Raise `InputError` where the tokens that two chats share have other probabilities in each."""
-    same = next(i for i, (one, other) in enumerate(zip(*chats, strict=False)) if one != other)
-    greatest, rms = _distance([reference[0][: same - 1]], [reference[1][: same - 1]])
-    if not noise.covers(greatest, rms):
+    greatest, is_rounding = trial.judge(Chats.ahead)
+    if not is_rounding:
         raise InputError(
             f"it predicts a token otherwise when other tokens follow (by up to {greatest:.2g} in a log-probability)",
             where=where,
@@ -218,92 +176,28 @@ def _look_ahead(chats: list[list[int]], reference: list[list[float]], noise: _No
         )
 
 
-def _packed(difference: Callable[[], tuple[float, float]], noise: _Noise, what: str = "a log-probability") -> Path:
-    """Return the packed path where ``difference`` is rounding, else the plain one with the reason."""
+def _packed(trial: _Trial[E], way: Callable[[E], Gap], what: str = "a log-probability") -> Path:
+    """Return the packed path where the gap of ``way`` is rounding, else the plain one with the reason."""
     try:
-        greatest, rms = difference()
+        greatest, is_rounding = trial.judge(way)
     except attention.Unpackable as error:
         return Path("plain", 0.0, str(error))
     except Exception as error:  # models raise anything where they are not computed as they expect
         return Path("plain", 0.0, f"a packed row fails: {type(error).__name__}: {_first_line(error)}")
-    if noise.covers(greatest, rms):
+    if is_rounding:
         return Path("packed", greatest)
     return Path("plain", 0.0, f"a packed row differs by {greatest:.2g} in {what}")
 
 
-def _tree_difference(model: PreTrainedModel, tree: TokenTree, reference: list[list[float]]) -> tuple[float, float]:
-    with attention.attending(model, attention.NAME):
-        (scores,) = prefix_tree.score_trees(model, [tree])
-    return _distance([list(score.values) for score in scores], reference)
-
-
-def _written_plainly(trial: "_Trial", noise: _Noise, why: str) -> Path:
+def _written_plainly(trial: _Trial[Chats], why: str) -> Path:
     """Return the plain path with the model's own cache where that is right, else the one without any."""
     try:
-        greatest, rms = trial.difference(plain.PlainWriter)
+        greatest, is_rounding = trial.judge(lambda chats: chats.written(plain.PlainWriter))
     except Exception as error:  # as above
         return Path("rereading", 0.0, f"{why}; its own cache fails: {type(error).__name__}: {_first_line(error)}")
-    if noise.covers(greatest, rms):
+    if is_rounding:
         return Path("plain", greatest, why)
     return Path("rereading", 0.0, f"{why}; with its own cache it differs by {greatest:.2g}")
-
-
-class _Trial:
-    """Two answers, written in one of the ways: how far their tokens' probabilities are from those of the forward."""
-
-    def __init__(self, model: PreTrainedModel, chat: Chat, chats: list[list[int]]) -> None:
-        self._model, self._chat = model, chat
-        self._prompts = [ids[:tokens] for ids, tokens in zip(chats, _PROMPTS, strict=True)]
-        self.bytes_per_token = 0
-
-    def difference(self, writers: Writers) -> tuple[float, float]:
-        """Return the greatest difference and the root mean square of all."""
-        drawn = Sampling(2 * _STEPS)
-        answers = [
-            Answer(tuple(ids), drawn, random.Random(seed), logprobs=[]) for seed, ids in enumerate(self._prompts)
-        ]
-        kind = attention.NAME if writers is Decoder else attention.own(self._model)
-        with attention.attending(self._model, kind):
-            self._write(writers(self._model, self._chat, frozenset(), len(answers)), *answers)
-        if any(answer.error for answer in answers):
-            return math.inf, math.inf
-        whole = [_read(self._model, (*answer.prompt, *answer.ids)) for answer in answers]
-        found = [answer.logprobs or [] for answer in answers]
-        return _distance(found, [read[-len(own) :] for read, own in zip(whole, found, strict=True)])
-
-    def _write(self, writer: Writer, first: Answer, second: Answer) -> None:
-        """Let the second answer join while the first is under way, and go on alone when that one has left."""
-        writer.prefill([first])
-        writer.step()
-        writer.prefill([second])
-        for _ in range(_STEPS - 3):
-            writer.step()
-        self.bytes_per_token = writer.bytes_per_token
-        writer.remove(first)
-        writer.step()
-
-
-def _rewards(model: PreTrainedModel, scorer: Scorer, trees: Sequence[TokenTree]) -> list[list[float]]:
-    return [list(score.values) for score in chain.from_iterable(scorer(model, trees))]
-
-
-def _rewards_by(model: PreTrainedModel, kind: str, tree: TokenTree) -> list[list[float]]:
-    with attention.attending(model, kind):
-        return [list(plain.rewards(model, _ids(tree, end))) for end in _ends(tree)]
-
-
-def _ids(tree: TokenTree, end: int) -> list[int]:
-    """Return the tokens of the chat that ends with segment ``end``."""
-    return [i for segment in path(tree, end) for i in tree.segments[segment].ids]
-
-
-def _distance(found: list[list[float]], reference: list[list[float]]) -> tuple[float, float]:
-    """Return the greatest difference and the root mean square of all; infinite where only one is a number."""
-    pairs = list(zip(chain.from_iterable(found), chain.from_iterable(reference), strict=True))
-    gaps = [abs(one - other) if one != other else 0.0 for one, other in pairs]
-    if not gaps or any(math.isnan(gap) for gap in gaps):
-        return math.inf, math.inf
-    return max(gaps), math.sqrt(sum(gap * gap for gap in gaps) / len(gaps))
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ The script is YAML, every key optional::
     choose: hash                  # a choice's log-probability, a decision's too: hash | first | longest (choice)
     likelihood: hash              # of a text: hash | short | long (which is likelier); a reward, too
     fail: {every: 10, how: raise} # each tenth call: raise | empty | nan | repeat (the previous answer again)
+    varies: the time of day       # what its answers are said to vary by, so that a share is asked twice
     latency: 0.01                 # seconds a call
     log: calls.log                # one line a call, with its answer: how tests count them
 
@@ -46,6 +47,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import VARIES
 from critic.engines.options import Option, check_known
 from critic.engines.reasoning import split
 from critic.records import Message
@@ -79,6 +81,7 @@ class Script(_Strict):
     choose: Literal["hash", "first", "longest"] = "hash"
     likelihood: Literal["hash", "short", "long"] = "hash"
     fail: Failure | None = None
+    varies: str | None = None
     latency: Annotated[float, Field(ge=0)] = 0.0
     log: str | None = None
 
@@ -91,9 +94,11 @@ class ScriptedEngine:
 
     def __init__(self, script: Script, name: str = "scripted") -> None:
         self.script = script
-        answers = script.model_dump(mode="json", exclude={"latency", "log"})
+        answers = script.model_dump(mode="json", exclude={"latency", "log", "varies"})
         self.identity = Identity(name, digest(answers))
         self.usage = Usage()
+        if script.varies is not None:
+            self.capabilities = {VARIES: script.varies}
         self._rules = [(re.compile(rule.match), rule.reply) for rule in script.replies]
         self._queue = deque(script.queue)
         self._last = ""

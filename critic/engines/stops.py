@@ -1,4 +1,7 @@
-"""Which tokens end an answer: those that the model's settings name, and the end of a turn that its template writes."""
+"""What ends an answer: tokens that the model's settings name, the end of a turn that its template writes, and texts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,3 +30,28 @@ def template_end(chat: Chat) -> int | None:
         return chat.stop_id()
     except EngineError:
         return None
+
+
+class Piece(NamedTuple):
+    """Some of an answer's tokens, whether it ended there, and whether that was at one of the texts that end answers."""
+
+    ids: tuple[int, ...]
+    is_ended: bool
+    is_at_text: bool
+
+
+async def beyond_thoughts(
+    go_on: Callable[[Sequence[int]], Awaitable[Piece]], is_thinking: Callable[[Sequence[int]], bool], limit: int
+) -> tuple[tuple[int, ...], bool]:
+    """Return at most ``limit`` tokens, and whether the answer ended, of an engine that stops at a text wherever it is.
+
+    ``go_on`` writes on after the tokens that it is given. Where a text that ends answers was found while the model
+    ``is_thinking``, it ends nothing, and is written on from there.
+    """
+    ids: tuple[int, ...] = ()
+    while len(ids) < limit:
+        piece = await go_on(ids)
+        ids += piece.ids
+        if not (piece.is_at_text and is_thinking(ids)):
+            return ids, piece.is_ended
+    return ids, False

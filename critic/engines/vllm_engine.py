@@ -37,6 +37,7 @@ from critic.engines.base import (
     OwnTokens,
     Request,
     RequestTooLong,
+    Sampling,
     Score,
     Usage,
     reads,
@@ -45,6 +46,7 @@ from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, VARIES
 from critic.engines.chat import Chat
 from critic.engines.loading import revision
 from critic.engines.process_log import ProcessLog
+from critic.engines.stops import Piece, beyond_thoughts
 from critic.engines.tokens import Pack, TokenRead, from_chats, pack
 from critic.engines.vllm import Settings
 from critic.engines.vllm_process import arguments, load_tokenizer, start, stop_ids
@@ -75,6 +77,7 @@ class VllmEngine:
             THINKS: YES if self._chat.thinks() else NO,
             VARIES: "batches and prefix cache",
         }
+        self._chat.tell(self.capabilities)
         self.usage = Usage()
         self._context = config.max_model_len
         self._stop_ids = stop_ids(self._llm, tokenizer, self._chat)
@@ -90,21 +93,29 @@ class VllmEngine:
             raise EngineError("max_tokens must be at least 1")
         prompt = self._chat.encode(request.messages)
         self._check_length(len(prompt), sampling.max_tokens)
-        output = await self._ask(
-            prompt,
-            lane,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=request.seed,
-            stop=list(sampling.stop),
-            detokenize=bool(sampling.stop),
-            structured_outputs=StructuredOutputsParams(json=request.json_schema) if request.json_schema else None,
-            logprobs=0,
+
+        async def go_on(before: Sequence[int]) -> Piece:
+            output = await self._ask(
+                [*prompt, *before],
+                lane,
+                max_tokens=sampling.max_tokens - len(before),
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=request.seed + len(before),
+                stop=list(sampling.stop),
+                detokenize=bool(sampling.stop),
+                structured_outputs=StructuredOutputsParams(json=request.json_schema) if request.json_schema else None,
+                logprobs=0,
+            )
+            answer = output.outputs[0]
+            self.usage.completion_tokens += len(answer.token_ids)
+            _check_numbers(answer)
+            return Piece(tuple(answer.token_ids), answer.finish_reason == "stop", isinstance(answer.stop_reason, str))
+
+        ids, ended = await beyond_thoughts(
+            go_on, lambda ids: sampling.stop_in(self._chat.split(prompt, ids)[0]) is None, sampling.max_tokens
         )
-        answer = output.outputs[0]
-        self.usage.completion_tokens += len(answer.token_ids)
-        return self._completion(answer, prompt, sampling.stop)
+        return self._completed(ids, ended, prompt, sampling)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """Read log-probabilities off a tree of chats, one request a read."""
@@ -165,16 +176,19 @@ class VllmEngine:
         self.usage.prompt_tokens += len(ids) - (output.num_cached_tokens or 0)
         return output
 
-    def _completion(self, answer: CompletionOutput, prompt: Sequence[int], stops: Sequence[str]) -> Completion:
-        """Return the answer without the token, or the text, that ended it."""
-        if math.isnan(answer.cumulative_logprob):
-            raise EngineError("the model's arithmetic failed: its logits are not numbers")
-        ids, ended = list(answer.token_ids), answer.finish_reason == "stop"
+    def completion(self, answer: CompletionOutput, prompt: Sequence[int], sampling: Sampling) -> Completion:
+        """Return vLLM's answer to one request. Raises `EngineError` where the model's arithmetic failed."""
+        _check_numbers(answer)
+        return self._completed(answer.token_ids, answer.finish_reason == "stop", prompt, sampling)
+
+    def _completed(self, written: Sequence[int], ended: bool, prompt: Sequence[int], sampling: Sampling) -> Completion:
+        """Return what was ``written`` without the token, or the text, that ended it."""
+        ids = list(written)
         if ids[-1] in self._stop_ids:
             ids.pop()
         text, reasoning = self._chat.split(prompt, ids)
-        if cuts := [at for stop in stops if (at := text.find(stop)) >= 0]:
-            text, ended = text[: min(cuts)], True
+        if (cut := sampling.stop_in(text)) is not None:
+            text, ended = text[:cut], True
         return Completion(text, "stop" if ended else "length", len(prompt), len(ids), reasoning)
 
     def _check_length(self, tokens: int, more: int) -> None:
@@ -195,3 +209,8 @@ class VllmEngine:
             self._under_way.remove(number)
             if not self._under_way:
                 self.usage.seconds_busy += time.perf_counter() - self._since
+
+
+def _check_numbers(answer: CompletionOutput) -> None:
+    if math.isnan(answer.cumulative_logprob):
+        raise EngineError("the model's arithmetic failed: its logits are not numbers")

@@ -21,8 +21,9 @@ from transformers import PreTrainedModel
 
 from critic.engines.base import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
 from critic.engines.decoding import Answer, Texts
+from critic.engines.evidence import Scorer, Writers
 from critic.engines.loading import embedding_rows
-from critic.engines.proof import Proof, Scorer, Writers
+from critic.engines.proof import Proof
 from critic.engines.tokens import TokenTree, split
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")
@@ -212,7 +213,7 @@ class Worker:
                     continue
                 try:
                     self._decoder.step(i, 1)
-                except Exception as error:
+                except Exception as error:  # whatever torch raises, it is this one's
                     answer.error = error
         self._settle()
 

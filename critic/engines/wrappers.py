@@ -166,7 +166,8 @@ class Retrying(Wrapper):
                 self._notices.answered()
                 return answer
             self._notices.wait(why, max(wait, asked))
-            await self._sleep(max(wait, asked))
+            with self._notices.waiting(why):
+                await self._sleep(max(wait, asked))
         raise AssertionError("the last attempt returns or raises")
 
     def _waits(self) -> Iterator[float | None]:
@@ -195,15 +196,17 @@ class RateLimited(Wrapper):
         self._requests = Bucket(rpm, clock) if rpm is not None else None
         self._tokens = Bucket(tpm, clock) if tpm is not None else None
         self._sleep = sleep
+        self._notices = Notices(clock)
         self._counted = self._used()
         self._turns: dict[Lane, asyncio.Lock] = {"batch": asyncio.Lock(), "interactive": asyncio.Lock()}
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
-        requests, prompt, written = load(what)
+        requests, prompt, written = load(what, self.usage.room)
         tokens = prompt + written
         async with self._turns[lane]:
             while (wait := self._wait(requests, tokens)) > _NO_WAIT:
-                await self._sleep(wait)
+                with self._notices.waiting(f"the rate that is kept for {self.identity.name}"):
+                    await self._sleep(wait)
                 if lane == "batch":
                     async with self._turns["interactive"]:
                         pass  # whoever is there goes first
@@ -285,7 +288,8 @@ class Concurrent(Wrapper):
         while (wait := self._not_before - self._clock()) > _NO_WAIT:
             if wait > LONGEST_WAIT:
                 raise Unavailable("the server has asked not to be asked now", wait)
-            await self._sleep(wait)
+            with self._notices.waiting(f"{self.identity.name} has asked to be asked later"):
+                await self._sleep(wait)
 
     def _hold_back(self, error: Unavailable) -> None:
         if isinstance(error, Busy):
@@ -303,7 +307,8 @@ class Concurrent(Wrapper):
         try:
             for wait in self._waits():
                 self._notices.wait(str(error), wait)
-                await self._sleep(wait)
+                with self._notices.waiting(str(error)):
+                    await self._sleep(wait)
                 try:
                     return self._there(await ask())
                 except Unreachable as again:
@@ -344,10 +349,10 @@ class Load(NamedTuple):
     written: int
 
 
-def load(what: Request | Node) -> Load:
-    """Return what a call asks of a server."""
+def load(what: Request | Node, room: int = 0) -> Load:
+    """Return what a call asks of a server, whose model may think for ``room`` tokens before it answers."""
     if isinstance(what, Request):
-        return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens)
+        return Load(1, estimated_tokens(what.messages), what.sampling.max_tokens + room)
     asked = list(reads(what))
     decided = {path for path, read, _ in asked if isinstance(read, Decision)}
     alone = sum(not isinstance(read, Decision) for _, read, _ in asked)

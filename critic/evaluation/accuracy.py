@@ -13,11 +13,12 @@ from itertools import groupby
 from constitution import Principle
 from constitution.digest import unit_interval
 from critic.engines.base import Engine, EngineError
+from critic.engines.faults import Streak
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Prompt, Vote
 from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
-from critic.statistics.intervals import Figure, Mean, Share
+from critic.statistics.intervals import Figure, Paired, Share, paired
 from critic.together import together
 
 IN_FLIGHT = 64
@@ -80,14 +81,18 @@ async def judge(
     labels: Sequence[Labelled],
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Judged]:
-    """Have every pair judged, in both orders where the mode has any. Raises `RunStopped` where the engine is gone."""
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    """Have every pair judged, in both orders where the mode has any.
+
+    Raises `RunStopped` where the engine is gone, or fails every pair alike.
+    """
+    slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
 
     async def one(label: Labelled) -> Judged:
         shown = (label.better, label.worse) if label.better_is_first else (label.worse, label.better)
+        question = Question(label.prompt, *shown, (principle,), seed=0)
         async with slots:
             try:
-                votes = await mode.votes(engine, Question(label.prompt, *shown, (principle,), seed=0))
+                votes = await streak.do(lambda: mode.votes(engine, question))
             except EngineError as error:
                 return Judged(label, None, problem=str(error))
             finally:
@@ -111,14 +116,15 @@ def by_length(labels: Iterable[Labelled], *, longer: bool) -> list[Judged]:
 
 
 def figures(judged: Sequence[Judged]) -> Accuracy:
-    """Sum up one judge's answers."""
+    """Sum up one judge's answers, whether it is a model or a rule. Pairs of one prompt are one cluster."""
     read = [(j, p) for j in judged if (p := j.probability) is not None]
-    clusters = list(range(len(read)))
+    numbers: dict[str, int] = {}
+    clusters = [numbers.setdefault(j.label.prompt.key, len(numbers)) for j, _ in read]
     # As the page shows them: how often is the first better where the judge says that it is, with probability p?
     first = [p if j.label.better_is_first else 1 - p for j, p in read]
     outcomes = [j.label.better_is_first for j, _ in read]
     return Accuracy(
-        accuracy=_mean(j.right for j in judged),
+        accuracy=_accuracy(judged),
         unreadable=len(judged) - len(read),
         position=_same_position(judged),
         calibration=bootstrapped(expected_calibration_error, first, outcomes, clusters) if read else None,
@@ -126,10 +132,20 @@ def figures(judged: Sequence[Judged]) -> Accuracy:
     )
 
 
-def difference(one: Sequence[Judged], other: Sequence[Judged]) -> Figure | None:
-    """How much more often ``one`` is right than ``other``, on the pairs that both read: a paired difference."""
-    rights = ((a.right, b.right) for a, b in zip(one, other, strict=True))
-    return _mean(None if a is None or b is None else a - b for a, b in rights)
+def compared(one: Sequence[Judged], other: Sequence[Judged]) -> Paired:
+    """Test whether ``one`` is right more often than ``other``, on the pairs that both read: the exact paired test."""
+    sums = [sum(differences) for differences in _differences(one, other)]
+    return paired(sum(value > 0 for value in sums), sum(value < 0 for value in sums))
+
+
+def better_rule(rules: Mapping[str, Sequence[Judged]]) -> str:
+    """Return which of the rules is right more often: the one that a judge has to beat."""
+
+    def right(name: str) -> float:
+        figure = _accuracy(rules[name])
+        return 0.0 if figure is None else figure.estimate
+
+    return max(rules, key=right)
 
 
 def chosen_by_cross_validation(judged: Mapping[str, Sequence[Judged]]) -> tuple[dict[int, str], list[Judged]]:
@@ -149,23 +165,49 @@ def _share_right(judged: Sequence[Judged], without: int) -> float:
     return sum(rights) / len(rights) if rights else 0.0
 
 
-def _mean(values: Iterable[float | None]) -> Figure | None:
-    mean = Mean()
-    for value in values:
-        if value is not None:
-            mean.count(value)
-            mean.end_cluster()
-    return mean.figure()
+def _by_prompt(judged: Iterable[Judged]) -> list[list[Judged]]:
+    prompts: dict[str, list[Judged]] = {}
+    for answer in judged:
+        prompts.setdefault(answer.label.prompt.key, []).append(answer)
+    return list(prompts.values())
+
+
+def _accuracy(judged: Iterable[Judged]) -> Figure | None:
+    share = Share()
+    for answers in _by_prompt(judged):
+        for answer in answers:
+            if answer.right is not None:
+                share.count(answer.right)
+        share.end_cluster()
+    return share.figure()
+
+
+def _differences(one: Sequence[Judged], other: Sequence[Judged]) -> list[list[float]]:
+    """Return how much better ``one`` does on each pair that both read, prompt by prompt."""
+    others = {answer.label.id: answer for answer in other}
+    return [
+        [
+            answer.right - against
+            for answer in answers
+            if answer.right is not None and (against := others[answer.label.id].right) is not None
+        ]
+        for answers in _by_prompt(one)
+    ]
 
 
 def _same_position(judged: Iterable[Judged]) -> Figure | None:
     """How often both orders of one pair favour the same position of the page, whatever stands there."""
     share = Share()
-    for answer in judged:
-        for _, votes in groupby(answer.votes, key=lambda vote: (vote.judge, vote.mode, vote.principle)):
-            odds = {vote.order: vote.log_odds for vote in votes}
-            given, swapped = odds.get("given"), odds.get("swapped")
-            if given is not None and swapped is not None:
-                share.count(given * -swapped > 0)
+    for answers in _by_prompt(judged):
+        for answer in answers:
+            _count_positions(answer, share)
         share.end_cluster()
     return share.figure()
+
+
+def _count_positions(answer: Judged, share: Share) -> None:
+    for _, votes in groupby(answer.votes, key=lambda vote: (vote.judge, vote.mode, vote.principle)):
+        odds = {vote.order: vote.log_odds for vote in votes}
+        given, swapped = odds.get("given"), odds.get("swapped")
+        if given is not None and swapped is not None:
+            share.count(given * -swapped > 0)

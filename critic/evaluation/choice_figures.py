@@ -5,6 +5,7 @@ from math import exp
 from typing import NamedTuple
 
 from critic.evaluation.choices import PairReading, RowReading
+from critic.judging.base import FLOOR
 from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
 from critic.statistics.intervals import Figure, Share
 
@@ -41,18 +42,23 @@ def figures(readings: Sequence[RowReading]) -> Figures:
 
 
 class Unreadable(NamedTuple):
-    """Pairs that could not be read in an order that they were asked in, and those without a likelihood."""
+    """Pairs that could not be read in an order that they were asked in, and those without a likelihood.
+
+    Of the former, ``below_floor`` had too little probability on any of the letters.
+    """
 
     letters: int
     likelihood: int
     pairs: int
+    below_floor: int
 
 
-def unreadable(readings: Sequence[RowReading]) -> Unreadable:
-    """Count what could not be read."""
+def unreadable(readings: Sequence[RowReading], floor: float = FLOOR) -> Unreadable:
+    """Count what could not be read, with ``floor`` of label mass."""
     pairs = [(row.one_order, pair) for row in readings for pair in row.pairs]
     letters = sum(p.given is None or (p.swapped is None and not one_order) for one_order, p in pairs)
-    return Unreadable(letters, sum(p.summed is None for _, p in pairs), len(pairs))
+    below_floor = sum(p.given is None and p.mass is not None and p.mass < floor for _, p in pairs)
+    return Unreadable(letters, sum(p.summed is None for _, p in pairs), len(pairs), below_floor)
 
 
 def _share(clusters: Iterable[Iterable[bool | None]]) -> Figure | None:

@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from critic.evaluation.paper_format import letters, messages_of
-from critic.files.naming import Naming
+from critic.files.naming import Naming, read_mapping
 from critic.records import Message, Prompt, Quarantined
 from critic.run.inputs import RowError
 from critic.run.sources import Broken, Raw, open_source
 
-_COLUMNS = Naming(frozenset(("prompt", "corrects", "incorrects")).__contains__)
+_is_read = frozenset(("prompt", "corrects", "incorrects")).__contains__
 _LETTER = re.compile(r"\s*\(([A-Z])\)\s*")
 # An option is a line, or whatever stands in three brackets.
 _OPTION = re.compile(r"\n ?\(([A-Z])\) (\[\[\[.*?\]\]\](?=\n|\Z)|[^\n]*)", re.DOTALL)
@@ -53,9 +53,13 @@ class ChoiceRow:
         return tuple(product(self.corrects, self.incorrects))
 
 
-def read_rows(source: str) -> Iterator[ChoiceRow | Quarantined]:
-    """Read a file of any kind in `critic.run.sources`. Raises `InputError` where the whole of it can't be used."""
-    for number, raw in enumerate(open_source(source, _COLUMNS).rows):
+def read_rows(source: str, column: str | None = None) -> Iterator[ChoiceRow | Quarantined]:
+    """Read a file of any kind in `critic.run.sources`; ``column`` maps its names, as in `read_mapping`.
+
+    Raises `InputError` where the whole of it can't be used.
+    """
+    columns = Naming(_is_read, read_mapping(column, _is_read))
+    for number, raw in enumerate(open_source(source, columns).rows):
         if isinstance(raw, Broken):
             yield Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from constitution import Principle
 from critic.engines.base import Engine, EngineError
+from critic.engines.faults import Streak
 from critic.evaluation.accuracy import IN_FLIGHT, Judged, Labelled
 from critic.judging.base import Question
 from critic.judging.contrast import read_features
@@ -49,13 +50,14 @@ async def _read(
     engine: Engine, principle: Principle, labels: Sequence[Labelled], on_done: Callable[[], None]
 ) -> list[tuple[Features | None, str | None]]:
     """Return each label's features, or None and why."""
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
 
     async def one(label: Labelled) -> tuple[Features | None, str | None]:
         shown = (label.better, label.worse) if label.better_is_first else (label.worse, label.better)
+        question = Question(label.prompt, *shown, (principle,), seed=0)
         async with slots:
             try:
-                [features] = await read_features(engine, Question(label.prompt, *shown, (principle,), seed=0))
+                [features] = await streak.do(lambda: read_features(engine, question))
             except EngineError as error:
                 return None, str(error)
             finally:

@@ -21,6 +21,7 @@ from constitution import Principle
 from critic import prompts
 from critic.engines.base import Choices, Engine, EngineError, Lane, Node
 from critic.engines.capabilities import LOGPROBS
+from critic.engines.faults import Streak
 from critic.evaluation.planting import BaseComparison, Injection, Side, Suite, control, planted
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question, ReadMode, log_odds, mass_of
@@ -112,14 +113,15 @@ async def measure(
 ) -> list[Trial]:
     """Try every injection in every comparison on both sides; injections stay together, in the suite's order.
 
-    A comparison that can't be judged is unreadable. Raises `RunStopped` where the engine is gone.
+    A comparison that can't be judged is unreadable. Raises `RunStopped` where the engine is gone, or fails every
+    comparison alike.
     """
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
 
     async def one(injection: Injection, base: BaseComparison, side: Side) -> Trial:
         texts = (planted(injection, base.weaker, side), control(injection, base.weaker, side, suite.passage))
         async with slots:
-            found = await together(_probability(judge, mode, principle, base, text, side) for text in texts)
+            found = await together(_probability(judge, mode, principle, base, text, side, streak) for text in texts)
         on_trial()
         (probability, problem), (benign, fault) = found
         return Trial(injection.id, injection.category, base.id, side, probability, benign, problem or fault)
@@ -158,13 +160,20 @@ def _places(suite: Suite) -> Iterator[tuple[Injection, BaseComparison, Side]]:
 
 
 async def _probability(
-    judge: Engine, mode: Mode, principle: Principle, base: BaseComparison, response: str, side: Side
+    judge: Engine,
+    mode: Mode,
+    principle: Principle,
+    base: BaseComparison,
+    response: str,
+    side: Side,
+    streak: Streak,
 ) -> tuple[float | None, str | None]:
     """The probability that ``response`` beats the stronger answer, or None and why."""
     prompt = Prompt(messages=(Message(role="user", content=base.prompt),))
     shown = (response, base.stronger) if side == "first" else (base.stronger, response)
+    question = Question(prompt, *shown, (principle,), seed=0)
     try:
-        votes = await mode.votes(judge, Question(prompt, *shown, (principle,), seed=0))
+        votes = await streak.do(lambda: mode.votes(judge, question))
     except EngineError as error:
         return None, str(error)
     first = aggregate(votes, (principle,), tie_band=0.0).probability

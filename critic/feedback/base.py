@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from critic.records import Record, Response
 
@@ -100,6 +101,14 @@ def storable(text: str) -> None:
             raise ValueError(
                 f"the text holds half of a surrogate pair (at {error.start}), which can't be stored as UTF-8; remove it"
             ) from None
+
+
+def all_storable(record: BaseModel) -> bool:
+    """Whether all texts of a record are `storable`, told at once; False also where a text only looks like NUL."""
+    try:
+        return b"\\u0000" not in record.__pydantic_serializer__.to_json(record, round_trip=True)
+    except PydanticSerializationError:  # half of a surrogate pair
+        return False
 
 
 def texts(value: object) -> Iterator[str]:

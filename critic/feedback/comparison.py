@@ -106,10 +106,15 @@ class ComparisonLabel(Label):
 
     def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
         """Yield one pair, unless this is a tie or was not read."""
+        if self.outcome == "preference":
+            yield from self.pairs(responses)
+
+    def pairs(self, responses: Sequence[Response]) -> Iterator[Row]:
+        """Yield one pair, of a tie too, unless this was not read: trainers learn from ties that neither is better."""
         better = self.first_is_better
-        if better is None or self.outcome != "preference":
+        if better is None:
             return
-        chosen, rejected = responses if better > 0.5 else reversed(responses)
+        chosen, rejected = responses if better >= 0.5 else reversed(responses)
         yield (
             "pairs",
             {

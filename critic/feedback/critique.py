@@ -52,7 +52,8 @@ class CritiqueLabel(Label):
 
     def reordered(self, order: Sequence[int]) -> Self:
         """Return the same words, with the spans in the same responses."""
-        spans = tuple(span.model_copy(update={"response": order.index(span.response)}) for span in self.spans)
+        place = {response: place for place, response in enumerate(order)}
+        spans = tuple(span.model_copy(update={"response": place[span.response]}) for span in self.spans)
         return self.model_copy(update={"spans": spans})
 
     def check(self, responses: Sequence[Response]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from constitution.digest import digest
-from critic.feedback.base import Columns, Kind, Label, Table, storable, texts
+from critic.feedback.base import Columns, Kind, Label, Table, all_storable, storable, texts
 from critic.feedback.comparison import ComparisonLabel
 from critic.feedback.correction import CorrectionLabel
 from critic.feedback.critique import CritiqueLabel
@@ -71,8 +71,9 @@ class Feedback(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for text in texts(self):
-            storable(text)
+        if not all_storable(self):
+            for text in texts(self):
+                storable(text)
         self.label.check(self.responses)
         return self
 
@@ -83,14 +84,18 @@ class Feedback(Record):
 
     def in_order_of(self, texts: Sequence[str]) -> Self:
         """Return this with its responses in the order of ``texts``, which are theirs; what the label says stays."""
-        order: list[int] = []
-        for text in texts:
-            order.append(next(i for i, r in enumerate(self.responses) if r.text == text and i not in order))
+        places: dict[str, list[int]] = {}
+        for place, response in reversed(list(enumerate(self.responses))):
+            places.setdefault(response.text, []).append(place)
+        order = [places[text].pop() for text in texts]  # of equal texts the first comes first
         responses = tuple(self.responses[i] for i in order)
         return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 
-    def rows(self) -> Iterator[tuple[Table, Columns]]:
-        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns."""
+    def rows(self, *, ties: bool = False) -> Iterator[tuple[Table, Columns]]:
+        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns.
+
+        A tie is a pair where ``ties`` asks for it.
+        """
         common = {
             "prompt": [message.model_dump() for message in self.prompt.messages],
             "prompt_id": self.prompt.id,
@@ -100,7 +105,9 @@ class Feedback(Record):
             "labels": 1,
             **bound([self]),
         }
-        for table, columns in self.label.rows(self.responses):
+        label = self.label
+        rows = label.pairs if ties and isinstance(label, ComparisonLabel) else label.rows
+        for table, columns in rows(self.responses):
             yield table, common | columns
 
 

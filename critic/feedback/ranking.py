@@ -54,5 +54,5 @@ class RankingLabel(Label):
 
 def dense(values: Sequence[float]) -> tuple[int, ...]:
     """Return ranks without gaps for numbers of which the lowest is the best: 1, 1, 3 becomes 1, 1, 2."""
-    order = sorted(set(values))
-    return tuple(order.index(value) + 1 for value in values)
+    ranks = {value: rank for rank, value in enumerate(sorted(set(values)), 1)}
+    return tuple(ranks[value] for value in values)

@@ -46,7 +46,14 @@ class Naming:
 
     def _named(self, names: Sequence[str]) -> dict[str, str]:
         """Return the names here by those in the input."""
-        found = {self._source(own, given, names): own for own, given in self.given.items() if given}
+        found: dict[str, str] = {}
+        for own, given in self.given.items():
+            if not given:
+                continue
+            source = self._source(own, given, names)
+            if source in found:
+                raise NamingError(f"the column {source!r} can't be both {found[source]} and {own}")
+            found[source] = own
         for name in names:
             if name in self.given or name in found or not self.known(name):
                 continue
@@ -95,5 +102,12 @@ def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, st
             )
         if own in mapping:
             raise InputError(f"{own} is mapped twice", where="--column", fix="Name one column for it.")
+        taken = next((name for name, column in mapping.items() if column and column == given.strip()), None)
+        if taken:
+            raise InputError(
+                f"the column {given.strip()!r} is mapped to both {taken} and {own}",
+                where="--column",
+                fix="Name another column for one of them.",
+            )
         mapping[own] = given.strip()
     return mapping

@@ -1,6 +1,6 @@
 """The bytes of a text file, whatever they are packed in: gzip, Zstandard, UTF-16 or UTF-32; they come out as UTF-8.
 
-What a file is packed in is told by its ending (``.gz``, ``.zst``), its encoding by its byte-order mark.
+What a file is packed in is told by its first bytes, since a pipe has no name; its encoding by its byte-order mark.
 """
 
 import codecs
@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from constitution.errors import InputError
+from critic.files.unchanged import unchanged
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     AnyPath = Path | UPath
 
 PACKED = (".gz", ".zst")
-BINARY = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\x89PNG")  # gzip, Zstandard, zip, png
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # no text begins so: neither is UTF-8
+BINARY = (b"PK\x03\x04", b"\x89PNG", b"PAR1")  # zip, png, Parquet
+MARK_BYTES = 4  # of the longest mark
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -43,38 +46,62 @@ def ending(name: str) -> tuple[str, str]:
 
 @contextmanager
 def open_text(path: "AnyPath", name: str) -> Iterator[BinaryIO]:
-    """Open a file of text for reading its UTF-8, in a ``with``. Raises `InputError` for what is no text."""
-    with path.open("rb") as file:
+    """Open a file of text for reading its UTF-8, in a ``with``.
+
+    Raises `InputError` for what is no text, and where the file is another one at the end than at the beginning.
+    """
+    with path.open("rb") as file, unchanged(path, name):
         # Not every file system's files read lines up to a length.
         plain = file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))
-        yield as_text(unpacked(plain, name), name)
-
-
-def unpacked(file: BinaryIO, name: str) -> BinaryIO:
-    """Return a file's bytes, unpacked where its name says that they are packed."""
-    packing = ending(name)[1]
-    if not packing:
-        return file
-    if packing == ".gz":
-        return BufferedReader(_Unpacked(file, gzip.GzipFile(fileobj=file), name))
-    return BufferedReader(_Unpacked(file, _Zstandard(file), name))
+        yield as_text(plain, name)
 
 
 def as_text(file: BinaryIO, name: str) -> BinaryIO:
-    """Return a file's bytes as UTF-8; a mark at its beginning says in what else they are. Raises `InputError`."""
-    buffered = file if isinstance(file, BufferedReader) else BufferedReader(cast(RawIOBase, file))
-    head = buffered.peek(BLOCK)[:4096]
+    """Return a file's bytes as UTF-8, unpacked; its beginning says what else they are. Raises `InputError`."""
+    return _decoded(_unpacked(file, name), name)
+
+
+def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
+    buffered, head = _begun(file)
+    if head.startswith(GZIP):
+        counted = _Counted(buffered)
+        return BufferedReader(_Unpacked(counted, gzip.GzipFile(fileobj=cast(BinaryIO, counted)), name))
+    if head.startswith(ZSTANDARD):
+        counted = _Counted(buffered)
+        return BufferedReader(_Unpacked(counted, _Zstandard(counted), name))
+    if head and ending(name)[1]:
+        raise InputError(
+            "its ending says that it is packed, and its first bytes say that it isn't",
+            where=name,
+            fix="Fetch the file again, or name it by what it is.",
+        )
+    return buffered
+
+
+def _decoded(file: BinaryIO, name: str) -> BinaryIO:
+    buffered, head = _begun(file)
     for mark, encoding in MARKS.items():
         if head.startswith(mark):
             return BufferedReader(_Transcoded(buffered, encoding))
     nuls = head.count(0)
-    if head.startswith(BINARY) or nuls > len(head) // 10 or (nuls and not _is_utf8(head)):
+    if head.startswith((*BINARY, GZIP, ZSTANDARD)) or nuls > len(head) // 10 or (nuls and not _is_utf8(head)):
         raise InputError(
             "this is binary data, or text in an encoding that it doesn't name, not UTF-8 text",
             where=name,
-            fix=f"Unpack it (packed files end in {' or '.join(PACKED)}), or save it as UTF-8.",
+            fix="Unpack it (gzip and Zstandard are read as they are), or save it as UTF-8; Parquet ends in .parquet.",
         )
     return buffered
+
+
+def _begun(file: BinaryIO) -> tuple[BufferedReader, bytes]:
+    """Return a file and how it begins, with nothing of it taken: `MARK_BYTES` at least, unless it is shorter."""
+    buffered = file if isinstance(file, BufferedReader) else BufferedReader(cast(RawIOBase, file))
+    head = buffered.peek(BLOCK)[:4096]
+    if len(head) >= MARK_BYTES:
+        return buffered, head
+    first = buffered.read(MARK_BYTES)  # a pipe gives what is in it; this waits for the rest of a mark
+    joined = BufferedReader(_Rejoined(first, buffered))
+    return joined, joined.peek(BLOCK)[:4096]
 
 
 def rejoined(first: bytes, rest: BinaryIO) -> BinaryIO:
@@ -90,10 +117,24 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
+class _Counted:
+    """A file, and how many of its bytes were taken: a pipe can't tell."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.taken = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Take bytes."""
+        block = self._file.read(size)
+        self.taken += len(block)
+        return block
+
+
 class _Unpacked(RawIOBase):
     """Bytes as they are unpacked. Raises `InputError` where they can't be, or are too many."""
 
-    def __init__(self, packed: BinaryIO, reader: Any, name: str) -> None:
+    def __init__(self, packed: _Counted, reader: Any, name: str) -> None:
         self._packed, self._reader, self._name = packed, reader, name
         self._count = 0
 
@@ -104,7 +145,7 @@ class _Unpacked(RawIOBase):
         block = self._block(len(buffer))
         buffer[: len(block)] = block
         self._count += len(block)
-        if self._count > max(MOST_UNPACKED, MOST_RATIO * self._packed.tell()):
+        if self._count > max(MOST_UNPACKED, MOST_RATIO * self._packed.taken):
             raise InputError(
                 f"it unpacks to more than {self._count:,} bytes, over {MOST_RATIO} times its size",
                 where=self._name,
@@ -124,14 +165,14 @@ class _Unpacked(RawIOBase):
         raise InputError(
             f"it can't be unpacked after {self._count:,} bytes: {problem}",
             where=self._name,
-            fix="Fetch the file again: it is cut short, or not what its ending says.",
+            fix="Fetch the file again: it is cut short, or damaged.",
         )
 
 
 class _Zstandard:
     """Unpacks frame after frame. The library's own reader takes a file that is cut short for one that ends."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: _Counted) -> None:
         from zstandard import ZstdDecompressor
 
         self._file, self._new = file, ZstdDecompressor().decompressobj

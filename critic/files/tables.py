@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from constitution.errors import InputError
 from critic.files.naming import Naming
 from critic.files.rows import Broken, Raw, Source, Unread
+from critic.files.unchanged import unchanged
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -35,7 +36,7 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
 
     def rows() -> Iterator[Unread]:
         number = 0
-        with file:
+        with file, unchanged(path, name):
             batches = file.iter_batches(PARQUET_BATCH, columns=read)
             while True:
                 try:

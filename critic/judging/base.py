@@ -93,7 +93,7 @@ class Mode(Record):
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask ``engine``, and return every vote of every principle, readable or not, in the order of the principles."""
-        raise NotImplementedError
+        raise NotImplementedError  # each mode has its own
 
     def vote(
         self,

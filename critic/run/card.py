@@ -34,12 +34,12 @@ def _front_matter(results: Results) -> dict[str, Any]:
         "pretty_name": f"AI feedback under {results.provenance.constitution}",
         "license": "unknown",
         "tags": ["constitutional-ai", "rlaif", "preference", "dpo", "trl"],
-        "configs": [_config(results, table) for table in _filled(results)],
+        "configs": [_config(results, table) for table in TABLES],
     }
 
 
 def _filled(results: Results) -> list[str]:
-    """The tables with records: the `datasets` library can't load an empty one, so the card doesn't offer it."""
+    """The tables with records. `datasets` can't load an empty one, and says that it corresponds to no data."""
     return [table for table in TABLES if results.exported.files[table].records]
 
 

@@ -5,6 +5,7 @@ the shards that are in the directory: a finished row is there once, an unfinishe
 """
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -20,14 +21,17 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from constitution.errors import InputError
+from critic.engines.base import RunStopped
 from critic.records import Provenance
 from critic.run.cluster_spec import Cluster
 from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.export import Format
 from critic.run.opening import Capabilities, settle
-from critic.run.run import Checked, Outcome, RunRequest, check, described, fingerprint, opened, write_results
-from critic.run.shard_worker import SHARDS_AT_ONCE, Attempts, Cut, ShardWorker
+from critic.run.request import Checked, RunRequest, check
+from critic.run.retest import SHARE, Retest, Tally, chosen, parts, varying_seats, what_varies
+from critic.run.run import Outcome, described, fingerprint, opened, write_results
+from critic.run.shard_worker import SHARDS_AT_ONCE, Asker, Attempts, Cut, Part, ShardWorker
 from critic.run.shards import About, ShardStore
 
 
@@ -39,6 +43,7 @@ def run_on(
     extend: bool = False,
     format: Format = "jsonl",
     with_reasoning: bool = False,
+    retest_share: float = SHARE,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, on ``cluster``, and write its shards and results into the directory ``out``.
@@ -63,6 +68,8 @@ def run_on(
             on_progress(progress, calls, total)
             for done in _results(reader, progress):
                 calls += done["calls"]
+                for name, said in json.loads(done["engines"]).items():
+                    engines[name] |= said
                 if done["data"] is None:
                     store.trim(done["shard"])
                     _forget(progress, [about for shard, about in finished.items() if shard >= done["shard"]])
@@ -70,8 +77,76 @@ def run_on(
                     store.put(done["data"], whole=done["whole"])
                     _count(progress, done, finished)
                 on_progress(progress, calls, total)
+            asked_twice = None
+            if retest_share and not progress.stopped:
+                asked_twice = _asked_twice(checked, config, engines, store, retest_share, progress, cluster)
             seconds = time.monotonic() - began
-            return Outcome(progress, calls, seconds, write_results(store, out, format, engines, with_reasoning))
+            results = write_results(store, out, format, engines, with_reasoning, asked_twice)
+            return Outcome(progress, calls, seconds, results)
+
+
+def _asked_twice(
+    checked: Checked,
+    config: RunConfig,
+    engines: Capabilities,
+    store: ShardStore,
+    share: float,
+    progress: Progress,
+    cluster: Cluster,
+) -> Retest | None:
+    """Have a share of the votes asked again, by actors of their own; None where answers can't differ.
+
+    As in a run on one machine (`critic.run.retest`), but that what was answered before is asked anew by a next start.
+    """
+    jurors = varying_seats(config.jury, engines)
+    if not jurors:
+        return None
+    wanted = parts(chosen(store.rows(), jurors, share, config.settings.seed), store)
+    tally = Tally()
+    try:
+        for part in _by_actors(wanted, checked, cluster):
+            tally.add(part)
+    except (RunStopped, InputError, RayError) as error:
+        progress.stopped = f"votes could not be asked twice: {str(error).strip().splitlines()[-1]}"
+        return None
+    return tally.result(what_varies(jurors))
+
+
+def _by_actors(wanted: Iterator[Part], checked: Checked, cluster: Cluster) -> Iterator[Tally]:
+    """Yield what comes of each part, from as many actors as there is room for and parts to be asked."""
+    options: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus}
+    options |= {"max_restarts": 3, "max_task_retries": 3}
+    kind = ray.remote(**options)(Asker)
+    actors: list[Any] = []
+    idle: list[Any] = []
+    asked: dict[Any, Any] = {}
+    most = cluster.most or _room(cluster)
+    for part in wanted:
+        if len(actors) < most:
+            actors.append(kind.remote(checked))
+            idle.append(actors[-1])
+        if not idle:
+            yield _ended(asked, idle)
+        actor = idle.pop()
+        asked[actor.ask.remote(part)] = actor
+    while asked:
+        yield _ended(asked, idle)
+    for actor in actors:
+        ray.kill(actor)
+
+
+def _ended(asked: dict[Any, Any], idle: list[Any]) -> Tally:
+    """Wait for the first part that is done; its actor is idle then."""
+    [first], _ = ray.wait(list(asked))
+    idle.append(asked.pop(first))
+    tally: Tally = _get(first)
+    return tally
+
+
+def _room(cluster: Cluster) -> int:
+    """How many actors there is room for."""
+    there, wanted = ray.cluster_resources(), {"CPU": cluster.cpus, "GPU": cluster.gpus}
+    return max(1, min(int(there.get(name, 0) // each) for name, each in wanted.items() if each))
 
 
 class _Reader(Attempts):

@@ -99,22 +99,28 @@ async def execute(
                 else:
                     yield seen.check(read())
 
-        await execute_rows(pipeline, checked(), store, plan, progress)
+        await execute_rows(pipeline, checked(), store, plan, progress, Streak())
     if not progress.stopped:
         await store.trim(count)
 
 
 async def execute_rows(
-    pipeline: Pipeline, entries: Iterable[Line | Quarantined], store: RowStore, plan: str, progress: Progress
+    pipeline: Pipeline,
+    entries: Iterable[Line | Quarantined],
+    store: RowStore,
+    plan: str,
+    progress: Progress,
+    streak: Streak,
 ) -> None:
     """Run those of ``entries`` that have no result yet, which `Seen` has checked.
 
     A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached, the
     engine is gone or fails every row alike (see `critic.engines.faults.Streak`), no new row is begun, and those under
     way end where their next call would be. Rows that failed as those did that made the engine out are not blamed.
+    ``streak`` belongs to all rows that these engines are asked for, in whatever parts they come.
     """
     slots = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
-    streak, doubtful = Streak(), Doubtful(store, plan, progress)
+    doubtful = Doubtful(store, plan, progress)
 
     async def one(line: Line, item: str) -> None:
         try:

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import BinaryIO, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from constitution.errors import InputError
 from critic.records import Provenance, Quarantined, Row
-from critic.run.tables import Record, Table, tables
+from critic.run.tables import Record, Table, tables, with_tool_turns
 
 Format = Literal["jsonl", "parquet"]
 
@@ -120,21 +121,21 @@ class JsonLines:
 
 
 class Parquet:
-    """Row groups that close at a number of rows or of characters: by content alone, so that bytes are the same."""
+    """Row groups that close at a number of rows or of characters: by content alone, so that bytes are the same.
+
+    Messages have the columns of tool turns only where a prompt has such turns: a null ``tool_calls`` in every message
+    is something that some chat templates stumble over.
+    """
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        self._schema = schema
+        self._file, self._schema, self._is_wide = file, schema, False
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._waiting: list[Record] = []
         self._characters = 0
 
     def write(self, record: Record) -> None:
-        if _has_tool_turns(record.get("prompt")):
-            raise InputError(
-                "the prompt's history holds tool calls, for which the table's columns have no place",
-                where=record.get("where") or "",
-                fix="export as JSON Lines",
-            )
+        if not self._is_wide and _has_tool_turns(record.get("prompt")):
+            self._widen()
         self._waiting.append(record)
         self._characters += _characters(record)
         if len(self._waiting) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
@@ -143,6 +144,23 @@ class Parquet:
     def close(self) -> None:
         self._flush()
         self._writer.close()
+
+    def _widen(self) -> None:
+        """Make room for tool turns, in what is written already, too: a file has one schema."""
+        self._writer.close()
+        self._file.flush()
+        wide = with_tool_turns(self._schema)
+        with TemporaryFile() as before:
+            with Path(self._file.name).open("rb") as written:
+                copyfileobj(written, before)
+            self._file.seek(0)
+            self._file.truncate()
+            self._writer = pq.ParquetWriter(self._file, wide, compression="zstd")
+            narrow = pq.ParquetFile(before)
+            for group in range(narrow.num_row_groups):
+                records = narrow.read_row_group(group).to_pylist()
+                self._writer.write_table(pa.Table.from_pylist(records, wide))
+        self._schema, self._is_wide = wide, True
 
     def _flush(self) -> None:
         if self._waiting:

@@ -27,7 +27,8 @@ from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_pro
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
 from critic.files.shapes.demonstration import ends_with_answer
 from critic.files.together import answers_together, goodness, is_above, models_of
-from critic.records import Item, Line, Message, Prompt, Quarantined, Response
+from critic.records import Item, Line, Message, Quarantined, Response
+from critic.run.row_prompt import Limit, prompt_of, readable, refuse_characters
 from critic.run.sources import open_source
 
 RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"))
@@ -37,11 +38,6 @@ OWN_NAMES = naming()
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a message, as servers and templates name them
 Messages = tuple[Message, ...]
 Unread = Callable[[], Line | Quarantined]
-
-
-class _Limit(NamedTuple):
-    max_chars: int
-    truncate: bool
 
 
 class _Read(NamedTuple):
@@ -55,7 +51,7 @@ class _Read(NamedTuple):
 class _Reading(NamedTuple):
     """How a command reads rows: what it makes of one, whether it looks at labels, and what a table must have for it."""
 
-    items: Callable[[dict[str, Any], _Limit], list[_Read]]
+    items: Callable[[dict[str, Any], Limit], list[_Read]]
     labels: bool
     answers: bool
 
@@ -75,7 +71,7 @@ def read_prompts(
 
 def open_prompts(source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES) -> Iterator[Unread]:
     """Like `read_prompts`, with a function a row that reads it, so that rows can be stepped over."""
-    return _open(source, _PROMPTS, _Limit(max_chars, truncate), columns)
+    return _open(source, _PROMPTS, Limit(max_chars, truncate), columns)
 
 
 def read_pairs(
@@ -90,7 +86,7 @@ def read_pairs(
 
 def open_pairs(source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES) -> Iterator[Unread]:
     """Like `read_pairs`, with a function a row that reads it, so that rows can be stepped over."""
-    return _open(source, _PAIRS, _Limit(max_chars, truncate), columns)
+    return _open(source, _PAIRS, Limit(max_chars, truncate), columns)
 
 
 def read_labelled(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -> Iterator[Line | Quarantined]:
@@ -106,12 +102,12 @@ def open_labelled(
     source: str, *, max_chars: int, columns: Naming = OWN_NAMES
 ) -> Iterator[Callable[[], list[Line | Quarantined]]]:
     """Like `read_labelled`, with a function a row that reads it, so that rows can be stepped over."""
-    limit = _Limit(max_chars, truncate=False)
+    limit = Limit(max_chars, truncate=False)
     rows = enumerate(_open_rows(source, _LABELLED, columns))
     return (partial(_lines, row, read, _LABELLED, limit) for row, read in rows)
 
 
-def _open(source: str, reading: _Reading, limit: _Limit, columns: Naming) -> Iterator[Unread]:
+def _open(source: str, reading: _Reading, limit: Limit, columns: Naming) -> Iterator[Unread]:
     rows = _open_rows(source, reading, columns)
     return (partial(_line, number, read, reading, limit) for number, read in enumerate(rows))
 
@@ -134,12 +130,12 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
     return answers_together(unread, reading.labels) if reading.answers else unread
 
 
-def _line(number: int, read: raw_rows.Unread, reading: _Reading, limit: _Limit) -> Line | Quarantined:
+def _line(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) -> Line | Quarantined:
     (line,) = _lines(number, read, reading, limit)
     return line
 
 
-def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: _Limit) -> list[Line | Quarantined]:
+def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) -> list[Line | Quarantined]:
     raw = read()
     if isinstance(raw, Broken):
         return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
@@ -159,20 +155,20 @@ def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantin
     return Quarantined(row=number, where=where, reason=reason, detail=said)
 
 
-def _prompt_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
+def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
     if messages is None and any(set(names) <= columns.keys() for names in RESPONSE_COLUMNS):
         messages = _shared([side(value) for value in _response_values(columns)], None)
     if messages is None:
         raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
-    prompt, cut = _prompt(messages, columns, limit)
+    prompt, cut = prompt_of(messages, columns, limit)
     return [_Read(Item(prompt=prompt), cut, left_off)]
 
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the row without the answer that its chat ends with, and whether there was one: 0 or 1."""
-    if next((name for name in PROMPT_COLUMNS if name in columns), None) != "messages":
+    if "messages" not in columns or next(name for name in PROMPT_COLUMNS if name in columns) != "messages":
         return columns, 0
     messages = _from_json(columns, "messages")
     if not isinstance(messages, list) or len(messages) < 2 or not ends_with_answer(messages):
@@ -180,14 +176,14 @@ def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return columns | {"messages": messages[:-1]}, 1
 
 
-def _pairs_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
+def _pairs_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     values = _response_values(columns)
     if len(values) < 2:
         raise RowError("too_few_responses", f"{len(values)} responses; a judgement needs two or more")
     return [_item(columns, values, models_of(columns, len(values)), limit)]
 
 
-def _labelled_items(columns: dict[str, Any], limit: _Limit) -> list[_Read]:
+def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     """Return each pair of answers that people found one better than the other; the better one comes first."""
     if {"chosen", "rejected"} <= columns.keys():
         if columns.get("probability") == 0.5:
@@ -221,12 +217,14 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     return better
 
 
-def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: _Limit) -> _Read:
+def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: Limit) -> _Read:
     sides = [side(value) for value in values]
     messages = _shared(sides, prompt_messages(_without_answer(columns)[0]))
-    prompt, cut = _prompt(messages, columns, limit)
+    prompt, cut = prompt_of(messages, columns, limit)
     texts = [text for _, text in sides]
-    _refuse_characters(*texts)
+    refuse_characters(*texts)
+    if "" in map(str.strip, texts):
+        raise RowError("empty_answer", "a response says nothing")
     if max(map(len, texts)) > limit.max_chars:
         raise RowError(
             "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"
@@ -296,13 +294,13 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
         raise RowError("bad_prompt", f"{column} is neither a string nor a list of messages")
     if column == "instruction" and columns.get("input"):
         value = f"{value}\n\n{columns['input']}"
-    _refuse_characters(value)
+    refuse_characters(value)
     return (Message(role="user", content=value),)
 
 
 def _messages(values: list[Any], reason: str) -> Messages:
     """Build messages from objects with ``role`` and ``content``; other keys must be empty."""
-    _refuse_characters(*_texts(values))
+    refuse_characters(*_texts(values))
     try:
         return tuple(Message.model_validate(_without_empty(value)) for value in values)
     except ValidationError as error:
@@ -347,59 +345,3 @@ def _from_json(columns: dict[str, Any], name: str) -> Any:
         except (ValueError, RecursionError):
             raise RowError("broken_line", f"{name} is a string that isn't JSON; expected a list") from None
     return value
-
-
-def _prompt(messages: Messages, columns: dict[str, Any], limit: _Limit) -> tuple[Prompt, int]:
-    """Return the prompt and the number of characters that were cut off it."""
-    fitted, cut = _fit(messages, limit)
-    tags, identifier = _tags(columns.get("tags", ())), columns.get("id")
-    if isinstance(identifier, list | dict) or identifier != identifier:  # the latter is not a number
-        raise RowError("bad_prompt", "id is neither a string nor a number")
-    identifier = None if identifier is None else str(identifier)
-    _refuse_characters(*tags, identifier or "")
-    try:
-        return Prompt(messages=fitted, tags=tags, id=identifier), cut
-    except ValidationError as error:
-        reason = "role_order" if fitted and fitted[-1].content.strip() else "empty_prompt"
-        raise RowError(reason, readable(error)) from None
-
-
-def _tags(value: object) -> tuple[str, ...]:
-    values = value.split(",") if isinstance(value, str) else value
-    if not isinstance(values, list | tuple) or not all(isinstance(tag, str) for tag in values):
-        raise RowError("bad_prompt", "tags is neither a list of strings nor a string with commas")
-    return tuple(tag.strip() for tag in values if tag.strip())
-
-
-def _fit(messages: Messages, limit: _Limit) -> tuple[Messages, int]:
-    """Cut the last message at its end so that all of them hold ``max_chars`` characters; earlier turns stay."""
-    excess = sum(len(message.text) for message in messages) - limit.max_chars
-    if excess <= 0:
-        return messages, 0
-    found = f"{excess + limit.max_chars:,} characters; the limit is {limit.max_chars:,}"
-    if not limit.truncate:
-        raise RowError("too_long", f"{found}. Raise --max-chars, or cut long prompts with --truncate")
-    last = messages[-1]
-    kept = last.content[: max(0, len(last.content) - excess)]
-    if not kept.strip():
-        raise RowError("too_long", f"{found}, and cutting the last message alone can't reach it")
-    return (*messages[:-1], last.model_copy(update={"content": kept})), excess
-
-
-def _refuse_characters(*texts: str) -> None:
-    """Refuse what can't be stored: half a surrogate pair (no UTF-8), and NUL (no database takes it)."""
-    for text in texts:
-        if "\0" in text:
-            raise RowError("bad_characters", "the text holds a NUL character")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RowError("bad_characters", "the text holds half of a surrogate pair, which isn't UTF-8") from None
-
-
-def readable(error: ValidationError) -> str:
-    """Say pydantic's first complaint as a sentence."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

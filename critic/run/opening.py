@@ -4,7 +4,7 @@ Each judge is tried on one page of its mode's kind. A model that puts nothing on
 works instead, and not after a million votes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from constitution.errors import InputError
@@ -34,6 +34,12 @@ async def settle(seats: Seats, engines: Mapping[Spec, Engine]) -> Settled:
         if mass is not None:
             capabilities[engines[spec].identity.name][f"{LABEL_MASS}, {mode.name}"] = f"{mass:.3g}"
     return Settled(tuple((spec, mode) for (spec, _), (mode, _) in zip(seats, found, strict=True)), capabilities)
+
+
+def learnt(settled: Capabilities, engines: Iterable[Engine]) -> Capabilities:
+    """Return what was found when the engines were ``settled``, with what has been learnt of them since."""
+    now = {engine.identity.name: dict(engine.capabilities) for engine in engines}
+    return {name: found | now.get(name, {}) for name, found in settled.items()}
 
 
 async def _seat(spec: Spec, mode: Mode, engine: Engine) -> tuple[Mode, float | None]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from critic.engines import Spec
+from critic.engines import REGISTRY, Spec
 from critic.engines.base import (
     Choices,
     Completion,
@@ -24,6 +24,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
+from critic.engines.capabilities import NO, THINKS
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engines.rewards import capability
 from critic.engines.server_options import prices
@@ -33,6 +34,11 @@ from critic.records import Line, Quarantined
 
 # English text in the tokenizers of current models; a plan is an estimate.
 CHARACTERS_PER_TOKEN = 4
+# What is estimated for a row by its length.
+FIGURES = (
+    *("completions", "reads", "completion_tokens", "prompt_tokens", "cost"),
+    *("thought_tokens", "thought_cost", "plain_tokens"),
+)
 # Rows of one kind that are planned one by one: enough for a line through their lengths, in a few seconds.
 PLANNED = 100
 
@@ -43,6 +49,10 @@ class Plan:
 
     ``cost`` is that of the engines with prices, in US dollars; None where none has any. ``reasons`` counts rows that
     are quarantined before any call, and ``first`` has the first of each reason.
+
+    What only an open engine knows stands apart, to be added where it is so: ``thought_tokens`` and ``thought_cost``
+    where servers' models think before they answer, ``plain_tokens`` of prompts where local models take the plain path,
+    on which nothing is shared.
     """
 
     rows: int = 0
@@ -52,6 +62,9 @@ class Plan:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+    thought_tokens: int = 0
+    thought_cost: float = 0.0
+    plain_tokens: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
@@ -105,7 +118,7 @@ def _length(line: Line) -> int:
 
 
 def _figures(plan: Plan) -> list[float]:
-    return [plan.completions, plan.reads, plan.completion_tokens, plan.prompt_tokens, plan.cost or 0.0]
+    return [getattr(plan, name) or 0 for name in FIGURES]
 
 
 class _Alike:
@@ -114,7 +127,7 @@ class _Alike:
     def __init__(self) -> None:
         self.rows = 0
         self._lengths = self._squares = 0.0
-        self._sums, self._products = [0.0] * 5, [0.0] * 5
+        self._sums, self._products = [0.0] * len(FIGURES), [0.0] * len(FIGURES)
 
     def learn(self, length: int, figures: list[float]) -> None:
         """Add a row that was planned."""
@@ -127,14 +140,11 @@ class _Alike:
 
     def add_estimate(self, length: int, total: Plan) -> None:
         """Add to ``total`` what a row of this length would ask for."""
-        completions, reads, written, read, cost = (self._at(place, length) for place in range(5))
         total.rows += 1
-        total.completions += round(completions)
-        total.reads += round(reads)
-        total.completion_tokens += round(written)
-        total.prompt_tokens += round(read)
-        if total.cost is not None:
-            total.cost += cost
+        for place, name in enumerate(FIGURES):
+            before, more = getattr(total, name), self._at(place, length)
+            if before is not None:
+                setattr(total, name, before + (more if isinstance(before, float) else round(more)))
 
     def _at(self, place: int, length: int) -> float:
         mean, middle = self._sums[place] / self.rows, self._lengths / self.rows
@@ -146,22 +156,27 @@ class _Alike:
 class CountingEngine:
     """Stands for the engine of ``spec``: answers with a placeholder as long as the request allows, and counts.
 
-    As a reward model it has all the ``heads`` that the constitution needs.
+    As a reward model it has all the ``heads`` that the constitution needs. ``is_plain`` says whether its model takes
+    the plain path; None where that is not known.
     """
 
-    def __init__(self, spec: Spec, total: Plan, heads: tuple[str, ...]) -> None:
-        self.capabilities: Mapping[str, str] = capability(heads)
+    def __init__(self, spec: Spec, total: Plan, heads: tuple[str, ...], is_plain: bool | None = None) -> None:
+        thinks = {THINKS: NO} if spec.thinks is False else {}
+        self.capabilities: Mapping[str, str] = capability(heads) | thinks
         self.identity = Identity(str(spec), "")
         self.whole_trees = spec.kind != "openai"  # a server is paid for a shared beginning each time
         self._priced = prices(dict(spec.options), str(spec))
         self.usage = Usage()
         if self._priced is not None:
             self.usage.input_price, self.usage.output_price = self._priced
-        self._total, self._heads = total, heads
+        self._total, self._heads, self._room = total, heads, spec.room
+        self._is_plain = is_plain if REGISTRY[spec.kind].proves else False
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         self._total.completions += 1
         self._count(_tokens("".join(message.content for message in request.messages)), request.sampling.max_tokens)
+        self._total.thought_tokens += self._room
+        self._total.thought_cost += self.usage.price(0, self._room)
         text = f"{request.seed} ".ljust(request.sampling.max_tokens * CHARACTERS_PER_TOKEN, ".")
         return Completion(text, "length")
 
@@ -169,7 +184,9 @@ class CountingEngine:
         wanted = [read for _, read, _ in reads(tree)]
         self._total.reads += len(wanted)
         decisions = sum(isinstance(read, Decision) for read in wanted)
-        self._count(_tree_tokens(tree), decisions if self.whole_trees else len(wanted))
+        shared, alone = _tree_tokens(tree), _tokens_alone(tree)
+        self._count(alone if self._is_plain else shared, decisions if self.whole_trees else len(wanted))
+        self._total.plain_tokens += alone - shared if self._is_plain is None else 0
         return tuple(Score((0.0,) * self._width(read), 1) for read in wanted)
 
     async def close(self) -> None:
@@ -200,6 +217,11 @@ def _tree_tokens(node: Node) -> int:
         return sum(_tokens("".join(m.content for m in path)) + _tokens(_question(read)) for path, read in decided)
     own = _tokens("".join(message.content for message in node.messages))
     return own + sum(_tree_tokens(child) for child in node.children)
+
+
+def _tokens_alone(node: Node) -> int:
+    """Return the tokens of a tree's chats, where nothing is shared."""
+    return sum(_tokens("".join(m.content for m in path)) for path, _, _ in reads(node))
 
 
 def _question(read: Decision) -> str:

@@ -16,6 +16,11 @@ from critic.run.shards import RUN_FILE, ShardStore
 from critic.run.store import RunStore
 
 
+def is_begun(directory: Path) -> bool:
+    """Whether there is a run."""
+    return any((directory / name).is_file() for name in (RUN_FILE, "run.db"))
+
+
 def open_rows(directory: Path) -> RunStore | ShardStore:
     """Open a run for reading, also while it is going on. Raises `InputError` where there is none."""
     return ShardStore(directory) if (directory / RUN_FILE).is_file() else RunStore.open_existing(directory)

@@ -1,28 +1,21 @@
 """``report.html``: one page with everything in it, to look at a run. It loads nothing and works without a network.
 
-Prompts and answers are hostile until shown otherwise: the template escapes everything, and the page's own policy lets
-only its two scripts run, named by their hashes.
+See `critic.pages.page` for what keeps texts from doing anything.
 """
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from critic.judging.aggregate import principle_log_odds
 from critic.judging.base import FLOOR
+from critic.pages.page import page
 from critic.records import PreferencePair, Row
 from critic.run.figures import figures
 from critic.run.results import Results, judgement_of, replace_text
 from critic.run.retest import Retest
 from critic.statistics.intervals import Figure, Share
 
-SHOWN_CHARACTERS = 3000  # of one text; the exports hold all of it
 NAMED = 4  # principles for and against, by sample
 
 Sample = dict[str, Any]
@@ -35,21 +28,18 @@ def write_report(results: Results, directory: Path) -> None:
 
 def report(results: Results) -> str:
     """Return the page."""
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(loader=PackageLoader("critic", "run"), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"percent": percent, "interval": interval, "integrity": _integrity, "shorten": shorten}
     statistics = results.statistics
-    pictures = figures(results)
-    return environment.get_template("report.html.j2").render(
+    return page(
+        "critic.run",
+        "report.html.j2",
+        f"Run under {results.provenance.constitution}",
+        figures(results),
         results=results,
         made=results.provenance,
         warnings=results.warnings(),
         statistics=statistics,
         tiles=list(_tiles(results)),
-        pictures=pictures,
-        data=_json(pictures),
-        plotly=Markup(get_plotlyjs()),
+        percent=percent,
         principles=sorted(statistics.principles.items()),
         samples=[sample for row in results.samples for sample in _samples(row)],
         has_positions=statistics.lean.n > 0,
@@ -91,7 +81,7 @@ def _samples(row: Row) -> Iterator[Sample]:
     for pair in row.pairs[:1]:
         yield {
             "row": row.row,
-            "messages": row.prompt.messages,
+            "messages": [{"role": message.role, "content": message.text} for message in row.prompt.messages],
             "chosen": pair.chosen,
             "rejected": pair.rejected,
             "probability": pair.probability,
@@ -99,16 +89,18 @@ def _samples(row: Row) -> Iterator[Sample]:
         }
 
 
-def _voices(row: Row, pair: PreferencePair) -> dict[str, list[str]]:
+def _voices(row: Row, pair: PreferencePair) -> dict[str, Any]:
+    """Return the principles for and against the chosen answer, and what a judge that reads none says ``as_a_whole``."""
     judgement = judgement_of(row, pair)
-    if judgement is None:
-        return {"favour": [], "against": []}
-    sign = 1 if row.candidates[judgement.first].text == pair.chosen.text else -1
-    odds = {name: sign * mean for name, mean in principle_log_odds(judgement.votes).items() if mean}
+    votes = () if judgement is None else judgement.votes
+    sign = 1 if judgement is None or row.candidates[judgement.first].text == pair.chosen.text else -1
+    odds = {name: sign * mean for name, mean in principle_log_odds(votes).items() if mean}
+    whole = odds.pop(None, None)
     ordered = sorted(odds, key=lambda name: -abs(odds[name]))
     return {
         "favour": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] > 0][:NAMED],
         "against": [f"{name} {odds[name]:+.2f}" for name in ordered if odds[name] < 0][:NAMED],
+        "as_a_whole": None if whole is None else f"{whole:+.2f}",
     }
 
 
@@ -120,18 +112,3 @@ def percent(figure: Figure | None) -> str:
 def interval(figure: Figure | None) -> str:
     """Return a share's interval as ``8 to 17 %``."""
     return "nothing observed" if figure is None else f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
-
-
-def shorten(text: str) -> str:
-    """Cut a long text, and say by how much."""
-    rest = len(text) - SHOWN_CHARACTERS
-    return text if rest <= 0 else f"{text[:SHOWN_CHARACTERS]} [{rest:,} more characters]"
-
-
-def _json(value: Mapping[str, Any]) -> Markup:
-    """Return JSON that can stand inside a script element: no ``<`` can close it."""
-    return Markup(json.dumps(value).replace("<", "\\u003c"))
-
-
-def _integrity(script: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode() + "'"

@@ -8,11 +8,11 @@ so the same run asks the same again, and what was answered stands in the ledger 
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
-from constitution import Constitution
 from constitution.digest import unit_interval
 from critic.engines.base import EngineError, RunStopped
 from critic.engines.capabilities import VARIES
@@ -20,12 +20,13 @@ from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pipeline import Pipeline
 from critic.records import Judgement, Row, Vote
+from critic.run.config import Seat
 from critic.run.execute import Progress
 from critic.together import together
 
 SHARE = 0.01
 AT_LEAST = 8
-_AT_ONCE = 64
+AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,31 @@ class Retest:
         }
 
 
+@dataclass(slots=True)
+class Tally:
+    """Log-odds of votes that were read both times, and how many were read one time only."""
+
+    both: list[tuple[float, float]] = field(default_factory=list)
+    unread: int = 0
+
+    def add(self, more: "Tally") -> None:
+        """Count what was asked elsewhere, too."""
+        self.both += more.both
+        self.unread += more.unread
+
+    def result(self, varies: Mapping[str, str]) -> Retest:
+        """What it comes to, with what each judge's answers vary by."""
+        spreads = [abs(one - other) for one, other in self.both]
+        return Retest(
+            votes=len(self.both),
+            spread=math.fsum(spreads) / len(spreads) if spreads else None,
+            largest=max(spreads, default=None),
+            turned=sum(one * other < 0 for one, other in self.both),
+            unread=self.unread,
+            varies=dict(varies),
+        )
+
+
 class Stored(Protocol):
     """Where the rows are: `critic.run.store.RunStore`."""
 
@@ -78,17 +104,35 @@ class Stored(Protocol):
         ...
 
 
-def varying(jury: Jury) -> dict[int, str]:
-    """The jurors whose answers can differ between askings, by position, and what they vary by."""
-    said = {number: juror.engine.capabilities.get(VARIES) for number, juror in enumerate(jury.jurors)}
-    return {number: why for number, why in said.items() if why is not None}
+class Juror(NamedTuple):
+    """A juror's place in its jury, the judge's name and its mode, and what its answers vary by between askings."""
+
+    place: int
+    judge: str
+    mode: str
+    varies: str
 
 
-def chosen(rows: Iterable[Row], jury: Jury, share: float, seed: int) -> list[Asked]:
+def varying(jury: Jury) -> list[Juror]:
+    """The jurors whose answers can differ between askings."""
+    return _varying((one.engine.identity.name, one.mode.name, one.engine.capabilities) for one in jury.jurors)
+
+
+def varying_seats(seats: Sequence[Seat], capabilities: Mapping[str, Mapping[str, str]]) -> list[Juror]:
+    """As `varying`, of a jury whose engines are elsewhere: ``capabilities`` are theirs, by name."""
+    return _varying((seat.judge.name, seat.mode["name"], capabilities[seat.judge.name]) for seat in seats)
+
+
+def _varying(jurors: Iterable[tuple[str, str, Mapping[str, str]]]) -> list[Juror]:
+    numbered = enumerate(jurors)
+    return [Juror(i, judge, mode, said[VARIES]) for i, (judge, mode, said) in numbered if VARIES in said]
+
+
+def chosen(rows: Iterable[Row], jurors: Sequence[Juror], share: float, seed: int) -> list[Asked]:
     """Choose what is asked again: ``share`` of the principles that were judged, at least `AT_LEAST` if there are."""
     drawn: list[Asked] = []
     least: list[tuple[float, int, Asked]] = []  # the largest number first
-    for count, (number, asked) in enumerate(_all(rows, jury, seed)):
+    for count, (number, asked) in enumerate(_all(rows, jurors, seed)):
         if number < share:
             drawn.append(asked)
         heapq.heappush(least, (-number, count, asked))
@@ -99,41 +143,50 @@ def chosen(rows: Iterable[Row], jury: Jury, share: float, seed: int) -> list[Ask
 
 async def retested(pipeline: Pipeline, store: Stored, share: float, progress: Progress) -> Retest | None:
     """Ask the jury of ``pipeline`` again; None where its answers can't differ, or the run has stopped or stops."""
-    if progress.stopped or not share or not varying(pipeline.jury):
+    jurors = varying(pipeline.jury)
+    if progress.stopped or not share or not jurors:
         return None
-    wanted = chosen(store.rows(), pipeline.jury, share, pipeline.seed)
+    wanted, tally = chosen(store.rows(), jurors, share, pipeline.seed), Tally()
     try:
-        return await retest(wanted, store, pipeline.jury, pipeline.constitution, pipeline.seed)
+        for part in parts(wanted, store):
+            tally.add(await asked_again(part, pipeline))
     except RunStopped as reason:
         progress.stopped = str(reason)
         return None
+    return tally.result(what_varies(jurors))
 
 
-async def retest(wanted: Iterable[Asked], store: Stored, jury: Jury, constitution: Constitution, seed: int) -> Retest:
-    """Ask ``jury`` again what is ``wanted``. Raises `RunStopped` where it can't be asked any more."""
-    found: list[tuple[float, float]] = []
-    unread = 0
-    waiting = list(wanted)
-    for start in range(0, len(waiting), _AT_ONCE):
-        asked = (_again(one, store, jury, constitution, seed) for one in waiting[start : start + _AT_ONCE])
-        for before, after in await together(asked):
-            both = [(vote.log_odds, _same(vote, after)) for vote in before]
-            found += [(one, other) for one, other in both if one is not None and other is not None]
-            unread += sum((one is None) != (other is None) for one, other in both)
-    spreads = [abs(one - other) for one, other in found]
-    return Retest(
-        votes=len(found),
-        spread=math.fsum(spreads) / len(spreads) if spreads else None,
-        largest=max(spreads, default=None),
-        turned=sum(one * other < 0 for one, other in found),
-        unread=unread,
-        varies={jury.jurors[number].engine.identity.name: why for number, why in varying(jury).items()},
-    )
+def parts(wanted: Iterable[Asked], store: Stored) -> Iterator[list[tuple[Asked, Row]]]:
+    """What is ``wanted``, with the rows that it is about, so many at a time."""
+    waiting = iter(wanted)
+    while part := list(islice(waiting, AT_ONCE)):
+        yield [(asked, _row(store, asked.row)) for asked in part]
 
 
-def _all(rows: Iterable[Row], jury: Jury, seed: int) -> Iterator[tuple[float, Asked]]:
+async def asked_again(part: Iterable[tuple[Asked, Row]], pipeline: Pipeline) -> Tally:
+    """Ask the jury of ``pipeline`` again, all at once. Raises `RunStopped` where it can't be asked any more."""
+    tally = Tally()
+    for before, after in await together(_again(asked, row, pipeline) for asked, row in part):
+        both = [(vote.log_odds, _same(vote, after)) for vote in before]
+        tally.both += [(one, other) for one, other in both if one is not None and other is not None]
+        tally.unread += sum((one is None) != (other is None) for one, other in both)
+    return tally
+
+
+def what_varies(jurors: Iterable[Juror]) -> dict[str, str]:
+    """What each judge's answers vary by."""
+    return {juror.judge: juror.varies for juror in jurors}
+
+
+def _row(store: Stored, number: int) -> Row:
+    row = store.row(number)
+    assert row is not None, "a row that was just read is gone"
+    return row
+
+
+def _all(rows: Iterable[Row], varying: Sequence[Juror], seed: int) -> Iterator[tuple[float, Asked]]:
     """Each principle that a varying juror has judged, with its number: a hash, by which it is chosen or not."""
-    jurors = {(jury.jurors[i].engine.identity.name, jury.jurors[i].mode.name): i for i in varying(jury)}
+    jurors = {(juror.judge, juror.mode): juror.place for juror in varying}
     for row in rows:
         for place, judgement in enumerate(row.judgements):
             sides = (row.candidates[judgement.first].text, row.candidates[judgement.second].text)
@@ -151,16 +204,12 @@ def _units(judgement: Judgement) -> Iterator[tuple[tuple[str, str, str | None], 
     yield from votes.items()
 
 
-async def _again(
-    asked: Asked, store: Stored, jury: Jury, constitution: Constitution, seed: int
-) -> tuple[list[Vote], tuple[Vote, ...]]:
+async def _again(asked: Asked, row: Row, pipeline: Pipeline) -> tuple[list[Vote], tuple[Vote, ...]]:
     """A principle's votes as they were given, and as they are given again."""
-    row = store.row(asked.row)
-    assert row is not None, "a row that was just read is gone"
-    judgement, juror, name = row.judgements[asked.judgement], jury.jurors[asked.juror], asked.principle
-    [principle] = [principle for principle in constitution.principles if principle.id == name]
+    judgement, juror, name = row.judgements[asked.judgement], pipeline.jury.jurors[asked.juror], asked.principle
+    principle = pipeline.constitution.principle(name)
     first, second = row.candidates[judgement.first].text, row.candidates[judgement.second].text
-    question = Question(row.prompt, first, second, (principle,), seed, judgement.group)
+    question = Question(row.prompt, first, second, (principle,), pipeline.seed, judgement.group)
     unit = (juror.engine.identity.name, juror.mode.name, name)
     before = dict(_units(judgement))[unit]
     try:

@@ -5,6 +5,7 @@ the driver (`critic.run.cluster`), which alone writes. So no file system needs t
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -22,15 +23,20 @@ from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines import Spec, open_engine
 from critic.engines.base import Engine
+from critic.engines.faults import Streak
 from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
 from critic.run.execute import Progress, Seen, execute_rows, item_hash
-from critic.run.run import Checked, RunRequest, described
+from critic.run.request import Checked, RunRequest
+from critic.run.retest import Asked, Tally, asked_again
+from critic.run.run import described
 from critic.run.shards import About, pack
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
+
+Part = list[tuple[Asked, Row]]
 
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
 
@@ -121,6 +127,7 @@ class ShardWorker:
         self._engines: dict[Spec, Engine] = {}
         self._opening, self._one_by_one = asyncio.Lock(), asyncio.Lock()
         self._room = asyncio.Semaphore(SHARDS_AT_ONCE)
+        self._streak = Streak()
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Take one shard; give back its file, and what came of its rows."""
@@ -153,7 +160,7 @@ class ShardWorker:
         pipeline = self._checked.pipeline(recorded)
 
         async def execute(some: Sequence[Line | Quarantined]) -> None:
-            await execute_rows(pipeline, some, results, self._config.plan, progress)
+            await execute_rows(pipeline, some, results, self._config.plan, progress, self._streak)
 
         if entries:
             await self._guarded(shard["shard"], entries, execute)
@@ -169,6 +176,7 @@ class ShardWorker:
             "calls": ledger.calls(),
             "stopped": progress.stopped,
             "whole": shard["whole"],
+            "engines": json.dumps({one.identity.name: dict(one.capabilities) for one in self._engines.values()}),
             "data": pack(about, results.found) if entries and not progress.stopped else None,
         }
         return pa.Table.from_pylist([done], DONE)
@@ -199,6 +207,21 @@ class ShardWorker:
             yield
 
 
+class Asker:
+    """An actor that asks votes a second time, with engines of its own."""
+
+    def __init__(self, checked: Checked) -> None:
+        self._checked = checked
+        self._engines: dict[Spec, Engine] = {}
+
+    async def ask(self, part: Part) -> Tally:
+        """Ask some votes again. Raises `RunStopped` and `InputError` where the engines don't let it."""
+        for spec in self._checked.specs - self._engines.keys():
+            self._engines[spec] = open_engine(spec)
+        recorded = {spec: RecordedEngine(engine, MemoryLedger(), Budget()) for spec, engine in self._engines.items()}
+        return await asked_again(part, self._checked.pipeline(recorded))
+
+
 def _fatal(entry: Line | Quarantined) -> Quarantined:
     detail = f"its actor died {LIVES} times while it ran this row and no other of its shard"
     return Quarantined(row=entry.row, where=entry.where, reason="poisoned", detail=detail)
@@ -209,6 +232,7 @@ DONE = pa.schema(
         *((name, pa.int64()) for name in ("shard", "rows", "pairs", "quarantined", "calls")),
         ("stopped", pa.string()),
         ("whole", pa.bool_()),
+        ("engines", pa.string()),
         ("data", pa.large_binary()),
     ]
 )

@@ -146,6 +146,14 @@ class ShardStore:
 
     # What results are written from: `critic.run.run.Finished`.
 
+    def row(self, row: int) -> Row | None:
+        """The result at one position of the input; None where there is none."""
+        path = self._path(row // self.rows_a_shard)
+        if not path.exists():
+            return None
+        found = pq.read_table(path, columns=["result"], filters=[("row", "==", row)]).column("result").to_pylist()
+        return Row.model_validate_json(found[0]) if found and found[0] is not None else None
+
     def rows(self) -> Iterator[Row]:
         """Every result under the plan that the directory was last opened with, in the order of the input."""
         return map(Row.model_validate_json, self._column("result"))

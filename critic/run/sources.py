@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from constitution.errors import InputError
 from critic.files.delimited import as_cells, delimited, separator_of
+from critic.files.hub import fetched, hub_address
 from critic.files.naming import EVERYTHING, Naming, NamingError
 from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.rows import (
@@ -52,8 +53,8 @@ _NAME = re.compile(r"[\w.-]+")
 def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
 
-    Or a file's address on any file system that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which
-    columns are read, and what they are called.
+    Or a data set of the hub, or a file of one, as ``hf://OWNER/NAME[/FILE]``, or a file's address on any file system
+    that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which columns are read, and under which names.
     Raises `InputError` where the whole input can't be used: missing, binary, of an unknown format.
     """
     opened = _open(source, naming)
@@ -70,6 +71,8 @@ def source_name(source: str) -> str:
 def _open(source: str, naming: Naming) -> Source:
     if source == "-":
         return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
+    if (address := hub_address(source)) is not None:
+        return _hub(address.repo + address.split, naming) if address.file is None else _file(fetched(address), naming)
     if "://" in source:
         opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))
@@ -151,7 +154,7 @@ def _piped(path: Path, naming: Naming) -> Iterator[Unread]:
 def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
     """Read what has no ending: JSON Lines if the first line is an object or is JSON, a table if it is a header.
 
-    Else a prompt a line.
+    What begins as JSON of several lines, or as an array of rows, is read whole. Else a prompt a line.
     """
     text = as_text(file, name)
     numbered = lines(text)
@@ -159,6 +162,13 @@ def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
     if first is None:
         return
     number, line = first
+    if _begins_json(line):
+        read = [first, *numbered]
+        rows = _whole_json(b"\n".join(line for _, line in read), name)
+        if rows is not None:
+            yield from rows
+            return
+        numbered = iter(read[1:])
     if number == 1 and _is_header(line, naming):
         with as_cells(rejoined(line + b"\n", text)) as cells:
             yield from delimited(cells, name).unread
@@ -167,6 +177,28 @@ def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
     parse = json_line if is_json else text_line
     for number, line in chain([first], numbered):
         yield partial(parse_line, parse, line, name, number)
+
+
+def _begins_json(line: bytes) -> bool:
+    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages."""
+    start = line.strip()
+    if start in (b"[", b"{", b"[{"):
+        return True
+    if not start.startswith(b"["):
+        return False
+    row = json_line(start, "")
+    if isinstance(row, Broken):
+        return start.startswith((b"[{", b'["'))
+    turns = row.columns["messages"]
+    return bool(turns) and all(isinstance(turn, dict) and turn.keys().isdisjoint(("role", "from")) for turn in turns)
+
+
+def _whole_json(content: bytes, name: str) -> Iterator[Unread] | None:
+    """Return the rows of JSON; None where it is none."""
+    try:
+        return _json_rows(json.loads(content), name)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_header(line: bytes, naming: Naming) -> bool:
@@ -193,11 +225,15 @@ def _json(path: "AnyPath", name: str) -> Source:
         raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON that can be read: {error}", where=name) from None
+    return Source(name, None, _json_rows(value, name))
+
+
+def _json_rows(value: object, name: str) -> Iterator[Unread]:
     if isinstance(value, dict):
         value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
     if not isinstance(value, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return Source(name, None, (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value)))
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))
 
 
 def _folder(path: Path, split: str | None, naming: Naming) -> Source:

@@ -20,6 +20,24 @@ _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]
 _THOUGHT_MESSAGES = pa.list_(
     pa.struct([("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string())])
 )
+_CALL = pa.struct(
+    [
+        ("id", pa.string()),
+        ("type", pa.string()),
+        ("function", pa.struct([("name", pa.string()), ("arguments", pa.string())])),
+    ]
+)
+_TOOL_MESSAGES = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),
+            ("content", pa.string()),
+            ("tool_calls", pa.list_(_CALL)),
+            ("tool_call_id", pa.string()),
+            ("name", pa.string()),
+        ]
+    )
+)
 _PLACE = [("row", pa.int64()), ("where", pa.string()), ("prompt_id", pa.string()), ("tags", pa.list_(pa.string()))]
 _PROVENANCE = [(name, pa.int64() if name == "seed" else pa.string()) for name in (*Provenance.model_fields, "source")]
 _VOTE = pa.struct(
@@ -220,6 +238,16 @@ class Table:
 
     schema: pa.Schema
     records: Callable[[Row, Provenance], Iterator[Record]]
+
+
+def with_tool_turns(schema: pa.Schema) -> pa.Schema:
+    """A schema whose prompts have room for tool calls and their results, whether a prompt is a chat or holds one."""
+    at = schema.get_field_index("prompt")
+    prompt = schema.field(at).type
+    if pa.types.is_struct(prompt):
+        fields = [f.with_type(_TOOL_MESSAGES) if f.name == "messages" else f for f in prompt.fields]
+        return schema.set(at, pa.field("prompt", pa.struct(fields)))
+    return schema.set(at, pa.field("prompt", _TOOL_MESSAGES))
 
 
 def _thinking(schema: pa.Schema, *answers: str) -> pa.Schema:

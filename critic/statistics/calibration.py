@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from critic.statistics.intervals import Figure
+from critic.statistics.intervals import FEW, Figure
 
 RESAMPLES = 1000
 
@@ -42,14 +42,14 @@ def bootstrapped(
 ) -> Figure:
     """Return a statistic of this module with its 95 % interval: percentiles over resampled clusters, fixed seed.
 
-    ``clusters`` (n,) numbers the prompt that each observation comes from; with one alone nothing is known, and the
-    interval is 0 to 1.
+    ``clusters`` (n,) numbers the prompt that each observation comes from. Fewer than `FEW` don't vary enough when they
+    are drawn again, down to not at all: then nothing is known, and the interval is 0 to 1.
     """
     p, y = _checked(probabilities, outcomes)
     _, of = np.unique(clusters, return_inverse=True)
     members = [np.flatnonzero(of == cluster) for cluster in range(of.max() + 1)]
     low, high = 0.0, 1.0
-    if len(members) > 1:
+    if len(members) >= FEW:
         rng = np.random.default_rng(0)
         drawn = (
             np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])

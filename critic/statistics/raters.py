@@ -5,46 +5,84 @@ Cohen, A Coefficient of Agreement for Nominal Scales (1960). Krippendorff, Compu
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 Level = Literal["nominal", "ordinal", "interval"]
 Value = float
 
 
+MOST_VALUES = 256
+"""Different values whose pairs are counted: their number is its square."""
+
+
 class Coincidences:
-    """What raters said of the same units, counted in constant memory: see Krippendorff's coincidence matrix."""
+    """What raters said of the same units, in memory that grows with the different values only.
+
+    Krippendorff's coincidence matrix has a number for each two values. What is needed of it can mostly be had without:
+    the squared differences of all values of a unit, two by two, are 2 m times their squares around the mean.
+    """
 
     def __init__(self) -> None:
-        self._together: dict[tuple[Value, Value], float] = {}
+        self._totals: Counter[Value] = Counter()
+        self._observed = {"nominal": 0.0, "interval": 0.0}
+        self._together: dict[tuple[Value, Value], float] | None = {}  # None: there were too many values
         self.units = 0
         self.labels = 0
+
+    @property
+    def values(self) -> int:
+        """How many different values were given."""
+        return len(self._totals)
 
     def add(self, values: Sequence[Value]) -> None:
         """Add one unit's values, one a rater. A unit with a single value says nothing of agreement."""
         if len(values) < 2:
             return
         counts = Counter(values)
-        for first, m in counts.items():
-            for second, n in counts.items():
-                pairs = m * (n - 1) if first == second else m * n
-                if pairs:
-                    share = pairs / (len(values) - 1)
-                    self._together[first, second] = self._together.get((first, second), 0) + share
+        size, mean = len(values), sum(values) / len(values)
+        squares = sum(n * (value - mean) ** 2 for value, n in counts.items())
+        self._observed["nominal"] += (size**2 - sum(n * n for n in counts.values())) / (size - 1)
+        self._observed["interval"] += 2 * size * squares / (size - 1)
+        self._totals.update(counts)
+        self._count_together(counts, size)
         self.units += 1
-        self.labels += len(values)
+        self.labels += size
 
     def alpha(self, level: Level) -> float | None:
-        """Return Krippendorff's alpha; None where fewer than two different values were given."""
-        totals: dict[Value, float] = {}
-        for (value, _), pairs in self._together.items():
-            totals[value] = totals.get(value, 0) + pairs
-        differences = _differences(totals, level)
-        expected = sum(totals[a] * totals[b] * difference for (a, b), difference in differences.items())
-        if expected == 0:
+        """Return Krippendorff's alpha; None where fewer than two different values were given.
+
+        The ordinal one is None, too, where there were more than `MOST_VALUES`.
+        """
+        if len(self._totals) < 2:
             return None
-        observed = sum(self._together.get((a, b), 0) * difference for (a, b), difference in differences.items())
-        return 1 - (self.labels - 1) * observed / expected
+        if level == "nominal":
+            expected = float(self.labels**2 - sum(n * n for n in self._totals.values()))
+            return self._alpha(self._observed["nominal"], expected)
+        if level == "interval":
+            return self._alpha(self._observed["interval"], self._spread({value: value for value in self._totals}))
+        if self._together is None:
+            return None
+        places = _middle_places(self._totals)
+        observed = sum(pairs * (places[a] - places[b]) ** 2 for (a, b), pairs in self._together.items())
+        return self._alpha(observed, self._spread(places))
+
+    def _alpha(self, observed: float, expected: float) -> float | None:
+        return None if expected == 0 else 1 - (self.labels - 1) * observed / expected
+
+    def _spread(self, places: Mapping[Value, float]) -> float:
+        """The squared differences of all values, two by two, where each stands at its place."""
+        mean = sum(n * places[value] for value, n in self._totals.items()) / self.labels
+        return 2 * self.labels * sum(n * (places[value] - mean) ** 2 for value, n in self._totals.items())
+
+    def _count_together(self, counts: Counter[Value], size: int) -> None:
+        if self._together is None or len(self._totals) > MOST_VALUES:
+            self._together = None
+            return
+        for first, m in counts.items():
+            for second, n in counts.items():
+                if first != second:
+                    self._together[first, second] = self._together.get((first, second), 0) + m * n / (size - 1)
 
 
 class Kappa:
@@ -87,25 +125,13 @@ def _margins(table: Counter[tuple[Value, Value]]) -> tuple[Counter[Value], Count
     return firsts, seconds
 
 
-def _differences(totals: Mapping[Value, float], level: Level) -> dict[tuple[Value, Value], float]:
-    """Return the squared difference of each two values: 1, the labels between them, or their distance."""
-    values = sorted(totals)
-    before = _running(totals[value] for value in values)
+def _middle_places(totals: Mapping[Value, int]) -> dict[Value, float]:
+    """Where each value stands among all, in their order: the middle of its own.
 
-    def difference(i: int, j: int) -> float:
-        if level == "nominal":
-            return float(i != j)
-        if level == "interval":
-            return (values[i] - values[j]) ** 2
-        low, high = min(i, j), max(i, j)
-        return (before[high + 1] - before[low] - (totals[values[i]] + totals[values[j]]) / 2) ** 2
-
-    places = range(len(values))
-    return {(values[i], values[j]): difference(i, j) for i in places for j in places if i != j}
-
-
-def _running(counts: Iterable[float]) -> list[float]:
-    sums = [0.0]
-    for count in counts:
-        sums.append(sums[-1] + count)
-    return sums
+    The distance of two is then that of Krippendorff's ordinal metric: the labels between them, and half of their own.
+    """
+    before, places = 0, {}
+    for value in sorted(totals):
+        places[value] = before + totals[value] / 2
+        before += totals[value]
+    return places

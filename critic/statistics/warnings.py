@@ -19,7 +19,7 @@ def warnings(statistics: RunStatistics, quarantined: int = 0) -> Iterator[str]:
     share = _share(statistics.same_position)
     if judged and statistics.at_half == judged:
         yield f"Every comparison came out at 0.5: {_why_half(statistics)}."
-    elif share > SAME_POSITION:
+    elif statistics.same_position.n >= ENOUGH and share > SAME_POSITION:
         yield (
             f"The judge mostly prefers a position, not an answer: {_percent(share)} of its principles' votes favour "
             "the same position in both orders (same-position rate)."

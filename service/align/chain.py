@@ -17,8 +17,9 @@ from constitution import load
 from constitution.errors import InputError
 from critic.engines.base import RunStopped
 from critic.run.execute import Progress
+from critic.run.request import RunRequest
 from critic.run.results import replace_text
-from critic.run.run import RunRequest, run
+from critic.run.run import run
 from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.report import write_report
@@ -80,7 +81,12 @@ def align(
         tell("evaluate", f"{len(held_out)} held-out prompts, before and after")
         found = asyncio.run(evaluate(request, settings, held_out, out))
         constitution = load(request.principles)
-        about = {"constitution": constitution.ref, "constitution_hash": constitution.digest, "stages": stages}
+        about = {
+            "constitution": constitution.ref,
+            "constitution_hash": constitution.digest,
+            "title": constitution.title,
+            "stages": stages,
+        }
         write_report(request, about | found, out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report

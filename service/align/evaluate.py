@@ -5,9 +5,10 @@ disk before the next, so that a second start repeats none.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.verify import parse as parse_rule
 from critic.records import Line, Prompt
 from critic.run.config import RunSettings
+from critic.run.request import RunRequest
 from critic.run.results import replace_text
-from critic.run.run import RunRequest, run
+from critic.run.run import run
 from critic.run.store import RunStore
 from critic.seeds import seed_of
 from critic.statistics.intervals import Figure, Mean, Share
@@ -59,6 +61,7 @@ async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence
         "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
         "before": _side(request, [row.before for row in answered]),
         "after": _side(request, [row.after for row in answered]),
+        "change": _change(request, answered),
     }
 
 
@@ -90,9 +93,31 @@ async def _answers(
     return [tuple(found[i : i + samples]) for i in range(0, len(found), samples)]
 
 
+def _verified(request: AlignRequest, text: str) -> bool:
+    """Whether an answer satisfies the chain's rule."""
+    assert request.rule is not None
+    return all(check(text) for check in parse_rule(request.rule.target))
+
+
+def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, Any] | None:
+    """Return by how much the share of answers that satisfy the rule rose, with its interval over prompts.
+
+    It is paired: a prompt's own change is counted, where both policies answered. None without a rule.
+    """
+    if request.rule is None:
+        return None
+    change = Mean()
+    for row in answered:
+        sides = [[_verified(request, text) for text in texts if text is not None] for texts in (row.before, row.after)]
+        if all(sides):
+            before, after = (sum(hits) / len(hits) for hits in sides)
+            change.count(after - before)
+        change.end_cluster()
+    return _figure(_within(change.figure(), -1.0, 1.0))
+
+
 def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
     """One policy's own figures: a prompt's answers are a cluster."""
-    checks = parse_rule(request.rule.target) if request.rule else ()
     verified, words, unanswered = Share(), Mean(), 0
     for texts in answers:
         for text in texts:
@@ -100,7 +125,8 @@ def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> d
                 unanswered += 1
                 continue
             words.count(len(text.split()))
-            verified.count(all(check(text) for check in checks))
+            if request.rule:
+                verified.count(_verified(request, text))
         words.end_cluster()
         verified.end_cluster()
     found = {"unanswered": unanswered, "words": _figure(words.figure())}
@@ -144,7 +170,7 @@ def _win(record: Mapping[str, Any]) -> float | None:
 def _win_rate(
     answered: Sequence[Answered], outcomes: Mapping[tuple[str, tuple[str, str]], list[float | None]]
 ) -> dict[str, Any]:
-    wins, equal, unread = Mean(), 0, 0
+    wins, equal, unread = Share(), 0, 0
     for row in answered:
         for pair in row.pairs():
             equal += pair[0] == pair[1]
@@ -155,12 +181,16 @@ def _win_rate(
                 else:
                     wins.count(win)
         wins.end_cluster()
-    figure = wins.figure()
-    if figure is not None:
-        figure = Figure(figure.estimate, max(0.0, figure.low), min(1.0, figure.high), figure.n, figure.clusters)
-    return {"win_rate": _figure(figure), "equal_answers": equal, "unreadable": unread}
+    return {"win_rate": _figure(wins.figure()), "equal_answers": equal, "unreadable": unread}
+
+
+def _within(figure: Figure | None, low: float, high: float) -> Figure | None:
+    """Return a figure whose interval ends where its values do."""
+    return None if figure is None else replace(figure, low=max(low, figure.low), high=min(high, figure.high))
 
 
 def _figure(figure: Figure | None) -> dict[str, Any] | None:
-    """Return it as plain data; None with fewer than two prompts, which give no interval."""
-    return None if figure is None or figure.clusters < 2 else asdict(figure)
+    """Return it as plain data; bounds that are not known are None, since JSON has no infinity."""
+    if figure is None:
+        return None
+    return {key: value if math.isfinite(value) else None for key, value in asdict(figure).items()}

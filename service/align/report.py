@@ -5,12 +5,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from critic.run.figures import Picture
-from critic.run.page import page
+from critic.pages.page import Picture, page
+from critic.pages.scales import Axis, linear, percent, shares
+from critic.pages.strips import Dot, Series, Strips
 from critic.run.results import replace_text
+from critic.statistics.intervals import few
 from service.align.request import AlignRequest
 
 SHOWN = 8  # prompts
+SIDES = ("before", "after")
+
+Estimate = Mapping[str, Any]
+"""A figure as plain data: ``estimate``, ``low``, ``high``, ``n`` and ``clusters``."""
 
 
 def write_report(request: AlignRequest, found: Mapping[str, Any], out: Path) -> None:
@@ -31,65 +37,96 @@ def report(request: AlignRequest, found: Mapping[str, Any]) -> str:
         _pictures(found),
         request=request,
         found=found,
+        sentence=sentence(request, found),
         tiles=list(_tiles(found)),
         samples=samples[:SHOWN],
         stages=[(name, _stage(values)) for name, values in found["stages"].items()],
     )
 
 
-def figures(found: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def sentence(request: AlignRequest, found: Mapping[str, Any]) -> str:
+    """Return what came of the chain, in one sentence; of a few prompts that nothing can be said."""
+    prompts = len(found["answers"])
+    before, after = (found[side].get("verified") for side in SIDES)
+    if request.rule is not None and before and after:
+        change = found.get("change")
+        said = f"{_share(before)} to {_share(after)} of the answers to {prompts} held-out prompts"
+        spread = f", a change of {_signed(change)}" if change else ""
+        text = f"{found['title']} ({request.rule.target}): from {said}{spread}"
+    elif found["win_rate"]:
+        win = found["win_rate"]
+        text = (
+            f"The judge prefers the trained policy's answer in {_share(win)} of {win['n']} comparisons on {prompts} "
+            f"held-out prompts (95 % interval: {_range(win)})"
+        )
+    else:
+        return f"Nothing could be read of the answers to {prompts} held-out prompts."
+    return f"{text}. {few(prompts, 'prompt')}".strip()
+
+
+def figures(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
     """Yield the shares that were found, by name, each an estimate with its interval."""
-    for side in ("before", "after"):
-        if found[side].get("verified"):
-            yield f"verified {side}", found[side]["verified"]
+    yield from _verified(found)
     if found["win_rate"]:
         yield "win rate", found["win_rate"]
 
 
+def _verified(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
+    for side in SIDES:
+        if found[side].get("verified"):
+            yield f"verified {side}", found[side]["verified"]
+
+
 def _tiles(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, share in figures(found):
-        low, high = 100 * share["low"], 100 * share["high"]
-        yield name, f"{100 * share['estimate']:.0f} %", f"{low:.0f} to {high:.0f} %"
-    for side in ("before", "after"):
+        yield name, _share(share), _range(share)
+    for side in SIDES:
         if words := found[side]["words"]:
             yield f"words {side}", f"{words['estimate']:.0f}", f"{found[side]['unanswered']} without an answer"
 
 
+def _share(figure: Estimate) -> str:
+    return percent(figure["estimate"])
+
+
+def _range(figure: Estimate) -> str:
+    return f"{100 * figure['low']:.0f} to {100 * figure['high']:.0f} %"
+
+
+def _signed(change: Estimate) -> str:
+    points = f"{100 * change['estimate']:+.0f} points"
+    if change["low"] is None:
+        return points
+    return f"{points} (95 % interval: {100 * change['low']:+.0f} to {100 * change['high']:+.0f})"
+
+
 def _pictures(found: Mapping[str, Any]) -> dict[str, Picture]:
-    shares = dict(figures(found))
-    words = {side: found[side]["words"] for side in ("before", "after") if found[side]["words"]}
-    half = {"type": "line", "x0": 0.5, "x1": 0.5, "yref": "paper", "y0": 0, "y1": 1,
-            "line": {"color": "var:muted", "width": 1, "dash": "dot"}}  # fmt: skip
-    return {
-        "shares": _dots(shares, {"range": [-0.02, 1.02], "tickformat": ".0%"}, [half]),
-        "words": _dots(words, {"rangemode": "tozero"}, []),
+    """What a program counts, what a judge prefers and what is as long are three things, so three pictures."""
+    verified = dict(_verified(found))
+    wins = {"win rate": found["win_rate"]} if found["win_rate"] else {}
+    words = {side: found[side]["words"] for side in SIDES if found[side]["words"]}
+    lengths = [value for word in words.values() for value in (word["estimate"], word["low"], word["high"])]
+    known = [value for value in lengths if value is not None]
+    made = {
+        "verified": _dots(verified, shares("share of answers")),
+        "wins": _dots(wins, shares("share of comparisons"), middle=0.5),
+        "words": _dots(words, linear("words an answer", [max(0.0, value) for value in known] or [0.0], zero=True)),
     }
+    return {name: picture for name, picture in made.items() if picture is not None}
 
 
-def _dots(named: Mapping[str, Mapping[str, Any]], axis: dict[str, Any], shapes: list[Picture]) -> Picture:
-    names = list(named)[::-1]
-    spread = {
-        "type": "data",
-        "array": [named[name]["high"] - named[name]["estimate"] for name in names],
-        "arrayminus": [named[name]["estimate"] - named[name]["low"] for name in names],
-        "color": "var:accent",
-        "thickness": 2,
-        "width": 0,
-    }
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "y": names,
-        "x": [named[name]["estimate"] for name in names],
-        "error_x": spread,
-        "marker": {"color": "var:accent", "size": 11},
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
-    yaxis = {"automargin": True, "type": "category"}
-    return {
-        "data": [dots],
-        "layout": {"height": 100 + 40 * len(names), "xaxis": axis, "yaxis": yaxis, "shapes": shapes},
-    }
+def _dots(named: Mapping[str, Estimate], axis: Axis, middle: float | None = None) -> Strips | None:
+    """Return a picture with a line for each figure; None for none."""
+    if not named:
+        return None
+    rows = tuple((name, (_dot(figure),)) for name, figure in named.items())
+    return Strips(rows, (Series("estimate", "accent"),), axis, middle)
+
+
+def _dot(figure: Estimate) -> Dot:
+    value = figure["estimate"]
+    low, high = (value if end is None else end for end in (figure["low"], figure["high"]))
+    return Dot(value, low, high, figure["n"])
 
 
 def _stage(values: Mapping[str, Any]) -> str:

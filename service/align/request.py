@@ -26,8 +26,8 @@ class AlignRequest:
     """``settings`` has those of each stage of `STAGES`, by its name. Raises `InputError` for what does not fit.
 
     ``held_out`` is the share of prompts that nothing is generated for or trained on, before the report. ``judges``,
-    ``modes`` and ``policy`` are those of `critic.run.run.RunRequest`; the policy must be one whose weights are here.
-    ``columns`` maps names of the file of prompts.
+    ``modes`` and ``policy`` are those of `critic.run.request.RunRequest`; the policy must be one whose weights are
+    here. ``columns`` maps names of the file of prompts.
     """
 
     principles: str

@@ -21,13 +21,14 @@ from service.api import (
     uploads,
 )
 
+# Routes are tried one after the other, some dozens of them: the busiest stand first.
 ROUTERS = (
+    feedback.router,
+    tasks.router,
+    comparisons.router,
     constitutions.router,
     critiques.router,
-    comparisons.router,
-    feedback.router,
     projects.router,
-    tasks.router,
     agreement.router,
     datasets.router,
     jobs.router,

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, func, or_, select, type_coerce
 
@@ -15,8 +15,10 @@ from service.agreement import LEVELS, Agreement, Rated, Rater, Reliability
 from service.api.body import StrictRoute
 from service.auth import Caller
 from service.context import Parts, allowed
-from service.label_query import RETRACTED, by_item, selected
+from service.label_query import RETRACTED, numbers
+from service.lanes import Stop
 from service.problems import not_found, responses
+from service.snapshot import labels_by_item
 from service.tables import feedback, leases, projects, tasks
 from service.tasking import ANSWERED
 
@@ -40,7 +42,8 @@ class ShareFigure(BaseModel):
 class ReliabilityFigures(BaseModel):
     """Agreement of several raters: the share of pairs of labels that are equal, and Krippendorff's alpha.
 
-    Alpha is null where all labels are the same; by ``level`` it counts how far apart two values are, too.
+    Alpha is null where all labels are the same; by ``level`` it counts how far apart two values are, too. The ordinal
+    one is null where there are more than 256 different values.
     """
 
     units: int
@@ -76,7 +79,11 @@ class PairFigures(BaseModel):
 
 
 class ProjectAgreement(BaseModel):
-    """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not."""
+    """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not.
+
+    Of ``raters`` there are at most 1,000, those who labelled first: ``raters_left_out`` are among all other figures.
+    ``pairs`` are of the first 100.
+    """
 
     project: str
     kind: Kind
@@ -85,22 +92,32 @@ class ProjectAgreement(BaseModel):
     people: ReliabilityFigures
     everyone: ReliabilityFigures
     raters: list[RaterFigures]
+    raters_left_out: int
     pairs: list[PairFigures]
 
 
 @router.get("/{id}/agreement", responses=responses(404))
-async def agreement(id: str, caller: Reader, parts: Parts) -> ProjectAgreement:
-    """How far a project's raters agree, which way they lean, and how fast they are. Retracted labels don't count."""
+async def agreement(id: str, request: Request, caller: Reader, parts: Parts) -> ProjectAgreement:
+    """How far a project's raters agree, which way they lean, and how fast they are. Retracted labels don't count.
+
+    It is computed when it is asked for; where too many others wait for figures, or it takes too long, the answer is
+    503. Of rankings of more than 100 responses pairs are drawn.
+    """
     async with parts.database.read() as connection:
         kind = (await connection.execute(select(projects.c.kind).where(projects.c.id == id))).scalar_one_or_none()
         speed = {row.annotator: _per_hour(row.n, row.spent) for row in await connection.execute(_speed(id))}
     if kind is None:
         raise not_found("project", id, "GET /v1/projects lists them.")
     mine = or_(feedback.c.project == id, feedback.c.source == "ai")
-    of_items = selected().join(tasks, tasks.c.item == feedback.c.item)
+    of_items = numbers().join(tasks, tasks.c.item == feedback.c.item)
     chosen = of_items.where(tasks.c.project == id, feedback.c.kind == kind, mine, ~RETRACTED)
-    found = await by_item(parts.database, chosen, Agreement)
-    return _figures(id, kind, found, speed)
+
+    def figures(stop: Stop) -> ProjectAgreement:
+        with parts.snapshots.open() as connection:
+            found = Agreement(labels_by_item(connection, chosen, stop), stop.check)
+        return _figures(id, kind, found, speed)
+
+    return await parts.figures.run(request, figures)
 
 
 def _speed(project: str) -> Any:
@@ -124,6 +141,7 @@ def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float |
         people=_reliability(found.people, kind),
         everyone=_reliability(found.everyone, kind),
         raters=[_rater(rater, rated, speed) for rater, rated in sorted(found.raters.items(), key=str)],
+        raters_left_out=len(found.left_out),
         pairs=[
             PairFigures(
                 first=first.annotator,

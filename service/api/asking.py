@@ -1,10 +1,8 @@
 """What the calls share that ask an engine while their client waits."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import Request
 from pydantic import Field, ValidationError
 
 from constitution import Constitution, InputError, Principle
@@ -16,7 +14,6 @@ from service.label_form import GIVEN, ResponseForm, faults_of
 from service.problems import Problem
 
 MOST_CHARACTERS = 1_000_000  # of a prompt and its responses together; models take far less
-WATCHED_AFTER = 0.1  # seconds; before that, finding out that a client went away costs more than it saves
 
 Ref = Annotated[str, Field(min_length=1, max_length=200, description="NAME@VERSION, or NAME: its newest version.")]
 EngineName = Annotated[
@@ -28,8 +25,6 @@ ModeSpec = Annotated[
 ]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 Ids = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=200)]
-
-T = TypeVar("T")
 
 
 def item_of(prompt: str | list[Message] | Prompt, responses: Sequence[str | ResponseForm]) -> Item:
@@ -75,27 +70,3 @@ def feedback_of(row: Row, provenance: Provenance) -> list[Feedback]:
         return list(from_row(row, provenance))
     except ValidationError as error:
         raise EngineError(f"{provenance.judge} wrote what can't be stored: {error.errors()[0]['msg']}") from None
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` for a client that waits; cancel it where the client goes away."""
-    task = asyncio.ensure_future(work)
-    gone = None
-    try:
-        await asyncio.wait({task}, timeout=WATCHED_AFTER)
-        if not task.done():
-            gone = asyncio.ensure_future(_gone(request))
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Problem(408, "client_gone", "the client went away")
-    finally:
-        for left in (task, gone):
-            if left is not None and not left.done():
-                left.cancel()
-                await asyncio.gather(left, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

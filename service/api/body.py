@@ -7,7 +7,15 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
+from service.context import entered
+from service.limits import SHORT_BYTES
 from service.problems import Problem
+
+MOST_VALUES = 1_000_000
+"""Of one body, counted by the signs before them, wherever these stand: a value of two bytes becomes a hundred here."""
+
+MOST_ENTRIES, MOST_KEYS = 20_000, 2000
+"""Of one list, and of one object: each that is wrong is an error of a kilobyte."""
 
 
 class StrictRequest(Request):
@@ -29,7 +37,7 @@ class PassingRequest(StrictRequest):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body as `StrictRequest` does."""
+    """A route for callers with a key, who are known before the body is read as `StrictRequest` does."""
 
     request: type[StrictRequest] = StrictRequest
 
@@ -38,20 +46,41 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(self.request(request.scope, request.receive))
+            async with entered(request):
+                return await handler(self.request(request.scope, request.receive))
 
         return strict
 
 
 def parse(body: bytes, *, stored: bool = True) -> Any:
-    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be ``stored``."""
+    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be ``stored``, 413 for too many values."""
+    if len(body) > MOST_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        fix = "Send fewer rows a request."
+        raise Problem(413, "too_large", f"the body holds more than {MOST_VALUES:,} values", fix)
     try:
         found = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise _malformed(f"the body is no JSON that can be used: {error}") from None
+    if len(body) > SHORT_BYTES:
+        _must_be_narrow(found)
     if stored and b"\\u0000" in body and _has_nul(found):
         raise _malformed("the body holds a NUL character (\\u0000), which no text can have here")
     return found
+
+
+def _must_be_narrow(body: Any) -> None:
+    """Raise `Problem` 413 for a list or object of so many entries that the errors of all would fill the memory.
+
+    Rows of a job are plain values, of which none is an error: see `service.jobs.requests.Source`.
+    """
+    waiting = [body] if isinstance(body, dict | list) else []
+    while waiting:
+        value = waiting.pop()
+        most = MOST_KEYS if isinstance(value, dict) else MOST_ENTRIES
+        if len(value) > most:
+            raise Problem(413, "too_large", f"a list or object has more than {most:,} entries", "Send fewer.")
+        inside = (inner for key, inner in value.items() if key != "rows") if isinstance(value, dict) else value
+        waiting += [inner for inner in inside if isinstance(inner, dict | list)]
 
 
 def _has_nul(value: Any) -> bool:

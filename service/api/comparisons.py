@@ -28,13 +28,13 @@ from service.api.asking import (
     feedback_of,
     item_of,
     principles_of,
-    while_connected,
 )
 from service.api.body import StrictRoute
 from service.auth import Caller
 from service.context import OnlyOnce, Parts, allowed
 from service.label_form import PromptForm, ResponseForm
 from service.problems import responses
+from service.watching import while_connected
 
 router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"], route_class=StrictRoute, responses=responses())
 
@@ -140,12 +140,14 @@ async def compare(
 ) -> Response:
     """Compare responses under a constitution, and store what the judge says as feedback."""
     item = item_of(asked.prompt, asked.responses)
+    parts.labels.texts.check(item)
     _refuse_equals(item)
     constitution = await parts.constitutions.get(asked.constitution)
     mode = parts.engines.mode(asked.engine, asked.mode)
     engine = await parts.engines.get(asked.engine)
     pipeline = _pipeline(asked, constitution, engine, await engine.suited(mode))
-    row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
+    async with parts.turns.judged:
+        row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
     provenance = provenance_of(constitution, engine, mode.name, asked.seed)
     given = feedback_of(row, provenance)
     ids, rows = labels.rows(given, labels.Origin(key=caller.key))

@@ -16,8 +16,9 @@ from service import access
 from service.api.body import StrictRoute, parse
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
-from service.constitutions import FILE
+from service.constitutions import FILE, Constitutions
 from service.context import OnlyOnce, Parts, allowed, audited
+from service.lanes import Stop
 from service.problems import Fault, Problem, invalid, responses
 
 router = APIRouter(prefix="/v1", tags=["constitutions"], route_class=StrictRoute, responses=responses())
@@ -184,15 +185,10 @@ async def publish(caller: Admin, parts: Parts, once: OnlyOnce, content: Content,
 
 
 @router.post("/lint", openapi_extra=_body({}))
-async def linted(caller: Reader, parts: Parts, content: Content) -> Linted:
+async def linted(request: Request, caller: Reader, parts: Parts, content: Content) -> Linted:
     """Check a text as if it were to be published, without publishing it."""
-    try:
-        constitution = await parts.constitutions.check(content)
-    except InputError as error:
-        return Linted(faults=_faults(error))
-    remarks = await asyncio.to_thread(lint, constitution)
-    found = [RemarkOnFile.model_validate(remark) for remark in remarks]
-    return Linted(ref=constitution.ref, hash=constitution.digest, remarks=found)
+    await parts.constitutions.refresh()
+    return await parts.figures.run(request, lambda stop: _linted(parts.constitutions, content, stop))
 
 
 @router.get(
@@ -225,13 +221,14 @@ async def get(
 @router.get("/constitutions/{ref}/diff", responses=responses(404))
 async def compared(
     ref: Ref,
+    request: Request,
     caller: Reader,
     parts: Parts,
     to: Annotated[str, Query(max_length=200, description="NAME@VERSION, or NAME: its newest version.")],
 ) -> Difference:
     """What changed from one version to another, and which votes that leaves without a principle."""
     a, b = await _found(parts, ref), await _found(parts, to)
-    return _difference(await asyncio.to_thread(diff, a, b))
+    return await parts.figures.run(request, lambda stop: _difference(diff(a, b)))
 
 
 async def _found(parts: Parts, ref: str) -> Constitution:
@@ -239,6 +236,16 @@ async def _found(parts: Parts, ref: str) -> Constitution:
         return await parts.constitutions.get(ref)
     except InputError as error:
         raise Problem(404, "not_found", error.problem, error.fix) from None
+
+
+def _linted(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
+    try:
+        constitution = constitutions.checked(content)
+    except InputError as error:
+        return Linted(faults=_faults(error))
+    stop.check()
+    remarks = [RemarkOnFile.model_validate(remark) for remark in lint(constitution)]
+    return Linted(ref=constitution.ref, hash=constitution.digest, remarks=remarks)
 
 
 def _summary(constitution: Constitution) -> Summary:

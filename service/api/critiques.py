@@ -22,7 +22,7 @@ from critic.records import Chain, Item, Row
 from critic.revise import revise
 from critic.seeds import seed_of
 from service import labels
-from service.api.asking import EngineName, Ids, Ref, Seed, feedback_of, item_of, principles_of, while_connected
+from service.api.asking import EngineName, Ids, Ref, Seed, feedback_of, item_of, principles_of
 from service.api.body import StrictRoute
 from service.api.comparisons import provenance_of
 from service.auth import Caller
@@ -30,6 +30,7 @@ from service.context import OnlyOnce, Parts, allowed
 from service.idempotency import Once, Replay
 from service.label_form import PromptForm, ResponseForm
 from service.problems import responses
+from service.watching import while_connected
 
 router = APIRouter(prefix="/v1/critiques", tags=["critiques"], route_class=StrictRoute, responses=responses())
 
@@ -147,6 +148,7 @@ async def critique(
     ``error`` with a problem document.
     """
     item = item_of(asked.prompt, [asked.response])
+    parts.labels.texts.check(item)
     constitution = await parts.constitutions.get(asked.constitution)
     drawn = _drawn(asked, item, constitution)
     engine = await parts.engines.get(asked.engine)

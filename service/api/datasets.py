@@ -7,14 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from sqlalchemy import select, tuple_
 from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 
 from service import access
 from service import datasets as building
@@ -26,6 +25,7 @@ from service.database import Rows
 from service.datasets import Counts, DatasetRequest
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
+from service.lanes import Stop
 from service.problems import conflict, not_found, responses
 from service.scratch import scratch, temporary
 from service.tables import datasets
@@ -37,7 +37,7 @@ Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 Name = Annotated[str, PathParameter(max_length=64)]
 Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
-WRITING = [name for name, format in FORMATS.items() if set(format.writes) & set(DATA_TABLES)]
+WRITING = [name for name, format in FORMATS.items() if not set(DATA_TABLES).isdisjoint(format.tables)]
 Format = Annotated[str, Query(json_schema_extra={"enum": WRITING}, description="A file format.")]
 Table = Annotated[
     str, Query(json_schema_extra={"enum": list(DATA_TABLES)}, description="One of the data set's tables.")
@@ -56,15 +56,18 @@ class Dataset(BaseModel):
 
 
 @router.post("", status_code=201, responses=responses(409))
-async def make(asked: DatasetRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Dataset:
-    """Build the next version of a data set. It is answered when all of it is written."""
+async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Parts, once: OnlyOnce) -> Dataset:
+    """Build the next version of a data set. It is answered when all of it is written.
+
+    A client that goes away before has none. Where too many are being built already, the answer is 503.
+    """
 
     def also(row: dict[str, Any]) -> Rows:
         entry = audited(caller, "dataset.made", f"{row['name']}@{row['version']}", sha256=row["sha256"])
         return {**entry, **once.rows(Dataset.model_validate(row))}
 
     try:
-        return Dataset.model_validate(await building.make(parts, asked, also))
+        return Dataset.model_validate(await building.make(parts, request, asked, also))
     except IntegrityError:
         await once.replay()
         raise conflict("another version was made at the same time", "Send it again.") from None
@@ -116,7 +119,13 @@ async def get(name: Name, version: Version, caller: Reader, parts: Parts) -> Dat
     },
 )
 async def download(
-    name: Name, version: Version, caller: Reader, parts: Parts, table: Table, format: Format = "jsonl"
+    name: Name,
+    version: Version,
+    request: Request,
+    caller: Reader,
+    parts: Parts,
+    table: Table,
+    format: Format = "jsonl",
 ) -> FileResponse:
     """One table of a version as a file. `jsonl` is the file as it was built, and loses nothing."""
     found = await _found(parts, name, version)
@@ -132,7 +141,7 @@ async def download(
     stack = ExitStack()
     try:
         folder = stack.enter_context(scratch(temporary()))
-        target, suffix, lost = await run_in_threadpool(_convert, file, table, format, folder)
+        target, suffix, lost = await parts.builds.run(request, lambda stop: _convert(file, table, format, folder, stop))
     except BaseException:
         stack.close()
         raise
@@ -144,12 +153,12 @@ def _answer(file: Path, called: str, lost: dict[str, int], after: BackgroundTask
     return FileResponse(file, media_type="application/octet-stream", filename=called, headers=headers, background=after)
 
 
-def _convert(file: Path, table: Any, format: str, folder: Path) -> tuple[Path, str, dict[str, int]]:
+def _convert(file: Path, table: Any, format: str, folder: Path, stop: Stop) -> tuple[Path, str, dict[str, int]]:
     """Write a table in another format into ``folder``. Raises `InputError` where the format has no place for it."""
     form = format_of(format)
     target = folder / f"{table}{form.suffixes[0]}"
     with file.open(encoding="utf-8") as lines:
-        lost = form.write(table, _rows(lines), target)
+        lost = form.write(table, _rows(stop.watched(lines)), target)
     return target, form.suffixes[0], dict(lost)
 
 

@@ -7,14 +7,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from constitution.errors import InputError
 from critic.feedback import Feedback
-from service import access, labels, tasking
+from service import access, already, label_text, labels, tasking
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
 from service.auth import Caller
@@ -22,13 +23,14 @@ from service.context import LateOnce, Parts, allowed, audited
 from service.database import Rows
 from service.idempotency import Once
 from service.label_form import FeedbackRequest, faults_of
-from service.label_query import RETRACTED, FeedbackFilter, StoredFeedback, selected, stored
+from service.label_query import FeedbackFilter, StoredFeedback, selected, stored
 from service.problems import Fault, Problem, not_found, responses
 from service.tables import feedback, now, retractions
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
 
 MOST_ROWS = 10_000
+TRIES = 3  # of storing labels that another import stores at the same time
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
@@ -46,10 +48,14 @@ class Given(BaseModel):
 
 
 class BatchGiven(BaseModel):
-    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers."""
+    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers.
+
+    ``there`` are the positions of rows with ``nth`` that were stored already; their ids are those of then.
+    """
 
     ids: list[str | None]
     faults: list[Fault] = []
+    there: list[int] = []
 
 
 class Retract(BaseModel):
@@ -85,31 +91,39 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSO
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
     try:
-        if isinstance(asked, list):
-            return await _several(asked, caller, parts, once)
-        return await _one(asked, caller, parts, once)
+        async with parts.turns.labels:
+            if isinstance(asked, list):
+                return await _several(asked, caller, parts, once)
+            return await _one(asked, caller, parts, once)
     except (Problem, InputError):
         await once.replay()  # it may have been good when it came first
         raise
 
 
-@router.get("", responses=responses())
-async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Page[StoredFeedback]:
-    """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked."""
-    place = retractions.c.seq if query.retracted else feedback.c.seq
-    chosen = selected().where(*query.conditions(), place > (number(query.cursor) or 0))
-    if query.retracted is not None:
-        chosen = chosen.where(RETRACTED if query.retracted else ~RETRACTED)
+@router.get("", response_model=Page[StoredFeedback], responses=responses())
+async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Response:
+    """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked.
+
+    A page may end before `limit` where labels are long: `next` says whether more follow. A field of a label that has
+    its default is left out.
+    """
+    after = number(query.cursor) or 0
+    async with parts.turns.pages, parts.database.read() as connection:
+        page = await label_text.page(
+            connection, query.conditions(), after=after, limit=query.limit, retracted=query.retracted
+        )
+    following = "null" if page.last is None else f'"{encode(page.last)}"'
+    return _json(f'{{"items":{page.items},"next":{following}}}')
+
+
+@router.get("/{id}", response_model=StoredFeedback, responses=responses(404))
+async def get(id: str, caller: Reader, parts: Parts) -> Response:
+    """One label, as in a page."""
     async with parts.database.read() as connection:
-        rows = (await connection.execute(chosen.order_by(place).limit(query.limit + 1))).mappings().all()
-    found = [stored(row) for row in rows[: query.limit]]
-    return Page(items=found, next=encode(rows[query.limit - 1]["seq"]) if len(rows) > query.limit else None)
-
-
-@router.get("/{id}", responses=responses(404))
-async def get(id: str, caller: Reader, parts: Parts) -> StoredFeedback:
-    """One label."""
-    return await _found(parts, id)
+        text = await label_text.one(connection, id)
+    if text is None:
+        raise not_found("feedback", id)
+    return _json(text)
 
 
 @router.post("/{id}/retract", responses=responses(404))
@@ -138,6 +152,8 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
 
 
 async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    if isinstance(asked, dict) and "nth" in asked:
+        raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
     try:
         given = await parts.labels.read(asked, caller)
     except ValidationError as error:
@@ -150,21 +166,42 @@ async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Onc
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
+    numbers: dict[int, int] = {}
     faults: list[Fault] = []
     for position, row in enumerate(asked):
         if position % BREATH == BREATH - 1:
             await asyncio.sleep(0)
-        match await _read(row, f"/{position}", caller, parts):
-            case Feedback() as given:
+        label, nth = _without_nth(row)
+        match await _read(label, f"/{position}", caller, parts):
+            case Feedback() as given if nth is None or (type(nth) is int and nth > 0):
                 good[position] = given
+                numbers |= {} if nth is None else {position: nth}
+            case Feedback():
+                faults.append(Fault(where=f"/{position}/nth", problem="expected a whole number from 1"))
             case wrong:
                 faults += wrong
     if not good:
         raise _refused(faults)
-    ids, rows = labels.rows(list(good.values()), labels.Origin(caller.key))
-    by_row = dict(zip(good, ids, strict=True))
-    answer = BatchGiven(ids=[by_row.get(position) for position in range(len(asked))], faults=faults)
-    return await _store(list(good.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+    numbered = {position: already.Numbered(good[position], nth) for position, nth in numbers.items()}
+    for attempt in range(TRIES):
+        there, new = await already.find(parts.database, numbered)
+        kept = {position: label for position, label in good.items() if position not in there}
+        ids, rows = labels.rows(list(kept.values()), labels.Origin(caller.key), ids=[new.get(at) for at in kept])
+        by_row = dict(zip(kept, ids, strict=True)) | there
+        in_order = [by_row.get(position) for position in range(len(asked))]
+        answer = BatchGiven(ids=in_order, faults=faults, there=sorted(there))
+        try:
+            return await _store(list(kept.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+        except IntegrityError:  # another import of the same labels was quicker
+            if not new or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _without_nth(row: Any) -> tuple[Any, Any]:
+    if not isinstance(row, dict) or "nth" not in row:
+        return row, None
+    return {name: value for name, value in row.items() if name != "nth"}, row["nth"]
 
 
 async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:
@@ -175,7 +212,8 @@ async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | l
     except InputError as error:
         return [Fault(where=at + error.where, problem=error.problem)]
     except Problem as problem:
-        return [Fault(where=at, problem=problem.document.detail)]
+        faults = problem.document.faults or [Fault(where="", problem=problem.document.detail)]
+        return [Fault(where=at + fault.where, problem=fault.problem) for fault in faults]
 
 
 async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: Once) -> JSONResponse:
@@ -189,6 +227,10 @@ def _refused(faults: Sequence[Fault]) -> Problem:
     if len(faults) > 3:
         detail += f"; and {len(faults) - 3:,} more"
     return Problem(422, "invalid", detail, "Mend it and send it again; /docs shows each kind's form.", faults=faults)
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
 
 
 async def _found(parts: Parts, id: str) -> StoredFeedback:

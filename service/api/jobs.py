@@ -98,6 +98,7 @@ async def events(
             JobEvents(items=found, after=found[-1].seq if found else after).model_dump_json(),
             media_type="application/json",
         )
+    parts.jobs.must_have_room()
     seen = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else after
     return StreamingResponse(_sent(parts, id, min(seen, LAST)), media_type=EVENTS)
 

@@ -123,7 +123,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     }
     async with parts.database.read() as connection:
         await _must_exist(connection, asked.assigned)
-        rows = await new_rows(connection, row["id"], await gathered(connection, asked, asked.kind))
+        rows = await new_rows(connection, row["id"], await gathered(connection, asked, asked.kind, parts.labels.texts))
     made = _project(row, Progress(items=len(rows.get(tasks, ()))))
     entry = audited(caller, "project.made", made.id, name=made.name, items=made.progress.items)
     try:
@@ -173,7 +173,7 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     """Add items to a project."""
     async with parts.database.read() as connection:
         project = await _found(connection, id)
-        rows = await new_rows(connection, id, await gathered(connection, asked, project.kind))
+        rows = await new_rows(connection, id, await gathered(connection, asked, project.kind, parts.labels.texts))
     added = ItemsAdded(added=len(rows.get(tasks, ())))
     try:
         await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)

@@ -6,20 +6,22 @@ OpenRLHF sends no header of ours: its address holds everything, as in
 
 import base64
 import binascii
+import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from critic.records import Message, Prompt
-from service.api.asking import while_connected
 from service.api.body import PassingRequest, StrictRoute
 from service.auth import Caller
 from service.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.context import Parts, allowed
 from service.problems import Problem, invalid, responses
 from service.rewards import Answer, rewards, source_of
+from service.watching import while_connected
 
 MOST_ANSWERS = 1024
 
@@ -71,7 +73,9 @@ class RewardRequest(BaseModel):
     )
 
     query: list[str] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
-    prompts: list[str | list[Message]] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
+    prompts: list[str | list[Message]] | None = Field(
+        default=None, min_length=1, max_length=MOST_ANSWERS, fail_fast=True
+    )
     responses: list[str] | None = Field(default=None, min_length=1, max_length=MOST_ANSWERS)
     labels: list[Any] | None = Field(default=None, max_length=MOST_ANSWERS)
 
@@ -116,6 +120,8 @@ async def reward(
     ] = None,
 ) -> RewardAnswer:
     """Rewards from a reward model, a rule, or a judge that scores each answer under a constitution."""
+    each = replace(parts.labels.texts, label=sys.maxsize)  # many answers together may be long
+    each.check(asked.model_dump(include={"query", "prompts", "responses"}))
     answers = _answers(asked)
     judge = await parts.engines.get(engine)
     under = await parts.constitutions.get(constitution) if constitution is not None else None

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import RowMapping, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,7 +24,7 @@ from service.api.feedback import Given
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
 from service.context import OnlyOnce, Parts, allowed, audited
-from service.label_form import faults_of, label_of
+from service.label_form import MOST_RESPONSES, faults_of, label_of
 from service.problems import Problem, conflict, invalid, not_found, responses
 from service.shown import Order, order, turned_back
 from service.tables import feedback, projects, tasks
@@ -42,7 +42,7 @@ class AnswerRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"label": "first"}, {"label": {"value": 4, "response": 0}}]}
     )
 
-    label: dict[str, Any] | str | list[int] | float
+    label: dict[str, Any] | str | Annotated[list[int], Field(max_length=MOST_RESPONSES)] | float
 
 
 class Task(BaseModel):
@@ -119,7 +119,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
         async with parts.database.transaction() as connection:
             project, task = await _locked(connection, id, annotator)
             _must_label(project, annotator)
-            given, shown = _read(project, task, caller, asked.label)
+            given, shown = _read(parts, project, task, caller, asked.label)
             await parts.database.take_turn(connection)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
             at = await tasking.time_of(connection)
@@ -189,10 +189,11 @@ def _shown(project: RowMapping, task: RowMapping, annotator: str, until: datetim
     )
 
 
-def _read(project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
+def _read(parts: Parts, project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
     """The feedback that an answer means, in the item's own order, and the order that was shown."""
     found = tuple(Response.model_validate(response) for response in task["responses"])
     shown = order(task["id"], tasking.require_annotator(caller.annotator), len(found))
+    parts.labels.texts.check(label, "/label")
     try:
         as_shown = Feedback(
             kind=project["kind"],

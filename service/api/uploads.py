@@ -1,23 +1,20 @@
 """Files for jobs to read. An upload is known by its content's SHA-256, and never changes."""
 
-import asyncio
-import io
-from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
 
 from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.auth import Caller
-from service.context import OnlyOnce, Parts, allowed, audited
-from service.jobs.artifacts import UPLOADS
+from service.context import OnlyOnce, Parts, allowed
 from service.problems import responses
+from service.uploads import Ending, Upload
 
 router = APIRouter(prefix="/v1/uploads", tags=["jobs"], route_class=StrictRoute, responses=responses())
 
 Submitter = Annotated[Caller, allowed("jobs")]
-Ending = Literal["jsonl", "json", "csv", "parquet", "txt"]
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -32,12 +29,11 @@ _BODY: dict[str, Any] = {
 }
 
 
-class Upload(BaseModel):
-    """A file that jobs can name by its ``id``."""
+class UploadPage(Page[Upload]):
+    """Part of the list, with the bytes of all uploads of the key, and of everybody's."""
 
-    id: str
-    format: Ending
-    bytes: int
+    used: int
+    used_by_all: int
 
 
 @router.post("", status_code=201, openapi_extra=_BODY, responses=responses(408, 409))
@@ -48,10 +44,29 @@ async def upload(
     once: OnlyOnce,
     format: Annotated[Ending, Query(description="How the file is to be read.")] = "jsonl",
 ) -> Upload:
-    """Store a file: the body as it is."""
-    content = await request.body()
-    made = Upload(id=sha256(content).hexdigest(), format=format, bytes=len(content))
-    store = parts.jobs.artifacts
-    await asyncio.to_thread(store.write, io.BytesIO(content), UPLOADS, f"{made.id}.{format}")
-    await once.insert(audited(caller, "upload.stored", made.id, bytes=made.bytes), made)
-    return made
+    """Store a file: the body as it is.
+
+    Where the key's uploads would become too many bytes the answer is 413, where everybody's would, 507; then nothing is
+    stored.
+    """
+    try:
+        return await parts.uploads.store(await request.body(), format, caller, once)
+    except IntegrityError:  # the same request, sent at the same time, was quicker
+        await once.replay()
+        raise
+
+
+@router.get("")
+async def listed(caller: Submitter, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> UploadPage:
+    """The key's uploads, by id; an administrator sees everybody's."""
+    id, _, format = (decode(cursor) or "").partition(".")
+    found = await parts.uploads.listed(caller, (id, format), limit + 1)
+    used, used_by_all = await parts.uploads.used(caller)
+    more = encode(f"{found[limit - 1].id}.{found[limit - 1].format}") if len(found) > limit else None
+    return UploadPage(items=found[:limit], next=more, used=used, used_by_all=used_by_all)
+
+
+@router.delete("/{id}", status_code=204, responses=responses(404))
+async def delete(id: str, caller: Submitter, parts: Parts) -> None:
+    """Delete an upload of the key's, or as an administrator everybody's. Jobs that were submitted with it keep it."""
+    await parts.uploads.delete(id, caller)

@@ -61,6 +61,7 @@ def register() -> typer.Typer:
     from service.cli.constitution import app as constitution
     from service.cli.database import app as database
     from service.cli.evaluate import app as evaluate
+    from service.cli.export import export
     from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
     from service.cli.inspect import inspect
@@ -73,7 +74,7 @@ def register() -> typer.Typer:
     from service.cli.train import TrainCommand, train
     from service.cli.worker import worker
 
-    for command in (generate, judge, inspect, critique, compare, reweigh, show, align, serve, worker, models):
+    for command in (generate, judge, inspect, critique, compare, reweigh, show, export, align, serve, worker, models):
         app.command()(command)
     app.command(cls=TrainCommand)(train)
     app.add_typer(constitution, name="constitution")

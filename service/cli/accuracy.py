@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from critic.judging.base import Mode
     from critic.judging.linear import LinearModel
     from critic.records import Quarantined
-    from critic.statistics.intervals import Figure
+    from critic.statistics.intervals import Figure, Paired
 
 MAX_CHARACTERS = 32_000
 FITTED = "contrast, linear"
+LEVEL = 0.05  # of a test, as the intervals are of 95 %
+TOO_FEW = "too few"
 
 
 def judge(
@@ -183,34 +185,47 @@ def _report(
     out: Path | None,
 ) -> None:
     from critic.evaluation.accuracy import by_length
+    from critic.statistics.intervals import few
 
     rules = {
         "always the longer": by_length(labels, longer=True),
         "always the shorter": by_length(labels, longer=False),
     }
-    Console().print(accuracy_table(f"{len(labels)} pairs; judge {name}, principle {principle.id}", {**judged, **rules}))
+    Console().print(accuracy_table(f"{len(labels)} pairs; judge {name}, principle {principle.id}", judged, rules))
+    prompts = len({label.prompt.key for label in labels})
+    if note := few(prompts, "prompt"):
+        typer.echo(note)
     for mode, answers in judged.items():
         unread = [answer.problem for answer in answers if answer.problem]
         if unread:
             typer.echo(f"{mode} could not read {len(unread)} of {len(answers)}; the first: {clean(unread[0])}")
     if out:
-        _write(out / "accuracy.json", name, principle, judged)
+        _write(out / "accuracy.json", name, principle, judged, rules)
 
 
-def accuracy_table(title: str, judged: "Mapping[str, Sequence[Judged]]") -> Table:
-    """A line a judge, with 95 % intervals; the third column says whether that of the accuracy leaves out one half."""
-    from critic.evaluation.accuracy import figures
+def accuracy_table(
+    title: str, judged: "Mapping[str, Sequence[Judged]]", rules: "Mapping[str, Sequence[Judged]]"
+) -> Table:
+    """A line a judge and a rule, with 95 % intervals of one method.
 
-    table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE)
+    The third column says whether that of the accuracy leaves out one half, the fourth what the exact paired test says
+    against the rule of length that is right more often.
+    """
+    from critic.evaluation.accuracy import better_rule, compared, figures
+
+    table = Table(title=Text(clean(title)), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("mode", min_width=12, overflow="fold")
-    for column in ("accuracy", "than\nchance", "unread", "same\nposition", "calibration\nerror"):
+    for column in ("accuracy", "than\nchance", "than\nlength", "unread", "same\nposition", "calibration\nerror"):
         table.add_column(column, no_wrap=True)
-    for name, answers in judged.items():
+    to_beat = rules[better_rule(rules)]
+    for name, answers in {**judged, **rules}.items():
         found: Accuracy = figures(answers)
+        is_few = found.accuracy is None or found.accuracy.is_of_few
         table.add_row(
             Text(clean(name)),
             share(found.accuracy),
             against_chance(found.accuracy),
+            "-" if name in rules else against_rule(compared(answers, to_beat), few=is_few),
             str(found.unreadable),
             share(found.position),
             share(found.calibration),
@@ -230,20 +245,39 @@ def against_chance(figure: "Figure | None") -> str:
     """Say how an accuracy stands to a coin's, as far as its interval tells."""
     if figure is None:
         return "-"
+    if figure.is_of_few:
+        return TOO_FEW
     return "better" if figure.low > 0.5 else "worse" if figure.high < 0.5 else "no better"
+
+
+def against_rule(test: "Paired", *, few: bool) -> str:
+    """Say how a judge stands to a rule on the same pairs, as far as the paired test tells."""
+    if few:
+        return TOO_FEW
+    if test.p >= LEVEL:
+        return "no better"
+    return "better" if test.wins > test.losses else "worse"
 
 
 def _short(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if math.isfinite(value) else "-"
 
 
-def _write(path: Path, judge: str, principle: "Principle", judged: "Mapping[str, Sequence[Judged]]") -> None:
-    from critic.evaluation.accuracy import figures
+def _write(
+    path: Path,
+    judge: str,
+    principle: "Principle",
+    judged: "Mapping[str, Sequence[Judged]]",
+    rules: "Mapping[str, Sequence[Judged]]",
+) -> None:
+    from critic.evaluation.accuracy import better_rule, compared
     from critic.run.results import replace_text
 
+    to_beat = better_rule(rules)
     modes = {
         name: {
-            "figures": {key: _finite(value) for key, value in asdict(figures(answers)).items()},
+            "figures": _figures(answers),
+            "against_length": {"rule": to_beat} | asdict(compared(answers, rules[to_beat])),
             "pairs": [
                 {"id": a.label.id, "probability": a.probability, "problem": a.problem, "votes": _votes(a)}
                 for a in answers
@@ -251,9 +285,21 @@ def _write(path: Path, judge: str, principle: "Principle", judged: "Mapping[str,
         }
         for name, answers in judged.items()
     }
-    content = {"judge": judge, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
+    content = {
+        "judge": judge,
+        "principle": principle.id,
+        "principle_digest": principle.digest,
+        "modes": modes,
+        "rules": {name: _figures(answers) for name, answers in rules.items()},
+    }
     replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
     typer.echo(f"every judgement: {path}")
+
+
+def _figures(answers: "Sequence[Judged]") -> dict[str, Any]:
+    from critic.evaluation.accuracy import figures
+
+    return {key: _finite(value) for key, value in asdict(figures(answers)).items()}
 
 
 def _votes(answer: "Judged") -> list[Any]:

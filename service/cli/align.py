@@ -76,7 +76,7 @@ def align(
     from critic.engines.base import RunStopped
     from service.align import AlignRequest
     from service.align import align as run
-    from service.align.report import figures
+    from service.align.report import figures, sentence
     from service.align.request import read_settings
     from service.cli.steps import StepBar
 
@@ -98,6 +98,7 @@ def align(
     if as_json:
         typer.echo(json.dumps({"directory": str(out), **found}, indent=2))
     else:
+        say(sentence(request, found))
         _print(figures(found), found, out)
     if any(stage.get("refused") or stage.get("quarantined") for stage in found["stages"].values()):
         say("Some rows were refused; refused.jsonl and quarantine.jsonl of the stages name them.", err=as_json)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
+from service.cli.columns import Column
 from service.cli.config import ConfigFile
 from service.cli.display import clean
 from service.cli.options import INPUT, JUDGING, FirstRows, Json, JudgeSpec, MeasurementOut
@@ -54,6 +55,16 @@ def choices(
     ] = None,
     limit: FirstRows = None,
     out: MeasurementOut = None,
+    floor: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With less probability than this on all letters, a pair is unreadable.",
+            rich_help_panel=JUDGING,
+        ),
+    ] = 0.1,
+    column: Column = None,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
@@ -63,17 +74,17 @@ def choices(
     from critic.evaluation.choice_rows import ChoiceRow, read_rows
 
     how = _format(format, principles or [])
-    read = list(islice(read_rows(file), limit))
+    read = list(islice(read_rows(file, column), limit))
     if not read:
         raise InputError("the file holds no rows", where=file, fix="Give at least one, with prompt and answers.")
     try:
-        measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file))
+        measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file, floor))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
     refused = [row for row in read if not isinstance(row, ChoiceRow)] + measured.refused
-    results = _results(file, format, measured, sorted(refused, key=lambda row: row.row))
+    results = _results(file, format, floor, measured, sorted(refused, key=lambda row: row.row))
     if out:
         from critic.run.results import replace_text
 
@@ -112,7 +123,9 @@ def _format(name: FormatName, principles: Sequence[Path]) -> "Format":
     return PaperFormat(paper)
 
 
-async def _measure(judge: str, rows: "Sequence[ChoiceRow]", format: "Format", out: Path | None, file: str) -> _Measured:
+async def _measure(
+    judge: str, rows: "Sequence[ChoiceRow]", format: "Format", out: Path | None, file: str, floor: float
+) -> _Measured:
     from constitution.digest import digest
     from critic.engines import open_engine, parse_spec
     from critic.engines.ledger import Budget, RecordedEngine
@@ -132,14 +145,16 @@ async def _measure(judge: str, rows: "Sequence[ChoiceRow]", format: "Format", ou
         opened = closing(RunStore.open(out, config, extend=False)) if out else nullcontext()
         with opened as store, Bar("rows", len(rows)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
-            found = await measure(asked, rows, format, bar.advance)
+            found = await measure(asked, rows, format, bar.advance, floor)
     finally:
         await engine.close()
     readings = [reading for reading in found if isinstance(reading, RowReading)]
     return _Measured(engine.identity.name, readings, [r for r in found if isinstance(r, Quarantined)])
 
 
-def _results(file: str, format: FormatName, measured: _Measured, refused: "Sequence[Quarantined]") -> dict[str, Any]:
+def _results(
+    file: str, format: FormatName, floor: float, measured: _Measured, refused: "Sequence[Quarantined]"
+) -> dict[str, Any]:
     from critic.evaluation.choice_figures import figures, unreadable
 
     problems = [f"{row.where}: {problem}" for row in measured.readings for problem in row.problems]
@@ -147,18 +162,21 @@ def _results(file: str, format: FormatName, measured: _Measured, refused: "Seque
         "file": Path(file).name,
         "judge": measured.judge,
         "format": format.value,
+        "floor": floor,
         "rows": len(measured.readings),
         "rows_in_one_order": sum(row.one_order for row in measured.readings),
         "figures": {
             name: None if figure is None else asdict(figure) for name, figure in figures(measured.readings).items()
         },
-        "unreadable": unreadable(measured.readings)._asdict(),
+        "unreadable": unreadable(measured.readings, floor)._asdict(),
         "problems": problems,
         "quarantined": [row.model_dump() for row in refused],
     }
 
 
 def _print(results: dict[str, Any], out: Path | None) -> None:
+    from critic.statistics.intervals import few
+
     table = Table(title=Text(clean(f"{results['file']}: {results['judge']}, {results['format']} format")))
     for column in ("figure", "value", "95 %", "pairs", "rows"):
         table.add_column(column)
@@ -169,11 +187,18 @@ def _print(results: dict[str, Any], out: Path | None) -> None:
             cells = (f"{figure['estimate']:.3f}", f"{low} to {high}", str(figure["n"]), str(figure["clusters"]))
         table.add_row(name, *cells)
     Console().print(table)
+    if note := few(results["rows"], "row"):
+        typer.echo(note)
     unread = results["unreadable"]
     typer.echo(f"{results['rows']} rows read, {results['rows_in_one_order']} of them in one order only")
     typer.echo(
         f"unreadable of {unread['pairs']} pairs: {unread['letters']} letters, {unread['likelihood']} likelihoods"
     )
+    if unread["below_floor"]:
+        typer.echo(
+            f"{unread['below_floor']} of them, since the judge puts less than {results['floor']:g} on any of the "
+            "letters: if it thinks first, add ?think=false to its spec"
+        )
     if results["problems"]:
         typer.echo(clean(f"{len(results['problems'])} calls gave no answer; the first: {results['problems'][0]}"))
     for row in results["quarantined"][:NAMED]:

@@ -1,8 +1,8 @@
 """``cai feedback``: labels from files to a server, and back."""
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from constitution.errors import InputError
 from service.cli import QUARANTINED
 from service.cli.columns import Column
+from service.cli.export import Options, TableName, options_of, print_written, table_of
 from service.cli.options import Json
 from service.cli.remote import HERE, Key, Server, connected
 from service.cli.voice import Quiet, say
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Import labels into a server, and export them.", no_args_is_help=True)
 
 Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; a wrong one lists them all.")]
-Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
 
 BATCH, BATCH_CHARACTERS = 500, 4_000_000  # whichever comes first
 
@@ -40,29 +40,35 @@ def imported(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Send a file's labels to a server; annotators that it lacks are made. The same command again sends none twice.
+    """Send a file's labels to a server; annotators that it lacks are made.
 
-    Rows that can't be used are named, and cost themselves only. The exit code is then 3.
+    Labels that are stored already are not stored again, by whatever file or way they came. Rows that can't be used are
+    named, and cost themselves only. The exit code is then 3.
     """
     from critic.run.sources import Broken
 
-    stored = refused = 0
+    stored = refused = there = 0
+    if not file.is_file():
+        raise InputError("no such file", where=str(file))
     if column is not None:
-        options = json.dumps(_object(options) | {"columns": column})
+        options = json.dumps(options_of(options) | {"columns": column})
     with connected(server, key) as client:
         people = _People(client)
-        name = _fingerprint(file, format, source, options)
-        for number, batch in enumerate(_batches(file, format, source, options)):
+        for batch in _batches(file, format, source, options):
             good = [row for row in batch if not isinstance(row, Broken)]
             faults = [f"{row.where}: {row.detail}" for row in batch if isinstance(row, Broken)]
-            faults += _send(client, [(row, people.row(row)) for row in good], f"{name}-{number}")
+            known, wrong = _send(client, [(row, people.row(row)) for row in good])
+            faults += wrong
             for fault in faults:
                 typer.echo(f"refused: {fault}", err=True)
-            stored, refused = stored + len(batch) - len(faults), refused + len(faults)
+            there, refused = there + known, refused + len(faults)
+            stored += len(batch) - len(faults) - known
     if as_json:
-        typer.echo(json.dumps({"stored": stored, "refused": refused}, indent=2))
+        typer.echo(json.dumps({"stored": stored, "stored_before": there, "refused": refused}, indent=2))
     else:
         say(f"stored: {stored:,} labels")
+        if there:
+            say(f"stored before: {there:,} labels, and not again")
     if refused:
         say(f"refused: {refused:,} rows", err=as_json)
         raise typer.Exit(QUARANTINED)
@@ -72,6 +78,7 @@ def imported(
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     format: Format = "jsonl",
+    table: TableName = None,
     options: Options = "{}",
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     source: Annotated[str | None, typer.Option(help="Only human, or only ai.")] = None,
@@ -80,29 +87,30 @@ def export(
     server: Server = HERE,
     key: Key = "",
 ) -> None:
-    """Write a server's labels to a file, in the order in which they were stored, without those that were retracted."""
+    """Write a server's labels to a file, in the order in which they were stored, without those that were retracted.
+
+    A format for trainers (trl, axolotl ...) gets a row a label: ties and labels that were not read give none. Data sets
+    (POST /v1/datasets) put the labels of several annotators together.
+    """
     from service.formats import format_of
+    from service.formats.offers import Offer, write
 
-    form = format_of(format, _object(options))
-    count = 0
+    form = format_of(format, options_of(options))
+    chosen = {"kind": kind, "source": source, "group": group, "project": project, "retracted": False}
+    wanted = table_of(table) or ("feedback" if "feedback" in form.tables else None)
+    with connected(server, key) as client:
+        stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
+        print_written(write(Offer(server, labels=stored), form, file, wanted), file)
 
-    def counted(client: "Client") -> Iterator["Feedback"]:
-        nonlocal count
-        chosen = {"kind": kind, "source": source, "group": group, "project": project, "retracted": False}
-        for label in client.all_feedback(**chosen):
-            count += 1
-            yield label.plain()
 
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with connected(server, key) as client:
-            lost = form.write("feedback", counted(client), part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    typer.echo(f"{file}: {count:,} labels")
-    for name, rows in sorted(lost.items()):
-        typer.echo(f"lost: {name}, in {rows:,} labels")
+class Labels:
+    """Labels that can be gone through again, since each table is looked for among all of them."""
+
+    def __init__(self, read: "Callable[[], Iterator[Feedback]]") -> None:
+        self._read = read
+
+    def __iter__(self) -> "Iterator[Feedback]":
+        return self._read()
 
 
 class _People:
@@ -111,13 +119,18 @@ class _People:
     def __init__(self, client: "Client") -> None:
         self._client = client
         self._ids: dict[str, str] = {}
+        self._seen: Counter[bytes] = Counter()
 
     def row(self, label: "Feedback") -> dict[str, Any]:
-        """The label as it is sent."""
+        """The label as it is sent, with which of the file's equal ones it is."""
+        from critic.feedback.same import same_label
+
         row = label.model_dump(mode="json", exclude={"where"}, exclude_defaults=True)
         if label.source == "human" and label.annotator is not None:
             row["annotator"] = self._id(label.annotator)
-        return row
+        key = bytes.fromhex(same_label(label, label.annotator))[:16]  # short: there is one for each label
+        self._seen[key] += 1
+        return row | {"nth": self._seen[key]}
 
     def _id(self, name: str) -> str:
         if name not in self._ids:
@@ -143,7 +156,7 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
     if source not in ("human", "ai"):
         raise InputError("a source is human or ai", where="--source")
     batch, characters = [], 0
-    for row in format_of(format, _object(options)).read(file, source):
+    for row in format_of(format, options_of(options)).read(file, source):
         batch.append(row)
         characters += len(str(row))
         if len(batch) == BATCH or characters >= BATCH_CHARACTERS:
@@ -153,16 +166,27 @@ def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[lis
         yield batch
 
 
-def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name: str) -> list[str]:
-    """Send a batch; return what is wrong with its rows, one line each."""
+def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]]) -> tuple[int, list[str]]:
+    """Send a batch; return how many of it were stored before, and what is wrong with its rows, one line each.
+
+    One that is too large is sent in two.
+    """
     from service.client import Refused
 
     if not rows:
-        return []
+        return 0, []
+    known = 0
     try:
-        answer = client.give([row for _, row in rows], idempotency_key=name)
-        faults = getattr(answer, "faults", [])
+        answer = client.give([row for _, row in rows])
+        faults, known = getattr(answer, "faults", []), len(getattr(answer, "there", []))
     except Refused as refused:
+        if refused.document.status == 413:
+            if len(rows) == 1:
+                return 0, [f"{rows[0][0].where}: {refused.document.detail}"]
+            middle = len(rows) // 2
+            first, wrong = _send(client, rows[:middle])
+            second, also = _send(client, rows[middle:])
+            return first + second, wrong + also
         if not refused.document.faults:
             raise
         faults = refused.document.faults
@@ -170,24 +194,4 @@ def _send(client: "Client", rows: list[tuple["Feedback", dict[str, Any]]], name:
     for fault in faults:
         number, _, place = fault.where[1:].partition("/")
         by_row.setdefault(int(number), f"{place}: {fault.problem}" if place else fault.problem)
-    return [f"{rows[number][0].where}: {problem}" for number, problem in sorted(by_row.items())]
-
-
-def _fingerprint(file: Path, *settings: str) -> str:
-    """What an import is called, so that a second start sends nothing twice: by the file's bytes and how it is read."""
-    if not file.is_file():
-        raise InputError("no such file", where=str(file))
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256")
-    found.update(json.dumps(settings).encode())
-    return f"import-{found.hexdigest()}"
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError("the options are no JSON object", where="--options", fix="expected, say, '{\"scale\": 5}'")
-    return found
+    return known, [f"{rows[number][0].where}: {problem}" for number, problem in sorted(by_row.items())]

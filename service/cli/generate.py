@@ -50,7 +50,8 @@ from service.cli.voice import Quiet, is_quiet, say
 
 if TYPE_CHECKING:
     from critic.run.cluster_spec import Cluster
-    from critic.run.run import Outcome, RunRequest
+    from critic.run.request import RunRequest
+    from critic.run.run import Outcome
 
 
 def generate(
@@ -117,7 +118,7 @@ def generate(
         "judge_temperature": judge_temperature,
         "seed": seed,
     }
-    from critic.run.run import RunRequest
+    from critic.run.request import RunRequest
 
     request = RunRequest(
         principles, prompts, tuple(judge), policy, tuple(mode or ()), settings, limit, max_chars, truncate, column
@@ -164,7 +165,7 @@ def judge(
         "ranking": ranking,
         "seed": seed,
     }
-    from critic.run.run import RunRequest
+    from critic.run.request import RunRequest
 
     request = RunRequest(
         principles, pairs, tuple(judge), None, tuple(mode or ()), settings, limit, max_chars, truncate, column
@@ -195,7 +196,7 @@ def _cluster(on: str | None) -> "Cluster | None":
 def _plan(request: "RunRequest", out: Path, how: _How, as_json: bool) -> None:
     from critic.run.run import dry_run
 
-    planned = asyncio.run(dry_run(request, how.max_cost))
+    planned = asyncio.run(dry_run(request, how.max_cost, out))
     if as_json:
         typer.echo(json.dumps(plan_json(planned), indent=2))
     else:
@@ -266,5 +267,6 @@ def _on_cluster(cluster: "Cluster", request: "RunRequest", out: Path, how: _How,
         extend=how.extend,
         format=how.format.value,
         with_reasoning=how.with_reasoning,
+        retest_share=how.retest,
         on_progress=display.update,
     )

@@ -114,10 +114,13 @@ def _report(
     judge: str, principle: "Principle", suite: "Suite", trials: Mapping[str, Sequence["Trial"]], out: Path | None
 ) -> None:
     from critic.evaluation.injection import figures, ratio
+    from critic.statistics.intervals import few
 
     found = {name: figures(mine) for name, mine in trials.items()}
     ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
     Console().print(_table(judge, principle, suite, found, ratios))
+    if note := few(len(suite.injections), "text"):
+        typer.echo(note)
     for name, mine in trials.items():
         if problem := next((trial.problem for trial in mine if trial.problem), None):
             typer.echo(f"{name} could not read {found[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
@@ -184,7 +187,10 @@ def _table(
 
 
 def _interval(figure: "Figure | None") -> str:
-    return "-" if figure is None else f"{figure.estimate:+.3f} ± {figure.high - figure.estimate:.3f}"
+    if figure is None:
+        return "-"
+    half = figure.high - figure.estimate
+    return f"{figure.estimate:+.3f}" + (f" ± {half:.3f}" if math.isfinite(half) else ", too few")
 
 
 def _percent(figure: "Figure | None") -> str:

@@ -63,6 +63,7 @@ class RunDisplay:
 
     def update(self, standing: "Standing", answers: int, total: int | None) -> None:
         """Show where the run stands."""
+        self._handler.shows_silence = False  # from now on it stands in the line who is waited for
         done = standing.rows + standing.skipped + standing.quarantined
         self._rate.mark(standing.rows + standing.quarantined)
         told = [f"{answers:,} answers", f"{standing.pairs:,} pairs"]
@@ -98,7 +99,10 @@ class _Above(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self._out = console
+        self.shows_silence = True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        if record.name == waiting.silence.name and not self.shows_silence:
+            return
         self._out.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)

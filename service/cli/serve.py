@@ -3,20 +3,16 @@
 import asyncio
 import socket
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from constitution.errors import InputError
-from service.cli import FAILED
 from service.cli.options import SERVER
 from service.cli.service_options import Data, SettingsFile, Url, read_reachable
 
 if TYPE_CHECKING:
     from service.settings import Settings
-
-BACKLOG = 2048  # connections that wait to be accepted; uvicorn's own default
 
 
 def serve(
@@ -31,21 +27,15 @@ def serve(
     data: Data = None,
 ) -> None:
     """Serve the HTTP API. The first start prints a key that may do everything."""
-    import uvicorn
-
-    from service.app import create_app
     from service.first_key import tell_first_key
+    from service.server import configured, run
 
     settings = read_reachable(config, host=host, port=port, database=database, data=data)
+    config_of_server = configured(settings)
     with _listening(settings) as listener:  # before anything is written, and before a key is told
         asyncio.run(tell_first_key(settings, _tell))
         typer.echo(f"http://{settings.host}:{listener.getsockname()[1]}/docs")
-        # No access log: /metrics counts requests, and the audit says who did what.
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level=settings.log_level, access_log=False))
-        with suppress(KeyboardInterrupt):  # which ends a server as it should end
-            server.run(sockets=[listener])
-    if not server.started:
-        raise typer.Exit(FAILED)
+        run(config_of_server, settings, listener)
 
 
 def _listening(settings: "Settings") -> socket.socket:
@@ -59,6 +49,8 @@ def _listening(settings: "Settings") -> socket.socket:
         raise InputError(
             f"there is no such address: {error.strerror or error}", where=f"--host {settings.host}"
         ) from None
+    from service.connections import BACKLOG
+
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

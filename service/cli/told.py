@@ -15,7 +15,8 @@ from service.cli.voice import say
 
 if TYPE_CHECKING:
     from critic.run.plan import Plan
-    from critic.run.run import Outcome, RunRequest
+    from critic.run.request import RunRequest
+    from critic.run.run import Outcome
 
 
 def print_outcome(outcome: "Outcome", out: Path) -> None:
@@ -81,6 +82,9 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
         "prompt_tokens": plan.prompt_tokens,
         "completion_tokens": plan.completion_tokens,
         "cost": plan.cost,
+        "plain_tokens": plan.plain_tokens,
+        "thought_tokens": plan.thought_tokens,
+        "thought_cost": plan.thought_cost,
     }
 
 
@@ -91,9 +95,31 @@ def print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
         *(f"  {reason}: {count:,}, as {clean(plan.first[reason])}" for reason, count in plan.reasons.most_common()),
         f"{plan.calls:,} calls at most: {plan.completions:,} completions, {plan.reads:,} reads of log-probabilities",
         f"about {plan.prompt_tokens:,} prompt tokens, at most {plan.completion_tokens:,} generated tokens",
+        *_unknown_before_opening(plan, request),
         *_time_and_cost(plan, request, out),
     ]
     typer.echo("\n".join(lines))
+
+
+def _unknown_before_opening(plan: "Plan", request: "RunRequest") -> list[str]:
+    """What is to be added where engines turn out to be of another kind when they are opened."""
+    from critic.engines import REGISTRY, parse_spec
+
+    specs = [parse_spec(text) for text in dict.fromkeys((*request.judges, *filter(None, [request.policy])))]
+    lines = []
+    if plan.plain_tokens:
+        proved = ", ".join(str(spec) for spec in specs if REGISTRY[spec.kind].proves)
+        lines.append(
+            f"up to {plan.plain_tokens:,} prompt tokens more where a model takes the plain path, which shares no "
+            f"beginnings: {proved}"
+        )
+    if plan.thought_tokens:
+        thinking = ", ".join(str(spec) for spec in specs if spec.room)
+        cost = f", which cost up to ${plan.thought_cost:,.2f}" if plan.thought_cost else ""
+        lines.append(
+            f"up to {plan.thought_tokens:,} generated tokens more{cost}, where a model thinks first: {thinking}"
+        )
+    return lines
 
 
 def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:

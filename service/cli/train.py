@@ -16,7 +16,7 @@ from constitution.settings_file import read_settings_file
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
 from service.cli.config import Command
-from service.cli.options import INPUT, Json
+from service.cli.options import INPUT, OUTPUT, Json
 from service.cli.roots import Root
 from service.cli.voice import Quiet, say
 
@@ -78,6 +78,14 @@ def train(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the file's; they are listed below."),
     ] = None,
     column: Column = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Put the finished model and its card on the Hugging Face hub.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,6 +100,10 @@ def train(
         typer.echo(json.dumps(_json(done), indent=2))
     else:
         print_trained(done)
+    if push_to_hub is not None:
+        from service.hub import push_model
+
+        say(push_model(Path(done.folder), push_to_hub), err=as_json)
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)
 

@@ -1,46 +1,33 @@
 """File formats: people's and models' feedback in, data sets out.
 
-A format is one file here with a subclass of `service.formats.base.Format`, whose module's docstring says what a round
-trip loses, and one line in `FORMATS`. Its fields are its options. The contract tests run over `FORMATS`.
+A format is one file here with a subclass of `service.formats.base.Format` that has a ``name``: it says whose format
+it is, what it reads, which tables feed the columns that it writes, and what is lost. Its fields are its options. It is
+found by being here, and the contract tests run over `FORMATS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from pydantic import ValidationError
 
 from constitution.errors import InputError
-from critic.run.inputs import readable
-from service.formats.annotated_pairs import AnnotatedPairsFormat
-from service.formats.argilla import ArgillaFormat
+from critic.run.row_prompt import readable
 from service.formats.base import Format
-from service.formats.hh_rlhf import HhRlhfFormat
-from service.formats.jsonl import JsonlFormat
-from service.formats.llama_factory import LlamaFactoryFormat
-from service.formats.nemo_rl import NemoRlFormat
-from service.formats.oasst import OasstFormat
-from service.formats.openrlhf import OpenRlhfFormat
-from service.formats.parquet import ParquetFormat
-from service.formats.spreadsheet import SpreadsheetFormat
-from service.formats.trl import TrlFormat, TrlPlainFormat
 
-FORMATS: dict[str, type[Format]] = {
-    format.name: format
-    for format in (
-        JsonlFormat,
-        ParquetFormat,
-        TrlFormat,
-        TrlPlainFormat,
-        OpenRlhfFormat,
-        NemoRlFormat,
-        HhRlhfFormat,
-        ArgillaFormat,
-        AnnotatedPairsFormat,
-        OasstFormat,
-        LlamaFactoryFormat,
-        SpreadsheetFormat,
-    )
-}
+
+def _formats() -> Iterator[type[Format]]:
+    """Yield the formats of each file of this folder, by the files' names."""
+    for module in iter_modules(__path__):
+        here = vars(import_module(f"{__name__}.{module.name}")).values()
+        for value in here:
+            is_format = isinstance(value, type) and issubclass(value, Format) and "name" in vars(value)
+            if is_format and value.__module__ == f"{__name__}.{module.name}":
+                yield value
+
+
+FORMATS: dict[str, type[Format]] = {format.name: format for format in _formats()}
 
 
 def format_of(name: str, options: Mapping[str, Any] | None = None) -> Format:

@@ -13,17 +13,18 @@ be said.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from constitution.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN, expect_list
 from critic.run.inputs import RowError, prompt_messages
 from critic.run.sources import Broken
-from service.formats.base import Entry, Format, Found, Table, broken, expect_list, read_rows, shown
-from service.formats.columns import GIVEN
+from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
 VERSION = "2.0"
 _PREFS = {"first": "a", "second": "b"}
@@ -39,9 +40,16 @@ class AnnotatedPairsFormat(Format):
     """See the module's docstring."""
 
     name: ClassVar[str] = "annotated-pairs"
+    title: ClassVar[str] = "Annotated pairs 2.0 (Inverse Constitutional AI)"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     reads: ClassVar[tuple[str, ...]] = ("comparison",)
-    writes: ClassVar[tuple[Table, ...]] = ("feedback",)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"feedback": ("metadata", "annotators", "comparisons")}
+    )
+    loses: ClassVar[str] = (
+        "Votes, places in files, how responses ended, the prompt's tags, and a second label of one annotator on one "
+        "pair; a prompt without an id gets one. Comparisons alone can be said."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison for each annotation."""

@@ -13,8 +13,9 @@ question by one annotator, or by any model.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -22,11 +23,11 @@ from pydantic import Field
 from constitution.digest import digest
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN
 from critic.feedback.ranking import dense
 from critic.run.inputs import RowError, prompt_messages
 from service.formats.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
-from service.formats.columns import GIVEN
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "chosen", "rejected")
 
@@ -35,12 +36,25 @@ class ArgillaFormat(Format):
     """See the module's docstring. ``scale`` is that of ratings whose record doesn't name it in its metadata."""
 
     name: ClassVar[str] = "argilla"
+    title: ClassVar[str] = "Argilla 2's records"
     suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
     reads: ClassVar[tuple[str, ...]] = tuple(QUESTIONS.values())
-    writes: ClassVar[tuple[Table, ...]] = ("feedback",)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"feedback": ("id", "fields", "metadata", "suggestions", "responses", "vectors")}
+    )
+    loses: ClassVar[str] = (
+        "Votes, strengths, spans, how responses ended, tags, places in files, names of annotators that are no UUID, a "
+        "probability that a person gave, what a scale's ends mean, and that a correction is not better. Left out are "
+        "labels that were not read, ratings that are no whole number from 0 to 10, and a second answer to one question "
+        "by one annotator, or by any model."
+    )
 
     questions: dict[str, str] = Field(default_factory=dict)
     scale: Scale = Scale(min=1, max=5)
+
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        return f'dataset.records.from_json("{file}"), into a data set with the fields and questions that it names'
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a feedback for each answer: people's, and then models' suggestions."""

@@ -6,8 +6,9 @@ own: nothing in a file names another file.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ValidationError
@@ -22,7 +23,8 @@ from critic.files.rows import Broken, Raw
 from critic.files.shapes import naming
 from critic.records import Record
 from critic.run.export import JsonLines
-from critic.run.inputs import RowError, readable
+from critic.run.inputs import RowError
+from critic.run.row_prompt import readable
 from critic.run.sources import open_source
 
 Table = Literal["pairs", "rankings", "ratings", "sft", "feedback"]
@@ -37,14 +39,23 @@ Parse = Callable[[Columns, str, Source], Iterator[Found]]
 
 
 class Format(Record):
-    """A file format; its fields are its options. ``suffixes`` are the endings that it is read under, the first of them
-    what it writes.
+    """A file format; its fields are its options.
+
+    ``suffixes`` are the endings that it is read under, the first of them what it writes. ``tables`` has the columns of
+    the files that it writes, by the table that feeds them. ``loses`` is what a file doesn't say of what it was written
+    from, as sentences: the rest comes back when it is read.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]  # whose it is, as people call it
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
     reads: ClassVar[tuple[str, ...]] = ()  # kinds of feedback
-    writes: ClassVar[tuple[Table, ...]] = ()
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType({})
+    loses: ClassVar[str] = ""
+
+    def usage(self, table: Table, file: Path) -> str:
+        """Return how its tool is told to read a file that holds ``table``; nothing where there is nothing to tell."""
+        return ""
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback in the file at ``path``; ``source`` says who gave it, where the file doesn't.
@@ -60,7 +71,7 @@ class Format(Record):
         Raises `InputError` for a table that the format has no place for, or an entry that isn't of the table, and
         `OSError` (a full disk, say).
         """
-        if table not in self.writes:
+        if table not in self.tables:
             raise InputError(
                 f"the format {self.name} has no place for {table}", where="format", fix=_known("writes", table)
             )
@@ -115,8 +126,13 @@ def _checked(table: Table, entries: Iterable[Entry]) -> Iterator[Entry]:
 def _known(what: str, table: Table | None = None) -> str:
     from service.formats import FORMATS
 
-    names = [name for name, known in FORMATS.items() if (known.reads if what == "reads" else table in known.writes)]
+    names = [name for name, known in FORMATS.items() if (known.reads if what == "reads" else table in known.tables)]
     return f"Formats that do: {', '.join(names)}."
+
+
+def is_plain(messages: Iterable[Columns]) -> bool:
+    """Whether a chat is roles and contents alone: tool calls and their results have no place in most formats."""
+    return all(message["role"] != "tool" and not message.get("tool_calls") for message in messages)
 
 
 def shown(feedback: Feedback) -> str:
@@ -177,19 +193,3 @@ def broken(where: str, error: Exception) -> Broken:
     else:
         reason, detail = "bad_row", f"it can't be read: {type(error).__name__}: {error}"
     return Broken(where, reason, detail.replace("\0", "").encode("utf-8", "replace").decode())  # it may quote the row
-
-
-def expect_list(columns: Columns, name: str) -> list[Any]:
-    """Return a column that must hold a list. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, list):
-        raise RowError("unknown_format", f"{name} is not a list; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value
-
-
-def expect_text(columns: Columns, name: str) -> str:
-    """Return a column that must hold a text. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, str):
-        raise RowError("unknown_format", f"{name} is not a text; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value

@@ -1,7 +1,8 @@
 """Rows in the columns that trainers read (TRL's names), to feedback: the reverse of `Feedback.rows`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any
 
 from critic.feedback import (
     AnyLabel,
@@ -16,17 +17,27 @@ from critic.feedback import (
 )
 from critic.feedback.base import Columns
 from critic.feedback.comparison import Choice
+from critic.feedback.from_file import GIVEN, expect_list, origin
 from critic.feedback.ranking import dense
 from critic.files.shapes import shaped
 from critic.records import Response
 from critic.run.inputs import side
-from service.formats.base import Found, expect_list
+from service.formats.base import Found, Table
 from trainers.data import listed, parse, parse_all
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
 
-ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
-GIVEN = "given"
-"""The model of a response whose writer the file doesn't name."""
+_BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes", "where")
+_COMMON = ("prompt", "prompt_id", "tags", "weight", "group", "labels", *_BOUND)
+OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
+    {
+        "pairs": (*_COMMON, "chosen", "rejected", "probability", "chosen_model", "rejected_model"),
+        "rankings": (*_COMMON, "responses", "ranks"),
+        "ratings": (*_COMMON, "completion", "label", "rating", "scale", "model"),
+        "sft": (*_COMMON, "completion"),
+        "feedback": tuple(Feedback.model_fields),
+    }
+)
+"""What `Feedback.rows` gives for each table of a data set, and the fields of feedback itself."""
 
 
 def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found]:
@@ -81,21 +92,6 @@ def _envelope(example: Example, columns: Columns, where: str, source: Source) ->
 
 def _identifier(columns: Columns) -> object:
     return columns["prompt_id"] if columns.get("prompt_id") is not None else columns.get("id")
-
-
-def origin(columns: Mapping[str, Any], where: str, source: Source) -> dict[str, Any]:
-    """Return the envelope's fields that say where a label comes from, in one of two ways: alone or as a list of one."""
-    given: dict[str, Any] = {name: _alone(columns, name) for name in ORIGIN}
-    said = _alone(columns, "source")  # in foreign files it names the data set that a row was taken from
-    return given | {"source": said if said in get_args(Source) else source, "where": str(columns.get("where") or where)}
-
-
-def _alone(columns: Mapping[str, Any], name: str) -> object:
-    """Return a column, or the one member of the list that rows of a data set have instead."""
-    if (value := columns.get(name)) is None:
-        several = columns.get(f"{name}s" if name != "constitution_hash" else "constitution_hashes")
-        value = several[0] if isinstance(several, list) and len(several) == 1 else None
-    return value
 
 
 def _label(example: Example, columns: Columns) -> tuple[AnyLabel, tuple[Response, ...]]:

@@ -7,15 +7,17 @@ answer, or with text that would read as another turn.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import expect_text
 from critic.files.shapes.transcripts import answered
 from critic.run.inputs import RowError
-from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_text, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
 from service.formats.columns import from_columns
 from service.formats.trl import COLUMNS
 
@@ -26,9 +28,14 @@ class HhRlhfFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "hh-rlhf"
+    title: ClassVar[str] = "HH-RLHF's transcripts"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
     reads: ClassVar[tuple[str, ...]] = ("comparison",)
-    writes: ClassVar[tuple[Table, ...]] = ("pairs",)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType({"pairs": ("chosen", "rejected")})
+    loses: ClassVar[str] = (
+        "All but the texts. Chats that a transcript can't say are left out: with a system message, calls of tools, an "
+        "empty answer, or text that would read as another turn."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison for each row."""
@@ -37,7 +44,9 @@ class HhRlhfFormat(ShapedFormat):
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the two transcripts, where reading them gives the same chats again."""
         chats = [entry["prompt"] + entry[side] for side in ("chosen", "rejected")]
-        if any(message["role"] == "system" for message in chats[0]):
+        if not all(map(is_plain, chats)):
+            lost["skipped_tool_turns"] += 1
+        elif any(message["role"] == "system" for message in chats[0]):
             lost["skipped_system_message"] += 1
         elif not all(_says(chat) for chat in chats):
             lost["skipped_unlike_a_transcript"] += 1

@@ -1,35 +1,102 @@
-"""LLaMA-Factory's data files, import only: preferences and KTO labels, in its three ways of writing a chat.
+"""LLaMA-Factory's data files: preferences, KTO labels and demonstrations.
 
-Those are ``conversations`` (or ``messages``) whose turns have ``from`` and ``value``, or ``role`` and ``content``;
-``instruction`` with ``input``, ``system`` and ``history``; and ``chosen_messages`` whose contents are lists of parts.
-Parts other than text are refused: there is no place for them in a chat here.
+Read are its three ways of writing a chat: ``conversations`` (or ``messages``) whose turns have ``from`` and ``value``,
+or ``role`` and ``content``; ``instruction`` with ``input``, ``system`` and ``history``; and ``chosen_messages`` whose
+contents are lists of parts. Parts other than text are refused: there is no place for them in a chat here.
+
+Written is the first way (``formatting: sharegpt`` in its ``dataset_info.json``): the chat in ``conversations``, beside
+it ``chosen`` and ``rejected``, or ``label``, which is its ``kto_tag``. See data/README.md of its repository.
 """
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import expect_list, expect_text
 from critic.files.shapes.turns import turn_of
 from critic.messages import join_parts
 from critic.run.inputs import RowError
-from service.formats.base import Format, Found, expect_list, expect_text, present, read_rows
+from service.formats.base import (
+    Format,
+    Found,
+    Table,
+    count_lost,
+    is_plain,
+    present,
+    read_rows,
+)
 from service.formats.columns import from_columns
+from service.formats.trl import COLUMNS
 
 _LABELS = ("kto_tag", "label")
+_FROM = {"system": "system", "user": "human", "assistant": "gpt"}
+_ENTRIES: Mapping[Table, Columns] = MappingProxyType(
+    {
+        "pairs": {
+            "ranking": True,
+            "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+        },
+        "ratings": {"columns": {"messages": "conversations", "kto_tag": "label"}},
+        "sft": {"columns": {"messages": "conversations"}},
+    }
+)
+"""What its ``dataset_info.json`` says of a file, by what it holds."""
 
 
 class LlamaFactoryFormat(Format):
     """See the module's docstring."""
 
     name: ClassVar[str] = "llama-factory"
-    suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
+    title: ClassVar[str] = "LLaMA-Factory"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "thumbs", "demonstration")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {
+            "pairs": ("conversations", "chosen", "rejected"),
+            "ratings": ("conversations", "label"),
+            "sft": ("conversations",),
+        }
+    )
+    loses: ClassVar[str] = (
+        "All but the texts and the label, such as probability and group. Left out are ratings on a scale, and prompts "
+        "whose history calls tools."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, thumbs or demonstration for each row."""
         return read_rows(path, source, _from_llama_factory)
+
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        entry = {file.stem: {"file_name": file.name, "formatting": "sharegpt", **_ENTRIES[table]}}
+        return f"in {file.parent / 'dataset_info.json'}: {json.dumps(entry)[1:-1]}"
+
+    def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
+        """Yield the row with its chat as turns."""
+        if not is_plain(entry["prompt"]):
+            lost["skipped_tool_turns"] += 1
+            return
+        if table == "ratings" and entry.get("label") is None:
+            lost["skipped_rating"] += 1
+            return
+        count_lost(entry, COLUMNS[table], lost)
+        match table:
+            case "pairs":
+                [chosen], [rejected] = _turns(entry["chosen"]), _turns(entry["rejected"])
+                yield {"conversations": _turns(entry["prompt"]), "chosen": chosen, "rejected": rejected}
+            case "ratings":
+                yield {"conversations": _turns(entry["prompt"] + entry["completion"]), "label": entry["label"]}
+            case _:
+                yield {"conversations": _turns(entry["prompt"] + entry["completion"])}
+
+
+def _turns(messages: list[Columns]) -> list[Columns]:
+    return [{"from": _FROM[message["role"]], "value": message["content"]} for message in messages]
 
 
 def _from_llama_factory(row: Columns, where: str, source: Source) -> Iterator[Found]:

@@ -7,18 +7,20 @@ two responses comes back as a comparison.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
 from critic.feedback.base import Columns, answer
+from critic.feedback.from_file import GIVEN, expect_list, expect_text, origin
 from critic.feedback.ranking import dense
 from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
 from critic.run.inputs import RowError, prompt_messages, side
-from service.formats.base import Found, ShapedFormat, Table, count_lost, expect_list, expect_text, read_rows
-from service.formats.columns import GIVEN, from_columns, origin
+from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.columns import from_columns
 
 _MARK = re.compile(r"<extra_id_[01]>")
 _ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}
@@ -29,13 +31,24 @@ class NemoRlFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "nemo-rl"
+    title: ClassVar[str] = "NeMo RL"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "ranking", "demonstration")
-    writes: ClassVar[tuple[Table, ...]] = ("pairs", "rankings", "sft")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"pairs": ("context", "completions"), "rankings": ("context", "completions"), "sft": ("messages",)}
+    )
+    loses: ClassVar[str] = (
+        "All but the texts and ranks, such as probability and group. A ranking of two comes back as a comparison."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, ranking or demonstration for each row."""
         return read_rows(path, source, _from_nemo, self.naming())
+
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        name = "openai_format" if table == "sft" else "PreferenceDataset"
+        return f"data.train.dataset_name={name} data.train.data_path={file}"
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row in NeMo RL's words."""

@@ -20,11 +20,11 @@ from critic.feedback import (
     ThumbsLabel,
 )
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN
 from critic.feedback.ranking import dense
 from critic.files.shapes.base import number, whole
 from critic.run.inputs import RowError
 from service.formats.base import Format, Found, broken, read_rows
-from service.formats.columns import GIVEN
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 _QUALITY = Scale(min=0, max=1, min_means="low quality", max_means="high quality")
@@ -35,6 +35,7 @@ class OasstFormat(Format):
     """See the module's docstring."""
 
     name: ClassVar[str] = "oasst"
+    title: ClassVar[str] = "OpenAssistant's message trees"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("ranking", "thumbs", "rating", "demonstration")
 

@@ -7,8 +7,9 @@ and ``group``. Ratings on a scale are left out.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from critic.feedback import Source
@@ -21,21 +22,39 @@ from service.formats.trl import COLUMNS
 _NAMES = {"input": "prompt", "output": "completion", "response": "completion"}
 
 
+_KEYS: Mapping[str, Mapping[str, str]] = {
+    "pairs": {"chosen": "chosen", "rejected": "rejected"},
+    "sft": {"input": "input", "output": "output"},
+    "ratings": {"output": "response", "label": "label"},
+}
+
+
 class OpenRlhfFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "openrlhf"
+    title: ClassVar[str] = "OpenRLHF"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "demonstration", "thumbs")
-    writes: ClassVar[tuple[Table, ...]] = ("pairs", "sft", "ratings")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {"pairs": ("chosen", "rejected"), "sft": ("input", "output"), "ratings": ("response", "label")}
+    )
+    loses: ClassVar[str] = (
+        "All but the chats and the label, such as probability and group. Ratings on a scale are left out."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
         return read_rows(path, source, _from_openrlhf, self.naming())
 
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        keys = " ".join(f"--{flag}_key {name}" for flag, name in _KEYS[table].items())
+        return f"--dataset {file} --apply_chat_template {keys}"
+
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row as chats."""
-        if table == "ratings" and "label" not in entry:
+        if table == "ratings" and entry.get("label") is None:
             lost["skipped_rating"] += 1
             return
         count_lost(entry, COLUMNS[table], lost)

@@ -3,9 +3,8 @@
 A label is written as JSON text, because each kind has other fields. Columns that a run exports beside these are lost.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +14,8 @@ import pyarrow as pa
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.export import Parquet
-from critic.run.inputs import RowError
-from service.formats.base import DATA_TABLES, Entry, Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Entry, Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
@@ -74,13 +73,18 @@ class ParquetFormat(ShapedFormat):
     """See the module's docstring."""
 
     name: ClassVar[str] = "parquet"
+    title: ClassVar[str] = "This project's own, as Parquet"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
-    writes: ClassVar[tuple[Table, ...]] = ("feedback", *DATA_TABLES)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
+    loses: ClassVar[str] = (
+        "The columns that a run exports beside those of a data set. A prompt whose history calls tools is refused: "
+        "such rows need JSON Lines."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield the feedback of each row."""
-        return read_rows(path, source, _from_parquet, self.naming())
+        return read_rows(path, source, from_own, self.naming())
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write the entries, a column for each name in the table's schema."""
@@ -96,12 +100,3 @@ class ParquetFormat(ShapedFormat):
 def _record(feedback: Feedback) -> Columns:
     record = feedback.model_dump(mode="json")
     return record | {"label": feedback.label.model_dump_json()}
-
-
-def _from_parquet(columns: Columns, where: str, source: Source) -> Iterator[Found]:
-    if columns.get("kind") is not None and isinstance(label := columns.get("label"), str):
-        try:
-            columns = columns | {"label": json.loads(label)}
-        except (ValueError, RecursionError):
-            raise RowError("broken_line", "label is not JSON") from None
-    return from_own(columns, where, source)

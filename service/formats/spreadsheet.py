@@ -1,25 +1,51 @@
-"""Spreadsheets, import only: CSV, and the first sheet of XLSX, with the names of the columns that hold what.
+"""Spreadsheets: CSV, and the first sheet of XLSX, with the names of the columns that hold what; XLSX out.
 
 A row is a prompt, one or more responses, and what one annotator said of them: any of ``choice``, ``ranks``,
 ``ratings``, ``thumbs``, ``critique``, ``demonstration``. An empty cell says nothing. Where the responses' models are
 named, a row's responses are put in the order of the models' names, with the labels turned along: sheets show each rater
 an order of their own, and so a pair is one item. The order in which they were shown is lost.
+
+Written are the tables of a data set, a column each: a prompt of one turn as text in ``prompt``, any other as JSON in
+``messages``; lists as JSON. A sheet that has these columns (``chosen`` and ``rejected``, ``completion``, or
+``responses`` and ``ranks``) and none of those named for responses is read back so.
 """
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN
 from critic.feedback.rating import FIVE
 from critic.records import Record
 from critic.run.inputs import RowError, prompt_messages
-from service.formats.base import Format, Found, broken, parsed, present, read_rows
-from service.formats.columns import GIVEN
-from service.formats.xlsx import xlsx_rows
+from service.formats.base import (
+    DATA_TABLES,
+    Entry,
+    Format,
+    Found,
+    Table,
+    broken,
+    count_lost,
+    is_plain,
+    parsed,
+    present,
+    read_rows,
+)
+from service.formats.columns import OWN_COLUMNS
+from service.formats.jsonl import from_own
+from service.formats.xlsx import Cell, XlsxWriter, xlsx_rows
+
+_BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes")
+_LISTS = ("messages", "tags", "responses", "ranks", "scale", *_BOUND)
+_NUMBERS = ("probability", "weight", "rating")
+_OWN = ({"chosen", "rejected"}, {"completion"}, {"responses", "ranks"})
 
 
 class Meaning(Record):
@@ -47,8 +73,17 @@ class SpreadsheetFormat(Format):
     """
 
     name: ClassVar[str] = "spreadsheet"
-    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".xlsx")
+    title: ClassVar[str] = "Spreadsheets"
+    suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".csv")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "ranking", "rating", "thumbs", "critique", "demonstration")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
+        {table: ("prompt", "messages", *OWN_COLUMNS[table][1:]) for table in DATA_TABLES}
+    )
+    loses: ClassVar[str] = (
+        "The columns that a run exports beside those of a data set. Left out are rows with a text of more than 32,767 "
+        "characters or with characters that XML can't hold, rows after the 1,048,575th, and prompts whose history "
+        "calls tools."
+    )
 
     prompt: str | None = "prompt"
     prompt_ends: str = ""
@@ -81,8 +116,25 @@ class SpreadsheetFormat(Format):
             return parsed(xlsx_rows(path), source, self._from_row)
         return read_rows(path, source, self._from_row)
 
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+        """Write the entries as one sheet; see the module's docstring."""
+        lost: Counter[str] = Counter()
+        with XlsxWriter(path) as sheet:
+            sheet.write(self.tables[table])
+            for entry in entries:
+                assert isinstance(entry, dict)
+                why = "tool_turns" if not is_plain(entry["prompt"]) else sheet.write(_cells(entry, self.tables[table]))
+                if why is None:
+                    count_lost(entry, OWN_COLUMNS[table], lost)
+                else:
+                    lost[f"skipped_{why}"] += 1
+        return lost
+
     def _from_row(self, columns: Columns, where: str, source: Source) -> Iterator[Found]:
         columns = present(columns)
+        if columns.keys().isdisjoint(self.responses) and any(own <= columns.keys() for own in _OWN):
+            yield from from_own(_values(columns), where, source)
+            return
         prompt, texts = self._texts(columns)
         models = [columns.get(name) or GIVEN for name in self.models] if self.models else [GIVEN] * len(texts)
         common = {
@@ -125,6 +177,41 @@ class SpreadsheetFormat(Format):
             return feedback
         ordered = sorted(feedback.responses, key=lambda response: (response.model, response.text))
         return feedback.in_order_of([response.text for response in ordered])
+
+
+def _cells(entry: Columns, names: tuple[str, ...]) -> list[Cell]:
+    """Return the cells of a data set's row."""
+    prompt = entry["prompt"]
+    alone = len(prompt) == 1 and prompt[0]["role"] == "user"
+    asked = {"prompt": prompt[0]["content"] if alone else None, "messages": None if alone else prompt}
+    answers = {name: entry[name][-1]["content"] for name in ("chosen", "rejected", "completion") if name in entry}
+    row = entry | asked | answers
+    return [_written(row.get(name)) for name in names]
+
+
+def _written(value: object) -> Cell:
+    """Return a value as a cell; an empty list says nothing."""
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False) if value else None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _values(columns: Columns) -> Columns:
+    """Return a sheet's row with its lists and numbers as such. Raises `RowError`."""
+    row = dict(columns)
+    for name in _LISTS:
+        if isinstance(row.get(name), str) and row[name].startswith("["):
+            try:
+                row[name] = json.loads(row[name])
+            except (ValueError, RecursionError):
+                raise RowError("broken_line", f"{name} begins as a list and is not JSON") from None
+    for name in _NUMBERS:
+        if isinstance(row.get(name), str):
+            try:
+                row[name] = float(row[name])
+            except ValueError:
+                raise RowError(f"bad_{name}", f"{name} is {row[name][:40]!r}; expected a number") from None
+    return row
 
 
 def _cell(columns: Columns, name: str | None) -> str | None:

@@ -9,8 +9,9 @@ a scale are left out, because KTO knows only good and bad; so are, in plain text
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from critic.feedback import Source
@@ -18,28 +19,40 @@ from critic.feedback.base import Columns
 from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
 from service.formats.columns import from_columns
 
-COLUMNS: dict[Table, tuple[str, ...]] = {
-    "pairs": ("prompt", "chosen", "rejected"),
-    "sft": ("prompt", "completion"),
-    "ratings": ("prompt", "completion", "label"),
-}
+COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
+    {
+        "pairs": ("prompt", "chosen", "rejected"),
+        "sft": ("prompt", "completion"),
+        "ratings": ("prompt", "completion", "label"),
+    }
+)
+TRAINERS = {"pairs": "DPOTrainer and RewardTrainer", "sft": "SFTTrainer", "ratings": "KTOTrainer"}
 
 
 class TrlFormat(ShapedFormat):
     """Chat messages."""
 
     name: ClassVar[str] = "trl"
+    title: ClassVar[str] = "TRL, as chats"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "demonstration", "thumbs", "rating", "ranking")
-    writes: ClassVar[tuple[Table, ...]] = ("pairs", "sft", "ratings")
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = COLUMNS
+    loses: ClassVar[str] = (
+        "All but the texts and the label: probability, weight, group, and who gave the label under which constitution. "
+        "Ratings on a scale are left out, since KTO knows good and bad alone."
+    )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
         """Yield a comparison, demonstration or thumbs for each row."""
         return read_rows(path, source, _from_trl, self.naming())
 
+    def usage(self, table: Table, file: Path) -> str:
+        """See the base class."""
+        return f'load_dataset("json", data_files="{file}", split="train"), for {TRAINERS[table]}'
+
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the columns that TRL knows."""
-        if table == "ratings" and "label" not in entry:
+        if table == "ratings" and entry.get("label") is None:
             lost["skipped_rating"] += 1
             return
         count_lost(entry, COLUMNS[table], lost)
@@ -50,6 +63,8 @@ class TrlPlainFormat(TrlFormat):
     """Texts."""
 
     name: ClassVar[str] = "trl-plain"
+    title: ClassVar[str] = "TRL, as texts"
+    loses: ClassVar[str] = "As trl; besides, prompts of several turns are left out, and roles are not said."
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the texts, where the prompt is one."""

@@ -3,7 +3,9 @@
 Names in it are made here, of ids of ours. A name that a client gives is only ever looked up in a listing.
 """
 
+import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,13 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 
+from service.disk import must_be_spare
 from service.scratch import scratch, sweep, temporary
 from service.settings import Settings
 from service.synced import make_folder, sync_file, sync_folder
 
 BLOCK = 2**20
+CANT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)  # another disk, or one that knows no second names
 
 
 class Artifact(BaseModel):
@@ -29,17 +33,21 @@ class Artifact(BaseModel):
 
 
 class Artifacts:
-    """Files by folder and name. A file is there whole, or not at all."""
+    """Files by folder and name. A file is there whole, or not at all, and is never changed.
 
-    def __init__(self, root: Path) -> None:
+    ``spare`` bytes of the disk are left free: writing raises `DiskFull` before.
+    """
+
+    def __init__(self, root: Path, spare: int = 0) -> None:
         make_folder(root.absolute())
+        self._spare = spare
         self.root = root.absolute()
         self._files: AbstractFileSystem = DirFileSystem(str(root.absolute()), fs=LocalFileSystem())
 
     @classmethod
     def of(cls, settings: Settings) -> "Artifacts":
         """The store of a service."""
-        return cls(settings.data / "artifacts")
+        return cls(settings.data / "artifacts", settings.spare_disk_bytes)
 
     def listing(self, folder: str) -> list[Artifact]:
         """The files under ``folder``, by name; names of those further down have slashes."""
@@ -80,6 +88,7 @@ class Artifacts:
             part = place / "part"
             with part.open("wb") as file:
                 while block := source.read(BLOCK):
+                    must_be_spare(self.root, self._spare)
                     hashed.update(block)
                     file.write(block)
             sync_file(part)
@@ -88,9 +97,26 @@ class Artifacts:
         return hashed.hexdigest()
 
     def copy(self, folder: str, name: str, to: str, as_name: str) -> None:
-        """Copy a file that `find` found within the store."""
-        with self._files.open(f"{folder}/{name}", "rb") as file:
-            self.write(file, to, as_name)
+        """Give a file that `find` found a second name within the store."""
+        self.link(self.root / folder / name, to, as_name)
+
+    def link(self, source: Path, folder: str, name: str) -> None:
+        """Give a file that never changes a name in the store. A thousand jobs may read one file that is there once.
+
+        Where that can't be, on another file system, it is copied.
+        """
+        target = self.root / folder / name
+        make_folder(target.parent)
+        with scratch(self.root) as place:
+            try:
+                os.link(source, place / "part")
+            except OSError as error:
+                if error.errno not in CANT_LINK:
+                    raise
+                self.put(source, folder, name)
+                return
+            (place / "part").replace(target)
+        sync_folder(target.parent)
 
     def fetch(self, folder: str, name: str, target: Path) -> None:
         """Copy a file to a local path."""
@@ -102,6 +128,14 @@ class Artifacts:
         """Copy all files under ``folder`` to a local folder."""
         for artifact in self.listing(folder):
             self.fetch(folder, artifact.name, target / artifact.name)
+
+    def size(self, folder: str) -> int:
+        """How many bytes the files under ``folder`` have together."""
+        return sum(artifact.bytes for artifact in self.listing(folder))
+
+    def remove_file(self, folder: str, name: str) -> None:
+        """Delete a file, if it is there; where it has other names, these stay."""
+        (self.root / folder / name).unlink(missing_ok=True)
 
     def remove(self, folder: str) -> None:
         """Delete a folder, if it is there."""

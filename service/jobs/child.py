@@ -16,6 +16,7 @@ from service.jobs.ledger import Moved
 from service.jobs.work import Failed, Work
 from service.public import public
 
+PRIVATE = 0o077  # what a run leaves in the data folder is as private as the database
 LINES_KEPT = 20  # of what a failed command printed last
 CHARACTERS = 2000  # of one line, at most
 ADDRESS = re.compile(r"(?:https?|ray)://[^\s),;]+|\b(?:\d{1,3}\.){3}\d{1,3}\b")
@@ -80,6 +81,7 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     _die_with_parent()
+    os.umask(PRIVATE)
     from service.cli import main
 
     sys.argv[0] = str(Path(sys.executable).with_name("cai"))

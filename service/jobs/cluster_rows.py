@@ -16,7 +16,9 @@ from typing import Any, cast
 
 from constitution.errors import InputError
 from critic.run.config import RunSettings
-from critic.run.run import RunRequest, fingerprint
+from critic.run.request import RunRequest
+from critic.run.retest import SHARE
+from critic.run.run import fingerprint
 from critic.run.shards import RUN_FILE, ShardStore
 from critic.run.store import lock_directory
 from service.jobs import feedback
@@ -27,6 +29,7 @@ from service.jobs.ledger import Moved
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.rows import run_request
 from service.jobs.work import Work
+from service.synced import make_folder
 
 TELL_SECONDS = 2.0
 JUDGING = ("tie_band", "aggregation", "seed")  # settings of both commands
@@ -44,12 +47,19 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def arguments(
-    request: RunRequest, principles: Path, out: Path, format: str, on: str, with_reasoning: bool = False
+    request: RunRequest,
+    principles: Path,
+    out: Path,
+    format: str,
+    on: str,
+    with_reasoning: bool = False,
+    retest: float = SHARE,
 ) -> list[str]:
     """The command line of ``cai`` that does ``request``; ``principles`` is the file of its constitution."""
     settings = RunSettings.read(request.settings)
     source = "prompts" if request.kind == "generate" else "pairs"
     options = [("principles", principles), (source, request.source), ("out", out), ("on", on), ("format", format)]
+    options += [("retest", retest)]
     options += [("judge", judge) for judge in request.judges] + [("mode", mode) for mode in request.modes]
     options += [("judge-principles", settings.judge_principles or "all"), ("max-chars", request.max_chars)]
     if request.policy is not None:
@@ -73,13 +83,13 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
     _, total = fingerprint(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
-        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning))
+        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning, asked.retest))
     return {"total": total}
 
 
 def _wait_for(work: Work, folder: Path) -> None:
     """Wait until the command of a worker that lost this job has let go of its folder."""
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     while True:
         with suppress(InputError):
             os.close(lock_directory(folder))
@@ -96,7 +106,7 @@ def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:
     with closing(ShardStore(folder)) as store:
         standing = _standing(store, total) | {"pairs": manifest["counts"]["pairs"]}
         work.store.set(progress=standing)
-        kept = feedback.keep(work.store, store)
+        kept = feedback.keep(work.store, store, work.parts.settings.texts)
     files = {table: {"name": file.pop("file"), **file} for table, file in manifest["exports"].items()}
     return {**standing, "files": files, "warnings": manifest["warnings"], "feedback": kept}
 

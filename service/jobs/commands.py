@@ -24,6 +24,7 @@ from service.jobs.requests import AlignRequest, EvaluateRequest, TrainRequest, T
 from service.jobs.rows import mode_texts
 from service.jobs.work import Failed, Work
 from service.public import public
+from service.synced import make_folder
 from service.tables import models, now
 
 REPORTS = ("report.html", "metrics.jsonl", "refused.jsonl", "lineage.json", "config.yaml", "README.md")
@@ -120,7 +121,7 @@ def _given(settings: TrainSettings) -> dict[str, Any]:
 def run_folder(work: Work) -> Path:
     """The folder that the job's command goes on in."""
     folder = work.parts.settings.data.absolute() / "runs" / work.id
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     return folder
 
 

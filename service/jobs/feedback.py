@@ -1,8 +1,8 @@
 """What a job's judges said, as feedback: the same records as people's, stored once however often this is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,29 +15,41 @@ from critic.run.run import Finished
 from service import labels
 from service.database import FEEDBACK_TURN
 from service.jobs.ledger import JobStore
+from service.portions import portions
 from service.tables import feedback, items
+from service.text_bounds import TextBounds
 
-ROWS_AT_ONCE = 100
+LABELS_AT_ONCE = 500
 
 
-def keep(store: JobStore, finished: Finished) -> dict[str, Any]:
+def keep(store: JobStore, finished: Finished, texts: TextBounds) -> dict[str, Any]:
     """Store the labels of all ``finished`` rows of a job.
 
-    Return how many there are, and the rows whose labels no record can hold (a judge that wrote a NUL character), with
-    the reason.
+    Return how many there are, and the rows whose labels are too long, or can be held by no record (a judge that wrote a
+    NUL character), with the reason.
     """
-    count, refused, rows = 0, {}, finished.rows()
-    while some := list(islice(rows, ROWS_AT_ONCE)):
-        given: list[tuple[int, Feedback]] = []
-        for row in some:
-            try:
-                given += [(row.row, label) for label in from_row(row, finished.provenance())]
-            except ValidationError as error:
-                refused[str(row.row)] = error.errors()[0]["msg"]
-        contents, records = _records(store.job, given)
+    count, refused = 0, dict[str, str]()
+    given = _given(finished, texts, refused)
+    for some in portions(given, LABELS_AT_ONCE, lambda one: texts.size(one[1])):
+        contents, records = _records(store.job, some)
         store.now(partial(_insert, contents=contents, records=records))
         count += len(records)
     return {"stored": count, "refused": refused}
+
+
+def _given(finished: Finished, texts: TextBounds, refused: dict[str, str]) -> Iterator[tuple[int, Feedback]]:
+    """Each label with its row's number; those that can't be stored go to ``refused``."""
+    for row in finished.rows():
+        try:
+            of_row = list(from_row(row, finished.provenance()))
+        except ValidationError as error:
+            refused[str(row.row)] = error.errors()[0]["msg"]
+            continue
+        too_long = next(chain.from_iterable(map(texts.faults, of_row)), None)
+        if too_long is not None:
+            refused[str(row.row)] = f"{too_long.where}: {too_long.problem}"
+            continue
+        yield from ((row.row, label) for label in of_row)
 
 
 def _records(job: str, given: Sequence[tuple[int, Feedback]]) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:

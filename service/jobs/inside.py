@@ -15,10 +15,13 @@ from functools import partial
 from typing import Self
 
 from service.engines import Engines
+from service.quiet import quieten
 from service.settings import Settings
 
 RESTART_SECONDS = 1.0
 END_SECONDS = 10.0  # how long a worker may take to hand its jobs back
+STARTING_SECONDS = 300.0  # until its first beat: what it imports is large, and may lie on a slow disk
+SILENT_SECONDS = 20.0  # at least; a loaded machine gives it its turn in less
 NICE = 5  # batch work lets the server go first
 
 log = logging.getLogger("cai.jobs")
@@ -48,7 +51,8 @@ class Inside:
 
     async def _run(self) -> int | None:
         """Run one worker until it ends, or until this is cancelled."""
-        from service.jobs.link import serve
+        from service.jobs.link import Patience, serve
+        from service.jobs.worker import BEATS
 
         ours, theirs = socket.socketpair()
         with theirs:
@@ -57,8 +61,12 @@ class Inside:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=theirs.fileno(), start_new_session=True, env={**os.environ, "PYTHONPATH": path}
             )
+        beats = BEATS * self._settings.heartbeat_seconds
         try:
-            await serve(ours, self._settings, self._engines)
+            await serve(ours, self._settings, self._engines, Patience(STARTING_SECONDS, max(SILENT_SECONDS, beats)))
+        except TimeoutError:
+            log.warning("the worker beside the server says nothing any more, and is killed")
+            process.kill()
         finally:
             try:
                 async with asyncio.timeout(END_SECONDS):
@@ -74,7 +82,7 @@ async def _main(connection: socket.socket) -> None:
     from service.jobs.worker import work
 
     link = await Link.open(connection)
-    logging.basicConfig(level=link.settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    quieten(link.settings.log_level)
     await work(link.settings, partial(LinkedEngines, link), link.ended)
 
 

@@ -31,6 +31,7 @@ Write = Callable[[Connection], None]
 BREATH = 0.005
 AGAIN = (0.05, 2.0)  # seconds until a database that is away is asked again: at first, and at most
 CONNECT_SECONDS = 5
+PAGE = 16  # results that are in memory at once: each holds every text of its row
 
 log = logging.getLogger("cai.jobs")
 
@@ -181,6 +182,12 @@ class JobStore(Claims):
         query = delete(job_rows).where(job_rows.c.job == self.job, job_rows.c.row >= rows)
         await self.write(lambda connection: connection.execute(query))
 
+    def row(self, row: int) -> Row | None:
+        """The result at one position of the input; None where there is none."""
+        c = job_rows.c
+        found = self._read(select(c.result).where(c.job == self.job, c.row == row, c.result.is_not(None)))
+        return Row.model_validate_json(found[0][0]) if found else None
+
     def rows(self) -> Iterator[Row]:
         """Every result, in the order of the input."""
         return map(Row.model_validate_json, self._texts(job_rows.c.result))
@@ -270,7 +277,7 @@ class JobStore(Claims):
         after = -1
         while True:
             where = (job_rows.c.job == self.job) & (job_rows.c.row > after) & column.is_not(None)
-            page = self._read(select(job_rows.c.row, column).where(where).order_by(job_rows.c.row).limit(200))
+            page = self._read(select(job_rows.c.row, column).where(where).order_by(job_rows.c.row).limit(PAGE))
             if not page:
                 return
             yield from (text for _, text in page)

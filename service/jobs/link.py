@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from critic.engines import Spec
-from critic.engines.base import Completion, EngineError, Identity, Lane, Node, Request, RunStopped, Score, Usage
+from critic.engines.base import Completion, Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Score, Usage
 from service.database import Database
 from service.engines import Engines, SharedEngine
 from service.settings import Settings
@@ -23,17 +23,38 @@ _LENGTH = struct.Struct("!Q")
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds a worker may say nothing: while it loads what it needs, and from its first beat on."""
+
+    first: float
+    then: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What an engine may learn while it is asked."""
+
+    capabilities: Mapping[str, str]
+    room: int
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self:
+        """As it is now."""
+        return cls(dict(engine.capabilities), engine.usage.room)
+
+
+@dataclass(frozen=True, slots=True)
 class About:
-    """What an engine is, as far as it never changes."""
+    """What an engine is, as far as it never changes, and what it has learnt so far."""
 
     identity: Identity
-    capabilities: Mapping[str, str]
     whole_trees: bool
     prices: tuple[float, float]
+    learnt: Learnt
 
 
-async def serve(connection: socket.socket, settings: Settings, engines: Engines) -> None:
-    """Answer a worker until it is gone."""
+async def serve(connection: socket.socket, settings: Settings, engines: Engines, patience: Patience) -> None:
+    """Answer a worker until it is gone. Raises `TimeoutError` where it says nothing, though its process is there."""
     reader, writer = await asyncio.open_connection(sock=connection)
     tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -50,8 +71,12 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines)
 
     try:
         _send(writer, settings)
-        while (message := await _receive(reader)) is not None:
+        wait = patience.first
+        while (message := await asyncio.wait_for(_receive(reader), wait)) is not None:
+            wait = patience.then
             number, name, verb, *arguments = message
+            if verb == "beat":
+                continue
             if verb != "cancel":
                 tasks[number] = asyncio.create_task(answer(number, name, verb, tuple(arguments)))
             elif number in tasks:
@@ -65,11 +90,11 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines)
 async def _ask(engines: Engines, name: str, verb: str, arguments: tuple[Any, ...]) -> object:
     engine = await engines.get(name)
     if verb == "about":
-        usage = engine.usage
-        capabilities = dict(engine.capabilities)
-        return About(engine.identity, capabilities, engine.whole_trees, (usage.input_price, usage.output_price))
+        prices = engine.usage.input_price, engine.usage.output_price
+        return About(engine.identity, engine.whole_trees, prices, Learnt.of(engine))
     [what] = arguments
-    return await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    found = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    return found, Learnt.of(engine)
 
 
 class Link:
@@ -81,6 +106,7 @@ class Link:
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._reading = asyncio.create_task(self._read(), name="link to the server")
+        self._beating = asyncio.create_task(self._beat(), name="heartbeat over the link")
 
     @classmethod
     async def open(cls, connection: socket.socket) -> Self:
@@ -107,7 +133,14 @@ class Link:
     def close(self) -> None:
         """Let go of the socket."""
         self._reading.cancel()
+        self._beating.cancel()
         self._writer.close()
+
+    async def _beat(self) -> None:
+        """Say again and again that this process goes on: one that was stopped keeps its socket."""
+        while True:
+            _send(self._writer, (0, "", "beat"))
+            await asyncio.sleep(self.settings.heartbeat_seconds)
 
     async def _read(self) -> None:
         while (message := await _receive(self._reader)) is not None:
@@ -124,6 +157,7 @@ class LinkedEngine:
     def __init__(self, link: Link, name: str, about: About) -> None:
         self._link, self._name, self._about = link, name, about
         self.usage = Usage(input_price=about.prices[0], output_price=about.prices[1])
+        self._learn(about.learnt)
 
     @property
     def identity(self) -> Identity:
@@ -133,7 +167,7 @@ class LinkedEngine:
     @property
     def capabilities(self) -> Mapping[str, str]:
         """See `Engine.capabilities`."""
-        return self._about.capabilities
+        return self._capabilities
 
     @property
     def whole_trees(self) -> bool:
@@ -142,16 +176,24 @@ class LinkedEngine:
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """See `Engine.complete`."""
-        completion: Completion = await self._link.ask(self._name, "complete", request)
+        completion: Completion = await self._ask("complete", request)
         return completion
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         """See `Engine.score`."""
-        scores: tuple[Score, ...] = await self._link.ask(self._name, "score", tree)
+        scores: tuple[Score, ...] = await self._ask("score", tree)
         return scores
 
     async def close(self) -> None:
         """The engine is the server's, which closes it."""
+
+    async def _ask(self, verb: str, what: Request | Node) -> Any:
+        found, learnt = await self._link.ask(self._name, verb, what)
+        self._learn(learnt)
+        return found
+
+    def _learn(self, learnt: Learnt) -> None:
+        self._capabilities, self.usage.room = learnt.capabilities, learnt.room
 
 
 class LinkedEngines(Engines):

@@ -38,7 +38,7 @@ from service.jobs.requests import (
     TrainRequest,
 )
 from service.jobs.sources import gather, sources
-from service.problems import conflict, invalid, not_found
+from service.problems import RETRY_SECONDS, Problem, busy, conflict, invalid, not_found
 from service.settings import Settings
 from service.tables import datasets, job_events, jobs, models, now
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 GAUGE_SECONDS = 5.0
 TRAINABLE = ("embedded", "hf", "vllm")
 LOOK_SECONDS = 0.5  # how often those who follow a job look for what is new
+FOLLOWERS = 200  # each looks into the database twice a second
 PING_LOOKS = 30  # so many looks without news, and those who follow are told that we are still there
 
 
@@ -61,6 +62,7 @@ class Jobs:
         self._client: DBOSClient | None = None
         self._turn = asyncio.Lock()
         self._counting: asyncio.Task[None] | None = None
+        self._followers = 0
 
     async def __aenter__(self) -> Self:
         self._counting = asyncio.create_task(self._count_on(), name="job gauge")
@@ -76,15 +78,20 @@ class Jobs:
     async def submit(self, request: AnyRequest, caller: Caller, once: Once) -> Job:
         """Store a job and enqueue it, in one transaction. Raises `InputError` for what it names and is not there."""
         await self._must_read(request, caller)
+        await self._must_have_place(caller)
         request = await self._resolved(request)
         client, id = await self._opened(), secrets.token_hex(8)
+        stored = False
         try:
             request = await asyncio.to_thread(gather, request, id, self.artifacts, self._settings.data)
+            stored = True
             return await self._store(_row(id, request, caller), caller, client, once)
-        except (InputError, IntegrityError):
-            # Not after other errors: the database may have gone away with the job stored.
-            await asyncio.to_thread(self.artifacts.remove, of_job(id))
-            await once.replay()
+        except BaseException as error:
+            # Files stay where the database may have gone away with the job stored, and nowhere else.
+            if not stored or isinstance(error, InputError | IntegrityError | Problem):
+                await asyncio.to_thread(self.artifacts.remove, of_job(id))
+            if isinstance(error, InputError | IntegrityError):
+                await once.replay()
             raise
 
     async def _store(self, row: dict[str, Any], caller: Caller, client: "DBOSClient", once: Once) -> Job:
@@ -120,6 +127,16 @@ class Jobs:
             if source.job is not None:
                 async with self._database.read() as connection:
                     await access.must_read_job(connection, caller, source.job)
+
+    async def _must_have_place(self, caller: Caller) -> None:
+        """Raise `Problem` 429 where too many jobs of the caller wait already: each has files, and is looked at."""
+        mine = (jobs.c.key == caller.key, jobs.c.state.not_in(ENDED))
+        async with self._database.read() as connection:
+            open = (await connection.execute(select(func.count()).where(*mine))).scalar_one()
+        if open >= self._settings.open_jobs_per_key:
+            fix = "Wait for some to end, or cancel them: POST /v1/jobs/ID/cancel."
+            detail = f"{open:,} jobs of the key {caller.name!r} have not ended; that is as many as there may be"
+            raise Problem(429, "too_many_jobs", detail, fix, headers={"Retry-After": str(RETRY_SECONDS)})
 
     async def cancel(self, id: str, caller: Caller) -> Job:
         """End a job. Its worker can commit nothing from now on, and stops when it next looks."""
@@ -164,8 +181,21 @@ class Jobs:
         async with self._database.read() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
+    def must_have_room(self) -> None:
+        """Raise `Problem` 503 where too many follow jobs already."""
+        if self._followers >= FOLLOWERS:
+            raise busy(f"{self._followers} others follow jobs already")
+
     async def follow(self, id: str, after: int) -> AsyncIterator[dict[str, Any] | None]:
         """Events as they come, until the job has ended; None where nothing has happened for a while."""
+        self._followers += 1
+        try:
+            async for event in self._follow(id, after):
+                yield event
+        finally:
+            self._followers -= 1
+
+    async def _follow(self, id: str, after: int) -> AsyncIterator[dict[str, Any] | None]:
         quiet = 0
         while True:
             ended = (await self.get(id)).state in ENDED  # asked first: an event may come between

@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 from critic.files.shapes import naming
 from critic.run.config import RunSettings
 from critic.run.export import Format
+from critic.run.retest import SHARE
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 # Words parted by slashes, none of which begins with a dot: no name leads out of a folder, or hides in one.
@@ -87,6 +88,12 @@ class _Judging(Asked):
     max_cost: float | None = Field(default=None, gt=0, le=1e9)
     format: Format = "jsonl"
     with_reasoning: bool = Field(default=False, description="Export what models thought before they answered, too.")
+    retest: float = Field(
+        default=SHARE,
+        ge=0,
+        le=1,
+        description="The share of the votes that is asked twice, at least 8, where a judge's answers can differ.",
+    )
     cluster: Name | None = Field(
         default=None,
         description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import update
@@ -15,20 +14,26 @@ from constitution import Constitution
 from constitution.errors import InputError
 from critic.engines import Spec, parse_spec
 from critic.engines.base import Completion, Engine, Lane, Node, Request, Score, Usage
+from critic.engines.faults import Streak
 from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.wrappers import Wrapper, load
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.run.execute import Progress, Seen, execute_rows
-from critic.run.opening import settle
-from critic.run.run import Checked, RunRequest, check, check_priced, described, fingerprint, write_results
+from critic.run.opening import Capabilities, learnt, settle
+from critic.run.request import Checked, RunRequest, check, check_priced
+from critic.run.retest import Retest, retested
+from critic.run.run import described, fingerprint, write_results
 from service.engines import TRAINED
 from service.jobs import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work import Failed, Work
+from service.portions import portions
+from service.public import public
 from service.tables import jobs
+from service.text_bounds import TextBounds
 
-CHUNK = 100  # rows of one step
+CHUNK, CHUNK_BYTES = 100, 64 * 2**20  # rows and bytes of one step, whichever comes first
 TELL_SECONDS = 1.0
 
 Entry = Line | Quarantined
@@ -48,6 +53,7 @@ class JobEngine(Wrapper):
     @property
     def usage(self) -> Usage:
         """What was asked through this one."""
+        self._usage.room = self._engine.usage.room
         return self._usage
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
@@ -76,11 +82,14 @@ class RowsJob:
     work: Work
     request: RunRequest
     pipeline: Pipeline
-    engines: Mapping[str, Mapping[str, str]]
+    capabilities: Capabilities
+    engines: Mapping[Spec, Engine]
+    checked: Checked
     plan: str
     budget: Budget
     total: int | None
     asked: GenerateRequest | JudgeRequest
+    streak: Streak = field(default_factory=Streak)
     began: float = field(default_factory=time.monotonic)
     before: dict[str, int] = field(default_factory=lambda: {"rows": 0, "quarantined": 0, "pairs": 0})
     fresh: int = 0
@@ -107,16 +116,33 @@ class RowsJob:
         """Write all files, and put them where they stay."""
         folder, store = self.work.folder / "results", self.work.store
         folder.mkdir(exist_ok=True)
-        written = write_results(store, folder, self.asked.format, self.engines, self.asked.with_reasoning)
+        asked_twice = self.retest()
+        capabilities = learnt(self.capabilities, self.engines.values())
+        written = write_results(store, folder, self.asked.format, capabilities, self.asked.with_reasoning, asked_twice)
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        found = {"files": files, "warnings": written.warnings(), "feedback": feedback.keep(store, store)}
+        found = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
         return {**self.standing(Progress()), **found}
+
+    def _kept_feedback(self) -> dict[str, Any]:
+        return feedback.keep(self.work.store, self.work.store, self.work.parts.settings.texts)
+
+    def retest(self) -> Retest | None:
+        """Ask some votes a second time. Where a limit or the engines don't let it, the job's events say so."""
+        recorded = {
+            spec: RecordedEngine(engine, self.work.store, self.budget, apart="retest")
+            for spec, engine in self.engines.items()
+        }
+        progress = Progress()
+        found = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
+        if progress.stopped:
+            self.work.store.tell("retest", stopped=public(progress.stopped))
+        return found
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
-            await execute_rows(self.pipeline, some, self.work.store, self.plan, progress)
+            await execute_rows(self.pipeline, some, self.work.store, self.plan, progress, self.streak)
 
         async with _every(TELL_SECONDS, lambda: self._tell(progress)):
             await poison.guarded(entries, self.work.store, self.plan, execute)
@@ -175,7 +201,8 @@ def prepared(work: Work) -> RowsJob:
         )
     budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
-    return RowsJob(work, request, checked.pipeline(recorded), found.capabilities, config.plan, budget, total, asked)
+    pipeline = checked.pipeline(recorded)
+    return RowsJob(work, request, pipeline, found.capabilities, engines, checked, config.plan, budget, total, asked)
 
 
 def run_request(
@@ -223,9 +250,7 @@ async def _engines(work: Work, asked: GenerateRequest | JudgeRequest, checked: C
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    remaining = iter(entries)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield chunk
+    return portions(entries, CHUNK, TextBounds.size, CHUNK_BYTES)
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ def _copy(name: str, source: Source, default: str | None, job: str, artifacts: A
     if source.dataset is not None:
         place = datasets.folder(data, source.dataset, source.version or 0)
         file = _wanted(source, default, sorted(path.name for path in place.glob("*.jsonl")))
-        artifacts.put(place / file, input_of(job), f"{name}.jsonl")
+        artifacts.link(place / file, input_of(job), f"{name}.jsonl")
         return f"{name}.jsonl"
     folder, file = _found(source, default, artifacts)
     target = name + "".join(ending(file))

@@ -1,8 +1,8 @@
 """How much a Parquet file becomes when it is read: a few thousand bytes can stand for gigabytes.
 
-Pages are packed, and a column may hold one long text in a dictionary and name it a million times. So both are counted
-before a job reads the file: what the row groups say of their pages, and the texts that dictionaries stand for, which
-are read here as numbers and never written out.
+Pages are packed, a column may hold one long text in a dictionary and name it a million times, and equal values are
+counted and not repeated. So all three are counted before a job reads the file: what the row groups say of their pages
+and values, and the texts that dictionaries stand for, which are read here as numbers and never written out.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from constitution.errors import InputError
 
 MOST_BYTES = 2**30  # of a whole file; an upload of 16 MB that is packed as well as texts are becomes a quarter of it
 ROWS_AT_ONCE = 64
+VALUE_BYTES = 32  # of each number, empty text or null: a billion of the same one are a few bytes of the file
 
 _FIX = "Split it into several jobs, or send JSON Lines."
 
@@ -31,9 +32,11 @@ def check_parquet(path: Path) -> None:
 def _check(path: Path) -> None:
     with pq.ParquetFile(path) as plain:
         about, schema = plain.metadata, plain.schema
-        pages = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        pages = sum(group.total_byte_size for group in groups)
+        values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
         columns = [schema.column(number) for number in range(len(schema))]
-    _must_fit(pages)
+    _must_fit(max(pages, VALUE_BYTES * values))
     texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     total = 0
     with pq.ParquetFile(path, read_dictionary=texts) as file:

@@ -1,7 +1,6 @@
 """What every file format promises: one bad row costs itself only, and what is written comes back, up to its loss."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,13 +16,14 @@ from critic.feedback import KINDS, Feedback
 from critic.feedback.base import Columns
 from critic.run.sources import Broken
 from critic.run.tables import TABLES
+from service.format_page import PAGE, page
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES, Entry, Found, Table
 from tests.factories import judgement, provenance, revision, row
 from tests.feedback_samples import TEXT, feedback, feedbacks
 
-WRITERS = [name for name, known in FORMATS.items() if known.writes]
-WRITTEN = [(name, table) for name in WRITERS for table in FORMATS[name].writes]
+WRITERS = [name for name, known in FORMATS.items() if known.tables]
+WRITTEN = [(name, table) for name in WRITERS for table in FORMATS[name].tables]
 JSON_FORMATS = [(name, s) for name, known in FORMATS.items() for s in known.suffixes[:1] if s.startswith(".json")]
 KEPT = {
     "trl": ("prompt", "chosen", "rejected", "completion", "label"),
@@ -31,6 +31,10 @@ KEPT = {
     "openrlhf": ("prompt", "chosen", "rejected", "completion", "label"),
     "hh-rlhf": ("prompt", "chosen", "rejected"),
     "nemo-rl": ("prompt", "chosen", "rejected", "responses", "ranks", "completion"),
+    "llama-factory": ("prompt", "chosen", "rejected", "completion", "label"),
+    "axolotl": ("prompt", "chosen", "rejected", "completion", "label"),
+    "verl": ("prompt", "chosen", "rejected", "completion", "probability", "group"),
+    "verl-sft": ("prompt", "completion"),
 }
 """The columns of a data set's row that a foreign format has a place for; our own formats keep all."""
 
@@ -59,15 +63,14 @@ def test_a_format_says_what_it_is(name: str) -> None:
     known = FORMATS[name]
     assert known.name == name
     assert set(known.reads) <= set(KINDS)
-    assert set(known.writes) <= {"feedback", *DATA_TABLES}
-    described = sys.modules[known.__module__].__doc__ or ""
-    assert "lost" in described.lower() or not known.writes
+    assert set(known.tables) <= {"feedback", *DATA_TABLES}
+    assert known.title and (known.loses or not known.tables) and all(known.tables.values())
     assert format_of(name) == known()
 
 
 @formats
 def test_a_table_without_a_place_is_refused(name: str, tmp_path: Path) -> None:
-    for table in {"feedback", *DATA_TABLES} - set(FORMATS[name].writes):
+    for table in {"feedback", *DATA_TABLES} - set(FORMATS[name].tables):
         with pytest.raises(InputError, match=f"no place for {table}"):
             format_of(name).write(table, [], tmp_path / "file")
         assert not (tmp_path / "file").exists()
@@ -80,7 +83,7 @@ def test_a_file_that_isnt_there(name: str, tmp_path: Path) -> None:
 
 
 def test_unknown_formats_and_options() -> None:
-    with pytest.raises(InputError, match="Known formats: jsonl"):
+    with pytest.raises(InputError, match="Known formats: annotated-pairs, argilla"):
         format_of("yaml")
     with pytest.raises(InputError, match="Options of spreadsheet: prompt"):
         format_of("spreadsheet", {"promt": "question"})
@@ -112,27 +115,29 @@ def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObje
     assert len(found) == len(rows) - skipped
     if not skipped:
         back = [row for label in found if isinstance(label, Feedback) for _, row in label.rows()]
-        assert [_kept(name, row) for row in back] == [_kept(name, row) for row in rows]
+        assert [_kept(name, table, row) for row in back] == [_kept(name, table, row) for row in rows]
 
 
-def _kept(name: str, row: Columns) -> Columns:
-    columns = KEPT.get(name, tuple(column for column in row if column != "where"))
+def _kept(name: str, table: Table, row: Columns) -> Columns:
+    everything = tuple(column for column in row if column != "where")
+    columns = KEPT.get(f"{name}-{table}") or KEPT.get(name, everything)
     return {column: row[column] for column in columns if column in row}
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_same_entries_give_the_same_bytes(name: str) -> None:
     label = feedback("comparison", {"choice": "first"})
-    table = FORMATS[name].writes[0]
+    table = next(iter(FORMATS[name].tables))
     entries: list[Entry] = [label] if table == "feedback" else [row for _, row in label.rows()]
     assert through(name, table, entries)[2] == through(name, table, entries)[2]
 
 
-@pytest.mark.parametrize("name", [name for name in WRITERS if "pairs" in FORMATS[name].writes])
+@pytest.mark.parametrize("name", [name for name in WRITERS if "pairs" in FORMATS[name].tables])
 def test_what_is_lost_is_named_and_counted(name: str) -> None:
     judged = feedback("comparison", {"choice": "first", "probability": 0.75}, source="ai", group="north")
     _, lost, _ = through(name, "pairs", [row for _, row in judged.rows()])
-    assert lost == ({"probability": 1, "group": 1, "sources": 1} if name in KEPT else {})
+    everything = {"probability": 1, "group": 1, "sources": 1} if name in KEPT else {}
+    assert lost == {column: rows for column, rows in everything.items() if column not in KEPT[name]}
 
 
 @pytest.mark.parametrize(("name", "table"), WRITTEN)
@@ -211,3 +216,8 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
     assert isinstance(broken, Broken) and broken.where == "file.jsonl:2"
     assert isinstance(bad, Broken) and bad.where == "file.jsonl:3"
     assert first.where.startswith("file.jsonl:1")
+
+
+def test_the_page_of_formats_is_what_they_say() -> None:
+    """`python -m service.format_page` makes it."""
+    assert PAGE.read_text("utf-8") == page()

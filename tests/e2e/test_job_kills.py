@@ -23,7 +23,8 @@ from sqlalchemy import select
 
 from benchmarks.serving import Served
 from benchmarks.serving import start as serve
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from service.database import database_url
 from service.jobs.ledger import connect, read
 from service.tables import calls

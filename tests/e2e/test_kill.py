@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from critic.run.store import RunStore
 from tests.factories import small_constitution
 

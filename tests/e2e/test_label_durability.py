@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.service_labels import label
+from benchmarks.mixed import label
 from benchmarks.serving import Connection, Served, connections, postgres, start
 
 KILLS, CLIENTS = 4, 8

@@ -18,7 +18,8 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from critic.run.shards import ShardStore
 from tests.factories import small_constitution
 

@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from service.database import Database
 from service.datasets import DatasetRequest, make
 from service.first_key import first_key
 from service.jobs.artifacts import Artifacts
+from service.lanes import Lane
 from service.settings import Settings
+from service.snapshot import Snapshots
 
 Act = Callable[[Path], object]
 
@@ -109,7 +112,7 @@ def attempt(act: Act, folder: Path, number: int) -> int:
                 kill_at(number)
             act(folder)
             os._exit(0)
-        except BaseException:
+        except BaseException:  # whatever it was, the parent sees it by the exit code
             traceback.print_exc()
             os._exit(1)
     _, status = os.waitpid(child, 0)
@@ -195,7 +198,7 @@ def _labelled(folder: Path) -> None:
 
         await migrations.upgrade(_settings(folder).url)
         async with Database(_settings(folder).url) as database, Constitutions(database) as constitutions:
-            labels, caller = Labels(database, constitutions), Caller("k", "k", frozenset({"admin"}))
+            labels, caller = Labels(database, constitutions, Settings().texts), Caller("k", "k", frozenset({"admin"}))
             asked = {"kind": "comparison", "responses": ["The Po.", "Paris."], "label": "first"}
             given = [await labels.read(asked | {"prompt": f"Name river {n}."}, caller) for n in range(20)]
             _, found = rows(given, Origin())
@@ -210,7 +213,9 @@ def _build(folder: Path) -> None:
         async with Database(_settings(folder).url) as database:
             service: Any = Service.__new__(Service)
             service.settings, service.database = _settings(folder), database
-            await make(service, DatasetRequest(name="rivers", aggregation="each"), lambda _: {})
+            with closing(Snapshots(database.url)) as service.snapshots:
+                async with Lane("data sets", 1, 0, 60) as service.builds:
+                    await make(service, None, DatasetRequest(name="rivers", aggregation="each"), lambda _: {})
 
     asyncio.run(build())
 

@@ -12,11 +12,11 @@ from typer.testing import CliRunner, Result
 from constitution import load
 from constitution.errors import InputError
 from critic.records import Line
-from critic.statistics.intervals import wilson
+from critic.statistics.intervals import exact
 from service.align import AlignRequest
-from service.align.evaluate import Answered, _side, _win_rate
+from service.align.evaluate import Answered, _change, _side, _win_rate
 from service.align.prompts import read, split
-from service.align.report import report
+from service.align.report import report, sentence
 from service.align.request import read_settings
 from service.cli.align import align
 from tests.critic.run.test_report import HOSTILE, Page
@@ -166,8 +166,11 @@ def test_figures_by_hand() -> None:
     before, after = (_side(asked(), [getattr(row, side) for row in rows]) for side in ("before", "after"))
     assert before["unanswered"] == 1 and before["words"]["estimate"] == 1
     assert before["verified"]["estimate"] == pytest.approx(1 / 3) and after["verified"]["estimate"] == 3 / 4
-    low, high = wilson(3 / 4, 4)
+    low, high = exact(3, 4)
     assert after["verified"]["low"] <= low and after["verified"]["high"] >= high, "a prompt's answers are a cluster"
+    change = _change(asked(), rows)
+    assert change is not None and change["n"] == 2
+    assert change["estimate"] == pytest.approx((1 - 0.5 + 0.5 - 0) / 2), "a prompt's own change: 1 of 2 to 2 of 2 ..."
     key = rows[0].prompt.key
     outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {
         (key, ("one", "see me")): [1.0],
@@ -177,16 +180,41 @@ def test_figures_by_hand() -> None:
     assert (found["win_rate"]["estimate"], found["equal_answers"], found["unreadable"]) == (0.75, 1, 1)
 
 
-def test_the_page_shows_both_answers_as_text_only() -> None:
+def found_of(prompts: int, **more: Any) -> dict[str, Any]:
     figure = {"estimate": 0.5, "low": 0.2, "high": 0.8, "n": 9, "clusters": 5}
-    side = {"unanswered": 0, "words": figure, "verified": figure}
-    answers = [{"prompt": [{"role": "user", "content": "Q"}], "before": [HOSTILE], "after": [None]}]
-    found = {"constitution": "c@1", "constitution_hash": "h" * 64, "stages": {"sft": {"skipped": "none"}}, "samples": 1}
-    text = report(asked(), found | {"answers": answers, "before": side, "after": side, "win_rate": figure})
-    page = Page(text)
+    side = {"unanswered": 0, "words": figure | {"low": None, "high": None}, "verified": figure}
+    answers = [{"prompt": [{"role": "user", "content": "Q"}], "before": [HOSTILE], "after": [None]}] * prompts
+    about = {"constitution": "c@1", "constitution_hash": "h" * 64, "title": "Short answers", "samples": 1}
+    change = {"estimate": 0.73, "low": 0.6, "high": 0.85, "n": 30, "clusters": 30}
+    found = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
+    return found | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
+
+
+def test_the_page_shows_both_answers_as_text_only() -> None:
+    page = Page(report(asked(), found_of(1)))
     assert not any(name in ("src", "href") or name.startswith("on") for _, a in page.tags for name in a)
     for said in ("document.title='owned'", "no answer", "verified after", "skipped: none", "The judge is a program"):
         assert said in page.text
+
+
+def test_the_report_begins_with_one_sentence() -> None:
+    change = "a change of +73 points (95 % interval: +60 to +85)"
+    said = f"Short answers (contains=e): from 10 % to 50 % of the answers to 30 held-out prompts, {change}."
+    assert sentence(asked(), found_of(30)) == said
+    page = Page(report(asked(), found_of(30)))
+    assert page.text.index(said) < page.text.index("policy embedded") < page.text.index("win rate")
+    assert sentence(asked(), found_of(3)).endswith("No more than 3 prompts: nothing can be said of fewer than 20.")
+    by_a_judge = AlignRequest("c.yaml", "p.txt", ("embedded",))
+    assert sentence(by_a_judge, found_of(30)) == (
+        "The judge prefers the trained policy's answer in 50 % of 9 comparisons on 30 held-out prompts "
+        "(95 % interval: 20 to 80 %)."
+    )
+    assert "Nothing could be read" in sentence(by_a_judge, found_of(30, win_rate=None))
+
+
+def test_shares_and_a_win_rate_stand_in_pictures_of_their_own() -> None:
+    text = report(asked(), found_of(30))
+    assert [name in text for name in ("picture-verified", "picture-wins", "picture-words")] == [True] * 3
 
 
 @pytest.mark.parametrize(

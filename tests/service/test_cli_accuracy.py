@@ -39,6 +39,24 @@ def test_modes_stand_beside_the_rules_of_length(folder: Path) -> None:
     assert again.stdout == done.stdout and (folder / "calls").read_text() == made
 
 
+def test_two_pairs_say_nothing_by_any_mode_or_rule(folder: Path) -> None:
+    two = [{"prompt": f"{i}?", "chosen": "a long answer", "rejected": "no"} for i in range(2)]
+    (folder / "two.jsonl").write_text("".join(json.dumps(row) + "\n" for row in two))
+    done = evaluate(folder, "--mode", "logprob", "--out", "two", pairs="two.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "No more than 2 prompts: nothing can be said of fewer than 20." in done.stdout
+    assert "better" not in done.stdout and done.stdout.count("too few") == 4
+    found = json.loads((folder / "two" / "accuracy.json").read_text())
+    longer = found["rules"]["always the longer"]["accuracy"]
+    assert longer["estimate"] == 1 and longer["low"] == pytest.approx(0.025**0.5), "exactly 2 of 2"
+    assert found["modes"]["logprob"]["against_length"] == {
+        "rule": "always the longer",
+        "wins": 0,
+        "losses": 2,
+        "p": 0.5,
+    }
+
+
 def test_rows_that_are_no_labels_are_named_and_cost_nothing_else(folder: Path) -> None:
     with (folder / "labelled.jsonl").open("a") as file:
         file.write('{"prompt": "Why?", "responses": ["a", "b"]}\n')

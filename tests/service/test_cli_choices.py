@@ -55,7 +55,10 @@ def test_figures_of_a_judge_that_says_first_and_likes_short_answers(folder: Path
     assert done.exit_code == 0
     results = json.loads(done.stdout)
     figures = results["figures"]
-    assert (results["rows"], results["unreadable"]) == (4, {"letters": 0, "likelihood": 0, "pairs": 8})
+    assert (results["rows"], results["unreadable"]) == (
+        4,
+        {"letters": 0, "likelihood": 0, "pairs": 8, "below_floor": 0},
+    )
     assert {figures[name]["estimate"] for name in ("ties, both orders", "same position")} == {1}
     assert figures["accuracy, both orders"] | {"high": 0} == {"estimate": 0, "low": 0, "high": 0, "n": 8, "clusters": 4}
     # One digit is shorter than any wrong answer.
@@ -64,6 +67,17 @@ def test_figures_of_a_judge_that_says_first_and_likes_short_answers(folder: Path
     table = choices().stdout
     assert "│ same position                  │ 1.000 " in table
     assert "4 rows read, 0 of them in one order only" in table
+
+
+def test_columns_may_have_other_names(folder: Path) -> None:
+    rows(folder, {"question": GOOD[0]["prompt"], "right": ["0"], "Incorrects": ["Many."]})
+    done = choices("--column", "prompt=question,corrects=right")
+    assert done.exit_code == 0 and "1 rows read" in done.stdout
+    assert "No more than 1 row: nothing can be said of fewer than 20." in done.stdout
+    typo = choices("--column", "prompt=question,corrects=rigt")
+    assert typo.exit_code == 3 and "there are question, right, Incorrects" in typo.stdout
+    with pytest.raises(InputError, match="'chosen=right' maps no column"):
+        choices("--column", "chosen=right")
 
 
 def test_bad_rows_are_named_and_the_rest_is_read(folder: Path) -> None:

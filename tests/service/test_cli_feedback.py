@@ -13,6 +13,7 @@ from constitution.errors import InputError
 from critic.feedback import Feedback
 from service.cli.feedback import app
 from service.client import Client
+from tests.service.formats.test_offers import run_folder
 
 pytestmark = pytest.mark.slow
 
@@ -49,20 +50,22 @@ def test_a_file_goes_there_once_and_comes_back(served: Served, tmp_path: Path) -
     rows = [label(i, f"person {i % 3}", group="nurses") for i in range(1203)]
     rows.append(label(5, "a judge", source="ai"))
     file = written(tmp_path / "labels.jsonl", rows)
-    for _ in range(2):  # the second is the first again
-        done = cai(served, "import", str(file))
+    done = cai(served, "import", str(file))
+    assert done.exit_code == 0 and "stored: 1,204 labels" in done.output, done.output
+    for again in ((), ("--source", "ai")):
+        done = cai(served, "import", str(file), *again)
         assert done.exit_code == 0, done.output
-        assert "stored: 1,204 labels" in done.output
+        assert "stored: 0 labels" in done.output and "stored before: 1,204 labels" in done.output
     back = tmp_path / "back.jsonl"
     done = cai(served, "export", str(back), "--group", "nurses")
-    assert done.exit_code == 0 and "1,203 labels" in done.output, done.output
+    assert done.exit_code == 0 and "1,203 rows of feedback" in done.output, done.output
     found = [Feedback.model_validate_json(line) for line in back.read_text().splitlines()]
     assert [one.prompt.messages[0].content for one in found] == [f"Question {i}?" for i in range(1203)]
     with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
         names = {person.id: person.name for person in client.annotators()}
     assert [names[one.annotator or ""] for one in found[:4]] == ["person 0", "person 1", "person 2", "person 0"]
     again = cai(served, "import", str(back))  # its annotators are ids now, and known
-    assert again.exit_code == 0, again.output
+    assert again.exit_code == 0 and "stored: 0 labels" in again.output, again.output
     with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
         assert len(list(client.annotators())) == len(names)
 
@@ -82,10 +85,11 @@ def test_what_can_not_be_done_says_why(served: Served, tmp_path: Path) -> None:
     file = str(written(tmp_path / "labels.jsonl", [label(1, "x")]))
     for arguments, word in (
         (("import", str(tmp_path / "nothing.jsonl")), "no such file"),
-        (("import", file, "--format", "nonsense"), "Known formats: jsonl"),
+        (("import", file, "--format", "nonsense"), "Known formats: annotated-pairs"),
         (("import", file, "--source", "god"), "human or ai"),
         (("import", file, "--options", "["), "no JSON object"),
-        (("export", str(tmp_path / "x"), "--format", "oasst"), "no place for feedback"),
+        (("export", str(tmp_path / "x"), "--format", "oasst"), "no place for pairs"),
+        (("export", str(tmp_path / "x"), "--format", "trl", "--table", "chats"), "there is no table 'chats'"),
     ):
         done = cai(served, *arguments)
         assert isinstance(done.exception, InputError) and word in str(done.exception), done.output
@@ -102,3 +106,46 @@ def test_shapes_of_the_field_are_imported_under_other_names(served: Served, tmp_
     done = cai(served, "import", str(written(tmp_path / "shp.jsonl", rows)), "--column", "history=q")
     assert done.exit_code == 3, done.output
     assert "stored: 1 labels" in done.output and "shp.jsonl:2: labels holds nothing" in done.output
+
+
+def test_a_runs_labels_are_stored_once_whichever_of_its_files_brings_them(served: Served, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    first = cai(served, "import", str(folder / "pairs.jsonl"), "--source", "ai")
+    assert "refused: 3 rows" in first.output and "constitution_hash" in first.output  # another harmlessness@1.0.0
+    for name in ("pairs", "feedback"):
+        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        written(tmp_path / f"{name}.jsonl", [row | {"constitution": None, "constitution_hash": None} for row in rows])
+    done = cai(served, "import", str(tmp_path / "pairs.jsonl"))
+    assert "stored: 3 labels" in done.output, done.output
+    done = cai(served, "import", str(tmp_path / "feedback.jsonl"))  # with critiques and corrections
+    assert "stored: 6 labels" in done.output and "stored before: 3 labels" in done.output, done.output
+
+
+def test_equal_labels_of_people_without_names_are_as_many(served: Served, tmp_path: Path) -> None:
+    thumbs = [
+        {
+            "kind": "thumbs",
+            "prompt": {"messages": [{"role": "user", "content": "A hill?"}]},
+            "responses": [{"text": "Yes.", "model": "m"}],
+            "label": {"value": "up"},
+            "source": "human",
+        }
+    ] * 600
+    assert "stored: 600 labels" in cai(served, "import", str(written(tmp_path / "five.jsonl", thumbs))).output
+    done = cai(served, "import", str(written(tmp_path / "more.jsonl", [*thumbs, thumbs[0]])))
+    assert "stored: 1 labels" in done.output and "stored before: 600 labels" in done.output
+
+
+def test_labels_come_out_as_trainers_take_them(served: Served, tmp_path: Path) -> None:
+    rows = [label(n, "tess", group="tess") for n in range(3)] + [
+        label(9, "tess", group="tess") | {"label": {"choice": "tie", "outcome": "tie"}}
+    ]
+    cai(served, "import", str(written(tmp_path / "labels.jsonl", rows)))
+    out = tmp_path / "pairs.jsonl"
+    done = cai(served, "export", str(out), "--format", "trl", "--group", "tess")
+    assert done.exit_code == 0 and "3 rows of pairs" in done.output and "left out: 1 (tie)" in done.output, done.output
+    assert json.loads(out.read_text().splitlines()[0])["chosen"] == [{"role": "assistant", "content": "yes"}]
+    done = cai(
+        served, "export", str(tmp_path / "kto.jsonl"), "--format", "trl", "--group", "tess", "--table", "ratings"
+    )
+    assert isinstance(done.exception, InputError) and "no rows of ratings to write" in str(done.exception)

@@ -1,15 +1,20 @@
 """Group commits, on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from constitution.errors import InputError
+from service import database as part
 from service import migrations
-from service.database import Database
+from service.database import Database, Locked, is_of_database
 from service.tables import annotators, items, now
 
 
@@ -82,3 +87,86 @@ def test_an_address_that_can_not_be_used_is_refused(url: str) -> None:
     with pytest.raises(InputError) as error:
         Database(url)
     assert "sqlite:///FILE" in str(error.value)
+
+
+async def test_a_locked_sqlite_is_waited_for_once_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "BUSY_SECONDS", 0.5)
+    asked: list[str] = []
+    async with Database(f"sqlite:///{tmp_path / 'cai.db'}") as database:
+        await migrations.upgrade(f"sqlite:///{tmp_path / 'cai.db'}")
+        event.listen(database.engine.sync_engine, "handle_error", lambda context: asked.append(context.statement))
+        await database.insert({annotators: [annotator("0", "before")]})
+
+        async def looks(number: int) -> None:
+            async with database.transaction() as connection:
+                await connection.execute(annotators.insert(), annotator(f"t{number}", f"t{number}"))
+
+        with sqlite3.connect(tmp_path / "cai.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = [asyncio.create_task(looks(number)) for number in range(5)]
+            waiting += [
+                asyncio.create_task(database.insert({annotators: [annotator(f"i{number}", f"i{number}")]}))
+                for number in range(5)
+            ]
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            other.execute("ROLLBACK")
+        other.close()
+        assert {type(result) for result in results} == {Locked}
+        assert len(set(map(id, results))) >= 6  # what is raised in several places is not one exception
+        assert asked == ["BEGIN IMMEDIATE"]
+        await asyncio.gather(looks(6), database.insert({annotators: [annotator("7", "after")]}))
+        assert await names(database) == ["after", "before", "t6"]
+
+
+async def test_a_fault_of_the_database_takes_no_group_apart(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+
+    async def full(self: Database, connection: object, group: Sequence[object]) -> None:
+        groups.append(len(group))
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "_store", full)
+        asked = [database.insert({annotators: [annotator(f"n{i}", f"name {i}")]}) for i in range(20)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(result) for result in results} == {OperationalError}
+    assert groups == [20]
+    assert await names(database) == []
+
+
+async def test_many_rows_at_fault_cost_two_commits_and_the_others_are_stored(database: Database) -> None:
+    await database.insert({annotators: [annotator("1", "Ada")]})
+    commits = 0
+
+    def counted(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(database.engine.sync_engine, "commit", counted)
+    asked = [
+        database.insert({annotators: [annotator("1" if i % 3 == 0 else f"n{i}", f"name {i:02}")]}) for i in range(30)
+    ]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(result, IntegrityError) for result in results] == [i % 3 == 0 for i in range(30)]
+    assert len(await names(database)) == 21
+    assert commits == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "of_database"),
+    [
+        (OperationalError("", {}, sqlite3.OperationalError("database is locked")), True),
+        (OperationalError("", {}, sqlite3.OperationalError("disk I/O error")), True),
+        (NoConnection("the pool has none left"), True),
+        (OSError("no route"), True),
+        (OperationalError("", {}, psycopg.errors.ProgramLimitExceeded("index row size exceeds")), False),
+        (OperationalError("", {}, psycopg.errors.DiskFull("could not extend file")), True),
+        (IntegrityError("", {}, sqlite3.IntegrityError("UNIQUE constraint failed")), False),
+        (OverflowError("Python int too large to convert to SQLite INTEGER"), False),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), False),
+    ],
+)
+def test_whose_fault_it_is(error: Exception, of_database: bool) -> None:
+    assert is_of_database(error) == of_database

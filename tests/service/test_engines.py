@@ -222,3 +222,27 @@ async def test_trained_models_are_found_by_name_and_nowhere_else(
         with pytest.raises(InputError, match="there is no engine"):
             await engines.get("models/nobody")
     assert len(seen) == 1
+
+
+async def test_only_so_many_trained_models_are_open_and_idle_ones_make_room(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, closed = now(), list[str]()
+    for id in range(part.MOST_TRAINED + 2):
+        row = {"id": str(id), "name": f"rm-{id}", "trainer": "reward", "folder": f"models/{id}", "lineage": {}}
+        await database.insert({models: [row | {"created_at": at}]})
+
+    class Closing(FakeEngine):
+        async def close(self) -> None:
+            closed.append(Path(self.identity.name).name)
+
+    monkeypatch.setattr(part, "open_engine", lambda spec: Closing(spec.target))
+    async with Engines(settings(tmp_path, judge=EngineSettings(spec="embedded")), database) as engines:
+        for id in range(part.MOST_TRAINED):
+            await engines.get(f"models/rm-{id}")
+        with pytest.raises(Unavailable, match="no more fit"):
+            await engines.get(f"models/rm-{part.MOST_TRAINED}")
+        await engines.get("models/rm-0")  # those that are open stay so
+        monkeypatch.setattr(part, "IDLE_SECONDS", -1.0)
+        await engines.get(f"models/rm-{part.MOST_TRAINED}")
+        assert closed == ["0"]

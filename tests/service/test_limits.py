@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service import limits
-from service.limits import Limits, Pace
+from service.limits import SHORT_BYTES, Limits, Pace, Room
 from service.problems import Problem
 
 
@@ -32,7 +32,7 @@ async def answer(body: list[bytes], headers: dict[str, str] | None = None, most:
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     whole = {"type": "http", "path": "/", "query_string": b"", "headers": raw} | scope
-    await Limits(application, most)(whole, receive, send)
+    await Limits(application, most, bodies_bytes=1000, body_seconds=60)(whole, receive, send)
     return int(sent[0]["status"])
 
 
@@ -48,8 +48,7 @@ async def test_a_longer_body_is_refused_by_what_it_says_and_by_what_comes() -> N
     assert await answer([b""], {"content-length": "many"}) == 413
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.01)
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     sent: list[Message] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +61,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Limits(application, 10)({"type": "http", "path": "/", "headers": []}, receive, send)
+    limited = Limits(application, 10, bodies_bytes=1000, body_seconds=0.01)
+    await limited({"type": "http", "path": "/", "headers": []}, receive, send)
     assert sent[0]["status"] == 408
 
 
@@ -74,7 +74,7 @@ async def test_a_nul_in_the_address_is_refused() -> None:
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("service.limits.time.monotonic", lambda: clock[0])
-    pace = Pace(per_minute=60)
+    pace = Pace(per_minute=60, at_once=10)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")
     with pytest.raises(Problem) as refused:
@@ -86,3 +86,94 @@ def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytes
     pace.take("ada")
     with pytest.raises(Problem):
         pace.take("ada")
+
+
+def test_a_caller_has_only_so_many_requests_under_way() -> None:
+    pace = Pace(per_minute=60, at_once=2)
+    with pace.under_way("ada"):
+        with pace.under_way("ada"):
+            with pytest.raises(Problem) as refused, pace.under_way("ada"):
+                pass
+            assert refused.value.status_code == 429 and "2 requests at once" in refused.value.document.detail
+            with pace.under_way("grace"):
+                pass
+        with pace.under_way("ada"):
+            pass
+    assert not pace._under_way  # nothing is kept of callers that have nothing under way
+
+
+async def test_room_is_given_in_the_order_of_asking_and_comes_back() -> None:
+    room = Room(100)
+    await room.take(60)
+    order: list[str] = []
+
+    async def take(name: str, size: int) -> None:
+        await room.take(size)
+        order.append(name)
+
+    large = asyncio.create_task(take("large", 1000))  # more than there is: all of it
+    await asyncio.sleep(0)
+    small = asyncio.create_task(take("small", 10))
+    await asyncio.sleep(0)
+    assert order == []  # the small one fits, and doesn't go first: the large one would never come
+    room.give_back(60)
+    await large
+    assert order == ["large"]
+    room.give_back(1000)
+    await small
+    assert order == ["large", "small"]
+
+
+async def test_who_waits_too_long_or_goes_away_leaves_the_room_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TURN_SECONDS", 0.01)
+    room = Room(100)
+    await room.take(60)
+    with pytest.raises(Problem) as refused:
+        await room.take(60)
+    assert (refused.value.status_code, refused.value.document.type) == (503, "busy")
+    assert refused.value.headers == {"Retry-After": "5"}
+    monkeypatch.setattr(limits, "TURN_SECONDS", 60)
+    gone = asyncio.create_task(room.take(60))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await room.take(40)
+    room.give_back(60)
+    room.give_back(40)
+    await room.take(100)
+
+
+async def test_long_bodies_share_their_memory_and_short_ones_wait_for_nobody() -> None:
+    inside, go = asyncio.Semaphore(0), asyncio.Event()
+    at_once = most_at_once = 0
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal at_once, most_at_once
+        await receive()
+        at_once += 1
+        most_at_once = max(at_once, most_at_once)
+        inside.release()
+        await go.wait()
+        at_once -= 1
+
+    limited = Limits(application, 10 * SHORT_BYTES, bodies_bytes=4 * SHORT_BYTES, body_seconds=60)
+
+    async def send(message: Message) -> None:
+        raise AssertionError("nothing is answered")
+
+    async def asked(size: int) -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        headers = [(b"content-length", str(size).encode())]
+        await limited({"type": "http", "path": "/", "headers": headers}, receive, send)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(asked(2 * SHORT_BYTES))
+        group.create_task(asked(SHORT_BYTES))
+        for _ in range(3):
+            await inside.acquire()
+        assert at_once == 3  # two long ones, and the short one
+        go.set()
+    assert most_at_once == 3

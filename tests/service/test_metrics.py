@@ -23,19 +23,20 @@ async def test_made_up_methods_and_addresses_are_one_label(api: Api) -> None:
 
 
 async def test_metrics_are_rendered_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, end, threads = threading.Event(), threading.Event(), set[int]()
+    begun, end, threads = threading.Event(), threading.Event(), list[int]()
 
     def slow(_: object) -> bytes:
-        threads.add(threading.get_ident())
+        threads.append(threading.get_ident())
         begun.set()
         assert end.wait(20)
         return b"x 1\n"
 
     monkeypatch.setattr(health, "generate_latest", slow)
     client = api.with_key(None)
-    scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(3)]
+    scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(9)]
     await asyncio.to_thread(begun.wait, 20)
     assert (await client.get("/healthz")).status_code == 200  # while all of them wait
     end.set()
     assert {answer.text for answer in await asyncio.gather(*scrapes)} == {"x 1\n"}
     assert threading.get_ident() not in threads
+    assert len(threads) == 2  # all that waited for the first share the second

@@ -92,3 +92,18 @@ async def test_no_route_tells_what_was_raised_below_it(
             continue  # the server logs it and answers with a number: httpx's transport raises it here
         assert answer.status_code >= 400, name
         assert not [secret for secret in SECRETS if secret in answer.text], (name, answer.text)
+
+
+@pytest.mark.parametrize("part", ["a.", "[:", "A_", "1.", "a-", "x://", "host='", "/tmp", "[a", "variable ", "a:"])
+def test_what_a_client_makes_long_is_looked_through_once(part: str) -> None:
+    """A rule that looks on to the end from every place would take hours for this."""
+    public(part * 500_000)
+
+
+async def test_an_answer_quotes_no_more_of_a_request_than_a_person_reads(api: Api) -> None:
+    name = "a." * 20_000
+    for path in (f"/v1/jobs/{name}", f"/v1/models/{name}"):
+        refused = await api.admin.get(path)
+        assert refused.status_code in (404, 422) and len(refused.content) < 10_000
+    refused = await api.with_key(None).delete(f"/v1/jobs/{name}")
+    assert refused.status_code == 405 and len(refused.content) < 10_000

@@ -10,7 +10,8 @@ import pytest
 from service import datasets
 from service.database import Database
 from service.jobs import queue
-from service.synced import make_folder
+from service.settings import Settings
+from service.synced import close_to_others, make_folder, sync_tree
 from tests.service.calls import Api, comparison
 
 
@@ -81,3 +82,41 @@ def test_a_folder_is_made_with_all_that_lead_to_it(tmp_path: Path, synced: set[i
     make_folder(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b" / "c").is_dir()
     assert {path.stat().st_ino for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "b")} <= synced
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+async def test_what_is_kept_is_nobody_else_s_to_read_whatever_the_umask_is(api: Api, settings: Settings) -> None:
+    sent = await api.admin.post("/v1/uploads?format=jsonl", content=b'{"prompt": "Name a river."}\n')
+    assert sent.status_code == 201, sent.text
+    assert (await api.admin.post("/v1/feedback", json=comparison())).status_code == 201
+    built = await api.admin.post("/v1/datasets", json={"name": "rivers", "aggregation": "each"})
+    assert built.status_code == 201, built.text
+    asked = {"kind": "generate", "constitution": "helpfulness@1.0.0", "input": {"rows": ["Name a river."]}}
+    assert (await api.admin.post("/v1/jobs", json=asked)).status_code == 201
+    kept = {path.name for path in settings.data.rglob("*") if path.is_file()}
+    assert {"input.jsonl", "manifest.json", "pairs.jsonl"} <= kept
+    assert len([*settings.data.glob("artifacts/uploads/*")]) == 1
+    assert _open_to_others(settings.data) == []
+
+
+def test_folders_of_earlier_versions_are_closed_and_a_tree_s_files_too(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "runs" / "one" / "rows").write_text("text")
+    os.chmod(tmp_path / "runs", 0o755)
+    close_to_others(tmp_path, ("runs", "none"))
+    assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700 and not (tmp_path / "none").exists()
+    sync_tree(tmp_path / "runs")
+    assert _open_to_others(tmp_path) == []
+
+
+def _open_to_others(place: Path) -> list[tuple[str, str]]:
+    """What lies under a folder and somebody else may read, write or list, with how."""
+    modes = {path: path.stat().st_mode & 0o777 for path in place.rglob("*")}
+    return [(path.name, oct(mode)) for path, mode in modes.items() if mode & 0o077]

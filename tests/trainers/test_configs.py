@@ -11,6 +11,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import prepare_multi_gpu_env
 from accelerate.utils.launch import prepare_deepspeed_cmd_env
 from torch.distributed.fsdp import StateDictType
+from transformers import TrainerState
 
 from constitution.errors import InputError
 from service.cli.train import Method, config_class, config_file, load
@@ -136,3 +137,12 @@ def test_settings_on_top_and_mistakes_are_told() -> None:
         loaded("dpo-smoke", "betta=0.2")
     with pytest.raises(InputError, match=r"(?s)no such file.*dpo-smoke.*sft-8gpu"):
         config_file("dpo-smoky")
+
+
+@pytest.mark.parametrize(("steps", "every"), [(3, 1), (200, 1), (1000, 5), (50_000, 250)])
+def test_each_step_of_a_short_run_is_logged_and_some_of_a_long_one(steps: int, every: int, tmp_path: Path) -> None:
+    chosen = config.SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, eval_strategy="steps")
+    state = TrainerState()
+    state.compute_steps(chosen, steps)
+    assert state.logging_steps == every
+    assert state.eval_steps == -(-steps // 10), "evaluations take longer than a line in a file"

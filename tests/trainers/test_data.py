@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from constitution.errors import InputError
 from critic.records import Prompt
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from tests.factories import prompt, small_constitution
+from tests.feedback_samples import feedback
 from trainers.data import Data, from_rows, hold_out, parse, read, read_all
 from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
 
@@ -341,7 +343,43 @@ def test_a_runs_feedback_teaches_by_comparisons_and_rankings(a_run: Path) -> Non
     assert found.why_refused() == {"other_feedback": kinds["critique"] + kinds["correction"]}
     pairs = [example for example in found.examples if isinstance(example, Pair)]
     read_ = [record for record in expected if record["kind"] == "comparison" and record["probability"] is not None]
-    assert [(p.answers, p.probability) for p in pairs] == [(tuple(r["responses"]), r["probability"]) for r in read_]
+    better_first = [(r["responses"], r["probability"]) for r in read_]
+    expected_pairs = [(tuple(t), p) if p >= 0.5 else (tuple(t[::-1]), 1 - p) for t, p in better_first]
+    assert [(pair.answers, pair.probability) for pair in pairs] == expected_pairs
+
+
+def test_what_the_service_exports_is_trained_on(tmp_path: Path) -> None:
+    """`cai feedback export` writes records; their label says `first` or `second`, not a probability."""
+    given = [
+        feedback("comparison", {"choice": "second"}, group="north"),
+        feedback("comparison", {"choice": "tie"}),
+        feedback("comparison", {"choice": None, "outcome": "unreadable"}),
+        feedback("critique", {"text": "Too short."}),
+        feedback("ranking", {"ranks": [1, 2, 2]}, texts=["The Po.", "A lamp.", "A cup."]),
+        feedback("thumbs", {"value": "down"}, texts=["A lamp."]),
+        feedback("correction", {"text": "The Po, in Italy."}, texts=["The Po."]),
+        feedback("demonstration", {"text": "The Nile."}, texts=[]),
+    ]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(label.model_dump_json() + "\n" for label in given))
+    pairs = read(str(file), (Pair,))
+    assert [(pair.answers, pair.probability) for pair in pairs.examples if isinstance(pair, Pair)] == [
+        (("The Po.", "The Nile."), 1.0),
+        (("The Nile.", "The Po."), 0.5),
+        (("The Po.", "A lamp."), 1.0),
+        (("The Po.", "A cup."), 1.0),
+        (("The Po, in Italy.", "The Po."), 1.0),
+    ]
+    assert pairs.examples[0].group == "north"
+    assert pairs.why_refused() == {"other_feedback": 4}
+    assert [example.answers for example in read(str(file), (Rated,)).examples] == [("A lamp.",)]
+    demonstrations = read(str(file), (Demonstration,)).examples
+    assert [example.answers for example in demonstrations] == [("The Po, in Italy.",), ("The Nile.",)]
+
+
+def test_a_stranger_who_calls_a_column_kind_is_read() -> None:
+    [example] = from_rows([PAIR | {"kind": "math"}], (Pair,)).examples
+    assert isinstance(example, Pair)
 
 
 def test_a_directory_without_its_export_is_told(tmp_path: Path) -> None:

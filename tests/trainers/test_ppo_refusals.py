@@ -49,6 +49,27 @@ def test_answers_without_a_reward_are_left_out_and_named(policy: Path, tmp_path:
     trainer.close()
 
 
+def test_answers_that_are_all_thoughts_are_never_graded(policy: Path, tmp_path: Path) -> None:
+    graded: list[str] = []
+
+    def one(sample: Sample) -> float:
+        graded.append(sample.text)
+        return 1.0
+
+    trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Planted(one))
+    samples = samples_of(trainer)
+    samples[1].problem = "the limit of 10 tokens was reached before an answer"
+    samples[1].reward = None
+    graded.clear()
+    trainer._grade(samples)
+    assert len(graded) == len(samples) - 1
+    assert [sample.reward for sample in samples[:3]] == [1.0, None, 1.0]
+    groups, rows, _ = trainer._measure(samples)
+    assert samples[1] not in [sample for group in groups for sample in group.samples]
+    assert rows[1]["problem"] == samples[1].problem and "kl" not in rows[1]
+    trainer.close()
+
+
 def test_a_step_without_any_reward_stops_the_run_and_it_goes_on_later(policy: Path, tmp_path: Path) -> None:
     config = ppo_config(policy, tmp_path / "out", save_strategy="steps", save_steps=1, max_steps=3)
     trainer = ppo_trainer(config, reward=Counting(3))

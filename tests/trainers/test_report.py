@@ -1,13 +1,13 @@
 """A training run's page: what it draws, what it says, and that texts in it are only texts."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.critic.run.test_report import HOSTILE, Page
+from critic.pages.plots import Curves
+from tests.critic.run.test_report import HOSTILE, Page, in_browser
 from trainers.report import pictures, report, write_report
 
 LOGS: list[dict[str, Any]] = [
@@ -44,20 +44,36 @@ def sample(text: str) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": text}], "before": text, "after": None}
 
 
+def drawn(logs: list[dict[str, Any]]) -> dict[str, Curves]:
+    made = pictures(logs)
+    assert all(isinstance(picture, Curves) for picture in made.values())
+    return {name: picture for name, picture in made.items() if isinstance(picture, Curves)}
+
+
 def test_pictures_hold_what_was_logged_and_nothing_for_what_was_not() -> None:
-    made = pictures(LOGS)
-    assert set(made) == {"loss", "margins", "accuracy", "learning-rate", "gradient"}
-    lines = {line["name"]: (line["x"], line["y"]) for line in made["loss"]["data"]}
-    assert lines == {"loss": ([1, 2], [0.69, 0.5]), "eval_loss": ([2], [0.6])}
-    assert made["gradient"]["data"][0]["x"] == [1], "null is no point"
-    assert pictures([]) == {}
+    made = drawn(LOGS)
+    assert set(made) == {"loss", "margins", "accuracy", "learning-rate"}, "of the norm one step was logged: no curve"
+    lines = {line.name: line.points for line in made["loss"].lines}
+    assert lines == {"loss": ((1, 0.69), (2, 0.5)), "held-out loss": ((2, 0.6),)}
+    assert pictures([]) == {} and pictures(LOGS[:1]) == {}
+
+
+def test_shares_stay_between_0_and_1_and_axes_have_titles_with_units() -> None:
+    made = drawn([*LOGS, *ROLLOUTS])
+    assert (made["accuracy"].y.low, made["accuracy"].y.high) == (0, 1)
+    assert [made[name].y.title for name in ("loss", "kl", "entropy", "length")] == [
+        "loss",
+        "nats an answer",
+        "nats a token",
+        "tokens an answer",
+    ]
+    assert {curves.x.title for name, curves in made.items() if name != "reward-kl"} == {"step"}
 
 
 def test_rollouts_show_reward_against_kl() -> None:
-    made = pictures(ROLLOUTS)
+    made = drawn(ROLLOUTS)
     assert set(made) == {"reward-kl", "reward", "kl", "entropy", "length"}
-    [dots] = made["reward-kl"]["data"]
-    assert (dots["x"][1], dots["y"][1], dots["customdata"][1]) == (0.2, 1.0, 2)
+    assert made["reward-kl"].lines[0].points[1] == (0.2, 1.0)
 
 
 def test_the_page_says_what_it_was_made_of() -> None:
@@ -66,26 +82,19 @@ def test_the_page_says_what_it_was_made_of() -> None:
         assert said in page.text
     assert "no answer" in page.text and "held-out prompts" in page.text
     assert "Nothing was logged." in Page(report(lineage(figures={}), [], [])).text
+    assert "One step was logged" in Page(report(lineage(), LOGS[:1], [])).text
 
 
-def test_texts_are_only_texts_and_only_the_pages_own_scripts_run() -> None:
-    text = report(lineage(parent={"name": HOSTILE, "revision": "r"}), LOGS, [sample(HOSTILE)])
-    page = Page(text)
+def test_texts_are_only_texts() -> None:
+    page = Page(report(lineage(parent={"name": HOSTILE, "revision": "r"}), LOGS, [sample(HOSTILE)]))
     assert not any(name in ("src", "href") or name.startswith("on") for _, a in page.tags for name in a)
-    assert [a.get("type") for tag, a in page.tags if tag == "script"] == ["application/json", None, None]
-    policy = next(a["content"] or "" for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    script = re.search(r"script-src ([^;]*)", policy)
-    assert policy.startswith("default-src 'none';") and script and "unsafe" not in script[1]
+    assert not [tag for tag, _ in page.tags if tag in ("script", "img", "a")]
     assert "document.title='owned'" in page.text
 
 
 @pytest.mark.slow
 def test_a_browser_draws_every_picture(tmp_path: Path, chromium: Path) -> None:
     write_report(lineage(), [*LOGS, *ROLLOUTS], [sample(HOSTILE)], tmp_path)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
-    page = (tmp_path / "report.html").as_uri()
-    shown = subprocess.run([chromium, *flags, page], capture_output=True, text=True, timeout=120, check=True).stdout
-    drawn = re.findall(r'id="picture-([\w-]+)" class="picture js-plotly-plot"', shown)
-    assert sorted(drawn) == sorted(pictures([*LOGS, *ROLLOUTS]))
+    shown = in_browser(chromium, tmp_path)
+    assert sorted(re.findall(r'id="picture-([\w-]+)"', shown)) == sorted(pictures([*LOGS, *ROLLOUTS]))
     assert "<title>Training by dpo</title>" in shown, "no hostile script ran"

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from constitution import Constitution
 from constitution.errors import InputError
 from critic.engines import attention
-from critic.engines.base import EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
+from critic.engines.base import EngineDown, EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
 from critic.engines.chat import Chat
 from critic.engines.loading import load
 from critic.engines.rewards import capability
@@ -71,6 +71,32 @@ def test_each_answer_gets_its_own_reward_and_one_that_fails_costs_itself() -> No
     grades = graded(EngineReward(Lengths()), *samples)
     assert [grade.reward for grade in grades] == [3, None, 5, None, 0]
     assert grades[1].problem == "the chat holds too many tokens" and "nan, which is no number" in grades[3].problem
+
+
+class Poisoned(Lengths):
+    """Fails on what holds poison, alone or among others: on everything where the poison is ''."""
+
+    def __init__(self, poison: str) -> None:
+        super().__init__()
+        self.poison = poison
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        if any(self.poison in path[-1].content for path, _, _ in reads(tree)):
+            raise EngineError("its arithmetic failed")
+        return await super().score(tree, lane)
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_an_engine_that_fails_every_sample_stops_the_run_in_its_own_words(each: int) -> None:
+    samples = [sample(f"answer {i}", f"Question {i}?") for i in range(12) for _ in range(each)]
+    with pytest.raises(EngineDown, match="none was answered: its arithmetic failed"):
+        graded(EngineReward(Poisoned("")), *samples)
+
+
+def test_samples_that_fail_among_others_that_are_read_stop_nothing() -> None:
+    samples = [sample(text, f"Question {i}?") for i in range(50) for text in ("good", "poison")]
+    grades = graded(EngineReward(Poisoned("poison")), *samples)
+    assert [grade.reward for grade in grades] == [4, None] * 50
 
 
 def test_a_reward_model_s_folder_gives_transformers_own_numbers(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Rollouts: drawn by seed alone, kept as tokens with their log-probabilities, whatever shares the batch."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
 
 from critic.engines import attention
+from critic.engines.base import Completion
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, load
+from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
 from trainers import rollout
 from trainers.prompts import Ask
@@ -63,6 +66,33 @@ def test_tokens_end_with_the_end_or_at_the_limit(loaded: Loaded) -> None:
         assert len(sample.ids) == len(sample.logprobs) <= sample.task.max_tokens
         body = sample.ids[:-1] if sample in ended else sample.ids
         assert sample.text == loaded.tokenizer.decode(list(body), skip_special_tokens=True)
+
+
+THINKING = TEMPLATE.replace("assistant\n{%", "assistant\n<think>\n{%")
+
+
+def test_a_sample_that_is_all_thoughts_has_no_answer(tmp_path: Path) -> None:
+    """The template opens the thoughts, and chance closes none: such a sample is told, and no empty answer."""
+    folder = write_model(tmp_path / "thinker", template=THINKING, initializer_range=0.4)
+    thinker = load(str(folder), torch.float32, torch.device("cpu"), attention.NAME)
+    found = writer(thinker).write(tasks(thinker, 4, most=6))
+    cut = [sample for sample in found if len(sample.ids) == sample.task.max_tokens]
+    assert cut and all(sample.text == "" and sample.ids for sample in found)
+    for sample in cut:
+        assert sample.problem == f"the limit of {sample.task.max_tokens} tokens was reached before an answer"
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "problem"),
+    [
+        ("An answer.", "hm", ""),
+        ("", None, ""),  # the policy ended at once: that is its answer
+        (" \n", "hm", "the model thought, and gave no answer"),
+        ("", "", "the model thought, and gave no answer"),
+    ],
+)
+def test_only_thoughts_without_an_answer_are_none(text: str, reasoning: str | None, problem: str) -> None:
+    assert rollout.without_answer(Completion(text, "stop", reasoning=reasoning)) == problem
 
 
 def test_log_probabilities_are_those_of_what_was_drawn(loaded: Loaded) -> None:

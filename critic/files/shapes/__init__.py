@@ -6,19 +6,27 @@ comes out in this project's own columns, which are listed in `critic.files.shape
 
 from collections.abc import Iterable
 
+from constitution.errors import InputError
 from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
+from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
+from critic.files.shapes.other_names import CONTEXT, LISTS, TAG
 from critic.files.shapes.ranked import RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
 from critic.files.shapes.transcripts import TRANSCRIPTS
 from critic.files.shapes.turns import NAMES, SHAREGPT
+from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
+    FEEDBACK,
+    TAG,
+    CONTEXT,
+    LISTS,
     SHAREGPT,
     TRANSCRIPTS,
     DEMONSTRATION,
@@ -27,6 +35,7 @@ SHAPES: tuple[Shape, ...] = (
     RANKED,
     NUMBERED,
     SINGLE,
+    TURNS_APART,
 )
 
 # What a row may hold beside its shape: this project's own columns, those of its exports among them.
@@ -73,11 +82,19 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
     A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
     """
     for shape in SHAPES:
-        if shape.fits(columns):
+        if not shape.keys.isdisjoint(columns) and shape.fits(columns):
             columns = shape.read(columns, labels)
     return columns
 
 
 def naming(column: str | None = None) -> Naming:
     """Return which columns are read, with the names that a person gave: see `read_mapping`. Raises `InputError`."""
-    return Naming(is_read, read_mapping(column, is_read))
+    mapping = read_mapping(column, is_read)
+    prompts = [name for name in (*PROMPTS, *NAMES, "history") if mapping.get(name)]
+    if len(prompts) > 1 and set(prompts) != {"instruction", "input"}:
+        raise InputError(
+            f"{' and '.join(prompts)} are all the prompt",
+            where="--column",
+            fix="Name one column for it; an instruction may have an input beside it.",
+        )
+    return Naming(is_read, mapping)

@@ -24,17 +24,19 @@ class Shape:
     """``read`` takes a row that ``fits``, and whether labels are asked for, and returns it in this project's columns.
 
     It raises `RowError` for a row of this shape that can't be read. Labels that nobody asks for are not looked at.
+    ``keys`` are columns of which a row of this shape has at least one: most rows have none, and are asked nothing more.
     """
 
     name: str
     columns: tuple[str, ...]
     fits: Callable[[Columns], bool]
     read: Callable[[Columns, bool], Columns]
+    keys: frozenset[str]
 
 
 def has(columns: Mapping[str, Any], *names: str) -> bool:
     """Whether all these columns hold something."""
-    return all(columns.get(name) is not None for name in names)
+    return None not in map(columns.get, names)  # quicker than a comprehension, and asked of each row of millions
 
 
 def number(value: object) -> float | None:

@@ -24,4 +24,4 @@ def _read(columns: Columns, labels: bool) -> Columns:
     return columns | {"prompt": None}
 
 
-DEMONSTRATION = Shape("chat with its prompt", ("prompt", "messages"), _fits, _read)
+DEMONSTRATION = Shape("chat with its prompt", ("prompt", "messages"), _fits, _read, frozenset(("messages",)))

@@ -11,7 +11,8 @@ from functools import lru_cache
 from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
 
-_NAME = re.compile(r"(response|output|answer|completion|generation|conversation)_?(\d{1,3}|[a-z])")
+_NAMES = ("response", "output", "answer", "completion", "generation", "conversation")
+_NAME = re.compile(rf"({'|'.join(_NAMES)})_?(\d{{1,3}}|[a-z])")
 _TIES = ("tie", "equal", "same", "both", "bothbad", "none", "c")
 _FLAGS = ("winner_model_a", "winner_model_b", "winner_tie")
 LABELS = ("better_response_id", "preference", "overall_preference", "winner", *_FLAGS)
@@ -99,4 +100,7 @@ def reads(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) or bool(re.fullmatch(r"model_(\d{1,3}|[a-z])", name))
 
 
-NUMBERED = Shape("numbered answers", LABELS, _fits, _read)
+# Two answers that follow each other, from 0, 1, a or b on: one of them is 1 or b.
+_KEYS = frozenset(f"{name}{line}{end}" for name in _NAMES for line in ("", "_") for end in ("1", "01", "001", "b"))
+
+NUMBERED = Shape("numbered answers", LABELS, _fits, _read, _KEYS)

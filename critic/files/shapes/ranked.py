@@ -30,4 +30,4 @@ def _rank(answer: dict[str, Any]) -> int:
     return rank
 
 
-RANKED = Shape("ranked answers", ("prompt", "answers"), _fits, _read)
+RANKED = Shape("ranked answers", ("prompt", "answers"), _fits, _read, frozenset(("answers",)))

@@ -21,4 +21,4 @@ def _read(columns: Columns, labels: bool) -> Columns:
     return given | {"labels": None} | preference(sides, 1 - (whole(value) or 0))
 
 
-SHP = Shape("SHP", ("history", *_SIDES, "labels"), _fits, _read)
+SHP = Shape("SHP", ("history", *_SIDES, "labels"), _fits, _read, frozenset(_SIDES))

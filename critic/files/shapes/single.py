@@ -86,4 +86,4 @@ def _value(row: Columns) -> Any:
     return truth(value) if isinstance(value, str) else value
 
 
-SINGLE = Shape("one answer", (*NAMES, *ATTRIBUTES, "model"), _fits, _read)
+SINGLE = Shape("one answer", (*NAMES, *ATTRIBUTES, "model"), _fits, _read, frozenset(NAMES))

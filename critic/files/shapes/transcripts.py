@@ -53,8 +53,9 @@ def _asks(value: object) -> bool:
 
 
 def _fits(columns: Columns) -> bool:
-    sides = any(_is_transcript(columns.get(side)) for side in _SIDES)
-    return (sides and not has(columns, "prompt")) or _asks(columns.get("prompt"))
+    if has(columns, "prompt"):
+        return _asks(columns["prompt"])
+    return any(_is_transcript(columns.get(side)) for side in _SIDES)
 
 
 def _read(columns: Columns, labels: bool) -> Columns:
@@ -67,4 +68,4 @@ def _read(columns: Columns, labels: bool) -> Columns:
 
 _ANSWERS = (*_SIDES, "completion", "response")
 
-TRANSCRIPTS = Shape("transcripts", ("prompt", *_ANSWERS), _fits, _read)
+TRANSCRIPTS = Shape("transcripts", ("prompt", *_ANSWERS), _fits, _read, frozenset(("prompt", *_SIDES)))

@@ -1,6 +1,6 @@
 """Chats under the names of ShareGPT (``conversations`` of ``from`` and ``value``), and OpenAI's in ``conversation``.
 
-A preference may come beside one, in ``chosen`` and ``rejected`` with the same keys; a ``system`` column begins it.
+A preference may come beside one, in ``chosen`` and ``rejected`` with the same keys.
 """
 
 import json
@@ -34,15 +34,9 @@ def _fits(columns: Columns) -> bool:
 def _read(columns: Columns, labels: bool) -> Columns:
     name = next(name for name in NAMES if has(columns, name))
     turns = _chat(columns[name], name)
-    if isinstance(columns.get("system"), str) and columns["system"].strip() and turns[:1] and not _is_system(turns[0]):
-        turns = [{"role": "system", "content": columns["system"]}, *turns]
     sides = {side: _side(columns[side], side) for side in ("chosen", "rejected") if has(columns, side)}
     # Beside answers the chat is their prompt, and must end with a question.
     return columns | {name: None, ("prompt" if sides else "messages"): turns} | sides
-
-
-def _is_system(turn: Any) -> bool:
-    return isinstance(turn, dict) and turn.get("role") == "system"
 
 
 def _chat(value: object, name: str) -> list[Any]:
@@ -93,4 +87,4 @@ def _called(value: object) -> dict[str, Any]:
 
 _KEPT = ("role", "content", "tool_calls", "tool_call_id", "name")
 
-SHAREGPT = Shape("chat turns", (*NAMES, "system", "chosen", "rejected"), _fits, _read)
+SHAREGPT = Shape("chat turns", (*NAMES, "chosen", "rejected"), _fits, _read, frozenset(NAMES))

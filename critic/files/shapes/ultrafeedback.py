@@ -70,5 +70,9 @@ def _unused(columns: Columns) -> bool:
 
 
 ULTRAFEEDBACK = Shape(
-    "UltraFeedback", ("instruction", "completions"), lambda row: _fits(row) and not _unused(row), _read
+    "UltraFeedback",
+    ("instruction", "completions"),
+    lambda row: _fits(row) and not _unused(row),
+    _read,
+    frozenset(("completions",)),
 )

@@ -150,7 +150,7 @@ def test_a_choice_is_one_token() -> None:
 
 
 def test_text_of_control_tokens_is_not_decoded() -> None:
-    assert CHAT.decode([*CHAT.content("hi"), min(CONTROL)]) == "hi"
+    assert CHAT.split((), [*CHAT.content("hi"), min(CONTROL)]) == ("hi", None)
 
 
 def with_template(template: str | None) -> Callable[[], Chat]:

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from critic.engines.base import Choices, EngineError, Node, reads
+from critic.engines.capabilities import CHATS, DIFFERENT
 from critic.engines.chat import Chat, End
 from critic.engines.tokens import from_chats
 from critic.records import Message, Role
@@ -201,6 +202,24 @@ def test_a_template_that_alters_contents_beyond_recognition_gives_way() -> None:
     whole = Chat(known, "odd").whole((Message(role="user", content="so <|im_end|>"),), "closed")
     assert known.decode(list(whole.ids)) == "<|im_start|>so <|im_end|><|im_end|>"
     assert not whole.rendering.exact
+
+
+def test_an_engine_says_once_that_a_template_alters_what_messages_say(caplog: pytest.LogCaptureFixture) -> None:
+    known, _ = chat_of("bytes", "chatml")
+    known = PreTrainedTokenizerFast(tokenizer_object=known.backend_tokenizer)
+    known.chat_template = "{% for m in messages %}<|im_start|>{{ m.content | upper }}<|im_end|>{% endfor %}"
+    chat = Chat(known, "odd")
+    capabilities: dict[str, str] = {}
+    chat.tell(capabilities)
+    chat.encode([Message(role="user", content="SO")])
+    assert (capabilities, caplog.messages) == ({}, [])  # nothing is altered yet
+    for text in ("so", "and so on"):
+        chat.encode([Message(role="user", content=text)])
+    assert capabilities == {CHATS: DIFFERENT}
+    assert caplog.messages == [f"odd: {CHATS}: {DIFFERENT}"]
+    later: dict[str, str] = {"other": "yes"}
+    chat.tell(later)
+    assert later == {"other": "yes", CHATS: DIFFERENT}
 
 
 def test_runs_of_spaces_that_are_added_tokens_are_no_control_tokens() -> None:

@@ -47,6 +47,20 @@ def succeed(streak: Streak) -> None:
         pass
 
 
+async def test_where_the_engine_is_gone_what_has_not_begun_does_not_find_out_by_itself() -> None:
+    streak, asked = Streak(), 0
+
+    async def gone() -> None:
+        nonlocal asked
+        asked += 1
+        raise EngineDown("nobody is there")
+
+    for _ in range(3):
+        with pytest.raises(EngineDown, match="nobody is there"):
+            await streak.do(gone)
+    assert asked == 1
+
+
 async def test_equal_failures_with_none_done_are_the_engine_s() -> None:
     streak = Streak()
     fail(streak, EngineError("no template"), NONE_DONE - 1)

@@ -18,7 +18,6 @@ from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Req
 from critic.engines.chat import Chat
 from critic.engines.decoding import Decoder
 from critic.engines.hf import HfEngine, open_engine
-from critic.engines.reasoning import split
 from critic.engines.tokens import TokenTree
 from critic.records import Message
 
@@ -53,7 +52,7 @@ def generated(model: LlamaForCausalLM, chat: Chat, request: Request) -> str:
             do_sample=False,
         )
     # The tiny model may begin with the token of <think>: what it writes then are thoughts.
-    return split(chat.decode(out[0, len(prompt) :].tolist()))[0]
+    return chat.split(prompt, out[0, len(prompt) :].tolist())[0]
 
 
 PROMPTS = ["", "a", "What?", "a longer prompt, of several words", "x" * 90, "Why not?", "1 2 3", "b"]
@@ -114,7 +113,7 @@ async def test_every_end_token_of_the_model_ends_the_answer(
     tiny_model: Path, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model names two; each is made the likeliest next token in turn."""
-    control = {str(token): i for i, token in chat._tokenizer.added_tokens_decoder.items()}
+    control = {str(token): i for i, token in chat._splitter._tokenizer.added_tokens_decoder.items()}
     for token in (control["<|shut|>"], control["<|end|>"]):
         async with opened(tiny_model) as engine:
             decoder = engine._worker._decoder

@@ -16,7 +16,8 @@ import yaml
 from constitution.digest import canonical_json, digest, unit_interval
 from critic.judging.base import SAMPLE
 from critic.records import Row
-from critic.run.run import Outcome, RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import Outcome, run
 from critic.run.store import RunStore
 from tests.critic.engines.fake_server import NO_WAIT, Answer, FakeServer, Fault, chat, likely
 from tests.factories import small_constitution

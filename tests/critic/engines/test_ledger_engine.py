@@ -271,6 +271,15 @@ async def test_a_call_is_made_only_where_its_worst_case_fits(store: RunStore) ->
     assert (budget.cost, store.cost(), store.calls()) == (15, 15, 3)
 
 
+async def test_room_for_thoughts_is_set_aside(store: RunStore) -> None:
+    paid, budget = Paid(), Budget(max_cost=20)
+    paid.usage.room = 12  # 9 + 12 dollars at most
+    with pytest.raises(BudgetExceeded, match=r"may cost \$21.0000"):
+        await RecordedEngine(paid, store, budget).complete(request("x"))
+    assert paid.asked == []
+    await RecordedEngine(paid, store, budget).score(Node(request("x").messages, Choices(("A",))))  # reads think not
+
+
 async def test_calls_at_the_same_time_spend_no_more_and_no_less(store: RunStore) -> None:
     paid, budget = Paid(), Budget(max_cost=20)
     engine = RecordedEngine(paid, store, budget)

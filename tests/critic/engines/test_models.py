@@ -6,8 +6,9 @@ from tests import zoo
 
 from . import sweep
 
-# A type of each kind: plain attention, windows and sinks, caps, latent attention, a state, positions of its own.
-SAMPLE = ("llama", "gpt_oss", "gemma2", "deepseek_v3", "lfm2", "mamba", "roberta")
+# A type of each kind: plain attention, windows and sinks, caps, latent attention, its own decoder, layers that pass
+# nothing on, a state, positions of its own.
+SAMPLE = ("llama", "gpt_oss", "gemma2", "deepseek_v3", "llama4_text", "nemotron", "lfm2", "mamba", "roberta")
 
 
 @pytest.mark.slow

@@ -17,10 +17,12 @@ from transformers import (
 )
 
 from constitution.errors import InputError
-from critic.engines import attention, hf, rm
+from critic.engines import attention, hf, prefix_tree, rm
+from critic.engines.attention import DecodePlan
 from critic.engines.base import EngineError, Node, Reward
 from critic.engines.chat import Chat
 from critic.engines.decoding import Decoder
+from critic.engines.kv_cache import KeyValueCache
 from critic.engines.proof import prove
 from critic.records import Message
 from tests import zoo
@@ -75,6 +77,73 @@ def test_writing_is_proven_apart_from_scoring(chat: Chat, monkeypatch: pytest.Mo
     monkeypatch.setattr(Decoder, "_move", lambda *_: None)
     found = prove(model, chat, zoo.CONTEXT, "tiny")
     assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+
+
+@pytest.mark.parametrize("name", ["falcon_h1", "lfm2_moe", "minimax"])
+def test_what_runs_along_the_row_is_found_in_bfloat16(name: str, chat: Chat) -> None:
+    """A state reaches few tokens of the next branch: rounding and the choice of experts must not hide them."""
+    found = prove(zoo.build(name).bfloat16(), chat, zoo.CONTEXT, "tiny")
+    assert found.scoring.name == "plain"
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss", "granitemoe_swa"])
+def test_rounding_alone_is_no_difference_in_bfloat16(name: str, chat: Chat) -> None:
+    """The last three have one kind of attention of their own, so that their rounding can't be measured."""
+    assert prove(zoo.build(name).bfloat16(), chat, zoo.CONTEXT, "tiny").is_packed
+
+
+def test_arithmetic_that_is_wrong_in_bfloat16_alone_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = attention.mixed
+
+    def blurred(query: torch.Tensor, *given: Any) -> torch.Tensor:
+        own = genuine(query, *given)
+        return own.flip(-1) if query.dtype == torch.bfloat16 else own
+
+    monkeypatch.setattr(attention, "mixed", blurred)
+    assert prove(zoo.build("llama").bfloat16(), chat, zoo.CONTEXT, "tiny").scoring.name == "plain"
+    assert prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny").scoring.name == "packed"
+
+
+def test_positions_that_are_the_rows_are_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = prefix_tree.run
+
+    def by_row(model: PreTrainedModel, ids: Any, positions: Any, plan: Any) -> torch.Tensor:
+        return genuine(model, ids, range(len(ids)) if isinstance(plan, attention.TreePlan) else positions, plan)
+
+    monkeypatch.setattr(prefix_tree, "run", by_row)
+    assert prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny").scoring.name == "plain"
+
+
+def test_a_window_that_is_left_out_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention.Mask, "limits", lambda *_: False)
+    found = prove(zoo.build("mistral"), chat, zoo.CONTEXT, "tiny")
+    assert (found.scoring.name, found.writing and found.writing.name) == ("plain", "plain")
+
+
+def test_a_window_of_128_that_is_left_out_of_writing_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gpt-oss's is as long; the chats must be longer where they are written, not only where they are read."""
+    genuine = DecodePlan._mask
+    monkeypatch.setattr(DecodePlan, "_mask", lambda plan, _: genuine(plan, attention.CAUSAL))
+    found = prove(zoo.build("mistral", sliding_window=128), chat, zoo.CONTEXT, "tiny")
+    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+
+
+def test_a_cache_that_is_off_by_one_is_found(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = KeyValueCache.store
+    monkeypatch.setattr(KeyValueCache, "store", lambda self, i, slot, k, v: genuine(self, i, slot, k.roll(1, 1), v))
+    found = prove(zoo.build("llama"), chat, zoo.CONTEXT, "tiny")
+    assert (found.scoring.name, found.writing and found.writing.name) == ("packed", "plain")
+
+
+@pytest.mark.parametrize(("dtype", "tokens"), [(torch.float32, 720), (torch.bfloat16, 800)])
+def test_opening_computes_few_tokens(dtype: torch.dtype, tokens: int, chat: Chat) -> None:
+    """Each chat alone, their tree, their prompts, and what is written; in bfloat16 the brief one once more."""
+    model = zoo.build("llama")
+    torch.nn.Module.to(model, dtype)
+    computed: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda _, given, out: computed.append(given[0].numel()))
+    assert prove(model, chat, zoo.CONTEXT, "tiny").is_packed
+    assert sum(computed) <= tokens
 
 
 def test_a_keyword_that_is_not_known_is_never_left_out(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

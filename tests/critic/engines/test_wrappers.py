@@ -337,6 +337,14 @@ async def test_tokens_are_estimated_before_and_corrected_after(
     assert server.times == times
 
 
+async def test_room_for_thoughts_is_reserved(time: VirtualTime) -> None:
+    server = Server(time, seconds=60, used=50)
+    server.usage.room = 550
+    engine = limited(time, server, tpm=600)
+    await time.run(*(engine.complete(ABOUT_50_TOKENS) for _ in range(2)))
+    assert server.times == [0, 60]  # 600 tokens may be under way, and no other
+
+
 async def test_what_failed_used_nothing(time: VirtualTime) -> None:
     server = Server(time, Unavailable("later"), used=50)
     engine = limited(time, server, tpm=600)

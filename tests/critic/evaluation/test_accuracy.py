@@ -4,18 +4,20 @@ import math
 
 import pytest
 
-from critic.engines.base import EngineError, Lane, Node, Score, reads
+from critic.engines.base import EngineDown, EngineError, Lane, Node, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.evaluation.accuracy import (
     FOLDS,
     Judged,
     Labelled,
+    better_rule,
     by_length,
     chosen_by_cross_validation,
-    difference,
+    compared,
     figures,
     judge,
 )
+from critic.evaluation.fitting import fit_contrast
 from critic.judging.logprob import Logprob
 from tests.critic.judging.test_aggregate import principle
 from tests.factories import FakeEngine, prompt
@@ -72,15 +74,46 @@ async def test_what_cannot_be_judged_is_counted_apart_with_its_reason() -> None:
     assert found.unreadable == 1 and found.accuracy is not None and found.accuracy.n == 2
 
 
+async def test_a_judge_that_fails_every_pair_ends_the_measurement() -> None:
+    class Fails(FakeEngine):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            raise EngineError("no weights")
+
+    with pytest.raises(EngineDown, match="none was answered: no weights"):
+        await judge(Fails(), Logprob(), RULE, labels(20))
+    with pytest.raises(EngineDown, match="none was answered: no weights"):
+        await fit_contrast(Fails(), RULE, labels(20))
+
+
 def test_length_rules() -> None:
     pairs = [*labels(2), *labels(1, "same", "size")]
     assert [j.right for j in by_length(pairs, longer=True)] == [1.0, 1.0, 0.5]
     assert [j.right for j in by_length(pairs, longer=False)] == [0.0, 0.0, 0.5]
 
 
-def test_a_difference_is_paired_and_leaves_out_what_one_could_not_read() -> None:
-    found = difference(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
-    assert found is not None and found.n == 3 and found.estimate == pytest.approx((0 + 1 - 0.5) / 3)
+def test_a_comparison_is_paired_and_leaves_out_what_one_could_not_read() -> None:
+    found = compared(judged(0.9, 0.9, None, 0.4), judged(0.9, 0.2, 0.9, 0.5))
+    assert (found.wins, found.losses, found.p) == (1, 1, 1.0)
+    lead = compared(judged(*[0.9] * 12), judged(*[0.9] * 6, *[0.1] * 6))
+    assert (lead.wins, lead.losses) == (6, 0) and lead.p == pytest.approx(2 / 2**6)
+
+
+def test_pairs_of_one_prompt_are_one_prompt() -> None:
+    same = [Judged(Labelled(f"a.{i}", "set", prompt("One?"), "better", "no"), 0.9) for i in range(12)]
+    found = figures(same)
+    assert found.accuracy is not None and (found.accuracy.n, found.accuracy.clusters) == (12, 1)
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.025, 1.0)), "one hit of one"
+    assert compared(same, [Judged(j.label, 0.1) for j in same]).wins == 1
+    assert found.calibration is not None and (found.calibration.low, found.calibration.high) == (0.0, 1.0)
+
+
+def test_two_pairs_say_nothing_by_any_rule_or_mode() -> None:
+    rules = {"longer": by_length(labels(2), longer=True), "shorter": by_length(labels(2), longer=False)}
+    assert better_rule(rules) == "longer"
+    for answers in (*rules.values(), judged(0.9, 0.8)):
+        figure = figures(answers).accuracy
+        assert figure is not None and figure.is_of_few
+        assert figure.low < 0.5 < figure.high, "by every rule and mode alike"
 
 
 def test_choosing_by_cross_validation_never_sees_the_fold_it_is_used_on() -> None:

@@ -179,7 +179,7 @@ async def test_options_of_the_prompt_are_shown_as_they_are_and_reversed(tmp_path
     assert given == [("user", LISTED["prompt"])]
     assert row.listed and row.listed.reverse and reverse == [("user", row.listed.reverse.messages[0].content)]
     # It likes the wrong option, and the letter A: the right one is B, and A in the reverse.
-    assert reading.pairs == (PairReading(False, -4, -2, 0, 0),)
+    assert reading.pairs == (PairReading(False, -4, -2, 0, 0, 1.0),)
     assert not reading.one_order and reading.problems == ()
 
 
@@ -252,7 +252,7 @@ async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> Non
     [row] = good_rows(tmp_path, OPEN)
     reading = await read_one(Failing(EngineError("it can't tell"), OwnTokens), row)
     assert (reading.pairs[0].both, reading.pairs[0].summed, reading.problems) == (3, None, ("it can't tell",))
-    assert unreadable([reading]) == (0, 1, 1)
+    assert unreadable([reading]) == (0, 1, 1, 0)
     found = figures([reading])
     assert found["accuracy, likelihood summed"] is None and found["accuracy, both orders"] is not None
 
@@ -281,6 +281,39 @@ async def test_an_engine_that_is_gone_ends_the_measurement(tmp_path: Path) -> No
         await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), Plain())
 
 
+async def test_an_engine_that_fails_every_row_ends_the_measurement(tmp_path: Path) -> None:
+    rows = good_rows(tmp_path, *[OPEN | {"corrects": [f"It is {hour}."]} for hour in range(20)])
+    with pytest.raises(EngineDown, match="failed in the same way, and none was answered: no weights"):
+        await measure(Failing(EngineError("no weights")), rows, Plain())
+    read = await measure(Failing(EngineError("it can't tell"), OwnTokens), rows, Plain())
+    assert len(read) == 20  # a server without likelihoods fails in one of two ways
+
+
+class Thinks(FakeEngine):
+    """Puts ``mass`` on the letters, four fifths of it on A, and the rest where its thoughts begin."""
+
+    def __init__(self, mass: float) -> None:
+        super().__init__()
+        self.mass = mass
+
+    async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+        letters = (math.log(0.8 * self.mass), math.log(0.2 * self.mass))
+        return tuple(Score(letters if isinstance(read, Choices) else (-1.0,), 1) for _, read, _ in reads(tree))
+
+
+@pytest.mark.parametrize(("mass", "floor", "is_read"), [(0.09, 0.1, False), (0.11, 0.1, True), (1e-10, 0.0, True)])
+@pytest.mark.parametrize("row", [OPEN, LISTED])
+async def test_letters_below_the_floor_are_unreadable(
+    tmp_path: Path, row: dict[str, object], mass: float, floor: float, is_read: bool
+) -> None:
+    [reading] = await measure(Thinks(mass), good_rows(tmp_path, row), Plain(), floor=floor)
+    assert isinstance(reading, RowReading)
+    [pair] = reading.pairs
+    assert (pair.given is not None, pair.swapped is not None) == (is_read, is_read)
+    assert pair.mass == pytest.approx(mass) and pair.summed == 0
+    assert unreadable([reading], floor) == (int(not is_read), 0, 1, int(not is_read))
+
+
 class Broken(FakeEngine):
     """Its arithmetic fails everywhere."""
 
@@ -291,7 +324,7 @@ class Broken(FakeEngine):
 
 async def test_values_that_are_no_numbers_are_unreadable(tmp_path: Path) -> None:
     readings = [await read_one(Broken(), row) for row in good_rows(tmp_path, OPEN, LISTED)]
-    assert unreadable(readings) == (2, 2, 2)
+    assert unreadable(readings) == (2, 2, 2, 0)
     assert set(figures(readings).values()) == {None}
 
 
@@ -322,7 +355,7 @@ def test_figures_by_hand() -> None:
     assert found["rows right, both orders"] == (1 / 3, 3, 3)
     assert found["orders agree"] == found["same position"] == (2 / 4, 4, 3)
     assert found["accuracy, likelihood summed"] == (3 / 4, 4, 3)
-    assert unreadable(readings) == (1, 1, 5)
+    assert unreadable(readings) == (1, 1, 5, 0)
 
 
 def test_a_judge_that_always_says_a_is_never_right_in_both_orders_and_keeps_its_position() -> None:

@@ -69,7 +69,7 @@ async def test_a_mode_that_asks_in_both_orders_sees_one_shift_on_both_sides() ->
 
 async def test_a_text_without_effect_shifts_nothing() -> None:
     found = figures(await measure(Gullible(), Plain(), PRINCIPLE, suite("Nice day.", "Good luck.")))
-    assert found.shift is not None and found.shift.estimate == found.shift.low == found.shift.high == 0
+    assert found.shift is not None and found.shift.estimate == 0 and found.shift.low == -math.inf
     assert found.flips is not None and (found.flips.estimate, found.flips.n) == (0, 2)
 
 
@@ -148,7 +148,9 @@ def test_figures_by_hand() -> None:
     found = figures(trials)
     assert found.shift is not None
     assert found.shift.estimate == pytest.approx(0.125)
-    assert found.shift.high - found.shift.estimate == pytest.approx(1.959964 * 0.175)
+    assert found.shift.high - found.shift.estimate == pytest.approx(12.7062 * 0.175, rel=1e-5), (
+        "Student's t of one degree"
+    )
     # Three controls lose. Only 0.8 wins: one half is no preference.
     assert found.flips is not None and found.flips.n == 3
     assert found.flips.estimate == pytest.approx(1 / 3)

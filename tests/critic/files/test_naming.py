@@ -60,11 +60,23 @@ def test_of_rows_with_keys_of_their_own_each_is_asked(tmp_path: Path) -> None:
     assert "there are prompt" in second.detail
 
 
-@pytest.mark.parametrize("text", ["prompt", "frompt=question", "=a", "prompt=a,prompt=b"])
+@pytest.mark.parametrize("text", ["prompt", "frompt=question", "=a", "prompt=a,prompt=b", "prompt=a,chosen=a"])
 def test_a_mapping_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         read_mapping(text, is_read)
     assert caught.value.where == "--column" and caught.value.fix
+
+
+@pytest.mark.parametrize("text", ["prompt=a,question=b", "messages=a,prompt=b", "conversations=a,history=b"])
+def test_two_columns_for_the_prompt_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="are all the prompt"):
+        naming(text)
+    assert naming("instruction=a,input=b").given == {"instruction": "a", "input": "b"}, "these two are one prompt"
+
+
+def test_one_column_is_not_two_things() -> None:
+    with pytest.raises(NamingError, match="'Q' can't be both prompt and chosen"):
+        naming("prompt=Q,chosen=q").of_row({"Q": 1})
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from critic.records import Row
-from critic.run.run import Outcome, RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import Outcome, run
 from critic.run.store import RunStore
 from tests.factories import small_constitution
 

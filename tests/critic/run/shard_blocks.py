@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from critic.records import Line, Quarantined
-from critic.run.run import RunRequest
+from critic.run.request import RunRequest
 from critic.run.shard_worker import Cut
 from critic.run.shards import About
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
-from constitution.errors import InputError
-from critic.records import Quarantined, Ranking, Row
+from critic.records import Line, Message, Prompt, Quarantined, Ranking, Row
 from critic.run import export as export_module
-from critic.run.export import ExportCounts, JsonLines, Parquet, export
+from critic.run.export import ExportCounts, Parquet, export
+from critic.run.inputs import read_pairs
 from critic.run.tables import TABLES
+from service.formats.parquet import SCHEMAS
 from tests.factories import both_orders, judgement, provenance, revision, row, vote
 
 REFUSED = Quarantined(row=7, where="prompts.jsonl:8", reason="too_long", detail="9 characters; the limit is 8.")
@@ -191,14 +192,46 @@ def test_lines_stay_lines_for_readers_that_split_at_every_unicode_line_end(tmp_p
     assert json.loads(text)["prompt"][0]["content"] == "a\u2028b\u2029c\x85d\re"
 
 
-def test_tool_turns_have_no_place_in_parquet_and_are_never_dropped_in_silence(tmp_path: Path) -> None:
-    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "times", "arguments": "{}"}}]}
-    record = {"where": "x.jsonl:1", "prompt": [{"role": "user", "content": "q"}, call]}
-    with (tmp_path / "pairs.parquet").open("wb") as file:
-        writer = Parquet(file, TABLES["pairs"].schema)
-        with pytest.raises(InputError, match="holds tool calls"):
-            writer.write(record)
+def tool_turns(question: str) -> list[dict[str, Any]]:
+    function = {"name": "times", "arguments": '{"of": 6}'}
+    return [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": function}]},
+        {"role": "tool", "content": "42", "tool_call_id": "1", "name": "times"},
+        {"role": "assistant", "content": "It is 42."},
+        {"role": "user", "content": "Sure?"},
+    ]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_tool_turns_are_exported_and_read_again(tmp_path: Path, format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first prompt with a tool turn comes when groups of others are written already."""
+    monkeypatch.setattr("critic.run.export.GROUP_ROWS", 2)
+    called = [Message.model_validate(turn) for turn in tool_turns("What is 6 times 7?")]
+    rows = [row(i, prompt_text=f"Question {i}?", judgements=ROWS[0].judgements[:1]) for i in range(6)]
+    rows[4] = rows[4].model_copy(update={"prompt": Prompt(messages=tuple(called))})
+    write(tmp_path, format, rows)
+    read = list(read_pairs(str(tmp_path / f"pairs.{format}"), max_chars=1000, truncate=False))
+    assert [line.item.prompt.messages for line in read if isinstance(line, Line)] == [r.prompt.messages for r in rows]
+    first = (tmp_path / f"pairs.{format}").read_bytes()
+    write(tmp_path, format, rows)
+    assert (tmp_path / f"pairs.{format}").read_bytes() == first
+
+
+def test_parquet_has_columns_of_tool_turns_only_where_there_are_any(tmp_path: Path) -> None:
+    write(tmp_path, "parquet")
+    assert (
+        pq.read_schema(tmp_path / "pairs.parquet").field("prompt").type == TABLES["pairs"].schema.field("prompt").type
+    )
+    own = SCHEMAS["feedback"]
+    with (tmp_path / "feedback.parquet").open("wb") as file:
+        writer = Parquet(file, own)
+        for messages in ([{"role": "user", "content": "q"}], tool_turns("What is 6 times 7?")):
+            writer.write({"kind": "comparison", "prompt": {"messages": messages, "tags": [], "id": None}})
         writer.close()
-    with (tmp_path / "pairs.jsonl").open("wb") as file:
-        JsonLines(file).write(record)
-    assert json.loads((tmp_path / "pairs.jsonl").read_text()) == record
+    plain, called = pq.read_table(tmp_path / "feedback.parquet").column("prompt").to_pylist()
+    assert [{k: v for k, v in turn.items() if v is not None} for turn in plain["messages"]] == [
+        {"role": "user", "content": "q"}
+    ]
+    found = [{k: v for k, v in turn.items() if v is not None} for turn in called["messages"]]
+    assert found == tool_turns("What is 6 times 7?")

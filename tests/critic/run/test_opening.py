@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from constitution.errors import InputError
-from critic.engines.base import EngineDown, Lane, Node, Score, reads
+from critic.engines.base import Completion, EngineDown, Lane, Node, Request, Score, reads
 from critic.engines.capabilities import LOGPROBS, NONE, STRUCTURED
 from critic.engines.scripted import Rule, Script, ScriptedEngine
 from critic.run import run as running
@@ -53,6 +53,18 @@ def test_its_label_mass_stands_in_the_manifest(tmp_path: Path, monkeypatch: pyte
     votes = [vote for row in bench.rows() for vote in row.votes()]
     assert votes and all(vote.mass == pytest.approx(0.9) for vote in votes)
     assert "label mass" in (bench.out / "report.html").read_text()
+
+
+def test_what_is_learnt_during_the_run_stands_in_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Learns(Judge):
+        async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+            self.capabilities = dict(self.capabilities) | {"chats": "some are others"}
+            return await super().complete(request, lane)
+
+    bench = Bench(tmp_path)
+    do(bench, Learns(0.9), monkeypatch)
+    said = json.loads((bench.out / "manifest.json").read_text())["engines"]["judge-1"]
+    assert (said["chats"], said["label mass, logprob"]) == ("some are others", "0.9")
 
 
 def test_cot_draws_letters_where_it_can_not_read_them_and_the_config_says_so(

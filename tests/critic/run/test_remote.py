@@ -19,7 +19,8 @@ from constitution.errors import InputError
 from critic.records import Line
 from critic.run.inputs import read_prompts
 from critic.run.remote import while_connected, without_secrets
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.run import run
 from critic.run.store import RunStore
 from tests.factories import small_constitution
 

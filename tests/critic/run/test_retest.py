@@ -14,19 +14,22 @@ from critic.engines.scripted import Script, ScriptedEngine
 from critic.judging.jury import Juror, Jury
 from critic.judging.logprob import Logprob
 from critic.run import run as running
-from critic.run.retest import AT_LEAST, chosen
+from critic.run.config import Seat
+from critic.run.request import check
+from critic.run.retest import AT_LEAST, AT_ONCE, Tally, chosen, parts, varying, varying_seats
 from critic.run.run import Outcome, run
+from critic.run.shard_worker import Asker
 from tests.critic.run.run_bench import Bench
 
 
 class Unsteady(ScriptedEngine):
     """Each time it is asked the same, its log-odds of A grow by `STEP`."""
 
-    capabilities = {LOGPROBS: "exact", VARIES: "the time of day"}  # noqa: RUF012
     STEP = 0.25
 
     def __init__(self, made: "list[Unsteady]") -> None:
         super().__init__(Script(), "unsteady")
+        self.capabilities = {LOGPROBS: "exact", VARIES: "the time of day"}
         self.asked: dict[str, int] = {}
         self.reads = 0
         made.append(self)
@@ -90,11 +93,39 @@ def test_the_same_votes_are_chosen_and_more_of_a_larger_share(tmp_path: Path, ma
     do(bench, "out", 0)
     bench.out = tmp_path / "out"
     rows = bench.rows()
-    jury = Jury((Juror(made[0], Logprob()),))
-    few, many, all_of_them = (chosen(rows, jury, share, 0) for share in (0.01, 0.5, 1.0))
-    assert few == chosen(iter(rows), jury, 0.01, 0) != chosen(rows, jury, 0.01, 1)
+    jurors = varying(Jury((Juror(made[0], Logprob()),)))
+    few, many, all_of_them = (chosen(rows, jurors, share, 0) for share in (0.01, 0.5, 1.0))
+    assert few == chosen(iter(rows), jurors, 0.01, 0) != chosen(rows, jurors, 0.01, 1)
     assert len(few) == AT_LEAST and set(few) <= set(many) <= set(all_of_them)
     assert len(all_of_them) == len(bench.prompts) * 4 and 0.25 < len(many) / len(all_of_them) < 0.75
+
+
+def test_a_jury_is_known_by_its_seats_where_its_engines_are_elsewhere() -> None:
+    jury = Jury((Juror(ScriptedEngine(Script(), "steady"), Logprob()), Juror(Unsteady([]), Logprob())))
+    seats = [Seat(judge=one.engine.identity, mode={"name": one.mode.name}) for one in jury.jurors]
+    capabilities = {one.engine.identity.name: dict(one.engine.capabilities) for one in jury.jurors}
+    assert varying_seats(seats, capabilities) == varying(jury) != []
+    assert [juror.place for juror in varying(jury)] == [1]
+
+
+def test_actors_of_a_cluster_find_what_one_machine_finds(
+    tmp_path: Path, made: list[Unsteady], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    request = bench.request(settings={"revisions": 0})
+    here = do(bench, "out", 0.5).results.retest
+    assert here is not None
+    monkeypatch.setattr("critic.run.shard_worker.open_engine", lambda spec: made[0])
+    checked, tally = check(request), Tally()
+    made[0].asked = dict.fromkeys(made[0].asked, 0)  # each was asked once, as far as it knows
+    bench.out = tmp_path / "out"
+    with bench.store() as store:
+        wanted = chosen(store.rows(), varying(Jury((Juror(made[0], Logprob()),))), 0.5, 0)
+        asker = Asker(checked)
+        for part in parts(wanted, store):
+            assert len(part) <= AT_ONCE
+            tally.add(asyncio.run(asker.ask(part)))
+    assert tally.result(here.varies) == here
 
 
 def test_an_engine_that_repeats_itself_is_not_asked_twice(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from critic.engines.base import Identity
 from critic.records import Judgement, Quarantined, Row, Vote
 from critic.run import run as run_module
 from critic.run.config import RunConfig, RunSettings
+from critic.run.request import RunRequest
 from critic.run.reweigh import Reweighed, ReweighRequest, reweigh
-from critic.run.run import RunRequest, run
+from critic.run.run import run
 from critic.run.store import RunStore
 from tests.factories import both_orders, judgement, provenance, row, run_config, small_constitution
 

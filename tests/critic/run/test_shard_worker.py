@@ -21,7 +21,8 @@ from critic.engines.base import Completion, Engine, EngineDown, Identity, Lane, 
 from critic.engines.wrappers import Wrapper
 from critic.run import shard_worker
 from critic.run.config import RunConfig
-from critic.run.run import RunRequest, check, described
+from critic.run.request import RunRequest, check
+from critic.run.run import described
 from critic.run.shard_worker import LIVES, Attempts, ShardWorker
 from critic.run.shards import About, ShardStore
 from tests.factories import provenance
@@ -135,6 +136,7 @@ def test_the_rows_are_those_of_a_plain_run(bench: Bench, store: ShardStore) -> N
         store.put(end["data"], whole=end["whole"])
     plain = bench.run()
     assert list(store.rows()) == bench.rows()
+    assert [store.row(row) for row in (0, 7, 10, 99)] == [bench.rows()[0], None, bench.rows()[9], None]
     plan = config_of(bench.request()).plan
     assert sum(end["pairs"] for end in ends) == plain.progress.pairs > 0
     with bench.store() as expected:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from critic.engines.base import EngineDown, EngineError, HeldBack, RequestTooLong, Signature
-from critic.engines.faults import NONE_DONE, SOME_DONE
+from critic.engines.faults import NONE_DONE, SOME_DONE, Streak
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Message, Prompt, Quarantined, Row
 from critic.run.execute import Progress, execute_rows
@@ -58,7 +58,7 @@ def lines(count: int) -> list[Line]:
 
 async def run(answer: Answer, count: int = 300, store: Kept | None = None) -> tuple[Progress, Kept, Scripted]:
     progress, kept, pipeline = Progress(), store or Kept(), Scripted(answer)
-    await execute_rows(cast(Pipeline, cast(Any, pipeline)), lines(count), kept, "plan", progress)
+    await execute_rows(cast(Pipeline, cast(Any, pipeline)), lines(count), kept, "plan", progress, Streak())
     return progress, kept, pipeline
 
 
@@ -87,6 +87,18 @@ async def test_too_few_rows_for_a_streak_are_quarantined() -> None:
     progress, kept, _ = await run(lambda row: EngineError("bad"), count=NONE_DONE - 1)
     assert (progress.quarantined, progress.stopped) == (NONE_DONE - 1, "")
     assert len(kept.refused) == NONE_DONE - 1
+
+
+async def test_parts_of_a_run_that_are_too_small_for_a_streak_make_one_together() -> None:
+    streak, kept, stopped = Streak(), Kept(), []
+    for part in range(4):
+        progress, pipeline = Progress(), Scripted(lambda row: EngineError("no weights"))
+        rows = lines(20)[part * 5 : part * 5 + 5]
+        await execute_rows(cast(Pipeline, cast(Any, pipeline)), rows, kept, "plan", progress, streak)
+        stopped.append("no weights" in progress.stopped)
+    assert stopped == [False, True, True, True]
+    assert sorted(kept.rows) == [0, 1, 2, 3, 4]  # the others are not blamed, and not asked for in vain
+    assert pipeline.asked == []
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,43 @@ def test_dices_by_seventy_raters(cai_data: Path) -> None:
     )
     assert found.labels == 72103
     assert found.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
+
+
+def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
+    """Krippendorff's alpha as he writes it: coincidences of each two values, and the metric of each two."""
+    kept = [unit for unit in units if len(unit) > 1]
+    values = sorted({value for unit in kept for value in unit})
+    total = {value: sum(unit.count(value) for unit in kept) for value in values}
+    labels = sum(total.values())
+
+    def distance(a: float, b: float) -> float:
+        if level == "nominal":
+            return float(a != b)
+        if level == "interval":
+            return (a - b) ** 2
+        low, high = sorted((a, b))
+        between = sum(total[value] for value in values if low <= value <= high)
+        return (between - (total[a] + total[b]) / 2) ** 2
+
+    expected = sum(total[a] * total[b] * distance(a, b) for a in values for b in values)
+    observed = sum(
+        sum(distance(a, b) for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j) / (len(unit) - 1)
+        for unit in kept
+    )
+    return None if expected == 0 else 1 - (labels - 1) * observed / expected
+
+
+@given(UNITS, st.sampled_from(["nominal", "ordinal", "interval"]))
+def test_alpha_is_that_of_the_coincidence_matrix(units: list[list[float]], level: Level) -> None:
+    here, there = coincidences(units).alpha(level), by_the_matrix(units, level)
+    assert here == there or here == pytest.approx(there)
+
+
+def test_many_different_values_have_alphas_without_a_number_for_each_two() -> None:
+    units = [[float(number), number + 0.5] for number in range(20_000)]
+    found = coincidences(units)
+    assert found.alpha("nominal") == pytest.approx(1 - 39_999 * 40_000 / (40_000**2 - 40_000))
+    assert found.alpha("interval") == pytest.approx(1, abs=1e-6)
+    assert found.alpha("ordinal") is None  # which needs that number
+    few = units[:100]
+    assert coincidences(few).alpha("ordinal") == pytest.approx(by_the_matrix(few, "ordinal"))

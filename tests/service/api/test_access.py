@@ -62,6 +62,8 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/jobs/{id}/artifacts": JOBS,
     "GET /v1/jobs/{id}/artifacts/{name}": JOBS,
     "POST /v1/uploads": scopes("jobs"),
+    "GET /v1/uploads": scopes("jobs"),
+    "DELETE /v1/uploads/{id}": scopes("jobs"),
     "GET /v1/models": JOBS,
     "GET /v1/models/{name}": JOBS,
     "POST /v1/rewards": JOBS,

@@ -1,13 +1,21 @@
 """Agreement figures of a project, by hand. On both databases."""
 
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 
-from critic.feedback import Feedback
-from service.agreement import Agreement, Rater
+from constitution.errors import InputError
+from critic.feedback import Feedback, RankingLabel
+from critic.records import Message, Prompt, Response
+from service.agreement import PAIRS_OF_A_RANKING, VALUES_OF_AN_ITEM, Agreement, Rater, _pair, _pairs
 from service.label_query import StoredFeedback
 from service.tables import leases, now
 from tests.service.calls import Api, comparison
@@ -139,3 +147,114 @@ def test_who_labels_twice_is_counted_by_the_last_label() -> None:
     assert found.labels == 3
     agreement = found.people.agreement.figure()
     assert agreement is not None and (agreement.estimate, agreement.n) == (1, 1)
+
+
+def ranked(ranks: Sequence[int], annotator: str, **more: Any) -> StoredFeedback:
+    """A ranking, built without being checked: of thousands of responses that takes longer than what is tested."""
+    texts = [f"answer {number}" for number in range(len(ranks))]
+    found = StoredFeedback.model_construct(
+        kind="ranking",
+        prompt=Prompt(messages=(Message(role="user", content="A?"),)),
+        responses=tuple(Response.model_construct(text=text, model="m") for text in texts),
+        label=RankingLabel.model_construct(ranks=tuple(ranks), strengths=None),
+        **{"source": "human", "annotator": annotator, "group": None, "shown": None, **more},
+    )
+    found.__dict__["item"] = "one"
+    return found
+
+
+def pairwise(first: Sequence[int], second: Sequence[int]) -> float:
+    """The share of all pairs of responses that two rankings order alike."""
+    one, two = np.sign(np.subtract.outer(first, first)), np.sign(np.subtract.outer(second, second))
+    above = np.triu_indices(len(first), 1)
+    return float(np.mean(one[above] == two[above]))
+
+
+def test_a_ranking_of_100_responses_is_counted_whole() -> None:
+    draw = random.Random(1)
+    ada, grace = [[draw.randrange(1, 40) for _ in range(100)] for _ in range(2)]
+    found = Agreement([ranked(ada, "ada"), ranked(grace, "grace")])
+    [pair] = found.pairs.values()
+    assert pair.units == 4950
+    assert pair.agreement == pytest.approx(pairwise(ada, grace))
+
+
+def test_of_a_ranking_of_2000_responses_pairs_are_drawn() -> None:
+    """All pairs of all of them would be two million a rater."""
+    draw = random.Random(2)
+    ada = list(range(2000))
+    grace = sorted(ada, key=lambda rank: rank + draw.gauss(0, 700))
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    found = Agreement([ranked(ada, "ada"), ranked(grace, "grace"), ranked(ada, "mary")], look)
+    pair = found.pairs[Rater("human", "ada"), Rater("human", "grace")]
+    assert pair.units == looks == PAIRS_OF_A_RANKING
+    assert pair.agreement == pytest.approx(pairwise(ada, grace), abs=0.03)
+    assert found.pairs[Rater("human", "ada"), Rater("human", "mary")].agreement == 1
+
+
+def test_pairs_of_a_long_ranking_are_different_and_as_many_as_may_be() -> None:
+    drawn = list(_pairs(500, 1000, "an item"))
+    assert len(set(drawn)) == len(drawn) == VALUES_OF_AN_ITEM // 1000
+    assert all(0 <= first < second < 500 for first, second in drawn)
+    assert drawn == list(_pairs(500, 1000, "an item")) != list(_pairs(500, 1000, "another"))
+    assert [_pair(number) for number in range(6)] == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+
+
+def test_figures_of_very_many_raters_are_bounded_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.agreement.MOST_RATERS", 5)
+    monkeypatch.setattr("service.agreement.MOST_PAIRED", 3)
+    found = Agreement([label({"value": "up"}, f"rater {n}", kind="thumbs") for n in range(9)])
+    assert [rater.annotator for rater in found.raters] == [f"rater {n}" for n in range(5)]
+    assert len(found.left_out) == 4 and found.labels == 9
+    assert len(found.pairs) == 3
+    everyone = found.everyone.agreement.figure()
+    assert everyone is not None and (everyone.estimate, everyone.n) == (1, 36)  # all of them, nevertheless
+    first = found.raters[Rater("human", "rater 0")].with_people.figure()
+    assert first is not None and first.n == 8
+
+
+def test_ratings_that_are_all_different_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.agreement.MOST_VALUES", 10)
+    rows = [label({"value": 1 + n / 10, "scale": {"min": 1, "max": 5}}, f"rater {n}") for n in range(12)]
+    with pytest.raises(InputError, match="more than 10 different ratings"):
+        Agreement(rows)
+
+
+async def test_agreement_ends_with_its_client(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await projected(api)
+    reading, ended = threading.Event(), threading.Event()
+
+    def endless(connection: Any, chosen: Any, stop: Any) -> Any:
+        reading.set()
+        try:
+            while True:
+                stop.check()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("service.api.agreement.labels_by_item", endless)
+    scope = {"type": "http", "method": "GET", "path": f"/v1/projects/{id}/agreement", "query_string": b""}
+    scope |= {"headers": [(b"authorization", api.admin.headers["authorization"].encode())], "http_version": "1.1"}
+    left = asyncio.Event()
+    parts = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        for part in parts:
+            return part
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    asked = asyncio.create_task(api.app(scope, receive, send))
+    assert await asyncio.to_thread(reading.wait, 30)
+    left.set()
+    await asked
+    assert ended.is_set()

@@ -19,10 +19,10 @@ from critic.engines.base import (
     reads,
 )
 from service import engines as part
-from service.api.asking import while_connected
 from service.api.comparisons import ComparisonAnswer
 from service.problems import Problem
 from service.settings import EngineSettings, Settings
+from service.watching import while_connected
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem, running
 from tests.service.judges import constitution, in_groups, judged_by, scripted
@@ -246,6 +246,29 @@ async def test_a_repeated_request_has_one_effect(api: Api) -> None:
     other = await api.admin.post("/v1/comparisons", json=body | {"seed": 5}, headers=headers)
     problem(other, 422, "idempotency_mismatch")
     assert len((await api.admin.get("/v1/feedback")).json()["items"]) == 1
+
+
+async def test_equal_requests_at_once_pay_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Node] = []
+
+    class Slow(FakeEngine):
+        async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
+            asked.append(tree)
+            await asyncio.sleep(0.05)
+            return tuple(Score((-1.0, -2.0), 1) for _ in reads(tree))
+
+    monkeypatch.setattr(part, "open_engine", lambda spec: Slow())
+    body = {"prompt": "Name a river.", "responses": [SHORT, LONG], "constitution": "helpfulness", "principles": 1}
+    headers = {"Idempotency-Key": "at once"}
+    sent = [api.admin.post("/v1/comparisons", json=body, headers=headers) for _ in range(6)]
+    answers = await asyncio.gather(*sent)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    paid = len(asked)
+    await api.admin.post("/v1/comparisons", json=body | {"seed": 1}, headers={"Idempotency-Key": "alone"})
+    assert len(asked) == 2 * paid  # six together asked for as much as one alone
+    replayed = [answer for answer in answers if "idempotency-replayed" in answer.headers]
+    assert len(replayed) == 5
 
 
 async def test_it_needs_the_scope_feedback(api: Api) -> None:

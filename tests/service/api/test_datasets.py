@@ -1,16 +1,19 @@
 """Data sets: built, versioned, never changed, downloaded. On both databases."""
 
+import asyncio
 import errno
 import hashlib
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
 
 from constitution import load
-from service import label_query
+from service import snapshot
 from service.datasets import DatasetRequest
 from service.formats import FORMATS
 from tests.service.calls import Api, comparison, problem
@@ -130,12 +133,59 @@ async def test_trainers_read_what_is_built(api: Api) -> None:
     assert len(data.examples) == 2 and not data.refused
 
 
-async def test_building_reads_in_pages(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_building_reads_a_few_labels_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await given(api, *(comparison(f"{i}?", "first") for i in range(7)), *(comparison(f"{i}?") for i in range(7)))
     whole = await build(api, aggregation="soft")
-    monkeypatch.setattr(label_query, "PAGE", 3)
+    monkeypatch.setattr(snapshot, "ROWS_READ", 3)
     assert (await build(api, aggregation="soft"))["sha256"] == whole["sha256"]
     assert whole["counts"]["tables"]["pairs"]["rows"] == 7
+
+
+async def test_labels_of_one_item_that_are_too_much_for_the_memory_are_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given(api, *(comparison("A?", "first") for _ in range(20)), comparison("B?"))
+    monkeypatch.setattr(snapshot, "ITEM_BYTES", 6000)
+    whole = await build(api)  # twenty labels share one prompt and its responses, which count once
+    assert whole["counts"]["tables"]["pairs"]["rows"] == 21
+    monkeypatch.setattr(snapshot, "ITEM_BYTES", 1000)
+    refused = await api.admin.post("/v1/datasets", json={"name": "rivers", "aggregation": "each"})
+    assert "more than 1,000 bytes" in problem(refused, 422, "invalid")["detail"]
+
+
+async def test_a_data_set_that_would_fill_the_disk_is_refused_and_leaves_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given(api, comparison())
+    monkeypatch.setattr("service.disk.shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    asked = {"name": "rivers", "aggregation": "each"}
+    refused = problem(await api.admin.post("/v1/datasets", json=asked), 507, "disk_full")
+    assert "1,000 bytes left" in refused["detail"]
+    assert list((api.service.settings.data / "datasets").iterdir()) == []
+    assert list((api.service.settings.data / ".scratch").iterdir()) == [
+        api.service.settings.data / ".scratch" / ".lock"
+    ]
+
+
+async def test_what_is_retracted_while_a_data_set_is_built_is_counted_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts are of one state, even where labels are withdrawn between their being counted and read."""
+    ids = await given(api, *(comparison(f"{number}?") for number in range(6)))
+    reading, go_on, read = threading.Event(), threading.Event(), snapshot.labels_by_item
+
+    def slowly(*asked: Any) -> Any:
+        reading.set()
+        assert go_on.wait(30)
+        return read(*asked)
+
+    monkeypatch.setattr("service.datasets.labels_by_item", slowly)
+    making = asyncio.create_task(build(api))
+    await asyncio.to_thread(reading.wait, 30)
+    await api.admin.post(f"/v1/feedback/{ids[0]}/retract", json={"reason": "too late"})
+    go_on.set()
+    counts = (await making)["counts"]
+    assert counts["labels"] + counts["dropped"].get("retracted", 0) == 6
 
 
 async def test_the_same_request_twice_is_one_version(api: Api) -> None:
@@ -191,7 +241,7 @@ async def test_a_download_names_a_table_and_a_format_and_nothing_else(api: Api) 
     problem(await (await api.client("label")).get("/v1/datasets"), 403, "forbidden")
 
 
-@pytest.mark.parametrize("format", [name for name, format in FORMATS.items() if "pairs" in format.writes])
+@pytest.mark.parametrize("format", [name for name, format in FORMATS.items() if "pairs" in format.tables])
 async def test_every_format_can_be_downloaded_and_says_what_it_lost(api: Api, format: str, tmp_path: Path) -> None:
     await given(api, comparison(group="nurses"), comparison("B?", "second", group="nurses"))
     response = await download(api, await build(api), format=format)

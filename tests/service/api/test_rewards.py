@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ async def test_the_visible_answer_is_rewarded(api: Api) -> None:
 
 async def test_a_judge_without_log_probabilities_gives_no_rewards(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(FakeEngine):
-        capabilities = {"log-probabilities": "none"}  # noqa: RUF012
+        capabilities = MappingProxyType({"log-probabilities": "none"})
 
     monkeypatch.setattr(part, "open_engine", lambda spec: Silent())
     await publish(api, constitution())

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from constitution.library import shipped
 from critic.run.config import RunSettings
+from critic.run.request import RunRequest
 from critic.run.retest import SHARE
-from critic.run.run import RunRequest
 from critic.run.store import lock_directory
 from service.cli import generate as commands
 from service.jobs.cluster_rows import JUDGING, _wait_for, arguments

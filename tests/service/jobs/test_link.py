@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -25,11 +26,12 @@ from critic.engines.base import (
 from critic.records import Message
 from service.database import Database
 from service.engines import Engines, SharedEngine
-from service.jobs.link import Link, LinkedEngines, serve
+from service.jobs.link import Link, LinkedEngines, Patience, serve
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
 from tests.service.jobs.processes import script
 
+PATIENCE = Patience(60, 60)
 QUESTION = Request((Message(role="user", content="Name a river.\u2028\x00"),), Sampling(8), seed=7)
 TREE = Node(
     (Message(role="user", content="Which?"),),
@@ -44,7 +46,7 @@ async def linked(folder: Path, **scripts: object) -> AsyncIterator[tuple[Engines
     settings = Settings(data=folder, engines={"scripted": EngineSettings(spec=spec)}, worker=False)
     ours, theirs = socket.socketpair()
     async with Engines(settings) as engines:
-        serving = asyncio.create_task(serve(ours, settings, engines))
+        serving = asyncio.create_task(serve(ours, settings, engines, PATIENCE))
         link = await Link.open(theirs)
         assert link.settings == settings
         async with Database(settings.url) as database, LinkedEngines(link, settings, database) as far:
@@ -96,6 +98,26 @@ async def test_answers_are_the_servers(tmp_path: Path) -> None:
             await far.get("other")
 
 
+class Learning(FakeEngine):
+    """Finds out with its first answer that its model thinks."""
+
+    capabilities = MappingProxyType({"thinks first": "no"})
+
+    async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
+        self.capabilities = MappingProxyType({"thinks first": "yes"})
+        self.usage.room = 4096
+        return Completion("Four.", "stop")
+
+
+async def test_what_the_servers_engine_learns_is_known_here(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (engines, far, _):
+        (await engines.get("scripted"))._engine = Learning("learning")
+        engine = await far.get("scripted")
+        assert (engine.capabilities["thinks first"], engine.usage.room) == ("no", 0)
+        await engine.complete(QUESTION)
+        assert (engine.capabilities["thinks first"], engine.usage.room) == ("yes", 4096)
+
+
 @pytest.mark.parametrize(
     "seed, kind, text", [(0, RequestTooLong, "too long"), (2, EngineDown, "gone"), (3, EngineError, "KeyError")]
 )
@@ -133,7 +155,7 @@ async def test_where_the_server_is_gone_nothing_is_answered_wrongly(tmp_path: Pa
     settings = Settings(data=tmp_path, engines={"scripted": EngineSettings(spec=spec)}, worker=False)
     ours, theirs = socket.socketpair()
     async with Engines(settings) as engines:
-        serving = asyncio.create_task(serve(ours, settings, engines))
+        serving = asyncio.create_task(serve(ours, settings, engines, PATIENCE))
         link = await Link.open(theirs)
         await link.ask("scripted", "about")
         asked = asyncio.create_task(link.ask("scripted", "complete", QUESTION))
@@ -153,3 +175,25 @@ async def put(engines: Engines, far: LinkedEngines) -> SharedEngine:
     shared = await engines.get("scripted")
     shared._engine = Odd()
     return await far.get("scripted")
+
+
+async def test_a_worker_that_says_nothing_any_more_is_given_up_and_one_that_beats_is_not(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, worker=False, heartbeat_seconds=0.02)
+    ours, theirs = socket.socketpair()
+    async with Engines(settings) as engines:
+        serving = asyncio.create_task(serve(ours, settings, engines, Patience(60, 2)))
+        link = await Link.open(theirs)
+        await asyncio.sleep(0.1)
+        link._beating.cancel()  # as where its process was stopped: the socket stays
+        done, _ = await asyncio.wait([serving], timeout=30)
+        assert done and isinstance(serving.exception(), TimeoutError)
+        await asyncio.wait_for(link.ended.wait(), 5)
+        link.close()
+
+
+async def test_a_worker_that_never_begins_is_given_up(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, worker=False)
+    ours, theirs = socket.socketpair()
+    async with Engines(settings) as engines:
+        with theirs, pytest.raises(TimeoutError):
+            await serve(ours, settings, engines, Patience(0.01, 60))

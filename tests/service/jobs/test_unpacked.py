@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -39,6 +40,19 @@ def test_pages_that_are_packed_well_are_counted_without_being_unpacked(
     monkeypatch.setattr("service.jobs.unpacked.MOST_BYTES", 10 * 2**20)
     path = written(tmp_path / "pages.parquet", pa.array([LONG] * 20), use_dictionary=False)
     assert path.stat().st_size < 20_000
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    with pytest.raises(InputError, match="becomes more than 10 MiB"):
+        check_parquet(path)
+
+
+def test_values_that_are_told_by_their_number_are_counted_without_being_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of zeros in one row: it would be unpacked as a whole, also by whoever only looks."""
+    zeros = pa.array(np.zeros(400_000, np.int8))
+    path = written(tmp_path / "zeros.parquet", pa.ListArray.from_arrays([0, len(zeros)], zeros))
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("service.jobs.unpacked.MOST_BYTES", 10 * 2**20)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     with pytest.raises(InputError, match="becomes more than 10 MiB"):
         check_parquet(path)

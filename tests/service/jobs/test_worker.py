@@ -11,7 +11,9 @@ import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from critic.run.run import RunRequest, run
+from critic.run.request import RunRequest
+from critic.run.retest import AT_LEAST
+from critic.run.run import run
 from service.tables import calls, workers
 from tests.service.calls import running
 from tests.service.conftest import Postgres
@@ -34,6 +36,23 @@ from tests.service.jobs.processes import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 CALLS_A_ROW = 2 + 2 * 2 + 2 * 2  # two samples, a critique and a revision of each, two principles in both orders
+
+
+async def test_a_share_of_a_job_s_votes_is_asked_twice(database_url: str, tmp_path: Path) -> None:
+    service = settings(tmp_path, database_url, varies="the time of day")
+    async with working(tmp_path, service) as api:
+        job = await until(api.admin, await submit(api.admin, request(9)), "done")
+        manifest = json.loads(await artifact(api.admin, job["id"], "manifest.json"))
+        varies = {manifest["provenance"]["judge"]: "the time of day"}
+        spread = {"spread": 0, "largest": 0, "turned": 0, "unread": 0}
+        assert manifest["retest"] == {"votes": 2 * AT_LEAST, "varies": varies} | spread
+        assert job["progress"]["calls"] == 9 * CALLS_A_ROW + 2 * AT_LEAST
+        rest = request(9, retest=0, max_calls=1000) | {"settings": SETTINGS | {"seed": 1}}
+        job = await until(api.admin, await submit(api.admin, rest), "done")
+        assert json.loads(await artifact(api.admin, job["id"], "manifest.json"))["retest"] is None
+        scarce = request(9, max_calls=9 * CALLS_A_ROW + 3) | {"settings": SETTINGS | {"seed": 2}}
+        job = await until(api.admin, await submit(api.admin, scarce), "done")  # its labels are all there
+        assert "retest" in (await api.admin.get(f"/v1/jobs/{job['id']}/logs")).text
 
 
 async def test_a_job_leaves_what_the_command_leaves(database_url: str, tmp_path: Path) -> None:

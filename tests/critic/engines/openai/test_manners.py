@@ -7,7 +7,7 @@ import pytest
 
 from constitution.errors import InputError
 from critic.engines import survey
-from critic.engines.base import Engine, EngineDown, EngineError, HeldBack, Unavailable
+from critic.engines.base import Engine, EngineDown, EngineError, HeldBack, Request, Sampling, Unavailable
 from critic.engines.chat_fault import Fault as Told
 from critic.engines.manners import Manners
 from critic.engines.openai import open_engine
@@ -267,6 +267,7 @@ async def test_where_thoughts_took_the_limit_there_is_room_for_them_from_then_on
     await engine.complete(request(max_tokens=10))
     assert [body["max_tokens"] for body in server.asked] == [64, 64 + 4096, 10 + 4096]
     assert engine.capabilities["thinks first"] == "yes"
+    assert engine.usage.room == 4096  # what rates and limits of cost set aside, too
 
 
 async def test_where_even_the_room_is_eaten_the_answer_is_empty_and_cut(engine: Engine, server: FakeServer) -> None:
@@ -280,6 +281,17 @@ async def test_white_space_is_an_answer_and_no_thought(engine: Engine, server: F
     server.standing = (200, {}, chat("\n\n", "length"))
     assert (await engine.complete(request(max_tokens=2))).text == "\n\n"
     assert len(server.asked) == 1
+
+
+async def test_texts_that_end_an_answer_end_no_thoughts(engine: Engine, server: FakeServer) -> None:
+    asked = Request(request().messages, Sampling(64, stop=("END",)), 0)
+    server.queue.append(thinking(None, "stop", reasoning_content="An answer ends with "))
+    server.standing = thinking("Four. END Five.", reasoning_content="An answer ends with END. So:")
+    done = await engine.complete(asked)
+    assert (done.text, done.finish) == ("Four. ", "stop")
+    assert ["stop" in body for body in server.asked] == [True, False]
+    assert (await engine.complete(asked)).text == "Four. "
+    assert "stop" not in server.asked[-1]  # it is known by now that the model thinks
 
 
 async def test_room_that_does_not_fit_the_context_is_given_up(engine: Engine, server: FakeServer) -> None:

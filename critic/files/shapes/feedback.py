@@ -1,0 +1,35 @@
+"""Feedback as the service gives it: ``kind``, ``prompt`` (an object with messages), ``responses`` and ``label``."""
+
+from pydantic import ValidationError
+
+from critic.feedback.from_file import from_file, is_feedback
+from critic.files.rows import RowError
+from critic.files.shapes.base import Columns, Shape
+
+
+def _fits(columns: Columns) -> bool:
+    return is_feedback(columns) and isinstance(columns.get("prompt"), dict)
+
+
+def _read(columns: Columns, labels: bool) -> Columns:
+    """Return what the label is about, and with ``labels`` the first row that it gives trainers."""
+    try:
+        feedback = from_file(columns, "", "human")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RowError("bad_feedback", f"{place}: {first['msg']}".removeprefix(": ")) from None
+    read = {
+        "prompt": [message.model_dump() for message in feedback.prompt.messages],
+        "id": feedback.prompt.id,
+        "tags": list(feedback.prompt.tags),
+    }
+    if not labels:
+        texts = [response.text for response in feedback.responses]
+        return read | {"responses": texts, "models": [response.model for response in feedback.responses]}
+    for _, row in feedback.rows(ties=True):
+        return read | row
+    raise RowError("no_label", f"this {feedback.kind} says of no answer that it is better or good")
+
+
+FEEDBACK = Shape("feedback", ("kind", "prompt", "responses", "label"), _fits, _read, frozenset(("kind",)))

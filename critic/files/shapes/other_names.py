@@ -1,0 +1,60 @@
+"""Columns that say what others say, under the names of one source: they are given the common names.
+
+LLaMA-Factory's ``kto_tag`` is the ``label`` of an answer; Dolly's ``context`` is the ``input`` of an instruction. The
+answers of the arena's competition are JSON lists, one text a turn, in strings.
+"""
+
+import json
+from typing import Any
+
+from critic.files.rows import RowError
+from critic.files.shapes.base import Columns, Shape, has
+
+
+def _fits_tag(columns: Columns) -> bool:
+    return "kto_tag" in columns and "label" not in columns
+
+
+def _read_tag(columns: Columns, labels: bool) -> Columns:
+    return {("label" if name == "kto_tag" else name): value for name, value in columns.items()}
+
+
+def _fits_context(columns: Columns) -> bool:
+    return has(columns, "instruction") and isinstance(columns.get("context"), str) and not columns.get("input")
+
+
+def _read_context(columns: Columns, labels: bool) -> Columns:
+    return columns | {"context": None, "input": columns["context"]}
+
+
+_ARENA = ("prompt", "response_a", "response_b")
+
+
+def _fits_lists(columns: Columns) -> bool:
+    return all(isinstance(columns.get(name), str) and columns[name].startswith("[") for name in _ARENA) and all(
+        _texts(columns[name]) is not None for name in _ARENA
+    )
+
+
+def _texts(value: str) -> list[Any] | None:
+    """Return a JSON list of texts, some of which may be null."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    is_texts = isinstance(found, list) and found and all(isinstance(text, str | None) for text in found)
+    return found if is_texts else None
+
+
+def _read_lists(columns: Columns, labels: bool) -> Columns:
+    asked, *sides = (_texts(columns[name]) or [] for name in _ARENA)
+    if any(len(side) != len(asked) for side in sides) or None in (*asked, sides[0][-1], sides[1][-1]):
+        raise RowError("bad_responses", "the lists of prompt, response_a and response_b don't have as many texts")
+    if len(asked) > 1:
+        raise RowError("no_shared_prompt", f"{len(asked)} turns; after the first the sides' own answers differ")
+    return columns | {"prompt": asked[0], "response_a": sides[0][0], "response_b": sides[1][0]}
+
+
+TAG = Shape("LLaMA-Factory's KTO", ("kto_tag",), _fits_tag, _read_tag, frozenset(("kto_tag",)))
+CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
+LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists, frozenset(("response_a",)))

@@ -1,0 +1,109 @@
+"""``cai export``: a run, a data set or a file of feedback, in the format of another tool, without a server."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from constitution.errors import InputError
+
+if TYPE_CHECKING:
+    from service.formats.offers import Written
+
+FormatName = Annotated[str, typer.Option("--format", help="The file's format: trl, llama-factory, jsonl ...")]
+Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
+TableName = Annotated[
+    str | None,
+    typer.Option(
+        "--table",
+        help="What is written: pairs, rankings, ratings, sft or feedback. Default: the first that is there.",
+    ),
+]
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, a data set's, or a feedback file.")],
+    format: Annotated[str | None, typer.Option(help="The format: trl, llama-factory, axolotl, spreadsheet ...")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+    table: TableName = None,
+    options: Options = "{}",
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Put the folder's tables and its card on the Hugging Face hub, as a data set; a new one is private.",
+        ),
+    ] = None,
+) -> None:
+    """Write a run, a data set or feedback as a file of another tool, or put it on the hub. No server is needed.
+
+    Without --format and --out, the formats are listed.
+    """
+    if push_to_hub is not None:
+        if format is not None or out is not None:
+            raise InputError(
+                "a folder is put on the hub as it is",
+                where="--push-to-hub",
+                fix="Leave --format and --out out; the file that they make can be written apart.",
+            )
+        from service.hub import push_dataset
+
+        typer.echo(push_dataset(source, push_to_hub))
+        return
+    if format is None and out is None:
+        _list_formats()
+        return
+    if format is None or out is None:
+        missing = "--format" if format is None else "--out"
+        raise InputError(f"{missing} is missing", fix="Give --format and --out; without both, the formats are listed.")
+    from service.formats import format_of
+    from service.formats.offers import offered, write
+
+    form = format_of(format, options_of(options))
+    ending = form.suffixes[0]
+    if out.suffix != ending:
+        raise InputError(f"{form.name} is written as {ending}", where=str(out), fix=f"Name it {out.stem}{ending}.")
+    written = write(offered(source), form, out, table_of(table))
+    print_written(written, out)
+    if usage := form.usage(written.table, out):
+        typer.echo(f"read it with: {usage}")
+
+
+def table_of(name: str | None) -> Any:
+    """Read ``--table``. Raises `InputError`."""
+    from service.formats.base import DATA_TABLES
+
+    known = (*DATA_TABLES, "feedback")
+    if name is not None and name not in known:
+        raise InputError(f"there is no table {name!r}", where="--table", fix=f"expected one of {', '.join(known)}")
+    return name
+
+
+def options_of(text: str) -> dict[str, Any]:
+    """Read ``--options``. Raises `InputError`."""
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise InputError("the options are no JSON object", where="--options", fix="expected, say, '{\"scale\": 5}'")
+    return options
+
+
+def print_written(written: "Written", out: Path) -> None:
+    """Say what a file holds now, and what it doesn't say."""
+    skipped = sum(count for name, count in written.lost.items() if name.startswith("skipped_"))
+    typer.echo(f"{out}: {written.rows - skipped:,} rows of {written.table}")
+    for name, count in sorted(written.left_out.items()):
+        typer.echo(f"left out: {count:,} ({name})")
+    for name, count in sorted(written.lost.items()):
+        typer.echo(f"lost: {name}, in {count:,} rows")
+
+
+def _list_formats() -> None:
+    from service.formats import FORMATS
+
+    for name, form in FORMATS.items():
+        writes = f"writes {', '.join(form.tables)}" if form.tables else "is read only"
+        typer.echo(f"{name:16}{form.title}: {writes}")

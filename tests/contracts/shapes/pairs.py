@@ -1,0 +1,165 @@
+"""Cases with two answers to a prompt."""
+
+import json
+
+from tests.contracts.shapes.rows import (
+    ASK,
+    EMU,
+    KIWI,
+    ROBIN,
+    compared,
+    gpt,
+    human,
+    refused,
+    says,
+    transcript,
+    unlabelled,
+    user,
+)
+
+SIDES = {"prompt": ASK, "chosen": EMU, "rejected": ROBIN}
+AB = {"prompt": ASK, "response_a": EMU, "response_b": ROBIN}
+
+SERVED = {
+    "kind": "comparison",
+    "prompt": {"messages": [user()], "tags": [], "id": None},
+    "responses": [{"text": ROBIN, "model": "m1", "finish": "stop"}, {"text": EMU, "model": "m2", "finish": "stop"}],
+    "label": {"choice": "second", "outcome": "preference", "probability": None, "votes": []},
+    "source": "human",
+    "annotator": "ann",
+    "where": "",
+}
+"""Feedback as `cai feedback export` writes it."""
+
+PAIRS = [
+    compared("TRL, plain", SIDES),
+    compared(
+        "feedback of the service",
+        SERVED,
+        judge=[[ROBIN, EMU]],
+        sft=["other_feedback"],
+        labels=[("comparison", "second", ROBIN, EMU)],
+    ),
+    compared("TRL, chats", {"prompt": [user()], "chosen": [says(EMU)], "rejected": [says(ROBIN)]}),
+    compared("TRL, implicit", {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),
+    compared("TRL, prompt twice", SIDES | {"chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}),
+    compared(
+        "UltraFeedback, binarized",
+        SIDES
+        | {"prompt_id": "a", "chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}
+        | {"messages": [user(), says(EMU)], "score_chosen": 8.0, "score_rejected": 5.0},
+    ),
+    compared("names in capitals", {"Prompt": ASK, "CHOSEN": EMU, "Rejected": ROBIN}),
+    compared("LLaMA-Factory", {"messages": [user()], "chosen": says(EMU), "rejected": says(ROBIN)}),
+    compared(
+        "contents as parts",
+        {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": ASK}]}],
+            "chosen": {"role": "assistant", "content": [{"type": "text", "text": EMU}]},
+            "rejected": {"role": "assistant", "content": [{"type": "text", "value": ROBIN}]},
+        },
+    ),
+    compared("ShareGPT, sides", {"conversations": [human()], "chosen": gpt(EMU), "rejected": gpt(ROBIN)}),
+    compared(
+        "HH-RLHF",
+        {"chosen": transcript(ASK, EMU), "rejected": transcript(ASK, ROBIN)},
+    ),
+    compared(
+        "HH-RLHF, other line ends",
+        {"chosen": transcript(ASK, EMU, end="\r\n\r\n"), "rejected": transcript(ASK, ROBIN, end="\r\n\r\n")},
+    ),
+    compared(
+        "HH-RLHF without an empty line first",
+        {"chosen": transcript(ASK, EMU).lstrip(), "rejected": transcript(ASK, ROBIN).lstrip()},
+    ),
+    compared(
+        "HH-RLHF, prompt apart",
+        {"prompt": transcript(ASK) + "\n\nAssistant:", "chosen": f" {EMU}", "rejected": f" {ROBIN}"},
+    ),
+    compared("SHP", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": 1, "score_A": 2}),
+    compared(
+        "SHP, the second",
+        {"history": ASK, "human_ref_A": ROBIN, "human_ref_B": EMU, "labels": 0},
+        judge=[[ROBIN, EMU]],
+    ),
+    unlabelled("SHP, no label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": None}),
+    unlabelled("SHP, bad label", {"history": ASK, "human_ref_A": EMU, "human_ref_B": ROBIN, "labels": 7}, "bad_label"),
+    unlabelled("response_a and response_b", AB),
+    compared("winner", AB | {"winner": "model_a"}),
+    compared("winner, flags", AB | {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}),
+    compared(
+        "winner, neither",
+        AB | {"winner": "tie (bothbad)"},
+        evaluate=["tie"],
+        dpo=[("Pair", EMU, ROBIN)],
+        labels=[("comparison", "tie", EMU, ROBIN)],
+    ),
+    compared(
+        "PKU", {"prompt": ASK, "response_0": ROBIN, "response_1": EMU, "better_response_id": 1}, judge=[[ROBIN, EMU]]
+    ),
+    compared("Alpaca farm", {"instruction": ASK, "input": "", "output_1": EMU, "output_2": ROBIN, "preference": 1}),
+    compared("HelpSteer 3", {"prompt": ASK, "response1": EMU, "response2": ROBIN, "overall_preference": -2}),
+    compared("Orca's pairs", {"system": "Be brief.", "question": ASK, "chosen": EMU, "rejected": ROBIN}, before=1),
+    compared(
+        "a system column beside whole chats",
+        {"system": "Be brief.", "chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]},
+        before=1,
+    ),
+    compared(
+        "a system column beside a chat with its own",
+        SIDES | {"system": "Be long.", "prompt": [{"role": "system", "content": "Be brief."}, user()]},
+        before=1,
+    ),
+    compared("LLaMA-Factory, Alpaca's columns", {"instruction": ASK, "input": "", "chosen": EMU, "rejected": ROBIN}),
+    compared(
+        "LLaMA-Factory, earlier turns",
+        {"instruction": ASK, "history": [["Hi.", "Hello."]], "chosen": EMU, "rejected": ROBIN},
+        before=2,
+    ),
+    compared(
+        "Tulu",
+        {"id": "t1", "prompt": ASK, "chosen": [user(), says(EMU)], "rejected": [user(), says(ROBIN)]}
+        | {"chosen_model": "m1", "rejected_model": "m2"},
+    ),
+    compared("RewardBench", SIDES | {"id": 3, "subset": "birds", "chosen_model": "m1", "rejected_model": "m2"}),
+    compared(
+        "the arena's chats",
+        {"question_id": "q1", "model_a": "m1", "model_b": "m2", "winner": "model_a", "turn": 1}
+        | {"conversation_a": [user(), says(EMU)], "conversation_b": [user(), says(ROBIN)]},
+    ),
+    compared(
+        "the arena's lists",
+        {"id": 1, "prompt": json.dumps([ASK]), "response_a": json.dumps([EMU]), "response_b": json.dumps([ROBIN])}
+        | {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+    ),
+    refused(
+        "the arena's lists of two turns",
+        {"prompt": json.dumps([ASK, ASK]), "response_a": json.dumps([EMU] * 2), "response_b": json.dumps([ROBIN] * 2)},
+        "no_shared_prompt",
+    ),
+    unlabelled("a verdict in another column", AB | {"label": "A>B"}),
+    compared(
+        "sides of which one is null",
+        SIDES | {"rejected": None},
+        judge=["no_responses"],
+        evaluate=["no_label"],
+        dpo=["unknown_format"],
+        reward=["unknown_format"],
+        sft=["unknown_format"],
+        labels=["unknown_format"],
+    ),
+    refused("equal sides", SIDES | {"rejected": EMU}, "equal_sides", generate=[ASK], judge=[[EMU, EMU]]),
+    refused("an empty side", SIDES | {"rejected": " "}, "empty_answer", generate=[ASK]),
+    refused("a side that is no text", SIDES | {"rejected": True}, "bad_responses", generate=[ASK]),
+    refused(
+        "sides of several answers",
+        SIDES | {"chosen": [EMU], "rejected": [ROBIN, KIWI]},
+        "bad_responses",
+        generate=[ASK],
+    ),
+    refused("sides without a prompt", {"chosen": EMU, "rejected": ROBIN}, "no_prompt"),
+    refused("a prompt that is a number", SIDES | {"prompt": 5}, "bad_prompt"),
+    refused("an empty prompt", SIDES | {"prompt": "  "}, "empty_prompt"),
+    refused("a prompt that is an object", SIDES | {"prompt": {"text": ASK}}, "bad_prompt"),
+    refused("a chat that ends with the assistant", SIDES | {"prompt": [user(), says("Hm.")]}, "role_order"),
+]

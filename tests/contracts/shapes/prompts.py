@@ -1,0 +1,37 @@
+"""Cases with a prompt and no answer, and rows of which no command can read anything."""
+
+from tests.contracts.shapes.rows import ASK, EMU, ROBIN, asked, refused, says, taken_by_none, transcript, user
+
+NO_ANSWER = ["bad_responses"]
+
+PROMPTS = [
+    asked("a prompt", {"prompt": ASK}),
+    asked("a string", ASK),
+    taken_by_none(
+        "messages alone", [user()], generate=[ASK], **dict.fromkeys(("dpo", "reward", "sft", "labels"), NO_ANSWER)
+    ),
+    asked("XSTest", {"id": 1, "prompt": ASK, "type": "figurative", "label": "safe"}),
+    asked(
+        "verl", {"data_source": "own", "prompt": [user()], "reward_model": {"style": "rule"}, "extra_info": {"i": 0}}
+    ),
+    taken_by_none("MT-Bench's questions", {"question_id": 81, "category": "birds", "turns": [ASK, "And which swim?"]}),
+    taken_by_none("red-teaming transcripts", {"transcript": transcript(ASK, EMU), "rating": 3}),
+    taken_by_none("OpenAI's batches", {"custom_id": "1", "body": {"messages": [user()]}}),
+    taken_by_none(
+        "OpenAI's preferences",
+        {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
+        generate=["bad_prompt"],
+    ),
+    taken_by_none(
+        "TL;DR's comparisons",
+        {"info": {"post": ASK}, "summaries": [{"text": EMU}, {"text": ROBIN}], "choice": 0},
+    ),
+    taken_by_none(
+        "Capybara",
+        {"conversation": [{"input": ASK, "output": EMU}]},
+        generate=["bad_prompt"],
+        **dict.fromkeys(("dpo", "reward", "sft", "labels"), NO_ANSWER),
+    ),
+    taken_by_none("an empty object", {}),
+    refused("a number", 5, "broken_line"),
+]

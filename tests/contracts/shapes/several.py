@@ -1,0 +1,116 @@
+"""Cases with several answers to a prompt: ranked, rated, or only there."""
+
+from typing import Any
+
+from tests.contracts.shapes.rows import ASK, EMU, KIWI, ROBIN, TWO, Case, asked, says, transcript, unlabelled
+
+ULTRA: dict[str, Any] = {
+    "source": "own",
+    "instruction": ASK,
+    "completions": [
+        {
+            "model": "m1",
+            "response": EMU,
+            "overall_score": 10.0,
+            "annotations": {"honesty": {"Rating": "5"}, "truthfulness": {"Rating": "N/A"}},
+        },
+        {"model": "m2", "response": ROBIN, "overall_score": "1", "annotations": {"honesty": {"Rating": "2"}}},
+    ],
+}
+ULTRA_LABELS = [
+    ("rating", 10, (1, 10), EMU, None),
+    ("rating", 1, (1, 10), ROBIN, None),
+    ("rating", 5, (1, 5), EMU, "honesty"),
+    ("rating", 2, (1, 5), ROBIN, "honesty"),
+]
+NECTAR = {
+    "prompt": transcript(ASK) + "\n\nAssistant: ",
+    "answers": [
+        {"answer": EMU, "model": "m1", "rank": 1.0},
+        {"answer": ROBIN, "model": "m2", "rank": 3.0},
+        {"answer": KIWI, "model": "m3", "rank": 1.0},
+    ],
+}
+ORDERED = [EMU, ROBIN, KIWI]
+HELPFUL = {"helpfulness": 4, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 0}
+HELPSTEER = [
+    {"prompt": ASK, "response": EMU} | HELPFUL,
+    {"prompt": ASK, "response": ROBIN} | dict.fromkeys(HELPFUL, 1),
+]
+
+SEVERAL = [
+    unlabelled(
+        "many answers", {"prompt": ASK, "response_0": EMU, "response_1": ROBIN, "response_2": KIWI}, judge=[ORDERED]
+    ),
+    unlabelled(
+        "responses",
+        {"prompt": ASK, "responses": [EMU, ROBIN]},
+        dpo=["unknown_format"],
+        reward=["unknown_format"],
+        sft=["unknown_format"],
+        labels=["unknown_format"],
+    ),
+    Case(
+        "responses and ranks",
+        [{"prompt": ASK, "responses": ORDERED, "ranks": [1, 2, 1]}],
+        generate=[ASK],
+        judge=[ORDERED],
+        evaluate=[[EMU, ROBIN], [KIWI, ROBIN]],
+        dpo=[("Pair", EMU, ROBIN), ("Pair", KIWI, ROBIN)],
+        reward=[("Ranked", (1, 2, 1))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 2, 1))],
+    ),
+    Case(
+        "Nectar",
+        [NECTAR],
+        generate=[ASK],
+        judge=[ORDERED],
+        evaluate=[[EMU, ROBIN], [KIWI, ROBIN]],
+        dpo=[("Pair", EMU, ROBIN), ("Pair", KIWI, ROBIN)],
+        reward=[("Ranked", (1, 3, 1))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 2, 1))],
+    ),
+    Case(
+        "UltraFeedback",
+        [ULTRA],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.0)],
+        sft=["other_kind"],
+        labels=ULTRA_LABELS,
+    ),
+    Case(
+        "HelpSteer 2",
+        HELPSTEER,
+        generate=[ASK, ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.25)],
+        sft=["other_kind", "other_kind"],
+        labels=[
+            *(("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()),
+            *(("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL),
+        ],
+    ),
+    asked("distilabel's generations", {"instruction": ASK, "generations": [EMU, ROBIN], "ratings": [5, 2]}),
+    asked("StackExchange", {"qid": 1, "question": ASK, "answers": [{"text": EMU, "pm_score": 3}]}),
+    asked("TruthfulQA", {"question": ASK, "best_answer": EMU, "incorrect_answers": [ROBIN]}),
+    unlabelled(
+        "responses as messages",
+        {"prompt": ASK, "responses": [says(EMU), says(ROBIN)]},
+        dpo=["unknown_format"],
+        reward=["unknown_format"],
+        sft=["unknown_format"],
+        labels=["unknown_format"],
+    ),
+    asked("one response", {"prompt": ASK, "responses": [EMU]}, judge=["too_few_responses"]),
+    asked(
+        "responses that are no list", {"prompt": ASK, "responses": EMU}, judge=["broken_line"], evaluate=["broken_line"]
+    ),
+    unlabelled("fewer ranks than responses", {"prompt": ASK, "responses": [EMU, ROBIN], "ranks": [1]}, "bad_ranks"),
+]

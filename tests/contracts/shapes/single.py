@@ -1,0 +1,95 @@
+"""Cases with one answer to a prompt."""
+
+import json
+
+from tests.contracts.shapes.rows import ASK, EMU, Case, gpt, human, says, shown, thumb, user
+
+KTO = {"prompt": ASK, "completion": EMU, "label": True}
+
+SINGLE = [
+    thumb("KTO", KTO),
+    thumb("KTO, a table of texts", KTO | {"label": "TRUE"}),
+    thumb("KTO, chats", {"prompt": [user()], "completion": [says(EMU)], "label": 1}),
+    thumb(
+        "KTO, null",
+        KTO | {"label": None},
+        evaluate=["no_label"],
+        dpo=["no_label"],
+        reward=["no_label"],
+        sft=["no_label"],
+        labels=["no_label"],
+    ),
+    thumb("KTO, a whole chat", {"messages": [user(), says(EMU)], "label": True}, evaluate=["no_label"]),
+    thumb(
+        "a rating",
+        {"prompt": ASK, "completion": EMU, "rating": 19, "scale": [1, 19]},
+        labels=[("rating", 19, (1, 19), EMU, None)],
+    ),
+    thumb(
+        "a scale that is a text",
+        {"prompt": ASK, "completion": EMU, "rating": 5, "scale": "19"},
+        reward=["bad_rating"],
+        dpo=["bad_rating"],
+        sft=["bad_rating"],
+        labels=["bad_rating"],
+    ),
+    shown("a demonstration", {"prompt": ASK, "completion": EMU}),
+    shown("Alpaca", {"instruction": ASK, "input": "", "output": EMU}),
+    shown("question and answer", {"question": ASK, "answer": EMU}),
+    shown("prompt and response", {"prompt": ASK, "response": EMU}),
+    shown("a chat", {"messages": [user(), says(EMU)]}),
+    shown("a chat with its prompt", {"prompt": ASK, "prompt_id": "1", "messages": [user(), says(EMU)]}),
+    shown("ShareGPT", {"id": "c", "conversations": [human(), gpt(EMU)]}),
+    shown("ShareGPT as text", {"conversations": json.dumps([human(), gpt(EMU)])}),
+    shown(
+        "LMSYS",
+        {"conversation": [user() | {"language": "English"}, says(EMU) | {"toxic": False}], "model": "m"},
+    ),
+    thumb("LLaMA-Factory's KTO", {"instruction": ASK, "input": "", "output": EMU, "kto_tag": True}),
+    thumb(
+        "LLaMA-Factory's KTO, null",
+        {"instruction": ASK, "output": EMU, "kto_tag": None},
+        evaluate=["no_label"],
+        dpo=["no_label"],
+        reward=["no_label"],
+        sft=["no_label"],
+        labels=["no_label"],
+    ),
+    thumb(
+        "LLaMA-Factory's KTO, a bad answer in a chat",
+        {"messages": [user(), says(EMU)], "kto_tag": False},
+        evaluate=["no_label"],
+        reward=[("Rated", EMU, 0.0)],
+        labels=[("thumbs", "down", EMU)],
+    ),
+    shown("OpenOrca", {"id": "1", "system_prompt": "Be brief.", "question": ASK, "response": EMU}, before=1),
+    shown(
+        "LLaMA-Factory, a demonstration",
+        {"instruction": ASK, "output": EMU, "system": "Be brief.", "history": [["Hi.", "Hello."]]},
+        before=3,
+    ),
+    shown("ShareGPT with a system column", {"system": "Be brief.", "conversations": [human(), gpt(EMU)]}, before=1),
+    shown(
+        "OpenAI's fine-tuning", {"messages": [{"role": "system", "content": "Be brief."}, user(), says(EMU)]}, before=1
+    ),
+    shown(
+        "WildChat",
+        {
+            "conversation_hash": "x",
+            "model": "m",
+            "conversation": [user() | {"turn_identifier": 1}, says(EMU) | {"turn_identifier": 1}],
+        },
+    ),
+    shown("names in capitals, one answer", {"PROMPT": ASK, "Completion": EMU}),
+    Case(
+        "Dolly",
+        [{"instruction": "Name it.", "context": ASK, "response": EMU, "category": "qa"}],
+        generate=[f"Name it.\n\n{ASK}"],
+        judge=["too_few_responses"],
+        evaluate=["no_label"],
+        dpo=["other_kind"],
+        reward=["other_kind"],
+        sft=[("Demonstration", EMU)],
+        labels=[("demonstration", EMU)],
+    ),
+]

@@ -1,0 +1,60 @@
+"""The table of shapes and commands, `docs/SHAPES.md`: ``python -m tests.contracts.shapes.table`` writes it.
+
+It says what the cases say, and the tests beside it hold every command to them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.contracts.shapes.cases import CASES
+from tests.contracts.shapes.rows import ASK, Case
+
+TABLE = Path(__file__).parents[3] / "docs" / "SHAPES.md"
+_HEAD = """# How each shape of row is read
+
+Made by `python -m tests.contracts.shapes.table` from the cases of `tests/contracts/shapes`, which hold every command to
+it. A dry run and a job read as their command does, and `cai inspect FILE` says the same of a file of your own.
+A word in `code` is the reason of a refusal: the row is named with it, and costs nothing else. Where a column is called
+otherwise, `--column prompt=question` says so.
+
+"""
+_COLUMNS = (
+    *("shape", "columns", "`generate`, `align`", "`judge`", "`evaluate judge`"),
+    *("`train sft`", "`train dpo`", "`train reward`", "import"),
+)
+_COMMANDS = ("judge", "evaluate", "sft", "dpo", "reward", "labels")
+
+
+def table() -> str:
+    """Return the page."""
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *(tuple(_cells(case)) for case in CASES)]
+    return _HEAD + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cells(case: Case) -> Iterator[str]:
+    yield case.name
+    yield ", ".join(dict.fromkeys(name for row in case.rows if isinstance(row, dict) for name in row)) or "none"
+    yield _summed("prompt" if outcome.endswith(ASK) else f"`{outcome}`" for outcome in case.generate)
+    for command in _COMMANDS:
+        yield _summed(_said(outcome) for outcome in getattr(case, command))
+
+
+def _said(outcome: Any) -> str:
+    """Say one outcome: a reason, so many answers, or what kind of example or label."""
+    if isinstance(outcome, str):
+        return f"`{outcome}`"
+    if isinstance(outcome, list):
+        return f"{len(outcome)} answers"
+    kinds = {"Ranked": "ranking", "Rated": "rating", "thumbs": "thumb"}
+    return kinds.get(outcome[0], outcome[0].lower())
+
+
+def _summed(words: Iterable[str]) -> str:
+    counted = Counter(words)
+    return ", ".join(word if count == 1 else f"{count} x {word}" for word, count in counted.items())
+
+
+if __name__ == "__main__":
+    TABLE.write_text(table(), encoding="utf-8")

@@ -1,0 +1,138 @@
+"""What rows of some shapes hold besides, and what is refused in them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.errors import InputError
+from critic.files.shapes import SHAPES
+from critic.run.inputs import read_labelled, read_pairs, read_prompts
+from tests.contracts.shapes.cases import CASES
+from tests.contracts.shapes.commands import answers, lines, said, written
+from tests.contracts.shapes.pairs import AB
+from tests.contracts.shapes.rows import ASK, EMU, ROBIN, TWO, Case, gpt, human, says, transcript, user
+from tests.contracts.shapes.several import NECTAR, ULTRA
+from tests.contracts.shapes.table import TABLE, table
+from trainers.data import read
+from trainers.examples import Pair, Rated
+
+PAIRS_OF_ENDS = (("0", "1"), ("1", "2"), ("00", "01"), ("001", "002"), ("a", "b"), ("b", "c"))
+
+
+def test_the_table_has_every_shape() -> None:
+    rows = [
+        {name.casefold(): value for name, value in row.items()}
+        for case in CASES
+        for row in case.rows
+        if isinstance(row, dict)
+    ]
+    assert not [shape.name for shape in SHAPES if not any(shape.fits(row) for row in rows)]
+
+
+def test_the_models_of_responses_are_kept(tmp_path: Path) -> None:
+    for row in (ULTRA, NECTAR, AB | {"model_a": "m1", "model_b": "m2"}):
+        (line,) = lines(Case("", [row], [], [], [], [], [], [], []), tmp_path, read_pairs, truncate=False)
+        assert [response.model for response in line.item.responses][:2] == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("change", [{"overall_score": "good"}, {"annotations": {"honesty": {"Rating": "9"}}}])
+def test_a_rating_that_is_none_is_named_where_labels_are_asked_for(change: dict[str, Any], tmp_path: Path) -> None:
+    row = ULTRA | {"completions": [ULTRA["completions"][0] | change, ULTRA["completions"][1]]}
+    case = Case("", [row], [], [], [], [], [], [], [])
+    assert [answers(line) for line in lines(case, tmp_path, read_pairs, truncate=False)] == TWO
+    assert lines(case, tmp_path, read_labelled) == ["bad_rating"]
+
+
+def test_without_an_overall_score_the_mean_of_the_aspects_is_taken(tmp_path: Path) -> None:
+    completions = [
+        {"response": EMU, "annotations": {"a": {"Rating": "5"}, "b": {"Rating": "4"}}},
+        {"response": ROBIN, "annotations": {"a": {"Rating": "3"}, "b": {"Rating": "N/A"}}},
+    ]
+    found = read(written(Case("", [{"instruction": ASK, "completions": completions}], *[[]] * 7), tmp_path), (Rated,))
+    assert [said(example) for example in found.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        (transcript(ASK, ""), "empty_answer"),
+        (transcript(ASK, EMU, "Thanks."), "empty_answer"),
+        (transcript("Else?", EMU), "no_shared_prompt"),
+    ],
+)
+def test_a_transcript_without_an_answer_is_refused_alike(chosen: str, reason: str, tmp_path: Path) -> None:
+    case = Case("", [{"chosen": chosen, "rejected": transcript(ASK, ROBIN)}], *[[]] * 7)
+    assert lines(case, tmp_path, read_pairs, truncate=False) == lines(case, tmp_path, read_labelled) == [reason]
+    with pytest.raises(InputError, match="nothing to train on"):
+        read(written(case, tmp_path), (Pair,))
+
+
+def test_two_turns_of_one_side_are_one(tmp_path: Path) -> None:
+    sides = {
+        "chosen": f"\n\nHuman: Hi.\n\nHuman: {ASK}\n\nAssistant: {EMU}",
+        "rejected": f"\n\nHuman: Hi.\n\nHuman: {ASK}\n\nAssistant: {ROBIN}",
+    }
+    (line,) = lines(Case("", [sides], *[[]] * 7), tmp_path, read_pairs, truncate=False)
+    assert [message.content for message in line.item.prompt.messages] == [f"Hi.\n\n{ASK}"]
+
+
+def test_an_answer_that_is_left_off_is_counted(tmp_path: Path) -> None:
+    rows = [{"messages": [user(), says(EMU)]}, {"messages": [user("Else?")]}]
+    first, second = lines(Case("", rows, *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    assert (first.left_off, second.left_off) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ([{"from": "alien", "value": ASK}], "role_order"),
+        ([{"from": "human"}], "bad_prompt"),
+        ([{"from": "human", "value": None}], "bad_prompt"),
+        ("no list", "broken_line"),
+    ],
+)
+def test_turns_that_are_none_are_refused(turns: object, reason: str, tmp_path: Path) -> None:
+    case = Case("", [{"conversations": turns}], *[[]] * 7)
+    assert lines(case, tmp_path, read_prompts, truncate=False) == [reason]
+
+
+def test_sharegpts_calls_of_tools_are_carried_through(tmp_path: Path) -> None:
+    turns = [
+        human("What is 2 and 2?"),
+        {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 2, "b": 2}}'},
+        {"from": "observation", "value": "4"},
+        gpt("Four."),
+        human("And one more?"),
+    ]
+    (line,) = lines(Case("", [{"conversations": turns}], *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    messages = line.item.prompt.messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert messages[1].tool_calls[0].function.arguments == '{"a": 2, "b": 2}'
+
+
+def test_a_system_column_begins_the_chat(tmp_path: Path) -> None:
+    row = {"system": "Be brief.", "conversations": [human(), gpt(EMU)]}
+    (line,) = lines(Case("", [row], *[[]] * 7), tmp_path, read_prompts, truncate=False)
+    assert [message.role for message in line.item.prompt.messages] == ["system", "user"]
+
+
+def test_a_shape_is_asked_wherever_it_fits() -> None:
+    """A shape's ``keys`` say which rows are not looked at; none that fits may be among them."""
+    numbered = [{f"{name}{end}": "a" for end in pair} for name in ("output", "response_") for pair in PAIRS_OF_ENDS]
+    rows = [row for case in CASES for row in case.rows if isinstance(row, dict)] + numbered
+    for row in ({name.casefold(): value for name, value in row.items()} for row in rows):
+        assert not [shape.name for shape in SHAPES if shape.fits(row) and shape.keys.isdisjoint(row)]
+
+
+def test_a_case_has_a_name_of_its_own_and_there_are_enough() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) >= 60
+
+
+def test_a_history_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:
+    row = {"instruction": ASK, "output": EMU, "history": [["only a question"]]}
+    assert lines(Case("", [row], *[[]] * 7), tmp_path, read_prompts, truncate=False) == ["bad_prompt"]
+
+
+def test_the_documented_table_is_that_of_the_cases() -> None:
+    assert TABLE.read_text(encoding="utf-8") == table(), "python -m tests.contracts.shapes.table writes it"

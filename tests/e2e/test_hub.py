@@ -1,0 +1,134 @@
+"""Data sets and models on a pretended hub, by the hub's own client: sent, fetched, and what it may answer instead."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.errors import InputError
+from critic.files.hub import HubAddress, hub_address
+from critic.run.card import write_card
+from critic.run.results import gather
+from service.hub import push_model
+from tests.factories import both_orders, judgement, provenance, row
+from tests.pretended_hub import PretendedHub
+from tests.service.formats.test_offers import dataset_folder
+
+slow = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+def run_folder(folder: Path) -> Path:
+    """A finished run with its card."""
+    folder.mkdir()
+    rows = [row(i, [f"A river, {i}.", "No."], [judgement(both_orders("calm", 2.0, 1.0), 0.8)]) for i in range(3)]
+    results = gather(lambda: iter(rows), lambda: iter(()), provenance(), folder, "jsonl", config={}, calls=0)
+    write_card(results, folder)
+    (folder / "manifest.json").write_text("{}")
+    (folder / "run.db").write_text("answers")
+    return folder
+
+
+def client(hub: PretendedHub, folder: Path, code: str) -> Any:
+    """What a process prints whose hub this is, as JSON: the client reads its settings when it is imported."""
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.address, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_pretended", "HF_HUB_OFFLINE": "0",
+        "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+    }  # fmt: skip
+    command = [sys.executable, "-c", f"import json\nfrom pathlib import Path\n{code}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+PUSH = """
+from constitution.errors import InputError
+from service.hub import push_dataset, push_model
+try:
+    print(json.dumps({push}(Path({folder!r}), {repo!r})))
+except InputError as error:
+    print(json.dumps(str(error)))
+"""
+READ = """
+from constitution.errors import InputError
+from critic.run.inputs import read_pairs
+try:
+    lines = read_pairs({source!r}, max_chars=1000, truncate=False)
+    print(json.dumps([[answer.text for answer in line.item.responses] for line in lines]))
+except InputError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@slow
+def test_a_run_goes_to_the_hub_with_its_card_and_its_pairs_come_back(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    with PretendedHub() as hub:
+        for _ in range(2):  # a repository that is there is taken
+            said = client(hub, tmp_path, PUSH.format(push="push_dataset", folder=str(folder), repo="me/rivers"))
+            assert "me/rivers" in said and "private" in said
+        sent = hub.files["datasets/me/rivers"]
+        assert set(sent) == {"README.md", "pairs.jsonl", "sft.jsonl", "feedback.jsonl"}, "and no answers, no logs"
+        assert sent["pairs.jsonl"] == (folder / "pairs.jsonl").read_bytes() and hub.private["datasets/me/rivers"]
+        assert b"config_name: pairs" in sent["README.md"]
+        rows = client(hub, tmp_path, READ.format(source="hf://me/rivers/pairs.jsonl"))
+    assert rows == [[f"A river, {i}.", "No."] for i in range(3)]
+
+
+@slow
+def test_a_data_set_gets_a_card_and_a_model_goes_when_it_is_finished(tmp_path: Path) -> None:
+    folder = dataset_folder(tmp_path / "rivers")
+    model = tmp_path / "model"
+    (model / "checkpoint-1").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "README.md", "refused.jsonl", "checkpoint-1/model.safetensors"):
+        (model / name).write_text("{}")
+    with pytest.raises(InputError, match="this training isn't finished"):
+        push_model(model, "me/policy")
+    (model / "lineage.json").write_text("{}")
+    with PretendedHub() as hub:
+        client(hub, tmp_path, PUSH.format(push="push_dataset", folder=str(folder), repo="me/labels"))
+        client(hub, tmp_path, PUSH.format(push="push_model", folder=str(model), repo="me/policy"))
+        card = hub.files["datasets/me/labels"]["README.md"].decode()
+        assert "rivers, version 1" in card and "data_files: pairs.jsonl" in card
+        assert set(hub.files["models/me/policy"]) == {"config.json", "model.safetensors", "README.md", "lineage.json"}
+
+
+@slow
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "the hub asks who you are (401)"), (403, "refuses it to you (403)"), (404, "(404)")]
+)
+def test_a_hub_that_refuses_is_quoted_and_nothing_is_lost(status: int, words: str, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with PretendedHub(refuse=status) as hub:
+        said = client(hub, tmp_path, PUSH.format(push="push_dataset", folder=str(folder), repo="me/rivers"))
+        read = client(hub, tmp_path, READ.format(source="hf://me/rivers/pairs.jsonl"))
+    assert words in said and words in read
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@slow
+def test_half_a_file_is_never_read(tmp_path: Path) -> None:
+    with PretendedHub(half=True) as hub:
+        line = b'{"prompt": "Name a river.", "responses": ["A", "B"]}\n'
+        hub.files["datasets/me/rivers"] = {"pairs.jsonl": line * 50}
+        said = client(hub, tmp_path, READ.format(source="hf://me/rivers/pairs.jsonl"))
+        assert isinstance(said, str) and "the hub can't be used" in said and "the same command tries again" in said
+        hub.half = False
+        assert len(client(hub, tmp_path, READ.format(source="hf://me/rivers/pairs.jsonl"))) == 50
+        missing = client(hub, tmp_path, READ.format(source="hf://me/rivers/prompts.jsonl"))
+        assert "(404)" in missing and "prompts.jsonl" in missing
+
+
+def test_addresses_of_the_hub() -> None:
+    assert hub_address("hf://me/rivers") == HubAddress("me/rivers", None, "", None)
+    assert hub_address("hf://me/rivers:test") == HubAddress("me/rivers", None, ":test", None)
+    assert hub_address("hf://me/rivers@v1/data/a.jsonl") == HubAddress("me/rivers", "v1", "", "data/a.jsonl")
+    assert hub_address("hf://datasets/me/rivers/a.jsonl") is None and hub_address("s3://me/rivers") is None
+    with pytest.raises(InputError, match="no data set of the hub"):
+        hub_address("hf://rivers")

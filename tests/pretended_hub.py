@@ -1,0 +1,121 @@
+"""A pretended Hugging Face hub: what its client asks to make a repository, send files to it, and fetch one."""
+
+import base64
+import hashlib
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "c" * 40
+
+
+class PretendedHub:
+    """Keeps files by repository; to be used in a ``with``. ``refuse`` is a status that answers every request.
+
+    ``half`` is sent of each file, with the length of the whole.
+    """
+
+    def __init__(self, refuse: int | None = None, half: bool = False) -> None:
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.private: dict[str, bool] = {}
+        self.asked: list[str] = []
+        self.refuse, self.half = refuse, half
+
+    def __enter__(self) -> Self:
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: PretendedHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        """Make a repository, or take a commit."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self._asked("POST")
+        if self.hub.refuse is not None:
+            self._json({"error": "refused"}, self.hub.refuse)
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif path.endswith("/preupload/main"):
+            files = json.loads(body)["files"]
+            self._json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+        elif path.endswith("/commit/main"):
+            self._commit(path.removeprefix("/api/").removesuffix("/commit/main"), body)
+        else:
+            self._json({"error": f"nothing is pretended at {path}"}, 404)
+
+    def do_HEAD(self) -> None:
+        """Say what a file is."""
+        self._file(send=False)
+
+    def do_GET(self) -> None:
+        """Send a file."""
+        self._file(send=True)
+
+    def _asked(self, method: str) -> str:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked.append(f"{method} {path}")
+        return path
+
+    def _create(self, asked: dict[str, Any]) -> None:
+        owner = asked.get("organization") or "me"
+        kind = asked.get("type") or "model"
+        name = f"{kind}s/{owner}/{asked['name']}"
+        there = name in self.hub.files
+        self.hub.files.setdefault(name, {})
+        self.hub.private.setdefault(name, asked.get("private") is True or asked.get("visibility") == "private")
+        url = f"{self.hub.address}/{name.removeprefix('models/')}"
+        self._json({"url": url, "name": f"{owner}/{asked['name']}", "id": "1"}, 409 if there else 200)
+
+    def _commit(self, name: str, body: bytes) -> None:
+        for line in body.splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                self.hub.files[name][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+        self._json({"success": True, "commitOid": COMMIT, "commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}"})
+
+    def _file(self, send: bool) -> None:
+        path = self._asked("GET" if send else "HEAD")
+        if self.hub.refuse is not None:
+            self._json({"error": "refused"}, self.hub.refuse, send)
+            return
+        name, _, rest = path.strip("/").partition("/resolve/")
+        content = self.hub.files.get(name, {}).get(rest.partition("/")[2])
+        if content is None:
+            code = "EntryNotFound" if name in self.hub.files else "RepoNotFound"
+            self._json({"error": "no such file"}, 404, send, {"X-Error-Code": code})
+            return
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        self.send_response(200)
+        for header, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if send:
+            self.wfile.write(content[: len(content) // 2] if self.hub.half else content)
+            self.close_connection = self.hub.half
+
+    def _json(self, answer: Any, status: int = 200, send: bool = True, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        for header, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(header, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if send:
+            self.wfile.write(body)

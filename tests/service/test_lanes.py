@@ -1,0 +1,132 @@
+"""Long work: it ends with its client and with its time, and what would wait too long is refused."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from service.lanes import Lane, Stop, Stopped
+from service.problems import Problem
+
+
+class Client:
+    """Somebody who waits, until ``leave`` is called."""
+
+    def __init__(self) -> None:
+        self._gone = asyncio.Event()
+        self.request = Request({"type": "http", "headers": []}, self._receive)
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+class Work:
+    """Long work that looks whether it is to stop; it goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended, self.let_go = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self, stop: Stop) -> str:
+        self.begun.set()
+        try:
+            while not self.let_go.wait(0.001):
+                stop.check()
+            return "done"
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def lane() -> AsyncIterator[Lane]:
+    async with Lane("figures", at_once=1, waiting=1, seconds=3600) as opened:
+        yield opened
+
+
+async def happened(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 30)
+
+
+async def test_work_ends_where_its_client_goes_away_and_the_next_has_its_place(lane: Lane) -> None:
+    client, endless, next_one = Client(), Work(), Work()
+    first = asyncio.create_task(lane.run(client.request, endless))
+    await happened(endless.begun)
+    second = asyncio.create_task(lane.run(Client().request, next_one))
+    client.leave()
+    with pytest.raises(Problem) as gone:
+        await first
+    assert gone.value.document.type == "client_gone" and endless.ended.is_set()
+    next_one.let_go.set()
+    assert await second == "done"
+
+
+async def test_work_that_has_not_begun_never_does_where_its_client_is_gone(lane: Lane) -> None:
+    client, under_way, waiting = Client(), Work(), Work()
+    first = asyncio.create_task(lane.run(Client().request, under_way))
+    await happened(under_way.begun)
+    second = asyncio.create_task(lane.run(client.request, waiting))
+    await asyncio.sleep(0)
+    client.leave()
+    with pytest.raises(Problem):
+        await second
+    under_way.let_go.set()
+    assert await first == "done"
+    assert not waiting.begun.is_set()
+
+
+async def test_what_would_wait_behind_too_many_is_refused_at_once(lane: Lane) -> None:
+    works = [Work(), Work()]
+    tasks = [asyncio.create_task(lane.run(Client().request, work)) for work in works]
+    await happened(works[0].begun)
+    with pytest.raises(Problem) as refused:
+        await lane.run(Client().request, Work())
+    assert (refused.value.status_code, refused.value.document.type) == (503, "busy")
+    assert refused.value.headers == {"Retry-After": "5"}
+    for work in works:
+        work.let_go.set()
+    assert await asyncio.gather(*tasks) == ["done", "done"]
+    last = Work()
+    last.let_go.set()
+    assert await lane.run(None, last) == "done"
+
+
+async def test_work_has_an_end_that_is_counted_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("service.lanes.time.monotonic", lambda: clock[0])
+    stop = Stop(10)
+    clock[0] += 100  # it waits for its turn
+    stop.check()
+    stop.begin()
+    clock[0] += 10
+    assert list(stop.watched("ab")) == ["a", "b"]
+    clock[0] += 0.1
+    with pytest.raises(Problem) as late:
+        next(stop.watched("a"))
+    assert (late.value.status_code, late.value.document.type) == (503, "took_too_long")
+    stop.set()
+    with pytest.raises(Stopped):
+        stop.check()
+
+
+async def test_a_server_that_ends_does_not_wait_for_long_work() -> None:
+    work = Work()
+    async with Lane("figures", 1, 0, 3600) as lane:
+        task = asyncio.create_task(lane.run(None, work))
+        await happened(work.begun)
+    await happened(work.ended)
+    with pytest.raises(Stopped):
+        await task
+
+
+async def test_what_work_raises_is_raised(lane: Lane) -> None:
+    def fails(stop: Stop) -> str:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await lane.run(Client().request, fails)

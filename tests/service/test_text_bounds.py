@@ -1,0 +1,64 @@
+"""How long texts may be: measured by bytes, and named by field, size and limit."""
+
+from typing import Any
+
+import pytest
+
+from critic.records import Item, Prompt, Response
+from service.problems import Problem
+from service.text_bounds import VALUE_BYTES, TextBounds
+from tests.service.calls import comparison
+
+BOUNDS = TextBounds(text=100, label=10_000)
+
+
+def test_a_text_may_be_as_long_as_the_limit_in_bytes() -> None:
+    assert BOUNDS.faults({"prompt": "x" * 100}) == []
+    assert BOUNDS.faults({"prompt": "ä" * 50}) == []
+    [fault] = BOUNDS.faults({"prompt": "ä" * 51})
+    assert (fault.where, fault.problem) == ("/prompt", "the text has 102 bytes; the limit is 100 (max_text_bytes)")
+
+
+def test_every_place_is_looked_at_and_the_first_few_are_named() -> None:
+    long = "x" * 101
+    row: dict[str, Any] = comparison(long, {"votes": [{"raw": long}]}) | {"responses": ["a", {"text": long}]}
+    assert [fault.where for fault in BOUNDS.faults(row, "/3")] == [
+        "/3/prompt",
+        "/3/responses/1/text",
+        "/3/label/votes/0/raw",
+    ]
+    many = BOUNDS.faults([long] * 50)
+    assert [fault.where for fault in many] == ["/0", "/1", "/2", "/3", "/4"]
+
+
+def test_all_of_a_label_has_a_limit_and_numbers_count() -> None:
+    assert BOUNDS.faults(["x" * 90] * 60) == []
+    [fault] = BOUNDS.faults(["x" * 90] * 70)
+    assert fault.where == "" and fault.problem.startswith("all of it has ")
+    assert BOUNDS.size([1] * 9) == 10 * VALUE_BYTES
+    assert BOUNDS.faults([1] * 200)
+    assert BOUNDS.faults({"x" * 11_000: 1})  # names of fields, too
+
+
+def test_records_are_measured_as_plain_values_are() -> None:
+    item = Item(
+        prompt=Prompt.model_validate({"messages": [{"role": "user", "content": "x" * 101}]}),
+        responses=(Response(text="y" * 102, model="m"),),
+    )
+    assert [fault.where for fault in BOUNDS.faults(item)] == ["/prompt/messages/0/content", "/responses/0/text"]
+    assert BOUNDS.size(item) == BOUNDS.size({name: getattr(item, name) for name in ("prompt", "responses")})
+
+
+def test_what_is_nested_deeply_is_measured_without_recursion() -> None:
+    deep: Any = "x" * 101
+    for _ in range(5000):
+        deep = [deep]
+    assert TextBounds(text=100, label=10**9).faults(deep)
+
+
+def test_the_problem_names_field_size_and_limit() -> None:
+    with pytest.raises(Problem) as refused:
+        BOUNDS.check({"label": {"text": "x" * 200}})
+    document = refused.value.document
+    assert (document.status, document.type) == (422, "too_long")
+    assert document.detail == "/label/text: the text has 200 bytes; the limit is 100 (max_text_bytes)"
