@@ -3,21 +3,40 @@
 A checksum is the SHA-256 of the file's bytes, in the format of ``sha256sum``. A published file never changes.
 """
 
-import difflib
 import hashlib
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
 
 from constitution.errors import InputError
+from constitution.nearest import nearest
 from constitution.schema import SLUG, VERSION
 
 CHECKSUMS = "CHECKSUMS"
+PUBLISHED = Path("published")
+"""Where a project's own constitutions are published: in the working folder."""
+ROOTS_VARIABLE = "CAI_CONSTITUTIONS"
+"""The environment's variable that names further folders, parted as in PATH."""
 
 
 def shipped() -> Path:
     """Return the folder of the constitutions that come with the package."""
     return Path(str(files("principles")))
+
+
+def roots() -> tuple[Path, ...]:
+    """Return the folders in which a name is looked up, in this order.
+
+    Those of ``CAI_CONSTITUTIONS``, then `PUBLISHED`, then what is shipped. Raises InputError for a folder of the
+    environment that is not there. A folder called ``published`` without CHECKSUMS is somebody else's.
+    """
+    named = [Path(text) for text in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if text]
+    for folder in named:
+        if not folder.is_dir():
+            raise InputError("there is no such folder", where=f"{ROOTS_VARIABLE}: {folder}")
+    own = [PUBLISHED] if (PUBLISHED / CHECKSUMS).is_file() else []
+    return tuple(dict.fromkeys([*named, *own, shipped()]))
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -66,8 +85,10 @@ def find(ref: str, roots: tuple[Path, ...]) -> Path:
         versions = published(root).get(name, [])
         if versions and (not at or version in versions):
             return root / name / f"{version or versions[-1]}.yaml"
-        known.update(published(root))
-    raise InputError(_unknown(ref, name, version, known), fix=f"published: {_summary(known)}")
+        for other, own in published(root).items():
+            known[other] = sorted({*known.get(other, ()), *own}, key=version_key)
+    looked = ", ".join("those shipped" if root == shipped() else f"{root}/" for root in roots)
+    raise InputError(_unknown(ref, name, version, known), fix=f"published: {_summary(known)} (looked in: {looked})")
 
 
 def content_of(file: Path) -> bytes:
@@ -88,8 +109,8 @@ def content_of(file: Path) -> bytes:
 def _unknown(ref: str, name: str, version: str, known: dict[str, list[str]]) -> str:
     if name in known:
         return f"there is no version {version!r} of {name}; it has {', '.join(known[name])}"
-    near = difflib.get_close_matches(name, known, 1)
-    return f"there is no published constitution {ref!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    near = nearest(name, known)
+    return f"there is no published constitution {ref!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
 def _summary(known: dict[str, list[str]]) -> str:

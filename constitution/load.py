@@ -1,6 +1,5 @@
 """From a file, or a published name, to a `Constitution`. Every fault is named with file, line and key."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from constitution.errors import InputError
-from constitution.library import CHECKSUMS, content_of, find, is_reference, shipped
+from constitution.library import CHECKSUMS, content_of, find, is_reference, roots, shipped
+from constitution.nearest import nearest
 from constitution.positions import MAX_BYTES, Document, YamlError, read_yaml
 from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
 
@@ -36,22 +36,21 @@ def load(ref: str | Path, *, root: Path | None = None) -> Constitution:
     """Load a constitution and those that it includes.
 
     ``ref`` is a file, or ``NAME@VERSION``, or ``NAME`` (the newest published version). Names are looked up in
-    ``root``, and then among the shipped ones; for a file that lies in a published folder, that folder is the root. A
-    published file must be what CHECKSUMS says it is; a file given by its path may be edited freely.
+    ``root`` and then among the shipped ones; without a ``root``, in the folders of `constitution.library.roots`, before
+    which comes the published folder that a file lies in. A published file must be what CHECKSUMS says it is; a file
+    given by its path may be edited freely.
 
     Raises InputError, with ``FILE:LINE`` and key for all faults of a file at once.
     """
+    looked_in = roots() if root is None else (root, shipped())
     if isinstance(ref, str) and is_reference(ref):
-        return _load_published(ref, _roots(root), ()).constitution
+        return _load_published(ref, looked_in, ()).constitution
     file = Path(ref)
     content = _read(file)
-    if root is None and (file.resolve().parent.parent / CHECKSUMS).is_file():
-        root = file.resolve().parent.parent
-    return _build(file, content, _roots(root), ()).constitution
-
-
-def _roots(root: Path | None) -> tuple[Path, ...]:
-    return (shipped(),) if root is None else (root, shipped())
+    folder = file.resolve().parent.parent
+    if root is None and (folder / CHECKSUMS).is_file():
+        looked_in = (folder, *looked_in)
+    return _build(file, content, looked_in, ()).constitution
 
 
 def _read(file: Path) -> bytes:
@@ -155,8 +154,8 @@ def _model_at(path: tuple[str | int, ...]) -> type[BaseModel]:
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:
-    near = difflib.get_close_matches(key, model.model_fields, 1)
-    return "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(model.model_fields)}")
+    near = nearest(key, model.model_fields)
+    return "unknown key; " + (f"did you mean {near!r}?" if near else f"expected {', '.join(model.model_fields)}")
 
 
 def _report(file: Path, faults: list[tuple[int, str]]) -> InputError:

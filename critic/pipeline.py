@@ -100,14 +100,10 @@ class Pipeline:
 
     async def _revise(self, prompt: Prompt, responses: Sequence[Response]) -> tuple[Chain, ...]:
         """Revise every response for the set number of rounds, each round under one applicable principle."""
-        applicable = [p for p in self.constitution.principles if p.applies(prompt.tags)]
 
         async def one(number: int, response: Response) -> Chain:
-            rounds = range(self.revisions if applicable else 0)
-            drawn = [
-                sample(applicable, seed=self.seed, prompt=f"{prompt.key}:{number}", round=r, k=1)[0] for r in rounds
-            ]
-            seeds = [seed_of(self.seed, prompt.key, "revise", number, r) for r in rounds]
+            drawn = revised_by(self.constitution, prompt, number, self.revisions, self.seed)
+            seeds = [seed_of(self.seed, prompt.key, "revise", number, r) for r in range(len(drawn))]
             return await revise(self.critic, prompt, response, drawn, self.judge_sampling, seeds, self.lane)
 
         return tuple(await together(one(number, response) for number, response in enumerate(responses)))
@@ -150,15 +146,8 @@ class Pipeline:
                 probability=verdict.probability,
             )
 
-        return await together(one(group, principles) for group, principles in self._asked(prompt, number).items())
-
-    def _asked(self, prompt: Prompt, number: int) -> dict[str | None, tuple[Principle, ...]]:
-        """The principles that judge comparison ``number`` of a prompt, by group."""
-        key = f"{prompt.key}:judge"
-        return {
-            group: sample(principles, seed=self.seed, prompt=key, round=number, k=self.judge_principles)
-            for group, principles in principles_by_group(self.constitution, prompt).items()
-        }
+        asked = judged_by(self.constitution, prompt, number, self.judge_principles, self.seed)
+        return await together(one(group, principles) for group, principles in asked.items())
 
 
 def principles_by_group(constitution: Constitution, prompt: Prompt) -> dict[str | None, list[Principle]]:
@@ -168,6 +157,25 @@ def principles_by_group(constitution: Constitution, prompt: Prompt) -> dict[str 
         if principle.applies(prompt.tags):
             groups.setdefault(principle.group.id if principle.group else None, []).append(principle)
     return groups or {None: []}
+
+
+def judged_by(
+    constitution: Constitution, prompt: Prompt, number: int, count: int | None, seed: int
+) -> dict[str | None, tuple[Principle, ...]]:
+    """The principles that judge comparison ``number`` of a prompt, by group: ``count`` of each, or all."""
+    return {
+        group: sample(principles, seed=seed, prompt=f"{prompt.key}:judge", round=number, k=count)
+        for group, principles in principles_by_group(constitution, prompt).items()
+    }
+
+
+def revised_by(
+    constitution: Constitution, prompt: Prompt, number: int, rounds: int, seed: int
+) -> tuple[Principle, ...]:
+    """The principles under which answer ``number`` to a prompt is revised, one a round; none where none applies."""
+    applicable = [p for p in constitution.principles if p.applies(prompt.tags)]
+    key = f"{prompt.key}:{number}"
+    return tuple(sample(applicable, seed=seed, prompt=key, round=r, k=1)[0] for r in range(rounds if applicable else 0))
 
 
 def _apart(given: Response) -> Response:

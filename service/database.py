@@ -230,7 +230,15 @@ def is_of_database(error: Exception) -> bool:
 
 
 def database_url(text: str) -> URL:
-    """The address with the driver that this project uses. Raises `InputError`."""
+    """The address with the driver that this project uses; SQLite's folder is made. Raises `InputError`."""
+    url = known_url(text)
+    if url.get_backend_name() == "sqlite":
+        Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return url
+
+
+def known_url(text: str) -> URL:
+    """The address with the driver that this project uses, and nothing is made. Raises `InputError`."""
     try:
         url = make_url(text)
     except ArgumentError:
@@ -242,10 +250,8 @@ def database_url(text: str) -> URL:
             where="database",
             fix="expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
         )
-    if url.drivername == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
+        raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
     return url.set(drivername=drivers[url.drivername])
 
 

@@ -1,10 +1,10 @@
 """The server's process: uvicorn with bounds on connections, and a log that can't be filled."""
 
+import socket
 import sys
 from contextlib import suppress
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 
 from service.app import create_app
 from service.connections import BACKLOG, bounded, bounds
@@ -27,11 +27,11 @@ def configured(settings: Settings) -> uvicorn.Config:
     )
 
 
-def run(config: uvicorn.Config, settings: Settings) -> None:
-    """Serve until the process is told to end."""
+def run(config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+    """Serve at ``listener`` until the process is told to end."""
     quieten(settings.log_level)
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # how it is told to end at a terminal
-        server.run()
+        server.run(sockets=[listener])
     if not server.started:
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(1)  # the machine failed: uvicorn's own 3 means something else here

@@ -7,10 +7,11 @@ of its own.
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from constitution.errors import InputError
+from constitution.nearest import meant
+from constitution.settings_file import read_settings_file
 from critic.run.cluster_spec import parse_cluster
 from service.text_bounds import TextBounds
 
@@ -142,21 +143,20 @@ class Settings(BaseModel):
     @classmethod
     def read(cls, file: Path | None, **said: Any) -> Self:
         """Read ``file``; what is ``said`` beside it (None: nothing) goes first. Raises `InputError`."""
-        found = _mapping(file) if file is not None else {}
+        settings, _ = cls.read_told(file, **said)
+        return settings
+
+    @classmethod
+    def read_told(cls, file: Path | None, **said: Any) -> tuple[Self, list[str]]:
+        """Read them as `read` does, and name those of the file that give way to what is ``said``."""
+        found = read_settings_file(file) if file is not None else {}
+        for key in found:
+            if key not in cls.model_fields:
+                raise InputError(f"unknown setting {key!r}", where=str(file), fix=meant(key, cls.model_fields))
+        given = {key: value for key, value in said.items() if value is not None}
         try:
-            return cls.model_validate(found | {key: value for key, value in said.items() if value is not None})
+            settings = cls.model_validate(found | given)
         except ValidationError as error:
             faults = "\n  ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
             raise InputError(f"these settings can't be used\n  {faults}", where=str(file or "")) from None
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(file.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"can't be read: {error.strerror}", where=str(file)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"is no YAML: {error}", where=str(file)) from None
-    if not isinstance(found, dict):
-        raise InputError("holds no settings", where=str(file), fix="expected a mapping, such as `port: 8300`")
-    return found
+        return settings, [key for key in given if key in found]

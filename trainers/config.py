@@ -4,11 +4,11 @@ A config file is YAML with the names of the fields; ``key=value`` on the command
 """
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -16,9 +16,14 @@ import yaml
 from transformers import TrainingArguments
 
 from constitution.errors import InputError
+from constitution.nearest import meant
+from constitution.settings_file import read_settings_file
 from critic.engines.loading import default_device, default_dtype
 
 C = TypeVar("C", bound="TrainConfig")
+
+COMMAND_LINE = "command line"
+"""Where a setting stood, in errors."""
 
 Source = str | dict[str, Any]
 """A file, a run's directory or a data set; or ``{path: ..., ratio: ..., columns: prompt=question}``.
@@ -102,35 +107,77 @@ class DPOConfig(TrainConfig):
         super().__post_init__()
 
 
+# What others call these settings: no spelling leads from one to the other.
+ALIASES = {
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size",
+    "epochs": "num_train_epochs",
+    "num_epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "scheduler": "lr_scheduler_type",
+    "lr_scheduler": "lr_scheduler_type",
+    "warmup": "warmup_steps",
+    "grad_accum": "gradient_accumulation_steps",
+    "accumulation_steps": "gradient_accumulation_steps",
+    "clip_grad": "max_grad_norm",
+    "grad_clip": "max_grad_norm",
+    "max_len": "max_length",
+    "max_seq_length": "max_length",
+    "out": "output_dir",
+    "output": "output_dir",
+    "dataset": "data",
+    "train_data": "data",
+    "base_model": "model",
+    "model_name_or_path": "model",
+    "loss_type": "loss",
+    "peft": "lora",
+    "num_generations": "samples_per_prompt",
+    "max_tokens": "max_new_tokens",
+    "kl": "kl_coef",
+}
+
+
 def load(config: type[C], file: Path, overrides: Iterable[str] = ()) -> C:
-    """Read a YAML file into ``config``, with ``key=value`` texts on top. Raises `InputError` for what does not fit."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"it can't be read: {error}", where=str(file)) from error
-    if not isinstance(content, dict):
-        raise InputError("it holds no settings", where=str(file), fix="expected lines such as `learning_rate: 1e-6`")
-    given = {str(key): value for key, value in content.items()}
-    for text in overrides:
+    """Read a file into ``config``, with ``key=value`` texts on top. Raises `InputError` for what does not fit."""
+    said = read_texts(overrides)
+    return build(config, read_settings_file(file) | said, str(file), dict.fromkeys(said, COMMAND_LINE))
+
+
+def read_texts(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of ``key=value`` texts, whose values are YAML. Raises `InputError`."""
+    given: dict[str, Any] = {}
+    for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"{text!r} is no setting", where="command line", fix="expected key=value")
-        given[key] = yaml.safe_load(value)
-    return build(config, given, str(file))
+            raise InputError(f"{text!r} is no setting", where=COMMAND_LINE, fix="expected key=value")
+        if key in given:
+            raise InputError(f"{key} is given twice", where=COMMAND_LINE)
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"{text!r} can't be read: {' '.join(str(error).split())}", where=COMMAND_LINE, fix="put it in quotes"
+            ) from None
+    return given
 
 
-def build(config: type[C], given: Mapping[str, Any], where: str) -> C:
-    """Make a config of ``given`` settings. Raises `InputError` for unknown keys and values that don't fit."""
+def build(config: type[C], given: Mapping[str, Any], where: str, places: Mapping[str, str] = MappingProxyType({})) -> C:
+    """Make a config of ``given`` settings. Raises `InputError` for unknown keys and values that don't fit.
+
+    ``where`` names what they come from, and ``places`` what those keys come from that are from elsewhere.
+    """
     known = {f.name: f for f in dataclasses.fields(config) if f.init}
     types = typing.get_type_hints(config)
     values = {}
     for key, value in given.items():
+        place = places.get(key, where)
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            raise InputError(f"unknown setting {key!r}", where=where, fix=f"did you mean {near[0]!r}?" if near else "")
+            raise InputError(f"unknown setting {key!r}", where=place, fix=meant(key, known, ALIASES))
         if value is False and key.endswith("_strategy"):
             value = "no"  # which YAML reads as false
-        values[key] = _typed(key, value, types[key], where)
+        values[key] = _typed(key, value, types[key], place)
     for key in ("output_dir", "data"):
         if not values.get(key):
             raise InputError(f"{key} is missing", where=where, fix=f"add `{key}: PATH`, or give {key}=PATH")

@@ -3,7 +3,8 @@
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
 ``decisions:MODEL@URL`` and ``systemone:MODEL@URL`` (servers of typed decisions), ``scripted:FILE``, ``verify:RULE`` (a
 program that checks answers), ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write
-one file here with ``open_engine(target, options) -> Engine`` and name it in `REGISTRY`.
+one file here with ``open_engine(target, options) -> Engine`` and ``OPTIONS`` (`critic.engines.options`), and name it in
+`REGISTRY`.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from constitution.errors import InputError
+from constitution.nearest import nearest
 from critic.engines.base import REASONING_ROOM, Engine
 
 # What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
@@ -48,6 +50,12 @@ REGISTRY: dict[str, Kind] = {
     "verify": Kind("critic.engines.verify", "RULE", "rewards", "rm"),
     "vllm": Kind("critic.engines.vllm", "PATH_OR_ID"),
 }
+
+
+# What people call an option that holds a secret. None of ours does.
+_SECRET = re.compile(
+    r"(?:[a-z]+[-_.])*(?:api[-_]?key|key|token|secret|password|passwd|authorization|bearer)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +105,22 @@ def parse_spec(text: str) -> Spec:
     if kind == "verify":  # a rule may hold question marks, and has no options
         target, question = text.removeprefix("verify:"), ""
     if kind not in REGISTRY:
-        raise InputError(f"there is no engine {kind!r}", where=where, fix=f"Known specs: {shapes()}")
+        near = nearest(kind, REGISTRY)
+        meant = f"did you mean {near!r}? " if near else ""
+        raise InputError(f"there is no engine {kind!r}", where=where, fix=f"{meant}Known specs: {shapes()}")
     wanted = REGISTRY[kind].target
     if bool(target) != (wanted is not None):
         expected = f"{kind}:{wanted}" if wanted else kind
         raise InputError("the spec is not of the engine's form", where=where, fix=f"Write {expected}")
-    return Spec(kind, target, parse_options(query, where) if question else ())
+    options = parse_options(query, where) if question else ()
+    for key, _ in options:
+        if _SECRET.fullmatch(key):
+            raise InputError(
+                f"a spec must not hold a key: it is shown in reports and logs, and {key} would be in it",
+                where=where,
+                fix="Put the key into an environment variable, and name that: export MY_KEY=..., then ?key_env=MY_KEY",
+            )
+    return Spec(kind, target, options)
 
 
 def parse_options(query: str, where: str) -> tuple[tuple[str, str], ...]:
@@ -117,7 +135,8 @@ def parse_options(query: str, where: str) -> tuple[tuple[str, str], ...]:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", text)
+    text = re.sub(r"//[^/@]*@", "//***@", text)
+    return re.sub(rf"([?&]{_SECRET.pattern}=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def open_engine(spec: Spec) -> Engine:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, StrictBool, StrictStr
 
 from critic.engines.base import Decision, Engine, Score
 from critic.engines.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
+from critic.engines.server_options import SERVER_OPTIONS
 
 
 class Predicate(Answer):
@@ -88,6 +89,7 @@ class Decisions(Api):
         return {"input": text, "questions": [_question(name, read) for name, read in questions.items()]}
 
 
+OPTIONS = SERVER_OPTIONS
 API = Decisions("decisions", "/decisions", DecisionsReply, most_questions=64, most_choices=255, most_levels=10)
 
 

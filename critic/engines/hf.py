@@ -5,7 +5,7 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -32,13 +32,15 @@ from critic.engines.base import (
 from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.engines.chat import Chat
 from critic.engines.loading import Loaded, default_device, default_dtype, embedding_rows, load
+from critic.engines.local_options import WRITING
+from critic.engines.options import Option, check_known
 from critic.engines.proof import SCORERS, WRITERS, Proof, prove
 from critic.engines.stops import end_ids
-from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.template_options import NO_OPTIONS, TemplateOptions, read_template_options
 from critic.engines.tokens import from_chats
 from critic.engines.worker import Job, Limits, Ways, Worker
 
-_OPTIONS = ("batch", "deterministic", "device", "dtype", *TEMPLATE_KEYS)
+OPTIONS = WRITING
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
 _ROW_TOKENS = 4096
@@ -128,14 +130,11 @@ class HfEngine:
 def open_engine(path_or_id: str, options: dict[str, str], name: str | None = None) -> HfEngine:
     """Load a model and start its worker.
 
-    Options: ``batch`` (answers written at a time, 16), ``dtype`` (``bfloat16`` or ``float32``; by default bfloat16
-    where the hardware multiplies it), ``device`` (by default a GPU if there is one, else ``cpu``), ``deterministic``
-    (``true``: every request is computed alone, and its result is the same to the last bit whatever else is asked),
-    and those of `critic.engines.template_options`: ``think`` (``true`` or ``false``) and ``template.KEY``.
-    Raises `InputError` for an unknown option or value, and for a model that can't be used.
+    The options are those of `OPTIONS`. Raises `InputError` for an unknown option or value, and for a model that can't
+    be used.
     """
     where = name or path_or_id
-    chosen = settings(options, _OPTIONS, where)
+    chosen = settings(options, OPTIONS, where)
     loaded = load(path_or_id, chosen.dtype, chosen.device)
     return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template)
 
@@ -151,10 +150,9 @@ class Settings:
     template: TemplateOptions
 
 
-def settings(options: Mapping[str, str], known: Collection[str], where: str) -> Settings:
+def settings(options: Mapping[str, str], known: Sequence[Option], where: str) -> Settings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
-    if unknown := sorted(key for key in options if name_of(key) not in known):
-        raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
+    check_known(options, known, where)
     batch = options.get("batch", "16")
     if not batch.isdecimal() or int(batch) < 1:
         raise InputError(f"batch={batch} is not a whole number above 0", where=where)

@@ -2,17 +2,8 @@
 
 Spec: ``openai:MODEL@URL?key=value``. MODEL is a name that the server lists, and may hold slashes; URL is the server's
 base, such as ``http://127.0.0.1:8000/v1``. Without ``@URL`` it is the `openai` library's default server:
-``OPENAI_BASE_URL``, else the hosted one. Options::
-
-    think=true|false   whether the model is to think, and
-    template.KEY=VALUE any other variable of its chat template, sent as chat_template_kwargs
-    key_env=NAME       the environment variable of the API key (default OPENAI_API_KEY); a server that asks for none
-                       needs none
-    timeout=120        seconds for an answer to be whole
-    retries=5          how often what may pass is asked again
-    concurrency=64     requests under way at once, and as many interactive ones
-    rpm=N, tpm=N       requests and tokens a minute
-    input_price=D, output_price=D     US dollars for a million tokens
+``OPENAI_BASE_URL``, else the hosted one. The options are those of `critic.engines.server_options.CHAT_OPTIONS`;
+``think`` and ``template.KEY`` are sent as ``chat_template_kwargs``.
 
 vLLM on CPUs dies of a prompt with a seed that it computes in several pieces: start it with
 ``--no-enable-chunked-prefill``, and with ``--max-num-batched-tokens`` of at least its context. Ollama cuts prompts that
@@ -29,11 +20,13 @@ from critic.engines.base import Engine, EngineDown, EngineError, Usage
 from critic.engines.chat_engine import ChatEngine
 from critic.engines.chat_server import ChatServer, NotOffered
 from critic.engines.served import apart, priced, wrapped
-from critic.engines.server_options import ServerOptions
+from critic.engines.server_options import CHAT_OPTIONS, ServerOptions
 from critic.engines.survey import FINISH, MODEL, NO_FINISH, Known, survey
 from critic.engines.template_kwargs import check_heeded, kwargs
 from critic.engines.waiting import log
 from critic.engines.wrappers import Retrying
+
+OPTIONS = CHAT_OPTIONS
 
 
 def open_engine(target: str, options: dict[str, str]) -> Engine:

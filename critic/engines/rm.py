@@ -11,13 +11,14 @@ from critic.engines import plain
 from critic.engines.base import Completion, EngineError, Lane, Request, Reward
 from critic.engines.hf import HfEngine, opened_chat, settings, ways
 from critic.engines.loading import Loaded, load_classifier
+from critic.engines.local_options import JUDGING
 from critic.engines.pairs import SETTINGS, Pairs, reads_pairs
 from critic.engines.proof import Path, Proof, prove_pairs, prove_rewards
 from critic.engines.rewards import Manifest, capability, read_manifest
-from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions
+from critic.engines.template_options import NO_OPTIONS, TemplateOptions
 from critic.engines.worker import Ways
 
-_OPTIONS = ("deterministic", "device", "dtype", *TEMPLATE_KEYS)
+OPTIONS = JUDGING
 
 
 class RmEngine(HfEngine):
@@ -60,11 +61,11 @@ class RmEngine(HfEngine):
 def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     """Load a reward model and start its worker.
 
-    Options: ``dtype``, ``device``, ``deterministic`` and the template's, as in `critic.engines.hf.open_engine`. Raises
+    The options are those of `OPTIONS`. Raises
     `InputError` for an unknown option or value, for a model that can't be used, and where its ``reward.json`` does not
     fit it.
     """
-    chosen = settings(options, _OPTIONS, path_or_id)
+    chosen = settings(options, OPTIONS, path_or_id)
     loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
     manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels or 1))
     return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template)

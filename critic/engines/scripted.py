@@ -48,8 +48,11 @@ from critic.engines.base import (
     reads,
 )
 from critic.engines.capabilities import VARIES
+from critic.engines.options import Option, check_known
 from critic.engines.reasoning import split
 from critic.records import Message
+
+OPTIONS: tuple[Option, ...] = ()
 
 
 class _Strict(BaseModel):
@@ -185,8 +188,7 @@ class ScriptedEngine:
 
 def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
     """Read the script file ``target``. There are no options."""
-    if options:
-        raise InputError(f"the scripted engine has no option {next(iter(options))!r}", where=f"scripted:{target}")
+    check_known(options, OPTIONS, f"scripted:{target}")
     try:
         script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
         return ScriptedEngine(script, name=f"scripted:{Path(target).name}")

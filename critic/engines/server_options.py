@@ -3,18 +3,32 @@
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
 from constitution.errors import InputError
-from critic.engines.template_options import TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.options import Option, check_known
+from critic.engines.template_options import TEMPLATE_OPTIONS, TemplateOptions, read_template_options
 
 _KEY_ENV = "OPENAI_API_KEY"
 _FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"
 _PRICES = ("input_price", "output_price")
-_KNOWN = ("concurrency", "key_env", "retries", "rpm", "timeout", "tpm", *_PRICES)
+SERVER_OPTIONS = (
+    Option("key_env", _KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
+    Option("timeout", "120", "seconds for an answer to be whole"),
+    Option("retries", "5", "how often what may pass is asked again"),
+    Option("concurrency", "64", "requests under way at once, and as many interactive ones"),
+    Option("rpm", "no limit", "requests a minute"),
+    Option("tpm", "no limit", "tokens a minute, read and written"),
+    Option("input_price", "free", "US dollars for a million tokens read; with output_price"),
+    Option("output_price", "free", "US dollars for a million tokens written; with input_price"),
+)
+"""Options of every server."""
+CHAT_OPTIONS = (*SERVER_OPTIONS, *TEMPLATE_OPTIONS)
+"""Options of a chat server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +78,7 @@ class ServerOptions:
         """Read a spec's target and options. Raises `InputError` for any that is unknown or not valid."""
         model, url = _split(target, kind)
         where = f"{kind}:{model}"
-        known = (*_KNOWN, *(TEMPLATE_KEYS if kind == "openai" else ()))
-        if unknown := sorted(name for name in options if name_of(name) not in known):
-            raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"Known options: {', '.join(known)}")
+        check_known(options, CHAT_OPTIONS if kind == "openai" else SERVER_OPTIONS, where)
 
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)
@@ -111,6 +123,12 @@ def _whole(name: str, text: str, least: int, where: str) -> int:
 def _key(options: Mapping[str, str], where: str) -> tuple[str, str]:
     """Return the API key with the name of its environment variable."""
     name = options.get("key_env", _KEY_ENV)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):  # which may be the key itself: it is not told
+        raise InputError(
+            "key_env names no environment variable",
+            where=where,
+            fix="It is the variable's name, and not the key: export MY_KEY=..., then ?key_env=MY_KEY",
+        )
     key = os.environ.get(name, "").strip()
     if "key_env" in options and not key:
         raise InputError(f"the environment variable {name} is not set", where=where, fix="Set it to the API key.")

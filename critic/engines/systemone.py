@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from critic.engines.base import Decision, Engine, Score
 from critic.engines.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
+from critic.engines.server_options import SERVER_OPTIONS
 
 # This project's word for a question's type -> the API's.
 _TYPES = {"choice": "choice", "predicate": "noul", "score": "score"}
@@ -89,6 +90,7 @@ class SystemOne(Api):
         return {"state": text, "questions": asked}
 
 
+OPTIONS = SERVER_OPTIONS
 API = SystemOne("systemone", "/systemone", SystemOneReply, most_questions=64, most_choices=26, most_levels=10)
 
 

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from constitution.errors import InputError
+from critic.engines.options import TEMPLATE_KEY, TEMPLATE_PREFIX, Option
 
 THINK = "think"
-PREFIX = "template."
-TEMPLATE_KEYS = (f"{PREFIX}KEY", THINK)
-"""The options that are read here, for lists of an engine's known options."""
+PREFIX = TEMPLATE_PREFIX
+TEMPLATE_OPTIONS = (
+    Option(THINK, "the template's own", "whether the model is to think before it answers: true or false"),
+    Option(TEMPLATE_KEY, "the template's own", "any variable of the model's chat template, read as JSON where it is"),
+)
+"""The options that are read here, for the tables of engines."""
 
 _BOOLS = {"true": True, "false": False}
 # What every template is given already; to set them would be to change the chat.
@@ -36,11 +40,6 @@ class TemplateOptions:
 
 
 NO_OPTIONS = TemplateOptions()
-
-
-def name_of(key: str) -> str:
-    """Return what option ``key`` is called in lists of known options: ``template.KEY`` for a template's variable."""
-    return f"{PREFIX}KEY" if key.startswith(PREFIX) else key
 
 
 def read_template_options(options: Mapping[str, str], where: str) -> TemplateOptions:

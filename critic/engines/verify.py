@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from constitution.digest import digest
 from constitution.errors import InputError
 from critic.engines.base import Completion, EngineError, Identity, Lane, Node, Request, Reward, Score, Usage, reads
+from critic.engines.options import Option
 from critic.engines.rewards import UNGROUPED, capability
 from critic.records import Message
 
 WORTH = 4.0
+OPTIONS: tuple[Option, ...] = ()
 
 _TEXT_RULES: dict[str, Callable[[str, str], bool]] = {
     "ends-with": lambda answer, text: answer.rstrip().endswith(text),

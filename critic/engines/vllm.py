@@ -1,13 +1,6 @@
 """The `vllm` engine: a model that vLLM runs, on GPUs or CPUs, in processes of its own. It was run on CPUs so far.
 
-Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``.
-
-``context``   how many tokens of a chat the model sees at once; by default all that it was made for
-``dtype``     ``bfloat16`` or ``float32``; by default bfloat16 where the hardware multiplies it
-``gpus``      over how many GPUs the model is spread, 1
-``kv_gib``    memory for keys and values, in GiB; by default 4 on CPUs, and on GPUs what vLLM takes: nearly all. Two
-              engines on one GPU both need it
-``think``, ``template.KEY``   what the chat template is given: see `critic.engines.template_options`
+Spec: ``vllm:PATH_OR_ID?context=8192&dtype=bfloat16&gpus=1&kv_gib=4``, with the options of `OPTIONS`.
 """
 
 import asyncio
@@ -22,8 +15,9 @@ from safetensors import SafetensorError
 
 from constitution.errors import InputError
 from critic.engines.loading import _first_line, _folder
+from critic.engines.options import Option, check_known
 from critic.engines.process_log import ProcessLog
-from critic.engines.template_options import NO_OPTIONS, TEMPLATE_KEYS, TemplateOptions, name_of, read_template_options
+from critic.engines.template_options import NO_OPTIONS, TEMPLATE_OPTIONS, TemplateOptions, read_template_options
 
 if TYPE_CHECKING:
     from critic.engines.vllm_engine import VllmEngine
@@ -32,6 +26,17 @@ if TYPE_CHECKING:
 _IS_SHOWN = "VLLM_LOGGING_LEVEL" in os.environ
 _DTYPES = ("bfloat16", "float32")
 _NUMBERS = ("context", "gpus", "kv_gib")
+OPTIONS = (
+    Option("context", "all that the model was made for", "how many tokens of a chat the model sees at once"),
+    Option("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
+    Option("gpus", "1", "over how many GPUs the model is spread"),
+    Option(
+        "kv_gib",
+        "4 on CPUs; on GPUs what vLLM takes, nearly all",
+        "memory for keys and values, in GiB; two engines on one GPU both need it",
+    ),
+    *TEMPLATE_OPTIONS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,7 @@ def _is_interrupted() -> bool:
 
 def settings(options: Mapping[str, str], where: str) -> Settings:
     """Read a spec's options. Raises `InputError` for unknown ones and bad values."""
-    known = sorted((*_NUMBERS, "dtype", *TEMPLATE_KEYS))
-    if unknown := sorted(key for key in options if name_of(key) not in known):
-        raise InputError(f"unknown option {unknown[0]!r}", where=where, fix=f"known options: {', '.join(known)}")
+    check_known(options, OPTIONS, where)
     for key in _NUMBERS:
         if not (options.get(key, "1").isdecimal() and int(options.get(key, "1")) > 0):
             raise InputError(f"{key}={options[key]} is not a whole number above 0", where=where)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from constitution.errors import InputError
+from constitution.nearest import nearest
 from critic.engines import REGISTRY, Gives, Spec, parse_options
 from critic.engines.base import Choices, Decision, Engine, EngineError, Lane, Node, reads
 from critic.engines.capabilities import DECISIONS, LOGPROBS
@@ -102,7 +103,9 @@ def mode_of(text: str | None, judge: Spec) -> Mode:
     """Return the mode of a spec such as ``cot?samples=4``, or the default of the judge's engine."""
     name, question, query = (text or REGISTRY[judge.kind].mode).partition("?")
     if name not in MODES:
-        raise InputError(f"there is no judge mode {name!r}", where="--mode", fix=f"Known modes: {', '.join(MODES)}")
+        near = nearest(name, MODES)
+        problem = f"there is no judge mode {name!r}" + (f"; did you mean {near!r}?" if near else "")
+        raise InputError(problem, where="--mode", fix=f"Known modes: {', '.join(MODES)}")
     if MODES[name].reads != judge.gives:
         fitting = ", ".join(mode.name for mode in MODES.values() if mode.reads == judge.gives)
         raise InputError(
@@ -119,4 +122,7 @@ def mode_of(text: str | None, judge: Spec) -> Mode:
         known = ", ".join(MODES[name].model_fields) or "none"
         option = ".".join(map(str, fault["loc"]))
         problem = f"{option}: {fault['msg']}" if option else fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = nearest(option, MODES[name].model_fields)
+            problem = f"there is no option {option!r}" + (f"; did you mean {near!r}?" if near else "")
         raise InputError(problem, where=f"mode {text!r}", fix=f"Options of {name}: {known}") from None

@@ -83,6 +83,14 @@ class Mode(Record):
         """The mode for an engine that puts ``mass`` on the choices of `page`; None where that is too little for it."""
         return self
 
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """What of ``principle`` its question is made of; None for a mode that reads no principle.
+
+        Principles for which it is equal are one question, whose stored answer serves both. By default all that any
+        model reads: so it is where answers are drawn, because the principle's digest is in their seed.
+        """
+        return (principle.digest,)
+
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask ``engine``, and return every vote of every principle, readable or not, in the order of the principles."""
         raise NotImplementedError  # each mode has its own

@@ -47,6 +47,14 @@ class Contrast(Mode):
     scale: float | None = Field(default=None, gt=0)
     weights: Annotated[LinearModel | None, BeforeValidator(read_model)] = None
 
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """See `Mode.asked_by`."""
+        if self.weights is not None:
+            return principle.statement, principle.opposite
+        if self.against == "prompt":
+            return None
+        return (principle.statement,) if self.against == "none" else (principle.statement, principle.opposite)
+
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read both responses' likelihoods in every frame that the contrast needs."""
         against = None if self.weights is not None else self.against

@@ -43,6 +43,10 @@ class DecisionMode(ReadMode):
             return None
         return self._tree(SAMPLE, self._texts(SAMPLE)[0])
 
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """See `Mode.asked_by`."""
+        return (principle.statement, principle.compare) if self.ask == "choice" else (principle.statement,)
+
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Ask about both orders, or both responses; each is one tree, so that what fails costs the other nothing."""
         trees = [self._tree(question, text) for text in self._texts(question)]

@@ -10,6 +10,7 @@ where orders are looked at one by one.
 
 from typing import ClassVar
 
+from constitution import Principle
 from critic import prompts
 from critic.engines.base import Choices, Engine, Lane, Node, Score, reads
 from critic.engines.capabilities import LOGPROBS
@@ -30,6 +31,10 @@ class Logprob(ReadMode):
         """See `Mode.page`."""
         path, read, _ = next(reads(self.tree(SAMPLE)))
         return Node(path, read)
+
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """See `Mode.asked_by`."""
+        return principle.statement, principle.compare
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read both letters at the end of each question, in both orders."""

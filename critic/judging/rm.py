@@ -8,6 +8,7 @@ that they were trained on, so a comparison has one vote. One tree a comparison: 
 import math
 from typing import ClassVar
 
+from constitution import Principle
 from critic.engines import Gives
 from critic.engines.base import Engine, EngineError, Lane, Node, Reward
 from critic.engines.rewards import head_of, heads_of
@@ -20,6 +21,10 @@ class Rm(Mode):
 
     name: ClassVar[str] = "rm"
     reads: ClassVar[Gives] = "rewards"
+
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """See `Mode.asked_by`."""
+        return None
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Read the rewards of both responses, from the head of the question's group.

@@ -29,6 +29,10 @@ class ScoreMode(ReadMode):
         path, read, _ = next(reads(_tree(SAMPLE)))
         return Node(path, read)
 
+    def asked_by(self, principle: Principle) -> tuple[object, ...] | None:
+        """See `Mode.asked_by`."""
+        return (principle.statement,)
+
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         """Score both responses under every principle."""
         scores = iter(await engine.score(_tree(question), lane))

@@ -9,10 +9,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from constitution.digest import digest
 from constitution.errors import InputError
+from constitution.nearest import meant
 from critic.engines.base import Identity, Sampling
 from critic.judging.aggregate import Method, Pooling
 from critic.pipeline import Strategy
 from critic.records import Record
+from critic.run.differences import differences, raises_limit_only
 
 
 class RunSettings(Record):
@@ -54,6 +56,9 @@ class RunSettings(Record):
             return cls(**values)
         except ValidationError as error:
             fault = error.errors()[0]
+            if fault["type"] == "extra_forbidden":
+                name = str(fault["loc"][0])
+                raise InputError(f"there is no setting {name!r}", fix=meant(name, cls.model_fields)) from None
             option = "--" + "-".join(str(fault["loc"][0]).split("_")) if fault["loc"] else ""
             raise InputError(fault["msg"].removeprefix("Value error, "), where=option) from None
 
@@ -117,13 +122,15 @@ class RunConfig(Record):
 
 
 def agree(before: Mapping[str, Any], config: Mapping[str, Any], directory: Path, *, extend: bool) -> None:
-    """Refuse to go on in ``directory`` with another config than its own, unless to ``extend``; name what differs."""
-    changed = [key for key in config if before and before.get(key) != config[key]]
+    """Refuse to go on in ``directory`` with another config than its own, unless to ``extend``; name what differs.
+
+    More rows of the same input are the same run.
+    """
+    changed = differences(before, config) if before else []
     another_kind = before.get("kind") != config.get("kind")
-    if changed and (another_kind or not extend):
-        lines = [f"{key}: {before.get(key)!r} there, {config[key]!r} now" for key in changed]
+    if changed and (another_kind or not extend) and not raises_limit_only(before, config):
         raise InputError(
-            "the directory holds a run of another config\n  " + "\n  ".join(lines),
+            "the directory holds a run of another config\n  " + "\n  ".join(changed),
             where=str(directory),
             fix="Name a new directory" + ("." if another_kind else ", or pass --extend to go on with the new config."),
         )

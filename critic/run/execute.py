@@ -33,7 +33,8 @@ NAME_DIGITS = 16  # of the hashes of an id and of its prompt: they only say whet
 class Progress:
     """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did.
 
-    ``asked`` counts the calls under way, and ``waiting`` says for whom and how long the oldest has waited.
+    ``asked`` counts the calls under way, and ``waiting`` says for whom and how long the oldest has waited; ``slowest``
+    names the engine whose answers take longest, and how long.
     """
 
     rows: int = 0
@@ -43,6 +44,7 @@ class Progress:
     stopped: str = ""
     asked: int = 0
     waiting: str = ""
+    slowest: str = ""
 
 
 class RowStore(Protocol):

@@ -11,17 +11,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from constitution import Constitution, Principle, load
 from constitution.errors import InputError
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
 from critic.run.export import Format
-from critic.run.reading import open_rows
+from critic.run.reading import open_rows, read_config
 from critic.run.results import Results
 from critic.run.run import write_results
-from critic.run.shards import ShardStore
 from critic.run.store import RunStore
 from critic.run.weighing import Changes, Weighing
 from critic.together import together
@@ -60,7 +57,7 @@ async def reweigh(request: ReweighRequest, directory: Path, out: Path, format: F
     """
     _check_new(out, directory)
     with closing(open_rows(directory)) as old:
-        before = _config(old, directory)
+        before = read_config(old, directory)
         constitution = _constitution(request, before)
         settings = RunSettings.read(before.settings.model_dump() | dict(request.settings))
         source = {"constitution": constitution.ref, "constitution_hash": constitution.digest}
@@ -86,18 +83,6 @@ def _check_new(out: Path, directory: Path) -> None:
         raise InputError("this is the run itself, which stays as it is", where="--out", fix="Name a new directory.")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError("this is not an empty directory", where=f"--out {out}", fix="Name a new directory.")
-
-
-def _config(store: RunStore | ShardStore, directory: Path) -> RunConfig:
-    try:
-        return RunConfig.of_flat(store.config())
-    except ValidationError as error:
-        key = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(
-            f"the run's config can't be read: {key}: {error.errors()[0]['msg']}",
-            where=str(directory),
-            fix="Only runs of `cai generate` and `cai judge`, written by this version, can be reweighed.",
-        ) from None
 
 
 def _constitution(request: ReweighRequest, config: RunConfig) -> Constitution:

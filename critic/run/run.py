@@ -36,18 +36,23 @@ from critic.run.results import Results, gather
 from critic.run.retest import SHARE, Retest, retested
 from critic.run.sources import source_name
 from critic.run.store import RunStore
+from critic.run.turned import Turned, compare, keep_exports
 
 TELL_EVERY = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one start of a run did: ``calls`` is how many were answered and committed in it."""
+    """What one start of a run did: ``calls`` is how many were answered and committed in it.
+
+    ``turned`` says what became of earlier results, where the run was extended and this start had a part in it.
+    """
 
     progress: Progress
     calls: int
     seconds: float
     results: Results
+    turned: Turned | None = None
 
 
 async def run(
@@ -79,6 +84,9 @@ async def run(
         checked = replace(checked, seats=found.seats)
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
+            turns = store.turns_to(config.plan)
+            if turns:
+                keep_exports(out)
             store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
@@ -90,7 +98,9 @@ async def run(
             progress = Progress()
 
             def tell() -> None:
-                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(time.monotonic())
+                now = time.monotonic()
+                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(now)
+                progress.slowest = budget.slowest(now)
                 on_progress(progress, budget.answered, total)
 
             async with _told(tell):
@@ -104,7 +114,9 @@ async def run(
             store.add_pace(progress.rows, seconds)
             capabilities = learnt(found.capabilities, engines.values())
             results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
-            return Outcome(progress, store.calls() - before, seconds, results)
+            turned = compare(store.replaced()) if turns or progress.rows else None
+            turned = turned if turned is not None and (turns or turned.rows) else None
+            return Outcome(progress, store.calls() - before, seconds, results, turned)
 
 
 async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path | None = None) -> Plan:

@@ -25,6 +25,7 @@ from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, agree
 from critic.run.results import replace_text
 from critic.run.store import StoreError, lock_directory
+from critic.run.turned import keep_exports
 
 RUN_FILE, FOLDER = "shards.json", "shards"  # a trainer's folder has a run.json
 _SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])
@@ -94,6 +95,8 @@ class ShardStore:
             if begun:
                 run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
             agree(run["config"], config.flat(), directory, extend=extend)
+            if begun and RunConfig.of_flat(run["config"]).plan != config.plan:
+                keep_exports(directory)
             run |= {"config": config.flat(), "provenance": provenance.model_dump()}
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
             (directory / FOLDER).mkdir(exist_ok=True)

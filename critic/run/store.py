@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS rows (
     row INTEGER PRIMARY KEY, place TEXT NOT NULL, item BLOB NOT NULL, plan BLOB NOT NULL, config BLOB NOT NULL,
     result TEXT, quarantined TEXT, CHECK ((result IS NULL) <> (quarantined IS NULL))
 );
+CREATE TABLE IF NOT EXISTS replaced (row INTEGER PRIMARY KEY, result TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS known ON rows (config, row, place, item);
 """
 _SCHEMA = "4"
@@ -48,6 +49,7 @@ class RunStore(Claims):
         super().__init__()
         self._directory = directory
         self._config = b""  # of what is written from now on
+        self._is_turning = False  # whether results of an earlier plan are kept
         path = directory / "run.db"
         with ExitStack() as stack:
             if write:
@@ -167,6 +169,13 @@ class RunStore(Claims):
         """Store what came of a row, in place of what it had."""
         text = result.model_dump_json()
         row, quarantined = (text, None) if isinstance(result, Row) else (None, text)
+        if self._is_turning:  # first, so that a process that dies between the two has lost nothing
+            await self._write(
+                "INSERT OR IGNORE INTO replaced (row, result)"
+                " SELECT row, result FROM rows WHERE row = ? AND result IS NOT NULL AND plan <> ?",
+                result.row,
+                bytes.fromhex(plan),
+            )
         await self._write(
             "INSERT OR REPLACE INTO rows (row, place, item, plan, config, result, quarantined)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -215,9 +224,31 @@ class RunStore(Claims):
         return Provenance.model_validate_json(found)
 
     def set_provenance(self, provenance: Provenance, plan: str) -> None:
-        """Store what every label of the run comes from, and the plan of the rows that it holds for."""
+        """Store what every label of the run comes from, and the plan of the rows that it holds for.
+
+        Where that is another plan than before, results of before are kept from now on, for `replaced`.
+        """
+        if self.turns_to(plan):
+            with self._db:
+                self._db.execute("DELETE FROM replaced")
+                self._db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('turning', 'yes')")
+        self._is_turning = self._meta("turning") is not None
         self._set_meta("plan", plan)  # first: a start that is killed between them shows no row of another plan
         self._set_meta("provenance", provenance.model_dump_json())
+
+    def turns_to(self, plan: str) -> bool:
+        """Whether the directory holds results of another plan than ``plan``."""
+        before = self._meta("plan")
+        return bool(before) and before != plan
+
+    def replaced(self) -> Iterator[tuple[Row, Row | None]]:
+        """Each result of before the last change of plan that has been replaced, with what is there now."""
+        query = (
+            "SELECT replaced.result, rows.result FROM replaced LEFT JOIN rows ON rows.row = replaced.row"
+            " AND rows.plan = ? ORDER BY replaced.row"
+        )
+        for old, new in self._db.execute(query, (bytes.fromhex(self._meta("plan") or ""),)):
+            yield Row.model_validate_json(old), None if new is None else Row.model_validate_json(new)
 
     def pace(self) -> tuple[int, float]:
         """Rows that were run in this directory, and the seconds they took: what a plan's time is based on."""

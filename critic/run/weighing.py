@@ -7,7 +7,7 @@ reward model's) counts in the group it was cast for. Nothing stands in for a vot
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from constitution import Constitution, Principle
 from critic.judging.aggregate import aggregate
@@ -90,7 +90,7 @@ class Weighing:
         changes.pairs_before += len(before.pairs)
         changes.pairs_after += len(after.pairs)
         old, new = ({(j.first, j.second, j.group): j for j in row.judgements} for row in (before, after))
-        changes.judgements.update(_change(old.get(place), new.get(place)) for place in old | new)
+        changes.judgements.update(change_of(old.get(place), new.get(place)) for place in old | new)
         counting = {id(vote) for vote in after.votes()}
         for vote in before.votes():
             name = vote.principle or f"{vote.judge} ({vote.mode})"
@@ -127,7 +127,22 @@ def _votes(comparison: Sequence[Judgement], group: str | None, principles: Seque
     return tuple(vote for _, _, vote in sorted(found, key=lambda one: one[:2]))
 
 
-def _change(before: Judgement | None, after: Judgement | None) -> Change:
+class Outcome(Protocol):
+    """What a comparison came to: a `critic.records.Judgement`, or a `critic.judging.aggregate.Verdict`."""
+
+    @property
+    def outcome(self) -> str:
+        """A preference, a tie, or why it is neither."""
+        ...
+
+    @property
+    def probability(self) -> float | None:
+        """That the first is better; None where nothing was read."""
+        ...
+
+
+def change_of(before: Outcome | None, after: Outcome | None) -> Change:
+    """Say how one outcome became another; None stands for a group that is not there."""
     if before is None or after is None:
         return "group_is_new" if before is None else "group_is_gone"
     if before.probability is None or after.probability is None:

@@ -18,10 +18,24 @@ from rich.text import Text
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
+from service.cli.config import ConfigFile
 from service.cli.display import clean
-from service.cli.generate import Extend
-from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.measuring import chosen_principle, measurement_store, told
+from service.cli.options import (
+    INPUT,
+    OUTPUT,
+    Extend,
+    FirstRows,
+    Json,
+    JudgeSpec,
+    MeasuredModes,
+    MeasurementOut,
+    OnePrinciple,
+    Principles,
+)
 from service.cli.progress import Bar
+from service.cli.roots import Root
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from constitution import Principle
@@ -39,24 +53,31 @@ TOO_FEW = "too few"
 
 
 def judge(
-    pairs: Annotated[str, typer.Option(help="Rows with prompt, chosen (the better answer by people) and rejected.")],
-    judge: Annotated[str, typer.Option(help="The engine that judges: embedded, hf:PATH_OR_ID ...")] = "embedded",
-    mode: Annotated[
-        list[str] | None, typer.Option(help="A judge mode; give it again for more. Default: the judge's.")
-    ] = None,
-    principles: Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME.")] = "helpfulness@1.0.0",
-    principle: Annotated[
-        str | None, typer.Option(help="The id of the principle to judge by. Default: its first.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
+    pairs: Annotated[
+        str,
+        typer.Option(
+            help="Rows with prompt, chosen (the better answer by people) and rejected.", rich_help_panel=INPUT
+        ),
+    ],
+    judge: JudgeSpec = "embedded",
+    mode: MeasuredModes = None,
+    principles: Principles = "helpfulness@1.0.0",
+    principle: OnePrinciple = None,
+    limit: FirstRows = None,
     fit: Annotated[
-        Path | None, typer.Option(help="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE.")
+        Path | None,
+        typer.Option(
+            help="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A directory for every judgement. The same command again goes on there.")
-    ] = None,
+    out: MeasurementOut = None,
     extend: Extend = False,
     column: Column = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Judge pairs that people have compared, and report accuracy, position bias and calibration."""
     from constitution import load
@@ -71,16 +92,29 @@ def judge(
         name, judged, model = asyncio.run(_measure(judge, modes, asked, labels, fit is not None, out, extend))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
-        typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
+        say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
-    _report(name, asked, labels, judged, out)
+    with told(as_json):
+        _report(name, asked, labels, judged, out)
+    if as_json:
+        typer.echo(json.dumps(_json(name, asked, judged), indent=2, allow_nan=False))
     if fit is not None and model is not None:
         fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        typer.echo(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')")
+        say(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')", err=as_json)
     for row in refused:
         typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)
     if refused:
         raise typer.Exit(QUARANTINED)
+
+
+def _json(name: str, principle: "Principle", judged: "Mapping[str, Sequence[Judged]]") -> dict[str, Any]:
+    from critic.evaluation.accuracy import figures
+
+    modes = {
+        mode: {key: _finite(value) for key, value in asdict(figures(answers)).items()}
+        for mode, answers in judged.items()
+    }
+    return {"judge": name, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
 def _labels(source: str, limit: int | None, column: str | None) -> "tuple[list[Labelled], list[Quarantined]]":

@@ -9,8 +9,21 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from constitution.errors import InputError
+from service.cli.config import ConfigFile
 from service.cli.display import print_chain, print_comparison
-from service.cli.generate import principles_count
+from service.cli.options import (
+    INPUT,
+    JUDGING,
+    SAMPLING,
+    Json,
+    JudgePrinciples,
+    JudgeSpec,
+    Principles,
+    Seed,
+    TieBand,
+    principles_count,
+)
+from service.cli.roots import Root
 
 if TYPE_CHECKING:
     from constitution import Constitution
@@ -19,27 +32,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Principles = Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME for its newest version.")]
-PromptText = Annotated[str, typer.Option("--prompt", help="The user's message; - reads it from standard input.")]
-JudgeSpec = Annotated[str, typer.Option(help="The engine that answers: embedded, hf:PATH_OR_ID ...")]
-Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
+PromptText = Annotated[
+    str,
+    typer.Option("--prompt", help="The user's message; - reads it from standard input.", rich_help_panel=INPUT),
+]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=SAMPLING)]
 
 
 def critique(
     principles: Principles,
     prompt_text: PromptText,
-    response: Annotated[str | None, typer.Option(help="The response to work on; the judge writes one if none.")] = None,
+    response: Annotated[
+        str | None, typer.Option(help="The response to work on; the judge writes one if none.", rich_help_panel=INPUT)
+    ] = None,
     judge: JudgeSpec = "embedded",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of critique and revision.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of critique and revision.", rich_help_panel=SAMPLING)] = 1,
     principle: Annotated[
-        str | None, typer.Option(help="The id of the principle; otherwise one is drawn a round.")
+        str | None, typer.Option(help="The id of the principle; otherwise one is drawn a round.", rich_help_panel=INPUT)
     ] = None,
     max_tokens: MaxTokens = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.", rich_help_panel=SAMPLING)] = 0.0,
     seed: Seed = 0,
+    root: Root = None,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Critique a response, and revise it."""
     from constitution import load, sample
@@ -81,15 +97,22 @@ def critique(
 def compare(
     principles: Principles,
     prompt_text: PromptText,
-    response: Annotated[list[str], typer.Option(help="A response to compare; give it twice or more.")],
+    response: Annotated[
+        list[str], typer.Option(help="A response to compare; give it twice or more.", rich_help_panel=INPUT)
+    ],
     judge: JudgeSpec = "embedded",
     mode: Annotated[
-        str | None, typer.Option(help="The judge mode, with options as in cot?samples=4. Default: by engine.")
+        str | None,
+        typer.Option(
+            help="The judge mode, with options as in cot?samples=4. Default: by engine.", rich_help_panel=JUDGING
+        ),
     ] = None,
-    judge_principles: Annotated[str, typer.Option(help="all, or how many are drawn.", metavar="all|K")] = "all",
-    tie_band: Annotated[float, typer.Option(help="A probability this near 0.5 is a tie.")] = 0.02,
+    judge_principles: JudgePrinciples = "all",
+    tie_band: TieBand = 0.02,
     seed: Seed = 0,
+    root: Root = None,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Say which of two or more responses is better, principle by principle."""
     from constitution import load

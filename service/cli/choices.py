@@ -18,8 +18,11 @@ from rich.text import Text
 from constitution.errors import InputError
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
+from service.cli.config import ConfigFile
 from service.cli.display import clean
+from service.cli.options import INPUT, JUDGING, FirstRows, Json, JudgeSpec, MeasurementOut
 from service.cli.progress import Bar
+from service.cli.voice import Quiet, is_quiet, say
 
 if TYPE_CHECKING:
     from critic.evaluation.choice_formats import Format
@@ -39,22 +42,32 @@ class FormatName(StrEnum):
 
 def choices(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Rows of prompt, corrects and incorrects.")],
-    judge: Annotated[str, typer.Option(help="The engine that judges: embedded, hf:PATH_OR_ID ...")] = "embedded",
+    judge: JudgeSpec = "embedded",
     format: Annotated[
-        FormatName, typer.Option(help="plain: this project's question; paper: the Constitutional AI paper's.")
+        FormatName,
+        typer.Option(
+            help="plain: this project's question; paper: the Constitutional AI paper's.", rich_help_panel=JUDGING
+        ),
     ] = FormatName.plain,
     principles: Annotated[
-        list[Path] | None, typer.Option(help="With paper: its comparison instructions (JSON), and its few-shots.")
+        list[Path] | None,
+        typer.Option(help="With paper: its comparison instructions (JSON), and its few-shots.", rich_help_panel=INPUT),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A directory for every reading. The same command again goes on there.")
-    ] = None,
+    limit: FirstRows = None,
+    out: MeasurementOut = None,
     floor: Annotated[
-        float, typer.Option(min=0, max=1, help="With less probability than this on all letters, a pair is unreadable.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With less probability than this on all letters, a pair is unreadable.",
+            rich_help_panel=JUDGING,
+        ),
     ] = 0.1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     column: Column = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Have a judge choose between right and wrong answers: how often it is right, and how sure."""
     from critic.engines.base import RunStopped
@@ -68,7 +81,7 @@ def choices(
         measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file, floor))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
-        typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
+        say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
     refused = [row for row in read if not isinstance(row, ChoiceRow)] + measured.refused
     results = _results(file, format, floor, measured, sorted(refused, key=lambda row: row.row))
@@ -77,7 +90,10 @@ def choices(
 
         rows = [asdict(reading) for reading in measured.readings]
         replace_text(out / "choices.json", json.dumps(results | {"readings": rows}, indent=2, allow_nan=False) + "\n")
-    typer.echo(json.dumps(results, indent=2)) if as_json else _print(results, out)
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    elif not is_quiet():
+        _print(results, out)
     if refused:
         raise typer.Exit(QUARANTINED)
 

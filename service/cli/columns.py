@@ -11,5 +11,6 @@ Column = Annotated[
         metavar="NAME=COLUMN,...",
         help="Which columns of the input hold what, as in prompt=question,chosen=win; id= leaves the ids out. Names "
         "that differ in case alone need none.",
+        rich_help_panel="Input",
     ),
 ]

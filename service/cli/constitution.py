@@ -1,9 +1,10 @@
 """``cai constitution``: list, show, lint, diff, verify, publish and import constitution files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,39 +14,62 @@ from constitution.changes import Change, Changed, Diff, diff
 from constitution.dump import dump
 from constitution.errors import InputError
 from constitution.importers import FORMATS, Imported, polis
-from constitution.library import published, shipped
+from constitution.library import PUBLISHED, content_of, published, roots, shipped
 from constitution.lint import lint
 from constitution.load import load
 from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
+from service.cli.foreseen import foreseen_json, print_foreseen
+from service.cli.options import Json, constitution_names
+from service.cli.roots import Root
+from service.cli.voice import Quiet, say
+
+if TYPE_CHECKING:
+    from critic.run.reading import Foreseen
 
 app = typer.Typer(no_args_is_help=True, help="Constitution files: list, show, lint, diff, verify, publish, import.")
 
-Reference = Annotated[str, typer.Argument(metavar="FILE|NAME@VERSION", help="NAME alone means its newest version.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Root = Annotated[Path | None, typer.Option(help="A folder of published constitutions; default: those shipped.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME@VERSION", help="NAME alone means its newest version.", autocompletion=constitution_names
+    ),
+]
 
 _STYLES = {"same": "", "removed": "red strike", "added": "green"}
 
 
 @app.command("list")
 def list_(root: Root = None, as_json: Json = False) -> None:
-    """List published constitutions and their versions."""
-    folder = root or shipped()
-    found = [load(f"{name}@{v}", root=folder) for name, versions in published(folder).items() for v in versions]
+    """List the constitutions that can be named, and where they are, in the order in which a name is looked up."""
+    found = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
+    listed = [(folder, c) for root in roots() for folder, c in found.values() if folder == root]
     if as_json:
         keys = ("name", "version", "title")
         _print_json(
-            [{**{k: getattr(c, k) for k in keys}, "principles": len(c.principles), "hash": c.digest} for c in found]
+            [
+                {**{k: getattr(c, k) for k in keys}, "principles": len(c.principles), "hash": c.digest}
+                | {"folder": str(folder)}
+                for folder, c in listed
+            ]
         )
         return
-    width = max((len(c.ref) for c in found), default=0)
-    for c in found:
-        typer.echo(f"{c.ref:{width}}  {len(c.principles):3} principles  {c.digest[:12]}  {c.title}")
+    width = max((len(c.ref) for _, c in listed), default=0)
+    for folder, c in listed:
+        own = "" if folder == shipped() else f"  ({folder}/)"
+        typer.echo(f"{c.ref:{width}}  {len(c.principles):3} principles  {c.digest[:12]}  {c.title}{own}")
+
+
+def _in(folder: Path) -> Iterator[Constitution]:
+    for name, versions in published(folder).items():
+        for version in versions:
+            file = folder / name / f"{version}.yaml"
+            content_of(file)  # raises where it is not what was published
+            yield load(file)
 
 
 @app.command()
-def show(ref: Reference, as_json: Json = False) -> None:
+def show(ref: Reference, root: Root = None, as_json: Json = False) -> None:
     """Print a constitution with its includes and its hash."""
     constitution = load(ref)
     if as_json:
@@ -64,10 +88,13 @@ def show(ref: Reference, as_json: Json = False) -> None:
 
 
 @app.command("lint")
-def lint_(ref: Reference) -> None:
+def lint_(ref: Reference, root: Root = None, as_json: Json = False) -> None:
     """Warn of faults of style. Exits with 0 unless the file can't be loaded."""
     constitution = load(ref)
     remarks = lint(constitution)
+    if as_json:
+        _print_json({"ref": constitution.ref, "warnings": [asdict(remark) for remark in remarks]})
+        return
     for remark in remarks:
         typer.echo(f"warning: {remark.where or constitution.ref}: {remark.problem}")
     typer.echo(
@@ -79,43 +106,59 @@ def lint_(ref: Reference) -> None:
 def diff_(
     a: Reference,
     b: Reference,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="A run's directory: name the judgements that B turns, or may turn, by its stored votes."),
+    ] = None,
+    root: Root = None,
     as_json: Json = False,
-    run: Annotated[Path | None, typer.Option(help="A run directory: count its votes that B makes stale.")] = None,
 ) -> None:
-    """Show what changed from A to B, word by word, and what that invalidates."""
+    """Show what changed from A to B, word by word, and with --run which of its judgements flip; no model is asked."""
     difference = diff(load(a), load(b))
-    stale = None if run is None else _stale_votes(run, difference)
+    foreseen = None if run is None else _foreseen(run, difference)
     if as_json:
-        _print_json({**_diff_json(difference), **({} if stale is None else {"stale_votes": stale})})
+        _print_json({**_diff_json(difference), **({} if foreseen is None else {"run": foreseen_json(foreseen)})})
         return
     _show_diff(_console(), difference)
-    if stale is not None:
-        typer.echo(
-            f"{_count(stale, 'stored vote')} in {run} made under principles that {difference.b.ref} doesn't have"
-        )
+    if run is not None and foreseen is not None:
+        print_foreseen(foreseen, run, difference.b.ref)
+
+
+def _foreseen(run: Path, difference: Diff) -> "Foreseen":
+    from critic.run.reading import foresee  # here, because it loads the database layer
+
+    return foresee(run, difference.b, (difference.a,))
 
 
 @app.command("verify")
-def verify_(root: Root = None) -> None:
-    """Check that every published file is what it was when it was published."""
-    folder = root or shipped()
-    faults = verify(folder)
-    if faults:
-        raise InputError(
-            f"{_count(len(faults), 'fault')}\n" + "\n".join(f"  {fault.file}: {fault.problem}" for fault in faults),
-            where=str(folder),
-            fix="restore the files; a change belongs in a new version (`cai constitution publish`)",
-        )
-    typer.echo(f"{_count(sum(map(len, published(folder).values())), 'published file')} as published in {folder}")
+def verify_(root: Root = None, as_json: Json = False) -> None:
+    """Check that every published file is what it was when it was published, in all folders that names come from."""
+    for folder in roots():
+        faults = verify(folder)
+        if faults:
+            raise InputError(
+                f"{_count(len(faults), 'fault')}\n" + "\n".join(f"  {fault.file}: {fault.problem}" for fault in faults),
+                where=str(folder),
+                fix="restore the files; a change belongs in a new version (`cai constitution publish`)",
+            )
+    counts = {str(folder): sum(map(len, published(folder).values())) for folder in roots()}
+    if as_json:
+        _print_json(counts)
+        return
+    for place, count in counts.items():
+        typer.echo(f"{_count(count, 'published file')} as published in {place}")
 
 
 @app.command("publish")
 def publish_(
     file: Annotated[Path, typer.Argument(help="The file to publish.")],
-    into: Annotated[Path, typer.Option(help="The folder of published constitutions, such as principles/.")],
+    into: Annotated[
+        Path, typer.Option(help="The folder of published constitutions. In ./published it is found by its name.")
+    ] = PUBLISHED,
+    quiet: Quiet = False,
 ) -> None:
     """Copy a file to INTO/NAME/VERSION.yaml and add it to CHECKSUMS. It can't change after that."""
-    typer.echo(f"published {publish(file, into)}")
+    say(f"published {publish(file, into)}")
 
 
 @app.command("import")
@@ -126,15 +169,16 @@ def import_(
     name: Annotated[str, typer.Option(help="The constitution's name, a slug.")],
     version: Annotated[str, typer.Option(help="Its version.")] = "1.0.0",
     min_support: Annotated[float | None, typer.Option(help="polis: the support that a statement needs.")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Turn another format into a constitution file, and say what it could not carry over."""
     imported = _import(format, sources, name, version, min_support)
     if out.exists():
         raise InputError("this file exists", where=str(out), fix="choose another name, or remove it first")
     out.write_text(dump(imported.constitution), "utf-8")
-    typer.echo(f"wrote {out}: {_count(len(imported.constitution.principles), 'principle')}")
+    say(f"wrote {out}: {_count(len(imported.constitution.principles), 'principle')}")
     for left in imported.left_out:
-        typer.echo(f"not carried over: {left.count} {left.what}: {left.why}")
+        say(f"not carried over: {left.count} {left.what}: {left.why}")
 
 
 def _import(format: str, sources: Sequence[Path], name: str, version: str, min_support: float | None) -> Imported:
@@ -145,12 +189,6 @@ def _import(format: str, sources: Sequence[Path], name: str, version: str, min_s
     if format != "polis":
         raise InputError(f"{format} files hold no support", where="--min-support", fix="leave the option out")
     return polis.read(sources, name=name, version=version, min_support=min_support)
-
-
-def _stale_votes(run: Path, difference: Diff) -> int:
-    from critic.run.reading import count_votes  # here, because it loads the database layer
-
-    return count_votes(run, set(difference.stale_digests))
 
 
 def _console() -> Console:
@@ -224,8 +262,7 @@ def _show_change(console: Console, change: Change, indent: str) -> None:
 
 def _summary(difference: Diff) -> str:
     parts = [f"{len(getattr(difference, k))} {k}" for k in ("added", "removed", "reworded", "reweighted", "unchanged")]
-    stale = _count(len(difference.stale_digests), "principle")
-    return f"{', '.join(parts)}; votes under {stale} of {difference.a.ref} are stale"
+    return f"{', '.join(parts)}; --run DIR says what that makes of a run's judgements"
 
 
 def _diff_json(difference: Diff) -> dict[str, Any]:

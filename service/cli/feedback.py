@@ -12,6 +12,9 @@ from constitution.errors import InputError
 from service.cli import QUARANTINED
 from service.cli.columns import Column
 from service.cli.export import Options, TableName, options_of, print_written, table_of
+from service.cli.options import Json
+from service.cli.remote import HERE, Key, Server, connected
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from critic.feedback import Feedback
@@ -21,11 +24,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Import labels into a server, and export them.", no_args_is_help=True)
 
-Server = Annotated[str, typer.Option(envvar="CAI_SERVER", help="The server's address.")]
-Key = Annotated[str, typer.Option(envvar="CAI_KEY", help="An API key with the scope feedback.")]
 Format = Annotated[str, typer.Option(help="The file's format: jsonl, trl, hh-rlhf ...; a wrong one lists them all.")]
 
-HERE = "http://127.0.0.1:8300"
 BATCH, BATCH_CHARACTERS = 500, 4_000_000  # whichever comes first
 
 
@@ -38,6 +38,8 @@ def imported(
     column: Column = None,
     server: Server = HERE,
     key: Key = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Send a file's labels to a server; annotators that it lacks are made.
 
@@ -45,14 +47,13 @@ def imported(
     named, and cost themselves only. The exit code is then 3.
     """
     from critic.run.sources import Broken
-    from service.client import Client
 
     stored = refused = there = 0
     if not file.is_file():
         raise InputError("no such file", where=str(file))
     if column is not None:
         options = json.dumps(options_of(options) | {"columns": column})
-    with Client(server, key) as client:
+    with connected(server, key) as client:
         people = _People(client)
         for batch in _batches(file, format, source, options):
             good = [row for row in batch if not isinstance(row, Broken)]
@@ -63,11 +64,14 @@ def imported(
                 typer.echo(f"refused: {fault}", err=True)
             there, refused = there + known, refused + len(faults)
             stored += len(batch) - len(faults) - known
-    typer.echo(f"stored: {stored:,} labels")
-    if there:
-        typer.echo(f"stored before: {there:,} labels, and not again")
+    if as_json:
+        typer.echo(json.dumps({"stored": stored, "stored_before": there, "refused": refused}, indent=2))
+    else:
+        say(f"stored: {stored:,} labels")
+        if there:
+            say(f"stored before: {there:,} labels, and not again")
     if refused:
-        typer.echo(f"refused: {refused:,} rows")
+        say(f"refused: {refused:,} rows", err=as_json)
         raise typer.Exit(QUARANTINED)
 
 
@@ -89,7 +93,6 @@ def export(
     A format for trainers (trl, axolotl ...) gets a row a label: ties and labels that were not read give none. Data sets
     (POST /v1/datasets) put the labels of several annotators together.
     """
-    from service.client import Client
     from service.formats import format_of
     from service.formats.offers import Offer, write
 
@@ -98,7 +101,7 @@ def export(
     wanted: Table | None = table_of(table)
     if wanted is None and "feedback" in form.tables:
         wanted = "feedback"
-    with Client(server, key) as client:
+    with connected(server, key) as client:
         stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
         print_written(write(Offer(server, labels=stored), form, file, wanted), file)
 

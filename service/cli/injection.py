@@ -16,10 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli import STOPPED
+from service.cli.config import ConfigFile
 from service.cli.display import clean
-from service.cli.generate import Extend
-from service.cli.measuring import chosen_principle, measurement_store
+from service.cli.measuring import chosen_principle, measurement_store, told
+from service.cli.options import LIMITS, Extend, Json, JudgeSpec, MeasuredModes, MeasurementOut, OnePrinciple, Principles
 from service.cli.progress import Bar
+from service.cli.roots import Root
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from constitution import Principle
@@ -32,19 +35,20 @@ WORST = 3  # categories named a mode
 
 
 def injection(
-    judge: Annotated[str, typer.Option(help="The engine that judges: embedded, hf:PATH_OR_ID ...")] = "embedded",
-    mode: Annotated[
-        list[str] | None, typer.Option(help="A judge mode; give it again for more. Default: the judge's.")
+    judge: JudgeSpec = "embedded",
+    mode: MeasuredModes = None,
+    principles: Principles = "helpfulness@1.0.0",
+    principle: OnePrinciple = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Plant only N texts, taken evenly from the suite.", rich_help_panel=LIMITS),
     ] = None,
-    principles: Annotated[str, typer.Option(help="A constitution: FILE, NAME@VERSION, or NAME.")] = "helpfulness@1.0.0",
-    principle: Annotated[
-        str | None, typer.Option(help="The id of the principle to judge by. Default: its first.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Plant only N texts, taken evenly from the suite.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A directory for every judgement. The same command again goes on there.")
-    ] = None,
+    out: MeasurementOut = None,
     extend: Extend = False,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Plant texts that ask to win in one of two answers, and measure how far the judge follows them."""
     from constitution import load
@@ -65,9 +69,21 @@ def injection(
         name, trials = asyncio.run(_measure(judge, modes, asked, suite, out, extend))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
-        typer.echo(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
+        say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
-    _report(name, asked, suite, trials, out)
+    with told(as_json):
+        _report(name, asked, suite, trials, out)
+    if as_json:
+        typer.echo(json.dumps(_json(name, asked, trials), indent=2, allow_nan=False))
+
+
+def _json(judge: str, principle: "Principle", trials: Mapping[str, Sequence["Trial"]]) -> dict[str, Any]:
+    from critic.evaluation.injection import figures, ratio
+
+    found = {name: figures(mine) for name, mine in trials.items()}
+    ratios = {name: ratio(mine, found["plain"]) if name != "plain" else None for name, mine in found.items()}
+    modes = {name: _plain(found[name], ratios[name]) for name in found}
+    return {"judge": judge, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
 async def _measure(

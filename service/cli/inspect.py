@@ -8,6 +8,7 @@ import typer
 
 from service.cli.columns import Column
 from service.cli.display import clean
+from service.cli.options import Json
 
 if TYPE_CHECKING:
     from service.inspection import Inspection, Use
@@ -19,7 +20,7 @@ def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, an address or a dataset.")],
     column: Column = None,
     whole: Annotated[bool, typer.Option("--all", help="Read every row, not a sample.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every refusal that was met.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
     from critic.files.shapes import naming

@@ -11,17 +11,16 @@ import typer
 
 from constitution.errors import InputError
 from service.cli import QUARANTINED
+from service.cli.options import Json
+from service.cli.remote import HERE, Key, Server, connected
 
 if TYPE_CHECKING:
     from service.jobs.job import Job
 
 app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_help=True)
 
-Server = Annotated[str, typer.Option(envvar="CAI_SERVER", help="The server's address.")]
-Key = Annotated[str, typer.Option(envvar="CAI_KEY", help="An API key with the scope jobs.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
-HERE = "http://127.0.0.1:8300"
 LOOK_SECONDS = 1.0
 
 
@@ -45,9 +44,14 @@ def listed(
     state: Annotated[str | None, typer.Option(help="queued, running, done, failed or cancelled.")] = None,
     server: Server = HERE,
     key: Key = "",
+    as_json: Json = False,
 ) -> None:
     """The newest jobs, a line each."""
-    for row in _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]:
+    rows = _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
         job = _job(row)
         total = "" if job.progress.total is None else f" of {job.progress.total}"
         standing = (
@@ -111,8 +115,7 @@ def _job(row: Any) -> "Job":
 
 def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
     from service.calls import Call
-    from service.client import Client
 
-    with Client(server, key) as client:
+    with connected(server, key) as client:
         call: Call[Any] = Call(method, path, lambda answer: answer, **more)
         return client.send(call)

@@ -1,16 +1,14 @@
 """`cai keys`: API keys on the database itself, the way back in where no administrator's key is known."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from service.cli.database import Config, Data, Url
-
-if TYPE_CHECKING:
-    from service.settings import Settings
+from service.cli.options import Json
+from service.cli.service_options import Data, SettingsFile, Url, read_existing
 
 app = typer.Typer(help="Make, list and revoke API keys on the database itself.", no_args_is_help=True)
 
@@ -21,43 +19,47 @@ def make(
     scope: Annotated[list[str], typer.Option(help="read, feedback, label, jobs or admin; several times.")],
     annotator: Annotated[str | None, typer.Option(help="The id of the annotator whose key it is.")] = None,
     database: Url = None,
-    config: Config = None,
+    config: SettingsFile = None,
     data: Data = None,
 ) -> None:
     """Make a key and print its text, which is told only now."""
     from service import key_store
 
-    made = asyncio.run(key_store.make(_settings(database, config, data).url, name, scope, annotator))
+    made = asyncio.run(key_store.make(read_existing(config, database=database, data=data).url, name, scope, annotator))
     typer.echo(made.text)
 
 
 @app.command("list")
-def listed(database: Url = None, config: Config = None, data: Data = None) -> None:
+def listed(database: Url = None, config: SettingsFile = None, data: Data = None, as_json: Json = False) -> None:
     """All keys, a line each, the oldest first."""
     from service import key_store
 
-    for row in asyncio.run(key_store.listed(_settings(database, config, data).url)):
+    rows = asyncio.run(key_store.listed(read_existing(config, database=database, data=data).url))
+    if as_json:
+        typer.echo(json.dumps([_plain(row) for row in rows], indent=2))
+        return
+    for row in rows:
         typer.echo(_line(row))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    told = {name: row[name] for name in ("id", "name", "scopes", "annotator")}
+    times = ("created_at", "expires_at", "revoked_at")
+    return told | {name: None if row[name] is None else row[name].isoformat() for name in times}
 
 
 @app.command()
 def revoke(
     id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")],
     database: Url = None,
-    config: Config = None,
+    config: SettingsFile = None,
     data: Data = None,
 ) -> None:
     """Revoke a key. The last administrator's stays."""
     from service import key_store
 
-    asyncio.run(key_store.revoke(_settings(database, config, data).url, id))
+    asyncio.run(key_store.revoke(read_existing(config, database=database, data=data).url, id))
     typer.echo(f"{id} is revoked; every server refuses it within two seconds")
-
-
-def _settings(database: str | None, config: Path | None, data: Path | None) -> "Settings":
-    from service.settings import Settings
-
-    return Settings.read(config, database=database, data=data)
 
 
 def _line(row: dict[str, Any]) -> str:

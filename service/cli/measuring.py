@@ -1,14 +1,29 @@
 """What the commands of ``cai evaluate`` share: the principle to judge by, and a directory that keeps every answer."""
 
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from constitution.errors import InputError
+from service.cli.voice import is_quiet
 
 if TYPE_CHECKING:
     from constitution import Constitution, Principle
     from critic.engines.base import Identity
     from critic.run.store import RunStore
+
+
+@contextmanager
+def told(as_json: bool) -> Iterator[None]:
+    """Where a measurement is told as JSON, what is for people goes to standard error; nowhere, where none is wanted."""
+    if as_json or is_quiet():
+        with io.StringIO() if is_quiet() else nullcontext(sys.stderr) as elsewhere, redirect_stdout(elsewhere):
+            yield
+    else:
+        yield
 
 
 def chosen_principle(constitution: "Constitution", id: str | None) -> "Principle":

@@ -4,9 +4,13 @@ import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PLAIN_LINE_EVERY = 10.0  # seconds
+from service.cli.rate import Rate
+from service.cli.voice import is_quiet
+
+FIRST_PLAIN_LINE = 5.0  # seconds: whoever watches takes a longer silence for a stop
+PLAIN_LINE_EVERY = 30.0  # seconds, in a log
 
 
 class Bar:
@@ -15,13 +19,15 @@ class Bar:
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0
         console = Console(stderr=True)
-        self._terminal = console.is_terminal
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._shows_bar = console.is_terminal and not is_quiet()
+        self._writes_lines = not console.is_terminal and not is_quiet()
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
         self._bar = Progress(
-            TextColumn("{task.description}"), *columns, console=console, disable=not self._terminal, transient=True
+            TextColumn("{task.description}"), *columns, console=console, disable=not self._shows_bar, transient=True
         )
-        self._task = self._bar.add_task(what, total=total)
-        self._said = self._began = time.monotonic()
+        self._task = self._bar.add_task(what, total=total, left="")
+        self._rate = Rate()
+        self._next_line = time.monotonic() + FIRST_PLAIN_LINE
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -33,9 +39,12 @@ class Bar:
     def advance(self) -> None:
         """Count one, and show it."""
         self._done += 1
-        self._bar.advance(self._task)
+        self._rate.mark(self._done)
+        left = self._rate.left(self._total - self._done)
+        self._bar.update(self._task, completed=self._done, left=left)
         now = time.monotonic()
-        if not self._terminal and now - self._said >= PLAIN_LINE_EVERY:
-            self._said = now
-            left = (self._total - self._done) * (now - self._began) / self._done
-            print(f"{self._done} of {self._total} {self._what}, about {left:.0f} s left", file=sys.stderr, flush=True)
+        if self._writes_lines and now >= self._next_line:
+            self._next_line = now + PLAIN_LINE_EVERY
+            rest = f", {left}" if left else ""
+            line = f"{self._done} of {self._total} {self._what}, {self._rate.per_second():.2g} a second{rest}"
+            print(line, file=sys.stderr, flush=True)

@@ -8,51 +8,64 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from constitution.errors import InputError
+from service.cli.config import ConfigFile
 from service.cli.display import clean
-from service.cli.generate import Aggregation, Format, FormatOption
+from service.cli.options import (
+    INPUT,
+    JUDGING,
+    OUTPUT,
+    Aggregation,
+    Format,
+    FormatOption,
+    Json,
+    constitution_names,
+)
+from service.cli.roots import Root
+from service.cli.turned import JUDGEMENTS, counted
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from collections import Counter
 
     from critic.run.reweigh import Reweighed
-    from critic.run.weighing import Change
-
-JUDGEMENTS: dict["Change", str] = {
-    "kept_side": "kept their side",
-    "changed_side": "changed side",
-    "became_tie": "became ties",
-    "stopped_being_tie": "stopped being ties",
-    "stayed_tie": "stayed ties",
-    "became_unreadable": "have no usable vote any more",
-    "became_readable": "have a usable vote now",
-    "stayed_unreadable": "stay without a usable vote",
-    "group_is_new": "of new groups",
-    "group_is_gone": "of groups that are gone",
-}
-ALWAYS_SHOWN = 4  # of these, also where there are none
 
 
 def reweigh(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --out directory of a run; it is only read.")],
-    out: Annotated[Path, typer.Option(help="A new directory for the results.")],
+    out: Annotated[Path, typer.Option(help="A new directory for the results.", rich_help_panel=OUTPUT)],
     principles: Annotated[
-        str | None, typer.Option(help="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.")
+        str | None,
+        typer.Option(
+            help="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.",
+            rich_help_panel=INPUT,
+            autocompletion=constitution_names,
+        ),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Count only this principle; repeatable.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Count only this principle; repeatable.", rich_help_panel=JUDGING),
+    ] = None,
     weight: Annotated[
-        list[str] | None, typer.Option(metavar="ID=W", help="Give a principle another weight; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ID=W", help="Give a principle another weight; repeatable.", rich_help_panel=JUDGING),
     ] = None,
     aggregation: Annotated[
-        Aggregation | None, typer.Option(help="How votes are pooled. Default: as in the run.")
+        Aggregation | None,
+        typer.Option(help="How votes are pooled. Default: as in the run.", rich_help_panel=JUDGING),
     ] = None,
     ignore_priorities: Annotated[
-        bool, typer.Option("--ignore-priorities", help="Pool all principles as one class.")
+        bool,
+        typer.Option("--ignore-priorities", help="Pool all principles as one class.", rich_help_panel=JUDGING),
     ] = False,
     tie_band: Annotated[
-        float | None, typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.")
+        float | None,
+        typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.", rich_help_panel=JUDGING),
     ] = None,
     format: FormatOption = Format.jsonl,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Weigh a run's stored votes again: other weights, priorities, groups or pooling, and no model is asked."""
     from critic.run.reweigh import ReweighRequest
@@ -84,11 +97,9 @@ def _weights(texts: list[str]) -> dict[str, float]:
 
 def _print(done: "Reweighed", out: Path) -> None:
     changes, results = done.changes, done.results
-    counts = [(name, changes.judgements[name]) for name in JUDGEMENTS if name in changes.judgements]
-    shown = [(name, changes.judgements.get(name, 0)) for name in list(JUDGEMENTS)[:ALWAYS_SHOWN]]
     lines = {
         "rows": f"{results.exported.rows}; {results.quarantined.total()} quarantined, as in the run",
-        "judgements": ", ".join(f"{n} {JUDGEMENTS[name]}" for name, n in dict(shown + counts).items()),
+        "judgements": counted(changes.judgements),
         "pairs": f"{changes.pairs_before} before, {changes.pairs_after} now",
         "stale": f"votes of principles that are worded otherwise don't count: {_named(changes.stale)}",
         "left out": f"votes of principles that are not weighed: {_named(changes.left_out)}",
@@ -98,9 +109,9 @@ def _print(done: "Reweighed", out: Path) -> None:
     empty = {"stale": not changes.stale, "left out": not changes.left_out, "no votes": not done.unvoted}
     for name, value in lines.items():
         if not empty.get(name):
-            typer.echo(clean(f"{name + ':':12}{value}"))
+            say(clean(f"{name + ':':12}{value}"))
     for warning in results.warnings():
-        typer.echo(clean(f"warning: {warning}"))
+        say(clean(f"warning: {warning}"))
 
 
 def _named(votes: "Counter[str]") -> str:

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,9 @@ from rich.text import Text
 
 from constitution.errors import InputError
 from service.cli.display import clean, print_pair
+from service.cli.options import Json
+from service.cli.reasons import dropped
+from service.cli.roots import Root
 
 if TYPE_CHECKING:
     from critic.records import PreferencePair, Row
@@ -30,7 +34,8 @@ BARS = " ▁▂▃▄▅▆▇█"
 def show(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --out directory of a run.")],
     pair: Annotated[int | None, typer.Option(min=0, help="Show one pair; they count from 0.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Show a run: its figures, or one pair with its votes."""
     from critic.run.reading import open_rows
@@ -70,14 +75,17 @@ def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any
 
 
 def _show_run(store: "RunStore | ShardStore", as_json: bool) -> None:
+    from critic.run.reasons import Causes
     from critic.statistics.run import RunStatistics
     from critic.statistics.summary import summary
     from critic.statistics.warnings import warnings
 
-    statistics = RunStatistics()
+    statistics, quarantined, causes = RunStatistics(), Counter[str](), Causes()
     for row in store.rows():
         statistics.add(row)
-    quarantined = Counter(refused.reason for refused in store.quarantined())
+    for refused in store.quarantined():
+        quarantined[refused.reason] += 1
+        causes.add(refused)
     cautions = list(warnings(statistics, quarantined.total()))
     if as_json:
         _print_json(
@@ -86,6 +94,7 @@ def _show_run(store: "RunStore | ShardStore", as_json: bool) -> None:
                 "provenance": store.provenance().model_dump(),
                 "calls": store.calls(),
                 "quarantined": dict(quarantined),
+                "causes": [asdict(cause) for cause in causes.commonest()],
                 "warnings": cautions,
                 "statistics": summary(statistics),
             }
@@ -97,6 +106,8 @@ def _show_run(store: "RunStore | ShardStore", as_json: bool) -> None:
     for caution in cautions:
         console.print(Text(f"Warning: {clean(caution)}", "bold yellow"))
     console.print(Group(*_tables(statistics, quarantined, store.calls())))
+    for cause in causes.commonest():
+        console.print(Text(clean(f"quarantined: {cause}")), soft_wrap=True)
     if statistics.pairs:
         console.print("`cai show DIR --pair 0` shows the first pair with its votes.", style="dim")
 
@@ -122,8 +133,8 @@ def _tables(statistics: "RunStatistics", quarantined: Mapping[str, int], calls: 
     figures.add_row("probabilities, 0 to 1", Text(f"[{_bars(statistics.probabilities)}]"))
     yield figures
     lost = _grid("dropped")
-    for (what, reason), count in sorted(statistics.drops.items()):
-        lost.add_row(f"{what}: {reason}", f"{count:,}")
+    for what, reason, meaning, count in dropped(statistics.drops):
+        lost.add_row(f"{what}: {reason}", f"{count:,}  ({meaning})")
     for reason, count in sorted(quarantined.items()):
         lost.add_row(Text(clean(f"row (quarantined): {reason}")), f"{count:,}")
     yield lost if lost.row_count else Text("Nothing was dropped.")

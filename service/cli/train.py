@@ -1,15 +1,24 @@
 """``cai train``: one training run in a folder, from the command line."""
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from constitution.errors import InputError
+from constitution.nearest import nearest
+from constitution.settings_file import read_settings_file
 from service.cli import QUARANTINED, STOPPED
 from service.cli.columns import Column
+from service.cli.config import Command
+from service.cli.options import INPUT, OUTPUT, Json
+from service.cli.roots import Root
+from service.cli.voice import Quiet, say
 
 if TYPE_CHECKING:
     from trainers.config import Source, TrainConfig
@@ -27,37 +36,96 @@ class Method(StrEnum):
     ppo = "ppo"
 
 
+def shipped() -> Path:
+    """Return the folder of the configs that come with the package."""
+    return Path(str(files("trainers"))) / "configs"
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the shipped configs."""
+    return sorted(file.stem for method in Method for file in shipped().glob(f"{method}-*.yaml"))
+
+
+def config_names(incomplete: str) -> list[str]:
+    """Complete the name of a shipped config in a shell."""
+    return [name for name in shipped_names() if name.startswith(incomplete)]
+
+
+class TrainCommand(Command):
+    """``cai train``, whose help lists the shipped configs and all settings: where they are read is not slow."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, and after it what ``KEY=VALUE`` can be."""
+        super().format_help(ctx, formatter)
+        from service.cli.train_settings import print_settings
+
+        print_settings(shipped_names())
+
+
 def train(
     method: Annotated[Method, typer.Argument(help="What to train.")],
-    config: Annotated[str, typer.Option(help="A YAML file of settings, or the name of a shipped one: dpo-smoke ...")],
-    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top.")] = None,
+    config: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="A file of settings (YAML, JSON or TOML), or the name of a shipped one, as listed below.",
+            rich_help_panel=INPUT,
+            autocompletion=config_names,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the file's; they are listed below."),
+    ] = None,
     column: Column = None,
     push_to_hub: Annotated[
         str | None,
-        typer.Option(metavar="OWNER/NAME", help="Put the finished model and its card on the Hugging Face hub."),
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Put the finished model and its card on the Hugging Face hub.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
     chosen = load(method, config_file(config), settings or [])
     if column is not None:
         chosen.data = [_under_names(source, column) for source in chosen.data]
         chosen.eval_data = [_under_names(source, column) for source in chosen.eval_data]
-    done = start(chosen)
-    print_trained(done)
+    done = start(chosen, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(_json(done), indent=2))
+    else:
+        print_trained(done)
     if push_to_hub is not None:
         from service.hub import push_model
 
-        typer.echo(push_model(Path(done.folder), push_to_hub))
+        say(push_model(Path(done.folder), push_to_hub), err=as_json)
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)
+
+
+def _json(done: "Trained") -> dict[str, Any]:
+    return {
+        "model": str(done.folder),
+        "new": done.new,
+        "steps": done.steps,
+        "examples": done.counts.examples,
+        "held_out": done.counts.held_out,
+        "refused": dict(done.counts.refused),
+        "figures": dict(done.figures),
+    }
 
 
 def _under_names(source: "Source", column: str) -> "Source":
     return {"path": source, "columns": column} if isinstance(source, str) else {"columns": column} | source
 
 
-def start(config: "TrainConfig") -> "Trained":
-    """Train, with a bar; Ctrl-C leaves what the same command goes on from."""
+def start(config: "TrainConfig", *, err: bool = False) -> "Trained":
+    """Train, with a bar; Ctrl-C leaves what the same command goes on from. ``err``: counts go to standard error."""
     from transformers.utils import logging
 
     from service.cli.steps import StepBar
@@ -67,10 +135,10 @@ def start(config: "TrainConfig") -> "Trained":
     logging.disable_progress_bar()
     bar = StepBar()
     try:
-        return run(config, [bar], print_counts)
+        return run(config, [bar], partial(print_counts, err=err))
     except KeyboardInterrupt:
         bar.close()
-        typer.echo(f"Stopped. {_goes_on(Path(config.output_dir or ''))}", err=True)
+        say(f"Stopped. {_goes_on(Path(config.output_dir or ''))}", err=True)
         raise typer.Exit(STOPPED) from None
     finally:
         bar.close()
@@ -78,20 +146,33 @@ def start(config: "TrainConfig") -> "Trained":
 
 def config_file(name: str) -> Path:
     """Return the file that ``--config`` names: a path, or one of the shipped ones without its ending."""
-    shipped = Path(__file__).parents[2] / "trainers" / "configs"
     if Path(name).is_file():
         return Path(name)
-    if (found := shipped / f"{name}.yaml").is_file():
-        return found
-    names = ", ".join(sorted(file.stem for method in Method for file in shipped.glob(f"{method}-*.yaml")))
-    raise InputError("there is no such file", where=name, fix=f"give a YAML file, or a shipped name: {names}")
+    if (own := shipped() / f"{name}.yaml").is_file():
+        return own
+    known = shipped_names()
+    near = nearest(Path(name).stem, known)
+    fix = f"did you mean {near!r}?" if near else f"give a YAML file, or a shipped name: {', '.join(known)}"
+    raise InputError("there is no such file", where=name, fix=fix)
 
 
 def load(method: Method, file: Path, settings: Sequence[str]) -> "TrainConfig":
     """Read the settings of ``method``. Raises `InputError`."""
     from trainers import config
 
-    return config.load(config_class(method), file, settings)
+    given, said = _read(file), config.read_texts(settings)
+    for key in given.keys() & said.keys():
+        say(f"{key}={said[key]} on the command line goes before {given[key]} of {file}", err=True)
+    return config.build(config_class(method), given | said, str(file), dict.fromkeys(said, config.COMMAND_LINE))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a file of settings. A shipped one's data are beside it in the package, where they are shipped, too."""
+    given = read_settings_file(file)
+    data = given.get("data")
+    if file.parent == shipped() and isinstance(data, str) and (shipped() / data).is_file():
+        given["data"] = str(shipped() / data)
+    return given
 
 
 def config_class(method: Method) -> "type[TrainConfig]":
@@ -110,23 +191,23 @@ def faults(refused: Mapping[str, int]) -> int:
     return sum(count for reason, count in refused.items() if reason not in LEFT_OUT)
 
 
-def print_counts(counts: "Counts") -> None:
+def print_counts(counts: "Counts", *, err: bool = False) -> None:
     """Say what is trained on."""
     held_out = f", {counts.held_out:,} more held out" if counts.held_out else ""
-    typer.echo(f"training on {counts.examples:,} examples{held_out}")
+    say(f"training on {counts.examples:,} examples{held_out}", err=err)
     for reason, count in sorted(counts.refused.items()):
-        typer.echo(f"{'left out' if reason in LEFT_OUT else 'refused'}: {count:,} rows ({reason})")
+        say(f"{'left out' if reason in LEFT_OUT else 'refused'}: {count:,} rows ({reason})", err=err)
 
 
 def print_trained(done: "Trained") -> None:
     """Say where the model lies, and its figures."""
     if not done.new:
-        typer.echo("This run was finished before; nothing was done.")
-    typer.echo(f"model:    {done.folder}/ ({done.steps:,} steps; README.md, lineage.json, report.html)")
+        say("This run was finished before; nothing was done.")
+    say(f"model:    {done.folder}/ ({done.steps:,} steps; README.md, lineage.json, report.html)")
     for name, value in done.figures.items():
-        typer.echo(f"{name}: {value:.4g}")
+        say(f"{name}: {value:.4g}")
     if faults(done.counts.refused):
-        typer.echo(f"{done.folder}/refused.jsonl names each refused row and why.")
+        say(f"{done.folder}/refused.jsonl names each refused row and why.")
 
 
 def _goes_on(folder: Path) -> str:

@@ -15,6 +15,9 @@ from critic.run.export import Format
 from critic.run.retest import SHARE
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+# Words parted by slashes, none of which begins with a dot: no name leads out of a folder, or hides in one.
+MODEL_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_NAME)]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Mode = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -187,7 +190,7 @@ class TrainRequest(Asked):
 
     kind: Literal["train"]
     method: Method
-    name: Name = Field(description="What the model will be called.")
+    name: ModelName = Field(description="What the model will be called.")
     model: Name | None = None
     data: list[Source] = Field(min_length=1, max_length=16)
     reward: Name | None = None
@@ -211,7 +214,7 @@ class AlignRequest(Asked):
     )
 
     kind: Literal["align"]
-    name: Name = Field(description="What the trained policy will be called.")
+    name: ModelName = Field(description="What the trained policy will be called.")
     constitution: Name
     input: Source
     policy: Name | None = Field(default=None, description="An engine whose weights are here. None: the default.")

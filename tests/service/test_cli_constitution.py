@@ -1,16 +1,20 @@
 """``cai constitution``, as people call it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from constitution import InputError, load
+from constitution.library import shipped
 from constitution.versions import publish
 from service.cli.constitution import app
 from tests.constitution.samples import principle, write
+from tests.critic.run.run_bench import Bench
 
 
 def cai(*args: str | Path) -> str:
@@ -32,6 +36,7 @@ def test_list_names_what_ships() -> None:
     ]
     entries = json.loads(cai("list", "--json"))
     assert entries[3] == {
+        "folder": str(shipped()),
         "name": "hhh",
         "version": "1.0.0",
         "title": "Harmless, honest, helpful",
@@ -84,7 +89,7 @@ def test_diff_is_plain_when_piped() -> None:
     )
     assert lines[-1] == (
         "1 added, 1 removed, 1 reworded, 1 reweighted, 9 unchanged; "
-        "votes under 2 principles of harmlessness@1.0.0 are stale"
+        "--run DIR says what that makes of a run's judgements"
     )
 
 
@@ -97,35 +102,85 @@ def test_diff_takes_files_and_prints_json(tmp_path: Path) -> None:
         {"id": "be-kind", "fields": [{"field": "critique", "before": "The critique of be-kind.", "after": "Other."}]}
     ]
     assert difference["stale_digests"] == [load(a).principles[0].digest]
-    assert "stale_votes" not in difference
+    assert "run" not in difference
 
 
-def test_diff_counts_the_stale_votes_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stale = {p.digest for p in load("harmlessness@1.0.0").principles} - {
-        p.digest for p in load("harmlessness").principles
-    }
-    asked: list[tuple[Path, set[str]]] = []
+def test_diff_names_the_judgements_of_a_run_that_turn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.prompts = bench.prompts[:4]
+    bench.run(settings={"revisions": 0})
+    old = tmp_path / "c.yaml"
+    bench.constitution["version"] = "1.1.0"
+    bench.constitution["principles"][0]["weight"] = 500
+    new = tmp_path / "new.yaml"
+    new.write_text(yaml.safe_dump(bench.constitution))
+    told = cai("diff", old, new, "--run", bench.out)
+    seen = json.loads(cai("diff", old, new, "--run", bench.out, "--json"))["run"]
+    assert seen["stay"] + len(seen["flip"]) == 4 and seen["flip"] and not seen["may_flip"] and not seen["questions"]
+    assert f"{seen['stay']} stay, {len(seen['flip'])} flip, 0 may flip\n  to ask again: 0 questions" in told
+    for one in seen["flip"]:
+        line = f"flips: row {one['row']} (p.txt:{one['row'] + 1}), response 0 against 1: {one['before']:.3f}, then "
+        assert line + f"{one['low']:.3f}\n" in told
 
-    def count(directory: Path, digests: set[str]) -> int:
-        asked.append((directory, digests))
-        return 1234
 
-    monkeypatch.setattr("critic.run.reading.count_votes", count)
-    arguments = ("diff", "harmlessness@1.0.0", "harmlessness@1.1.0", "--run", tmp_path)
-    assert f"1,234 stored votes in {tmp_path} made under principles that harmlessness@1.1.0 doesn't have" in cai(
-        *arguments
-    )
-    assert json.loads(cai(*arguments, "--json"))["stale_votes"] == 1234
-    assert asked == [(tmp_path, stale)] * 2
+def test_diff_says_between_what_a_judgement_will_lie(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.prompts = bench.prompts[:2]
+    bench.run(settings={"revisions": 0})
+    for one in bench.constitution["principles"]:
+        one["compare"] = "Which is another?"
+    new = tmp_path / "new.yaml"
+    new.write_text(yaml.safe_dump(bench.constitution))
+    told = cai("diff", tmp_path / "c.yaml", new, "--run", bench.out)
+    assert "0 stay, 0 flip, 2 may flip\n  to ask again: 8 questions, 0 rounds of revision" in told
+    assert "then 0.002 to 0.998 (4 questions to ask)" in told  # the logistic of -6 and of 6
 
 
 def test_publish_then_verify_then_list(tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert cai("publish", write(tmp_path), "--into", root) == f"published {root / 'demo' / '1.0.0.yaml'}\n"
-    assert cai("verify", "--root", root) == f"1 published file as published in {root}\n"
-    assert cai("list", "--root", root).startswith("demo@1.0.0    1 principles")
+    assert f"1 published file as published in {root}\n" in cai("verify", "--root", root)
+    listed = cai("list", "--root", root).splitlines()
+    assert listed[0].startswith("demo@1.0.0") and listed[0].endswith(f"({root}/)")
+    assert any(line.startswith("hhh@1.0.0") for line in listed)  # names of all folders can be used together
     with pytest.raises(InputError, match="published already, with other content"):
         cai("publish", write(tmp_path, title="Other"), "--into", root)
+
+
+def test_a_constitution_is_found_by_its_name_wherever_it_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CAI_CONSTITUTIONS", raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    for folder, version in (("published", "1.0.0"), ("elsewhere/named", "2.0.0"), ("elsewhere/root", "3.0.0")):
+        cai("publish", write(tmp_path, version=version), "--into", folder)
+    assert cai("show", "demo").splitlines()[0].endswith("demo@1.0.0")
+    monkeypatch.setenv("CAI_CONSTITUTIONS", str(tmp_path / "elsewhere/named"))
+    assert cai("show", "demo").splitlines()[0].endswith("demo@2.0.0")
+    assert cai("show", "demo", "--root", "elsewhere/root").splitlines()[0].endswith("demo@3.0.0")
+    assert cai("show", "demo@1.0.0", "--root", "elsewhere/root").splitlines()[0].endswith("demo@1.0.0")
+    assert cai("diff", "demo@1.0.0", "demo@2.0.0").startswith("demo@1.0.0 -> demo@2.0.0")
+    assert os.environ["CAI_CONSTITUTIONS"] == str(tmp_path / "elsewhere/named")  # --root was that command's own
+    with pytest.raises(InputError, match=r"did you mean 'demo'(.|\n)*looked in: .*/named/, published/, those shipped"):
+        cai("show", "deom")
+
+
+def test_a_folder_called_published_that_is_none_of_ours_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "published/hhh").mkdir(parents=True)
+    (tmp_path / "published/hhh/9.0.0.yaml").write_text("a blog")
+    assert cai("show", "hhh").splitlines()[0].endswith("hhh@1.0.0")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="--root"):
+        cai("list", "--root", tmp_path / "none")
+    monkeypatch.setenv("CAI_CONSTITUTIONS", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="CAI_CONSTITUTIONS"):
+        cai("list")
 
 
 def test_verify_names_what_changed(tmp_path: Path) -> None:

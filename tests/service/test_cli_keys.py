@@ -59,7 +59,7 @@ def test_what_is_not_there_is_refused(migrated_url: str, tmp_path: Path) -> None
         with pytest.raises(InputError):
             said(migrated_url, *arguments)
     assert said(migrated_url, "list") == ""
-    with pytest.raises(InputError, match="holds no service"):
+    with pytest.raises(InputError, match="there is no such database"):
         said(f"sqlite:///{tmp_path / 'empty.db'}", "list")
 
 

@@ -241,3 +241,16 @@ async def test_jobs_are_counted_for_prometheus(settings: Settings) -> None:
         await submit(api.admin, request(1))
         await api.service.jobs._count()
         assert 'cai_jobs{kind="generate",state="queued"} 1.0' in (await api.admin.get("/metrics")).text
+
+
+async def test_a_name_that_leads_elsewhere_is_no_model_s(api: Api) -> None:
+    rows = [{"rows": [{"prompt": "a", "completion": "b"}]}]
+    train = {"kind": "train", "method": "sft", "data": rows}
+    align = {"kind": "align", "constitution": "helpfulness@1.0.0", "input": rows[0]}
+    elsewhere = ("../../x", "/x", "a/../b", ".hidden", "a/.b", "a//b", "a/", "a\\b", "a b", "a\nb", "..", "a\u202eb")
+    for name in (*elsewhere, "x" * 201):
+        for asked in (train, align):
+            told = problem(await api.admin.post("/v1/jobs", json=asked | {"name": name}), 422, "invalid")
+            assert "name" in told["faults"][0]["where"], name
+    assert not (await api.admin.get("/v1/jobs")).json()["items"]
+    await submit(api.admin, train | {"name": "team/kinder-1.2_b"})

@@ -1,0 +1,117 @@
+"""What ``KEY=VALUE`` can be: each trainer's settings, read off their source, because importing them takes seconds."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+# Title, module of `trainers`, class. A field without a text under it is explained below.
+_CLASSES = (
+    ("Settings of every trainer", "config.py", "TrainConfig"),
+    ("Settings of reward", "config.py", "RewardConfig"),
+    ("Settings of dpo", "config.py", "DPOConfig"),
+    ("Settings of ppo", "ppo_config.py", "PPOConfig"),
+)
+_ABOUT = {
+    "model": "The model that is trained: embedded, a folder, or a hub's id.",
+    "data": "Files, runs' directories or data sets; or {path: ..., ratio: ..., columns: prompt=question}.",
+    "eval_data": "The same, to evaluate on.",
+    "prefix_packing": "Whether a prompt is computed once for all of its answers; unset: where a proof holds.",
+    "lora": "Settings of peft's LoraConfig, as {r: 16, target_modules: all-linear}.",
+    "bf16": "Compute in bfloat16; unset: where the hardware multiplies it fast.",
+    "beta": "How far the policy may go from its reference.",
+    "reward": "rm:PATH, verify:RULE, with principles any other engine as a judge, or a reward server's URL.",
+    "principles": "The constitution that a judge rewards by.",
+    "heldout_principles": "The constitution that the held-out judge rewards by.",
+    "prompts_per_step": "Prompts of a step.",
+    "samples_per_prompt": "Answers written to each of them.",
+    "max_new_tokens": "Longest answer, in tokens.",
+    "rollout": "What writes the answers.",
+    "epochs": "How often a step's answers are learnt from.",
+    "minibatches": "Into how many updates an epoch is split.",
+    "kl_coef": "What a nat of KL costs.",
+    "kl_estimator": "By which of Schulman's estimators KL is counted.",
+    "temperature": "Of the answers that are written.",
+    "clip": "How far a ratio may go from 1.",
+    "value_clip": "How far a value may go from what it was.",
+    "value_coef": "What the value's loss counts.",
+    "gamma": "The discount a token.",
+    "lam": "Of generalised advantage estimation.",
+    "loss": "What is minimised.",
+    "learning_rate": "Of the optimiser's first step; the schedule goes on from there.",
+    "logging_steps": "How many steps lie between two lines of figures.",
+    "save_steps": "How many steps lie between two checkpoints.",
+    "save_total_limit": "How many checkpoints are kept.",
+    "remove_unused_columns": "Leave it as it is: rows are read whole.",
+    "use_cpu": "Train on the CPU; by default where there is no GPU.",
+    "dataloader_pin_memory": "Of transformers; by default where there is a GPU.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of a config's class. ``default`` is empty where there is none that could be written down."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def print_settings(shipped: Sequence[str]) -> None:
+    """Print the shipped configs, this project's settings with what they mean, and the names of transformers' own."""
+    console = Console()
+    console.print(_panel("Shipped configs, for --config NAME", Text(", ".join(shipped))))
+    for title, module, name in _CLASSES:
+        table = Table("", "", "", box=None, show_header=False, pad_edge=False, expand=True)
+        for setting in settings_of(_source(module), name):
+            default = f" [{setting.default}]" if setting.default else ""
+            table.add_row(Text(setting.name, "cyan"), Text(setting.type, "yellow"), Text(setting.help + default))
+        console.print(_panel(title, table))
+    names = [setting.name for setting in transformers_settings()]
+    console.print(
+        _panel("Settings of transformers' TrainingArguments, for sft, reward and dpo", Text(", ".join(names)))
+    )
+
+
+def settings_of(source: str, name: str) -> Iterator[Setting]:
+    """Yield the fields of the class ``name`` with the text that stands under each."""
+    [found] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
+    for node, after in zip(found.body, [*found.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield Setting(node.target.id, ast.unparse(node.annotation), _default(node.value), _help(node, after))
+
+
+def transformers_settings() -> Iterator[Setting]:
+    """Yield transformers' own settings; none where it is not installed."""
+    spec = find_spec("transformers")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        source = (Path(place) / "training_args.py").read_text("utf-8")
+        own = [setting for setting in settings_of(source, "TrainingArguments") if not setting.name.startswith("_")]
+        yield from sorted(own, key=lambda setting: setting.name)
+
+
+def _source(module: str) -> str:
+    return (files("trainers") / module).read_text("utf-8")
+
+
+def _default(value: ast.expr | None) -> str:
+    return ast.unparse(value) if isinstance(value, ast.Constant) and value.value is not None else ""
+
+
+def _help(node: ast.AnnAssign, after: ast.stmt | None) -> str:
+    if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+        return " ".join(after.value.value.replace("``", "").split())
+    assert isinstance(node.target, ast.Name)
+    return _ABOUT.get(node.target.id, "")
+
+
+def _panel(title: str, content: Text | Table) -> Panel:
+    return Panel(content, title=title, title_align="left", border_style="dim")
