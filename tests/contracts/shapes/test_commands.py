@@ -12,7 +12,7 @@ import pytest
 
 from critic.files.shapes import naming
 from critic.records import Quarantined
-from critic.run.run import RunRequest
+from critic.run.request import RunRequest
 from service.align import prompts as align
 from service.inspection import inspect
 from tests.contracts.shapes.cases import CASES
