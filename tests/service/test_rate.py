@@ -119,6 +119,6 @@ def test_a_log_has_the_same_in_one_line_every_now_and_then(
     monkeypatch.setattr(shown._ended, "wait", wait)
     shown._write_lines()
     lines = capsys.readouterr().err.splitlines()
-    assert waits == [run_display.FIRST_PLAIN_LINE, 30.0, 30.0, 30.0] and len(lines) == 3
+    assert waits == [progress.FIRST_PLAIN_LINE, 30.0, 30.0, 30.0] and len(lines) == 3
     assert lines[0].startswith("37 of 120 prompts, 1,234 answers, 41 pairs, 2 quarantined, ")
     assert lines[0].endswith("slowest: openai:judge, 4.1 s an answer, 12 asked, waiting for openai:judge since 9 s")

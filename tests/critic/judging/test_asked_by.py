@@ -76,14 +76,14 @@ async def asked(text: str, principle: Principle) -> list[object]:
 async def test_a_mode_asks_by_what_it_says(text: str, field: str) -> None:
     example = Example(prompt="p", response="r", critique="c", revision="v")
     changed: Any = (example,) if field == "examples" else "other" if field == "id" else "Something else."
-    one = Principle(**TEXTS)
+    one = Principle.model_validate(TEXTS)
     other = one.model_copy(update={field: changed})
     mode = mode_of(text, parse_spec(ENGINES[MODES[text.partition("?")[0]].reads]))
     assert (await asked(text, one) == await asked(text, other)) == (mode.asked_by(one) == mode.asked_by(other))
 
 
 async def test_a_principle_without_an_opposite_is_another_question_where_the_opposite_is_read() -> None:
-    one = Principle(**TEXTS)
+    one = Principle.model_validate(TEXTS)
     other = one.model_copy(update={"opposite": None})
     assert mode_of("contrast", parse_spec("scripted:s")).asked_by(one) != mode_of(
         "contrast", parse_spec("scripted:s")
@@ -94,7 +94,7 @@ async def test_modes_that_read_no_principle_say_so() -> None:
     none = {
         text
         for text in ("rm", "contrast?against=prompt", "logprob")
-        if _mode(text).asked_by(Principle(**TEXTS)) is None
+        if _mode(text).asked_by(Principle.model_validate(TEXTS)) is None
     }
     assert none == {"rm", "contrast?against=prompt"}
 
