@@ -7,7 +7,7 @@ from rich.console import Console
 
 from critic.engines.ledger import Budget
 from critic.run.execute import Progress
-from service.cli import run_display
+from service.cli import progress, run_display
 from service.cli.rate import WINDOW, Rate, duration
 from service.cli.run_display import RunDisplay
 
