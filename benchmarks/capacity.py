@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from benchmarks.simulation import Call, Engine, Phase, Process, Ran, extrapolate, simulate
 
-# As `critic.run.cluster` has them.
+# As `critic.cluster.cluster` has them.
 SHARD_ROWS, SHARDS_AT_ONCE = 64, 2
 WINDOW = 1024  # prompts that are simulated of a longer run
 

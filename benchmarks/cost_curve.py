@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.figures import Figure, peak_memory
 from critic.run.execute import Progress
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import Outcome, run, write_results
-from critic.run.store import RunStore
 
 Tell = Callable[[Progress, int, int | None], None]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from constitution.digest import unit_interval
-from constitution.errors import InputError
+from base.digest import unit_interval
+from base.errors import InputError
 from critic.evaluation.accuracy import Labelled
 from critic.records import Message, Prompt, Role
 

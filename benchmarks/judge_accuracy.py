@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from base.digest import unit_interval
 from benchmarks import data
 from benchmarks.run import commit, hardware, software, write_section
 from constitution import Principle
-from constitution.digest import unit_interval
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import Engine
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Engine
-from critic.engines.ledger import Budget, RecordedEngine
 from critic.evaluation.accuracy import (
     Judged,
     Labelled,
@@ -31,9 +31,9 @@ from critic.evaluation.fitting import fit_contrast
 from critic.evaluation.injection import Plain
 from critic.judging import mode_of
 from critic.judging.base import Mode
-from critic.run.store import RunStore
+from critic.run.folder.store import RunStore
 from critic.statistics.intervals import Figure, Paired
-from service.cli.progress import Bar
+from service.cli.shown.progress import Bar
 
 TITLE = "Agreement of the embedded judge with people"
 SAMPLE = {"LLMBar": 300, "HH harmless": 300}

@@ -22,19 +22,20 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text
-from critic.engines import attention, embedded
-from critic.engines.loading import default_device, default_dtype
-from critic.run.results import replace_text
-from trainers import policy_gradient as pg
-from trainers.actor_critic import _with_entropy
-from trainers.experience import Row
-from trainers.forward import logprobs
+from critic.engines import embedded
+from critic.local.loading import default_device, default_dtype
+from critic.local.trees import attention
+from critic.run.folder.results import replace_text
+from trainers.batches.forward import logprobs
+from trainers.online import policy_gradient as pg
+from trainers.online.actor_critic import _with_entropy
+from trainers.online.config import PPOConfig
+from trainers.online.experience import Row
+from trainers.online.prompts import Ask
+from trainers.online.rollout import HfWriter, Sample, Task
+from trainers.online.scoring import EngineReward
 from trainers.ppo import PPOTrainer
-from trainers.ppo_config import PPOConfig
 from trainers.ppo_run import load_policy, read_prompts
-from trainers.prompts import Ask
-from trainers.rollout import HfWriter, Sample, Task
-from trainers.scoring import EngineReward
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 2, 4, 3

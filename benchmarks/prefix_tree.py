@@ -16,12 +16,12 @@ import torch
 from transformers import AutoTokenizer, BatchEncoding
 
 from benchmarks.figures import Figure, alternate
+from critic.chats.chat import Chat
+from critic.chats.tokens import from_chats
+from critic.engine import Choices, Completion, Node, OwnTokens, Request, Sampling, Score, reads
 from critic.engines import embedded
-from critic.engines.base import Choices, Completion, Node, OwnTokens, Request, Sampling, Score, reads
-from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine
-from critic.engines.loading import default_device, default_dtype, load
-from critic.engines.tokens import from_chats
+from critic.local.loading import default_device, default_dtype, load
 from critic.records import Message
 
 TITLE = "Prefix tree"

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from benchmarks.cost_curve import CONSTITUTION
 from benchmarks.figures import Figure
-from critic.engines import processor
+from critic.cluster.shard_worker import SHARDS_AT_ONCE
+from critic.local import processor
 from critic.run.execute import Progress
 from critic.run.request import RunRequest
-from critic.run.shard_worker import SHARDS_AT_ONCE
 
 TITLE = "Ray"
 ROWS, RUNS = 96, 3  # rows a core, so that each actor has as many shards
@@ -144,8 +144,8 @@ def plain(folder: str, cores: int, rows: int) -> None:
 
 def ray(folder: str, cores: int, rows: int) -> None:
     """Judge with so many actors."""
-    from critic.run.cluster import run_on
-    from critic.run.cluster_spec import Cluster
+    from critic.cluster.cluster import run_on
+    from critic.cluster.spec import Cluster
 
     cluster = Cluster(least=cores, most=cores, shard=SHARD)
     timed(folder, rows, lambda request, out, told: run_on(cluster, request, out, on_progress=told))
@@ -173,8 +173,8 @@ def kill(folder: str, cores: int, rows: int) -> None:
     """
     from ray.cluster_utils import Cluster as Nodes
 
-    from critic.run.cluster import run_on
-    from critic.run.cluster_spec import Cluster
+    from critic.cluster.cluster import run_on
+    from critic.cluster.spec import Cluster
 
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = nodes.add_node(num_cpus=1)

@@ -19,9 +19,9 @@ from benchmarks.figures import Figure
 from benchmarks.run import render
 from critic.evaluation.accuracy import Labelled
 from trainers import models
+from trainers.batches.data import Data
+from trainers.batches.examples import Pair
 from trainers.config import RewardConfig
-from trainers.data import Data
-from trainers.examples import Pair
 from trainers.reward import RewardTrainer
 
 TITLE = "Reward model on HH harmless"

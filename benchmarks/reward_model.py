@@ -22,13 +22,13 @@ from benchmarks import data
 from benchmarks.figures import Figure
 from benchmarks.run import render
 from constitution import load
+from critic.chats.chat import Chat
 from critic.engines import embedded, rm
-from critic.engines.chat import Chat
-from critic.engines.loading import default_device, default_dtype
-from critic.engines.rewards import UNGROUPED, Manifest
 from critic.evaluation import accuracy
 from critic.evaluation.accuracy import Judged, Labelled
-from critic.judging.rm import Rm
+from critic.judging.modes.rm import Rm
+from critic.local.loading import default_device, default_dtype
+from critic.local.rewards import UNGROUPED, Manifest
 from critic.records import Message
 
 TITLE = "Reward model as a judge"

@@ -149,7 +149,7 @@ def hardware() -> str:
     """Processor, cores that this process may use, memory, and accelerators if there are any."""
     import torch
 
-    from critic.engines import processor
+    from critic.local import processor
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     devices = "".join(f", {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))

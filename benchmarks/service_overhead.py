@@ -21,10 +21,10 @@ from benchmarks.figures import Figure, alternate
 from benchmarks.serving import Connection, Served, connections, serving
 from constitution import load, sample
 from constitution.positions import read_yaml
+from critic.engine import Engine, Node
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Engine, Node
 from critic.judging.base import Question
-from critic.judging.contrast import frames_of, tree
+from critic.judging.modes.contrast import frames_of, tree
 from critic.records import Message, Prompt
 
 TITLE = "Overhead of the service"

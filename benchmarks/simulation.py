@@ -1,7 +1,7 @@
 """A discrete-event simulation of one engine process: prompts in flight, their calls, the engine, the pipeline.
 
 A prompt goes through phases one after the other; in a phase, chains of calls run side by side. The engine does three
-things, as `critic.engines.worker` does: first it reads the prompts of answers that join; then it writes, a step at a
+things, as `critic.local.worker` does: first it reads the prompts of answers that join; then it writes, a step at a
 time, one token of every answer under way, and reads trees, with half of its time each. Answered calls pass through the
 pipeline's one thread, which records them, all of them a slice at a time as coroutines do. Between two ends nothing
 changes, so time jumps from one to the next.

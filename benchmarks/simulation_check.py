@@ -22,12 +22,12 @@ from benchmarks.figures import Figure
 from benchmarks.prefix_tree import tokens
 from benchmarks.simulation import Call, Engine, Phase, Process, simulate
 from benchmarks.storage import CONSTITUTION
+from critic.calls.wrappers import Wrapper
+from critic.engine import Completion, Lane, Node, Request, Score, reads
 from critic.engines import embedded, hf
-from critic.engines.base import Completion, Lane, Node, Request, Score, reads
-from critic.engines.wrappers import Wrapper
 from critic.run import run
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
-from critic.run.store import RunStore
 
 TITLE = "Simulation"
 LEARNT_FROM, SIZES = 3, (8, 24)

@@ -25,12 +25,13 @@ from transformers import (
 )
 
 from benchmarks.figures import Figure
-from critic.engines import attention, embedded
+from critic.engines import embedded
+from critic.local.trees import attention
 from critic.records import Message, Prompt
+from trainers.batches.data import Data
+from trainers.batches.examples import Pair
+from trainers.batches.packing import packed
 from trainers.config import RewardConfig
-from trainers.data import Data
-from trainers.examples import Pair
-from trainers.packing import packed
 from trainers.reward import RewardTrainer
 
 TITLE = "Soft labels"

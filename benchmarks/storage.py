@@ -17,22 +17,22 @@ from statistics import mean
 
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
+from base.digest import digest
 from benchmarks.capacity import SHARD_ROWS, Workload
 from benchmarks.figures import Figure
 from benchmarks.prefix_tree import WORDS
 from benchmarks.serving import postgres
-from constitution.digest import digest
 from critic.feedback import from_row
 from critic.records import Line, Provenance, Row
 from critic.run.config import RunConfig
 from critic.run.execute import QUESTION_DIGITS, Known, Seen, item_hash
+from critic.run.folder.shards import About, ShardStore, pack
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run, write_results
-from critic.run.shards import About, ShardStore, pack
-from critic.run.store import RunStore
-from service import labels
-from service.jobs.ledger import connect
-from service.tables import calls, feedback, items, job_rows, jobs, metadata, now
+from service.jobs.work.ledger import connect
+from service.labels import labels
+from service.store.tables import calls, feedback, items, job_rows, jobs, metadata, now
 
 TITLE = "Storage"
 PROMPTS = 2000

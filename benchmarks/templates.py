@@ -14,9 +14,9 @@ from typing import Any, Literal
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from critic.engines.base import EngineError
-from critic.engines.chat import Chat
-from critic.engines.template import PINNED
+from critic.chats.chat import Chat
+from critic.chats.template import PINNED
+from critic.engine import EngineError
 from critic.records import Message
 
 PAGE = Path(__file__).parents[1] / "docs" / "TEMPLATES.md"
@@ -122,7 +122,7 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# Chat templates",
         "",
-        f"Each of the {len(rows)} templates that TRL ships, with seven chats: the token ids that `critic.engines.chat`",
+        f"Each of the {len(rows)} templates that TRL ships, with seven chats: the token ids that `critic.chats.chat`",
         "gives, beside those of `apply_chat_template`. Written by `python -m benchmarks.templates`.",
         "",
         f"Totals: {told}.",

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, alternate, peak_memory
 from benchmarks.prefix_tree import text
-from critic.engines.loading import default_device
+from critic.local.loading import default_device
 
 TITLE = "Training, beside TRL"
 BATCH, RUNS = 4, 3

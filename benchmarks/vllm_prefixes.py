@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.figures import Alternated, Figure, alternate
 from benchmarks.peers.vllm_server import PYTHON
 from benchmarks.prefix_tree import judge_tree, probability
-from critic.engines.base import Node, Score
-from critic.engines.process_log import ProcessLog
+from critic.engine import Node, Score
+from critic.vllm.process_log import ProcessLog
 
 TITLE = "vLLM's prefix cache"
 PAIRS, RUNS = 2, 3
@@ -68,11 +68,12 @@ def child(pairs: int, runs: int) -> None:
 async def opened(pairs: int) -> "Sides":
     """Load the model on both sides."""
     from critic.engines import embedded, vllm
-    from critic.engines.vllm_process import arguments, start
+    from critic.vllm.process import arguments, start
+    from critic.vllm.settings import settings
 
     options = {"context": "2048", "kv_gib": "2"}
     engine = vllm.open_engine(str(embedded.fetch()), options)
-    mine = arguments(embedded.fetch(), vllm.settings(options, "ours"))
+    mine = arguments(embedded.fetch(), settings(options, "ours"))
     other = dataclasses.replace(mine, enable_prefix_caching=False, block_size=None)
     log = ProcessLog()
     with log.taking():

@@ -16,10 +16,11 @@ from transformers import BatchEncoding
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text, user
-from critic.engines import attention, embedded
-from critic.engines.base import Request, Sampling
+from critic.engine import Request, Sampling
+from critic.engines import embedded
 from critic.engines.hf import HfEngine
-from critic.engines.loading import Loaded, default_device, default_dtype, load
+from critic.local.loading import Loaded, default_device, default_dtype, load
+from critic.local.trees import attention
 
 TITLE = "Writing answers of different lengths"
 ANSWERS, SHORTEST, LONGEST, BATCH, RUNS = 128, 16, 256, 16, 2

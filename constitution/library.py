@@ -9,8 +9,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from constitution.errors import InputError
-from constitution.nearest import nearest
+from base.errors import InputError
+from base.nearest import nearest
 from constitution.schema import SLUG, VERSION
 
 CHECKSUMS = "CHECKSUMS"

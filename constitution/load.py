@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from constitution.errors import InputError
+from base.errors import InputError
+from base.nearest import nearest
 from constitution.library import CHECKSUMS, content_of, find, is_reference, roots, shipped
-from constitution.nearest import nearest
 from constitution.positions import MAX_BYTES, Document, YamlError, read_yaml
 from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
 

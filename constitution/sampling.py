@@ -6,8 +6,8 @@ changing its weight moves no draw, removing one moves only the draws that it had
 
 from collections.abc import Sequence
 
-from constitution.digest import unit_interval
-from constitution.errors import InputError
+from base.digest import unit_interval
+from base.errors import InputError
 from constitution.schema import Principle
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from constitution.errors import InputError
+from base.errors import InputError
 from constitution.library import CHECKSUMS, checksum, checksums, published, version_key
 from constitution.load import load
 from constitution.schema import Constitution

@@ -80,7 +80,7 @@ class ToolCall(Record):
 
 
 class Message(Record):
-    """One turn of a chat, or a part of one: see `critic.engines.base.Node`.
+    """One turn of a chat, or a part of one: see `critic.engine.Node`.
 
     In a prompt's history an assistant may call tools (``tool_calls``), each answered by a message of the role ``tool``,
     which may say to which call (``tool_call_id``) and of which function (``name``). Tool fields that a message does not

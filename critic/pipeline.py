@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
+from base.seeds import seed_of
+from base.together import together
 from constitution import Constitution, Principle, sample
-from critic.engines.base import Completion, Engine, Lane, Request, Sampling, no_answer
-from critic.engines.reasoning import split
+from critic.chats.reasoning import split
+from critic.engine import Completion, Engine, Lane, Request, Sampling, no_answer
 from critic.judging.aggregate import Pooling, aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pairing import Pairing, pair
 from critic.records import Chain, Drop, Judgement, Line, Prompt, Response, Row
 from critic.revise import revise
-from critic.seeds import seed_of
-from critic.together import together
 
 Strategy = Literal["samples", "revision", "best-of-n"]
 

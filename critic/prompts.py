@@ -3,7 +3,7 @@
 Templates are Jinja2 in a sandbox, with undefined names as errors. Prompts, responses and principles enter them as
 values, never as templates. Responses and conversations stand between lines that carry a mark derived from the seed and
 the content: text can't forge a line whose mark it would have to contain. The models' own control tokens are kept out
-of content by the engines (`critic.engines.chat`).
+of content by the engines (`critic.chats.chat`).
 """
 
 from functools import cache
@@ -14,9 +14,9 @@ from typing import Any
 from jinja2 import BaseLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from base.digest import digest
 from constitution import Principle
-from constitution.digest import digest
-from critic.engines.base import Decision, DecisionType, Option
+from critic.engine import Decision, DecisionType, Option
 from critic.records import Message, Prompt
 
 NOTHING_TO_REVISE = "NOTHING TO REVISE"

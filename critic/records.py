@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from constitution.digest import digest
+from base.digest import digest
 from critic.messages import Message as Message
 from critic.messages import Record as Record
 from critic.messages import Role as Role

@@ -9,7 +9,7 @@ from typing import Literal
 
 from constitution import Principle
 from critic import prompts
-from critic.engines.base import Completion, Engine, Lane, Request, Sampling, no_answer
+from critic.engine import Completion, Engine, Lane, Request, Sampling, no_answer
 from critic.records import Chain, Critique, Prompt, Response, Revision
 
 

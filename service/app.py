@@ -10,28 +10,29 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service import metrics, migrations, problems
+from service import metrics, problems
 from service.api import ROUTERS
-from service.auth import Keys
-from service.constitutions import Constitutions
+from service.bounds.lanes import Lane
+from service.bounds.limits import Limits, Pace
 from service.context import Service
-from service.database import Database
 from service.engines import Engines
-from service.idempotency import Replay
-from service.jobs.artifacts import swept
-from service.jobs.inside import Inside
+from service.jobs.inputs.artifacts import swept
+from service.jobs.inputs.uploads import Uploads
 from service.jobs.queue import Jobs
-from service.labels import Labels
-from service.lanes import Lane
-from service.limits import Limits, Pace
-from service.pulse import Pulse
-from service.retention import Retention
-from service.scratch import HIDDEN
+from service.jobs.worker.inside import Inside
+from service.keys.auth import Keys
+from service.keys.retention import Retention
+from service.labels.labels import Labels
+from service.labels.snapshot import Snapshots
 from service.settings import Settings
-from service.snapshot import Snapshots
-from service.synced import close_to_others, make_folder
-from service.under_way import UnderWay
-from service.uploads import Uploads
+from service.store import migrations
+from service.store.constitutions import Constitutions
+from service.store.database import Database
+from service.store.idempotency import Replay
+from service.store.pulse import Pulse
+from service.store.scratch import HIDDEN
+from service.store.synced import close_to_others, make_folder
+from service.store.under_way import UnderWay
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 

@@ -20,10 +20,10 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import httpx2
 from pydantic import ValidationError
 
-from constitution.errors import InputError
-from service import calls
+from base.errors import InputError
+from service.api import calls
+from service.api.calls import Call, path_of
 from service.api.paging import Page
-from service.calls import Call, path_of
 from service.problems import ProblemDocument
 
 TIMEOUT = httpx2.Timeout(30, read=600)  # building a data set is answered when it is done

@@ -9,29 +9,26 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.auth import Caller, Keys, Scope, require
-from service.constitutions import Constitutions
-from service.database import Database
+from service.bounds.lanes import Lane
+from service.bounds.limits import Pace
+from service.bounds.turns import Turns
 from service.engines import Engines
-from service.idempotency import MAX_NAME, Once
-from service.labels import Labels
-from service.lanes import Lane
-from service.limits import Pace
-from service.pulse import Pulse
+from service.jobs.inputs.uploads import Uploads
+from service.jobs.queue import Jobs
+from service.keys.auth import Caller, Keys, Scope, require
+from service.labels.labels import Labels
+from service.labels.snapshot import Snapshots
 from service.settings import Settings
-from service.snapshot import Snapshots
-from service.tables import audit, now
-from service.turns import Turns
-from service.under_way import UnderWay
-
-if TYPE_CHECKING:
-    from service.jobs.queue import Jobs
-    from service.uploads import Uploads
+from service.store.constitutions import Constitutions
+from service.store.database import Database
+from service.store.idempotency import MAX_NAME, Once
+from service.store.pulse import Pulse
+from service.store.under_way import UnderWay
 
 
 @dataclass(slots=True)
@@ -45,13 +42,13 @@ class Service:
     constitutions: Constitutions
     engines: Engines
     labels: Labels
-    jobs: "Jobs"
+    jobs: Jobs
     under_way: UnderWay
     pulse: Pulse
     snapshots: Snapshots
     figures: Lane
     builds: Lane
-    uploads: "Uploads"
+    uploads: Uploads
     turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
@@ -133,8 +130,3 @@ Parts = Annotated[Service, Depends(_parts)]
 OnlyOnce = Annotated[Once, Depends(_once)]  # until the answer is sent: one that is streamed is made meanwhile
 # For the busiest route: the database is asked for an earlier answer only where storing the new one fails.
 LateOnce = Annotated[Once, Depends(_named)]
-
-
-def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:
-    """The row that says who did what, to be stored in the transaction of what was done."""
-    return {audit: [{"at": now(), "key": caller.key, "action": action, "target": target, "detail": detail}]}

@@ -16,18 +16,18 @@ from typing import Self, TypeVar
 
 from sqlalchemy import select
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.calls.wrappers import Wrapper
+from critic.engine import Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Unavailable
 from critic.engines import Spec, open_engine, parse_options, parse_spec
-from critic.engines.base import Engine, EngineError, Identity, Lane, Node, Request, RunStopped, Unavailable
-from critic.engines.wrappers import Wrapper
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode, SampledMode
 from service import metrics
-from service.database import Database
 from service.problems import RETRY_SECONDS
 from service.public import public
 from service.settings import Settings
-from service.tables import models
+from service.store.database import Database
+from service.store.tables import models
 
 TRAINED = "models/"  # before the name of a model that was trained here
 MODES_KEPT = 1000

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from constitution.errors import InputError
-from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
-from service.disk import DiskFull
+from base.disk import DiskFull
+from base.errors import InputError
+from critic.engine import EngineError, RequestTooLong, RunStopped, Unavailable
 from service.public import public
 
 MEDIA_TYPE = "application/problem+json"

@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from constitution.errors import InputError
-from constitution.nearest import meant
-from constitution.settings_file import read_settings_file
-from critic.run.cluster_spec import parse_cluster
-from service.text_bounds import TextBounds
+from base.errors import InputError
+from base.nearest import meant
+from base.settings_file import read_settings_file
+from critic.cluster.spec import parse_cluster
+from service.bounds.text_bounds import TextBounds
 
 
 class EngineSettings(BaseModel):

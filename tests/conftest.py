@@ -54,7 +54,7 @@ def cai_data() -> Path:
 @pytest.fixture(scope="session")
 def embedded_model() -> Path:
     """The folder of the embedded model, fetched and converted on first use."""
-    from constitution.errors import InputError
+    from base.errors import InputError
     from critic.engines.embedded import fetch
 
     try:

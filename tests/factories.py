@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from critic.engines.base import Completion, Identity, Lane, Node, Request, Score, Usage
+from critic.engine import Completion, Identity, Lane, Node, Request, Score, Usage
 from critic.records import (
     Chain,
     Critique,

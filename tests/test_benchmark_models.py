@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from base.errors import InputError
 from benchmarks import data, reward_model, writing
-from constitution.errors import InputError
-from critic.engines import embedded, processor
+from critic.engines import embedded
+from critic.local import processor
 from tests.critic.engines.conftest import make_tokenizer
 
 TALK = "\n\nHuman: Name a river.\n\nAssistant: The Po.\n\nHuman: Another?\n\nAssistant:"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import ppo
-from critic.engines import attention
+from critic.local.trees import attention
 from tests.trainers.tiny import write_model
 
 

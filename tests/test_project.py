@@ -12,11 +12,11 @@ from pathlib import Path
 import grimp
 import pytest
 
+from critic.files.inputs import read_pairs, read_prompts
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_pairs, read_prompts
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("constitution", "critic", "service", "trainers", "principles")
+PACKAGES = ("base", "constitution", "critic", "service", "trainers", "principles")
 
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -56,8 +56,9 @@ def test_imports_run_downwards_only() -> None:
 
 
 def test_trainers_know_of_critic_only_data_and_engines() -> None:
-    graph = grimp.build_graph("constitution", "critic", "trainers", cache_dir=None)
-    allowed = {"files", "records", "engines", "judging", "statistics", "pages", "run", "seeds", "together", "prompts"}
+    graph = grimp.build_graph("base", "constitution", "critic", "trainers", cache_dir=None)
+    allowed = {"chats", "engine", "engines", "files", "judging", "local"}
+    allowed |= {"pages", "prompts", "records", "rows", "run", "statistics", "vllm"}
     for module in graph.find_descendants("trainers"):
         for imported in graph.find_modules_directly_imported_by(module):
             package, *rest = imported.split(".")

@@ -10,7 +10,7 @@ from benchmarks.simulation_check import (
     compared,
     waiting,
 )
-from critic.engines.base import Completion
+from critic.engine import Completion
 
 
 def test_the_average_call_counts_a_prompt_once_for_all_who_share_it() -> None:

@@ -15,10 +15,10 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
-from constitution.errors import InputError
-from constitution.nearest import meant
-from constitution.settings_file import read_settings_file
-from critic.engines.loading import default_device, default_dtype
+from base.errors import InputError
+from base.nearest import meant
+from base.settings_file import read_settings_file
+from critic.local.loading import default_device, default_dtype
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -38,8 +38,9 @@ class TrainConfig(TrainingArguments):
 
     Weights are kept in float32; ``bf16`` computes in bfloat16, by default where the hardware multiplies it fast.
     ``prefix_packing`` computes a prompt once for all of its answers and pads nothing; without it, each answer is a
-    padded row of its own and the model's own attention is used. Unset, batches are packed where `trainers.proof` finds
-    that it makes no difference; true is packed or refused. ``lora`` has the settings of `peft.LoraConfig`.
+    padded row of its own and the model's own attention is used. Unset, batches are packed where
+    `trainers.batches.proof` finds that it makes no difference; true is packed or refused. ``lora`` has the settings of
+    `peft.LoraConfig`.
     """
 
     model: str = "embedded"

@@ -15,15 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from constitution.digest import digest
-from constitution.errors import InputError
+from base.digest import digest
+from base.errors import InputError
+from critic.files.inputs import RowError
 from critic.records import Quarantined
-from critic.run.inputs import RowError
 from trainers import losses
+from trainers.batches.data import Data
+from trainers.batches.examples import Pair, Rated
 from trainers.config import DPOConfig
-from trainers.data import Data
-from trainers.disk import saving
-from trainers.examples import Pair, Rated
+from trainers.folder.disk import saving
 from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
 
 FALL_PER_TOKEN = 0.1

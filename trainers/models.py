@@ -13,13 +13,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.engines import embedded
-from critic.engines.loading import load
-from critic.engines.rewards import FILE, read_manifest
-from trainers import dropout, finish
+from critic.local.loading import load
+from critic.local.rewards import FILE, read_manifest
+from trainers.batches import dropout
+from trainers.batches.dropout import Dropped
 from trainers.config import TrainConfig
-from trainers.dropout import Dropped
+from trainers.folder import finish
 
 
 @dataclass(frozen=True)

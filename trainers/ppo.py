@@ -34,23 +34,25 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from constitution.errors import InputError
-from critic.engines.base import RunStopped
-from critic.seeds import seed_of
-from trainers import actor_critic, checkpoint, experience, policy_gradient, proof, rollouts, vocabulary
-from trainers.alarms import FIGURES, Alarm, Audit, History, alarms
-from trainers.experience import Group, Row
-from trainers.metrics import MetricsFile
-from trainers.ppo_config import PPOConfig
-from trainers.prompts import Ask, Asks
-from trainers.rollout import Sample, Task
-from trainers.scoring import RewardSource, open_source
+from base.errors import InputError
+from base.seeds import seed_of
+from critic.engine import RunStopped
+from trainers.batches import proof, vocabulary
+from trainers.folder import checkpoint
+from trainers.folder.metrics import MetricsFile
+from trainers.online import actor_critic, experience, policy_gradient, rollouts
+from trainers.online.alarms import FIGURES, Alarm, Audit, History, alarms
+from trainers.online.config import PPOConfig
+from trainers.online.experience import Group, Row
+from trainers.online.prompts import Ask, Asks
+from trainers.online.rollout import Sample, Task
+from trainers.online.scoring import RewardSource, open_source
+from trainers.online.writers import open_writer
 from trainers.trainer import NotFinite
-from trainers.writers import open_writer
 
 
 class PPOTrainer:
-    """See the module's docstring. ``model`` must have the attention of `critic.engines.attention`.
+    """See the module's docstring. ``model`` must have the attention of `critic.local.trees.attention`.
 
     ``reward`` and ``heldout`` are what ``args`` names, unless others are given. Raises `Alarm` where a run is stopped,
     and `InputError` for whatever a person has to mend; the same call goes on from the last checkpoint.

@@ -7,20 +7,22 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, TrainerCallback, set_seed
 
-from constitution.errors import InputError
-from critic.engines.chat import Chat
+from base.errors import InputError
+from critic.chats.chat import Chat
 from critic.records import Quarantined
-from critic.run.results import replace_text
-from trainers import finish, models, prompts, results
-from trainers.disk import saving
-from trainers.finish import Saved
-from trainers.identity import claim, finished, identity
+from critic.run.folder.results import replace_text
+from trainers import models
+from trainers.folder import finish, results
+from trainers.folder.disk import saving
+from trainers.folder.finish import Saved
+from trainers.folder.identity import claim, finished, identity
+from trainers.folder.results import Counts, Trained
+from trainers.folder.samples import Samples
 from trainers.models import Trainee
+from trainers.online import prompts
+from trainers.online.config import PPOConfig
+from trainers.online.prompts import Asks
 from trainers.ppo import PPOTrainer
-from trainers.ppo_config import PPOConfig
-from trainers.prompts import Asks
-from trainers.results import Counts, Trained
-from trainers.samples import Samples
 
 
 def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callable[[Counts], None]) -> Trained:

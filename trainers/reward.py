@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from constitution.errors import InputError
-from critic.engines.rewards import UNGROUPED, Manifest, head_of
+from base.errors import InputError
+from critic.local.rewards import UNGROUPED, Manifest, head_of
 from critic.records import Quarantined
 from critic.statistics.calibration import expected_calibration_error
 from trainers import losses
+from trainers.batches.data import Data, from_rows
+from trainers.batches.examples import Example, Pair, Ranked, Rated
 from trainers.config import RewardConfig
-from trainers.data import Data, from_rows
-from trainers.examples import Example, Pair, Ranked, Rated
 from trainers.trainer import Examples, Inputs, TreeTrainer, Watched
 
 

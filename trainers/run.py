@@ -2,7 +2,7 @@
 
 ``output_dir`` holds ``run.json`` (what the run is: settings, data, parent model), ``checkpoint-N`` folders,
 ``metrics.jsonl``, ``refused.jsonl`` (rows that were not trained on, each with its reason), and in the end the model
-itself with `trainers.results`' files, of which ``lineage.json`` comes last: a folder with one is finished.
+itself with `trainers.folder.results`' files, of which ``lineage.json`` comes last: a folder with one is finished.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,23 +14,24 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from constitution.errors import InputError
-from critic.engines.rewards import Manifest
-from critic.run.results import replace_text
-from trainers import data as reading
-from trainers import finish, models, ppo_run, results
+from base.errors import InputError
+from critic.local.rewards import Manifest
+from critic.run.folder.results import replace_text
+from trainers import models, ppo_run
+from trainers.batches import data as reading
+from trainers.batches.data import Data
+from trainers.batches.examples import Demonstration, Pair, Rated
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from trainers.data import Data
-from trainers.disk import saving
 from trainers.dpo import DPOTrainer
-from trainers.examples import Demonstration, Pair, Rated
-from trainers.identity import claim, finished, identity
-from trainers.metrics import MetricsFile
+from trainers.folder import finish, results
+from trainers.folder.disk import saving
+from trainers.folder.identity import claim, finished, identity
+from trainers.folder.metrics import MetricsFile
+from trainers.folder.results import Counts, Trained
+from trainers.folder.samples import Samples
 from trainers.models import Trainee
-from trainers.ppo_config import PPOConfig
-from trainers.results import Counts, Trained
+from trainers.online.config import PPOConfig
 from trainers.reward import RewardTrainer, heads
-from trainers.samples import Samples
 from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer
 

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from trainers.batches.examples import Demonstration
 from trainers.config import SFTConfig
-from trainers.examples import Demonstration
 from trainers.trainer import Inputs, TreeTrainer, Watched
 
 

@@ -22,20 +22,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from constitution.errors import InputError
-from critic.engines import attention
-from critic.engines.base import EngineError
-from critic.engines.tokens import TokenTree
+from base.errors import InputError
+from critic.chats.tokens import TokenTree
+from critic.engine import EngineError
+from critic.files.inputs import RowError
+from critic.local.trees import attention
 from critic.records import Prompt, Quarantined
-from critic.run.inputs import RowError
-from trainers import data as reading
-from trainers import finish, forward, proof, vocabulary
+from trainers.batches import data as reading
+from trainers.batches import forward, proof, vocabulary
+from trainers.batches.data import Data
+from trainers.batches.encoding import Encoder
+from trainers.batches.examples import Example
+from trainers.batches.packing import Batch, packed, padded
 from trainers.config import TrainConfig
-from trainers.data import Data
-from trainers.disk import saving
-from trainers.encoding import Encoder
-from trainers.examples import Example
-from trainers.packing import Batch, packed, padded
+from trainers.folder import finish
+from trainers.folder.disk import saving
 
 _PROVEN_ON = 16
 """Examples that the proof is taken from."""
@@ -151,7 +152,7 @@ Watched = dict[str, Tensor]
 class TreeTrainer(Trainer):
     """See the module's docstring. A trainer says which examples it takes, and their losses.
 
-    ``train_dataset`` and ``eval_dataset`` are `trainers.data.Data`, or rows as TRL's trainers take them (a
+    ``train_dataset`` and ``eval_dataset`` are `trainers.batches.data.Data`, or rows as TRL's trainers take them (a
     `datasets.Dataset`). ``processing_class`` is the tokenizer, with a chat template.
     """
 
@@ -208,7 +209,7 @@ class TreeTrainer(Trainer):
         self.data_collator = Collator(self.proof.path)
 
     def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
-        """Return the loss of each example, ``[E]``, and what to report. ``values``: see `trainers.forward.enable`."""
+        """Return the loss of each example, ``[E]``, and what to report. ``values``: see `forward.enable`."""
         raise NotImplementedError  # each trainer has its own
 
     def counts(self, inputs: Inputs) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from constitution.errors import InputError
+from base.errors import InputError
 from constitution.positions import YamlError, read_yaml
 from constitution.schema import Constitution, Principle
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from constitution.errors import InputError
+from base.errors import InputError
 from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_json, slug
 from constitution.schema import Principle
 

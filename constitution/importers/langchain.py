@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from constitution.errors import InputError
+from base.errors import InputError
 from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_yaml_or_json, slug
 from constitution.schema import Principle
 

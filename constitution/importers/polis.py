@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from constitution.errors import InputError
+from base.errors import InputError
 from constitution.importers.base import Imported, LeftOut, build, headline, principle, read_bytes, slug
 from constitution.schema import Group, Principle
 

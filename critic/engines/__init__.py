@@ -3,7 +3,7 @@
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
 ``decisions:MODEL@URL`` and ``systemone:MODEL@URL`` (servers of typed decisions), ``scripted:FILE``, ``verify:RULE`` (a
 program that checks answers), ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write
-one file here with ``open_engine(target, options) -> Engine`` and ``OPTIONS`` (`critic.engines.options`), and name it in
+one file here with ``open_engine(target, options) -> Engine`` and ``OPTIONS`` (`critic.engine_options`), and name it in
 `REGISTRY`.
 """
 
@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import Literal
 from urllib.parse import parse_qsl
 
-from constitution.errors import InputError
-from constitution.nearest import nearest
-from critic.engines.base import REASONING_ROOM, Engine
+from base.errors import InputError
+from base.nearest import nearest
+from critic.engine import REASONING_ROOM, Engine
 
 # What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
 Gives = Literal["text", "rewards", "decisions"]

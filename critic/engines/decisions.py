@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, StrictBool, StrictStr
 
-from critic.engines.base import Decision, Engine, Score
-from critic.engines.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
-from critic.engines.server_options import SERVER_OPTIONS
+from critic.engine import Decision, Engine, Score
+from critic.server.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
+from critic.server.server_options import SERVER_OPTIONS
 
 
 class Predicate(Answer):

@@ -19,8 +19,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from constitution.errors import InputError
-from critic.engines.local_options import WRITING
+from base.errors import InputError
+from critic.local.local_options import WRITING
 
 if TYPE_CHECKING:
     from critic.engines.hf import HfEngine
@@ -135,7 +135,7 @@ def _convert(gguf: Path, into: Path) -> None:
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from critic.engines.loading import quiet
+    from critic.local.loading import quiet
 
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # reading a GGUF draws a bar of its own
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)

@@ -13,9 +13,13 @@ from typing import TypeVar
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from constitution.errors import InputError
-from critic.engines import attention
-from critic.engines.base import (
+from base.errors import InputError
+from critic.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
+from critic.chats.chat import Chat
+from critic.chats.stops import end_ids
+from critic.chats.template_options import NO_OPTIONS, TemplateOptions, read_template_options
+from critic.chats.tokens import from_chats
+from critic.engine import (
     Choices,
     Completion,
     EngineError,
@@ -29,16 +33,12 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
-from critic.engines.chat import Chat
-from critic.engines.loading import Loaded, default_device, default_dtype, embedding_rows, load
-from critic.engines.local_options import WRITING
-from critic.engines.options import Option, check_known
-from critic.engines.proof import SCORERS, WRITERS, Proof, prove
-from critic.engines.stops import end_ids
-from critic.engines.template_options import NO_OPTIONS, TemplateOptions, read_template_options
-from critic.engines.tokens import from_chats
-from critic.engines.worker import Job, Limits, Ways, Worker
+from critic.engine_options import Option, check_known
+from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
+from critic.local.local_options import WRITING
+from critic.local.proof import SCORERS, WRITERS, Proof, prove
+from critic.local.trees import attention
+from critic.local.worker import Job, Limits, Ways, Worker
 
 OPTIONS = WRITING
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class HfEngine:
-    """See the module's docstring, and `critic.engines.base.Engine` for the verbs."""
+    """See the module's docstring, and `critic.engine.Engine` for the verbs."""
 
     whole_trees = True
     _reads: tuple[type[Read], ...] = (Choices, OwnTokens)

@@ -2,7 +2,7 @@
 
 Spec: ``openai:MODEL@URL?key=value``. MODEL is a name that the server lists, and may hold slashes; URL is the server's
 base, such as ``http://127.0.0.1:8000/v1``. Without ``@URL`` it is the `openai` library's default server:
-``OPENAI_BASE_URL``, else the hosted one. The options are those of `critic.engines.server_options.CHAT_OPTIONS`;
+``OPENAI_BASE_URL``, else the hosted one. The options are those of `critic.server.server_options.CHAT_OPTIONS`;
 ``think`` and ``template.KEY`` are sent as ``chat_template_kwargs``.
 
 vLLM on CPUs dies of a prompt with a seed that it computes in several pieces: start it with
@@ -10,21 +10,21 @@ vLLM on CPUs dies of a prompt with a seed that it computes in several pieces: st
 are too long without a word: give it a large enough ``num_ctx``.
 
 A server that does not list the model is tried all the same, and one that answers as another model that it lists is
-refused. How each wants to be asked is learnt at opening: see `critic.engines.survey` and `critic.engines.manners`.
+refused. How each wants to be asked is learnt at opening: see `critic.server.survey` and `critic.server.manners`.
 
-How it differs from the engines in this process: `critic.engines.chat_engine`.
+How it differs from the engines in this process: `critic.server.chat_engine`.
 """
 
-from constitution.errors import InputError
-from critic.engines.base import Engine, EngineDown, EngineError, Usage
-from critic.engines.chat_engine import ChatEngine
-from critic.engines.chat_server import ChatServer, NotOffered
-from critic.engines.served import apart, priced, wrapped
-from critic.engines.server_options import CHAT_OPTIONS, ServerOptions
-from critic.engines.survey import FINISH, MODEL, NO_FINISH, Known, survey
-from critic.engines.template_kwargs import check_heeded, kwargs
-from critic.engines.waiting import log
-from critic.engines.wrappers import Retrying
+from base.errors import InputError
+from critic.calls.waiting import log
+from critic.calls.wrappers import Retrying
+from critic.engine import Engine, EngineDown, EngineError, Usage
+from critic.server.chat_engine import ChatEngine
+from critic.server.chat_server import ChatServer, NotOffered
+from critic.server.served import apart, priced, wrapped
+from critic.server.server_options import CHAT_OPTIONS, ServerOptions
+from critic.server.survey import FINISH, MODEL, NO_FINISH, Known, survey
+from critic.server.template_kwargs import check_heeded, kwargs
 
 OPTIONS = CHAT_OPTIONS
 

@@ -4,19 +4,19 @@ A folder with a sequence classifier: what TRL's RewardTrainer and this project's
 ModernBERT with a score. Where the score is a linear layer on a decoder's last hidden state, a chat's reward is read at
 the last token of the whole chat, end of turn included, in the same packed trees that a language model's
 log-probabilities are read from: so two responses share their prompt. Any other goes through its own forward, chat by
-chat. A classifier whose tokenizer has no chat template reads question and answer as a pair (`critic.engines.pairs`).
+chat. A classifier whose tokenizer has no chat template reads question and answer as a pair (`critic.local.pairs`).
 """
 
-from critic.engines import plain
-from critic.engines.base import Completion, EngineError, Lane, Request, Reward
+from critic.chats.template_options import NO_OPTIONS, TemplateOptions
+from critic.engine import Completion, EngineError, Lane, Request, Reward
 from critic.engines.hf import HfEngine, opened_chat, settings, ways
-from critic.engines.loading import Loaded, load_classifier
-from critic.engines.local_options import JUDGING
-from critic.engines.pairs import SETTINGS, Pairs, reads_pairs
-from critic.engines.proof import Path, Proof, prove_pairs, prove_rewards
-from critic.engines.rewards import Manifest, capability, read_manifest
-from critic.engines.template_options import NO_OPTIONS, TemplateOptions
-from critic.engines.worker import Ways
+from critic.local.loading import Loaded, load_classifier
+from critic.local.local_options import JUDGING
+from critic.local.pairs import SETTINGS, Pairs, reads_pairs
+from critic.local.proof import Path, Proof, prove_pairs, prove_rewards
+from critic.local.rewards import Manifest, capability, read_manifest
+from critic.local.trees import plain
+from critic.local.worker import Ways
 
 OPTIONS = JUDGING
 

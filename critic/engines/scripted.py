@@ -30,9 +30,11 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from constitution.digest import canonical_json, digest, unit_interval
-from constitution.errors import InputError
-from critic.engines.base import (
+from base.digest import canonical_json, digest, unit_interval
+from base.errors import InputError
+from critic.capabilities import VARIES
+from critic.chats.reasoning import split
+from critic.engine import (
     Choices,
     Completion,
     Decision,
@@ -47,9 +49,7 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import VARIES
-from critic.engines.options import Option, check_known
-from critic.engines.reasoning import split
+from critic.engine_options import Option, check_known
 from critic.records import Message
 
 OPTIONS: tuple[Option, ...] = ()

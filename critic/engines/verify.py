@@ -8,11 +8,11 @@
 import re
 from collections.abc import Callable, Mapping
 
-from constitution.digest import digest
-from constitution.errors import InputError
-from critic.engines.base import Completion, EngineError, Identity, Lane, Node, Request, Reward, Score, Usage, reads
-from critic.engines.options import Option
-from critic.engines.rewards import UNGROUPED, capability
+from base.digest import digest
+from base.errors import InputError
+from critic.engine import Completion, EngineError, Identity, Lane, Node, Request, Reward, Score, Usage, reads
+from critic.engine_options import Option
+from critic.local.rewards import UNGROUPED, capability
 from critic.records import Message
 
 WORTH = 4.0
@@ -33,7 +33,7 @@ Check = Callable[[str], bool]
 
 
 class VerifyEngine:
-    """See the module's docstring, and `critic.engines.base.Engine` for the verbs. ``holds`` is the rule itself."""
+    """See the module's docstring, and `critic.engine.Engine` for the verbs. ``holds`` is the rule itself."""
 
     whole_trees = True
     capabilities: Mapping[str, str] = capability((UNGROUPED,))

@@ -1,1 +1,1 @@
-"""Measurements of a judge. Pure functions over engines and modes; the command line is in `service.cli.evaluate`."""
+"""Measurements of a judge. Pure functions over engines and modes; the commands are in `service.cli.measure`."""

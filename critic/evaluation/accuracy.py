@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from base.digest import unit_interval
+from base.together import together
 from constitution import Principle
-from constitution.digest import unit_interval
-from critic.engines.base import Engine, EngineError
-from critic.engines.faults import Streak
+from critic.calls.faults import Streak
+from critic.engine import Engine, EngineError
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Prompt, Vote
 from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
 from critic.statistics.intervals import Figure, Paired, Share, paired
-from critic.together import together
 
 IN_FLIGHT = 64
 FOLDS = 5

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from constitution.digest import digest, unit_interval
+from base.digest import digest, unit_interval
 from constitution.importers.cai_paper import Paper
 from critic import prompts
-from critic.engines.base import Choices, EngineError, Node
+from critic.engine import Choices, EngineError, Node
 from critic.evaluation import paper_format
 from critic.records import Message, Prompt
 

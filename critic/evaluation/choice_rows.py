@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from critic.evaluation.paper_format import letters, messages_of
+from critic.files.inputs import RowError
 from critic.files.naming import Naming, read_mapping
+from critic.files.sources import Broken, Raw, open_source
 from critic.records import Message, Prompt, Quarantined
-from critic.run.inputs import RowError
-from critic.run.sources import Broken, Raw, open_source
 
 _is_read = frozenset(("prompt", "corrects", "incorrects")).__contains__
 _LETTER = re.compile(r"\s*\(([A-Z])\)\s*")
@@ -54,7 +54,7 @@ class ChoiceRow:
 
 
 def read_rows(source: str, column: str | None = None) -> Iterator[ChoiceRow | Quarantined]:
-    """Read a file of any kind in `critic.run.sources`; ``column`` maps its names, as in `read_mapping`.
+    """Read a file of any kind in `critic.files.sources`; ``column`` maps its names, as in `read_mapping`.
 
     Raises `InputError` where the whole of it can't be used.
     """

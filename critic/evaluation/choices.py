@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import TypeVar
 
-from constitution.digest import unit_interval
-from critic.engines.base import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong, Score
-from critic.engines.faults import Streak
+from base.digest import unit_interval
+from base.together import together
+from critic.calls.faults import Streak
+from critic.engine import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong, Score
 from critic.evaluation.choice_formats import Format
 from critic.evaluation.choice_rows import ChoiceRow, Listed
 from critic.judging.base import FLOOR, log_odds, mass_of
 from critic.records import Message, Prompt, Quarantined
-from critic.together import together
 
 IN_FLIGHT = 64  # rows asked at once: enough to fill an engine's batches
 

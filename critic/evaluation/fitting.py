@@ -4,14 +4,14 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
+from base.together import together
 from constitution import Principle
-from critic.engines.base import Engine, EngineError
-from critic.engines.faults import Streak
+from critic.calls.faults import Streak
+from critic.engine import Engine, EngineError
 from critic.evaluation.accuracy import IN_FLIGHT, Judged, Labelled
 from critic.judging.base import Question
-from critic.judging.contrast import read_features
 from critic.judging.linear import LinearModel, cross_validate, fit
-from critic.together import together
+from critic.judging.modes.contrast import read_features
 
 Features = dict[str, float]
 

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
+from base.together import together
 from constitution import Principle
 from critic import prompts
-from critic.engines.base import Choices, Engine, EngineError, Lane, Node
-from critic.engines.capabilities import LOGPROBS
-from critic.engines.faults import Streak
+from critic.calls.faults import Streak
+from critic.capabilities import LOGPROBS
+from critic.engine import Choices, Engine, EngineError, Lane, Node
 from critic.evaluation.planting import BaseComparison, Injection, Side, Suite, control, planted
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question, ReadMode, log_odds, mass_of
 from critic.records import Message, Prompt, Vote
 from critic.statistics.intervals import Figure, Mean, Share
-from critic.together import together
 
 IN_FLIGHT = 64  # comparisons asked at once: enough to fill an engine's batches
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from constitution.digest import unit_interval
+from base.digest import unit_interval
 from constitution.schema import Slug
 from critic.records import Record
 

@@ -6,15 +6,15 @@ it in `critic.feedback.base.Kind`, and the class in `AnyLabel` and `KINDS`; the 
 """
 
 from critic.feedback.base import FormField, Kind, Label, storable
-from critic.feedback.comparison import ComparisonLabel
-from critic.feedback.correction import CorrectionLabel
-from critic.feedback.critique import CritiqueLabel, Span
-from critic.feedback.demonstration import DemonstrationLabel
 from critic.feedback.feedback import KINDS, AnyLabel, Feedback, Source
 from critic.feedback.from_run import from_row
-from critic.feedback.ranking import RankingLabel
-from critic.feedback.rating import RatingLabel, Scale
-from critic.feedback.thumbs import ThumbsLabel
+from critic.feedback.kinds.comparison import ComparisonLabel
+from critic.feedback.kinds.correction import CorrectionLabel
+from critic.feedback.kinds.critique import CritiqueLabel, Span
+from critic.feedback.kinds.demonstration import DemonstrationLabel
+from critic.feedback.kinds.ranking import RankingLabel
+from critic.feedback.kinds.rating import RatingLabel, Scale
+from critic.feedback.kinds.thumbs import ThumbsLabel
 
 __all__ = [
     "KINDS",

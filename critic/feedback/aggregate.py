@@ -19,11 +19,11 @@ from itertools import groupby
 from typing import Literal
 
 from critic.feedback.base import Columns, Row
-from critic.feedback.comparison import Choice, ComparisonLabel
 from critic.feedback.feedback import Feedback, bound
-from critic.feedback.ranking import RankingLabel, dense
-from critic.feedback.rating import RatingLabel
-from critic.feedback.thumbs import ThumbsLabel
+from critic.feedback.kinds.comparison import Choice, ComparisonLabel
+from critic.feedback.kinds.ranking import RankingLabel, dense
+from critic.feedback.kinds.rating import RatingLabel
+from critic.feedback.kinds.thumbs import ThumbsLabel
 
 Method = Literal["each", "majority", "soft"]
 Way = Callable[[Sequence[Feedback], Counter[str]], Iterator[Row]]

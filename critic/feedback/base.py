@@ -15,7 +15,7 @@ Kind = Literal["comparison", "ranking", "rating", "thumbs", "critique", "demonst
 Table = Literal["pairs", "rankings", "ratings", "sft"]
 Columns = dict[str, Any]
 Row = tuple[Table, Columns]
-"""A data set's table, and one row of it in the columns that `trainers.data` reads."""
+"""A data set's table, and one row of it in the columns that `trainers.batches.data` reads."""
 
 
 class Option(Record):

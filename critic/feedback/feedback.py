@@ -6,15 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
-from constitution.digest import digest
+from base.digest import digest
 from critic.feedback.base import Columns, Kind, Label, Table, all_storable, storable, texts
-from critic.feedback.comparison import ComparisonLabel
-from critic.feedback.correction import CorrectionLabel
-from critic.feedback.critique import CritiqueLabel
-from critic.feedback.demonstration import DemonstrationLabel
-from critic.feedback.ranking import RankingLabel
-from critic.feedback.rating import RatingLabel
-from critic.feedback.thumbs import ThumbsLabel
+from critic.feedback.kinds.comparison import ComparisonLabel
+from critic.feedback.kinds.correction import CorrectionLabel
+from critic.feedback.kinds.critique import CritiqueLabel
+from critic.feedback.kinds.demonstration import DemonstrationLabel
+from critic.feedback.kinds.ranking import RankingLabel
+from critic.feedback.kinds.rating import RatingLabel
+from critic.feedback.kinds.thumbs import ThumbsLabel
 from critic.records import Prompt, Record, Response
 
 Source = Literal["ai", "human"]
@@ -92,7 +92,7 @@ class Feedback(Record):
         return self.model_copy(update={"responses": responses, "label": self.label.reordered(order)})
 
     def rows(self, *, ties: bool = False) -> Iterator[tuple[Table, Columns]]:
-        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.data`'s columns.
+        """Yield (table, row) for each thing that trainers can learn from this, in `trainers.batches.data`'s columns.
 
         A tie is a pair where ``ties`` asks for it.
         """

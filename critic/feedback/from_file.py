@@ -1,8 +1,8 @@
 """Rows of files that hold feedback, as feedback: records as the service gives them, and what a run exports.
 
-A run's ``feedback`` file has a row for each critique, correction, comparison and ranking (`critic.run.tables`), whose
-label is in columns of its own. Everyone who reads feedback from files reads it here; `Feedback.rows` then says what
-trainers can learn from it.
+A run's ``feedback`` file has a row for each critique, correction, comparison and ranking (`critic.run.folder.tables`),
+whose label is in columns of its own. Everyone who reads feedback from files reads it here; `Feedback.rows` then says
+what trainers can learn from it.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from critic.feedback.base import Columns
 from critic.feedback.feedback import KINDS, Feedback, Source
-from critic.files.rows import RowError
+from critic.rows import RowError
 
 ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
 GIVEN = "given"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from constitution.digest import digest
-from critic.feedback.comparison import ComparisonLabel
-from critic.feedback.correction import CorrectionLabel
-from critic.feedback.critique import CritiqueLabel
+from base.digest import digest
 from critic.feedback.feedback import Feedback
-from critic.feedback.ranking import RankingLabel, dense
+from critic.feedback.kinds.comparison import ComparisonLabel
+from critic.feedback.kinds.correction import CorrectionLabel
+from critic.feedback.kinds.critique import CritiqueLabel
+from critic.feedback.kinds.ranking import RankingLabel, dense
 from critic.records import Chain, Judgement, Provenance, Ranking, Response, Row
 
 LONGEST_NAME = 200

@@ -6,9 +6,9 @@ order. Who is called the giver (``source``), names of models, votes, places and 
 
 from typing import Any
 
-from constitution.digest import digest
-from critic.feedback.comparison import ComparisonLabel
+from base.digest import digest
 from critic.feedback.feedback import Feedback
+from critic.feedback.kinds.comparison import ComparisonLabel
 
 DIGITS = 6  # of a probability: 1 - 0.3 and 0.7 are the same
 _BESIDE = {"votes", "strengths", "probability"}

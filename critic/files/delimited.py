@@ -9,8 +9,8 @@ from functools import partial
 from io import TextIOWrapper
 from typing import IO, BinaryIO
 
-from constitution.errors import InputError
-from critic.files.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from base.errors import InputError
+from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
 
 SEPARATORS = ",;\t|"
 _NAMED = re.compile(r'"?sep=(.)"?\s*')  # what Excel reads, and leaves out, as a first line

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from constitution.errors import InputError
+from base.errors import InputError
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/:]+))?(?P<split>:[\w.]+)?(?:/(?P<file>.+))?")
 _OTHERS = ("datasets/", "models/", "spaces/", "buckets/")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from constitution.errors import InputError
+from base.errors import InputError
 
 NAMES_KEPT = 1000  # sets of a row's names whose meaning is remembered; files have few, and strangers' files any number
 

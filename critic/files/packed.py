@@ -12,7 +12,7 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.unchanged import unchanged
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.naming import Naming
-from critic.files.rows import Broken, Raw, Source, Unread
 from critic.files.unchanged import unchanged
+from critic.rows import Broken, Raw, Source, Unread
 
 if TYPE_CHECKING:
     from upath import UPath

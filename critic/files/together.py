@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from critic.files.rows import Broken, Raw, RowError, Unread
 from critic.files.shapes import shaped
 from critic.files.shapes.base import number
 from critic.files.shapes.single import is_single, same_prompt, together
+from critic.rows import Broken, Raw, RowError, Unread
 
 
 def _single(row: Raw | Broken, labels: bool) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from constitution.errors import InputError
+from base.errors import InputError
 
 if TYPE_CHECKING:
     from upath import UPath

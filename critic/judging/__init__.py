@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from constitution.errors import InputError
-from constitution.nearest import nearest
+from base.errors import InputError
+from base.nearest import nearest
+from critic.capabilities import DECISIONS, LOGPROBS
+from critic.engine import Choices, Decision, Engine, EngineError, Lane, Node, reads
 from critic.engines import REGISTRY, Gives, Spec, parse_options
-from critic.engines.base import Choices, Decision, Engine, EngineError, Lane, Node, reads
-from critic.engines.capabilities import DECISIONS, LOGPROBS
-from critic.engines.rewards import heads_of
 from critic.judging.base import Mode, SampledMode, mass_of
-from critic.judging.contrast import Contrast
-from critic.judging.cot import Cot
-from critic.judging.decision import DecisionMode
-from critic.judging.logprob import Logprob
-from critic.judging.rm import Rm
-from critic.judging.sampled import Letters
-from critic.judging.score import ScoreMode
-from critic.judging.verdict import VerdictMode
+from critic.judging.modes.contrast import Contrast
+from critic.judging.modes.cot import Cot
+from critic.judging.modes.decision import DecisionMode
+from critic.judging.modes.logprob import Logprob
+from critic.judging.modes.rm import Rm
+from critic.judging.modes.sampled import Letters
+from critic.judging.modes.score import ScoreMode
+from critic.judging.modes.verdict import VerdictMode
+from critic.local.rewards import heads_of
 
 MODES: dict[str, type[Mode]] = {
     mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm, DecisionMode)

@@ -11,9 +11,9 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from constitution import Principle
+from critic.capabilities import NO, NONE, THINKS
+from critic.engine import Completion, Engine, Lane, Node, Score, no_answer
 from critic.engines import Gives
-from critic.engines.base import Completion, Engine, Lane, Node, Score, no_answer
-from critic.engines.capabilities import NO, NONE, THINKS
 from critic.records import Message, Order, Prompt, Record, Vote
 
 # Surer than any label should be, and still finite: what a vote becomes where one choice had no probability at all.
@@ -62,7 +62,7 @@ SAMPLE = Question(
 class Mode(Record):
     """A judge mode. Its fields are its options, as in ``cot?samples=4``; an unknown one is an error.
 
-    ``needs`` names the capabilities (`critic.engines.capabilities`) without which it can't work; ``reads`` says what
+    ``needs`` names the capabilities (`critic.capabilities`) without which it can't work; ``reads`` says what
     an engine must give to be asked in it: those of another kind are refused before they are opened.
     """
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from critic.engines.base import Engine, Lane
+from base.together import together
+from critic.engine import Engine, Lane
 from critic.judging.base import Mode, Question
 from critic.records import Vote
-from critic.together import together
 
 
 @dataclass(frozen=True, slots=True)

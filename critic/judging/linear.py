@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.records import Record
 
 Array = NDArray[np.float64]

@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from constitution.digest import digest
-from constitution.errors import InputError
-from constitution.nearest import meant
-from critic.engines.base import Identity, Sampling
+from base.digest import digest
+from base.errors import InputError
+from base.nearest import meant
+from critic.engine import Identity, Sampling
 from critic.judging.aggregate import Method, Pooling
 from critic.pipeline import Strategy
 from critic.records import Record

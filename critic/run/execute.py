@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from constitution.digest import digest
-from critic.engines.base import EngineError, HeldBack, RequestTooLong, RunStopped
-from critic.engines.faults import Streak
+from base.digest import digest
+from critic.calls.faults import Streak
+from critic.engine import EngineError, HeldBack, RequestTooLong, RunStopped
+from critic.files.inputs import Unread
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Quarantined, Row
-from critic.run.inputs import Unread
 
 # Enough prompts at once to fill an engine's batches through their serial stages; memory is this many rows.
 PROMPTS_IN_FLIGHT = 64
@@ -48,7 +48,7 @@ class Progress:
 
 
 class RowStore(Protocol):
-    """Where rows end up: `critic.run.store.RunStore`, and the service's database."""
+    """Where rows end up: `critic.run.folder.store.RunStore`, and the service's database."""
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
         """Whether ``row`` has a result for this item (its `item_hash`) under this plan (a hash)."""
@@ -115,7 +115,7 @@ async def execute_rows(
     """Run those of ``entries`` that have no result yet, which `Seen` has checked.
 
     A row whose call can't be answered is quarantined, and costs no other row anything. Where the budget is reached, the
-    engine is gone or fails every row alike (see `critic.engines.faults.Streak`), no new row is begun, and those under
+    engine is gone or fails every row alike (see `critic.calls.faults.Streak`), no new row is begun, and those under
     way end where their next call would be. Rows that failed as those did that made the engine out are not blamed.
     ``streak`` belongs to all rows that these engines are asked for, in whatever parts they come.
     """

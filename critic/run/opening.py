@@ -7,13 +7,13 @@ works instead, and not after a million votes.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from constitution.errors import InputError
+from base.errors import InputError
+from base.together import together
+from critic.capabilities import LABEL_MASS
+from critic.engine import Engine, RunStopped
 from critic.engines import Spec
-from critic.engines.base import Engine, RunStopped
-from critic.engines.capabilities import LABEL_MASS
 from critic.judging import settled
 from critic.judging.base import Mode
-from critic.together import together
 
 Seats = tuple[tuple[Spec, Mode], ...]
 Capabilities = dict[str, dict[str, str]]

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from critic.engines import REGISTRY, Spec
-from critic.engines.base import (
+from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.capabilities import NO, THINKS
+from critic.engine import (
     Choices,
     Completion,
     Decision,
@@ -24,13 +25,12 @@ from critic.engines.base import (
     Usage,
     reads,
 )
-from critic.engines.capabilities import NO, THINKS
-from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
-from critic.engines.rewards import capability
-from critic.engines.server_options import prices
+from critic.engines import REGISTRY, Spec
 from critic.judging.jury import Jury
+from critic.local.rewards import capability
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
+from critic.server.server_options import prices
 
 # English text in the tokenizers of current models; a plan is an estimate.
 CHARACTERS_PER_TOKEN = 4

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from critic.engines.faults import plain
+from critic.calls.faults import plain
 from critic.records import Quarantined
 
 SHOWN = 3

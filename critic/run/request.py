@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+from base.errors import InputError
 from constitution import Constitution, load
-from constitution.errors import InputError
+from critic.engine import Engine
 from critic.engines import Spec, parse_spec
-from critic.engines.base import Engine
-from critic.engines.rewards import head_of
-from critic.engines.server_options import prices
+from critic.files.inputs import Unread, open_pairs, open_prompts
 from critic.files.shapes import naming
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
+from critic.local.rewards import head_of
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
 from critic.run.config import RunSettings
-from critic.run.inputs import Unread, open_pairs, open_prompts
+from critic.server.server_options import prices
 
 
 @dataclass(frozen=True, slots=True)

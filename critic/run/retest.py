@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from constitution.digest import unit_interval
-from critic.engines.base import EngineError, RunStopped
-from critic.engines.capabilities import VARIES
+from base.digest import unit_interval
+from base.together import together
+from critic.capabilities import VARIES
+from critic.engine import EngineError, RunStopped
 from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pipeline import Pipeline
 from critic.records import Judgement, Row, Vote
 from critic.run.config import Seat
 from critic.run.execute import Progress
-from critic.together import together
 
 SHARE = 0.01
 AT_LEAST = 8
@@ -93,7 +93,7 @@ class Tally:
 
 
 class Stored(Protocol):
-    """Where the rows are: `critic.run.store.RunStore`."""
+    """Where the rows are: `critic.run.folder.store.RunStore`."""
 
     def rows(self) -> Iterator[Row]:
         """Every result, in the order of the input."""

@@ -1,6 +1,6 @@
 """A run's stored votes under other weights, priorities, groups or pooling: new labels, and no call of any model.
 
-The arithmetic is `critic.run.weighing`; this file opens, checks, writes.
+The arithmetic is `critic.run.folder.weighing`; this file opens, checks, writes.
 """
 
 import math
@@ -11,17 +11,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from base.errors import InputError
+from base.together import together
 from constitution import Constitution, Principle, load
-from constitution.errors import InputError
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
-from critic.run.export import Format
-from critic.run.reading import open_rows, read_config
-from critic.run.results import Results
+from critic.run.folder.export import Format
+from critic.run.folder.reading import open_rows, read_config
+from critic.run.folder.results import Results
+from critic.run.folder.store import RunStore
+from critic.run.folder.weighing import Changes, Weighing
 from critic.run.run import write_results
-from critic.run.store import RunStore
-from critic.run.weighing import Changes, Weighing
-from critic.together import together
 
 BATCH = 1000  # rows that are committed together
 

@@ -12,31 +12,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from constitution.digest import digest
-from constitution.errors import InputError
+from base.digest import digest
+from base.errors import InputError
 from critic import prompts
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import Engine
 from critic.engines import Spec, open_engine
-from critic.engines.base import Engine
-from critic.engines.ledger import Budget, RecordedEngine
-from critic.engines.rewards import heads_of
+from critic.files.sources import source_name
 from critic.judging import offered
 from critic.judging.jury import Jury
+from critic.local.rewards import heads_of
 from critic.records import Provenance, Quarantined, Row
-from critic.run.card import write_card
 from critic.run.config import RunConfig, Seat
 from critic.run.execute import Progress, Seen, execute
-from critic.run.export import Format
-from critic.run.manifest import write_manifest
+from critic.run.folder.export import Format
+from critic.run.folder.manifest import write_manifest
+from critic.run.folder.reading import is_begun, open_rows
+from critic.run.folder.results import Results, gather
+from critic.run.folder.store import RunStore
+from critic.run.folder.turned import Turned, compare, keep_exports
 from critic.run.opening import learnt, settle
+from critic.run.pages.card import write_card
+from critic.run.pages.report import write_report
 from critic.run.plan import CountingEngine, Plan, plan
-from critic.run.reading import is_begun, open_rows
-from critic.run.report import write_report
 from critic.run.request import Checked, RunRequest, check, check_priced, heads_needed
-from critic.run.results import Results, gather
 from critic.run.retest import SHARE, Retest, retested
-from critic.run.sources import source_name
-from critic.run.store import RunStore
-from critic.run.turned import Turned, compare, keep_exports
 
 TELL_EVERY = 0.2  # seconds
 

@@ -13,20 +13,20 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from base.errors import InputError
 from constitution import load
-from constitution.errors import InputError
-from critic.engines.base import RunStopped
+from critic.engine import RunStopped
 from critic.run.execute import Progress
+from critic.run.folder.results import replace_text
 from critic.run.request import RunRequest
-from critic.run.results import replace_text
 from critic.run.run import run
 from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.report import write_report
 from service.align.request import CHAIN, AlignRequest
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, build
-from trainers.identity import claim
-from trainers.results import Trained
+from trainers.folder.identity import claim
+from trainers.folder.results import Trained
 from trainers.run import train
 
 Tell = Callable[[str, str], None]
@@ -135,7 +135,7 @@ def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[Train
 
 def _class(stage: str) -> type[TrainConfig]:
     if stage == "ppo":
-        from trainers.ppo_config import PPOConfig
+        from trainers.online.config import PPOConfig
 
         return PPOConfig
     classes: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}

@@ -12,20 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from constitution.errors import InputError
+from base.errors import InputError
+from base.seeds import seed_of
+from base.together import together
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import EngineError, Request, RunStopped, Sampling
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import EngineError, Request, RunStopped, Sampling
-from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.verify import parse as parse_rule
 from critic.records import Line, Prompt
 from critic.run.config import RunSettings
+from critic.run.folder.results import replace_text
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
-from critic.run.results import replace_text
 from critic.run.run import run
-from critic.run.store import RunStore
-from critic.seeds import seed_of
 from critic.statistics.intervals import Figure, Mean, Share
-from critic.together import together
 from service.align.request import AlignRequest
 
 SAMPLES = 2

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from constitution.digest import unit_interval
-from constitution.errors import InputError
+from base.digest import unit_interval
+from base.errors import InputError
+from critic.files.inputs import read_prompts
 from critic.files.shapes import naming
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_prompts
-from critic.run.results import replace_text
+from critic.run.folder.results import replace_text
 
 MAX_CHARACTERS = 32_000
 

@@ -8,7 +8,7 @@ from typing import Any
 from critic.pages.page import Picture, page
 from critic.pages.scales import Axis, linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
-from critic.run.results import replace_text
+from critic.run.folder.results import replace_text
 from critic.statistics.intervals import few
 from service.align.request import AlignRequest
 

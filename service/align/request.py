@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import yaml
 
+from base.digest import digest
+from base.errors import InputError
 from constitution import load
-from constitution.digest import digest
-from constitution.errors import InputError
 from critic.engines import Spec, parse_spec
 from critic.judging import mode_of
 from critic.records import Line

@@ -1,25 +1,9 @@
 """The HTTP API: one file a resource, each with a ``router``. A new resource is one new file and one line here."""
 
-from service.api import (
-    agreement,
-    annotators,
-    audit,
-    comparisons,
-    constitutions,
-    critiques,
-    datasets,
-    docs,
-    engines,
-    feedback,
-    health,
-    jobs,
-    keys,
-    models,
-    projects,
-    rewards,
-    tasks,
-    uploads,
-)
+from service.api import audit, docs, health, keys
+from service.api.jobs import jobs, models, uploads
+from service.api.judges import comparisons, constitutions, critiques, engines, rewards
+from service.api.labels import agreement, annotators, datasets, feedback, projects, tasks
 
 # Routes are tried one after the other, some dozens of them: the busiest stand first.
 ROUTERS = (

@@ -9,11 +9,11 @@ from sqlalchemy import func, select
 
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, encode, number
-from service.auth import Caller
 from service.context import Parts, allowed
-from service.label_query import Time
+from service.keys.auth import Caller
+from service.labels.label_query import Time
 from service.problems import responses
-from service.tables import audit
+from service.store.tables import audit
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=StrictRoute, responses=responses())
 

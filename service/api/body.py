@@ -7,8 +7,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
+from service.bounds.limits import SHORT_BYTES
 from service.context import entered
-from service.limits import SHORT_BYTES
 from service.problems import Problem
 
 MOST_VALUES = 1_000_000

@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
-from service import administrators
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
-from service.auth import Caller, Scope, new_key
-from service.context import OnlyOnce, Parts, allowed, audited
-from service.label_query import Time
+from service.context import OnlyOnce, Parts, allowed
+from service.keys import administrators
+from service.keys.auth import Caller, Scope, audited, new_key
+from service.labels.label_query import Time
 from service.problems import conflict, not_found, responses
-from service.tables import annotators, keys, now
+from service.store.tables import annotators, keys, now
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
 

@@ -12,11 +12,8 @@ import typer
 from typer.core import TyperCommand
 from typer.models import CommandInfo
 
-from constitution.errors import InputError
-
-# Exit codes: 0 done, 1 the machine failed (a full disk), 2 bad input, 3 finished with rows quarantined, 130 stopped
-# before the end and resumable.
-FAILED, BAD_INPUT, QUARANTINED, STOPPED = 1, 2, 3, 130
+from base.errors import InputError
+from service.cli.exits import BAD_INPUT, FAILED
 
 # What a file that a person named can be at fault for. All else that the system refuses is the machine's.
 _NAMED_WRONG = frozenset(
@@ -57,22 +54,22 @@ def register() -> typer.Typer:
     """Return the application with all commands. It is made once: what they import is not loaded before."""
     from service.cli.align import align
     from service.cli.ask import compare, critique
-    from service.cli.config import Command
     from service.cli.constitution import app as constitution
-    from service.cli.database import app as database
-    from service.cli.evaluate import app as evaluate
     from service.cli.export import export
-    from service.cli.feedback import app as feedback
     from service.cli.generate import generate, judge
+    from service.cli.given.config import Command
     from service.cli.inspect import inspect
-    from service.cli.jobs import app as jobs
-    from service.cli.keys import app as keys
+    from service.cli.measure.evaluate import app as evaluate
     from service.cli.models import models
     from service.cli.reweigh import reweigh
-    from service.cli.serve import serve
+    from service.cli.server.database import app as database
+    from service.cli.server.feedback import app as feedback
+    from service.cli.server.jobs import app as jobs
+    from service.cli.server.keys import app as keys
+    from service.cli.server.serve import serve
+    from service.cli.server.worker import worker
     from service.cli.show import show
     from service.cli.train import TrainCommand, train
-    from service.cli.worker import worker
 
     for command in (generate, judge, inspect, critique, compare, reweigh, show, export, align, serve, worker, models):
         app.command()(command)

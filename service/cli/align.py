@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli import QUARANTINED, STOPPED
-from service.cli.columns import Column
-from service.cli.config import config_name, config_option, section
-from service.cli.options import EMBEDDED, INPUT, LIMITS, SAMPLING, Json, JudgeSpecs, Modes, Out, Principles, Seed
-from service.cli.progress import Bar
-from service.cli.roots import Root
-from service.cli.voice import Quiet, say
+from service.cli.exits import QUARANTINED, STOPPED
+from service.cli.given.columns import Column
+from service.cli.given.config import config_name, config_option, section
+from service.cli.given.options import (
+    EMBEDDED,
+    INPUT,
+    LIMITS,
+    SAMPLING,
+    Json,
+    JudgeSpecs,
+    Modes,
+    Out,
+    Principles,
+    Seed,
+)
+from service.cli.given.roots import Root
+from service.cli.shown.progress import Bar
+from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from critic.run.execute import Progress
@@ -73,12 +84,12 @@ def align(
     """Generate, train, and compare before and after on held-out prompts: the whole chain."""
     from transformers.utils import logging
 
-    from critic.engines.base import RunStopped
+    from critic.engine import RunStopped
     from service.align import AlignRequest
     from service.align import align as run
     from service.align.report import figures, sentence
     from service.align.request import read_settings
-    from service.cli.steps import StepBar
+    from service.cli.shown.steps import StepBar
 
     request = AlignRequest(
         principles, prompts, tuple(judge), tuple(mode or ()), policy, method.value, held_out, limit, seed,

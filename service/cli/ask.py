@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from constitution.errors import InputError
-from service.cli.config import ConfigFile
-from service.cli.display import print_chain, print_comparison
-from service.cli.options import (
+from base.errors import InputError
+from service.cli.given.config import ConfigFile
+from service.cli.given.options import (
     INPUT,
     JUDGING,
     SAMPLING,
@@ -23,11 +22,12 @@ from service.cli.options import (
     TieBand,
     principles_count,
 )
-from service.cli.roots import Root
+from service.cli.given.roots import Root
+from service.cli.shown.display import print_chain, print_comparison
 
 if TYPE_CHECKING:
     from constitution import Constitution
-    from critic.engines.base import Engine
+    from critic.engine import Engine
     from critic.records import Chain, Prompt, Record, Row
 
 T = TypeVar("T")
@@ -58,11 +58,11 @@ def critique(
     config: ConfigFile = None,
 ) -> None:
     """Critique a response, and revise it."""
+    from base.seeds import seed_of
     from constitution import load, sample
-    from critic.engines.base import Request, Sampling
+    from critic.engine import Request, Sampling
     from critic.records import Response
     from critic.revise import revise
-    from critic.seeds import seed_of
 
     constitution, prompt = load(principles), _prompt(prompt_text)
     if principle is not None and principle not in {p.id for p in constitution.principles}:
@@ -116,8 +116,8 @@ def compare(
 ) -> None:
     """Say which of two or more responses is better, principle by principle."""
     from constitution import load
+    from critic.engine import Sampling
     from critic.engines import parse_spec
-    from critic.engines.base import Sampling
     from critic.judging import mode_of
     from critic.judging.jury import Juror, Jury
     from critic.pipeline import Pipeline
@@ -165,8 +165,8 @@ def _prompt(text: str) -> "Prompt":
 
 def _with_engine(text: str, ask: Callable[["Engine"], Awaitable[T]]) -> T:
     """Open the engine, ask it, and close it; what it can't answer is told as bad input."""
+    from critic.engine import EngineError, RunStopped
     from critic.engines import open_engine, parse_spec
-    from critic.engines.base import EngineError, RunStopped
 
     async def whole() -> T:
         engine = open_engine(parse_spec(text))

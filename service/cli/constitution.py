@@ -10,22 +10,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from base.errors import InputError
 from constitution.changes import Change, Changed, Diff, diff
 from constitution.dump import dump
-from constitution.errors import InputError
 from constitution.importers import FORMATS, Imported, polis
 from constitution.library import PUBLISHED, content_of, published, roots, shipped
 from constitution.lint import lint
 from constitution.load import load
 from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
-from service.cli.foreseen import foreseen_json, print_foreseen
-from service.cli.options import Json, constitution_names
-from service.cli.roots import Root
-from service.cli.voice import Quiet, say
+from service.cli.given.options import Json, constitution_names
+from service.cli.given.roots import Root
+from service.cli.shown.foreseen import foreseen_json, print_foreseen
+from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
-    from critic.run.reading import Foreseen
+    from critic.run.folder.reading import Foreseen
 
 app = typer.Typer(no_args_is_help=True, help="Constitution files: list, show, lint, diff, verify, publish, import.")
 
@@ -125,7 +125,7 @@ def diff_(
 
 
 def _foreseen(run: Path, difference: Diff) -> "Foreseen":
-    from critic.run.reading import foresee  # here, because it loads the database layer
+    from critic.run.folder.reading import foresee  # here, because it loads the database layer
 
     return foresee(run, difference.b, (difference.a,))
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from constitution.errors import InputError
+from base.errors import InputError
 
 if TYPE_CHECKING:
-    from service.formats.offers import Written
+    from service.exports.offers import Written
 
 FormatName = Annotated[str, typer.Option("--format", help="The file's format: trl, llama-factory, jsonl ...")]
 Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
@@ -47,7 +47,7 @@ def export(
                 where="--push-to-hub",
                 fix="Leave --format and --out out; the file that they make can be written apart.",
             )
-        from service.hub import push_dataset
+        from service.exports.hub import push_dataset
 
         typer.echo(push_dataset(source, push_to_hub))
         return
@@ -57,8 +57,8 @@ def export(
     if format is None or out is None:
         missing = "--format" if format is None else "--out"
         raise InputError(f"{missing} is missing", fix="Give --format and --out; without both, the formats are listed.")
+    from service.exports.offers import offered, write
     from service.formats import format_of
-    from service.formats.offers import offered, write
 
     form = format_of(format, options_of(options))
     ending = form.suffixes[0]

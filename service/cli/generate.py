@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from constitution.errors import InputError
-from service.cli import QUARANTINED, STOPPED
-from service.cli.columns import Column
-from service.cli.config import ConfigFile
-from service.cli.options import (
+from base.errors import InputError
+from service.cli.exits import QUARANTINED, STOPPED
+from service.cli.given.columns import Column
+from service.cli.given.config import ConfigFile
+from service.cli.given.options import (
     EMBEDDED,
     INPUT,
     SAMPLING,
@@ -43,13 +43,13 @@ from service.cli.options import (
     WithReasoning,
     principles_count,
 )
-from service.cli.roots import Root
-from service.cli.run_display import RunDisplay
-from service.cli.told import outcome_json, plan_json, print_outcome, print_plan
-from service.cli.voice import Quiet, is_quiet, say
+from service.cli.given.roots import Root
+from service.cli.shown.run_display import RunDisplay
+from service.cli.shown.told import outcome_json, plan_json, print_outcome, print_plan
+from service.cli.shown.voice import Quiet, is_quiet, say
 
 if TYPE_CHECKING:
-    from critic.run.cluster_spec import Cluster
+    from critic.cluster.spec import Cluster
     from critic.run.request import RunRequest
     from critic.run.run import Outcome
 
@@ -188,7 +188,7 @@ class _How:
 
 
 def _cluster(on: str | None) -> "Cluster | None":
-    from critic.run.cluster_spec import parse_cluster
+    from critic.cluster.spec import parse_cluster
 
     return parse_cluster(on) if on is not None else None
 
@@ -255,7 +255,7 @@ def _on_cluster(cluster: "Cluster", request: "RunRequest", out: Path, how: _How,
             fix="Limit the rows with --limit; --dry-run says what they cost.",
         )
     try:
-        from critic.run.cluster import run_on
+        from critic.cluster.cluster import run_on
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.columns import Column
-from service.cli.display import clean
-from service.cli.options import Json
+from service.cli.given.columns import Column
+from service.cli.given.options import Json
+from service.cli.shown.display import clean
 
 if TYPE_CHECKING:
-    from service.inspection import Inspection, Use
+    from service.cli.inspection import Inspection, Use
 
 SHOWN = 100  # characters of a text
 
@@ -24,7 +24,7 @@ def inspect(
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
     from critic.files.shapes import naming
-    from service.inspection import inspect as read
+    from service.cli.inspection import inspect as read
 
     found = read(file, naming(column), whole=whole)
     if as_json:
@@ -34,7 +34,7 @@ def inspect(
 
 
 def _print(found: "Inspection") -> None:
-    from service.inspection import middle
+    from service.cli.inspection import middle
 
     part = "all of them" if found.whole else "a sample: --all reads every row"
     typer.echo(clean(f"{found.name}: {found.rows:,} rows read ({part})"))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from critic.engines import embedded
-from service.cli.options import Json
+from service.cli.given.options import Json
 
 
 @dataclass(frozen=True, slots=True)

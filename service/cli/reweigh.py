@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from constitution.errors import InputError
-from service.cli.config import ConfigFile
-from service.cli.display import clean
-from service.cli.options import (
+from base.errors import InputError
+from service.cli.given.config import ConfigFile
+from service.cli.given.options import (
     INPUT,
     JUDGING,
     OUTPUT,
@@ -20,9 +19,10 @@ from service.cli.options import (
     Json,
     constitution_names,
 )
-from service.cli.roots import Root
-from service.cli.turned import JUDGEMENTS, counted
-from service.cli.voice import Quiet, say
+from service.cli.given.roots import Root
+from service.cli.shown.display import clean
+from service.cli.shown.turned import JUDGEMENTS, counted
+from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from collections import Counter

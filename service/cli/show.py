@@ -15,16 +15,16 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from constitution.errors import InputError
-from service.cli.display import clean, print_pair
-from service.cli.options import Json
-from service.cli.reasons import dropped
-from service.cli.roots import Root
+from base.errors import InputError
+from service.cli.given.options import Json
+from service.cli.given.roots import Root
+from service.cli.shown.display import clean, print_pair
+from service.cli.shown.reasons import dropped
 
 if TYPE_CHECKING:
     from critic.records import PreferencePair, Row
-    from critic.run.shards import ShardStore
-    from critic.run.store import RunStore
+    from critic.run.folder.shards import ShardStore
+    from critic.run.folder.store import RunStore
     from critic.statistics.intervals import Figure
     from critic.statistics.run import RunStatistics
 
@@ -38,7 +38,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a run: its figures, or one pair with its votes."""
-    from critic.run.reading import open_rows
+    from critic.run.folder.reading import open_rows
 
     with closing(open_rows(directory)) as store:
         if pair is not None:
@@ -59,7 +59,7 @@ def _find_pair(rows: Iterable["Row"], wanted: int) -> tuple["Row", "PreferencePa
 
 
 def _pair_json(number: int, row: "Row", pair: "PreferencePair") -> dict[str, Any]:
-    from critic.run.results import judgement_of
+    from critic.run.folder.results import judgement_of
 
     judgement, ranking = judgement_of(row, pair), row.ranking(pair.group)
     return {

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from constitution.errors import InputError
-from constitution.nearest import nearest
-from constitution.settings_file import read_settings_file
-from service.cli import QUARANTINED, STOPPED
-from service.cli.columns import Column
-from service.cli.config import Command
-from service.cli.options import INPUT, OUTPUT, Json
-from service.cli.roots import Root
-from service.cli.voice import Quiet, say
+from base.errors import InputError
+from base.nearest import nearest
+from base.settings_file import read_settings_file
+from service.cli.exits import QUARANTINED, STOPPED
+from service.cli.given.columns import Column
+from service.cli.given.config import Command
+from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.roots import Root
+from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from trainers.config import Source, TrainConfig
-    from trainers.results import Counts, Trained
+    from trainers.folder.results import Counts, Trained
 
 LEFT_OUT = ("mixture", "other_feedback")  # rows that were not wanted, and are no fault of theirs
 
@@ -57,7 +57,7 @@ class TrainCommand(Command):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, and after it what ``KEY=VALUE`` can be."""
         super().format_help(ctx, formatter)
-        from service.cli.train_settings import print_settings
+        from service.cli.given.train_settings import print_settings
 
         print_settings(shipped_names())
 
@@ -101,7 +101,7 @@ def train(
     else:
         print_trained(done)
     if push_to_hub is not None:
-        from service.hub import push_model
+        from service.exports.hub import push_model
 
         say(push_model(Path(done.folder), push_to_hub), err=as_json)
     if faults(done.counts.refused):
@@ -128,7 +128,7 @@ def start(config: "TrainConfig", *, err: bool = False) -> "Trained":
     """Train, with a bar; Ctrl-C leaves what the same command goes on from. ``err``: counts go to standard error."""
     from transformers.utils import logging
 
-    from service.cli.steps import StepBar
+    from service.cli.shown.steps import StepBar
     from trainers.run import train as run
 
     config.disable_tqdm = True  # the bar here also speaks where there is no terminal
@@ -180,7 +180,7 @@ def config_class(method: Method) -> "type[TrainConfig]":
     from trainers import config
 
     if method == Method.ppo:
-        from trainers.ppo_config import PPOConfig
+        from trainers.online.config import PPOConfig
 
         return PPOConfig
     return {Method.sft: config.SFTConfig, Method.reward: config.RewardConfig, Method.dpo: config.DPOConfig}[method]

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from constitution.errors import InputError
-from critic.run.row_prompt import readable
+from base.errors import InputError
+from critic.files.row_prompt import readable
 from service.formats.base import Format
 
 

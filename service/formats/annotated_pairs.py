@@ -18,12 +18,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from constitution.digest import digest
+from base.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN, expect_list
-from critic.run.inputs import RowError, prompt_messages
-from critic.run.sources import Broken
+from critic.files.inputs import RowError, prompt_messages
+from critic.files.sources import Broken
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
 VERSION = "2.0"

@@ -2,8 +2,8 @@
 
 A record has ``fields`` (the prompt, as a text or chat, and the responses), ``responses`` by people and ``suggestions``
 by models, each by the name of its question. The export doesn't say what a question asks, so its name must: one of
-`service.formats.argilla_record.QUESTIONS`, with ``_2`` at its end for the second response; ``questions`` maps other
-names to these. A field is a response if its name begins with one of `RESPONSES`.
+`service.formats.parts.argilla_record.QUESTIONS`, with ``_2`` at its end for the second response; ``questions`` maps
+other names to these. A field is a response if its name begins with one of `RESPONSES`.
 
 Lost: votes, strengths, spans, how responses ended, tags, ``where``, the names of annotators that are no UUID, a
 probability that a person gave, what a scale's ends mean, and that a correction is not better. Left out: labels that
@@ -20,14 +20,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from constitution.digest import digest
+from base.digest import digest
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
-from critic.feedback.ranking import dense
-from critic.run.inputs import RowError, prompt_messages
-from service.formats.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
+from critic.feedback.kinds.ranking import dense
+from critic.files.inputs import RowError, prompt_messages
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
+from service.formats.parts.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "chosen", "rejected")
 

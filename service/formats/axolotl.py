@@ -16,7 +16,7 @@ from typing import ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _TYPES: Mapping[Table, str] = {

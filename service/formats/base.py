@@ -13,19 +13,19 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ValidationError
 
-from constitution.digest import digest
-from constitution.errors import InputError
+from base.digest import digest
+from base.errors import InputError
 from critic.feedback import Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
+from critic.files.inputs import RowError
 from critic.files.naming import EVERYTHING, Naming
-from critic.files.rows import Broken, Raw
+from critic.files.row_prompt import readable
 from critic.files.shapes import naming
+from critic.files.sources import open_source
 from critic.records import Record
-from critic.run.export import JsonLines
-from critic.run.inputs import RowError
-from critic.run.row_prompt import readable
-from critic.run.sources import open_source
+from critic.rows import Broken, Raw
+from critic.run.folder.export import JsonLines
 
 Table = Literal["pairs", "rankings", "ratings", "sft", "feedback"]
 """``feedback`` is feedback as it is; the others are tables of a data set."""
@@ -123,11 +123,18 @@ def _checked(table: Table, entries: Iterable[Entry]) -> Iterator[Entry]:
         yield entry
 
 
-def _known(what: str, table: Table | None = None) -> str:
-    from service.formats import FORMATS
+def _of(form: type["Format"]) -> Iterator[type["Format"]]:
+    """Yield all formats that there are, below ``form``."""
+    for below in form.__subclasses__():
+        if "name" in vars(below):
+            yield below
+        yield from _of(below)
 
-    names = [name for name, known in FORMATS.items() if (known.reads if what == "reads" else table in known.tables)]
-    return f"Formats that do: {', '.join(names)}."
+
+def _known(what: str, table: Table | None = None) -> str:
+    formats = _of(Format)
+    names = [known.name for known in formats if (known.reads if what == "reads" else table in known.tables)]
+    return f"Formats that do: {', '.join(sorted(names))}."
 
 
 def is_plain(messages: Iterable[Columns]) -> bool:

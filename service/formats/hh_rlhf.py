@@ -15,10 +15,10 @@ from typing import ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import expect_text
+from critic.files.inputs import RowError
 from critic.files.shapes.transcripts import answered
-from critic.run.inputs import RowError
 from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _NAMES = {"user": "Human", "assistant": "Assistant"}

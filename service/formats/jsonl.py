@@ -13,7 +13,7 @@ from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import from_file, is_feedback
 from service.formats.base import Found, ShapedFormat, Table, read_rows
-from service.formats.columns import OWN_COLUMNS, from_columns
+from service.formats.parts.columns import OWN_COLUMNS, from_columns
 
 
 class JsonlFormat(ShapedFormat):

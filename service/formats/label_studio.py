@@ -24,7 +24,7 @@ from pydantic import Field
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN, expect_list
-from critic.run.inputs import RowError, prompt_messages
+from critic.files.inputs import RowError, prompt_messages
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import expect_list, expect_text
+from critic.files.inputs import RowError
 from critic.files.shapes.turns import turn_of
 from critic.messages import join_parts
-from critic.run.inputs import RowError
 from service.formats.base import (
     Format,
     Found,
@@ -30,7 +30,7 @@ from service.formats.base import (
     present,
     read_rows,
 )
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _LABELS = ("kto_tag", "label")

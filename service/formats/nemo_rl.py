@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
 from critic.feedback.base import Columns, answer
 from critic.feedback.from_file import GIVEN, expect_list, expect_text, origin
-from critic.feedback.ranking import dense
+from critic.feedback.kinds.ranking import dense
+from critic.files.inputs import RowError, prompt_messages, side
 from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
-from critic.run.inputs import RowError, prompt_messages, side
 from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 
 _MARK = re.compile(r"<extra_id_[01]>")
 _ROLES = {"System": "system", "User": "user", "Assistant": "assistant"}

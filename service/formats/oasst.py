@@ -21,9 +21,9 @@ from critic.feedback import (
 )
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
-from critic.feedback.ranking import dense
+from critic.feedback.kinds.ranking import dense
+from critic.files.inputs import RowError
 from critic.files.shapes.base import number, whole
-from critic.run.inputs import RowError
 from service.formats.base import Format, Found, broken, read_rows
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}

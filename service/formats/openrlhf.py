@@ -16,7 +16,7 @@ from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.files.shapes.base import has
 from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 from service.formats.trl import COLUMNS
 
 _NAMES = {"input": "prompt", "output": "completion", "response": "completion"}

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
-from critic.run.export import Parquet
+from critic.run.folder.export import Parquet
 from service.formats.base import Entry, Found, ShapedFormat, Table, count_lost, read_rows
-from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
+from service.formats.parts.columns import OWN_COLUMNS
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))

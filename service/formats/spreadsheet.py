@@ -22,9 +22,9 @@ from pydantic import Field, model_validator
 from critic.feedback import Feedback, Scale, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
-from critic.feedback.rating import FIVE
+from critic.feedback.kinds.rating import FIVE
+from critic.files.inputs import RowError, prompt_messages
 from critic.records import Record
-from critic.run.inputs import RowError, prompt_messages
 from service.formats.base import (
     DATA_TABLES,
     Entry,
@@ -38,9 +38,9 @@ from service.formats.base import (
     present,
     read_rows,
 )
-from service.formats.columns import OWN_COLUMNS
 from service.formats.jsonl import from_own
-from service.formats.xlsx import Cell, XlsxWriter, xlsx_rows
+from service.formats.parts.columns import OWN_COLUMNS
+from service.formats.parts.xlsx import Cell, XlsxWriter, xlsx_rows
 
 _BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes")
 _LISTS = ("messages", "tags", "responses", "ranks", "scale", *_BOUND)

@@ -17,7 +17,7 @@ from typing import ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 
 COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
     {

@@ -2,8 +2,9 @@
 
 A row for reinforcement learning has verl's five columns (``data_source``, ``prompt``, ``ability``, ``reward_model``,
 ``extra_info``); see docs/preparation/prepare_data.rst of its repository. ``extra_info`` has the prompt again, for
-rewards that are asked of this project's service (`service.verl_reward`), and the two answers with their probability,
-for rewards that compare; ``ground_truth`` is the better answer. A prompt of several pairs stands there as often.
+rewards that are asked of this project's service (`service.rewards.verl_reward`), and the two answers with their
+probability, for rewards that compare; ``ground_truth`` is the better answer. A prompt of several pairs stands there as
+often.
 """
 
 from collections import Counter
@@ -17,10 +18,10 @@ import pyarrow as pa
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from critic.run.export import Parquet
-from critic.run.inputs import RowError
+from critic.files.inputs import RowError
+from critic.run.folder.export import Parquet
 from service.formats.base import Entry, Format, Found, Table, count_lost, is_plain, present, read_rows
-from service.formats.columns import from_columns
+from service.formats.parts.columns import from_columns
 
 DATA_SOURCE, ABILITY, STYLE = "cai-feedback", "preference", "model"
 _KEPT = ("prompt", "chosen", "rejected", "completion", "probability", "group")

@@ -1,7 +1,7 @@
 """Jobs as the API has them: put into the queue, looked up, cancelled, tried again.
 
 A job is a row of ours; that it has to be done is a workflow of DBOS's in the same database, and both are committed
-together. Workers (`service.jobs.worker`) do the rest.
+together. Workers (`service.jobs.worker.worker`) do the rest.
 """
 
 import asyncio
@@ -14,18 +14,13 @@ from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.engines import REGISTRY
 from critic.judging.base import Mode
-from service import access, metrics
-from service.auth import Caller
-from service.constitutions import Constitutions
-from service.context import audited
-from service.database import Database
+from service import metrics
 from service.engines import TRAINED, Engines
-from service.idempotency import Once
-from service.jobs import durable
-from service.jobs.artifacts import Artifacts, of_job
+from service.jobs.inputs.artifacts import Artifacts, of_job
+from service.jobs.inputs.sources import gather, sources
 from service.jobs.job import COLUMNS, ENDED, Job
 from service.jobs.requests import (
     AlignRequest,
@@ -37,10 +32,15 @@ from service.jobs.requests import (
     Source,
     TrainRequest,
 )
-from service.jobs.sources import gather, sources
+from service.jobs.work import durable
+from service.keys import access
+from service.keys.auth import Caller, audited
 from service.problems import RETRY_SECONDS, Problem, busy, conflict, invalid, not_found
 from service.settings import Settings
-from service.tables import datasets, job_events, jobs, models, now
+from service.store.constitutions import Constitutions
+from service.store.database import Database
+from service.store.idempotency import Once
+from service.store.tables import datasets, job_events, jobs, models, now
 
 if TYPE_CHECKING:
     from dbos import DBOSClient

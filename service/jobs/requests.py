@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 
 from critic.files.shapes import naming
 from critic.run.config import RunSettings
-from critic.run.export import Format
+from critic.run.folder.export import Format
 from critic.run.retest import SHARE
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from constitution.nearest import meant, nearest
+from base.nearest import meant, nearest
 
 KNOWN = ("learning_rate", "max_steps", "num_train_epochs", "lr_scheduler_type", "judge-principles")
 

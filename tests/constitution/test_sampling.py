@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 from scipy.stats import chisquare
 
+from base.digest import unit_interval
 from constitution import InputError, sample
-from constitution.digest import unit_interval
 from constitution.schema import Principle
 from tests.constitution.samples import make_principles, principle
 

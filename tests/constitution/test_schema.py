@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from constitution.digest import canonical_json, digest, unit_interval
+from base.digest import canonical_json, digest, unit_interval
 from constitution.schema import Constitution, Group, Principle
 from tests.constitution.samples import header, make, principle
 

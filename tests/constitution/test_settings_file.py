@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
-from constitution.settings_file import read_settings_file
+from base.errors import InputError
+from base.settings_file import read_settings_file
 
 SAME = {
     "run.yaml": "seed: 7\njudge: [a, b]\nratio: 0.5\ntruncate: true\nname: x\n",

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from critic.feedback import KINDS, Feedback
 from critic.feedback.aggregate import build
 from tests.feedback_samples import LABELS, feedback, feedbacks
-from trainers.data import from_rows, parse
-from trainers.examples import Demonstration, Pair, Ranked, Rated
+from trainers.batches.data import from_rows, parse
+from trainers.batches.examples import Demonstration, Pair, Ranked, Rated
 
 OF_TABLE = {"pairs": Pair, "rankings": Ranked, "ratings": Rated, "sft": Demonstration}
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import KINDS, Feedback
 from critic.feedback.base import Columns
-from critic.run.sources import Broken
-from critic.run.tables import TABLES
-from service.format_page import PAGE, page
+from critic.files.sources import Broken
+from critic.run.folder.tables import TABLES
+from service.exports.format_page import PAGE, page
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES, Entry, Found, Table
 from tests.factories import judgement, provenance, revision, row
@@ -219,5 +219,5 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
 
 
 def test_the_page_of_formats_is_what_they_say() -> None:
-    """`python -m service.format_page` makes it."""
+    """`python -m service.exports.format_page` makes it."""
     assert PAGE.read_text("utf-8") == page()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines.ledger import Ledger
-from critic.run.store import RunStore
+from base.errors import InputError
+from critic.calls.ledger import Ledger
+from critic.run.folder.store import RunStore
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 

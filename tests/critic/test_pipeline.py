@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from base.together import together
 from constitution import Constitution, Principle
 from constitution.schema import Group
-from critic.engines.base import EngineError, Sampling
+from critic.engine import EngineError, Sampling
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Row
-from critic.together import together
 from tests.factories import prompt, response
 
 

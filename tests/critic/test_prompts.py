@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from constitution import Principle
 from constitution.schema import Example
 from critic import prompts
+from critic.engine import Completion, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.base import Completion, Lane, Node, Request, Score, reads
 from critic.engines.scripted import Rule, Script, ScriptedEngine
 from critic.judging import mode_of
 from critic.judging.base import Question
-from critic.judging.logprob import Logprob
+from critic.judging.modes.logprob import Logprob
 from critic.records import Message, Prompt
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from constitution.digest import digest
+from base.digest import digest
 from critic.records import Chain, Critique, Judgement, Message, PreferencePair, Prompt, Response, Revision, Vote
 
 A, B = Response(text="a", model="m"), Response(text="b", model="m")

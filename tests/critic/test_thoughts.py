@@ -8,13 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from critic.engines.base import Completion, Lane, Request
-from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.engine import Completion, Lane, Request
 from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.files.inputs import open_pairs
 from critic.records import Line, Prompt, Row
 from critic.revise import revise
-from critic.run.export import export
-from critic.run.inputs import open_pairs
+from critic.run.folder.export import export
 from tests.critic.test_pipeline import SAMPLING, TWO, line, pipeline, reasons
 from tests.factories import FakeEngine, prompt, provenance, response
 

@@ -17,8 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from critic.engine import Completion, EngineError, Identity, Lane, Node, Request, Score, Usage
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Completion, EngineError, Identity, Lane, Node, Request, Score, Usage
 
 
 class RemoteEngine:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from service.exports.offers import Offer, write
 from service.formats import format_of
-from service.formats.offers import Offer, write
 from tests.conftest import unavailable
 from tests.critic.engines.conftest import make_tokenizer
 from tests.factories import small_constitution

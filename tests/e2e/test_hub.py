@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.hub import HubAddress, hub_address
-from critic.run.card import write_card
-from critic.run.results import gather
-from service.hub import push_model
+from critic.run.folder.results import gather
+from critic.run.pages.card import write_card
+from service.exports.hub import push_model
 from tests.factories import both_orders, judgement, provenance, row
 from tests.pretended_hub import PretendedHub
 from tests.service.formats.test_offers import dataset_folder
@@ -47,16 +47,16 @@ def client(hub: PretendedHub, folder: Path, code: str) -> Any:
 
 
 PUSH = """
-from constitution.errors import InputError
-from service.hub import push_dataset, push_model
+from base.errors import InputError
+from service.exports.hub import push_dataset, push_model
 try:
     print(json.dumps({push}(Path({folder!r}), {repo!r})))
 except InputError as error:
     print(json.dumps(str(error)))
 """
 READ = """
-from constitution.errors import InputError
-from critic.run.inputs import read_pairs
+from base.errors import InputError
+from critic.files.inputs import read_pairs
 try:
     lines = read_pairs({source!r}, max_chars=1000, truncate=False)
     print(json.dumps([[answer.text for answer in line.item.responses] for line in lines]))

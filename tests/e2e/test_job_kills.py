@@ -25,9 +25,9 @@ from benchmarks.serving import Served
 from benchmarks.serving import start as serve
 from critic.run.request import RunRequest
 from critic.run.run import run
-from service.database import database_url
-from service.jobs.ledger import connect, read
-from service.tables import calls
+from service.jobs.work.ledger import connect, read
+from service.store.database import database_url
+from service.store.tables import calls
 from tests.service.jobs import processes
 
 ROWS = 600

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run
-from critic.run.store import RunStore
 from tests.factories import small_constitution
 
 ROOT = Path(__file__).parents[2]

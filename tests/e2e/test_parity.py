@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 
 from constitution import load
+from critic.engine import Choices, Completion, Engine, Node, Request, Sampling, Score
 from critic.engines import hf, openai
-from critic.engines.base import Choices, Completion, Engine, Node, Request, Sampling, Score
+from critic.files.inputs import read_pairs, read_prompts
 from critic.judging.base import Question
-from critic.judging.contrast import Contrast
-from critic.judging.logprob import Logprob
+from critic.judging.modes.contrast import Contrast
+from critic.judging.modes.logprob import Logprob
 from critic.records import Item, Line, Message, Quarantined, Vote
-from critic.run.inputs import read_pairs, read_prompts
 from tests.e2e.remote_engine import RemoteEngine
 from tests.e2e.vllm_server import MODEL
 

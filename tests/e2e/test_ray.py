@@ -18,9 +18,9 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
+from critic.run.folder.shards import ShardStore
 from critic.run.request import RunRequest
 from critic.run.run import run
-from critic.run.shards import ShardStore
 from tests.factories import small_constitution
 
 pytestmark = [

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.serving import Served, serving
-from service import verl_reward
+from service.rewards import verl_reward
 from tests.conftest import unavailable
 from tests.critic.engines.conftest import make_tokenizer
 

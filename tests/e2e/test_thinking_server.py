@@ -15,13 +15,13 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from constitution import load
 from critic import prompts
+from critic.engine import Decision, DecisionType, Engine, Node, Score, reads
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Decision, DecisionType, Engine, Node, Score, reads
+from critic.files.inputs import read_pairs
 from critic.judging.base import Question
-from critic.judging.decision import DecisionMode
-from critic.judging.logprob import comparison_mark
+from critic.judging.modes.decision import DecisionMode
+from critic.judging.modes.logprob import comparison_mark
 from critic.records import Line
-from critic.run.inputs import read_pairs
 from tests.e2e.thinking_model import CONTEXT, make
 from tests.e2e.vllm_server import served
 

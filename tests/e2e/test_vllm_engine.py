@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from critic.engines.base import (
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.chats.chat import Chat
+from critic.chats.tokens import from_chats
+from critic.engine import (
     Choices,
     Completion,
     EngineError,
@@ -28,13 +31,10 @@ from critic.engines.base import (
     Reward,
     Sampling,
 )
-from critic.engines.chat import Chat
-from critic.engines.ledger import Budget, RecordedEngine
-from critic.engines.loading import revision
-from critic.engines.tokens import from_chats
-from critic.judging.verdict import SCHEMA, parse_verdict
+from critic.judging.modes.verdict import SCHEMA, parse_verdict
+from critic.local.loading import revision
 from critic.records import Message
-from critic.run.store import RunStore
+from critic.run.folder.store import RunStore
 from tests.e2e.remote_engine import RemoteEngine
 
 pytestmark = pytest.mark.slow

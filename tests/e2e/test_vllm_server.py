@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.engine import Engine, Request, RequestTooLong, Sampling
 from critic.engines import open_engine as open_any
 from critic.engines import parse_spec
-from critic.engines.base import Engine, Request, RequestTooLong, Sampling
 from critic.engines.openai import open_engine
-from critic.judging.verdict import SCHEMA, parse_verdict
+from critic.judging.modes.verdict import SCHEMA, parse_verdict
 from critic.records import Message
 from tests.e2e.vllm_server import KEY, MODEL
 

@@ -9,14 +9,14 @@ import sys
 
 import torch
 
-from critic.engines import attention
-from critic.engines.chat import Chat
-from critic.engines.loading import load
-from critic.engines.stops import end_ids
+from critic.chats.chat import Chat
+from critic.chats.stops import end_ids
+from critic.local.loading import load
+from critic.local.trees import attention
 from critic.records import Message, Prompt
-from trainers.prompts import Ask
-from trainers.rollout import HfWriter, Sample, Task, Writer
-from trainers.rollout_vllm import VllmWriter
+from trainers.online.prompts import Ask
+from trainers.online.rollout import HfWriter, Sample, Task, Writer
+from trainers.online.rollout_vllm import VllmWriter
 
 
 def main(folder: str) -> None:

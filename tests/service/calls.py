@@ -10,10 +10,10 @@ import httpx2
 from fastapi import FastAPI
 
 from service.app import create_app, opened
-from service.auth import Scope, new_key
 from service.context import Service
+from service.keys.auth import Scope, new_key
 from service.settings import Settings
-from service.tables import annotators, keys, now
+from service.store.tables import annotators, keys, now
 
 
 @dataclass(slots=True)

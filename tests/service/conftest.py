@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from service import migrations
 from service.settings import Settings
+from service.store import migrations
 from tests.service.calls import Api, running
 
 

@@ -22,16 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service import migrations
-from service.backup import backup, restore
+from service.bounds.lanes import Lane
 from service.context import Service
-from service.database import Database
-from service.datasets import DatasetRequest, make
-from service.first_key import first_key
-from service.jobs.artifacts import Artifacts
-from service.lanes import Lane
+from service.exports.datasets import DatasetRequest, make
+from service.jobs.inputs.artifacts import Artifacts
+from service.keys.first_key import first_key
+from service.labels.snapshot import Snapshots
 from service.settings import Settings
-from service.snapshot import Snapshots
+from service.store import migrations
+from service.store.backup import backup, restore
+from service.store.database import Database
 
 Act = Callable[[Path], object]
 
@@ -189,12 +189,12 @@ def _uploaded(folder: Path) -> None:
 
 def _labelled(folder: Path) -> None:
     """A service with labels."""
-    from service.constitutions import Constitutions
-    from service.tables import feedback, items
+    from service.store.constitutions import Constitutions
+    from service.store.tables import feedback, items
 
     async def fill() -> None:
-        from service.auth import Caller
-        from service.labels import Labels, Origin, rows
+        from service.keys.auth import Caller
+        from service.labels.labels import Labels, Origin, rows
 
         await migrations.upgrade(_settings(folder).url)
         async with Database(_settings(folder).url) as database, Constitutions(database) as constitutions:

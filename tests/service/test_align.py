@@ -9,8 +9,8 @@ import typer
 import yaml
 from typer.testing import CliRunner, Result
 
+from base.errors import InputError
 from constitution import load
-from constitution.errors import InputError
 from critic.records import Line
 from critic.statistics.intervals import exact
 from service.align import AlignRequest

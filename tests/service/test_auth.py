@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from service import auth, migrations
-from service.auth import Caller, Keys, new_key, require
-from service.database import Database
+from service.keys import auth
+from service.keys.auth import Caller, Keys, new_key, require
 from service.problems import Problem
 from service.settings import Settings
-from service.tables import keys, now
+from service.store import migrations
+from service.store.database import Database
+from service.store.tables import keys, now
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
     await found.caller(made.text)
     async with database.transaction() as connection:
         await connection.execute(update(keys).values(revoked_at=now()))
-    monkeypatch.setattr("service.auth.time.monotonic", lambda: 1e9)
+    monkeypatch.setattr("service.keys.auth.time.monotonic", lambda: 1e9)
     assert await refused(found, made.text) == "the API key was revoked"
 
 
@@ -85,7 +86,7 @@ def test_scopes() -> None:
 
 
 async def test_only_a_service_without_keys_tells_its_first_one(database_url: str, tmp_path: object) -> None:
-    from service.first_key import first_key
+    from service.keys.first_key import first_key
 
     settings = Settings.read(None, database=database_url, data=tmp_path)
     first = await first_key(settings)

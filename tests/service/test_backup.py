@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, select, text
 
-from constitution.errors import InputError
-from service import tables
-from service.backup import backup, restore
+from base.errors import InputError
 from service.settings import Settings
+from service.store import tables
+from service.store.backup import backup, restore
 from tests.service.calls import comparison, running
 
 

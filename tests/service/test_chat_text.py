@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.chat_text import ChatTextError, prompt_of, split
+from service.rewards.chat_text import ChatTextError, prompt_of, split
 
 CHATML = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n"
 LLAMA = (

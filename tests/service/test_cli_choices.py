@@ -8,8 +8,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from constitution.errors import InputError
-from service.cli.evaluate import app
+from base.errors import InputError
+from service.cli.measure.evaluate import app
 
 GOOD = [
     {

@@ -11,11 +11,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from constitution.errors import InputError
+from base.errors import InputError
 from service.cli.align import STAGES as ALIGN_STAGES
-from service.cli.config import PANELS, Command, ConfigFile, config_option, section
-from service.cli.options import Aggregation
-from service.cli.voice import Quiet, is_quiet
+from service.cli.given.config import PANELS, Command, ConfigFile, config_option, section
+from service.cli.given.options import Aggregation
+from service.cli.shown.voice import Quiet, is_quiet
 
 Run = Callable[..., dict[str, Any]]
 WithStages = Annotated[Path | None, config_option(("dpo", "sft"))]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from base.errors import InputError
 from benchmarks.serving import Served, serving
-from constitution.errors import InputError
 from critic.feedback import Feedback
-from service.cli.feedback import app
+from service.cli.server.feedback import app
 from service.client import Client
 from tests.service.formats.test_offers import run_folder
 

@@ -111,7 +111,7 @@ def generate_without_ray(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: s
     """Run the command in this process, where Ray can't be imported. Return its exit code."""
     from service.cli import main
 
-    for module in ("critic.run.cluster", "critic.run.shard_worker"):
+    for module in ("critic.cluster.cluster", "critic.cluster.shard_worker"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.chdir(folder)

@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import create_engine, select
 from typer.testing import CliRunner
 
-from constitution.errors import InputError
-from service import key_store
-from service.auth import Keys
-from service.cli.keys import app
-from service.database import Database
-from service.database import database_url as parsed
-from service.first_key import tell_first_key
+from base.errors import InputError
+from service.cli.server.keys import app
+from service.keys import key_store
+from service.keys.auth import Keys
+from service.keys.first_key import tell_first_key
 from service.settings import Settings
-from service.tables import keys
+from service.store.database import Database
+from service.store.database import database_url as parsed
+from service.store.tables import keys
 
 DRIVERS = {"sqlite": "sqlite", "postgr": "postgresql+psycopg"}
 runner = CliRunner()

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import service.cli
-from constitution.errors import InputError
-from service.cli.remote import connected
+from base.errors import InputError
+from service.cli.given.remote import connected
 from tests.factories import small_constitution
 
 CAI = str(Path(sys.executable).with_name("cai"))
@@ -93,7 +93,7 @@ def test_stopped_by_a_person_is_130(cai: Cai, monkeypatch: pytest.MonkeyPatch) -
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.inspection.inspect", stopped)
+    monkeypatch.setattr("service.cli.inspection.inspect", stopped)
     assert cai("inspect", "p.txt").code == 130
 
 
@@ -210,8 +210,9 @@ def test_the_help_of_train_lists_settings_and_shipped_configs(cai: Cai, monkeypa
 def test_every_setting_of_ours_has_a_word_in_the_help_of_train() -> None:
     from importlib.resources import files as packaged
 
-    from service.cli.train_settings import _CLASSES, settings_of
-    from trainers import config, ppo_config
+    from service.cli.given.train_settings import _CLASSES, settings_of
+    from trainers import config
+    from trainers.online import config as ppo_config
 
     for _, module, name in _CLASSES:
         source = (packaged("trainers") / module).read_text("utf-8")
@@ -268,7 +269,7 @@ def test_every_reason_of_a_drop_has_words() -> None:
     from typing import get_args
 
     from critic.records import Drop
-    from service.cli.reasons import MEANING
+    from service.cli.shown.reasons import MEANING
 
     assert set(MEANING) == set(get_args(Drop.model_fields["reason"].annotation))
 

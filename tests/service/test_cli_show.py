@@ -10,13 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from base.errors import InputError
 from constitution import load
-from constitution.errors import InputError
 from critic.pairing import Pairing, pair
 from critic.records import Message, Quarantined, Row
-from critic.run.store import RunStore
-from service.cli.display import CONTROL, print_chain, print_comparison
+from critic.run.folder.store import RunStore
 from service.cli.show import show
+from service.cli.shown.display import CONTROL, print_chain, print_comparison
 from tests.factories import both_orders, judgement, prompt, provenance, response, revision, row, vote
 
 VOTES = [*both_orders("calm", 2.0, 1.0), *both_orders("kind", -1.0, -0.5), *both_orders("true", 1.0, None)]

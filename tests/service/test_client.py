@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from service import client as client_module
-from service.api.feedback import BatchGiven, Given
+from service.api.labels.feedback import BatchGiven, Given
 from service.client import AsyncClient, Client, Refused
 from tests.service.calls import Api, comparison
 

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Text, select, update
 
-from service import clock as believing
-from service import retention, tables
-from service.clock import LEAP, SLACK, moved
-from service.retention import Retention
-from service.tables import annotators, clock, feedback, idempotency, keys, leases, now
+from service.keys import retention
+from service.keys.retention import Retention
+from service.store import clock as believing
+from service.store import tables
+from service.store.clock import LEAP, SLACK, moved
+from service.store.tables import annotators, clock, feedback, idempotency, keys, leases, now
 from tests.service.calls import Api, comparison
 
 HERE = datetime(2026, 11, 28, 12, tzinfo=UTC)

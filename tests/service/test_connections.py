@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from constitution.errors import InputError
-from service.connections import RESERVE, Bounds, bounded, bounds
+from base.errors import InputError
+from service.serving.connections import RESERVE, Bounds, bounded, bounds
 from service.settings import Settings
 
 LONG = 3600.0  # seconds: never, as far as these tests go

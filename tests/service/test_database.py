@@ -11,11 +11,11 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from constitution.errors import InputError
-from service import database as part
-from service import migrations
-from service.database import Database, Locked, is_of_database
-from service.tables import annotators, items, now
+from base.errors import InputError
+from service.store import database as part
+from service.store import migrations
+from service.store.database import Database, Locked, is_of_database
+from service.store.tables import annotators, items, now
 
 
 @pytest.fixture

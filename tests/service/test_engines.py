@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines import Spec
-from critic.engines.base import (
+from base.errors import InputError
+from critic.engine import (
     Completion,
     Engine,
     EngineDown,
@@ -21,13 +20,14 @@ from critic.engines.base import (
     Sampling,
     Unavailable,
 )
+from critic.engines import Spec
 from critic.records import Message
 from service import engines as part
-from service.database import Database
 from service.engines import Engines
 from service.metrics import REGISTRY
 from service.settings import EngineSettings, Settings
-from service.tables import metadata, models, now
+from service.store.database import Database
+from service.store.tables import metadata, models, now
 from tests.factories import FakeEngine
 from tests.service.judges import scripted
 

@@ -8,13 +8,13 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.files.inputs import read_pairs
 from critic.files.shapes import naming
 from critic.records import Quarantined
-from critic.run.inputs import read_pairs
-from service import inspection
+from service.cli import inspection
 from service.cli.inspect import inspect as command
-from service.inspection import Inspection, inspect, middle
+from service.cli.inspection import Inspection, inspect, middle
 
 ROWS: list[Any] = [
     {"History": "Why is ice slippery?", "human_ref_A": "Water.", "human_ref_B": "Magic.", "labels": 1, "score": 4},

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from service import label_text
-from service.auth import Caller
-from service.constitutions import Constitutions
-from service.database import Database
-from service.label_query import FeedbackFilter, StoredFeedback, selected, stored
-from service.labels import Labels, Origin, rows
-from service.tables import annotators, feedback, now, retractions
-from service.text_bounds import TextBounds
+from service.bounds.text_bounds import TextBounds
+from service.keys.auth import Caller
+from service.labels import label_text
+from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
+from service.labels.labels import Labels, Origin, rows
+from service.store.constitutions import Constitutions
+from service.store.database import Database
+from service.store.tables import annotators, feedback, now, retractions
 
 ODD = 'Quotes " and \\ slashes,\nlines\u2028, tabs\t, é, 河, 🌊 and {braces}: 100 %'
 BOUNDS = TextBounds(2**20, 2**21)

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.lanes import Lane, Stop, Stopped
+from service.bounds.lanes import Lane, Stop, Stopped
 from service.problems import Problem
 
 
@@ -98,7 +98,7 @@ async def test_what_would_wait_behind_too_many_is_refused_at_once(lane: Lane) ->
 
 async def test_work_has_an_end_that_is_counted_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("service.lanes.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.bounds.lanes.time.monotonic", lambda: clock[0])
     stop = Stop(10)
     clock[0] += 100  # it waits for its turn
     stop.check()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service import limits
-from service.limits import SHORT_BYTES, Limits, Pace, Room
+from service.bounds import limits
+from service.bounds.limits import SHORT_BYTES, Limits, Pace, Room
 from service.problems import Problem
 
 
@@ -73,7 +73,7 @@ async def test_a_nul_in_the_address_is_refused() -> None:
 
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("service.limits.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.bounds.limits.time.monotonic", lambda: clock[0])
     pace = Pace(per_minute=60, at_once=10)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")

@@ -7,9 +7,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from service import migrations
-from service.database import database_url as parsed
-from service.tables import metadata
+from service.store import migrations
+from service.store.database import database_url as parsed
+from service.store.tables import metadata
 
 
 async def test_the_migrations_lead_to_the_tables_of_the_code(database_url: str) -> None:

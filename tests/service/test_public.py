@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines.base import EngineError, RequestTooLong, RunStopped, Unavailable
+from base.errors import InputError
+from critic.engine import EngineError, RequestTooLong, RunStopped, Unavailable
 from service.problems import Problem
 from service.public import public
 from tests.service.calls import Api

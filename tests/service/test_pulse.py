@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service import pulse
-from service.database import Database
-from service.pulse import Pulse
-from service.tables import now, workers
+from service.store import pulse
+from service.store.database import Database
+from service.store.pulse import Pulse
+from service.store.tables import now, workers
 from tests.service.calls import Api, problem
 
 

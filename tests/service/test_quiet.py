@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from service import quiet
-from service.quiet import KEPT, Quiet
+from service.bounds import quiet
+from service.bounds.quiet import KEPT, Quiet
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_one_message_is_kept_so_often_and_how_often_it_was_not_is_said(
 ) -> None:
     logger, stream = log
     clock = [100.0]
-    monkeypatch.setattr("service.quiet.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.bounds.quiet.time.monotonic", lambda: clock[0])
 
     def say(number: int) -> None:
         logger.warning("bad request %d", number)

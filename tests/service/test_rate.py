@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from critic.engines.ledger import Budget
+from critic.calls.ledger import Budget
 from critic.run.execute import Progress
-from service.cli import progress, run_display
-from service.cli.rate import WINDOW, Rate, duration
-from service.cli.run_display import RunDisplay
+from service.cli.shown import progress
+from service.cli.shown.rate import WINDOW, Rate, duration
+from service.cli.shown.run_display import RunDisplay
 
 
 class Clock:

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from service.retention import Retention
-from service.tables import annotators, feedback, idempotency, now
+from service.keys.retention import Retention
+from service.store.tables import annotators, feedback, idempotency, now
 from tests.service.calls import Api, comparison
 
 

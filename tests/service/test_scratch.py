@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs.artifacts import swept
-from service.scratch import HIDDEN, scratch, sweep
+from service.jobs.inputs.artifacts import swept
 from service.settings import Settings
+from service.store.scratch import HIDDEN, scratch, sweep
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from service.scratch import scratch
+from service.store.scratch import scratch
 with scratch(Path(sys.argv[1])) as folder:
     (folder / "large").write_bytes(b"x" * 1000)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from service.settings import Settings
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from critic.records import Item, Prompt, Response
+from service.bounds.text_bounds import VALUE_BYTES, TextBounds
 from service.problems import Problem
-from service.text_bounds import VALUE_BYTES, TextBounds
 from tests.service.calls import comparison
 
 BOUNDS = TextBounds(text=100, label=10_000)

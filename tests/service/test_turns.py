@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.turns import LABELS, PAGES, Turns
+from service.bounds.turns import LABELS, PAGES, Turns
 
 
 async def test_one_kind_waits_for_itself_in_order_and_never_for_another() -> None:

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from service.database import Database
 from service.problems import Problem
-from service.under_way import SUFFIX, UnderWay, _number
+from service.store.database import Database
+from service.store.under_way import SUFFIX, UnderWay, _number
 from tests.service.conftest import Postgres
 
 HOLDER = """

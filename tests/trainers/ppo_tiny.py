@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from trainers.online.config import PPOConfig
+from trainers.online.rollout import Sample
+from trainers.online.scoring import Grade
 from trainers.ppo import PPOTrainer
-from trainers.ppo_config import PPOConfig
 from trainers.ppo_run import load_policy, read_prompts
-from trainers.rollout import Sample
-from trainers.scoring import Grade
 
 from .tiny import config_of, question
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from trainers.batches.examples import Example
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from trainers.dpo import DPOTrainer
-from trainers.examples import Example
 from trainers.reward import RewardTrainer
 from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer

@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainers import metrics
-from trainers.alarms import Alarm, Audit, History, alarms, refuses, repetition
-from trainers.ppo_config import PPOConfig
-from trainers.rollout import Sample
+from trainers.folder import metrics
+from trainers.online.alarms import Alarm, Audit, History, alarms, refuses, repetition
+from trainers.online.config import PPOConfig
+from trainers.online.rollout import Sample
 
 from .ppo_tiny import Planted, ppo_config, ppo_trainer
 from .tiny import question, write_model

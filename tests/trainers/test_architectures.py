@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
-from constitution.errors import InputError
-from critic.engines.tokens import TokenTree
+from base.errors import InputError
+from critic.chats.tokens import TokenTree
 from tests import zoo
 from trainers.config import DPOConfig, RewardConfig, SFTConfig
 from trainers.dpo import DPOTrainer

@@ -13,10 +13,10 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env
 from torch.distributed.fsdp import StateDictType
 from transformers import TrainerState
 
-from constitution.errors import InputError
+from base.errors import InputError
 from service.cli.train import Method, config_class, config_file, load
 from trainers import config
-from trainers.identity import resolved, settings
+from trainers.folder.identity import resolved, settings
 
 FOLDER = Path(config.__file__).parent / "configs"
 LAUNCHING = {"fsdp": 1, "fsdp-multi": 2, "deepspeed": 1, "deepspeed-multi": 2}  # how many machines each is for

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.records import Prompt
 from critic.run.request import RunRequest
 from critic.run.run import run
 from tests.factories import prompt, small_constitution
 from tests.feedback_samples import feedback
-from trainers.data import Data, from_rows, hold_out, parse, read, read_all
-from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
+from trainers.batches.data import Data, from_rows, hold_out, parse, read, read_all
+from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated
 
 ALL = (Demonstration, Pair, Ranked, Rated)
 TEACHING = (Pair, Ranked, Rated)

@@ -13,8 +13,9 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from trainers import config, metrics, run
-from trainers.identity import LINEAGE
+from trainers import config, run
+from trainers.folder import metrics
+from trainers.folder.identity import LINEAGE
 
 from .child import KINDS
 from .small_runs import run_settings

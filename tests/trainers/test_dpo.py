@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from constitution.errors import InputError
+from base.errors import InputError
 from tests.factories import prompt
+from trainers.batches.examples import Example, Pair, Rated
+from trainers.batches.packing import packed
 from trainers.config import DPOConfig
 from trainers.dpo import DPOTrainer
-from trainers.examples import Example, Pair, Rated
-from trainers.packing import packed
 
 from .tiny import build, config_of, model_of, planted, question
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.factories import prompt
-from trainers.examples import Demonstration, Pair, Ranked, Rated
+from trainers.batches.examples import Demonstration, Pair, Ranked, Rated
 
 PROMPT = prompt()
 

@@ -11,17 +11,19 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-from constitution.errors import InputError
-from critic.engines import hf, loading, rm
-from critic.engines.base import Node, Request, Reward, Sampling
-from critic.engines.chat import Chat
-from critic.engines.stops import end_ids, template_end
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.chats.stops import end_ids, template_end
+from critic.engine import Node, Request, Reward, Sampling
+from critic.engines import hf, rm
+from critic.local import loading
 from critic.records import Message
 from tests import zoo
 from tests.critic.engines.conftest import make_tokenizer
-from trainers import finish, models, run
+from trainers import models, run
 from trainers.config import DPOConfig, RewardConfig, SFTConfig
-from trainers.ppo_config import PPOConfig
+from trainers.folder import finish
+from trainers.online.config import PPOConfig
 
 from .ppo_tiny import ppo_config
 from .small_runs import run_settings

@@ -10,13 +10,13 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from critic.engines import attention
-from critic.engines.loading import load
-from critic.engines.tokens import TokenTree
+from critic.chats.tokens import TokenTree
+from critic.local.loading import load
+from critic.local.trees import attention
 from tests.critic.engines.conftest import make_tokenizer
-from trainers import forward
-from trainers.encoding import Encoder
-from trainers.packing import Batch, packed, padded
+from trainers.batches import forward
+from trainers.batches.encoding import Encoder
+from trainers.batches.packing import Batch, packed, padded
 
 from .tiny import farthest, planted, said, weights, write_model
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic.engines.tokens import Segment, TokenTree
-from trainers.packing import packed, padded
+from critic.chats.tokens import Segment, TokenTree
+from trainers.batches.packing import packed, padded
 
 
 def tree(root: list[int], *branches: list[int]) -> TokenTree:

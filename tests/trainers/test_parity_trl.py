@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from critic.chats.tokens import TokenTree
 from critic.engines import embedded
-from critic.engines.tokens import TokenTree
+from trainers.batches.packing import packed
 from trainers.config import DPOConfig, RewardConfig, SFTConfig
 from trainers.dpo import DPOTrainer
 from trainers.models import policy, reward_model
-from trainers.packing import packed
 from trainers.reward import RewardTrainer
 from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer

@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from critic.engines.loading import load
-from trainers import experience, metrics
+from critic.local.loading import load
+from trainers.folder import metrics
+from trainers.online import experience
 
 from .ppo_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, samples_of, share_of, trained_weights
 from .tiny import farthest

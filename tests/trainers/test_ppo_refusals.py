@@ -10,12 +10,13 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from constitution.errors import InputError
-from critic.engines.base import RunStopped
-from trainers import checkpoint, metrics, rollouts
-from trainers.ppo_config import PPOConfig
-from trainers.rollout import Sample
-from trainers.scoring import Grade
+from base.errors import InputError
+from critic.engine import RunStopped
+from trainers.folder import checkpoint, metrics
+from trainers.online import rollouts
+from trainers.online.config import PPOConfig
+from trainers.online.rollout import Sample
+from trainers.online.scoring import Grade
 from trainers.trainer import NotFinite
 
 from .ppo_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights

@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from constitution.errors import InputError
-from critic.engines import attention
-from critic.engines.loading import load
-from trainers import checkpoint, metrics, rollouts
-from trainers.results import Trained
+from base.errors import InputError
+from critic.local.loading import load
+from critic.local.trees import attention
+from trainers.folder import checkpoint, metrics
+from trainers.folder.results import Trained
+from trainers.online import rollouts
 from trainers.run import train
 
 from .ppo_tiny import LORA, ppo_config
@@ -24,7 +25,7 @@ CHILD = """
 import json, os, signal, sys, torch
 from pathlib import Path
 from transformers import TrainerCallback
-from trainers.ppo_config import PPOConfig
+from trainers.online.config import PPOConfig
 from trainers.run import train
 
 class Die(TrainerCallback):

@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from constitution.errors import InputError
-from critic.engines import attention
-from critic.engines.tokens import Segment, TokenTree
+from base.errors import InputError
+from critic.chats.tokens import Segment, TokenTree
+from critic.local.trees import attention
 from tests import zoo
-from trainers import proof, run
+from trainers import run
+from trainers.batches import proof
+from trainers.batches.packing import packed
 from trainers.config import DPOConfig, SFTConfig
 from trainers.dpo import DPOTrainer
-from trainers.packing import packed
 from trainers.sft import SFTTrainer
 
 from .ppo_tiny import ppo_config, ppo_trainer

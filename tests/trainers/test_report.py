@@ -8,7 +8,7 @@ import pytest
 
 from critic.pages.plots import Curves
 from tests.critic.run.test_report import HOSTILE, Page, in_browser
-from trainers.report import pictures, report, write_report
+from trainers.folder.report import pictures, report, write_report
 
 LOGS: list[dict[str, Any]] = [
     {"step": 1, "loss": 0.69, "rewards/margins": 0.0, "rewards/accuracies": 0.5, "learning_rate": 1e-5, "grad_norm": 2},

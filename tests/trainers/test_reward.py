@@ -10,17 +10,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from constitution.errors import InputError
-from critic.engines.base import Node, Reward
-from critic.engines.rewards import Manifest
+from base.errors import InputError
+from critic.engine import Node, Reward
 from critic.engines.rm import open_engine
+from critic.local.rewards import Manifest
 from critic.records import Message
 from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
+from trainers.batches.examples import Example, Pair, Ranked, Rated
+from trainers.batches.packing import packed
 from trainers.config import RewardConfig
-from trainers.examples import Example, Pair, Ranked, Rated
 from trainers.losses import bradley_terry, plackett_luce, unary
-from trainers.packing import packed
 from trainers.reward import RewardTrainer, heads
 
 from .test_encoding import ENDS_WITH_PADDING

@@ -13,20 +13,20 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from base.errors import InputError
 from constitution import Constitution
-from constitution.errors import InputError
-from critic.engines import attention
-from critic.engines.base import EngineDown, EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
-from critic.engines.chat import Chat
-from critic.engines.loading import load
-from critic.engines.rewards import capability
-from critic.judging.score import DIGITS
+from critic.chats.chat import Chat
+from critic.engine import EngineDown, EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
+from critic.judging.modes.score import DIGITS
+from critic.local.loading import load
+from critic.local.rewards import capability
+from critic.local.trees import attention
 from critic.records import Message
 from tests.factories import FakeEngine, prompt, small_constitution
-from trainers import scoring
-from trainers.prompts import Ask
-from trainers.rollout import Sample, Task
-from trainers.scoring import EngineReward, Grade, JudgeReward, RewardSource, ServerReward, open_source
+from trainers.online import scoring
+from trainers.online.prompts import Ask
+from trainers.online.rollout import Sample, Task
+from trainers.online.scoring import EngineReward, Grade, JudgeReward, RewardSource, ServerReward, open_source
 
 from .tiny import write_model
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from critic.engines import attention
-from critic.engines.base import Completion
-from critic.engines.chat import Chat
-from critic.engines.loading import Loaded, load
+from critic.chats.chat import Chat
+from critic.engine import Completion
+from critic.local.loading import Loaded, load
+from critic.local.trees import attention
 from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
-from trainers import rollout
-from trainers.prompts import Ask
-from trainers.rollout import HfWriter, Sample, Task
+from trainers.online import rollout
+from trainers.online.prompts import Ask
+from trainers.online.rollout import HfWriter, Sample, Task
 
 from .tiny import question, write_model
 

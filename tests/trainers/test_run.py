@@ -8,11 +8,11 @@ import pytest
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
-from constitution.errors import InputError
-from critic.engines.base import Sampling
-from trainers import identity, samples
+from base.errors import InputError
+from critic.engine import Sampling
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, load
-from trainers.results import Counts, Trained
+from trainers.folder import identity, samples
+from trainers.folder.results import Counts, Trained
 from trainers.run import train
 
 from .tiny import config_of, planted

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from critic.engines.base import Request, Sampling
+from critic.engine import Request, Sampling
 from critic.engines.hf import open_engine
 from tests.factories import prompt
+from trainers.batches.examples import Demonstration
 from trainers.config import SFTConfig
-from trainers.examples import Demonstration
 from trainers.sft import SFTTrainer
 
 from .tiny import build, config_of, demonstrations, question

@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
-from constitution.errors import InputError
+from base.errors import InputError
 from tests.conftest import unavailable
 from trainers import run
 from trainers.config import RewardConfig, SFTConfig
-from trainers.identity import LINEAGE
+from trainers.folder.identity import LINEAGE
 
 from .small_runs import STEPS, run_settings
 

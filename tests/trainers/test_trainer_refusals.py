@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from trainers import run
 from trainers.config import DPOConfig, RewardConfig, SFTConfig
 

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
-from trainers import metrics, run
+from trainers import run
+from trainers.batches.data import hold_out, read
 from trainers.config import RewardConfig, SFTConfig
-from trainers.data import hold_out, read
+from trainers.folder import metrics
 from trainers.trainer import NotFinite
 
 from .child import KINDS

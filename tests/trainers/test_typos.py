@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from trainers.config import ALIASES, DPOConfig, RewardConfig, SFTConfig, load
-from trainers.ppo_config import PPOConfig
+from trainers.online.config import PPOConfig
 
 
 @pytest.fixture

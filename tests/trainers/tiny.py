@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, set_seed
 
-from critic.engines.rewards import Manifest
+from critic.local.rewards import Manifest
 from tests.critic.engines.conftest import TEMPLATE, make_tokenizer
 from tests.factories import prompt
 from trainers import models
+from trainers.batches.data import Data
+from trainers.batches.examples import Demonstration, Example, Pair
 from trainers.config import RewardConfig, TrainConfig
-from trainers.data import Data
-from trainers.examples import Demonstration, Example, Pair
 from trainers.trainer import Collator, Inputs, TreeTrainer
 
 C = TypeVar("C", bound=TrainConfig)
@@ -93,7 +93,7 @@ def build(
 
 
 def data(examples: Iterable[Example]) -> Data:
-    """Examples as `trainers.data.read` would return them, each with a place of its own."""
+    """Examples as `trainers.batches.data.read` would return them, each with a place of its own."""
     return Data(tuple(e.model_copy(update={"where": f"rows.jsonl:{i}"}) for i, e in enumerate(examples, start=1)))
 
 

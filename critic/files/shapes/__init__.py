@@ -6,7 +6,7 @@ comes out in this project's own columns, which are listed in `critic.files.shape
 
 from collections.abc import Iterable
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from critic.files.rows import RowError
+from critic.rows import RowError
 
 Columns = dict[str, Any]
 Scale = tuple[float, float]

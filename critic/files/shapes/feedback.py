@@ -3,8 +3,8 @@
 from pydantic import ValidationError
 
 from critic.feedback.from_file import from_file, is_feedback
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape
+from critic.rows import RowError
 
 
 def _fits(columns: Columns) -> bool:

@@ -8,8 +8,8 @@ Which of two is better may stand beside them: as ``better_response_id`` (0 or 1)
 import re
 from functools import lru_cache
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has, no_label, number, preference, whole
+from critic.rows import RowError
 
 _NAMES = ("response", "output", "answer", "completion", "generation", "conversation")
 _NAME = re.compile(rf"({'|'.join(_NAMES)})_?(\d{{1,3}}|[a-z])")

@@ -7,8 +7,8 @@ answers of the arena's competition are JSON lists, one text a turn, in strings.
 import json
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has
+from critic.rows import RowError
 
 
 def _fits_tag(columns: Columns) -> bool:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has, no_label, whole
+from critic.rows import RowError
 
 
 def _fits(columns: Columns) -> bool:

@@ -6,8 +6,8 @@ Rows of one prompt that follow each other are several answers to it (`together`)
 from collections.abc import Sequence
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import PROMPTS, Aspect, Columns, Scale, Shape, has, number, truth
+from critic.rows import RowError
 
 NAMES = ("response", "output", "answer")
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")

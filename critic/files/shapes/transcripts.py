@@ -6,8 +6,8 @@ They stand in ``chosen`` and ``rejected``, which hold the prompt, and in ``promp
 import re
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has
+from critic.rows import RowError
 
 _TURN = re.compile(r"(?:\r?\n\r?\n|\A)(Human|Assistant):")
 _BEGINS = re.compile(r"\s*Human:")

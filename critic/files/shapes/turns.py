@@ -6,8 +6,8 @@ A preference may come beside one, in ``chosen`` and ``rejected`` with the same k
 import json
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import Columns, Shape, has
+from critic.rows import RowError
 
 NAMES = ("conversations", "conversation")
 ROLES = {

@@ -6,8 +6,8 @@ have it, a list of questions with their answers. Rows come here when the other s
 
 from typing import Any
 
-from critic.files.rows import RowError
 from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.rows import RowError
 
 SYSTEMS = ("system", "system_prompt")
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import ComparisonLabel, DemonstrationLabel, Feedback, RankingLabel, RatingLabel, ThumbsLabel
+from critic.files.inputs import read_labelled, read_pairs, read_prompts
+from critic.files.sources import Broken
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_labelled, read_pairs, read_prompts
-from critic.run.sources import Broken
 from service.formats import format_of
 from tests.contracts.shapes.rows import ASK, Case
-from trainers.data import read
-from trainers.examples import Demonstration, Example, Pair, Ranked, Rated
+from trainers.batches.data import read
+from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated
 
 TRAINERS: dict[str, Sequence[type[Example]]] = {
     "sft": (Demonstration,),

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.files.inputs import read_labelled, read_pairs, read_prompts
 from critic.files.shapes import SHAPES
-from critic.run.inputs import read_labelled, read_pairs, read_prompts
 from tests.contracts.shapes.cases import CASES
 from tests.contracts.shapes.commands import answers, lines, said, written
 from tests.contracts.shapes.pairs import AB
 from tests.contracts.shapes.rows import ASK, EMU, ROBIN, TWO, Case, gpt, human, says, transcript, user
 from tests.contracts.shapes.several import NECTAR, ULTRA
 from tests.contracts.shapes.table import TABLE, table
-from trainers.data import read
-from trainers.examples import Pair, Rated
+from trainers.batches.data import read
+from trainers.batches.examples import Pair, Rated
 
 
 def rows_of(rows: list[Any]) -> Case:

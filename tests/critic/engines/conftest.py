@@ -10,10 +10,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from critic.engines import attention
-from critic.engines.chat import Chat
+from critic.chats.chat import Chat
 from critic.engines.hf import HfEngine, open_engine
-from critic.engines.loading import load
+from critic.local.loading import load
+from critic.local.trees import attention
 
 TEMPLATE = (
     "{% for m in messages %}"

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from critic.engines import survey
+from critic.server import survey
 
 KEY = "sk-very-secret-123"
 NO_WAIT = {"retry-after-ms": "1"}

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from constitution.errors import InputError
-from critic.engines.base import Completion, Node, OwnTokens, Request, Sampling, Score
+from base.errors import InputError
+from critic.engine import Completion, Node, OwnTokens, Request, Sampling, Score
 from critic.engines.hf import HfEngine, open_engine
 from critic.records import Message
 from tests import zoo

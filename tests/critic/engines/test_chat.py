@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from constitution.errors import InputError
-from critic.engines.base import EngineError
-from critic.engines.chat import Chat
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.engine import EngineError
 from critic.records import Message
 
 from .conftest import TEMPLATE, make_tokenizer

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 import torch
 
-from critic.engines.base import Sampling
-from critic.engines.decoding import Answer, draw
-from critic.engines.kv_cache import KeyValueCache
+from critic.engine import Sampling
+from critic.local.trees.decoding import Answer, draw
+from critic.local.trees.kv_cache import KeyValueCache
 
 
 def answer(temperature: float = 1.0, top_p: float = 1.0, seed: int = 0) -> Answer:

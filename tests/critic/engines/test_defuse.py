@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from critic.engines.defuse import defuse
+from critic.server.defuse import defuse
 
 CONTROL = [
     *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<|START_OF_TURN_TOKEN|>", "<\uff5cUser\uff5c>"),

@@ -12,10 +12,10 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.engine import Choices, Node, OwnTokens, Request, Sampling, reads
 from critic.engines import embedded
-from critic.engines.base import Choices, Node, OwnTokens, Request, Sampling, reads
-from critic.engines.chat import Chat
 from critic.engines.hf import HfEngine
 from critic.records import Message
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from critic.engines.base import Identity
-from critic.engines.family import families, kinship
+from critic.engine import Identity
+from critic.run.family import families, kinship
 
 
 @pytest.mark.parametrize(

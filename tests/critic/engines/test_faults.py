@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from critic.engines.base import EngineDown, EngineError, HeldBack, RequestTooLong, Signature, Unavailable
-from critic.engines.chat_fault import fault_of
-from critic.engines.faults import NONE_DONE, SOME_DONE, Streak, plain, signature_of
+from critic.calls.faults import NONE_DONE, SOME_DONE, Streak, plain, signature_of
+from critic.engine import EngineDown, EngineError, HeldBack, RequestTooLong, Signature, Unavailable
+from critic.server.chat_fault import fault_of
 
 
 def test_equal_failures_are_equal_whatever_they_quote_and_number() -> None:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
-from critic.engines.attention import Mask, Rule, TreePlan
-from critic.engines.flex import FlexPlan, tree_plan
-from critic.engines.tokens import Segment, TokenTree, pack
+from critic.chats.tokens import Segment, TokenTree, pack
+from critic.local.trees.attention import Mask, Rule, TreePlan
+from critic.local.trees.flex import FlexPlan, tree_plan
 
 
 def forest(rng: random.Random) -> list[TokenTree]:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from critic.engines.float32 import InFloat32
+from critic.local.float32 import InFloat32
 from tests import zoo
 
 

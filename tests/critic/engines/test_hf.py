@@ -11,14 +11,14 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.chats.tokens import TokenTree
+from critic.engine import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
-from critic.engines.base import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
-from critic.engines.chat import Chat
-from critic.engines.decoding import Decoder
 from critic.engines.hf import HfEngine, open_engine
-from critic.engines.tokens import TokenTree
+from critic.local.trees.decoding import Decoder
 from critic.records import Message
 
 GREEDY = Sampling(24, temperature=0.0)
@@ -301,7 +301,7 @@ def test_the_spec_opens_it(tiny_model: Path) -> None:
 
 
 def test_the_revision_is_that_of_weights_and_tokenizer(changed_model: Callable[..., Path], tiny_model: Path) -> None:
-    from critic.engines.loading import revision
+    from critic.local.loading import revision
 
     copy = changed_model()
     (copy / "config.json").write_bytes((tiny_model / "config.json").read_bytes())

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from constitution.digest import canonical_json, digest, unit_interval
+from base.digest import canonical_json, digest, unit_interval
 from critic.judging.base import SAMPLE
 from critic.records import Row
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import Outcome, run
-from critic.run.store import RunStore
 from tests.critic.engines.fake_server import NO_WAIT, Answer, FakeServer, Fault, chat, likely
 from tests.factories import small_constitution
 
@@ -104,7 +104,7 @@ class Host:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critic.engines.wrappers.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("critic.calls.wrappers.FIRST_WAIT", 0.001)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -261,7 +261,7 @@ def dying_at(host: Host, number: int, then: Callable[[], None]) -> Callable[[Bod
 def test_a_server_that_dies_stops_the_run_which_goes_on_when_it_is_back(
     host: Host, peaceful: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("critic.engines.wrappers.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("critic.calls.wrappers.FIRST_WAIT", 0.1)
     host.fault = dying_at(host, 70, lambda: None)
     outcome = host.run(retries=2)
     assert "no connection to the server" in outcome.progress.stopped
@@ -273,7 +273,7 @@ def test_a_server_that_dies_stops_the_run_which_goes_on_when_it_is_back(
 
 
 def test_a_server_that_restarts_is_waited_for(host: Host, peaceful: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critic.engines.wrappers.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("critic.calls.wrappers.FIRST_WAIT", 0.1)
     host.fault = dying_at(host, 70, lambda: threading.Timer(0.2, host.start).start())
     outcome = host.run(retries=5)
     assert (outcome.progress.rows, outcome.progress.stopped) == (PROMPTS, "")

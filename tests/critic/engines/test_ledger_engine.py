@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from critic.engines.base import (
+from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.engine import (
     BudgetExceeded,
     Choices,
     Completion,
@@ -22,9 +23,8 @@ from critic.engines.base import (
     Score,
     reads,
 )
-from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.records import Message
-from critic.run.store import RunStore
+from critic.run.folder.store import RunStore
 from tests.factories import FakeEngine
 
 

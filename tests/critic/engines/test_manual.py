@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.engine_options import Option, check_known, name_of
 from critic.engines import REGISTRY, parse_spec
-from critic.engines.manual import manual
-from critic.engines.options import Option, check_known, name_of
 from critic.engines.scripted import Script
-from critic.engines.server_options import ServerOptions
 from critic.judging import MODES
+from critic.manual import manual
+from critic.server.server_options import ServerOptions
 
 ROOT = Path(__file__).parents[3]
 # Of other programs, or set and not read.
@@ -21,7 +21,7 @@ OTHERS = {"VLLM_NO_USAGE_STATS", "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_CPU_NUM_O
 
 def test_the_page_is_made_from_the_code() -> None:
     page = (ROOT / "docs/ENGINES.md").read_text("utf-8")
-    assert page == manual(), "python -m critic.engines.manual > docs/ENGINES.md"
+    assert page == manual(), "python -m critic.manual > docs/ENGINES.md"
 
 
 @pytest.mark.parametrize("kind", REGISTRY)

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from critic.engines import attention
-from critic.engines.attention import TreePlan
-from critic.engines.base import Choices, Node, OwnTokens, Read, Score, reads
-from critic.engines.chat import Chat
+from critic.chats.chat import Chat
+from critic.chats.tokens import Segment, TokenTree, from_chats, pack
+from critic.engine import Choices, Node, OwnTokens, Read, Score, reads
 from critic.engines.hf import HfEngine
-from critic.engines.loading import load
-from critic.engines.prefix_tree import run, score_trees
-from critic.engines.tokens import Segment, TokenTree, from_chats, pack
+from critic.local.loading import load
+from critic.local.trees import attention
+from critic.local.trees.attention import TreePlan
+from critic.local.trees.prefix_tree import run, score_trees
 from critic.records import Message
 
 TOLERANCE = 1e-4
@@ -166,7 +166,7 @@ def test_gradients_through_a_packed_tree_are_those_of_its_paths_alone(
 def test_logprobs_are_those_of_a_float32_log_softmax_and_chunks_change_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from critic.engines import prefix_tree
+    from critic.local.trees import prefix_tree
 
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 50)
@@ -183,7 +183,7 @@ def test_logprobs_are_those_of_a_float32_log_softmax_and_chunks_change_nothing(
 
 def test_log_odds_in_bfloat16_are_not_in_coarse_steps() -> None:
     """A bfloat16 logit near 20 is a multiple of 1/8; the difference of two must not be."""
-    from critic.engines.prefix_tree import Head, token_logprobs
+    from critic.local.trees.prefix_tree import Head, token_logprobs
 
     torch.manual_seed(0)
     head = torch.nn.Linear(64, 10, bias=False).bfloat16()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from critic.engines.process_log import ProcessLog
+from critic.vllm.process_log import ProcessLog
 
 NOISE = "import sys; print('loading'); sys.exit('a.b.LoadError: no weights\\nRuntimeError: it did not start')"
 

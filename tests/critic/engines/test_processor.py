@@ -10,10 +10,10 @@ import torch
 from transformers import TrainingArguments
 
 from benchmarks import reward_model
-from critic.engines import processor
-from critic.engines.loading import default_device, default_dtype
+from critic.local import processor
+from critic.local.loading import default_device, default_dtype
 from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from trainers.ppo_config import PPOConfig
+from trainers.online.config import PPOConfig
 
 ROOT = Path(__file__).parents[3]
 ASKING = re.compile(r"get_capabilities|cpu_count\(|sched_getaffinity|_is_amx|_is_avx|/proc/cpuinfo")
@@ -35,7 +35,7 @@ def test_only_one_place_asks() -> None:
         if ASKING.search(file.read_text(encoding="utf-8"))
     ]
     # The benchmarks' table prints the processor's name, which decides nothing.
-    assert asking == ["critic/engines/processor.py", "benchmarks/run.py"]
+    assert asking == ["critic/local/processor.py", "benchmarks/run.py"]
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from constitution.errors import InputError
-from critic.engines import attention, hf, prefix_tree, rm
-from critic.engines.attention import DecodePlan
-from critic.engines.base import EngineError, Node, Reward
-from critic.engines.chat import Chat
-from critic.engines.decoding import Decoder
-from critic.engines.kv_cache import KeyValueCache
-from critic.engines.proof import prove
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.engine import EngineError, Node, Reward
+from critic.engines import hf, rm
+from critic.local.proof import prove
+from critic.local.trees import attention, prefix_tree
+from critic.local.trees.attention import DecodePlan
+from critic.local.trees.decoding import Decoder
+from critic.local.trees.kv_cache import KeyValueCache
 from critic.records import Message
 from tests import zoo
 

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from critic.engines.reasoning import TAGS, Splitter, Tags, opens, split
+from critic.chats.reasoning import TAGS, Splitter, Tags, opens, split
 
 _MARKS = [tag for tags in TAGS for tag in tags] + ["<|channel|>", "<|start|>"]
 # Texts of people and models, that hold no mark by chance.

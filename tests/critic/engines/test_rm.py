@@ -18,10 +18,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from constitution.errors import InputError
-from critic.engines import open_engine as open_spec
-from critic.engines import parse_spec
-from critic.engines.base import (
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.chats.tokens import TokenTree, from_chats
+from critic.engine import (
     Choices,
     EngineError,
     Node,
@@ -33,12 +33,12 @@ from critic.engines.base import (
     Sampling,
     reads,
 )
-from critic.engines.chat import Chat
+from critic.engines import open_engine as open_spec
+from critic.engines import parse_spec
 from critic.engines.hf import HfEngine
-from critic.engines.prefix_tree import output_head
-from critic.engines.rewards import Manifest, heads_of
 from critic.engines.rm import RmEngine, open_engine
-from critic.engines.tokens import TokenTree, from_chats
+from critic.local.rewards import Manifest, heads_of
+from critic.local.trees.prefix_tree import output_head
 from critic.records import Message
 
 from .conftest import TEMPLATE, make_tokenizer

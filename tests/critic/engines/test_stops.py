@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from critic.engines.base import Sampling
-from critic.engines.stops import Piece, beyond_thoughts
+from critic.chats.stops import Piece, beyond_thoughts
+from critic.engine import Sampling
 
 THOUGHTS_END = 0
 

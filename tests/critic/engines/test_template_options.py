@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.chats.template_options import TemplateOptions, read_template_options
 from critic.engines import hf, parse_spec
-from critic.engines.chat import Chat
-from critic.engines.template_options import TemplateOptions, read_template_options
 from critic.records import Message
 
 from .conftest import TEMPLATE, make_tokenizer

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from base.errors import InputError
 from benchmarks import templates
-from constitution.errors import InputError
-from critic.engines.base import Choices, EngineError, Node, OwnTokens, Reward
-from critic.engines.chat import Chat
-from critic.engines.template import PINNED
-from critic.engines.tokens import TokenTree, from_chats
+from critic.chats.chat import Chat
+from critic.chats.template import PINNED
+from critic.chats.tokens import TokenTree, from_chats
+from critic.engine import Choices, EngineError, Node, OwnTokens, Reward
 from critic.records import Message, Prompt
-from trainers.encoding import Encoder
+from trainers.batches.encoding import Encoder
 
 SOURCES = templates.sources()
 PICTURES = {name for name in SOURCES if name.startswith(("idefics", "llava", "smolvlm"))}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic.engines.base import Choices, EngineError, Node, OwnTokens
-from critic.engines.chat import Chat
-from critic.engines.tokens import Segment, Span, TokenRead, TokenTree, from_chats, pack, split
+from critic.chats.chat import Chat
+from critic.chats.tokens import Segment, Span, TokenRead, TokenTree, from_chats, pack, split
+from critic.engine import Choices, EngineError, Node, OwnTokens
 from critic.records import Message
 
 HAND = TokenTree(

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.engine import Choices, EngineError, Node, Request, Reward, Sampling
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Choices, EngineError, Node, Request, Reward, Sampling
-from critic.engines.rewards import heads_of
 from critic.engines.verify import WORTH
 from critic.engines.verify import open_engine as open_rule
 from critic.judging import mode_of
 from critic.judging.base import Question
+from critic.local.rewards import heads_of
 from critic.records import Message
 from tests.factories import prompt
 

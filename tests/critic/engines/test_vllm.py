@@ -4,9 +4,9 @@ import importlib.util
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.engines import open_engine, parse_spec
-from critic.engines.vllm import Settings, settings
+from critic.vllm.settings import Settings, settings
 
 
 def test_options_are_read() -> None:

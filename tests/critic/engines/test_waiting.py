@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from critic.engines.waiting import Notices
+from critic.calls.waiting import Notices
 
 
 @dataclass

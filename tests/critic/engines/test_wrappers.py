@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic.engines.base import (
+from critic.calls.wrappers import Busy, Concurrent, RateLimited, Retrying, Unreachable
+from critic.engine import (
     Choices,
     Completion,
     Engine,
@@ -23,7 +24,6 @@ from critic.engines.base import (
     Unavailable,
     reads,
 )
-from critic.engines.wrappers import Busy, Concurrent, RateLimited, Retrying, Unreachable
 from critic.records import Message
 from tests.critic.engines.virtual_time import VirtualTime
 from tests.factories import FakeEngine

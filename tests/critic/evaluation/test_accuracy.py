@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from critic.engines.base import EngineDown, EngineError, Lane, Node, Score, reads
+from critic.engine import EngineDown, EngineError, Lane, Node, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.evaluation.accuracy import (
     FOLDS,
@@ -18,7 +18,7 @@ from critic.evaluation.accuracy import (
     judge,
 )
 from critic.evaluation.fitting import fit_contrast
-from critic.judging.logprob import Logprob
+from critic.judging.modes.logprob import Logprob
 from tests.critic.judging.test_aggregate import principle
 from tests.factories import FakeEngine, prompt
 

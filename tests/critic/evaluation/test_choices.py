@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from constitution.importers.cai_paper import Contrast, Paper
-from critic.engines.base import (
+from critic.engine import (
     Choices,
     Engine,
     EngineDown,

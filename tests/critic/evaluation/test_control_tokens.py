@@ -17,18 +17,18 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from constitution import Principle
 from critic import prompts
-from critic.engines.base import Completion, Lane, Node, Request, Score
-from critic.engines.chat import Chat
-from critic.engines.defuse import defuse
-from critic.engines.rewards import UNGROUPED, capability
+from critic.chats.chat import Chat
+from critic.chats.tokens import from_chats
+from critic.engine import Completion, Lane, Node, Request, Score
 from critic.engines.scripted import Rule, Script, ScriptedEngine
-from critic.engines.tokens import from_chats
 from critic.evaluation.injection import Plain
 from critic.evaluation.planting import load_suite, planted
 from critic.judging import MODES
 from critic.judging.base import Mode, Question
-from critic.judging.contrast import Contrast
+from critic.judging.modes.contrast import Contrast
+from critic.local.rewards import UNGROUPED, capability
 from critic.records import Message
+from critic.server.defuse import defuse
 from tests.factories import prompt, small_constitution
 
 PRINCIPLES = tuple(Principle.model_validate(entry) for entry in small_constitution(1)["principles"])

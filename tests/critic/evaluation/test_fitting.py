@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from critic.engines.base import Lane, Node, Score, reads
+from critic.engine import Lane, Node, Score, reads
 from critic.evaluation.accuracy import FOLDS, figures
 from critic.evaluation.fitting import fit_contrast
 from critic.judging.linear import cross_validate, fit

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from constitution import Principle
-from critic.engines.base import Completion, EngineDown, EngineError, Lane, Node, Request, Score, reads
-from critic.engines.ledger import Budget, RecordedEngine
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import Completion, EngineDown, EngineError, Lane, Node, Request, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.evaluation import injection
 from critic.evaluation.injection import Figures, Plain, Trial, count, figures, measure, ratio
 from critic.evaluation.planting import BaseComparison, Injection, Suite, load_suite
-from critic.judging.logprob import Logprob
-from critic.run.store import RunStore
+from critic.judging.modes.logprob import Logprob
+from critic.run.folder.store import RunStore
 from critic.statistics.intervals import Figure
 from tests.factories import FakeEngine, small_constitution
 

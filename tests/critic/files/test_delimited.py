@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.delimited import separator_of
-from critic.files.rows import Broken, Raw
+from critic.files.inputs import read_prompts
 from critic.files.shapes import naming
-from critic.run.inputs import read_prompts
-from critic.run.sources import open_source
+from critic.files.sources import open_source
+from critic.rows import Broken, Raw
 
 
 def rows(path: Path, data: bytes | str, **mapping: str) -> list[Any]:

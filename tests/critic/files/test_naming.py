@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.files.inputs import read_pairs, read_prompts
 from critic.files.naming import Naming, NamingError, read_mapping
 from critic.files.shapes import is_read, naming
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_pairs, read_prompts
 
 
 def test_names_match_whatever_their_case() -> None:

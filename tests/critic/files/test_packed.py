@@ -11,11 +11,11 @@ import pyarrow.parquet as parquet
 import pytest
 import zstandard
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files import packed
-from critic.files.rows import Broken, Raw
 from critic.files.shapes import naming
-from critic.run.sources import open_source, source_name
+from critic.files.sources import open_source, source_name
+from critic.rows import Broken, Raw
 
 LINES = '{"prompt": "Wie heißt du?"}\n{"prompt": "Und ich?"}\n'
 TEXTS = ["Wie heißt du?", "Und ich?"]

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from constitution.errors import InputError
-from critic.files.rows import Broken, Raw
+from base.errors import InputError
+from critic.files.inputs import read_prompts
 from critic.files.shapes import naming
-from critic.run.inputs import read_prompts
-from critic.run.sources import open_source
+from critic.files.sources import open_source
+from critic.rows import Broken, Raw
 from service.formats import format_of
-from trainers.data import read
-from trainers.examples import Pair
+from trainers.batches.data import read
+from trainers.batches.examples import Pair
 
 FAR = 2**60  # microseconds: past the year 9999, the last of Python's dates
 COLUMNS = {"prompt": ["one", "two"], "chosen": ["a", "b"], "rejected": ["c", "d"]}

@@ -6,11 +6,11 @@ import pytest
 
 from constitution import Principle
 from constitution.schema import READ_BY_MODELS, Example
+from critic.engine import Choices, Completion, Decision, Lane, Node, Read, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.base import Choices, Completion, Decision, Lane, Node, Read, Request, Score, reads
-from critic.engines.rewards import UNGROUPED, capability
 from critic.judging import MODES, mode_of
 from critic.judging.base import Question
+from critic.local.rewards import UNGROUPED, capability
 from tests.factories import FakeEngine, prompt
 
 TEXTS = {

@@ -4,15 +4,15 @@ import math
 
 import pytest
 
+from base.errors import InputError
 from constitution import Principle
-from constitution.errors import InputError
+from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
+from critic.engine import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
 from critic.engines import REGISTRY, parse_spec
-from critic.engines.base import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
-from critic.engines.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.judging import MODES, mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
-from critic.judging.decision import DecisionMode
+from critic.judging.modes.decision import DecisionMode
 from critic.records import Vote
 from tests.factories import FakeEngine, prompt
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import InputError
 from constitution import Principle
-from constitution.errors import InputError
+from critic.capabilities import LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
+from critic.engine import Choices, Completion, EngineError, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.base import Choices, Completion, EngineError, Lane, Node, Request, Score, reads
-from critic.engines.capabilities import LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
 from critic.judging import MODES, mode_of, settled, working
 from critic.judging.base import MAX_LOG_ODDS, Question, log_odds, mass_of
-from critic.judging.sampled import parse_letter
-from critic.judging.score import graded
-from critic.judging.verdict import parse_verdict
+from critic.judging.modes.sampled import parse_letter
+from critic.judging.modes.score import graded
+from critic.judging.modes.verdict import parse_verdict
 from critic.records import Vote
 from tests.factories import FakeEngine, prompt
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from constitution import Principle
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import Choices, Completion, Engine, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.base import Choices, Completion, Engine, Lane, Node, Request, Score, reads
-from critic.engines.ledger import Budget, RecordedEngine
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
 from critic.judging import MODES, mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
-from critic.judging.contrast import SCALES, read_features
 from critic.judging.linear import LinearModel
-from critic.judging.logprob import Logprob
-from critic.judging.verdict import parse_verdict
+from critic.judging.modes.contrast import SCALES, read_features
+from critic.judging.modes.logprob import Logprob
+from critic.judging.modes.verdict import parse_verdict
 from critic.records import Message, Vote
-from critic.run.store import RunStore
+from critic.run.folder.store import RunStore
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(

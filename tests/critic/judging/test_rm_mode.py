@@ -5,13 +5,13 @@ import math
 import pytest
 
 from constitution import Principle
+from critic.engine import EngineError, Lane, Node, Reward, Score, reads
 from critic.engines import parse_spec
-from critic.engines.base import EngineError, Lane, Node, Reward, Score, reads
-from critic.engines.rewards import capability
 from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import MAX_LOG_ODDS, Mode, Question
-from critic.judging.rm import Rm
+from critic.judging.modes.rm import Rm
+from critic.local.rewards import capability
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?")

@@ -5,7 +5,7 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from critic.judging.verdict import parse_verdict
+from critic.judging.modes.verdict import parse_verdict
 
 BLANKS = st.text(" \t\r\n", max_size=3)
 WORDS = ("better", '"better"', '"A"', '"B"', '"tie"', "null", "NaN", "1e999", "```", "\\u0041", "\ud800", "9" * 5000)

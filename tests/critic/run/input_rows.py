@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from critic.files.inputs import read_prompts
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_prompts
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from critic.records import Row
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import Outcome, run
-from critic.run.store import RunStore
 from tests.factories import small_constitution
 
 # Two samples, each critiqued and revised: 6 completions; 4 principles in both orders: 8 reads.

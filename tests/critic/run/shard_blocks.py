@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from critic.cluster.shard_worker import Cut
 from critic.records import Line, Quarantined
+from critic.run.folder.shards import About
 from critic.run.request import RunRequest
-from critic.run.shard_worker import Cut
-from critic.run.shards import About
 
 PLAN = "a" * 64
 ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)

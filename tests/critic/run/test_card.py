@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from critic.records import Quarantined, Row
-from critic.run.card import card, features, write_card
-from critic.run.results import Results, gather
-from critic.run.tables import TABLES
+from critic.run.folder.results import Results, gather
+from critic.run.folder.tables import TABLES
+from critic.run.pages.card import card, features, write_card
 from tests.factories import both_orders, judgement, provenance, revision, row
 
 FORMATS = pytest.mark.parametrize("format", ["jsonl", "parquet"])

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from constitution.errors import InputError
-from critic.run import cluster
-from critic.run.cluster_spec import Cluster, parse_cluster
+from base.errors import InputError
+from critic.cluster import cluster
+from critic.cluster.spec import Cluster, parse_cluster
 from critic.run.execute import Progress
-from critic.run.shards import About
+from critic.run.folder.shards import About
 
 # The spec.
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critic.cluster.shard_worker import Cut
 from critic.records import Quarantined
-from critic.run.shard_worker import Cut
-from critic.run.shards import About
+from critic.run.folder.shards import About
 
 from .run_bench import Bench
 from .shard_blocks import PLAN, Finished, Shard, cut, entries

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from constitution.errors import InputError
-from critic.run import inputs
+from base.errors import InputError
+from critic.files import inputs
 from critic.run import plan as planning
+from critic.run.folder.store import RunStore, StoreError
 from critic.run.run import dry_run
-from critic.run.store import RunStore, StoreError
 
 from .run_bench import CALLS_A_ROW, Bench
 
@@ -293,7 +293,7 @@ def test_two_processes_do_not_share_a_directory(bench: Bench) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from critic.run import store as module
+    from critic.run.folder import store as module
 
     bench.prompts = [f"question {i}" for i in range(100)]
     connect = module._connect

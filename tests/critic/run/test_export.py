@@ -8,11 +8,11 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
+from critic.files.inputs import read_pairs
 from critic.records import Line, Message, Prompt, Quarantined, Ranking, Row
-from critic.run import export as export_module
-from critic.run.export import ExportCounts, Parquet, export
-from critic.run.inputs import read_pairs
-from critic.run.tables import TABLES
+from critic.run.folder import export as export_module
+from critic.run.folder.export import ExportCounts, Parquet, export
+from critic.run.folder.tables import TABLES
 from service.formats.parquet import SCHEMAS
 from tests.factories import both_orders, judgement, provenance, revision, row, vote
 
@@ -206,7 +206,7 @@ def tool_turns(question: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_tool_turns_are_exported_and_read_again(tmp_path: Path, format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first prompt with a tool turn comes when groups of others are written already."""
-    monkeypatch.setattr("critic.run.export.GROUP_ROWS", 2)
+    monkeypatch.setattr("critic.run.folder.export.GROUP_ROWS", 2)
     called = [Message.model_validate(turn) for turn in tool_turns("What is 6 times 7?")]
     rows = [row(i, prompt_text=f"Question {i}?", judgements=ROWS[0].judgements[:1]) for i in range(6)]
     rows[4] = rows[4].model_copy(update={"prompt": Prompt(messages=tuple(called))})

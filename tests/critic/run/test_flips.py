@@ -10,8 +10,8 @@ import pytest
 from constitution import Constitution, load
 from critic.judging.aggregate import aggregate
 from critic.records import Judgement
-from critic.run.flips import Foreseer, Foresight
-from critic.run.reading import foresee
+from critic.run.folder.flips import Foreseer, Foresight
+from critic.run.folder.reading import foresee
 from tests.factories import both_orders, judgement, row, run_config, small_constitution
 
 from .run_bench import Bench

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from constitution.errors import InputError
-from critic.run.inputs import open_prompts, read_pairs, read_prompts
+from base.errors import InputError
+from critic.files.inputs import open_prompts, read_pairs, read_prompts
 
 from .input_rows import CHAT, last_texts, prompts, read, refused, write_lines
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.files.packed import BINARY, MARKS
 from critic.records import Quarantined
 
@@ -126,7 +126,7 @@ def test_a_line_of_one_megabyte_is_read(tmp_path: Path) -> None:
 def test_a_line_beyond_all_measure_is_refused_and_the_next_one_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("critic.files.rows.LINE_BYTES", 10)
+    monkeypatch.setattr("critic.rows.LINE_BYTES", 10)
     (tmp_path / "in.txt").write_text("x" * 10 + "\n" + "x" * 35 + "\nshort\n" + "x" * 11)
     lines = prompts(tmp_path / "in.txt")
     assert last_texts(lines) == ["x" * 10, "short"]

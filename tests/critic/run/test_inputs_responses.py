@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from critic.files.inputs import read_labelled, read_pairs
 from critic.records import Line, Quarantined
-from critic.run.inputs import read_labelled, read_pairs
 
 from .input_rows import CHAT, read, refused, write_lines
 

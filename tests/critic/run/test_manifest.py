@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from critic.records import Drop, Quarantined
-from critic.run.manifest import write_manifest
-from critic.run.results import gather
+from critic.run.folder.manifest import write_manifest
+from critic.run.folder.results import gather
 from tests.factories import both_orders, judgement, provenance, row
 
 CONFIG = MappingProxyType({"seed": 7, "samples": 2})

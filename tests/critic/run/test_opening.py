@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines.base import Completion, EngineDown, Lane, Node, Request, Score, reads
-from critic.engines.capabilities import LOGPROBS, NONE, STRUCTURED
+from base.errors import InputError
+from critic.capabilities import LOGPROBS, NONE, STRUCTURED
+from critic.engine import Completion, EngineDown, Lane, Node, Request, Score, reads
 from critic.engines.scripted import Rule, Script, ScriptedEngine
 from critic.run import run as running
 from critic.run.run import Outcome, run

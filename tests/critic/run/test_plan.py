@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from critic.engines.base import REASONING_ROOM, Identity
+from critic.engine import REASONING_ROOM, Identity
 from critic.judging.base import ROOM_TO_THINK
+from critic.run.folder.store import RunStore
 from critic.run.plan import CHARACTERS_PER_TOKEN, Plan
 from critic.run.run import dry_run
-from critic.run.store import RunStore
 from tests.critic.run.run_bench import Bench
 
 SERVER = "openai:m@http://127.0.0.1:9/v1?input_price=1&output_price=10"

@@ -15,13 +15,13 @@ import yaml
 from fastapi import FastAPI, HTTPException
 from fastapi.staticfiles import StaticFiles
 
-from constitution.errors import InputError
+from base.errors import InputError
+from critic.files.inputs import read_prompts
+from critic.files.remote import while_connected, without_secrets
 from critic.records import Line
-from critic.run.inputs import read_prompts
-from critic.run.remote import while_connected, without_secrets
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run
-from critic.run.store import RunStore
 from tests.factories import small_constitution
 
 LINES = '{"prompt": "first"}\nno JSON\n\n{"prompt": "second"}\n'

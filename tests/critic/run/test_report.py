@@ -12,9 +12,9 @@ from critic.pages.heat import HeatMap
 from critic.pages.plots import Curves, Histogram
 from critic.pages.strips import Bars, Strips
 from critic.records import Drop, Message, Prompt, Quarantined, Row
-from critic.run.figures import MOST_PRINCIPLES, figures
-from critic.run.report import report, write_report
-from critic.run.results import Results, gather
+from critic.run.folder.results import Results, gather
+from critic.run.pages.figures import MOST_PRINCIPLES, figures
+from critic.run.pages.report import report, write_report
 from tests.factories import both_orders, judgement, provenance, revision, row, vote
 
 HOSTILE = (

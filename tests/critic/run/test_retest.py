@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from constitution.digest import unit_interval
-from critic.engines.base import Choices, Lane, Node, Score, reads
-from critic.engines.capabilities import LOGPROBS, VARIES
+from base.digest import unit_interval
+from critic.capabilities import LOGPROBS, VARIES
+from critic.cluster.shard_worker import Asker
+from critic.engine import Choices, Lane, Node, Score, reads
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.judging.jury import Juror, Jury
-from critic.judging.logprob import Logprob
+from critic.judging.modes.logprob import Logprob
 from critic.run import run as running
 from critic.run.config import Seat
 from critic.run.request import check
 from critic.run.retest import AT_LEAST, AT_ONCE, Tally, chosen, parts, varying, varying_seats
 from critic.run.run import Outcome, run
-from critic.run.shard_worker import Asker
 from tests.critic.run.run_bench import Bench
 
 
@@ -115,7 +115,7 @@ def test_actors_of_a_cluster_find_what_one_machine_finds(
     request = bench.request(settings={"revisions": 0})
     here = do(bench, "out", 0.5).results.retest
     assert here is not None
-    monkeypatch.setattr("critic.run.shard_worker.open_engine", lambda spec: made[0])
+    monkeypatch.setattr("critic.cluster.shard_worker.open_engine", lambda spec: made[0])
     checked, tally = check(request), Tally()
     made[0].asked = dict.fromkeys(made[0].asked, 0)  # each was asked once, as far as it knows
     bench.out = tmp_path / "out"

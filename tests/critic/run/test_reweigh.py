@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
+from base.errors import InputError
 from constitution import Constitution, load
-from constitution.errors import InputError
-from critic.engines.base import Identity
+from critic.engine import Identity
 from critic.records import Judgement, Quarantined, Row, Vote
 from critic.run import run as run_module
 from critic.run.config import RunConfig, RunSettings
+from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.reweigh import Reweighed, ReweighRequest, reweigh
 from critic.run.run import run
-from critic.run.store import RunStore
 from tests.factories import both_orders, judgement, provenance, row, run_config, small_constitution
 
 EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl", "README.md")

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critic.calls.wrappers import Wrapper
+from critic.cluster import shard_worker
+from critic.cluster.shard_worker import LIVES, Attempts, ShardWorker
+from critic.engine import Completion, Engine, EngineDown, Identity, Lane, Request
 from critic.engines import Spec, open_engine
-from critic.engines.base import Completion, Engine, EngineDown, Identity, Lane, Request
-from critic.engines.wrappers import Wrapper
-from critic.run import shard_worker
 from critic.run.config import RunConfig
+from critic.run.folder.shards import About, ShardStore
 from critic.run.request import RunRequest, check
 from critic.run.run import described
-from critic.run.shard_worker import LIVES, Attempts, ShardWorker
-from critic.run.shards import About, ShardStore
 from tests.factories import provenance
 
 from .run_bench import CALLS_A_ROW, Bench

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.records import Quarantined, Row
-from critic.run.export import export
-from critic.run.reading import open_rows
+from critic.run.folder.export import export
+from critic.run.folder.reading import open_rows
+from critic.run.folder.shards import FOLDER, RUN_FILE, About, ShardStore, pack
+from critic.run.folder.store import RunStore, StoreError
 from critic.run.run import write_results
-from critic.run.shards import FOLDER, RUN_FILE, About, ShardStore, pack
-from critic.run.store import RunStore, StoreError
 from tests.factories import both_orders, judgement, provenance, row, run_config
 
 CONFIG = run_config()

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from critic.engines.base import EngineDown, EngineError, HeldBack, RequestTooLong, Signature
-from critic.engines.faults import NONE_DONE, SOME_DONE, Streak
+from critic.calls.faults import NONE_DONE, SOME_DONE, Streak
+from critic.engine import EngineDown, EngineError, HeldBack, RequestTooLong, Signature
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Message, Prompt, Quarantined, Row
 from critic.run.execute import Progress, execute_rows

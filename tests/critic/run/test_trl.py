@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from critic.run.card import write_card
-from critic.run.results import gather
+from critic.run.folder.results import gather
+from critic.run.pages.card import write_card
 from tests.factories import both_orders, judgement, provenance, revision, row
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from critic.run.store import RunStore
-from critic.run.turned import BEFORE, compare
+from critic.run.folder.store import RunStore
+from critic.run.folder.turned import BEFORE, compare
 from tests.factories import both_orders, judgement, row
 
 from .run_bench import Bench

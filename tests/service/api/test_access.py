@@ -9,10 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.auth import Scope
-from service.datasets import DatasetRequest
-from service.label_query import StoredFeedback
-from service.tables import now
+from service.exports.datasets import DatasetRequest
+from service.keys.auth import Scope
+from service.labels.label_query import StoredFeedback
+from service.store.tables import now
 from tests.service.calls import Api, comparison, problem
 
 KINDS: tuple[Scope, ...] = ("read", "feedback", "label", "jobs")

@@ -7,9 +7,9 @@ from typing import Any
 import httpx2
 from sqlalchemy import select, update
 
-from service import administrators
-from service.retention import Retention
-from service.tables import annotators, keys, now
+from service.keys import administrators
+from service.keys.retention import Retention
+from service.store.tables import annotators, keys, now
 from tests.service.calls import Api, problem
 
 

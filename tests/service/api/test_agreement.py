@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import Feedback, RankingLabel
 from critic.records import Message, Prompt, Response
-from service.agreement import PAIRS_OF_A_RANKING, VALUES_OF_AN_ITEM, Agreement, Rater, _pair, _pairs
-from service.label_query import StoredFeedback
-from service.tables import leases, now
+from service.labels.agreement import PAIRS_OF_A_RANKING, VALUES_OF_AN_ITEM, Agreement, Rater, _pair, _pairs
+from service.labels.label_query import StoredFeedback
+from service.store.tables import leases, now
 from tests.service.calls import Api, comparison
 
 PROMPTS = ("A?", "B?", "C?", "D?")
@@ -206,8 +206,8 @@ def test_pairs_of_a_long_ranking_are_different_and_as_many_as_may_be() -> None:
 
 
 def test_figures_of_very_many_raters_are_bounded_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.agreement.MOST_RATERS", 5)
-    monkeypatch.setattr("service.agreement.MOST_PAIRED", 3)
+    monkeypatch.setattr("service.labels.agreement.MOST_RATERS", 5)
+    monkeypatch.setattr("service.labels.agreement.MOST_PAIRED", 3)
     found = Agreement([label({"value": "up"}, f"rater {n}", kind="thumbs") for n in range(9)])
     assert [rater.annotator for rater in found.raters] == [f"rater {n}" for n in range(5)]
     assert len(found.left_out) == 4 and found.labels == 9
@@ -219,7 +219,7 @@ def test_figures_of_very_many_raters_are_bounded_and_say_so(monkeypatch: pytest.
 
 
 def test_ratings_that_are_all_different_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.agreement.MOST_VALUES", 10)
+    monkeypatch.setattr("service.labels.agreement.MOST_VALUES", 10)
     rows = [label({"value": 1 + n / 10, "scale": {"min": 1, "max": 5}}, f"rater {n}") for n in range(12)]
     with pytest.raises(InputError, match="more than 10 different ratings"):
         Agreement(rows)
@@ -238,7 +238,7 @@ async def test_agreement_ends_with_its_client(api: Api, monkeypatch: pytest.Monk
         finally:
             ended.set()
 
-    monkeypatch.setattr("service.api.agreement.labels_by_item", endless)
+    monkeypatch.setattr("service.api.labels.agreement.labels_by_item", endless)
     scope = {"type": "http", "method": "GET", "path": f"/v1/projects/{id}/agreement", "query_string": b""}
     scope |= {"headers": [(b"authorization", api.admin.headers["authorization"].encode())], "http_version": "1.1"}
     left = asyncio.Event()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from service.tables import now
+from service.store.tables import now
 from tests.service.calls import Api, problem
 
 

@@ -7,22 +7,12 @@ from typing import Any
 
 import pytest
 
-from critic.engines.base import (
-    Engine,
-    EngineDown,
-    EngineError,
-    Lane,
-    Node,
-    RequestTooLong,
-    Score,
-    Unavailable,
-    reads,
-)
+from critic.engine import Engine, EngineDown, EngineError, Lane, Node, RequestTooLong, Score, Unavailable, reads
 from service import engines as part
-from service.api.comparisons import ComparisonAnswer
+from service.api.judges.comparisons import ComparisonAnswer
+from service.bounds.watching import while_connected
 from service.problems import Problem
 from service.settings import EngineSettings, Settings
-from service.watching import while_connected
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem, running
 from tests.service.judges import constitution, in_groups, judged_by, scripted

@@ -8,9 +8,9 @@ import yaml
 from sqlalchemy import select
 
 from constitution import diff, load
-from service import constitutions as part
-from service.constitutions import Constitutions
-from service.tables import audit
+from service.store import constitutions as part
+from service.store.constitutions import Constitutions
+from service.store.tables import audit
 from tests.service.calls import Api, problem
 from tests.service.judges import constitution
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from constitution import load, sample
-from critic.engines.base import Completion, Lane, Request
+from critic.engine import Completion, Lane, Request
 from critic.records import Message, Prompt
 from service import engines as part
-from service.api.critiques import CritiqueAnswer
+from service.api.judges.critiques import CritiqueAnswer
 from service.settings import Settings
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem

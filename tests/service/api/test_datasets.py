@@ -13,12 +13,12 @@ import httpx2
 import pytest
 
 from constitution import load
-from service import snapshot
-from service.datasets import DatasetRequest
+from service.exports.datasets import DatasetRequest
 from service.formats import FORMATS
+from service.labels import snapshot
 from tests.service.calls import Api, comparison, problem
-from trainers.data import read
-from trainers.examples import Pair
+from trainers.batches.data import read
+from trainers.batches.examples import Pair
 
 
 async def build(api: Api, **asked: Any) -> dict[str, Any]:
@@ -157,7 +157,7 @@ async def test_a_data_set_that_would_fill_the_disk_is_refused_and_leaves_nothing
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await given(api, comparison())
-    monkeypatch.setattr("service.disk.shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    monkeypatch.setattr("base.disk.shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
     asked = {"name": "rivers", "aggregation": "each"}
     refused = problem(await api.admin.post("/v1/datasets", json=asked), 507, "disk_full")
     assert "1,000 bytes left" in refused["detail"]
@@ -179,7 +179,7 @@ async def test_what_is_retracted_while_a_data_set_is_built_is_counted_once(
         assert go_on.wait(30)
         return read(*asked)
 
-    monkeypatch.setattr("service.datasets.labels_by_item", slowly)
+    monkeypatch.setattr("service.exports.datasets.labels_by_item", slowly)
     making = asyncio.create_task(build(api))
     await asyncio.to_thread(reading.wait, 30)
     await api.admin.post(f"/v1/feedback/{ids[0]}/retract", json={"reason": "too late"})
@@ -259,7 +259,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing(api: Api, monkeypatch: pyt
         raise OSError(errno.ENOSPC, "No space left on device")
 
     await given(api, comparison())
-    monkeypatch.setattr("critic.run.export.JsonLines.write", full)
+    monkeypatch.setattr("critic.run.folder.export.JsonLines.write", full)
     asked = {"name": "rivers", "aggregation": "each"}
     problem(await api.admin.post("/v1/datasets", json=asked), 507, "disk_full")
     assert list((api.service.settings.data / "datasets").iterdir()) == []

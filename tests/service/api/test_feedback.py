@@ -9,12 +9,12 @@ from sqlalchemy import event, text
 
 from constitution import load
 from critic.feedback import KINDS
-from service import labels
-from service.auth import Caller
-from service.database import Database, Rows
-from service.label_query import FeedbackFilter, selected
+from service.keys.auth import Caller
+from service.labels import labels
+from service.labels.label_query import FeedbackFilter, selected
 from service.metrics import FEEDBACK
-from service.tables import feedback, items, now, retractions
+from service.store.database import Database, Rows
+from service.store.tables import feedback, items, now, retractions
 from tests.service.calls import Api, comparison, problem
 
 RATING = {"value": 4, "scale": {"min": 1, "max": 5}}

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, text
 
 from service.jobs.requests import AlignRequest, EvaluateRequest, GenerateRequest, JudgeRequest, TrainRequest
 from service.settings import EngineSettings, Settings
-from service.tables import audit, jobs, models, now
+from service.store.tables import audit, jobs, models, now
 from tests.service.calls import Api, problem, running
 from tests.service.jobs.processes import request, script, submit
 

@@ -9,7 +9,7 @@ import pytest
 
 from critic.feedback import Feedback, RankingLabel
 from critic.records import Prompt, Response
-from service.labels import Origin, rows
+from service.labels.labels import Origin, rows
 from service.settings import Settings
 from tests.service.calls import Api, comparison, problem
 

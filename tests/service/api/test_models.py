@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.settings import EngineSettings, Settings
-from service.tables import models, now
+from service.store.tables import models, now
 from tests.service.calls import Api, problem
 from tests.service.judges import judged_by
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from critic.engines.base import EngineError, Lane, Node, RequestTooLong, Score, Unavailable, reads
-from critic.engines.rewards import capability
+from critic.engine import EngineError, Lane, Node, RequestTooLong, Score, Unavailable, reads
+from critic.local.rewards import capability
 from service import engines as part
-from service import verl_reward
+from service.rewards import verl_reward
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from critic.feedback import ComparisonLabel, RankingLabel, RatingLabel
-from critic.feedback.critique import CritiqueLabel, Span
-from service.shown import order, turned_back
-from service.tables import leases, now, tasks
+from critic.feedback.kinds.critique import CritiqueLabel, Span
+from service.labels.shown import order, turned_back
+from service.store.tables import leases, now, tasks
 from tests.service.calls import Api, problem
 
 Task = dict[str, Any]

@@ -104,12 +104,12 @@ async def test_what_the_database_refuses_leaves_no_file(api: Api, monkeypatch: p
     async def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.uploads.Uploads._insert", fails)
+    monkeypatch.setattr("service.jobs.inputs.uploads.Uploads._insert", fails)
     problem(await upload(api.admin, A), 507, "disk_full")
     assert files(api) == set()
     monkeypatch.undo()
     await stored(api.admin, A)
-    monkeypatch.setattr("service.uploads.Uploads._insert", fails)
+    monkeypatch.setattr("service.jobs.inputs.uploads.Uploads._insert", fails)
     problem(await upload(api.admin, A), 507, "disk_full")
     assert files(api) == named(A)  # it was there before
 
@@ -118,7 +118,7 @@ async def test_a_disk_that_has_too_little_left_takes_no_files(api: Api, monkeypa
     class Usage:
         free = 10**6
 
-    monkeypatch.setattr("service.disk.shutil.disk_usage", lambda place: Usage)
+    monkeypatch.setattr("base.disk.shutil.disk_usage", lambda place: Usage)
     assert "1,000,000 bytes left" in problem(await upload(api.admin, A), 507, "disk_full")["detail"]
     rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
     asked = {"kind": "export", "format": "trl", "input": {"rows": rows}}

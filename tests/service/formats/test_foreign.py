@@ -14,7 +14,7 @@ from critic.feedback import (
     RatingLabel,
     ThumbsLabel,
 )
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
 
@@ -254,7 +254,7 @@ def test_oasst_names_replies_that_are_no_alternatives(tmp_path: Path) -> None:
 
 def test_a_runs_exports_are_read(tmp_path: Path) -> None:
     from critic.feedback import from_row
-    from critic.run.tables import feedback_records
+    from critic.run.folder.tables import feedback_records
     from tests.factories import both_orders, judgement, provenance, revision, row
 
     made = row(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
 from tests.feedback_samples import feedback

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from critic.feedback import Feedback
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import Feedback
-from critic.run.manifest import write_manifest
-from critic.run.results import gather
+from critic.run.folder.manifest import write_manifest
+from critic.run.folder.results import gather
+from service.exports.offers import Offer, offered, write
 from service.formats import FORMATS, format_of
-from service.formats.offers import Offer, offered, write
 from tests.factories import both_orders, judgement, provenance, revision, row
 from tests.feedback_samples import feedback
 

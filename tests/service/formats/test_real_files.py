@@ -8,7 +8,7 @@ import pytest
 from openpyxl import load_workbook
 
 from critic.feedback import ComparisonLabel, Feedback
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 
 Read = tuple[list[Feedback], Counter[str]]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, ThumbsLabel
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
 from tests.feedback_samples import feedback, feedbacks

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
-from critic.run.sources import Broken
+from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
 
@@ -161,7 +161,7 @@ def test_files_that_are_no_sheets(tmp_path: Path) -> None:
 
 
 def test_a_packed_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.formats.xlsx.UNPACKED", 1000)
+    monkeypatch.setattr("service.formats.parts.xlsx.UNPACKED", 1000)
     with pytest.raises(InputError, match="the limit is 1,000"):
         read(xlsx(tmp_path / "file.xlsx", ROWS))
 
@@ -183,7 +183,7 @@ def test_no_cells_break_the_reader(rows: list[tuple[Any, ...]]) -> None:
     from service.formats.spreadsheet import SpreadsheetFormat
 
     sheet = SpreadsheetFormat.model_validate(COLUMNS | {"thumbs": ["a_ok", "a_ok"], "critique": "who"})
-    from critic.run.sources import Raw
+    from critic.files.sources import Raw
     from service.formats.base import parsed
 
     raw = [Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}) for row in rows]

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from service.jobs import exports
-from service.jobs.worker import work
+from service.jobs.kinds import exports
+from service.jobs.worker.worker import work
 from service.settings import Settings
 
 

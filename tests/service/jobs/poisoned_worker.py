@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from critic.engines.base import Request
+from critic.engine import Request
 from critic.engines.scripted import ScriptedEngine
-from service.jobs.worker import work
+from service.jobs.worker.worker import work
 from service.settings import Settings
 
 FATAL = "question 5"

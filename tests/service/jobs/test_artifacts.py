@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs.artifacts import Artifacts
+from service.jobs.inputs.artifacts import Artifacts
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from typer.testing import CliRunner
 
 from constitution.library import shipped
 from critic.run.config import RunSettings
+from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
 from critic.run.retest import SHARE
-from critic.run.store import lock_directory
 from service.cli import generate as commands
-from service.jobs.cluster_rows import JUDGING, _wait_for, arguments
-from service.jobs.ledger import Moved
+from service.jobs.kinds.cluster_rows import JUDGING, _wait_for, arguments
+from service.jobs.work.ledger import Moved
 from service.settings import Settings
 from tests.service.calls import running
 from tests.service.jobs import processes

@@ -16,7 +16,7 @@ from tests.trainers.tiny import write_model
 
 def test_every_setting_of_a_train_request_is_one_of_a_trainer() -> None:
     from trainers.config import DPOConfig, RewardConfig, SFTConfig
-    from trainers.ppo_config import PPOConfig
+    from trainers.online.config import PPOConfig
 
     configs = (SFTConfig, RewardConfig, DPOConfig, PPOConfig)
     known = {field.name for config in configs for field in dataclasses.fields(config)}

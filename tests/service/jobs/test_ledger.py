@@ -10,10 +10,10 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from critic.records import Quarantined
-from service import migrations
-from service.database import database_url as parsed
-from service.jobs.ledger import JobStore, Moved, connect, patiently, transact
-from service.tables import job_events, jobs, now
+from service.jobs.work.ledger import JobStore, Moved, connect, patiently, transact
+from service.store import migrations
+from service.store.database import database_url as parsed
+from service.store.tables import job_events, jobs, now
 from tests.contracts.test_ledger import (
     KEY,
     OTHER,

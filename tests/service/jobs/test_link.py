@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines.base import (
+from base.errors import InputError
+from critic.engine import (
     Choices,
     Completion,
     EngineDown,
@@ -24,10 +24,10 @@ from critic.engines.base import (
     Unavailable,
 )
 from critic.records import Message
-from service.database import Database
 from service.engines import Engines, SharedEngine
-from service.jobs.link import Link, LinkedEngines, Patience, serve
+from service.jobs.worker.link import Link, LinkedEngines, Patience, serve
 from service.settings import EngineSettings, Settings
+from service.store.database import Database
 from tests.factories import FakeEngine
 from tests.service.jobs.processes import script
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from service.database import database_url as parsed
-from service.jobs.ledger import JobStore, connect
-from service.jobs.lives import LIVES, Lives, WorkerDied
-from service.tables import jobs, now
+from service.jobs.work.ledger import JobStore, connect
+from service.jobs.work.lives import LIVES, Lives, WorkerDied
+from service.store.database import database_url as parsed
+from service.store.tables import jobs, now
 from tests.service.calls import running
 from tests.service.jobs.processes import kill, settings, submit
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from constitution.errors import InputError
-from service.jobs.unpacked import check_parquet
+from base.errors import InputError
+from service.jobs.inputs.unpacked import check_parquet
 
 LONG = "x" * 2**20
 
@@ -37,7 +37,7 @@ def test_a_single_row_can_be_too_large(tmp_path: Path) -> None:
 def test_pages_that_are_packed_well_are_counted_without_being_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.jobs.unpacked.MOST_BYTES", 10 * 2**20)
+    monkeypatch.setattr("service.jobs.inputs.unpacked.MOST_BYTES", 10 * 2**20)
     path = written(tmp_path / "pages.parquet", pa.array([LONG] * 20), use_dictionary=False)
     assert path.stat().st_size < 20_000
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
@@ -52,7 +52,7 @@ def test_values_that_are_told_by_their_number_are_counted_without_being_unpacked
     zeros = pa.array(np.zeros(400_000, np.int8))
     path = written(tmp_path / "zeros.parquet", pa.ListArray.from_arrays([0, len(zeros)], zeros))
     assert path.stat().st_size < 10_000
-    monkeypatch.setattr("service.jobs.unpacked.MOST_BYTES", 10 * 2**20)
+    monkeypatch.setattr("service.jobs.inputs.unpacked.MOST_BYTES", 10 * 2**20)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     with pytest.raises(InputError, match="becomes more than 10 MiB"):
         check_parquet(path)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from critic.run.request import RunRequest
 from critic.run.retest import AT_LEAST
 from critic.run.run import run
-from service.tables import calls, workers
+from service.store.tables import calls, workers
 from tests.service.calls import running
 from tests.service.conftest import Postgres
 from tests.service.jobs.processes import (
@@ -277,7 +277,7 @@ async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: 
             await asyncio.sleep(0.1)
         process.kill()
         process.wait()
-        while any("service.jobs.child" in line and str(tmp_path) in line for line in commands()):
+        while any("service.cli.child" in line and str(tmp_path) in line for line in commands()):
             await asyncio.sleep(0.1)
         with worker(tmp_path, service):
             job = await until(api.admin, id, "done")

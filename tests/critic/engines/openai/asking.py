@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from critic.engines.base import Choices, Node, Request, Sampling
+from critic.engine import Choices, Node, Request, Sampling
 from critic.records import Message
 
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from critic.engines.base import Engine
+from critic.engine import Engine
 from critic.engines.openai import open_engine
 from tests.critic.engines.fake_server import VLLM, FakeServer
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critic.engines.wrappers.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("critic.calls.wrappers.FIRST_WAIT", 0.001)
 
 
 @pytest.fixture

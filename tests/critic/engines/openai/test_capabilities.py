@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines import survey
-from critic.engines.base import Engine, EngineError, Request
+from base.errors import InputError
+from critic.engine import Engine, EngineError, Request
 from critic.engines.openai import open_engine
+from critic.server import survey
 from tests.critic.engines.fake_server import NO_WAIT, FakeServer, Fault, chat
 
 from .asking import request

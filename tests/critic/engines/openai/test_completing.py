@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from critic.engines import survey
-from critic.engines.base import Engine, EngineError
+from critic.engine import Engine, EngineError
 from critic.records import Message
+from critic.server import survey
 from tests.critic.engines.fake_server import FakeServer, chat
 
 from .asking import assistant, request, user

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from critic.engines.base import Engine, EngineDown, EngineError, RequestTooLong, Unavailable
+from critic.engine import Engine, EngineDown, EngineError, RequestTooLong, Unavailable
 from critic.engines.openai import open_engine
 from tests.critic.engines.fake_server import NO_WAIT, FakeServer, Fault, chat
 

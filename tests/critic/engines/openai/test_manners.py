@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
-from critic.engines import survey
-from critic.engines.base import Engine, EngineDown, EngineError, HeldBack, Request, Sampling, Unavailable
-from critic.engines.chat_fault import Fault as Told
-from critic.engines.manners import Manners
+from base.errors import InputError
+from critic.engine import Engine, EngineDown, EngineError, HeldBack, Request, Sampling, Unavailable
 from critic.engines.openai import open_engine
 from critic.records import Message, Role
+from critic.server import survey
+from critic.server.chat_fault import Fault as Told
+from critic.server.manners import Manners
 from tests.critic.engines.fake_server import VLLM, Answer, FakeServer, Fault, chat, likely
 
 from .asking import assistant, question, request, user

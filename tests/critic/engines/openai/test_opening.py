@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
 from critic.engines.openai import open_engine
@@ -23,7 +23,7 @@ def test_the_spec_opens_the_engine(server: FakeServer) -> None:
 
 
 def test_importing_the_registry_does_not_import_the_library() -> None:
-    code = "import critic.engines, sys; assert 'openai' not in sys.modules; import critic.engines.defuse"
+    code = "import critic.engines, sys; assert 'openai' not in sys.modules; import critic.server.defuse"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,6 +1,6 @@
 """Short names for typed questions."""
 
-from critic.engines.base import Decision, Node, Option
+from critic.engine import Decision, Node, Option
 from critic.records import Message
 
 WHICH = Decision("choice", "Which is kinder?", (Option("first"), Option("second", "the later one")))

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
+from critic.engine import Engine
 from critic.engines import open_engine, parse_spec
-from critic.engines.base import Engine
 from tests.critic.engines.typed.pretended import DecisionServer
 
 Opener = Callable[..., Engine]
@@ -16,7 +16,7 @@ Opener = Callable[..., Engine]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critic.engines.wrappers.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("critic.calls.wrappers.FIRST_WAIT", 0.001)
 
 
 @pytest.fixture

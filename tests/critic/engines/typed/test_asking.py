@@ -4,9 +4,9 @@ from math import log
 
 import pytest
 
+from critic.calls.wrappers import load
+from critic.engine import Choices, Decision, EngineError, Node, Option, OwnTokens, Request, Reward, Sampling
 from critic.engines import decisions, systemone
-from critic.engines.base import Choices, Decision, EngineError, Node, Option, OwnTokens, Request, Reward, Sampling
-from critic.engines.wrappers import load
 from critic.records import Message
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
 from tests.critic.engines.typed.conftest import Opener

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from critic.engines.base import Decision, EngineError, Option, Score
-from critic.engines.decision_engine import LEAST, REFUSED, UNANSWERED
+from critic.engine import Decision, EngineError, Option, Score
+from critic.server.decision_engine import LEAST, REFUSED, UNANSWERED
 from tests.critic.engines.fake_server import NO_WAIT
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
 from tests.critic.engines.typed.conftest import Opener

@@ -2,12 +2,12 @@
 
 import pytest
 
+from base.errors import InputError
 from constitution import load
-from constitution.errors import InputError
-from service.rewards import source_of
+from service.rewards.rewards import source_of
 from tests.critic.engines.typed.conftest import Opener
 from tests.critic.engines.typed.pretended import DecisionServer
-from trainers.scoring import EngineReward, JudgeReward
+from trainers.online.scoring import EngineReward, JudgeReward
 
 
 def test_it_is_refused_as_a_source_of_rewards(server: DecisionServer, opened: Opener) -> None:

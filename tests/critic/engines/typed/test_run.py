@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from constitution.errors import InputError
+from base.errors import InputError
 from critic.engines import parse_spec
-from critic.engines.decision_engine import REFUSED
 from critic.run.run import dry_run
+from critic.server.decision_engine import REFUSED
 from tests.critic.engines.typed.pretended import DecisionServer
 from tests.critic.run.run_bench import Bench
 

@@ -1,0 +1,1 @@
+"""What stands around every engine: the ledger, retries, rate, concurrency, and whose fault a failure is."""

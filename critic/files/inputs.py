@@ -1,0 +1,347 @@
+"""What a run reads: prompts, or prompts with the responses to judge. One bad row costs itself only.
+
+A row is read by its shape: see `critic.files.shapes`. A prompt is the first of the columns `PROMPT_COLUMNS` that it
+has: a string, or chat messages with earlier turns. ``instruction`` takes a non-empty ``input`` along, after an empty
+line. ``tags`` (a list, or a string with commas) and ``id`` are optional. In CSV, ``messages`` and ``responses`` hold
+JSON. Other columns are ignored.
+
+Responses are ``responses`` (2 or more), or ``chosen`` and ``rejected``: each a string, an assistant message, or a chat
+that ends with one. Such a chat may carry the prompt (TRL's implicit prompt): all before its last message, the same on
+every side. Rows of one answer each that follow each other and ask the same are one row with all their answers.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain, permutations
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from base.errors import InputError
+from critic import rows as raw_rows
+from critic.files.naming import Naming
+from critic.files.row_prompt import Limit, prompt_of, readable, refuse_characters
+from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
+from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
+from critic.files.shapes.demonstration import ends_with_answer
+from critic.files.sources import open_source
+from critic.files.together import answers_together, goodness, is_above, models_of
+from critic.records import Item, Line, Message, Quarantined, Response
+from critic.rows import Broken
+from critic.rows import RowError as RowError
+
+RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"))
+JSON_COLUMNS = ("messages", "responses", "ranks", "scale")
+OWN_NAMES = naming()
+
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a message, as servers and templates name them
+Messages = tuple[Message, ...]
+Unread = Callable[[], Line | Quarantined]
+
+
+class _Read(NamedTuple):
+    """An item, the characters cut off its prompt, and the answers left off (0 or 1)."""
+
+    item: Item
+    cut: int
+    left_off: int
+
+
+class _Reading(NamedTuple):
+    """How a command reads rows: what it makes of one, whether it looks at labels, and what a table must have for it."""
+
+    items: Callable[[dict[str, Any], Limit], list[_Read]]
+    labels: bool
+    answers: bool
+
+
+def read_prompts(
+    source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES
+) -> Iterator[Line | Quarantined]:
+    """Read prompts from a file, ``-`` or a dataset: see `critic.files.sources.open_source`.
+
+    A prompt of more than ``max_chars`` characters, all turns together, is quarantined; with ``truncate`` its last
+    user message is cut at its end to fit, and ``Line.cut`` says by how much. Raises `InputError`, at the call, where
+    the whole input can't be used; a row that can't is yielded as `Quarantined`. Blank lines are no rows. ``columns``
+    says under which names the input has what is read.
+    """
+    return (read() for read in open_prompts(source, max_chars=max_chars, truncate=truncate, columns=columns))
+
+
+def open_prompts(source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES) -> Iterator[Unread]:
+    """Like `read_prompts`, with a function a row that reads it, so that rows can be stepped over."""
+    return _open(source, _PROMPTS, Limit(max_chars, truncate), columns)
+
+
+def read_pairs(
+    source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES
+) -> Iterator[Line | Quarantined]:
+    """Read prompts with two or more responses each, as `read_prompts` does.
+
+    A response of more than ``max_chars`` is quarantined even with ``truncate``: a label would be another text's.
+    """
+    return (read() for read in open_pairs(source, max_chars=max_chars, truncate=truncate, columns=columns))
+
+
+def open_pairs(source: str, *, max_chars: int, truncate: bool, columns: Naming = OWN_NAMES) -> Iterator[Unread]:
+    """Like `read_pairs`, with a function a row that reads it, so that rows can be stepped over."""
+    return _open(source, _PAIRS, Limit(max_chars, truncate), columns)
+
+
+def read_labelled(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -> Iterator[Line | Quarantined]:
+    """Read prompts with two answers: the one that people called better (``chosen``), then the other (``rejected``).
+
+    Of ranked or rated answers to one prompt, each two that are not equally good are one line.
+    """
+    for read in open_labelled(source, max_chars=max_chars, columns=columns):
+        yield from read()
+
+
+def open_labelled(
+    source: str, *, max_chars: int, columns: Naming = OWN_NAMES
+) -> Iterator[Callable[[], list[Line | Quarantined]]]:
+    """Like `read_labelled`, with a function a row that reads it, so that rows can be stepped over."""
+    limit = Limit(max_chars, truncate=False)
+    rows = enumerate(_open_rows(source, _LABELLED, columns))
+    return (partial(_lines, row, read, _LABELLED, limit) for row, read in rows)
+
+
+def _open(source: str, reading: _Reading, limit: Limit, columns: Naming) -> Iterator[Unread]:
+    rows = _open_rows(source, reading, columns)
+    return (partial(_line, number, read, reading, limit) for number, read in enumerate(rows))
+
+
+def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_rows.Unread]:
+    opened = open_source(source, columns)
+    if opened.columns is not None:
+        names = columns.of_table(opened.columns, opened.name).values()
+        if not (gives_answers(names) if reading.answers else gives_prompts(names)):
+            found, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
+            raise InputError(
+                f"none of the columns that are read: {found}",
+                where=opened.name,
+                fix=f"Name one of: {wanted}; or say with --column which is which.",
+            )
+    first = next(opened.unread, None)
+    if first is None:
+        raise InputError("the input is empty", where=opened.name, fix="Give at least one row.")
+    unread: Iterator[raw_rows.Unread] = chain([first], opened.unread)
+    return answers_together(unread, reading.labels) if reading.answers else unread
+
+
+def _line(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) -> Line | Quarantined:
+    (line,) = _lines(number, read, reading, limit)
+    return line
+
+
+def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) -> list[Line | Quarantined]:
+    raw = read()
+    if isinstance(raw, Broken):
+        return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
+    try:
+        columns = shaped(raw.columns, labels=reading.labels)
+        given = {column: value for column, value in columns.items() if value is not None}
+        found = reading.items(given, limit)
+    except RowError as error:
+        return [_quarantined(number, raw.where, error.reason, error.detail)]
+    except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+        return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
+    return [Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off) for item, cut, left_off in found]
+
+
+def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantined:
+    said = detail.replace("\0", "").encode("utf-8", "replace").decode()  # it may quote a key of the row
+    return Quarantined(row=number, where=where, reason=reason, detail=said)
+
+
+def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
+    columns, left_off = _without_answer(columns)
+    messages = prompt_messages(columns)
+    if messages is None and any(set(names) <= columns.keys() for names in RESPONSE_COLUMNS):
+        messages = _shared([side(value) for value in _response_values(columns)], None)
+    if messages is None:
+        raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
+    prompt, cut = prompt_of(messages, columns, limit)
+    return [_Read(Item(prompt=prompt), cut, left_off)]
+
+
+def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the row without the answer that its chat ends with, and whether there was one: 0 or 1."""
+    if "messages" not in columns or next(name for name in PROMPT_COLUMNS if name in columns) != "messages":
+        return columns, 0
+    messages = _from_json(columns, "messages")
+    if not isinstance(messages, list) or len(messages) < 2 or not ends_with_answer(messages):
+        return columns, 0
+    return columns | {"messages": messages[:-1]}, 1
+
+
+def _pairs_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
+    values = _response_values(columns)
+    if len(values) < 2:
+        raise RowError("too_few_responses", f"{len(values)} responses; a judgement needs two or more")
+    return [_item(columns, values, models_of(columns, len(values)), limit)]
+
+
+def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
+    """Return each pair of answers that people found one better than the other; the better one comes first."""
+    if {"chosen", "rejected"} <= columns.keys():
+        if columns.get("probability") == 0.5:
+            raise RowError("tie", "neither answer was called better")
+        values, better = [columns["chosen"], columns["rejected"]], [(0, 1)]
+    else:
+        values = _response_values(columns) if "responses" in columns else []
+        better = _better(columns, len(values))
+    found = []
+    for first, second in better:
+        models = models_of(columns, len(values))
+        read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit)
+        if read.item.responses[0].text == read.item.responses[1].text:
+            raise RowError("equal_sides", "chosen and rejected are the same text")
+        found.append(read)
+    return found
+
+
+def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
+    """Return the positions of each better and worse answer, by their ranks or ratings. Raises `RowError`."""
+    places = goodness(columns)
+    if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
+        raise RowError("too_few_responses", "1 response; a comparison needs two")
+    if places is None or count == 0 or all(place is None for place in places):
+        raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
+    if len(places) != count:
+        raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
+    better = [(i, j) for i, j in permutations(range(count), 2) if is_above(places[i], places[j])]
+    if not better:
+        raise RowError("tie", "no answer was found better than another")
+    return better
+
+
+def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str], limit: Limit) -> _Read:
+    sides = [side(value) for value in values]
+    messages = _shared(sides, prompt_messages(_without_answer(columns)[0]))
+    prompt, cut = prompt_of(messages, columns, limit)
+    texts = [text for _, text in sides]
+    refuse_characters(*texts)
+    if "" in map(str.strip, texts):
+        raise RowError("empty_answer", "a response says nothing")
+    if max(map(len, texts)) > limit.max_chars:
+        raise RowError(
+            "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"
+        )
+    given = zip(texts, models, strict=True)
+    responses = tuple(Response(text=text, model=model, finish="given") for text, model in given)
+    return _Read(Item(prompt=prompt, responses=responses), cut, 0)
+
+
+def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) -> Messages:
+    """Return the prompt: ``messages``, or what all sides say before their answers. Raises `RowError`."""
+    for before, _ in sides:
+        if before and messages is None:
+            messages = before
+        if before and before != messages:
+            raise RowError(
+                "no_shared_prompt", "the turns before the last message differ between the sides, or from the prompt"
+            )
+    if messages is None:
+        raise RowError("no_prompt", f"no prompt; expected one of {', '.join(PROMPT_COLUMNS)}, or chats that carry it")
+    if any(bool(before) != bool(sides[0][0]) for before, _ in sides):
+        raise RowError("no_shared_prompt", "one side carries the prompt and another doesn't")
+    return messages
+
+
+def _response_values(columns: dict[str, Any]) -> list[Any]:
+    for names in RESPONSE_COLUMNS:
+        if all(name in columns for name in names):
+            if len(names) == 2:
+                return [columns[name] for name in names]
+            values = _from_json(columns, names[0])
+            if not isinstance(values, list):
+                raise RowError("bad_responses", "responses is not a list")
+            return values
+    if "completion" in columns or _without_answer(columns)[1]:
+        return [columns.get("completion")]
+    raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
+
+
+_PROMPTS = _Reading(_prompt_items, labels=False, answers=False)
+_PAIRS = _Reading(_pairs_items, labels=False, answers=True)
+_LABELLED = _Reading(_labelled_items, labels=True, answers=True)
+
+
+def side(value: object) -> tuple[Messages, str]:
+    """Return (the turns before the last, the response's text). Raises `RowError`."""
+    if isinstance(value, str):
+        return (), value
+    messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
+    if not messages or messages[-1].role != "assistant":
+        raise RowError("bad_responses", "a response is a string, an assistant message, or a chat that ends with one")
+    if messages[-1].tool_calls:
+        raise RowError("bad_responses", "a response that calls tools can't be compared: only texts are")
+    return messages[:-1], messages[-1].content
+
+
+def prompt_messages(columns: dict[str, Any]) -> Messages | None:
+    """Return the prompt that a row names by one of `PROMPT_COLUMNS`, or None. Raises `RowError`."""
+    # Tables that were joined have the columns of all: a null one says nothing.
+    column = next((name for name in PROMPT_COLUMNS if columns.get(name) is not None), None)
+    if column is None:
+        return None
+    value = _from_json(columns, column)
+    if isinstance(value, list):
+        return _messages(value, "bad_prompt")
+    if not isinstance(value, str):
+        raise RowError("bad_prompt", f"{column} is neither a string nor a list of messages")
+    if column == "instruction" and columns.get("input"):
+        value = f"{value}\n\n{columns['input']}"
+    refuse_characters(value)
+    return (Message(role="user", content=value),)
+
+
+def _messages(values: list[Any], reason: str) -> Messages:
+    """Build messages from objects with ``role`` and ``content``; other keys must be empty."""
+    refuse_characters(*_texts(values))
+    try:
+        return tuple(Message.model_validate(_without_empty(value)) for value in values)
+    except ValidationError as error:
+        raise RowError(reason, f"a message needs a role and a content: {readable(error)}") from None
+
+
+def _without_empty(value: object) -> object:
+    """Drop null keys, and empty lists of tool calls: tables give every message the columns that any message has.
+
+    Thoughts go, too: they are no part of a chat.
+    """
+    if not isinstance(value, dict):
+        return value
+    kept = {key: v for key, v in value.items() if v is not None and key not in THOUGHTS}
+    if kept.get("tool_calls") == []:
+        del kept["tool_calls"]
+    calls = kept.get("tool_calls")
+    if isinstance(calls, list):
+        kept["tool_calls"] = [_call_without_empty(call) for call in calls]
+    return kept
+
+
+def _call_without_empty(call: object) -> object:
+    return {key: v for key, v in call.items() if v is not None} if isinstance(call, dict) else call
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all strings in ``value``."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _from_json(columns: dict[str, Any], name: str) -> Any:
+    """Return the column, read as JSON where a table without lists had to write one as text."""
+    value = columns[name]
+    if name in JSON_COLUMNS and isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise RowError("broken_line", f"{name} is a string that isn't JSON; expected a list") from None
+    return value

@@ -1,0 +1,277 @@
+"""Where a run's input comes from: a file, a pipe, standard input or a data set, opened as a stream of raw rows.
+
+Nothing here knows what a prompt is: see `critic.files.inputs`. Memory does not grow with the input, except for
+``.json``, which is read whole.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from base.errors import InputError
+from critic.files.delimited import as_cells, delimited, separator_of
+from critic.files.hub import fetched, hub_address
+from critic.files.naming import EVERYTHING, Naming, NamingError
+from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
+from critic.files.remote import open_remote, while_connected, without_secrets
+from critic.files.tables import dataset, parquet
+from critic.rows import (
+    Broken,
+    Parse,
+    Raw,
+    Source,
+    Unread,
+    each_line,
+    json_line,
+    json_row,
+    lines,
+    parse_line,
+    text_line,
+)
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    AnyPath = Path | UPath
+
+__all__ = ["Broken", "Raw", "Source", "Unread", "open_source", "source_name"]
+
+TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
+FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
+PIPE = "pipe"
+_NAME = re.compile(r"[\w.-]+")
+
+
+def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
+    """Open a path, ``-`` (standard input), a folder of ``datasets.save_to_disk`` or a hub id ``OWNER/NAME[:SPLIT]``.
+
+    Or a data set of the hub, or a file of one, as ``hf://OWNER/NAME[/FILE]``, or a file's address on any file system
+    that fsspec knows, as ``s3://BUCKET/prompts.jsonl``. ``naming`` says which columns are read, and under which names.
+    Raises `InputError` where the whole input can't be used: missing, binary, of an unknown format.
+    """
+    opened = _open(source, naming)
+    if opened.columns is not None:
+        naming.of_table(opened.columns, opened.name)
+    return replace(opened, unread=(partial(_named, read, naming) for read in opened.unread))
+
+
+def source_name(source: str) -> str:
+    """Return what an input is called in a run's config: a pipe has another number each time."""
+    return PIPE if _is_pipe(source) else without_secrets(source)
+
+
+def _open(source: str, naming: Naming) -> Source:
+    if source == "-":
+        return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
+    if (address := hub_address(source)) is not None:
+        return _hub(address.repo + address.split, naming) if address.file is None else _file(fetched(address), naming)
+    if "://" in source:
+        opened = open_remote(source, partial(_file, naming=naming))
+        return replace(opened, unread=while_connected(opened.unread, opened.name))
+    path = Path(source).expanduser()
+    try:
+        if path.is_dir():
+            return _folder(path, None, naming)
+        if path.is_file():
+            return _file(path, naming)
+        if _is_pipe(source):
+            return Source(PIPE, None, _piped(path, naming))
+    except OSError as error:
+        raise InputError(f"can't be read: {error.strerror or error}", where=source) from None
+    folder, _, split = source.rpartition(":")
+    if folder and Path(folder).expanduser().is_dir():
+        return _folder(Path(folder).expanduser(), split, naming)
+    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet"):
+        return _hub(source, naming)
+    raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
+
+
+def _is_pipe(source: str) -> bool:
+    with suppress(OSError):
+        return Path(source).expanduser().is_fifo()
+    return False
+
+
+def _named(read: Unread, naming: Naming) -> Raw | Broken:
+    row = read()
+    if isinstance(row, Broken):
+        return row
+    try:
+        return Raw(row.where, naming.of_row(row.columns))
+    except NamingError as error:
+        return Broken(row.where, "bad_columns", str(error))
+
+
+def _file(path: "AnyPath", naming: Naming) -> Source:
+    name = path.name.encode("utf-8", "replace").decode()
+    if not isinstance(path, Path):
+        name = without_secrets(f"://{name}").removeprefix("://")
+    suffix, packing = ending(name)
+    if suffix == ".parquet" and not packing:
+        return parquet(path, name, naming)
+    if suffix not in (*TEXT, *DELIMITED):
+        raise InputError(f"unknown format {suffix!r}", where=name, fix=f"Formats are told by the ending: {FORMATS}.")
+    if suffix in DELIMITED:
+        return _delimited(path, name)
+    if suffix == ".json":
+        return _json(path, name)
+    with open_text(path, name):
+        pass  # what is no text is told at once
+    return Source(name, None, _lines(path, name, text_line if suffix == ".txt" else json_line))
+
+
+def _lines(path: "AnyPath", name: str, parse: Parse) -> Iterator[Unread]:
+    with open_text(path, name) as file:
+        yield from each_line(file, name, parse)
+
+
+def _delimited(path: "AnyPath", name: str) -> Source:
+    def opened() -> Generator[Source | Unread, None, None]:
+        """Yield the header, then the rows."""
+        with open_text(path, name) as file, as_cells(file) as text:
+            table = delimited(text, name)
+            yield table
+            yield from table.unread
+
+    rows: Any = opened()
+    table: Source = next(rows)
+    return replace(table, unread=rows)
+
+
+def _piped(path: Path, naming: Naming) -> Iterator[Unread]:
+    with path.open("rb") as file:
+        yield from _guessed(file, PIPE, naming)
+
+
+def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
+    """Read what has no ending: JSON Lines if the first line is an object or is JSON, a table if it is a header.
+
+    What begins as JSON of several lines, or as an array of rows, is read whole. Else a prompt a line.
+    """
+    text = as_text(file, name)
+    numbered = lines(text)
+    first = next(numbered, None)
+    if first is None:
+        return
+    number, line = first
+    if _begins_json(line):
+        read = [first, *numbered]
+        rows = _whole_json(b"\n".join(line for _, line in read), name)
+        if rows is not None:
+            yield from rows
+            return
+        numbered = iter(read[1:])
+    if number == 1 and _is_header(line, naming):
+        with as_cells(rejoined(line + b"\n", text)) as cells:
+            yield from delimited(cells, name).unread
+        return
+    is_json = line.lstrip().startswith(b"{") or isinstance(json_line(line, ""), Raw)
+    parse = json_line if is_json else text_line
+    for number, line in chain([first], numbered):
+        yield partial(parse_line, parse, line, name, number)
+
+
+def _begins_json(line: bytes) -> bool:
+    """Whether a first line is the beginning of JSON of several lines, or an array of objects that are no messages."""
+    start = line.strip()
+    if start in (b"[", b"{", b"[{"):
+        return True
+    if not start.startswith(b"["):
+        return False
+    row = json_line(start, "")
+    if isinstance(row, Broken):
+        return start.startswith((b"[{", b'["'))
+    turns = row.columns["messages"]
+    return bool(turns) and all(isinstance(turn, dict) and turn.keys().isdisjoint(("role", "from")) for turn in turns)
+
+
+def _whole_json(content: bytes, name: str) -> Iterator[Unread] | None:
+    """Return the rows of JSON; None where it is none."""
+    try:
+        return _json_rows(json.loads(content), name)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_header(line: bytes, naming: Naming) -> bool:
+    """Whether a line is names of columns, one that is read among them, and can't be a sentence."""
+    text = line.decode(errors="replace")
+    cells = [cell.strip('"') for cell in text.split(separator_of(text))]
+    if len(cells) < 2 or naming is EVERYTHING or not all(_NAME.fullmatch(cell) for cell in cells):
+        return False
+    return any(naming.known(cell.casefold()) or cell in naming.given.values() for cell in cells)
+
+
+def _json(path: "AnyPath", name: str) -> Source:
+    """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
+    try:
+        with open_text(path, name) as file:
+            value = json.loads(file.read().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {error.start} isn't UTF-8", where=name, fix="Save the file as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and isinstance(json_line(error.doc.lstrip().partition("\n")[0].encode(), ""), Raw):
+            return Source(name, None, _lines(path, name, json_line))
+        if not error.doc.strip():
+            return Source(name, None, iter(()))
+        raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not JSON that can be read: {error}", where=name) from None
+    return Source(name, None, _json_rows(value, name))
+
+
+def _json_rows(value: object, name: str) -> Iterator[Unread]:
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
+    if not isinstance(value, list):
+        raise InputError("expected an array of rows, or an object with rows", where=name)
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))
+
+
+def _folder(path: Path, split: str | None, naming: Naming) -> Source:
+    if not any((path / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
+        raise InputError("the folder holds no dataset", where=str(path), fix="Give a file, or what save_to_disk wrote.")
+    import datasets
+
+    try:
+        data = datasets.load_from_disk(str(path))
+    except Exception as error:  # the library raises whatever its readers do, for a folder that a person named
+        raise InputError(f"the dataset can't be loaded: {_brief(error)}", where=str(path)) from None
+    if isinstance(data, datasets.DatasetDict):
+        wanted = split or ("train" if "train" in data or len(data) != 1 else next(iter(data)))
+        if wanted not in data:
+            fix = f"Add the split's name, as {path.name}:{next(iter(data), 'train')}."
+            raise InputError(f"no split {wanted!r} among {', '.join(data)}", where=str(path), fix=fix)
+        data = data[wanted]
+    elif split is not None:
+        raise InputError(f"the dataset has no splits, so no {split!r}", where=str(path))
+    return dataset(path.name, data, naming)
+
+
+def _hub(source: str, naming: Naming) -> Source:
+    import datasets
+
+    name, _, split = source.partition(":")
+    try:
+        data = datasets.load_dataset(name, split=split or "train", streaming=True)
+        opened = dataset(name, data, naming)
+        return replace(opened, unread=while_connected(opened.unread, opened.name))
+    except InputError:
+        raise
+    except Exception as error:  # likewise, network errors of several libraries among them
+        problem = f"no such file, and the hub gives no dataset of that name: {_brief(error)}"
+        raise InputError(problem, where=source, fix=f"Give a file ({FORMATS}) or OWNER/NAME[:SPLIT].") from None
+
+
+def _brief(error: Exception) -> str:
+    with suppress(IndexError):
+        return str(error).splitlines()[0]
+    return type(error).__name__

@@ -1,0 +1,1 @@
+"""Judge modes, one file each."""

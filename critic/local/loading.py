@@ -1,0 +1,152 @@
+"""Loads a language model or a reward model, and its tokenizer, from a folder, the Hugging Face cache or the hub."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
+from transformers.utils import logging
+
+from base.errors import InputError
+from critic.local import processor
+
+_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_NOT = ("consolidated*", "original/*", "onnx/*")  # second copies of the weights, in other forms
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, the folder that it came from, and the hash of everything that decides its numbers."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    folder: Path
+    revision: str
+
+
+def load(
+    path_or_id: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str | None = None,
+    auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
+    heads: int | None = None,
+) -> Loaded:
+    """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, else its own.
+
+    ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
+    a reward model gets so many, and they may be new: then torch's random generator draws them.
+    Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
+    found or used.
+    """
+    folder = _folder(path_or_id)
+    try:
+        with quiet():
+            labels = {} if heads is None else {"num_labels": heads}
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            model, found = auto.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation=attention,
+                output_loading_info=True,
+            )
+    except Exception as error:  # configurations, models and files of others raise anything
+        raise InputError(
+            f"it can't be loaded with {auto.__name__}: {_first_line(error)}",
+            where=path_or_id,
+            fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
+        ) from error
+    body = f"{model.base_model_prefix}."
+    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
+        raise InputError(
+            f"its weights hold no {missing[0]}: the model would answer at random",
+            where=path_or_id,
+            fix="hf: takes language models, rm: takes reward models, which are trained from one",
+        )
+    model.eval()
+    torch.nn.Module.to(model, device)
+    return Loaded(model, tokenizer, folder, revision(folder))
+
+
+def load_classifier(path_or_id: str, dtype: torch.dtype, device: torch.device) -> Loaded:
+    """Load a sequence classifier, as `load` does."""
+    return load(path_or_id, dtype, device, auto=AutoModelForSequenceClassification)
+
+
+def embedding_rows(model: PreTrainedModel) -> int:
+    """Return how many tokens the model's embedding has."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return int(weight.shape[0])
+
+
+def default_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 on GPUs and on CPUs that multiply it fast (`critic.local.processor`), else float32."""
+    fast = device.type != "cpu" or processor.multiplies_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def revision(folder: Path) -> str:
+    """Return the SHA-256 over the names and bytes of the folder's weights, configuration, tokenizer and template."""
+    total = hashlib.sha256()
+    for file in sorted({file for pattern in _FILES for file in folder.glob(pattern)}):
+        with file.open("rb") as source:
+            total.update(f"{file.name} {hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing bars and warnings into this program's output; restore its settings after."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _folder(path_or_id: str) -> Path:
+    """Return the local folder of a model: ``path_or_id`` itself, or the hub's snapshot of it, fetched if need be."""
+    path = Path(path_or_id).expanduser()
+    if path.is_dir():
+        return path
+    try:
+        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
+    except HFValidationError as error:
+        raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise InputError(
+            "there is no such folder, and no model of this id could be fetched or found in the Hugging Face cache",
+            where=path_or_id,
+            fix="check the spelling; `cai models` lists what is on this machine; gated models need `hf auth login`",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Trees of chats through a model: packed, plain and decoded."""

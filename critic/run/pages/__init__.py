@@ -1,0 +1,1 @@
+"""A run as a data set card and as a report."""

@@ -1,0 +1,1 @@
+"""Routes that ask judges, and the constitutions that they judge by."""

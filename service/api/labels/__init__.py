@@ -1,0 +1,1 @@
+"""Routes of people's labels: projects, tasks, feedback, agreement, data sets."""

@@ -1,0 +1,180 @@
+"""Agreement, bias and throughput of a labelling project: people and judges side by side."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from sqlalchemy import BigInteger, func, or_, select, type_coerce
+
+from critic.feedback import Kind, Source
+from critic.statistics.intervals import Share
+from critic.statistics.raters import Level
+from service.api.body import StrictRoute
+from service.bounds.lanes import Stop
+from service.context import Parts, allowed
+from service.keys import access
+from service.keys.auth import Caller
+from service.labels.agreement import LEVELS, Agreement, Rated, Rater, Reliability
+from service.labels.label_query import RETRACTED, numbers
+from service.labels.snapshot import labels_by_item
+from service.labels.tasking import ANSWERED
+from service.problems import not_found, responses
+from service.store.tables import feedback, leases, projects, tasks
+
+router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
+
+Reader = Annotated[Caller, allowed(*access.LABELS)]
+
+HOUR = 3600 * 1_000_000  # in the database's microseconds
+
+
+class ShareFigure(BaseModel):
+    """A share with its 95 % interval, wider where several observations come from one item; ``n`` observations."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+
+
+class ReliabilityFigures(BaseModel):
+    """Agreement of several raters: the share of pairs of labels that are equal, and Krippendorff's alpha.
+
+    Alpha is null where all labels are the same; by ``level`` it counts how far apart two values are, too. The ordinal
+    one is null where there are more than 256 different values.
+    """
+
+    units: int
+    agreement: ShareFigure | None
+    alpha: dict[Level, float | None]
+
+
+class RaterFigures(BaseModel):
+    """One rater. ``agreement`` is with people other than themselves, label by label.
+
+    ``first_lean`` is how often the preferred response is the one shown first, ``longer_lean`` how often the longer one:
+    0.5 is no lean. ``labels_per_hour`` counts the time from lease to answer.
+    """
+
+    source: Source
+    annotator: str | None
+    group: str | None
+    labels: int
+    agreement: ShareFigure | None
+    first_lean: ShareFigure | None
+    longer_lean: ShareFigure | None
+    labels_per_hour: float | None
+
+
+class PairFigures(BaseModel):
+    """Two raters, on the units that both have rated: the share of equal values, and Cohen's kappa."""
+
+    first: str | None
+    second: str | None
+    units: int
+    agreement: float | None
+    kappa: float | None
+
+
+class ProjectAgreement(BaseModel):
+    """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not.
+
+    Of ``raters`` there are at most 1,000, those who labelled first: ``raters_left_out`` are among all other figures.
+    ``pairs`` are of the first 100.
+    """
+
+    project: str
+    kind: Kind
+    items: int
+    labels: int
+    people: ReliabilityFigures
+    everyone: ReliabilityFigures
+    raters: list[RaterFigures]
+    raters_left_out: int
+    pairs: list[PairFigures]
+
+
+@router.get("/{id}/agreement", responses=responses(404))
+async def agreement(id: str, request: Request, caller: Reader, parts: Parts) -> ProjectAgreement:
+    """How far a project's raters agree, which way they lean, and how fast they are. Retracted labels don't count.
+
+    It is computed when it is asked for; where too many others wait for figures, or it takes too long, the answer is
+    503. Of rankings of more than 100 responses pairs are drawn.
+    """
+    async with parts.database.read() as connection:
+        kind = (await connection.execute(select(projects.c.kind).where(projects.c.id == id))).scalar_one_or_none()
+        speed = {row.annotator: _per_hour(row.n, row.spent) for row in await connection.execute(_speed(id))}
+    if kind is None:
+        raise not_found("project", id, "GET /v1/projects lists them.")
+    mine = or_(feedback.c.project == id, feedback.c.source == "ai")
+    of_items = numbers().join(tasks, tasks.c.item == feedback.c.item)
+    chosen = of_items.where(tasks.c.project == id, feedback.c.kind == kind, mine, ~RETRACTED)
+
+    def figures(stop: Stop) -> ProjectAgreement:
+        with parts.snapshots.open() as connection:
+            found = Agreement(labels_by_item(connection, chosen, stop), stop.check)
+        return _figures(id, kind, found, speed)
+
+    return await parts.figures.run(request, figures)
+
+
+def _speed(project: str) -> Any:
+    """For each annotator the labels, and the time from lease to answer."""
+    spent = type_coerce(leases.c.until, BigInteger) - type_coerce(leases.c.since, BigInteger)
+    query = select(leases.c.annotator, func.count().label("n"), func.sum(spent).label("spent"))
+    query = query.join(tasks, leases.c.task == tasks.c.id).where(tasks.c.project == project)
+    return query.where(leases.c.state == ANSWERED).group_by(leases.c.annotator)
+
+
+def _per_hour(labels: int, spent: Any) -> float | None:
+    return labels * HOUR / int(spent) if spent else None
+
+
+def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float | None]) -> ProjectAgreement:
+    return ProjectAgreement(
+        project=project,
+        kind=kind,
+        items=found.items,
+        labels=found.labels,
+        people=_reliability(found.people, kind),
+        everyone=_reliability(found.everyone, kind),
+        raters=[_rater(rater, rated, speed) for rater, rated in sorted(found.raters.items(), key=str)],
+        raters_left_out=len(found.left_out),
+        pairs=[
+            PairFigures(
+                first=first.annotator,
+                second=second.annotator,
+                units=pair.units,
+                agreement=pair.agreement,
+                kappa=pair.kappa,
+            )
+            for (first, second), pair in sorted(found.pairs.items(), key=str)
+        ],
+    )
+
+
+def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterFigures:
+    return RaterFigures.model_validate(
+        {
+            "source": rater.source,
+            "annotator": rater.annotator,
+            "group": rated.group,
+            "labels": rated.labels,
+            "agreement": _share(rated.with_people),
+            "first_lean": _share(rated.first_lean),
+            "longer_lean": _share(rated.longer_lean),
+            "labels_per_hour": speed.get(rater.annotator or ""),
+        }
+    )
+
+
+def _reliability(found: Reliability, kind: str) -> ReliabilityFigures:
+    alpha = {level: found.coincidences.alpha(level) for level in LEVELS.get(kind, ())}
+    return ReliabilityFigures(units=found.coincidences.units, agreement=_share(found.agreement), alpha=alpha)
+
+
+def _share(share: Share) -> ShareFigure | None:
+    figure = share.figure()
+    return None if figure is None else ShareFigure(**asdict(figure))

@@ -1,0 +1,176 @@
+"""Data sets: immutable versions of rows for trainers, built from feedback, and downloaded in each export format."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from sqlalchemy import select, tuple_
+from sqlalchemy.exc import IntegrityError
+from starlette.background import BackgroundTask
+
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.bounds.lanes import Stop
+from service.context import OnlyOnce, Parts, allowed
+from service.exports import datasets as building
+from service.exports.datasets import Counts, DatasetRequest
+from service.formats import FORMATS, format_of
+from service.formats.base import DATA_TABLES
+from service.keys import access
+from service.keys.auth import Caller, audited
+from service.problems import conflict, not_found, responses
+from service.store import dataset_folder
+from service.store.database import Rows
+from service.store.scratch import scratch, temporary
+from service.store.tables import datasets
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=responses())
+
+Maker = Annotated[Caller, allowed("feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
+
+Name = Annotated[str, PathParameter(max_length=64)]
+Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+WRITING = [name for name, format in FORMATS.items() if not set(DATA_TABLES).isdisjoint(format.tables)]
+Format = Annotated[str, Query(json_schema_extra={"enum": WRITING}, description="A file format.")]
+Table = Annotated[
+    str, Query(json_schema_extra={"enum": list(DATA_TABLES)}, description="One of the data set's tables.")
+]
+
+
+class Dataset(BaseModel):
+    """One version. ``sha256`` is of its tables' hashes; ``request`` is what it was built from."""
+
+    name: str
+    version: int
+    sha256: str
+    request: dict[str, Any]
+    counts: Counts
+    created_at: datetime
+
+
+@router.post("", status_code=201, responses=responses(409))
+async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Parts, once: OnlyOnce) -> Dataset:
+    """Build the next version of a data set. It is answered when all of it is written.
+
+    A client that goes away before has none. Where too many are being built already, the answer is 503.
+    """
+
+    def also(row: dict[str, Any]) -> Rows:
+        entry = audited(caller, "dataset.made", f"{row['name']}@{row['version']}", sha256=row["sha256"])
+        return {**entry, **once.rows(Dataset.model_validate(row))}
+
+    try:
+        return Dataset.model_validate(await building.make(parts, request, asked, also))
+    except IntegrityError:
+        await once.replay()
+        raise conflict("another version was made at the same time", "Send it again.") from None
+
+
+@router.get("")
+async def listed(
+    caller: Reader,
+    parts: Parts,
+    name: Annotated[str | None, Query(max_length=64, description="Only versions of this one.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Dataset]:
+    """All versions, by name, from the oldest."""
+    query = select(datasets).order_by(datasets.c.name, datasets.c.version).limit(limit + 1)
+    if name is not None:
+        query = query.where(datasets.c.name == name)
+    if (place := decode(cursor)) is not None:
+        before, _, version = place.rpartition("@")
+        number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+        query = query.where(tuple_(datasets.c.name, datasets.c.version) > (before, number))
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    found = [Dataset.model_validate(dict(row)) for row in rows[:limit]]
+    more = len(rows) > limit
+    return Page(items=found, next=encode(f"{found[-1].name}@{found[-1].version}") if more else None)
+
+
+@router.get("/{name}/{version}", responses=responses(404))
+async def get(name: Name, version: Version, caller: Reader, parts: Parts) -> Dataset:
+    """One version."""
+    return await _found(parts, name, version)
+
+
+@router.get(
+    "/{name}/{version}/download",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {
+                "Cai-Lost": {
+                    "description": "What the format has no place for: a JSON object of names and numbers of rows.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **responses(404),
+    },
+)
+async def download(
+    name: Name,
+    version: Version,
+    request: Request,
+    caller: Reader,
+    parts: Parts,
+    table: Table,
+    format: Format = "jsonl",
+) -> FileResponse:
+    """One table of a version as a file. `jsonl` is the file as it was built, and loses nothing."""
+    found = await _found(parts, name, version)
+    if table not in found.counts.tables:
+        tables = ", ".join(found.counts.tables)
+        raise not_found("table", table, f"{found.name}@{found.version} has {tables}.")
+    file = dataset_folder.folder(parts.settings.data, found.name, found.version) / f"{table}.jsonl"
+    if not file.is_file():
+        raise not_found("file of", f"{found.name}@{found.version}", "An administrator has to restore the data folder.")
+    called = f"{found.name}-{found.version}-{table}"
+    if format == "jsonl":
+        return _answer(file, f"{called}.jsonl", {})
+    stack = ExitStack()
+    try:
+        folder = stack.enter_context(scratch(temporary()))
+        target, suffix, lost = await parts.builds.run(request, lambda stop: _convert(file, table, format, folder, stop))
+    except BaseException:
+        stack.close()
+        raise
+    return _answer(target, f"{called}{suffix}", lost, BackgroundTask(stack.close))
+
+
+def _answer(file: Path, called: str, lost: dict[str, int], after: BackgroundTask | None = None) -> FileResponse:
+    headers = {"Cai-Lost": json.dumps(lost)}
+    return FileResponse(file, media_type="application/octet-stream", filename=called, headers=headers, background=after)
+
+
+def _convert(file: Path, table: Any, format: str, folder: Path, stop: Stop) -> tuple[Path, str, dict[str, int]]:
+    """Write a table in another format into ``folder``. Raises `InputError` where the format has no place for it."""
+    form = format_of(format)
+    target = folder / f"{table}{form.suffixes[0]}"
+    with file.open(encoding="utf-8") as lines:
+        lost = form.write(table, _rows(stop.watched(lines)), target)
+    return target, form.suffixes[0], dict(lost)
+
+
+def _rows(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in lines)
+
+
+async def _found(parts: Parts, name: str, version: int) -> Dataset:
+    query = select(datasets).where(datasets.c.name == name, datasets.c.version == version)
+    async with parts.database.read() as connection:
+        row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise not_found("data set", f"{name}@{version}", "GET /v1/datasets lists them.")
+    return Dataset.model_validate(dict(row))

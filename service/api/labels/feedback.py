@@ -1,0 +1,242 @@
+"""Feedback of every kind, by people and by models: given once or in batches, read in pages, retracted, never changed.
+
+A label says itself who sent it and when, so the audit doesn't repeat it; it holds retractions.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from base.errors import InputError
+from critic.feedback import Feedback
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, encode, number
+from service.context import LateOnce, Parts, allowed
+from service.keys import access
+from service.keys.auth import Caller, audited
+from service.labels import already, label_text, labels, tasking
+from service.labels.label_form import FeedbackRequest, faults_of
+from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
+from service.problems import Fault, Problem, not_found, responses
+from service.store.database import Rows
+from service.store.idempotency import Once
+from service.store.tables import feedback, now, retractions
+
+router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
+
+MOST_ROWS = 10_000
+TRIES = 3  # of storing labels that another import stores at the same time
+BREATH = 100  # rows of a batch that are read before other requests have their turn
+
+Giver = Annotated[Caller, allowed("feedback", "label")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
+
+Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
+# Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
+Asked = Annotated[FeedbackRequest | Several, WrapValidator(lambda value, _: value), Body()]
+
+
+class Given(BaseModel):
+    """A label was stored."""
+
+    id: str
+
+
+class BatchGiven(BaseModel):
+    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers.
+
+    ``there`` are the positions of rows with ``nth`` that were stored already; their ids are those of then.
+    """
+
+    ids: list[str | None]
+    faults: list[Fault] = []
+    there: list[int] = []
+
+
+class Retract(BaseModel):
+    """Why a label is withdrawn."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "I had read it too fast."}]})
+
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+class FeedbackQuery(FeedbackFilter):
+    """A page of feedback."""
+
+    retracted: bool | None = None
+    limit: Limit = 50
+    cursor: Cursor = None
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Given | BatchGiven,
+    responses={207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
+)
+async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSONResponse:
+    """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
+
+    A list whose rows are all good is answered with 201, one with bad rows among them with 207: the good ones are
+    stored, and `faults` says what is wrong with the others. Where no row is good, nothing is stored (422). A key with
+    the scope `label` may only label as its own annotator.
+    """
+    if caller.annotator is None and not caller.may("feedback"):
+        fix = "Use a key that was made with one: POST /v1/keys."
+        raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
+    try:
+        async with parts.turns.labels:
+            if isinstance(asked, list):
+                return await _several(asked, caller, parts, once)
+            return await _one(asked, caller, parts, once)
+    except (Problem, InputError):
+        await once.replay()  # it may have been good when it came first
+        raise
+
+
+@router.get("", response_model=Page[StoredFeedback], responses=responses())
+async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Response:
+    """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked.
+
+    A page may end before `limit` where labels are long: `next` says whether more follow. A field of a label that has
+    its default is left out.
+    """
+    after = number(query.cursor) or 0
+    async with parts.turns.pages, parts.database.read() as connection:
+        page = await label_text.page(
+            connection, query.conditions(), after=after, limit=query.limit, retracted=query.retracted
+        )
+    following = "null" if page.last is None else f'"{encode(page.last)}"'
+    return _json(f'{{"items":{page.items},"next":{following}}}')
+
+
+@router.get("/{id}", response_model=StoredFeedback, responses=responses(404))
+async def get(id: str, caller: Reader, parts: Parts) -> Response:
+    """One label, as in a page."""
+    async with parts.database.read() as connection:
+        text = await label_text.one(connection, id)
+    if text is None:
+        raise not_found("feedback", id)
+    return _json(text)
+
+
+@router.post("/{id}/retract", responses=responses(404))
+async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> StoredFeedback:
+    """Withdraw a label: it is kept and marked. A task that it answered is open again.
+
+    A label that is withdrawn already stays as it is. A key with the scope `label` may withdraw its annotator's labels,
+    and is shown them as they were asked for: not who wrote which response, since the task may come again.
+    """
+    before = await _found(parts, id)
+    if not caller.may("feedback") and (before.source != "human" or before.annotator != caller.annotator):
+        raise Problem(403, "forbidden", "the label is another annotator's", "Use a key with the scope feedback.")
+    async with parts.database.transaction() as connection:
+        query = select(feedback.c.seq, feedback.c.task).where(feedback.c.id == id).with_for_update()
+        row = (await connection.execute(query)).one()
+        there = select(retractions.c.seq).where(retractions.c.seq == row.seq)
+        if (await connection.execute(there)).first() is None:
+            entry = {"seq": row.seq, "reason": asked.reason, "key": caller.key, "at": now()}
+            await connection.execute(retractions.insert(), entry)
+            for table, rows in audited(caller, "feedback.retracted", id).items():
+                await connection.execute(table.insert(), rows)
+            if row.task is not None:
+                await tasking.reopen(connection, row.task, id)
+    withdrawn = await _found(parts, id)
+    return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
+
+
+async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    if isinstance(asked, dict) and "nth" in asked:
+        raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
+    try:
+        given = await parts.labels.read(asked, caller)
+    except ValidationError as error:
+        raise _refused(faults_of(error)) from None
+    [id], rows = labels.rows([given], labels.Origin(caller.key))
+    return await _store([given], rows, {"id": id}, 201, once)
+
+
+async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    if not 1 <= len(asked) <= MOST_ROWS:
+        raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
+    good: dict[int, Feedback] = {}
+    numbers: dict[int, int] = {}
+    faults: list[Fault] = []
+    for position, row in enumerate(asked):
+        if position % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+        label, nth = _without_nth(row)
+        match await _read(label, f"/{position}", caller, parts):
+            case Feedback() as given if nth is None or (type(nth) is int and nth > 0):
+                good[position] = given
+                numbers |= {} if nth is None else {position: nth}
+            case Feedback():
+                faults.append(Fault(where=f"/{position}/nth", problem="expected a whole number from 1"))
+            case wrong:
+                faults += wrong
+    if not good:
+        raise _refused(faults)
+    numbered = {position: already.Numbered(good[position], nth) for position, nth in numbers.items()}
+    for attempt in range(TRIES):
+        there, new = await already.find(parts.database, numbered)
+        kept = {position: label for position, label in good.items() if position not in there}
+        ids, rows = labels.rows(list(kept.values()), labels.Origin(caller.key), ids=[new.get(at) for at in kept])
+        by_row = dict(zip(kept, ids, strict=True)) | there
+        in_order = [by_row.get(position) for position in range(len(asked))]
+        answer = BatchGiven(ids=in_order, faults=faults, there=sorted(there))
+        try:
+            return await _store(list(kept.values()), rows, answer.model_dump(), 207 if faults else 201, once)
+        except IntegrityError:  # another import of the same labels was quicker
+            if not new or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _without_nth(row: Any) -> tuple[Any, Any]:
+    if not isinstance(row, dict) or "nth" not in row:
+        return row, None
+    return {name: value for name, value in row.items() if name != "nth"}, row["nth"]
+
+
+async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:
+    try:
+        return await parts.labels.read(row, caller)
+    except ValidationError as error:
+        return faults_of(error, at)
+    except InputError as error:
+        return [Fault(where=at + error.where, problem=error.problem)]
+    except Problem as problem:
+        faults = problem.document.faults or [Fault(where="", problem=problem.document.detail)]
+        return [Fault(where=at + fault.where, problem=fault.problem) for fault in faults]
+
+
+async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int, once: Once) -> JSONResponse:
+    await once.insert(rows, answer, status)
+    labels.count(given)
+    return JSONResponse(answer, status)
+
+
+def _refused(faults: Sequence[Fault]) -> Problem:
+    detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults[:3])
+    if len(faults) > 3:
+        detail += f"; and {len(faults) - 3:,} more"
+    return Problem(422, "invalid", detail, "Mend it and send it again; /docs shows each kind's form.", faults=faults)
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
+
+
+async def _found(parts: Parts, id: str) -> StoredFeedback:
+    async with parts.database.read() as connection:
+        row = (await connection.execute(selected().where(feedback.c.id == id))).mappings().one_or_none()
+    if row is None:
+        raise not_found("feedback", id)
+    return stored(row)

@@ -1,0 +1,234 @@
+"""Labelling projects: which items, which kind of feedback, under which guidelines, how many labels an item, by whom."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from critic.feedback import ComparisonLabel, Kind, RatingLabel, Scale
+from critic.feedback.base import FormField
+from critic.feedback.feedback import KINDS, Name
+from critic.feedback.kinds.rating import FIVE
+from service.api.body import StrictRoute
+from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.context import OnlyOnce, Parts, allowed
+from service.keys import access
+from service.keys.auth import Caller, audited
+from service.labels import tasking
+from service.labels.labels import new_id
+from service.labels.project_items import ItemsRequest, gathered, new_rows
+from service.problems import conflict, invalid, not_found, responses
+from service.store.tables import annotators, leases, now, projects, tasks
+
+router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
+
+Maker = Annotated[Caller, allowed("feedback")]
+Reader = Annotated[Caller, allowed(*access.PROJECTS)]
+
+Labels = Annotated[int, Field(ge=1, le=1000, strict=True)]
+Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
+
+
+class ProjectRequest(ItemsRequest):
+    """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
+
+    ``assigned`` are annotators' ids; with none, everyone may label. ``scale`` is for ratings (1 to 5 by default),
+    ``levels`` says how many strengths a comparison's preference has.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "rivers",
+                    "kind": "comparison",
+                    "guidelines": "Prefer the answer that a child understands.",
+                    "labels_per_item": 2,
+                    "items": [{"prompt": "Name a river.", "responses": ["The Po.", "The Nile, of course."]}],
+                }
+            ]
+        },
+    )
+
+    name: str = Field(min_length=1, max_length=200)
+    kind: Kind
+    constitution: Name | None = None
+    guidelines: str = Field(default="", max_length=50_000)
+    labels_per_item: Labels = 1
+    assigned: Assigned = Field(default_factory=list)
+    scale: Scale | None = None
+    levels: int | None = Field(default=None, ge=1, le=10, strict=True)
+
+
+class ProjectChange(BaseModel):
+    """What changes; what is left out stays. A closed project gives no tasks and takes no answers."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"assigned": []}, {"closed": True}]})
+
+    assigned: Assigned | None = None
+    labels_per_item: Labels | None = None
+    closed: bool | None = Field(default=None, strict=True)
+
+
+class Progress(BaseModel):
+    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now."""
+
+    items: int = 0
+    done: int = 0
+    labels: int = 0
+    leased: int = 0
+
+
+class Project(BaseModel):
+    """A labelling project. ``form`` is what an annotator is asked."""
+
+    id: str
+    name: str
+    kind: Kind
+    constitution: str | None
+    constitution_hash: str | None
+    guidelines: str
+    form: list[FormField]
+    labels_per_item: int
+    assigned: list[str]
+    created_at: datetime
+    closed_at: datetime | None
+    progress: Progress
+
+
+class ItemsAdded(BaseModel):
+    """How many items became tasks."""
+
+    added: int
+
+
+@router.post("", status_code=201, responses=responses(409))
+async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Project:
+    """Make a project, with items given here or taken from stored feedback, each once. More can be added later."""
+    form = _form(asked)
+    bound = None if asked.constitution is None else await parts.constitutions.get(asked.constitution)
+    row = {
+        "id": new_id(),
+        **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned"}),
+        "constitution": bound and bound.ref,
+        "constitution_hash": bound and bound.digest,
+        "form": [field.model_dump(mode="json") for field in form],
+        "closed_at": None,
+        "created_at": now(),
+    }
+    async with parts.database.read() as connection:
+        await _must_exist(connection, asked.assigned)
+        rows = await new_rows(connection, row["id"], await gathered(connection, asked, asked.kind, parts.labels.texts))
+    made = _project(row, Progress(items=len(rows.get(tasks, ()))))
+    entry = audited(caller, "project.made", made.id, name=made.name, items=made.progress.items)
+    try:
+        await once.insert({projects: [row], **rows, **entry}, made)
+    except IntegrityError:
+        raise conflict(f"there is a project {asked.name!r} already", "Use another name.") from None
+    return made
+
+
+@router.get("")
+async def listed(caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Project]:
+    """All projects, by id; a key with the scope `label` sees those that its annotator may label."""
+    query = select(projects).order_by(projects.c.id).limit(limit + 1).where(projects.c.id > (decode(cursor) or ""))
+    query = query.where(*access.projects_of(caller))
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+        found = await _with_progress(connection, rows[:limit])
+    return Page(items=found, next=encode(found[-1].id) if len(rows) > limit else None)
+
+
+@router.get("/{id}", responses=responses(404))
+async def get(id: str, caller: Reader, parts: Parts) -> Project:
+    """One project, with its progress."""
+    async with parts.database.read() as connection:
+        return await _found(connection, id, *access.projects_of(caller))
+
+
+@router.patch("/{id}", responses=responses(404))
+async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> Project:
+    """Assign a project to others, ask for more or fewer labels an item, close it or open it again."""
+    changes: dict[str, Any] = asked.model_dump(include={"assigned", "labels_per_item"}, exclude_none=True)
+    if asked.closed is not None:
+        changes["closed_at"] = now() if asked.closed else None
+    async with parts.database.transaction() as connection:
+        await _must_exist(connection, asked.assigned or ())
+        if changes:
+            await connection.execute(update(projects).where(projects.c.id == id).values(**changes))
+        changed = await _found(connection, id)
+        if changes:
+            for table, rows in audited(caller, "project.changed", id, changed=sorted(changes)).items():
+                await connection.execute(table.insert(), rows)
+    return changed
+
+
+@router.post("/{id}/items", status_code=201, responses=responses(404, 409))
+async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> ItemsAdded:
+    """Add items to a project."""
+    async with parts.database.read() as connection:
+        project = await _found(connection, id)
+        rows = await new_rows(connection, id, await gathered(connection, asked, project.kind, parts.labels.texts))
+    added = ItemsAdded(added=len(rows.get(tasks, ())))
+    try:
+        await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)
+    except IntegrityError:
+        raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
+    return added
+
+
+def _form(asked: ProjectRequest) -> tuple[FormField, ...]:
+    if asked.scale is not None and asked.kind != "rating":
+        raise invalid("only a rating has a scale", "Leave it out.", where="/scale")
+    if asked.levels is not None and asked.kind != "comparison":
+        raise invalid("only a comparison has levels", "Leave them out.", where="/levels")
+    match asked.kind:
+        case "rating":
+            return RatingLabel.form(asked.scale or FIVE)
+        case "comparison":
+            return ComparisonLabel.form(asked.levels)
+        case _:
+            return KINDS[asked.kind].form()
+
+
+async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> None:
+    query = select(annotators.c.id).where(annotators.c.id.in_(assigned), annotators.c.erased_at.is_(None))
+    known = set((await connection.execute(query)).scalars()) if assigned else set()
+    if unknown := [id for id in assigned if id not in known]:
+        raise invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
+
+
+async def _found(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> Project:
+    rows = (await connection.execute(select(projects).where(projects.c.id == id, *seen))).mappings().all()
+    if not rows:
+        raise not_found("project", id, "GET /v1/projects lists them.")
+    return (await _with_progress(connection, rows))[0]
+
+
+async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Project]:
+    ids = [row["id"] for row in rows]
+    done = func.sum(case((tasks.c.answers >= projects.c.labels_per_item, 1), else_=0))
+    counts = (
+        select(tasks.c.project, func.count().label("items"), done.label("done"), func.sum(tasks.c.answers).label("n"))
+        .join(projects, projects.c.id == tasks.c.project)
+        .where(tasks.c.project.in_(ids))
+        .group_by(tasks.c.project)
+    )
+    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
+    held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
+    leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
+    found = {
+        row.project: Progress(items=row.items, done=row.done, labels=row.n, leased=leased.get(row.project, 0))
+        for row in await connection.execute(counts)
+    }
+    return [_project(dict(row), found.get(row["id"], Progress())) for row in rows]
+
+
+def _project(row: Mapping[str, Any], progress: Progress) -> Project:
+    return Project.model_validate(dict(row) | {"progress": progress})

@@ -1,0 +1,1 @@
+"""What one client may cost: bytes, threads, turns, lines of a log."""

@@ -1,0 +1,108 @@
+"""Long work: lanes of threads of its own, so that it keeps nothing else waiting, with an end to each.
+
+A thread can't be ended from outside. So long work looks now and then whether anybody still waits for it: `Stop.check`,
+once a row or so. Where its client went away, or it took too long, it ends there, and work that had not begun never
+does. What would wait behind too many others is refused at once.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from fastapi import Request
+
+from service.bounds.watching import while_connected
+from service.problems import Problem, busy
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """Nobody waits for the work any more."""
+
+
+class Stop:
+    """What long work looks at. The time runs from when it begins, not while it waits for its turn."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end = seconds, float("inf")
+        self._set = threading.Event()
+
+    def begin(self) -> None:
+        """The work begins now."""
+        self._end = time.monotonic() + self._seconds
+
+    def set(self) -> None:
+        """Nobody waits for it any more."""
+        self._set.set()
+
+    def check(self) -> None:
+        """Raise `Stopped` where nobody waits any more, and `Problem` 503 where it has taken too long."""
+        if self._set.is_set():
+            raise Stopped
+        if time.monotonic() > self._end:
+            raise Problem(
+                503,
+                "took_too_long",
+                f"this took over {self._seconds:g} s and was given up",
+                "Ask for less, or export the labels (`cai feedback export`) and compute it where they are.",
+            )
+
+    def watched(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield ``rows``, with a look before each."""
+        for row in rows:
+            self.check()
+            yield row
+
+
+class Lane:
+    """So many threads for one kind of work, and so many places for those who wait."""
+
+    def __init__(self, name: str, at_once: int, waiting: int, seconds: float) -> None:
+        self._name, self._places, self._seconds = name, at_once + waiting, seconds
+        self._pool = ThreadPoolExecutor(at_once, name)
+        self._under_way: set[Stop] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for stop in self._under_way:
+            stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, request: Request | None, do: Callable[[Stop], T]) -> T:
+        """Return what ``do`` returns. Raises `Problem` 503 where too many wait, or it takes too long.
+
+        Where there is a request and its client goes away, the work ends: 408, which nobody reads.
+        """
+        if len(self._under_way) >= self._places:
+            raise busy(f"{len(self._under_way)} others wait for {self._name} already")
+        stop = Stop(self._seconds)
+        self._under_way.add(stop)
+        try:
+            work = self._done(do, stop)
+            return await (work if request is None else while_connected(request, work))
+        finally:
+            self._under_way.discard(stop)
+
+    async def _done(self, do: Callable[[Stop], T], stop: Stop) -> T:
+        def work() -> T:
+            stop.begin()
+            stop.check()
+            return do(stop)
+
+        future: Future[T] = self._pool.submit(work)
+        waited = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waited)
+        except asyncio.CancelledError:
+            stop.set()
+            # Its place and its files are free when it has ended, and not while it only should.
+            if not future.cancel():
+                await asyncio.wait({waited})
+                waited.exception()
+            raise

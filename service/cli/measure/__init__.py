@@ -1,0 +1,1 @@
+"""`cai evaluate`: one file a measurement."""

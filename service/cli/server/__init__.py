@@ -1,0 +1,1 @@
+"""Commands of a server, and commands that speak to one."""

@@ -1,0 +1,66 @@
+"""What changed when a run was extended, for people and as JSON: in the words of ``cai reweigh``."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from service.cli.shown.display import clean
+from service.cli.shown.voice import say
+
+if TYPE_CHECKING:
+    from critic.run.folder.turned import Turn, Turned
+    from critic.run.folder.weighing import Change
+
+JUDGEMENTS: dict["Change", str] = {
+    "kept_side": "kept their side",
+    "changed_side": "changed side",
+    "became_tie": "became ties",
+    "stopped_being_tie": "stopped being ties",
+    "stayed_tie": "stayed ties",
+    "became_unreadable": "have no usable vote any more",
+    "became_readable": "have a usable vote now",
+    "stayed_unreadable": "stay without a usable vote",
+    "group_is_new": "are new",
+    "group_is_gone": "are gone",
+}
+ALWAYS_SHOWN = 4  # of these, also where there are none
+NAMED = 5  # judgements that the terminal names; JSON names all
+
+
+def counted(judgements: "Mapping[Change, int]") -> str:
+    """Say how many judgements changed in which way."""
+    always = list(JUDGEMENTS)[:ALWAYS_SHOWN]
+    counts = {name: judgements.get(name, 0) for name in JUDGEMENTS}
+    shown = [(name, count) for name, count in counts.items() if count or name in always]
+    return ", ".join(f"{count} {JUDGEMENTS[name]}" for name, count in shown)
+
+
+def print_turned(found: "Turned", out: Path) -> None:
+    """Say what changed since before, and where what was exported then is."""
+    lost = f", {found.lost} without a result now" if found.lost else ""
+    say(f"changed: of {found.rows} rows done again{lost}: judgements: {counted(found.judgements)}")
+    say(
+        f"         pairs: {found.pairs_before} before, {found.pairs_after} now; {out}/before/ has the exports of before"
+    )
+    for turn in found.turns[:NAMED]:
+        say(clean(f"         {_line(turn)}"))
+    if len(found.turns) > NAMED:
+        say(f"         and {len(found.turns) - NAMED} more; --json names all")
+
+
+def _line(turn: "Turn") -> str:
+    group = f", group {turn.group}" if turn.group is not None else ""
+    before, after = ("none" if one is None else f"{one:.3f}" for one in (turn.before, turn.after))
+    return f"row {turn.row} ({turn.where}{group}), response {turn.first} against {turn.second}: {before}, now {after}"
+
+
+def turned_json(found: "Turned") -> dict[str, Any]:
+    """Return the same as plain data."""
+    return {
+        "rows": found.rows,
+        "lost": found.lost,
+        "pairs": {"before": found.pairs_before, "after": found.pairs_after},
+        "judgements": {name: found.judgements.get(name, 0) for name in JUDGEMENTS},
+        "turns": [asdict(turn) for turn in found.turns],
+    }

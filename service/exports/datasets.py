@@ -1,0 +1,179 @@
+"""Data sets: versions of rows for trainers, built from stored feedback. A version never changes.
+
+``<data>/datasets/<name>/<version>/`` holds one JSON Lines file a table and ``manifest.json``. It is written aside and
+moved into place when its row is in the database.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
+
+from base.digest import digest
+from base.disk import must_be_spare
+from critic.feedback import Feedback
+from critic.feedback.aggregate import Method, build
+from critic.run.folder.export import JsonLines
+from service.bounds.lanes import Stop
+from service.context import Service
+from service.labels.label_query import RETRACTED, FeedbackFilter, numbers
+from service.labels.snapshot import labels_by_item
+from service.problems import invalid
+from service.store.database import Rows
+from service.store.dataset_folder import folder
+from service.store.scratch import scratch
+from service.store.synced import make_folder, sync_file, sync_folder, sync_tree
+from service.store.tables import datasets, feedback, now, retractions
+
+NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+MANIFEST = "manifest.json"
+
+Also = Callable[[dict[str, Any]], Rows]
+
+
+class DatasetRequest(BaseModel):
+    """A new version of the data set ``name``, from all feedback that the filter chooses and nobody has retracted.
+
+    ``aggregation``: ``each`` is a row a label; ``majority`` the answer that most annotators gave; ``soft`` the mean
+    probability. Labels of different groups make different rows, unless ``pool_groups`` asks to average over them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "rivers", "filter": {"kind": "comparison"}, "aggregation": "majority"}]
+        },
+    )
+
+    name: str = Field(pattern=NAME)
+    aggregation: Method
+    filter: FeedbackFilter = FeedbackFilter()
+    pool_groups: bool = Field(default=False, strict=True)
+
+
+class Table(BaseModel):
+    """One file of a data set."""
+
+    rows: int
+    sha256: str
+
+
+class Counts(BaseModel):
+    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason."""
+
+    labels: int
+    tables: dict[str, Table]
+    dropped: dict[str, int]
+
+
+async def make(parts: Service, request: Request | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
+    """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
+
+    Raises `Problem` 422 where no label gives a row, and 503 where too many data sets are being built. Where the
+    request's client goes away, nothing is stored.
+    """
+    make_folder((parts.settings.data / "datasets").absolute())
+    with scratch(parts.settings.data) as building:
+        counts = await parts.builds.run(request, lambda stop: _build(parts, asked, building, stop))
+        return await _keep(parts, asked, counts, building, also)
+
+
+def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) -> Counts:
+    """Write the tables, of one state of the database: what is retracted meanwhile is among the labels."""
+    conditions = asked.filter.conditions()
+    with parts.snapshots.open() as connection:
+        withdrawn = select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq)
+        retracted = connection.execute(withdrawn.where(*conditions)).scalar_one()
+        labels = labels_by_item(connection, numbers().where(*conditions, ~RETRACTED), stop)
+        counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
+    if retracted:
+        counts.dropped["retracted"] = retracted
+    if not counts.tables:
+        why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
+        raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
+    sync_tree(building)  # here, where nobody else waits for it
+    return counts
+
+
+class Files:
+    """One file a table, which leave free on the disk what they are told."""
+
+    def __init__(self, folder: Path, spare: int) -> None:
+        self.folder, self._spare = folder, spare
+        self._files: dict[str, BinaryIO] = {}
+
+    def write(self, table: str, row: dict[str, Any]) -> None:
+        """Add a row. Raises `DiskFull`."""
+        if table not in self._files:
+            self._files[table] = (self.folder / f"{table}.jsonl").open("wb")
+        must_be_spare(self.folder, self._spare)
+        JsonLines(self._files[table]).write(row)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+
+def _write(labels: Iterator[Feedback], asked: DatasetRequest, files: Files, stop: Stop) -> Counts:
+    read, dropped, rows = 0, Counter[str](), Counter[str]()
+
+    def counted() -> Iterator[Feedback]:
+        nonlocal read
+        for label in labels:
+            read += 1
+            yield label
+
+    built = build(counted(), asked.aggregation, dropped, pool_groups=asked.pool_groups, sorted_by_item=True)
+    with closing(files):
+        for table, row in stop.watched(built):
+            files.write(table, row)
+            rows[table] += 1
+    tables = {table: Table(rows=rows[table], sha256=_sha256(files.folder / f"{table}.jsonl")) for table in sorted(rows)}
+    return Counts(labels=read, tables=tables, dropped=dict(sorted(dropped.items())))
+
+
+async def _keep(parts: Service, asked: DatasetRequest, counts: Counts, building: Path, also: Also) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": asked.name,
+        "sha256": digest({table: entry.sha256 for table, entry in counts.tables.items()}),
+        "request": asked.model_dump(mode="json", exclude_none=True),
+        "counts": counts.model_dump(mode="json"),
+        "created_at": now(),
+    }
+    async with parts.database.transaction() as connection:
+        newest = select(func.max(datasets.c.version)).where(datasets.c.name == asked.name)
+        row["version"] = ((await connection.execute(newest)).scalar_one() or 0) + 1
+        # From here to the commit no other server can have this version: its row would wait for ours.
+        await connection.execute(datasets.insert(), row)
+        for table, rows in also(row).items():
+            await connection.execute(table.insert(), rows)
+        await asyncio.to_thread(_move, building, folder(parts.settings.data, asked.name, row["version"]), row)
+    return row
+
+
+def _move(building: Path, target: Path, row: dict[str, Any]) -> None:
+    manifest = row | {"created_at": row["created_at"].isoformat()}
+    (building / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    sync_file(building / MANIFEST)
+    if target.exists():  # of a server that was killed between this and its commit
+        shutil.rmtree(target)
+    make_folder(target.parent)
+    sync_folder(building)
+    os.replace(building, target)
+    sync_folder(target.parent)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,74 @@
+"""Runs, data sets and trained models on the Hugging Face hub. What is sent lies in a folder here, and stays."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from base.errors import InputError
+from critic.files.hub import hub_error
+from service.exports.offers import MANIFEST, offered
+
+CARD = "README.md"
+FINISHED = "lineage.json"  # the last file of a training
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", CARD)
+NOT_OF_THE_MODEL = ("checkpoint-*", "run.json", "trainer_state.json", ".*")
+
+
+def push_dataset(folder: Path, repo: str) -> str:
+    """Send the tables of a run or a data set, with its card, to a data set of the hub. Return what was done.
+
+    A new repository is private. Raises `InputError`.
+    """
+    offer = offered(folder)
+    if not folder.is_dir():
+        raise InputError("a file has no card", where=str(folder), fix="Give the folder of a run or of a data set.")
+    names = [path.name for path in offer.files.values()]
+    card = None if (folder / CARD).is_file() else _card(folder, names)
+    return _push(folder, repo, "dataset", [*names, CARD], card=card)
+
+
+def push_model(folder: Path, repo: str) -> str:
+    """Send a trained model, with its card, to a model of the hub. Return what was done. Raises `InputError`."""
+    if not (folder / FINISHED).is_file():
+        raise InputError("this training isn't finished", where=str(folder), fix="Run the same `cai train` again.")
+    return _push(folder, repo, "model", MODEL_FILES)
+
+
+def _push(folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None = None) -> str:
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    try:
+        url = hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
+        if card is not None:
+            hub.upload_file(path_or_fileobj=card.encode(), path_in_repo=CARD, repo_id=repo, repo_type=kind)
+        hub.upload_folder(
+            repo_id=repo,
+            repo_type=kind,
+            folder_path=folder,
+            allow_patterns=list(names),
+            ignore_patterns=list(NOT_OF_THE_MODEL),
+            commit_message="Upload by cai-feedback",
+        )
+    except Exception as error:  # the boundary: the library raises its own errors, and those of two others
+        raise hub_error(error, repo) from None
+    return f"{folder} is at {url} (a new repository is private)"
+
+
+def _card(folder: Path, names: Sequence[str]) -> str:
+    """Return the card of a data set that the service built: its tables load by their names."""
+    made: Any = json.loads((folder / MANIFEST).read_text("utf-8"))
+    tables = {name.rpartition(".")[0]: name for name in sorted(names)}
+    front = {
+        "pretty_name": f"{made.get('name', folder.name)}, version {made.get('version', '?')}",
+        "tags": ["preference", "rlhf", "trl"],
+        "configs": [{"config_name": table, "data_files": name} for table, name in tables.items()],
+    }
+    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    built = json.dumps(made.get("request", {}), ensure_ascii=False, indent=2)
+    return (
+        f"---\n{head}---\n\n# {front['pretty_name']}\n\nBuilt from labels by this request:\n\n```json\n{built}\n```\n"
+    )

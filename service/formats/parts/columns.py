@@ -1,0 +1,128 @@
+"""Rows in the columns that trainers read (TRL's names), to feedback: the reverse of `Feedback.rows`."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from critic.feedback import (
+    AnyLabel,
+    ComparisonLabel,
+    DemonstrationLabel,
+    Feedback,
+    RankingLabel,
+    RatingLabel,
+    Scale,
+    Source,
+    ThumbsLabel,
+)
+from critic.feedback.base import Columns
+from critic.feedback.from_file import GIVEN, expect_list, origin
+from critic.feedback.kinds.comparison import Choice
+from critic.feedback.kinds.ranking import dense
+from critic.files.inputs import side
+from critic.files.shapes import shaped
+from critic.records import Response
+from service.formats.base import Found, Table
+from trainers.batches.data import listed, parse, parse_all
+from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated
+
+_BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes", "where")
+_COMMON = ("prompt", "prompt_id", "tags", "weight", "group", "labels", *_BOUND)
+OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
+    {
+        "pairs": (*_COMMON, "chosen", "rejected", "probability", "chosen_model", "rejected_model"),
+        "rankings": (*_COMMON, "responses", "ranks"),
+        "ratings": (*_COMMON, "completion", "label", "rating", "scale", "model"),
+        "sft": (*_COMMON, "completion"),
+        "feedback": tuple(Feedback.model_fields),
+    }
+)
+"""What `Feedback.rows` gives for each table of a data set, and the fields of feedback itself."""
+
+
+def from_columns(columns: Columns, where: str, source: Source) -> Iterator[Found]:
+    """Yield the feedback that a row holds: one label, or one for each rating. Raises `RowError` and `ValueError`.
+
+    The row is read by its shape, as by every command: see `critic.files.shapes`.
+    """
+    given = shaped(columns, labels=True)
+    if given.get("ratings") is not None and given.get("responses") is not None:
+        yield from _ratings(given, where, source)
+        return
+    example = parse(given, where)
+    label, responses = _label(example, given)
+    envelope = _envelope(example, given, where, source)
+    if given.get("rated") is not None:
+        envelope["principle"] = given["rated"]
+    yield Feedback(kind=label.kind, responses=responses, label=label, **envelope)
+    yield from _aspects(given, responses, envelope)
+
+
+def _ratings(given: Columns, where: str, source: Source) -> Iterator[Found]:
+    """Yield a rating of each response that has one, and then those of its aspects."""
+    examples = parse_all(given, where, (Rated,))
+    low, high = given["scale"]
+    texts = expect_list(given, "responses")
+    models = given.get("models") or [None] * len(texts)
+    answers = [side(text)[1] for text in texts]
+    responses = tuple(
+        Response(text=text, model=model if isinstance(model, str) else GIVEN)
+        for text, model in zip(answers, models, strict=True)
+    )
+    envelope = _envelope(examples[0], given, where, source)
+    for place, rating in enumerate(given["ratings"]):
+        if rating is not None:
+            label = RatingLabel(value=rating, scale=Scale(min=low, max=high), response=place)
+            yield Feedback(kind=label.kind, responses=responses, label=label, **envelope)
+    yield from _aspects(given, responses, envelope)
+
+
+def _aspects(given: Columns, responses: tuple[Response, ...], envelope: dict[str, Any]) -> Iterator[Found]:
+    for place, quality, value, (low, high) in given.get("aspects") or ():
+        label = RatingLabel(value=value, scale=Scale(min=low, max=high), response=place)
+        yield Feedback(kind=label.kind, responses=responses, label=label, **envelope | {"principle": quality})
+
+
+def _envelope(example: Example, columns: Columns, where: str, source: Source) -> dict[str, Any]:
+    prompt = example.prompt
+    if isinstance(identifier := _identifier(columns), str | int):
+        prompt = prompt.model_copy(update={"id": str(identifier)})
+    return {"prompt": prompt, "group": example.group, **origin(columns, where, source)}
+
+
+def _identifier(columns: Columns) -> object:
+    return columns["prompt_id"] if columns.get("prompt_id") is not None else columns.get("id")
+
+
+def _label(example: Example, columns: Columns) -> tuple[AnyLabel, tuple[Response, ...]]:
+    match example:
+        case Pair():
+            return _comparison(example), _responses(example, columns, "chosen_model", "rejected_model")
+        case Ranked():
+            return RankingLabel(ranks=dense(example.ranks)), _responses(example, columns)
+        case Demonstration():
+            return DemonstrationLabel(text=example.answer), ()
+        case _:
+            return _rated(example.value, columns), _responses(example, columns, "model")
+
+
+def _responses(example: Example, columns: Columns, *models: str) -> tuple[Response, ...]:
+    named = [columns.get(name) for name in models] or columns.get("models") or [None] * len(example.answers)
+    return tuple(
+        Response(text=text, model=model if isinstance(model, str) else GIVEN)
+        for text, model in zip(example.answers, named, strict=True)
+    )
+
+
+def _comparison(pair: Pair) -> ComparisonLabel:
+    if pair.probability == 0.5:
+        return ComparisonLabel(choice="tie", outcome="tie", probability=0.5)
+    choice: Choice = "first" if pair.probability > 0.5 else "second"
+    return ComparisonLabel(choice=choice, probability=None if pair.probability in (0, 1) else pair.probability)
+
+
+def _rated(value: float, columns: Columns) -> RatingLabel | ThumbsLabel:
+    if columns.get("label") is not None:
+        return ThumbsLabel(value="up" if value else "down")
+    low, high = listed(columns, "scale")
+    return RatingLabel(value=columns["rating"], scale=Scale(min=low, max=high))

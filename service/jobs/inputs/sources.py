@@ -1,0 +1,99 @@
+"""The rows that a job is given, from wherever its request names them, as files of the job's own.
+
+They are copied when the job is submitted: so what a job reads can't change under it, and every worker reads the same.
+"""
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from base.errors import InputError
+from critic.files.packed import ending
+from service.jobs.inputs.artifacts import UPLOADS, Artifacts, input_of, of_job
+from service.jobs.inputs.unpacked import check_parquet
+from service.jobs.requests import (
+    AlignRequest,
+    AnyRequest,
+    EvaluateRequest,
+    ExportRequest,
+    GenerateRequest,
+    JudgeRequest,
+    Source,
+    TrainRequest,
+)
+from service.store import dataset_folder
+
+BY_METHOD = {"sft": "sft.jsonl", "reward": "pairs.jsonl", "dpo": "pairs.jsonl"}  # of a job that generated or judged
+
+
+def sources(request: AnyRequest) -> dict[str, Source]:
+    """What ``request`` reads, by the name (without ending) that it has among the job's files."""
+    match request:
+        case TrainRequest():
+            return {f"data-{number}": source for number, source in enumerate(request.data)}
+        case GenerateRequest() | JudgeRequest() | AlignRequest() | EvaluateRequest() | ExportRequest():
+            return {"input": request.input}
+
+
+def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> AnyRequest:
+    """Copy what ``request`` reads to where the worker of ``job`` finds it; return the request that names the copies.
+
+    ``data`` is the service's data folder. A data set must be named with a version that there is. Raises
+    `InputError` for what is not there.
+    """
+    default = BY_METHOD.get(request.method) if isinstance(request, TrainRequest) else None
+    copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}
+    named = sources(request)
+    own = {name: Source(job=job, file=f"input/{file}", columns=named[name].columns) for name, file in copies.items()}
+    change = {"data": list(own.values())} if isinstance(request, TrainRequest) else {"input": own["input"]}
+    return request.model_copy(update=change)
+
+
+def _copy(name: str, source: Source, default: str | None, job: str, artifacts: Artifacts, data: Path) -> str:
+    if source.rows is not None:
+        lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in source.rows)
+        artifacts.write(io.BytesIO(lines.encode()), input_of(job), f"{name}.jsonl")
+        return f"{name}.jsonl"
+    if source.dataset is not None:
+        place = dataset_folder.folder(data, source.dataset, source.version or 0)
+        file = _wanted(source, default, sorted(path.name for path in place.glob("*.jsonl")))
+        artifacts.link(place / file, input_of(job), f"{name}.jsonl")
+        return f"{name}.jsonl"
+    folder, file = _found(source, default, artifacts)
+    target = name + "".join(ending(file))
+    if target.endswith(".parquet"):
+        check_parquet(artifacts.root / folder / file)
+    artifacts.copy(folder, file, input_of(job), target)
+    return target
+
+
+def _found(source: Source, default: str | None, artifacts: Artifacts) -> tuple[str, str]:
+    if source.upload is not None:
+        listed = [artifact.name for artifact in artifacts.listing(UPLOADS)]
+        named = [name for name in listed if name.partition(".")[0] == source.upload]
+        return UPLOADS, _one(named, "upload", source.upload, "POST /v1/uploads takes files.")
+    folder = _folder(source)
+    return folder, _wanted(source, default, [artifact.name for artifact in artifacts.listing(folder)])
+
+
+def _folder(source: Source) -> str:
+    """The folder of the job that ``source`` names, as far as it may be one."""
+    name = source.job or ""
+    if not (name.isascii() and name.isalnum()):
+        raise InputError(f"there is no job {name!r}", where="job", fix="GET /v1/jobs lists them.")
+    return of_job(name)
+
+
+def _wanted(source: Source, default: str | None, listed: list[str]) -> str:
+    there = f"It has: {', '.join(listed[:20]) or 'nothing yet'}."
+    name = source.file or default
+    if name is None:
+        raise InputError("which file is meant?", where="file", fix=there)
+    return _one([one for one in listed if one == name], "file", name, there)
+
+
+def _one(found: Iterable[str], what: str, name: str, fix: str) -> str:
+    for one in found:
+        return one
+    raise InputError(f"there is no {what} {name!r}", where=what, fix=fix)

@@ -1,0 +1,69 @@
+"""How much a Parquet file becomes when it is read: a few thousand bytes can stand for gigabytes.
+
+Pages are packed, a column may hold one long text in a dictionary and name it a million times, and equal values are
+counted and not repeated. So all three are counted before a job reads the file: what the row groups say of their pages
+and values, and the texts that dictionaries stand for, which are read here as numbers and never written out.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from base.errors import InputError
+
+MOST_BYTES = 2**30  # of a whole file; an upload of 16 MB that is packed as well as texts are becomes a quarter of it
+ROWS_AT_ONCE = 64
+VALUE_BYTES = 32  # of each number, empty text or null: a billion of the same one are a few bytes of the file
+
+_FIX = "Split it into several jobs, or send JSON Lines."
+
+
+def check_parquet(path: Path) -> None:
+    """Raise `InputError` where the file is no Parquet, or becomes more than `MOST_BYTES`."""
+    try:
+        _check(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"no Parquet that can be read: {error}", where="input") from None
+
+
+def _check(path: Path) -> None:
+    with pq.ParquetFile(path) as plain:
+        about, schema = plain.metadata, plain.schema
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        pages = sum(group.total_byte_size for group in groups)
+        values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
+        columns = [schema.column(number) for number in range(len(schema))]
+    _must_fit(max(pages, VALUE_BYTES * values))
+    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    total = 0
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            total += sum(map(_written_out, batch.columns))
+            _must_fit(total)
+
+
+def _must_fit(size: int) -> None:
+    if size > MOST_BYTES:
+        problem = f"the Parquet file becomes more than {MOST_BYTES // 2**20:,} MiB when it is unpacked"
+        raise InputError(problem, where="input", fix=_FIX)
+
+
+def _written_out(values: pa.Array) -> int:
+    """The bytes of an array with every text of a dictionary written out."""
+    if isinstance(values, pa.DictionaryArray):
+        lengths = pc.binary_length(values.dictionary)
+        return int(pc.sum(lengths.take(values.indices)).as_py() or 0)
+    inside = list(_inside(values))
+    return sum(map(_written_out, inside)) if inside else int(values.nbytes)
+
+
+def _inside(values: pa.Array) -> Iterator[pa.Array]:
+    if isinstance(values, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        yield values.flatten()
+    elif isinstance(values, pa.MapArray):
+        yield from (values.keys, values.items)
+    elif isinstance(values, pa.StructArray):
+        yield from values.flatten()

@@ -1,0 +1,48 @@
+"""Jobs of the kind export: one table of a run or a data set, written in another file format."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+
+from base.errors import InputError
+from service.formats import format_of
+from service.jobs.inputs.artifacts import of_job
+from service.jobs.requests import ExportRequest
+from service.jobs.work.work import Work
+
+
+def export(work: Work) -> dict[str, Any]:
+    """Do an export job."""
+    asked = cast(ExportRequest, work.request)
+
+    def writing() -> dict[str, Any]:
+        [source] = work.inputs()
+        format = format_of(asked.format)
+        name = f"{asked.table}.{asked.format}{format.suffixes[0]}"
+        target = work.folder / name
+        lost = format.write(asked.table, _rows(source), target)
+        work.parts.artifacts.put(target, of_job(work.id), name)
+        return {"file": name, "lost": dict(lost)}
+
+    return work.step("export", writing)
+
+
+def _rows(source: Path) -> Iterator[dict[str, Any]]:
+    if source.suffix == ".parquet":
+        with pq.ParquetFile(source) as file:
+            for batch in file.iter_batches(64):
+                for row in range(batch.num_rows):  # one at a time: as Python's values they take many times more
+                    yield batch.slice(row, 1).to_pylist()[0]
+        return
+    with source.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"not JSON: {error}", where=f"{source.name}:{number}") from None
+            if not isinstance(row, dict):
+                raise InputError("a row is an object", where=f"{source.name}:{number}")
+            yield row

@@ -1,0 +1,1 @@
+"""One job as a worker holds it: its ledger, its lives, its child process."""

@@ -1,0 +1,136 @@
+"""API keys: who asks, and what they may do. A key is told once; the database holds its hash.
+
+Each key has scopes, and may belong to an annotator: then labels given with it are that annotator's and no one else's.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import select
+
+from service.problems import Problem
+from service.store.database import Database
+from service.store.tables import annotators, audit, clock, keys, now
+
+Scope = Literal["read", "feedback", "label", "jobs", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+PREFIX = "cai"
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+CACHED_SECONDS = 2.0  # how long a key that was revoked by another process may still work
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from. ``annotator`` is an id, and ``group`` that annotator's."""
+
+    key: str
+    name: str
+    scopes: frozenset[str]
+    annotator: str | None = None
+    group: str | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has ``scope``. An administrator has all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made: the only time that its text exists here."""
+
+    id: str
+    text: str
+    row: dict[str, Any]
+
+
+def new_key(
+    name: str, scopes: Iterable[str], *, annotator: str | None = None, expires_at: datetime | None = None
+) -> NewKey:
+    """Draw a key with 256 random bits. ``row`` is what the table ``keys`` keeps of it."""
+    id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row = {
+        "id": id,
+        "name": name,
+        "hash": _hash(secret),
+        "scopes": sorted(set(scopes)),
+        "annotator": annotator,
+        "created_at": now(),
+        "expires_at": expires_at,
+        "revoked_at": None,
+    }
+    return NewKey(id, f"{PREFIX}_{id}_{secret}", row)
+
+
+class Keys:
+    """Looks keys up, and remembers them for a moment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._believed = EARLIEST
+        self._known: dict[str, tuple[float, str, Caller, datetime | None]] = {}
+
+    async def caller(self, text: str | None) -> Caller:
+        """Who the key ``text`` belongs to. Raises `Problem` 401 where that is nobody, or nobody any more."""
+        parts = (text or "").split("_", 2)
+        if len(parts) != 3 or parts[0] != PREFIX:
+            raise _refused("no API key" if not text else "this is no API key of this service")
+        _, id, secret = parts
+        until, hash, caller, expires_at = self._known.get(id, (0.0, "", None, None))
+        if caller is None or until < time.monotonic():
+            hash, caller, expires_at = await self._find(id)
+        if not secrets.compare_digest(hash, _hash(secret)):
+            raise _refused("the API key is wrong")
+        # Of a clock that went back, what was believed before counts: a key that expired stays so.
+        if expires_at is not None and expires_at <= max(now(), self._believed):
+            raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
+        return caller
+
+    def forget(self, id: str) -> None:
+        """Ask the database again: the key was changed here."""
+        self._known.pop(id, None)
+
+    async def _find(self, id: str) -> tuple[str, Caller, datetime | None]:
+        believed = select(clock.c.believed).scalar_subquery().label("believed")
+        query = select(keys, annotators.c.group, annotators.c.erased_at, believed)
+        query = query.join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
+        # A key that was made while its annotator was erased is nobody's, too.
+        if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
+            self.forget(id)
+            raise _refused("the API key is wrong" if row is None else "the API key was revoked")
+        self._believed = row["believed"] or EARLIEST
+        caller = Caller(id, row["name"], frozenset(row["scopes"]), row["annotator"], row["group"])
+        self._known[id] = (time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
+        return row["hash"], caller, row["expires_at"]
+
+
+def require(caller: Caller, scopes: Sequence[Scope]) -> None:
+    """Raise `Problem` 403 where the caller has none of ``scopes``."""
+    if not any(caller.may(scope) for scope in scopes):
+        needed = " or ".join(scopes)
+        raise Problem(403, "forbidden", f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _refused(detail: str) -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        detail,
+        "Send a key as `Authorization: Bearer cai_...`. An administrator makes them: POST /v1/keys.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:
+    """The row that says who did what, to be stored in the transaction of what was done."""
+    return {audit: [{"at": now(), "key": caller.key, "action": action, "target": target, "detail": detail}]}

@@ -1,0 +1,1 @@
+"""How labels are asked for, checked, stored and compared."""

@@ -1,0 +1,216 @@
+"""How far people and judges agree on a project's items, which way they lean, and how fast they are.
+
+Labels come item by item, in memory that grows with raters only. Each item's labels are turned to one order of its
+responses; what they say of it are its units: the comparison itself, each rated response, each pair of a ranking.
+
+What raters and responses multiply to is bounded: a ranking of 2,000 has two million pairs. Of long rankings pairs are
+drawn, the same for all raters of an item; that the figures are of fewer units is seen by their number.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, groupby
+from typing import NamedTuple
+
+from base.errors import InputError
+from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, ThumbsLabel
+from critic.statistics.intervals import Share
+from critic.statistics.raters import Coincidences, Kappa, Level
+from service.labels.label_query import StoredFeedback
+
+LEVELS: dict[str, tuple[Level, ...]] = {
+    "comparison": ("nominal", "ordinal"),
+    "ranking": ("nominal", "ordinal"),
+    "rating": ("nominal", "ordinal", "interval"),
+    "thumbs": ("nominal",),
+}
+"""By kind, as what its values can be compared. Kinds in words have no agreement."""
+MOST_RATERS = 1000  # that have figures of their own, of the first that labelled
+MOST_PAIRED = 100  # raters between whom pairs are counted, likewise
+PAIRS_OF_A_RANKING = 5000  # of its responses: all of 100
+VALUES_OF_AN_ITEM = 200_000  # pairs of responses times the raters that ranked them
+MOST_VALUES = 10_000  # different ratings: each is kept
+CHOICES = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+class Rater(NamedTuple):
+    """A person's id, or a judge's name."""
+
+    source: str
+    annotator: str | None
+
+
+class Counted(Share):
+    """A share whose observations may come many at once."""
+
+    __slots__ = ()
+
+    def add(self, hits: int, n: int) -> None:
+        """Add ``n`` observations to the current cluster, of which ``hits`` hold."""
+        self._x += hits
+        self._size += n
+
+
+class Rated:
+    """One rater's figures."""
+
+    def __init__(self) -> None:
+        self.labels = 0
+        self.group: str | None = None
+        self.with_people, self.first_lean, self.longer_lean = Counted(), Counted(), Counted()
+
+    def shares(self) -> tuple[Counted, ...]:
+        """Everything that is counted by item."""
+        return self.with_people, self.first_lean, self.longer_lean
+
+
+class Reliability:
+    """Agreement among several raters."""
+
+    def __init__(self) -> None:
+        self.agreement, self.coincidences = Counted(), Coincidences()
+
+    def add(self, values: Sequence[float]) -> None:
+        """Add one unit's values, one a rater."""
+        self.coincidences.add(values)
+        equal = sum(n * (n - 1) // 2 for n in Counter(values).values())
+        self.agreement.add(equal, len(values) * (len(values) - 1) // 2)
+
+
+Unit = Mapping[Rater, float]
+
+
+class Agreement:
+    """The figures of one project's labels, which must come sorted by item. ``look`` is called once a unit.
+
+    Raises `InputError` where there are more than `MOST_VALUES` different ratings.
+    """
+
+    def __init__(self, labels: Iterable[StoredFeedback], look: Callable[[], None] = lambda: None) -> None:
+        self.items = 0
+        self.labels = 0
+        self.people, self.everyone = Reliability(), Reliability()
+        self.raters: dict[Rater, Rated] = {}
+        self.left_out: set[Rater] = set()
+        self.pairs: dict[tuple[Rater, Rater], Kappa] = {}
+        self._paired: set[Rater] = set()
+        self._look = look
+        for _, item in groupby(labels, key=lambda label: label.item):
+            self._add(list(item))
+
+    def _add(self, labels: Sequence[StoredFeedback]) -> None:
+        self.items += 1
+        self.labels += len(labels)
+        touched: dict[Rater, Rated] = {}
+        for label in labels:
+            rater = Rater(label.source, label.annotator)
+            rated = self._rated(rater)
+            if rated is None:
+                continue
+            touched[rater] = rated
+            rated.labels += 1
+            rated.group = label.group or rated.group
+            _lean(label, rated)
+        for unit in _units(labels):
+            self._look()
+            self._add_unit(unit)
+        for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
+            share.end_cluster()
+        if self.everyone.coincidences.values > MOST_VALUES:
+            raise InputError(
+                f"there are more than {MOST_VALUES:,} different ratings",
+                where="rating",
+                fix="Agreement is of values that can be equal: ask for whole numbers.",
+            )
+
+    def _rated(self, rater: Rater) -> Rated | None:
+        """The rater's figures; None where so many others came first."""
+        if rater not in self.raters:
+            if len(self.raters) == MOST_RATERS:
+                if len(self.left_out) < MOST_VALUES:
+                    self.left_out.add(rater)
+                return None
+            if len(self.raters) < MOST_PAIRED:
+                self._paired.add(rater)
+            self.raters[rater] = Rated()
+        return self.raters[rater]
+
+    def _add_unit(self, unit: Unit) -> None:
+        people = {rater: value for rater, value in unit.items() if rater.source == "human"}
+        self.everyone.add(list(unit.values()))
+        self.people.add(list(people.values()))
+        said = Counter(people.values())
+        for rater, value in unit.items():
+            if rater in self.raters:
+                own = rater in people
+                self.raters[rater].with_people.add(said[value] - own, len(people) - own)
+        for first, second in combinations(sorted(self._paired.intersection(unit), key=str), 2):
+            self.pairs.setdefault((first, second), Kappa()).add(unit[first], unit[second])
+
+
+def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
+    for rated in raters.values():
+        yield from rated.shares()
+
+
+def _units(labels: Sequence[StoredFeedback]) -> Iterator[Unit]:
+    """What raters said of each unit of one item; of each rater the last label counts."""
+    order = [response.text for response in labels[0].responses]
+    ranks: dict[Rater, Sequence[int]] = {}
+    units: dict[object, dict[Rater, float]] = {}
+    for label in labels:
+        rater, turned = Rater(label.source, label.annotator), label.in_order_of(order)
+        if isinstance(turned.label, RankingLabel):
+            ranks[rater] = turned.label.ranks
+        elif (said := _said(turned)) is not None:
+            units.setdefault(said[0], {})[rater] = said[1]
+    yield from units.values()
+    for first, second in _pairs(len(order), len(ranks), labels[0].item):
+        yield {rater: _relation(given[first], given[second]) for rater, given in ranks.items()}
+
+
+def _said(label: Feedback) -> tuple[object, float] | None:
+    """The unit that a label is about, and its value; None where it wasn't read, or is in words."""
+    match label.label:
+        case ComparisonLabel(choice=str(choice)):
+            return "comparison", CHOICES[choice]
+        case RatingLabel(response=response, value=value, scale=scale):
+            return (label.responses[response].text, scale.min, scale.max), value
+        case ThumbsLabel(response=response, value=value):
+            return label.responses[response].text, float(value == "up")
+    return None
+
+
+def _pairs(responses: int, raters: int, item: str) -> Iterable[tuple[int, int]]:
+    """The pairs of a ranking's responses that are its units: all, or some that are drawn by the item."""
+    if not raters:
+        return ()
+    total, most = math.comb(responses, 2), min(PAIRS_OF_A_RANKING, max(1, VALUES_OF_AN_ITEM // raters))
+    if total <= most:
+        return combinations(range(responses), 2)
+    return map(_pair, sorted(random.Random(item).sample(range(total), most)))
+
+
+def _pair(number: int) -> tuple[int, int]:
+    """The pair of this number, where pairs are counted by their second response: 01, 02, 12, 03 ..."""
+    second = (1 + math.isqrt(1 + 8 * number)) // 2
+    return number - second * (second - 1) // 2, second
+
+
+def _relation(first: int, second: int) -> float:
+    """1 where the first is ranked above the second, 0 where below, and a half where they are equal."""
+    return 0.5 + 0.5 * ((first < second) - (first > second))
+
+
+def _lean(label: StoredFeedback, rated: Rated) -> None:
+    """Count whether the preferred response is the one that was shown first, and whether it is the longer one."""
+    if not isinstance(label.label, ComparisonLabel) or label.label.outcome != "preference":
+        return
+    chosen = 0 if label.label.choice == "first" else 1
+    shown_first = label.shown[0] if label.shown else 0
+    rated.first_lean.count(chosen == shown_first)
+    lengths = [len(response.text) for response in label.responses]
+    if lengths[0] != lengths[1]:
+        rated.longer_lean.count(lengths[chosen] == max(lengths))

@@ -1,0 +1,213 @@
+"""Feedback on its way into the database: bound to constitutions and annotators, then rows of two tables.
+
+The hot path of the service. What labels are bound to is remembered, so that storing one asks the database nothing.
+"""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+from sqlalchemy import select
+
+from base.digest import digest
+from base.errors import InputError
+from critic.feedback import Feedback
+from critic.records import Prompt, Response
+from service.bounds.text_bounds import TextBounds
+from service.keys.auth import Caller
+from service.labels.label_form import long_form
+from service.metrics import FEEDBACK
+from service.problems import Problem
+from service.store.constitutions import Constitutions
+from service.store.database import Database, Rows
+from service.store.tables import annotators, feedback, items, now
+
+REMEMBERED_SECONDS = 2.0  # how long an annotator who was erased by another process may still give labels
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a label belongs, and who sent it. ``shown`` is the order in which the annotator saw the responses."""
+
+    key: str | None = None
+    project: str | None = None
+    task: str | None = None
+    job: str | None = None
+    shown: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    ref: str
+    digest: str
+    principles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotator:
+    until: float
+    exists: bool
+    group: str | None
+
+
+@dataclass(slots=True)
+class Labels:
+    """Reads feedback as it is sent, and binds it."""
+
+    database: Database
+    constitutions: Constitutions
+    texts: TextBounds
+    _known: dict[str, _Bound] = field(default_factory=dict)
+    _annotators: dict[str, _Annotator] = field(default_factory=dict)
+
+    async def read(self, row: Any, caller: Caller) -> Feedback:
+        """Return the feedback that ``row`` means, in short form or long, bound.
+
+        Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Problem` 403 where the
+        caller may not say so, 422 where it is too long.
+        """
+        self.texts.check(row)
+        found = long_form(row)
+        if isinstance(found, dict):
+            _as_own(found, caller)
+            await self._bind_annotator(found)
+            await self._bind_constitution(found)
+        return Feedback.model_validate(found)
+
+    def forget(self, annotator: str) -> None:
+        """Ask the database again: the annotator was changed here."""
+        self._annotators.pop(annotator, None)
+
+    async def _bind_annotator(self, row: dict[str, Any]) -> None:
+        annotator = row.get("annotator")
+        if row["source"] == "human" and isinstance(annotator, str):
+            group = await self._group(annotator)
+            row["group"] = group if row.get("group") is None else row["group"]
+
+    async def _bind_constitution(self, row: dict[str, Any]) -> None:
+        ref, hash, principle = (row.get(name) for name in ("constitution", "constitution_hash", "principle"))
+        if not isinstance(ref, str):
+            if hash is not None:
+                raise InputError("a hash alone names no constitution", where="/constitution", fix="Give NAME@VERSION.")
+            return
+        bound = await self._constitution(ref)
+        if hash not in (None, bound.digest):
+            problem = f"{bound.ref} has the hash {bound.digest}, not this one"
+            raise InputError(problem, where="/constitution_hash", fix="Leave it out: the server binds it.")
+        if isinstance(principle, str) and principle not in bound.principles:
+            raise InputError(f"{bound.ref} has no principle {principle!r}", where="/principle")
+        row["constitution"], row["constitution_hash"] = bound.ref, bound.digest
+
+    async def _constitution(self, ref: str) -> _Bound:
+        if (known := self._known.get(ref)) is not None:
+            return known
+        try:
+            found = await self.constitutions.get(ref)
+        except InputError as error:
+            raise InputError(error.problem, where="/constitution", fix=error.fix) from None
+        bound = _Bound(found.ref, found.digest, frozenset(principle.id for principle in found.principles))
+        self._known[bound.ref] = bound  # a published version never changes
+        return bound
+
+    async def _group(self, annotator: str) -> str | None:
+        known = self._annotators.get(annotator)
+        if known is None or known.until < time.monotonic():
+            known = await self._find(annotator)
+        if not known.exists:
+            raise InputError(
+                f"there is no annotator {annotator!r}", where="/annotator", fix="POST /v1/annotators makes one."
+            )
+        return known.group
+
+    async def _find(self, annotator: str) -> _Annotator:
+        query = select(annotators.c.group).where(annotators.c.id == annotator, annotators.c.erased_at.is_(None))
+        async with self.database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if len(self._annotators) > REMEMBERED:
+            self._annotators.clear()
+        until = time.monotonic() + REMEMBERED_SECONDS
+        found = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
+        return found
+
+
+def _as_own(row: dict[str, Any], caller: Caller) -> None:
+    """Make the label the caller's own where it says nothing else. Raises `Problem` 403 where it may not say so."""
+    if caller.annotator is not None and row["source"] == "human" and row.get("annotator") is None:
+        row["annotator"] = caller.annotator
+    if caller.may("feedback"):
+        return
+    others = [name for name, own in _own(caller).items() if row.get(name) not in (None, own)]
+    if others:
+        detail = f"the key {caller.name!r} may only label as its own annotator; {', '.join(others)} says otherwise"
+        raise Problem(403, "forbidden", detail, "Leave it out, or use a key with the scope feedback.")
+
+
+def _own(caller: Caller) -> dict[str, str | None]:
+    return {"source": "human", "annotator": caller.annotator, "group": caller.group}
+
+
+def new_id() -> str:
+    """A name for a new row: 32 hex digits, later ones greater, so that an index grows at its end."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def rows(
+    given: Sequence[Feedback], origin: Origin, at: datetime | None = None, ids: Sequence[str | None] = ()
+) -> tuple[list[str], Rows]:
+    """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done.
+
+    ``ids`` has one for each label that must have a certain one, and None for the others.
+    """
+    at = at or now()
+    contents, records = {}, []
+    for one, id in zip_longest(given, ids):
+        content = content_of(one.prompt, one.responses)
+        contents[content["id"]] = content
+        record = _record(one, content["id"], origin, at)
+        records.append(record if id is None else {**record, "id": id})
+    return [record["id"] for record in records], {items: list(contents.values()), feedback: records}
+
+
+def content_of(prompt: Prompt, responses: Sequence[Response]) -> dict[str, Any]:
+    """The row of what a label is about: prompt and responses in their order, with all that was said of them."""
+    asked, answers = prompt.model_dump(mode="json"), [response.model_dump(mode="json") for response in responses]
+    return {"id": digest(["content", asked, answers]), "prompt": asked, "responses": answers}
+
+
+def item_of(prompt: Prompt, responses: Sequence[Response]) -> str:
+    """`Feedback.item` of any feedback on this prompt and these responses."""
+    return Feedback.model_construct(prompt=prompt, responses=tuple(responses)).item
+
+
+def count(given: Sequence[Feedback]) -> None:
+    """Count feedback that was stored."""
+    for (kind, source), number in Counter((one.kind, one.source) for one in given).items():
+        FEEDBACK.labels(kind, source).inc(number)
+
+
+def _record(given: Feedback, content: str, origin: Origin, at: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "kind": given.kind,
+        "source": given.source,
+        "item": given.item,
+        "content": content,
+        "annotator": given.annotator,
+        "group": given.group,
+        "constitution": given.constitution,
+        "constitution_hash": given.constitution_hash,
+        "principle": given.principle,
+        "project": origin.project,
+        "task": origin.task,
+        "job": origin.job,
+        "label": given.label.model_dump(mode="json", exclude_defaults=True),
+        "shown": None if origin.shown is None else list(origin.shown),
+        "key": origin.key,
+        "created_at": at,
+    }

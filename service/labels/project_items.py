@@ -1,0 +1,161 @@
+"""What a labelling project asks about: items given with it, or those that stored feedback is about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from critic.feedback import KINDS, Kind
+from critic.feedback.base import distinct
+from critic.records import Item, Response
+from service.bounds.text_bounds import TextBounds
+from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prompt_of, responses_of
+from service.labels.label_query import FeedbackFilter
+from service.labels.labels import content_of, item_of, new_id
+from service.problems import Fault, invalid
+from service.store.tables import feedback, items, retractions, tasks
+
+MOST_ITEMS = 10_000
+COMPARED = ("comparison", "ranking")  # kinds that need responses of different texts
+CHUNK = 500
+ITEMS_AT_ONCE = 8  # of stored ones whose texts are in memory: each may be as long as a label
+
+
+class ItemForm(BaseModel):
+    """A prompt, and the responses to be labelled."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"prompt": "Name a river.", "responses": ["The Po.", "The Nile, of course."]}]},
+    )
+
+    prompt: PromptForm
+    responses: ResponsesForm = []
+
+
+class FromFeedback(BaseModel):
+    """The items that stored feedback is about, the earliest first; labels that were retracted don't count."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"filter": {"source": "ai"}}]})
+
+    filter: FeedbackFilter = FeedbackFilter()
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, strict=True)] = 1000
+
+
+class ItemsRequest(BaseModel):
+    """Items for a project, given here or taken ``from_feedback``, or both. Those that it has already are left out."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"items": [{"prompt": "Name a river.", "responses": ["The Po.", "Paris."]}]}]},
+    )
+
+    items: Annotated[list[ItemForm], Field(max_length=MOST_ITEMS), FailFast()] = []
+    from_feedback: FromFeedback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An item that is to be a task, by its ids. ``row`` is what is stored of it; None where it is stored already."""
+
+    item: str
+    content: str
+    row: dict[str, Any] | None = None
+
+
+async def gathered(connection: AsyncConnection, asked: ItemsRequest, kind: Kind, texts: TextBounds) -> list[Chosen]:
+    """Return the items that ``asked`` names and that the kind can be about.
+
+    Raises `Problem` 422 for one that was given and can't be labelled so; stored ones are then left out.
+    """
+    found = _given(asked.items, kind, texts)
+    if asked.from_feedback is not None:
+        found += await _stored(connection, asked.from_feedback, kind)
+    return found
+
+
+async def new_rows(
+    connection: AsyncConnection, project: str, found: Sequence[Chosen]
+) -> Mapping[Any, Sequence[Mapping[str, Any]]]:
+    """Return the rows that make ``found`` tasks of the project: each item once, and none that it has already."""
+    by_item = {chosen.item: chosen for chosen in found}
+    for start in range(0, len(by_item), CHUNK):
+        part = list(by_item)[start : start + CHUNK]
+        there = select(tasks.c.item).where(tasks.c.project == project, tasks.c.item.in_(part))
+        for item in (await connection.execute(there)).scalars().all():
+            del by_item[item]
+    first = (await connection.execute(select(func.count()).where(tasks.c.project == project))).scalar_one()
+    contents: dict[str, dict[str, Any]] = {}
+    rows = []
+    for position, (item, one) in enumerate(by_item.items(), first):
+        if one.row is not None:
+            contents[one.content] = one.row
+        task = {"id": new_id(), "project": project, "position": position, "item": item}
+        rows.append(task | {"content": one.content, "answers": 0})
+    if not rows:
+        return {}
+    return {items: list(contents.values()), tasks: rows} if contents else {tasks: rows}
+
+
+def _given(asked: Sequence[ItemForm], kind: Kind, texts: TextBounds) -> list[Chosen]:
+    found: list[Chosen] = []
+    faults: list[Fault] = []
+    for position, form in enumerate(asked):
+        at = f"/items/{position}"
+        if too_long := texts.faults(form, at):
+            faults += too_long
+            continue
+        given = form.model_dump()
+        try:
+            item = Item.model_validate(
+                {"prompt": prompt_of(given["prompt"]), "responses": responses_of(given["responses"])}
+            )
+            fits(kind, item.responses)
+            row = content_of(item.prompt, item.responses)
+            found.append(Chosen(item_of(item.prompt, item.responses), row["id"], row))
+        except ValidationError as error:
+            faults += faults_of(error, at)
+        except ValueError as error:
+            faults.append(Fault(where=f"{at}/responses", problem=str(error)))
+    if faults:
+        problem = invalid(f"{faults[0].where}: {faults[0].problem}", "Mend or leave out the items that are named.")
+        problem.document.faults = faults
+        raise problem
+    return found
+
+
+async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) -> list[Chosen]:
+    """The items of stored feedback: of 10,000 the ids are kept, and never all texts at once."""
+    chosen = select(feedback.c.item, func.min(feedback.c.content).label("content"), func.min(feedback.c.seq).label("n"))
+    chosen = chosen.join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
+    chosen = chosen.where(*asked.filter.conditions(), retractions.c.seq.is_(None)).group_by(feedback.c.item)
+    first = chosen.order_by(func.min(feedback.c.seq)).limit(asked.limit).subquery()
+    query = select(first.c.item, first.c.content, items.c.responses).join(items, first.c.content == items.c.id)
+    found = []
+    async with connection.stream(query.order_by(first.c.n), execution_options={"yield_per": ITEMS_AT_ONCE}) as rows:
+        async for row in rows:
+            responses = [Response.model_validate(response) for response in row.responses]
+            if _fit(kind, responses):
+                found.append(Chosen(row.item, row.content))
+    return found
+
+
+def fits(kind: Kind, responses: Sequence[Response]) -> None:
+    """Raise `ValueError` where no label of this kind can be about ``responses``."""
+    few, most = KINDS[kind].fewest_responses, KINDS[kind].most_responses
+    if len(responses) < few or (most is not None and len(responses) > most):
+        expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
+        raise ValueError(f"a {kind} is about {expected} responses; {len(responses)} were given")
+    if kind in COMPARED:
+        distinct(responses)
+
+
+def _fit(kind: Kind, responses: Sequence[Response]) -> bool:
+    try:
+        fits(kind, responses)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""Tasks of labelling projects: leased to one annotator after the other, and never to more than labels are wanted.
+
+A task is an item of a project. Whoever asks for the next one gets the one with the fewest labels that they have neither
+answered nor skipped. A lease that runs out is free again; its holder may still answer while nobody else needed it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.problems import Problem, conflict, not_found
+from service.store.tables import items, leases, now, projects, tasks
+
+LEASED, ANSWERED, SKIPPED = "leased", "answered", "skipped"
+AHEAD = timedelta(minutes=2)  # a lease that begins later than so is of a clock that went back, and holds nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A task that an annotator has until ``until``."""
+
+    task: str
+    until: datetime
+
+
+def live(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What holds of the leases that hold a task at this time."""
+    return leases.c.state == LEASED, leases.c.until > at, leases.c.since <= at + AHEAD
+
+
+async def time_of(connection: AsyncConnection) -> datetime:
+    """The time by which leases run: that of the database's machine, the same for all servers."""
+    if connection.dialect.name == "sqlite":  # the machine is this one
+        return now()
+    found: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return found.astimezone(UTC)
+
+
+async def lock(connection: AsyncConnection, project: str) -> RowMapping:
+    """Read a project, and let nobody else lease or answer its tasks until the transaction ends. Raises 404.
+
+    Every change of leases takes this lock first: what is counted afterwards stays true.
+    """
+    query = select(projects).where(projects.c.id == project).with_for_update(key_share=True)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise not_found("project", project)
+    return row
+
+
+async def next_task(
+    connection: AsyncConnection, project: RowMapping, annotator: str, at: datetime, seconds: float
+) -> Lease | None:
+    """Lease a task of a locked project; the one that the annotator has already, if any; None where none is left."""
+    held = (await connection.execute(_held(project["id"], annotator, at))).first()
+    if held is not None:
+        return Lease(held.task, held.until)
+    found = (await connection.execute(_free(project, annotator, at))).first()
+    if found is None:
+        return None
+    until = at + timedelta(seconds=seconds)
+    await connection.execute(delete(leases).where(leases.c.task == found.id, leases.c.annotator == annotator))
+    row = {"task": found.id, "annotator": annotator, "state": LEASED, "since": at, "until": until}
+    await connection.execute(leases.insert(), row)
+    return Lease(found.id, until)
+
+
+async def task(connection: AsyncConnection, id: str) -> RowMapping:
+    """A task with its prompt and responses. Raises 404."""
+    query = select(tasks, items.c.prompt, items.c.responses).join(items, tasks.c.content == items.c.id)
+    row = (await connection.execute(query.where(tasks.c.id == id))).mappings().one_or_none()
+    if row is None:
+        raise not_found("task", id)
+    return row
+
+
+async def held(
+    connection: AsyncConnection, project: RowMapping, task: RowMapping, annotator: str, at: datetime
+) -> None:
+    """Raise 409 unless the annotator may answer, skip or release the task now. The project must be locked."""
+    again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
+    lease = await _lease(connection, task["id"], annotator)
+    if project["closed_at"] is not None:
+        raise conflict("the project is closed", "Nothing is left to do here.")
+    if lease is None:
+        raise conflict("the task is not leased to you", again)
+    if lease.state == ANSWERED:
+        retract = f"To change the answer, withdraw it first: POST /v1/feedback/{lease.feedback}/retract."
+        raise conflict("you have answered this task", retract)
+    if lease.state == SKIPPED:
+        raise conflict("you have skipped this task", again)
+    over = lease.until <= at or lease.since > at + AHEAD
+    if over and task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
+        raise conflict(f"your lease ran out at {lease.until:%H:%M:%S} UTC, and the task was given to others", again)
+
+
+async def answered(connection: AsyncConnection, task: str, annotator: str, feedback: str, at: datetime) -> None:
+    """Close the annotator's lease: ``feedback`` is the answer."""
+    await connection.execute(update(tasks).where(tasks.c.id == task).values(answers=tasks.c.answers + 1))
+    await _close(connection, task, annotator, {"state": ANSWERED, "until": at, "feedback": feedback})
+
+
+async def skipped(connection: AsyncConnection, task: str, annotator: str, at: datetime) -> None:
+    """Close the annotator's lease: this annotator will not get the task again."""
+    await _close(connection, task, annotator, {"state": SKIPPED, "until": at})
+
+
+async def released(connection: AsyncConnection, task: str, annotator: str) -> None:
+    """Give the task back: anyone may get it again."""
+    await connection.execute(delete(leases).where(leases.c.task == task, leases.c.annotator == annotator))
+
+
+async def reopen(connection: AsyncConnection, task: str, feedback: str) -> None:
+    """The answer ``feedback`` was withdrawn: one more is wanted, which may come from anyone."""
+    await connection.execute(update(tasks).where(tasks.c.id == task).values(answers=tasks.c.answers - 1))
+    await connection.execute(delete(leases).where(leases.c.task == task, leases.c.feedback == feedback))
+
+
+def require_annotator(annotator: str | None) -> str:
+    """The annotator of a key. Raises 403 where it has none."""
+    if annotator is None:
+        fix = "Use a key that was made with an annotator: POST /v1/keys."
+        raise Problem(403, "forbidden", "the key belongs to no annotator", fix)
+    return annotator
+
+
+def _held(project: str, annotator: str, at: datetime) -> Any:
+    mine = and_(leases.c.annotator == annotator, *live(at))
+    query = select(leases.c.task, leases.c.until).join(tasks, leases.c.task == tasks.c.id)
+    return query.where(mine, tasks.c.project == project).order_by(leases.c.since).limit(1)
+
+
+def _free(project: RowMapping, annotator: str, at: datetime) -> Any:
+    mine = leases.alias()
+    done = exists().where(mine.c.task == tasks.c.id, mine.c.annotator == annotator, mine.c.state != LEASED)
+    wanted = project["labels_per_item"]
+    query = select(tasks.c.id).where(tasks.c.project == project["id"], tasks.c.answers < wanted, ~done)
+    query = query.where(tasks.c.answers + _leases_of(at) < wanted)
+    return query.order_by(tasks.c.answers, tasks.c.position).limit(1)
+
+
+def _leases_of(at: datetime) -> ScalarSelect[int]:
+    """How many have the task of the query around it."""
+    there = and_(leases.c.task == tasks.c.id, *live(at))
+    return select(func.count()).select_from(leases).where(there).correlate(tasks).scalar_subquery()
+
+
+async def _lease(connection: AsyncConnection, task: str, annotator: str) -> Any:
+    query = select(leases).where(leases.c.task == task, leases.c.annotator == annotator)
+    return (await connection.execute(query)).one_or_none()
+
+
+async def _live(connection: AsyncConnection, task: str, at: datetime) -> int:
+    there = and_(leases.c.task == task, *live(at))
+    return int((await connection.execute(select(func.count()).select_from(leases).where(there))).scalar_one())
+
+
+async def _close(connection: AsyncConnection, task: str, annotator: str, change: dict[str, Any]) -> None:
+    mine = and_(leases.c.task == task, leases.c.annotator == annotator)
+    await connection.execute(update(leases).where(mine).values(**change))

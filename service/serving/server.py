@@ -1,0 +1,37 @@
+"""The server's process: uvicorn with bounds on connections, and a log that can't be filled."""
+
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+
+from service.app import create_app
+from service.bounds.quiet import quieten
+from service.serving.connections import BACKLOG, bounded, bounds
+from service.settings import Settings
+
+
+def configured(settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves. Raises `InputError` where the process can't have the connections that are asked for."""
+    return uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=False,  # /metrics counts requests, and the audit says who did what
+        http=bounded(bounds(settings)),
+        ws="none",  # no route is a web socket: a connection that became one would leave our bounds
+        backlog=BACKLOG,
+        timeout_keep_alive=max(1, round(settings.idle_seconds)),  # beside our own, which comes first
+    )
+
+
+def run(config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+    """Serve at ``listener`` until the process is told to end."""
+    quieten(settings.log_level)
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):  # how it is told to end at a terminal
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)  # the machine failed: uvicorn's own 3 means something else here

@@ -1,0 +1,139 @@
+"""``run.json``: what a training run is, so that only the same run goes on in its folder, and ``lineage.json``: that it
+is finished, and all that its model comes from.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from base.errors import InputError
+from critic.run.folder.results import replace_text
+from trainers.config import TrainConfig
+
+IDENTITY, LINEAGE = "run.json", "lineage.json"
+PACKAGES = ("cai-feedback", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
+
+# Settings that may change between the starts of one run: they decide where and what is reported, not what is learnt.
+# The data may lie elsewhere: its hash says whether it is the same.
+_FREE = {
+    "output_dir", "data", "run_name", "report_to", "disable_tqdm", "log_level", "log_level_replica",
+    "logging_first_step", "logging_steps", "logging_strategy", "save_steps", "save_strategy", "save_total_limit",
+    "project", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
+    "dataloader_persistent_workers", "local_rank", "hub_token", "skip_memory_metrics", "eval_steps", "eval_strategy",
+    "per_device_eval_batch_size",
+}  # fmt: skip
+_SECRET = {"hub_token"}
+
+
+def settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that decide what is learnt, as plain JSON."""
+    free = (*_FREE, *(key for key in resolved(config) if key.startswith("alarm_")))
+    return {key: value for key, value in resolved(config).items() if key not in free}
+
+
+def resolved(config: TrainConfig) -> dict[str, Any]:
+    """Return all settings as plain JSON, but those that are secret."""
+    plain = {f.name: getattr(config, f.name) for f in fields(config) if f.init and f.name not in _SECRET}
+    found: dict[str, Any] = json.loads(json.dumps(plain, default=_plain))
+    return found
+
+
+def identity(config: TrainConfig, data: str, revision: str) -> dict[str, Any]:
+    """Return what a run is: ``data`` is the hash of its examples, ``revision`` that of the weights it starts from."""
+    return {
+        "trainer": type(config).__name__.removesuffix("Config").lower(),
+        "settings": settings(config),
+        "data": data,
+        "parent": {"name": config.model, "revision": revision},
+    }
+
+
+def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> None:
+    """Take ``folder`` for this run. Raises `InputError` where it holds another one, and says how that differs."""
+    if (folder / file).is_file():
+        found = json.loads((folder / file).read_text(encoding="utf-8"))
+        if different := _differences(found, json.loads(json.dumps(identity))):
+            raise InputError(
+                f"it holds another run: {'; '.join(different)}",
+                where=str(folder),
+                fix="choose another folder, or the settings of the run that is there",
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError("it is not empty, and holds no such run", where=str(folder), fix="choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / file, json.dumps(identity, indent=2) + "\n")
+
+
+def finished(config: TrainConfig, data: str) -> dict[str, Any] | None:
+    """Return the lineage of the run that ``config`` describes, if it is finished, else None.
+
+    Raises `InputError` where the folder's finished run is another one.
+    """
+    folder = Path(config.output_dir or "")
+    if not (folder / LINEAGE).is_file():
+        return None
+    lineage: dict[str, Any] = json.loads((folder / LINEAGE).read_text(encoding="utf-8"))
+    claim(folder, identity(config, data, lineage["parent"]["revision"]))
+    return lineage
+
+
+def lineage(
+    run: Mapping[str, Any], constitutions: Sequence[str], found: Mapping[str, Any], others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the content of ``lineage.json``: the ``run``'s identity, and all that its model comes from.
+
+    ``constitutions`` are the hashes that its own data names, and ``others`` further models that taught it (a reward
+    model): all constitutions of those and of the parent are named too. ``found`` holds counts and figures.
+    """
+    parents = [own for name in (run["parent"]["name"], *others) if (own := inherited(name))]
+    hashes = [*constitutions, *(name for parent in parents for name in parent["constitutions"])]
+    return {
+        **run,
+        "constitutions": list(dict.fromkeys(hashes)),
+        "ancestors": parents,
+        **found,
+        "packages": versions(),
+        "python": platform.python_version(),
+    }
+
+
+def inherited(model: str) -> dict[str, Any] | None:
+    """Return where a model that was trained here comes from; None for models from elsewhere."""
+    file = Path(model).expanduser() / LINEAGE
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    kept = ("trainer", "data", "parent", "constitutions", "ancestors")
+    return {"name": model} | {key: found[key] for key in kept}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that can change a number."""
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in sorted({*old, *new})
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}".removeprefix(".settings").lstrip("."))
+        ]
+    return [] if old == new else [f"{path} was {old!r}, is {new!r}"]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return vars(value) if hasattr(value, "__dict__") else str(value)

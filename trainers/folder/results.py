@@ -1,0 +1,79 @@
+"""The files that a finished run leaves beside its model: settings, samples, card, report, and last its lineage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from json import dumps
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from critic.run.folder.results import replace_text
+from trainers.config import TrainConfig
+from trainers.folder import metrics
+from trainers.folder.card import write_card
+from trainers.folder.identity import LINEAGE, lineage, resolved
+from trainers.folder.report import write_report
+
+CONFIG = "config.yaml"
+_BOOKKEEPING = {"step", "epoch", "learning_rate", "grad_norm", "total_flos"}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a run trains on: examples, those held out, and how many rows were refused for which reason."""
+
+    examples: int
+    held_out: int
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run came to. ``new`` is False where it had been finished before."""
+
+    folder: Path
+    counts: Counts
+    figures: Mapping[str, float]
+    steps: int
+    new: bool
+
+    @classmethod
+    def of(cls, folder: Path, found: Mapping[str, Any], *, new: bool) -> Self:
+        """Read it off `facts`, which ``lineage.json`` holds too."""
+        return cls(folder, Counts(**found["counts"]), found["figures"], found["steps"], new)
+
+
+def facts(counts: Counts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:
+    """Return what a run came to, as plain JSON."""
+    return {"counts": asdict(counts), "figures": dict(figures), "steps": steps}
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """Return the last value of all that the run in ``folder`` has logged about what it learns."""
+    found: dict[str, float] = {}
+    for row in metrics.read(folder):
+        found |= {key: value for key, value in row.items() if isinstance(value, int | float)}
+    return {key: v for key, v in found.items() if key not in _BOOKKEEPING and not key.startswith("train_")}
+
+
+def write(
+    config: TrainConfig,
+    run: Mapping[str, Any],
+    constitutions: Sequence[str],
+    found: Mapping[str, Any],
+    samples: Sequence[Mapping[str, Any]],
+    others: Sequence[str] = (),
+) -> None:
+    """Write all of them into the run's folder, where the model lies already.
+
+    ``run`` is its `trainers.folder.identity.identity`, ``found`` its `facts`; ``others`` name the folders of further
+    models that taught it.
+    """
+    folder = Path(config.output_dir or "")
+    made = lineage(run, constitutions, found, others)
+    replace_text(folder / CONFIG, yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True))
+    write_card(made, folder)
+    write_report(made, metrics.read(folder), samples, folder)
+    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle of what config.yaml says
+    replace_text(folder / LINEAGE, dumps(made, indent=2) + "\n")

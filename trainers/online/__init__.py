@@ -1,0 +1,1 @@
+"""Learning from answers as they are written: rollouts, rewards, advantages, alarms."""
