@@ -1,6 +1,6 @@
 """This service's rewards as verl's custom reward function. It needs only Python, so verl can load it by its path::
 
-    reward.custom_reward_function.path=.../service/verl_reward.py
+    reward.custom_reward_function.path=.../service/rewards/verl_reward.py
     reward.custom_reward_function.name=compute_score
     +reward.custom_reward_function.reward_kwargs.engine=models/rm-1
 
