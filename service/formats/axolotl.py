@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
+from service.formats.base import Found, ShapedFormat, Table, count_lost, has_place, read_rows
 from service.formats.parts.columns import from_columns
 from service.formats.trl import COLUMNS
 
@@ -56,11 +56,7 @@ class AxolotlFormat(ShapedFormat):
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row as its chats."""
-        if not is_plain(entry["prompt"]):
-            lost["skipped_tool_turns"] += 1
-            return
-        if table == "ratings" and entry.get("label") is None:
-            lost["skipped_rating"] += 1
+        if not has_place(table, entry, lost):
             return
         count_lost(entry, COLUMNS[table], lost)
         match table:

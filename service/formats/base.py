@@ -142,6 +142,17 @@ def is_plain(messages: Iterable[Columns]) -> bool:
     return all(message["role"] != "tool" and not message.get("tool_calls") for message in messages)
 
 
+def has_place(table: Table, entry: Columns, lost: Counter[str]) -> bool:
+    """Whether a row fits where a chat is roles and contents alone, and a rating is a thumb; counts why where not."""
+    if not is_plain(entry["prompt"]):
+        lost["skipped_tool_turns"] += 1
+        return False
+    if table == "ratings" and entry.get("label") is None:
+        lost["skipped_rating"] += 1
+        return False
+    return True
+
+
 def shown(feedback: Feedback) -> str:
     """Return a key of what a label is about, in whatever order, with all names: those of one key may share a record."""
     responses = sorted((response.text, response.model) for response in feedback.responses)

@@ -26,7 +26,7 @@ from service.formats.base import (
     Found,
     Table,
     count_lost,
-    is_plain,
+    has_place,
     present,
     read_rows,
 )
@@ -78,11 +78,7 @@ class LlamaFactoryFormat(Format):
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:
         """Yield the row with its chat as turns."""
-        if not is_plain(entry["prompt"]):
-            lost["skipped_tool_turns"] += 1
-            return
-        if table == "ratings" and entry.get("label") is None:
-            lost["skipped_rating"] += 1
+        if not has_place(table, entry, lost):
             return
         count_lost(entry, COLUMNS[table], lost)
         match table:
