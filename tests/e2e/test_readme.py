@@ -45,7 +45,7 @@ def test_the_blocks_run(tmp_path: Path) -> None:
     said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash") if not apart(block)]
     made, judged, evaluated = said
     assert "chosen" in made and "mean shift" in evaluated
-    assert "stored votes in runs/first" in judged and "side" in judged
+    assert "runs/first was made under harmlessness@1.1.0" in judged and "changed side" in judged
     [python] = blocks("python")
     assert "probability" in run(tmp_path, sys.executable, "-c", python)
 
