@@ -223,8 +223,6 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
     prompt, cut = prompt_of(messages, columns, limit)
     texts = [text for _, text in sides]
     refuse_characters(*texts)
-    if "" in map(str.strip, texts):
-        raise RowError("empty_answer", "a response says nothing")
     if max(map(len, texts)) > limit.max_chars:
         raise RowError(
             "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"

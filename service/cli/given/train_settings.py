@@ -17,7 +17,7 @@ _CLASSES = (
     ("Settings of every trainer", "config.py", "TrainConfig"),
     ("Settings of reward", "config.py", "RewardConfig"),
     ("Settings of dpo", "config.py", "DPOConfig"),
-    ("Settings of ppo", "ppo_config.py", "PPOConfig"),
+    ("Settings of ppo", "online/config.py", "PPOConfig"),
 )
 _ABOUT = {
     "model": "The model that is trained: embedded, a folder, or a hub's id.",

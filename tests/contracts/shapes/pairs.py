@@ -149,7 +149,15 @@ PAIRS = [
         labels=["unknown_format"],
     ),
     refused("equal sides", SIDES | {"rejected": EMU}, "equal_sides", generate=[ASK], judge=[[EMU, EMU]]),
-    refused("an empty side", SIDES | {"rejected": " "}, "empty_answer", generate=[ASK]),
+    # Judges see an answer that says nothing, and the pipeline makes no pair of it; trainers can't learn from it.
+    refused(
+        "an empty side",
+        SIDES | {"rejected": " "},
+        "empty_answer",
+        generate=[ASK],
+        judge=[[EMU, " "]],
+        evaluate=[[EMU, " "]],
+    ),
     refused("a side that is no text", SIDES | {"rejected": True}, "bad_responses", generate=[ASK]),
     refused(
         "sides of several answers",

@@ -319,7 +319,7 @@ def test_a_published_constitution_that_has_changed_is_refused(bench: Bench) -> N
 def test_only_runs_whose_config_can_be_read_are_reweighed(bench: Bench) -> None:
     with closing(RunStore.open(bench.folder / "run", {"kind": "injection"}, extend=False)):
         pass
-    with pytest.raises(InputError, match=r"config can't be read(.|\n)*Only runs of `cai generate` and `cai judge`"):
+    with pytest.raises(InputError, match=r"config can't be read(.|\n)*Expected a run of `cai generate` or `cai judge`"):
         bench.reweigh("run", "new")
 
 

@@ -198,7 +198,7 @@ def test_another_config_is_refused_by_name_unless_extended(tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"seed: 0 there, 7 now(.|\n)*--extend") as error:
         opened(tmp_path / "out", seed=7)
     assert "samples" not in str(error.value)
-    with pytest.raises(InputError, match="kind: 'generate' there, 'judge' now"):
+    with pytest.raises(InputError, match="kind: generate there, judge now"):
         opened(tmp_path / "out", extend=True, kind="judge")
     with opened(tmp_path / "out", extend=True, seed=7) as store:
         assert store.config()["seed"] == 7 and list(store.rows()) == [], "its label was made under another plan"

@@ -44,7 +44,7 @@ def test_the_identity_is_kept_over_restarts_and_changes_with_the_weights(server:
         (
             "m",
             {"colour": "red"},
-            "known options: concurrency, key_env, retries, rpm, timeout, tpm, input_price, output_price, template.KEY",
+            "options: key_env, timeout, retries, concurrency, rpm, tpm, input_price, output_price, think, template.KEY",
         ),
         ("m", {"concurrency": "0"}, "concurrency=0 is not a whole number"),
         ("m", {"timeout": "soon"}, "timeout=soon is not a whole number"),
