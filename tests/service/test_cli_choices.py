@@ -156,5 +156,5 @@ def test_the_embedded_model_finds_what_makes_sense_likelier_than_what_does_not(
     results = json.loads(choices("--judge", "embedded?dtype=float32", "--json").stdout)
     assert results["figures"]["accuracy, likelihood summed"]["estimate"] == 1
     assert results["figures"]["accuracy, likelihood per token"]["estimate"] == 1
-    assert results["unreadable"] == {"letters": 0, "likelihood": 0, "pairs": 3}
+    assert results["unreadable"] == {"letters": 0, "likelihood": 0, "pairs": 3, "below_floor": 0}
     assert results["figures"]["orders agree"]["n"] == 3
