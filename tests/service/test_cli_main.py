@@ -217,7 +217,7 @@ def test_every_setting_of_ours_has_a_word_in_the_help_of_train() -> None:
     for _, module, name in _CLASSES:
         source = (packaged("trainers") / module).read_text("utf-8")
         found = {setting.name: setting for setting in settings_of(source, name)}
-        own = getattr(ppo_config if module.startswith("ppo") else config, name).__annotations__
+        own = getattr(ppo_config if name.startswith("PPO") else config, name).__annotations__
         assert found.keys() == own.keys() and all(setting.help for setting in found.values())
 
 
