@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from constitution.library import shipped
+from critic.cluster.spec import parse_cluster
 from critic.run.config import RunSettings
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
@@ -74,13 +75,14 @@ def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str
         patch.setattr(commands, "_start", lambda *given: told.extend(given))
         line = arguments(asked, HELPFULNESS, Path("out"), format, "ray?shard=8")
         assert CliRunner().invoke(app, line).exit_code == 0
-    understood, out, file_format, with_reasoning, retest, *limits, on = told
+    understood, out, how, _ = told
     wanted = RunSettings.read(asked.settings).model_dump(exclude={"priorities"})
     if asked.policy is None:  # answers that are given are not sampled
         wanted = {name: wanted[name] for name in ("judge_principles", "ranking", *JUDGING)}
     assert understood == replace(asked, settings=wanted)
-    assert (out, file_format.value, on) == (Path("out"), format, "ray?shard=8")
-    assert (with_reasoning, retest) == (False, SHARE) and not any(limits)
+    assert (out, how.format.value, how.cluster) == (Path("out"), format, parse_cluster("ray?shard=8"))
+    assert (how.with_reasoning, how.retest) == (False, SHARE)
+    assert not (how.extend or how.max_calls or how.max_cost)
 
 
 @pytest.fixture
