@@ -82,7 +82,7 @@ class Room:
         except TimeoutError:
             self._leave_queue(entry)
             raise busy("other long requests are being worked on") from None
-        except BaseException:
+        except BaseException:  # also where the client is gone: what was taken is given back, and it goes on up
             self._leave_queue(entry)
             raise
 

@@ -22,7 +22,7 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 def within(**some: float) -> Bounds:
     found = {"connections": 100, "header_seconds": LONG, "idle_seconds": LONG, "stalled_seconds": LONG} | some
-    return Bounds(**found)  # type: ignore[arg-type]
+    return Bounds(**found)  # type: ignore[arg-type]  # its fields are checked by name alone
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,6 +37,7 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 async def serving(bounds: Bounds, application: object = read_all) -> AsyncIterator[int]:
     """A server with these bounds; gives its port."""
     http = bounded(bounds)
+    # uvicorn types its protocol classes more narrowly than it takes them.
     config = uvicorn.Config(application, port=0, http=http, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     config.load()
@@ -217,11 +218,11 @@ async def test_a_last_answer_that_nobody_reads_does_not_keep_its_connection() ->
 
     async with serving(within(stalled_seconds=SOON), last) as port:
         reader, writer = await connect(port)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio types it as a writer alone
         writer.write(ASK)
         await done.wait()
         await asyncio.sleep(4 * SOON)
-        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
         assert len(await ended(reader)) < 30_000_000
         writer.close()
 

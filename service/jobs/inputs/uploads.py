@@ -53,7 +53,7 @@ class Uploads:
             await asyncio.to_thread(self._artifacts.write, io.BytesIO(content), UPLOADS, _name(made))
             async with self._turn() as connection:
                 await self._keep(connection, made, content, caller, once)
-        except BaseException:
+        except BaseException:  # also where the client is gone: what was taken is given back, and it goes on up
             await asyncio.shield(self._tidy(made))
             raise
         return made
