@@ -3,12 +3,14 @@
 All that is read of one snapshot fits together, whatever is stored or retracted meanwhile.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, create_engine, event, select
+from sqlalchemy import Connection, RowMapping, Select, select
 from sqlalchemy.engine import URL
 
 from base.errors import InputError
@@ -16,25 +18,35 @@ from critic.records import Prompt, Response
 from service.bounds.lanes import Stop
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import ABOUT, ENVELOPE, StoredFeedback
-from service.store.database import BUSY_SECONDS
+from service.store.connecting import READS, thread_engine
 from service.store.tables import feedback, items, retractions
 
 ROWS_READ = 32  # labels that are in memory at once, beside those of one item
+READ_AT_ONCE = 2  # threads: each takes a core for some milliseconds
 ITEM_BYTES = 64 * 2**20  # of all labels of one item, which are in memory together
 
 _COLUMNS = [feedback.c[name] for name in ("seq", "item", "content", *ENVELOPE, *ABOUT)]
 
+T = TypeVar("T")
 Content = tuple[Prompt, tuple[Response, ...]]
 
 
 class Snapshots:
-    """Gives snapshots of one database."""
+    """Gives snapshots of one database, and threads for what reads one in a moment."""
 
     def __init__(self, url: URL) -> None:
-        self._engine = _engine(url)
+        self._threads = ThreadPoolExecutor(READ_AT_ONCE, "reads")
+        self._engine = thread_engine(
+            url,
+            READS,
+            isolation_level="REPEATABLE READ",
+            pool_pre_ping=True,
+            execution_options={"postgresql_readonly": True},
+        )
 
     def close(self) -> None:
         """Close all connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
 
     @contextmanager
@@ -42,6 +54,15 @@ class Snapshots:
         """A connection that only reads, and sees one state until the end of the ``with``."""
         with self._engine.connect() as connection, connection.begin():
             yield connection
+
+    async def read(self, use: Callable[[Connection], T]) -> T:
+        """Return what ``use`` makes of a snapshot, in one go: each of its questions would wait for the event loop."""
+
+        def work() -> T:
+            with self.open() as connection:
+                return use(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> Iterator[StoredFeedback]:
@@ -92,25 +113,3 @@ def _record(row: RowMapping, content: Content) -> StoredFeedback:
     record = StoredFeedback.model_validate(known | {"prompt": prompt, "responses": responses, "retracted": retracted})
     record.__dict__["item"] = row["item"]  # which is not made again of all texts
     return record
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(
-            url,
-            isolation_level="REPEATABLE READ",
-            pool_pre_ping=True,
-            execution_options={"postgresql_readonly": True},
-        )
-    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        connection.execute("PRAGMA query_only = ON")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine

@@ -4,10 +4,11 @@ A label says itself who sent it and when, so the audit doesn't repeat it; it hol
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from sqlalchemy import select
@@ -35,7 +36,8 @@ TRIES = 3  # of storing labels that another import stores at the same time
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
-Reader = Annotated[Caller, allowed(*access.LABELS)]
+MayRead = Annotated[Caller, allowed(*access.LABELS)]
+Reader = Callable[[Any], Awaitable[Feedback]]
 
 Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
 # Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
@@ -81,7 +83,7 @@ class FeedbackQuery(FeedbackFilter):
     response_model=Given | BatchGiven,
     responses={207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
 )
-async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSONResponse:
+async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce, request: Request) -> JSONResponse:
     """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
 
     A list whose rows are all good is answered with 201, one with bad rows among them with 207: the good ones are
@@ -91,37 +93,40 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSO
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
+    reader = partial(parts.labels.read, caller=caller, measured=parts.labels.texts.fit(await request.body()))
     try:
         async with parts.turns.labels:
             if isinstance(asked, list):
-                return await _several(asked, caller, parts, once)
-            return await _one(asked, caller, parts, once)
+                return await _several(asked, reader, caller, parts, once)
+            return await _one(asked, reader, caller, once)
     except (Problem, InputError):
         await once.replay()  # it may have been good when it came first
         raise
 
 
 @router.get("", response_model=Page[StoredFeedback], responses=responses())
-async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Response:
+async def listed(query: Annotated[FeedbackQuery, Query()], caller: MayRead, parts: Parts) -> Response:
     """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked.
 
     A page may end before `limit` where labels are long: `next` says whether more follow. A field of a label that has
     its default is left out.
     """
     after = number(query.cursor) or 0
-    async with parts.turns.pages, parts.database.read() as connection:
-        page = await label_text.page(
-            connection, query.conditions(), after=after, limit=query.limit, retracted=query.retracted
+    chosen = query.conditions()
+    async with parts.turns.pages:
+        page = await parts.snapshots.read(
+            lambda connection: label_text.page(
+                connection, chosen, after=after, limit=query.limit, retracted=query.retracted
+            )
         )
     following = "null" if page.last is None else f'"{encode(page.last)}"'
     return _json(f'{{"items":{page.items},"next":{following}}}')
 
 
 @router.get("/{id}", response_model=StoredFeedback, responses=responses(404))
-async def get(id: str, caller: Reader, parts: Parts) -> Response:
+async def get(id: str, caller: MayRead, parts: Parts) -> Response:
     """One label, as in a page."""
-    async with parts.database.read() as connection:
-        text = await label_text.one(connection, id)
+    text = await parts.snapshots.read(lambda connection: label_text.one(connection, id))
     if text is None:
         raise not_found("feedback", id)
     return _json(text)
@@ -152,18 +157,18 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
     return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 
 
-async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+async def _one(asked: Any, read: Reader, caller: Caller, once: Once) -> JSONResponse:
     if isinstance(asked, dict) and "nth" in asked:
         raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
     try:
-        given = await parts.labels.read(asked, caller)
+        given = await read(asked)
     except ValidationError as error:
         raise _refused(faults_of(error)) from None
     [id], rows = labels.rows([given], labels.Origin(caller.key))
     return await _store([given], rows, {"id": id}, 201, once)
 
 
-async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+async def _several(asked: Sequence[Any], read: Reader, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
@@ -173,7 +178,7 @@ async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Onc
         if position % BREATH == BREATH - 1:
             await asyncio.sleep(0)
         label, nth = _without_nth(row)
-        match await _read(label, f"/{position}", caller, parts):
+        match await _read(label, f"/{position}", read):
             case Feedback() as given if nth is None or (type(nth) is int and nth > 0):
                 good[position] = given
                 numbers |= {} if nth is None else {position: nth}
@@ -205,9 +210,9 @@ def _without_nth(row: Any) -> tuple[Any, Any]:
     return {name: value for name, value in row.items() if name != "nth"}, row["nth"]
 
 
-async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:
+async def _read(row: Any, at: str, read: Reader) -> Feedback | list[Fault]:
     try:
-        return await parts.labels.read(row, caller)
+        return await read(row)
     except ValidationError as error:
         return faults_of(error, at)
     except InputError as error:

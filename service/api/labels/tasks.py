@@ -28,6 +28,7 @@ from service.labels import labels, tasking
 from service.labels.label_form import MOST_RESPONSES, faults_of, label_of
 from service.labels.shown import Order, order, turned_back
 from service.problems import Problem, conflict, invalid, not_found, responses
+from service.store.database import take_turn
 from service.store.tables import feedback, projects, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
@@ -121,7 +122,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
             project, task = await _locked(connection, id, annotator)
             _must_label(project, annotator)
             given, shown = _read(parts, project, task, caller, asked.label)
-            await parts.database.take_turn(connection)
+            await connection.run_sync(take_turn)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
             at = await tasking.time_of(connection)
             [stored], rows = labels.rows([given], origin)
