@@ -240,7 +240,7 @@ async def _found(parts: Parts, ref: str) -> Constitution:
 
 def _linted(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
     try:
-        constitution = constitutions.checked(content)
+        constitution = constitutions.checked(content, stop.check)
     except InputError as error:
         return Linted(faults=_faults(error))
     stop.check()
