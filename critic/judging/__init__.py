@@ -13,7 +13,8 @@ from base.errors import InputError
 from base.nearest import nearest
 from critic.capabilities import DECISIONS, LOGPROBS
 from critic.engine import Choices, Decision, Engine, EngineError, Lane, Node, reads
-from critic.engines import REGISTRY, Gives, Spec, parse_options
+from critic.engine_kind import Gives
+from critic.engines import Spec, kinds, parse_options
 from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.modes.contrast import Contrast
 from critic.judging.modes.cot import Cot
@@ -101,7 +102,7 @@ def _writing(engine: Engine) -> list[str]:
 
 def mode_of(text: str | None, judge: Spec) -> Mode:
     """Return the mode of a spec such as ``cot?samples=4``, or the default of the judge's engine."""
-    name, question, query = (text or REGISTRY[judge.kind].mode).partition("?")
+    name, question, query = (text or kinds()[judge.kind].mode).partition("?")
     if name not in MODES:
         near = nearest(name, MODES)
         problem = f"there is no judge mode {name!r}" + (f"; did you mean {near!r}?" if near else "")

@@ -25,7 +25,7 @@ from critic.engine import (
     Usage,
     reads,
 )
-from critic.engines import REGISTRY, Spec
+from critic.engines import Spec, kinds
 from critic.judging.jury import Jury
 from critic.local.rewards import capability
 from critic.pipeline import Pipeline
@@ -170,7 +170,7 @@ class CountingEngine:
         if self._priced is not None:
             self.usage.input_price, self.usage.output_price = self._priced
         self._total, self._heads, self._room = total, heads, spec.room
-        self._is_plain = is_plain if REGISTRY[spec.kind].proves else False
+        self._is_plain = is_plain if kinds()[spec.kind].proves else False
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         self._total.completions += 1

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from critic.engines import REGISTRY
+from critic.engines import kinds
 from critic.judging.base import Mode
 from service import metrics
 from service.engines import TRAINED, Engines
@@ -258,7 +258,7 @@ class Jobs:
         if name is not None and name.startswith(TRAINED):
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
         self._engines.mode(name)
-        if name is not None and (gives := REGISTRY[self._engines.kind(name)].gives) != "text":
+        if name is not None and (gives := kinds()[self._engines.kind(name)].gives) != "text":
             raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
 
     def _runs_on(self, cluster: str, judges: list[str]) -> None:
