@@ -19,7 +19,8 @@ class EngineKind:
     ``target`` is what that part is; None where nothing may follow. ``is_text`` says that it may hold question marks,
     and that no options follow. ``mode`` is the judge mode that it is asked in where nothing else is said. ``room`` is
     how many tokens it may let a model think beside each limit. ``proves`` says that it finds out when it is opened
-    whether its model's branches can be computed together.
+    whether its model's branches can be computed together. Without ``whole_trees`` each read of a tree is a
+    request of its own, and a shared beginning is paid for each time.
     """
 
     name: str
@@ -31,3 +32,4 @@ class EngineKind:
     room: int = 0
     proves: bool = False
     is_text: bool = False
+    whole_trees: bool = True

@@ -40,7 +40,7 @@ A key never stands in a spec: specs are shown in reports, logs and manifests. Pu
 ## Kinds
 """
 _SCRIPT = """
-The file of `scripted`, every key of it optional:
+The file of `{name}`, every key of it optional:
 
 ```yaml
 {script}
@@ -65,7 +65,8 @@ def _engine(entry: tuple[str, EngineKind]) -> str:
     about = "\n\n".join(_paragraphs(getdoc(module) or ""))
     table = "".join(f"| `{option.name}` | {option.default} | {option.about} |\n" for option in kind.options)
     listed = f"\n| option | default | |\n|---|---|---|\n{table}" if kind.options else "\nIt has no options.\n"
-    script = _SCRIPT.format(script=_indented(getdoc(module) or "")) if name == "scripted" else ""
+    block = _indented(getdoc(module) or "")
+    script = _SCRIPT.format(name=name, script=block) if block else ""
     return (
         f"\n### `{spec}`\n\n{about}\n\nIt gives {kind.gives}; as a judge its mode is `{kind.mode}`.\n{listed}{script}"
     )

@@ -105,7 +105,7 @@ def shown(file: PurePosixPath) -> bool:
 
 
 def test_the_image_is_made_of_what_the_wheel_holds_and_nothing_else() -> None:
-    packages = {"constitution", "critic", "principles", "service", "trainers"}
+    packages = {"base", "constitution", "critic", "principles", "service", "trainers"}
     assert set(copied()) == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], "LICENSE"}
     for source in copied():
         assert (ROOT / source).exists(), source

@@ -81,4 +81,11 @@ def _tell(wanted: ServerOptions, known: Known) -> None:
         log.warning("%s at %s: %s: %s", wanted.model, wanted.address.place, name, lesson)
 
 
-ENGINE = EngineKind(name="openai", open=open_engine, target="MODEL@URL", options=CHAT_OPTIONS, room=REASONING_ROOM)
+ENGINE = EngineKind(
+    name="openai",
+    open=open_engine,
+    target="MODEL@URL",
+    options=CHAT_OPTIONS,
+    room=REASONING_ROOM,
+    whole_trees=False,
+)

@@ -1,6 +1,6 @@
 """Judging: a comparison and its principles to votes, and votes to one probability a group.
 
-A new mode is one new file with a class like `critic.judging.base.Mode`, and one line in `MODES`. A spec names a mode
+A new mode is one new file in `critic.judging.modes`. A spec names a mode
 with its options: ``cot?samples=4&low=0.3``.
 """
 
@@ -16,19 +16,8 @@ from critic.engine import Choices, Decision, Engine, EngineError, Lane, Node, re
 from critic.engine_kind import Gives
 from critic.engines import Spec, kinds, parse_options
 from critic.judging.base import Mode, SampledMode, mass_of
-from critic.judging.modes.contrast import Contrast
-from critic.judging.modes.cot import Cot
-from critic.judging.modes.decision import DecisionMode
-from critic.judging.modes.logprob import Logprob
-from critic.judging.modes.rm import Rm
-from critic.judging.modes.sampled import Letters
-from critic.judging.modes.score import ScoreMode
-from critic.judging.modes.verdict import VerdictMode
+from critic.judging.modes import MODES
 from critic.local.rewards import heads_of
-
-MODES: dict[str, type[Mode]] = {
-    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm, DecisionMode)
-}
 
 
 def offered(mode: Mode, engine: Engine) -> Mode:

@@ -1,6 +1,6 @@
 """What a judge mode is: a way to turn one comparison into votes, one for each principle and order.
 
-A new mode is one new file here and one line in `critic.judging.MODES`.
+A new mode is one new file in `critic.judging.modes`.
 """
 
 import math

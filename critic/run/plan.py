@@ -164,7 +164,7 @@ class CountingEngine:
         thinks = {THINKS: NO} if spec.thinks is False else {}
         self.capabilities: Mapping[str, str] = capability(heads) | thinks
         self.identity = Identity(str(spec), "")
-        self.whole_trees = spec.kind != "openai"  # a server is paid for a shared beginning each time
+        self.whole_trees = kinds()[spec.kind].whole_trees
         self._priced = prices(dict(spec.options), str(spec))
         self.usage = Usage()
         if self._priced is not None:
