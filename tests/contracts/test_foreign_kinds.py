@@ -49,12 +49,12 @@ from critic.judging.base import Mode
 
 class Shorter(Mode):
     name = "shorter"
-    by: float = 1.0
+    factor: float = 1.0
 
     async def votes(self, engine, question, lane="batch"):
         better = len(question.second) - len(question.first)
         return tuple(
-            self.vote(engine, principle, self.by * better, raw="", order=order)
+            self.vote(engine, principle, self.factor * better, raw="", order=order)
             for principle in question.principles
             for order in question.shown()
         )
@@ -121,8 +121,8 @@ def test_their_options_are_checked_and_named(house: Path) -> None:
     judge = ("judge", "--principles", "honesty", "--pairs", "pairs.jsonl", "--out", "no")
     refused = cai(house, *judge, "--judge", "parrot:polly?lowd=true")
     assert refused.returncode == 2 and "did you mean 'loud'?" in refused.stderr
-    refused = cai(house, *judge, "--judge", "parrot:polly", "--mode", "shorter?bi=2")
-    assert refused.returncode == 2 and "did you mean 'by'?" in refused.stderr
+    refused = cai(house, *judge, "--judge", "parrot:polly", "--mode", "shorter?facter=2")
+    assert refused.returncode == 2 and "did you mean 'factor'?" in refused.stderr
     refused = cai(house, *judge, "--judge", "parot:polly")
     assert refused.returncode == 2 and "did you mean 'parrot'?" in refused.stderr
 
