@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from base.errors import InputError
 
 # pyproject.toml's extras. A package that is in none of them is a dependency of all.
-_EXTRAS = {
+EXTRAS = {
     "accelerate": "train",
     "gguf": "local",
     "peft": "train",
@@ -19,12 +20,15 @@ _EXTRAS = {
 }
 
 
-def missing(error: ImportError, where: str = "") -> InputError | None:
-    """Return what to say of a package that could not be imported; None where it belongs to no extra."""
-    package = (error.name or "").partition(".")[0]
-    if package not in _EXTRAS:
-        return None
-    extra = _EXTRAS[package]
+def require(extra: str, where: str = "") -> None:
+    """Raise `InputError` where a package of ``extra`` is not installed: before anything is read or imported."""
+    for package, its_extra in EXTRAS.items():
+        if its_extra == extra and find_spec(package) is None:
+            raise _lacking(package, where)
+
+
+def _lacking(package: str, where: str) -> InputError:
+    extra = EXTRAS[package]
     return InputError(
         f"this needs the package {package}, which is not installed",
         where=where,
@@ -38,7 +42,7 @@ def told_missing(where: str = "") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        told = missing(error, where)
-        if told is None:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        raise told from error
+        raise _lacking(package, where) from error
