@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
-from critic.feedback.base import Columns
-from critic.feedback.from_file import GIVEN, expect_list
+from critic.feedback.base import Columns, expect_list
+from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
