@@ -70,6 +70,11 @@ class ProjectOptions(Record):
     None where the project says nothing. They are handed to `Label.form`.
     """
 
+    @property
+    def needs_constitution(self) -> bool:
+        """Whether people are asked about principles, which only a constitution has."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import AfterValidator, WithJsonSchema
 
 from base.errors import InputError
-from critic.feedback.base import FormField, Label
+from critic.feedback.base import Label
 
 _NEEDED = ("form", "rows")  # what `Label` leaves to each kind
 
@@ -45,7 +45,9 @@ def _complete(label: type[Label]) -> None:
     where = f"{label.__module__}.{label.__qualname__}"
     name = vars(label).get("kind")
     if not isinstance(name, str) or not 0 < len(name) <= 32:
-        raise InputError("the kind has no name", where=where, fix='Say kind: ClassVar[str] = "...", of 1 to 32 letters.')
+        raise InputError(
+            "the kind has no name", where=where, fix='Say kind: ClassVar[str] = "...", of 1 to 32 letters.'
+        )
     lacking = [method for method in _NEEDED if getattr(label, method).__qualname__ == f"Label.{method}"]
     if lacking:
         fix = "See critic.feedback.base.Label for what each kind says."
@@ -85,12 +87,3 @@ if TYPE_CHECKING:
 else:
     AnyLabel = Union[tuple(KINDS.values())]  # noqa: UP007  # of as many as there are files
 """A label of any kind."""
-
-
-def form_of(kind: str, options: dict[str, Any]) -> tuple[FormField, ...]:
-    """Return what a person is asked for a label of ``kind``. Raises `InputError` for an option that it doesn't have."""
-    for name in options:
-        if name not in KINDS[kind].options.model_fields:
-            has = [label.kind for label in KINDS.values() if name in label.options.model_fields]
-            raise InputError(f"a {kind} has no {name}, only a {' or '.join(has)}", where=f"/{name}", fix="Leave it out.")
-    return KINDS[kind].form(**options)

@@ -33,7 +33,7 @@ TieKind = Literal["both_good", "both_bad"]
 DIGITS = 6  # of a probability: 1 - 0.3 and 0.7 are the same
 _OTHER_SIDE: Mapping[Any, Any] = {"first": "second", "second": "first"}
 _WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}
-_WORDS: Mapping[str, Mapping[str, Any]] = {
+_WORDS: dict[str, dict[str, Any]] = {
     "both_good": {"choice": "tie", "tie_kind": "both_good"},
     "both_bad": {"choice": "tie", "tie_kind": "both_bad"},
     "unsure": {"choice": None, "outcome": "unsure"},
@@ -50,6 +50,11 @@ class ComparisonOptions(ProjectOptions):
 
     levels: Annotated[int, Field(ge=1, le=10, strict=True)] | None = None
     by_principle: YesNo | None = None
+
+    @property
+    def needs_constitution(self) -> bool:
+        """Whether people answer by principle."""
+        return bool(self.by_principle)
 
 
 class ComparisonLabel(Label):

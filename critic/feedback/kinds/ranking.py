@@ -113,14 +113,14 @@ def _by_share(labels: Sequence[RankingLabel], size: int) -> tuple[int | None, ..
             below[rank] = passed
             passed += equal[rank]
         for place in label.ranked:
-            rank = label.ranks[place]
-            assert rank is not None  # it is ranked
-            above[place] += below[rank] + 0.5 * (equal[rank] - 1)
+            own = label.ranks[place]
+            assert own is not None  # it is ranked
+            above[place] += below[own] + 0.5 * (equal[own] - 1)
             of[place] += len(ranks) - 1
     known = [place for place in range(size) if of[place]]
     # Rounded, so that equal shares are equal ranks: thirds that are added up in another order differ in their last bit.
-    ranks = dense([-round(above[place] / of[place], 9) for place in known])
-    by_place = dict(zip(known, ranks, strict=True))
+    shares = [-round(above[place] / of[place], 9) for place in known]
+    by_place = dict(zip(known, dense(shares), strict=True))
     return tuple(by_place.get(place) for place in range(size))
 
 

@@ -50,6 +50,11 @@ class RatingOptions(ProjectOptions):
     scale: Scale | None = None
     by_principle: YesNo | None = None
 
+    @property
+    def needs_constitution(self) -> bool:
+        """Whether people answer by principle."""
+        return bool(self.by_principle)
+
 
 class RatingLabel(Label):
     """``value`` of the response at the position ``response``, on ``scale``.
