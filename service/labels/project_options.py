@@ -8,7 +8,6 @@ from critic.feedback import KINDS
 from critic.feedback.base import FormField, ProjectOptions
 from service.problems import invalid
 
-
 Request = TypeVar("Request", bound=BaseModel)
 
 
