@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from trainers.online.config import PPOConfig
+from critic.rewarding.grade import Grade
+from trainers.methods.ppo import PPOConfig, PPOTrainer
 from trainers.online.rollout import Sample
-from trainers.online.scoring import Grade
-from trainers.ppo import PPOTrainer
-from trainers.ppo_run import load_policy, read_prompts
+from trainers.online.run import load_policy, read_prompts
 
 from .tiny import config_of, question
 
@@ -32,6 +31,7 @@ def ppo_config(model: Path, out: Path, **settings: Any) -> PPOConfig:
         "data": [str(prompts_file(out.parent))] if out.parent.is_dir() else [],
         "num_train_epochs": 3.0,
         "reward": "verify:max-words=3",
+        "unfinished": "reward",
         "max_steps": 4,
         "prompts_per_step": 4,
         "samples_per_prompt": 3,
