@@ -11,11 +11,15 @@ from critic.records import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """An answer's reward, or why it has none; with the standard error, where its source knows one."""
+    """An answer's reward, or why it has none; with the standard error, where its source knows one.
+
+    ``parts`` are the rewards that it is the weighted sum of, where there are several.
+    """
 
     reward: float | None
     problem: str = ""
     error: float | None = None
+    parts: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, value: object, error: float | None = None) -> "Grade":

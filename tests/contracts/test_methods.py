@@ -75,7 +75,13 @@ def test_a_foreign_method_is_trained_by_the_command(dropped: Path, tmp_path: Pat
     config.write_text(
         yaml.safe_dump(
             {"model": str(write_model(tmp_path / "model")), "data": str(rows(tmp_path / "rows.jsonl")), "push": 2.0}
-            | {"output_dir": str(tmp_path / "out"), "max_steps": 2, "report_to": "none", "use_cpu": True}
+            | {
+                "output_dir": str(tmp_path / "out"),
+                "max_steps": 2,
+                "report_to": "none",
+                "use_cpu": True,
+                "max_length": 256,
+            }
         )
     )
 

@@ -1,8 +1,8 @@
 """Settings that all methods share whose policy writes what it learns from."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from trainers.config import TrainConfig
 
@@ -36,6 +36,8 @@ class OnlineConfig(TrainConfig):
     """rm:PATH, verify:RULE, with principles any other engine as a judge, or a reward server's URL."""
     principles: str | None = None
     """The constitution that a judge rewards by."""
+    more_rewards: list[dict[str, Any]] = field(default_factory=list)
+    """Further rewards, {reward: SPEC, principles: FILE, weight: 0.5} each; the first one weighs 1."""
     judge_by: Literal["score", "comparison"] = "score"
     """Whether a judge scores each answer alone, or compares those to one prompt (a connected tournament)."""
     judge_mode: str | None = None
@@ -96,6 +98,13 @@ class OnlineConfig(TrainConfig):
         if not self.reward:
             raise ValueError("reward is missing; expected rm:PATH, verify:RULE, a judge and principles, or a URL")
         check_bounds(self, _BOUNDS)
+        for more in self.more_rewards:
+            if set(more) - {"reward", "principles", "weight"} or not more.get("reward"):
+                raise ValueError(
+                    f"more_rewards has {more}; expected reward, and principles and weight where they apply"
+                )
+            if not 0 < float(more.get("weight", 1.0)) < math.inf:
+                raise ValueError(f"more_rewards has {more}; expected a weight above 0")
         if self.minibatches > self.prompts_per_step:
             raise ValueError(f"{self.minibatches} minibatches can't be made of {self.prompts_per_step} prompts")
         if self.heldout_reward and not (self.eval_data or self.eval_share):

@@ -128,6 +128,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
         else:
             kl, entropy, old = next(measured)
             row |= {"kl": float(kl.sum()), "entropy": float(entropy.sum())}
+            if len(sample.parts) > 1:
+                row["rewards"] = list(sample.parts)
             if sample.error is not None:
                 row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}

@@ -50,7 +50,7 @@ from trainers.online.experience import Group, Row
 from trainers.online.models import ActorCritic
 from trainers.online.prompts import Ask, Asks
 from trainers.online.rollout import Sample, Task
-from trainers.online.scoring import RewardSource, open_source
+from trainers.online.scoring import RewardSource, SumReward, open_source
 from trainers.online.writers import open_writer
 from trainers.trainer import NotFinite
 
@@ -100,6 +100,11 @@ class OnlineTrainer:
         with ExitStack() as opened:  # what follows may fail
             self._runner = opened.enter_context(asyncio.Runner())
             self.reward = self._open(opened, reward, args.reward, args.principles)
+            self.reward_weights = [1.0]
+            if args.more_rewards and reward is None:
+                more = [self._open(opened, None, one["reward"], one.get("principles")) for one in args.more_rewards]
+                self.reward_weights += [float(one.get("weight", 1.0)) for one in args.more_rewards]
+                self.reward = SumReward([self.reward, *more], self.reward_weights)
             self.heldout: RewardSource | None = None
             if heldout or args.heldout_reward:
                 self.heldout = self._open(opened, heldout, args.heldout_reward or "", args.heldout_principles)
@@ -217,6 +222,7 @@ class OnlineTrainer:
         penalty = self.args.unfinished_penalty if self.args.unfinished == "penalise" else 0.0
         for sample, grade in zip(good, self._runner.run(self.reward.grade(good)), strict=True):
             sample.reward, sample.problem, sample.error = grade.reward, grade.problem, grade.error
+            sample.parts = grade.parts or ((grade.reward,) if grade.reward is not None else ())
             if sample.reward is not None and not sample.ended:
                 sample.penalty = penalty
         if not min(gather_object([sum(sample.reward is not None for sample in samples)])):

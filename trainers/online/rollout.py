@@ -42,7 +42,8 @@ class Sample:
 
     ``logprobs`` are those of ``ids`` where they were drawn, at the sampling's temperature. ``problem`` says why it
     can't be learnt from, if so: then there is no ``reward``. ``ended`` is False where it was cut at its limit; then
-    ``penalty`` is what that costs. ``error`` is the standard error of the reward, where its source knows one.
+    ``penalty`` is what that costs. ``error`` is the standard error of the reward, where its source knows one,
+    and ``parts`` are the rewards that it is made of.
     """
 
     task: Task
@@ -54,6 +55,7 @@ class Sample:
     ended: bool = True
     penalty: float = 0.0
     error: float | None = None
+    parts: tuple[float, ...] = ()
 
     @property
     def counted(self) -> float:

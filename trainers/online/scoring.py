@@ -71,6 +71,32 @@ def open_source(spec: str, principles: str | None, decode: Decode, config: Onlin
     return EngineReward(engine, asked, constitution)
 
 
+class SumReward:
+    """Several rewards of each answer, weighted and added up. An answer needs all of them."""
+
+    def __init__(self, sources: Sequence[RewardSource], weights: Sequence[float]) -> None:
+        self._sources, self._weights = sources, weights
+        self.identity = {
+            f"{key} {number}": value for number, source in enumerate(sources) for key, value in source.identity.items()
+        }
+        self.identity["weights"] = " ".join(map(str, weights))
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        """See `RewardSource`."""
+        by_source = await together(source.grade(samples) for source in self._sources)
+        return [self._summed(grades) for grades in zip(*by_source, strict=True)]
+
+    async def close(self) -> None:
+        """Close all."""
+        await together(source.close() for source in self._sources)
+
+    def _summed(self, grades: Sequence[Grade]) -> Grade:
+        parts = tuple(grade.reward for grade in grades if grade.reward is not None)
+        if len(parts) < len(grades):
+            return Grade(None, next(grade.problem for grade in grades if grade.reward is None))
+        return Grade(sum(weight * part for weight, part in zip(self._weights, parts, strict=True)), parts=parts)
+
+
 class EngineReward:
     """Asks an engine for one tree a prompt, so that its answers share the prompt: see `critic.rewarding`."""
 
