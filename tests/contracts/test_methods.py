@@ -103,8 +103,11 @@ def test_a_foreign_method_is_trained_by_the_command(dropped: Path, tmp_path: Pat
 
 
 JOB = """
-import asyncio, json, sys
+import asyncio, json, sys, types
 from pathlib import Path
+
+sys.modules["tests"] = tests = types.ModuleType("tests")  # a package may have installed one of this name
+tests.__path__ = [sys.argv[3]]
 from service.settings import Settings
 from tests.service.jobs.processes import submit, until, working
 
@@ -143,6 +146,12 @@ def test_a_foreign_method_is_a_job(dropped: Path, tmp_path: Path) -> None:
         )
     )
     (tmp_path / "job.py").write_text(JOB)
-    command = [sys.executable, str(tmp_path / "job.py"), str(tmp_path), str(tmp_path / "given.json")]
+    command = [
+        sys.executable,
+        str(tmp_path / "job.py"),
+        str(tmp_path),
+        str(tmp_path / "given.json"),
+        str(ROOT / "tests"),
+    ]
     done = subprocess.run(command, env=environment(dropped), capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]

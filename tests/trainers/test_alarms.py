@@ -15,7 +15,7 @@ from trainers.methods.ppo import PPOConfig
 from trainers.online.alarms import Alarm, Audit, History, alarms, refuses, repetition
 from trainers.online.rollout import Sample
 
-from .ppo_tiny import Planted, ppo_config, ppo_trainer
+from .online_tiny import Planted, ppo_config, ppo_trainer
 from .tiny import question, write_model
 
 CALM = {"kl": 2.0, "length": 40.0, "repetition": 0.1, "refusals": 0.05, "entropy": 1.5, "reward_std": 1.0}

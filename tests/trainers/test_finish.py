@@ -27,7 +27,7 @@ from trainers.methods.ppo import PPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
 
-from .ppo_tiny import ppo_config
+from .online_tiny import ppo_config
 from .small_runs import run_settings
 from .tiny import config_of, demonstrations, write_model
 

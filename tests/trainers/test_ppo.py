@@ -13,7 +13,7 @@ from trainers.folder import metrics
 from trainers.methods.ppo import advantages
 from trainers.online import experience
 
-from .ppo_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, samples_of, share_of, trained_weights
+from .online_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, samples_of, share_of, trained_weights
 from .tiny import farthest
 
 

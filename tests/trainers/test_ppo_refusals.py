@@ -19,7 +19,7 @@ from trainers.online import rollouts
 from trainers.online.rollout import Sample
 from trainers.trainer import NotFinite
 
-from .ppo_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
+from .online_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
 from .tiny import farthest
 
 

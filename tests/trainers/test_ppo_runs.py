@@ -18,7 +18,7 @@ from trainers.folder.results import Trained
 from trainers.online import rollouts
 from trainers.run import train
 
-from .ppo_tiny import LORA, ppo_config
+from .online_tiny import LORA, ppo_config
 from .tiny import apart, farthest, weights
 
 CHILD = """

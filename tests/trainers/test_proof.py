@@ -19,7 +19,7 @@ from trainers.batches.packing import packed
 from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.sft import SFTConfig, SFTTrainer
 
-from .ppo_tiny import ppo_config, ppo_trainer
+from .online_tiny import ppo_config, ppo_trainer
 from .small_runs import one_step, run_settings, trainer_of
 from .tiny import build, config_of, demonstrations, farthest, planted
 

@@ -43,9 +43,7 @@ class GRPOConfig(OnlineConfig):
     def __post_init__(self) -> None:
         check_bounds(self, _BOUNDS)
         if self.samples_per_prompt < 2:
-            raise ValueError(
-                "samples_per_prompt is 1: an answer is compared with others to its prompt; expected 2 or more"
-            )
+            raise ValueError("samples_per_prompt is 1: an answer is compared with others; expected 2 or more")
         super().__post_init__()
 
     @property
@@ -63,7 +61,7 @@ class GRPOTrainer(OnlineTrainer):
     args: GRPOConfig
 
     def measure(self, samples: list[Sample]) -> Measured:
-        """See `OnlineTrainer.measure`. Groups of one answer, and under some rules those without spread, are left out."""
+        """See `OnlineTrainer.measure`. Groups of one, and under some rules those without spread, are left out."""
         args, prompts = self.args, experience.siblings(samples)
         old_M, entropy_M, reference_M = experience.read(self.models, prompts, args, self.accelerator)
         rows = experience.rows(self.state.global_step + 1, samples, old_M, entropy_M, reference_M)
@@ -78,7 +76,7 @@ class GRPOTrainer(OnlineTrainer):
         args, rule = self.args, self.args.chosen
         answers = [len(sample.ids) for group in groups for sample in group.samples]
         everything = torch.arange(len(answers)).repeat_interleave(torch.tensor(answers, dtype=torch.long))
-        total = self.total(group_advantage.weights(everything, rule, args.max_new_tokens)[1])
+        total = self.total(group_advantage.weights(everything, rule, args.max_new_tokens)[1]).clamp(min=1)
         sums = {name: total.new_zeros(()) for name in ("of", "loss/policy", "loss/kl", "clip_fraction")}
         for part, row in self.parts(groups):
             old_M, reference_M = experience.column(part, "old"), experience.column(part, "reference")

@@ -55,7 +55,7 @@ class OnlineDPOTrainer(OnlineTrainer):
 
     def update(self, groups: Sequence[Group]) -> Sums:
         """See `OnlineTrainer.update`."""
-        args, total = self.args, self.total(len(groups))
+        args, total = self.args, self.total(len(groups)).clamp(min=1)
         names = ("loss/policy", "rewards/margins", "rewards/accuracies")
         sums = {name: total.new_zeros(()) for name in ("of", *names)}
         for part, row in self.parts(groups):

@@ -89,7 +89,7 @@ class PPOTrainer(OnlineTrainer):
     def update(self, groups: Sequence[Group]) -> Sums:
         """See `OnlineTrainer.update`."""
         args = self.args
-        total = self.total(sum(len(group.tokens["old"]) for group in groups))
+        total = self.total(sum(len(group.tokens["old"]) for group in groups)).clamp(min=1)
         sums = {name: total.new_zeros(()) for name in ("of", "loss/policy", "loss/value", "clip_fraction")}
         for part, row in self.parts(groups):
             old_M, values_M = experience.column(part, "old"), experience.column(part, "values")

@@ -100,9 +100,7 @@ class OnlineConfig(TrainConfig):
         check_bounds(self, _BOUNDS)
         for more in self.more_rewards:
             if set(more) - {"reward", "principles", "weight"} or not more.get("reward"):
-                raise ValueError(
-                    f"more_rewards has {more}; expected reward, and principles and weight where they apply"
-                )
+                raise ValueError(f"more_rewards has {more}; expected reward, and perhaps principles and weight")
             if not 0 < float(more.get("weight", 1.0)) < math.inf:
                 raise ValueError(f"more_rewards has {more}; expected a weight above 0")
         if self.minibatches > self.prompts_per_step:

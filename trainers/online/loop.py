@@ -250,10 +250,10 @@ class OnlineTrainer:
         return means | {"grad_norm": norm, "learning_rate": self._scheduler.get_last_lr()[0]}
 
     def total(self, mine: float) -> Tensor:
-        """Return what all processes have of something together, and at least the smallest number: it divides."""
-        count = torch.tensor(mine, device=self.accelerator.device)
+        """Return what all processes have of something together."""
+        count = torch.tensor(float(mine), device=self.accelerator.device)
         summed: Tensor = self.accelerator.reduce(count)
-        return summed.clamp(min=torch.finfo(summed.dtype).tiny)
+        return summed
 
     def parts(self, groups: Sequence[Group]) -> Iterator[tuple[Sequence[Group], Packed]]:
         """Yield groups with their row, so many at a time as go through the model at once."""
