@@ -41,6 +41,7 @@ from service.store.constitutions import Constitutions
 from service.store.database import Database
 from service.store.idempotency import Once
 from service.store.tables import datasets, job_events, jobs, models, now
+from trainers import catalogue
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -282,7 +283,7 @@ class Jobs:
         if request.reward is not None:
             if (trainer := await self._trained(request.reward)) is None:
                 self._engines.mode(request.reward)
-            elif trainer != "reward":
+            elif not catalogue.gives_rewards(trainer):
                 raise invalid(f"{request.reward} was trained by {trainer}, and gives no rewards", where="reward")
 
     async def _trained(self, name: str) -> str | None:

@@ -22,11 +22,13 @@ from critic.records import Message
 from tests import zoo
 from tests.critic.engines.conftest import make_tokenizer
 from trainers import models, run
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
 from trainers.folder import finish
-from trainers.online.config import PPOConfig
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.ppo import PPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
-from .ppo_tiny import ppo_config
+from .online_tiny import ppo_config
 from .small_runs import run_settings
 from .tiny import config_of, demonstrations, write_model
 

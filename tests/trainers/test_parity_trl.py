@@ -11,11 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from critic.chats.tokens import TokenTree
 from critic.local import embedded
 from trainers.batches.packing import packed
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
-from trainers.dpo import DPOTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 from trainers.models import policy, reward_model
-from trainers.reward import RewardTrainer
-from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer
 
 from .tiny import write_model

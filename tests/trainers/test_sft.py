@@ -10,8 +10,7 @@ from critic.engine import Request, Sampling
 from critic.local.language_model import open_engine
 from tests.factories import prompt
 from trainers.batches.examples import Demonstration
-from trainers.config import SFTConfig
-from trainers.sft import SFTTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 
 from .tiny import build, config_of, demonstrations, question
 

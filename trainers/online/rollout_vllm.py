@@ -91,4 +91,5 @@ class VllmWriter(Copied):
         except EngineError as error:
             return Sample(task, (), (), "", problem=str(error))
         logprobs = tuple(step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True))
-        return Sample(task, tuple(answer.token_ids), logprobs, done.text, problem=without_answer(done))
+        ended = answer.finish_reason == "stop"
+        return Sample(task, tuple(answer.token_ids), logprobs, done.text, problem=without_answer(done), ended=ended)
