@@ -21,6 +21,7 @@ from service.engines import Engines
 from service.jobs.inputs.uploads import Uploads
 from service.jobs.queue import Jobs
 from service.keys.auth import Caller, Keys, Scope, require
+from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
 from service.settings import Settings
@@ -49,6 +50,7 @@ class Service:
     figures: Lane
     builds: Lane
     uploads: Uploads
+    sessions: Sessions
     turns: Turns = field(default_factory=Turns)
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
