@@ -113,7 +113,7 @@ class Agreement:
             rated.labels += 1
             rated.group = label.group or rated.group
             _lean(label, rated)
-        for unit in _units(labels):
+        for unit in units(labels):
             self._look()
             self._add_unit(unit)
         for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
@@ -155,7 +155,7 @@ def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
         yield from rated.shares()
 
 
-def _units(labels: Sequence[StoredFeedback]) -> Iterator[Unit]:
+def units(labels: Sequence[StoredFeedback]) -> Iterator[Unit]:
     """What raters said of each unit of one item; of each rater the last label counts."""
     order = [response.text for response in labels[0].responses]
     ranks: dict[Rater, Sequence[int]] = {}

@@ -86,7 +86,7 @@ class Progress(BaseModel):
 
 
 class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked."""
+    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
 
     id: str
     name: str
@@ -97,6 +97,7 @@ class Project(BaseModel):
     form: list[FormField]
     labels_per_item: int
     assigned: list[str]
+    paused: list[str]
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -119,6 +120,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
+        "paused": [],
         "closed_at": None,
         "created_at": now(),
     }

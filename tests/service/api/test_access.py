@@ -48,6 +48,16 @@ MATRIX: dict[str, frozenset[str]] = {
     "POST /v1/tasks/{id}/skip": scopes("label"),
     "POST /v1/tasks/{id}/release": scopes("label"),
     "GET /v1/projects/{id}/agreement": LABELS,
+    "GET /v1/projects/{id}/progress": LABELS,
+    "GET /v1/projects/{id}/judges": LABELS,
+    "GET /v1/projects/{id}/disagreement": LABELS,
+    "GET /v1/projects/{id}/pace": LABELS,
+    "POST /v1/projects/{id}/pause": scopes("feedback"),
+    "POST /v1/projects/{id}/adjudications": scopes("feedback"),
+    "GET /v1/projects/{id}/adjudications": LABELS,
+    "GET /v1/items/{item}": LABELS,
+    "GET /v1/uncertain": LABELS,
+    "GET /v1/search": LABELS,
     "POST /v1/datasets": scopes("feedback"),
     "GET /v1/datasets": LABELS,
     "GET /v1/datasets/{name}/{version}": LABELS,
@@ -81,7 +91,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
 }
-PLACES = {"{ref}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
+PLACES = {"{ref}": "none", "{item}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
 
 
 def routes(api: Api) -> list[str]:
