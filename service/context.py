@@ -22,6 +22,7 @@ from service.engines import Engines
 from service.jobs.inputs.uploads import Uploads
 from service.jobs.queue import Jobs
 from service.keys.auth import Caller, Keys, Scope, require
+from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
 from service.settings import Settings
@@ -50,6 +51,7 @@ class Service:
     figures: Lane
     builds: Lane
     uploads: Uploads
+    sessions: Sessions
     turns: Turns = field(default_factory=Turns)
     reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.figures
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time

@@ -73,6 +73,31 @@ keys = Table(
     Column("revoked_at", Moment),
 )
 
+# Who is signed in to the pages, by the hash of what the browser has. A session is its key's: it ends with it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
+# Addresses that sign in once, by the hash of what they end with.
+links = Table(
+    "links",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("used_at", Moment),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
 annotators = Table(
     "annotators",
     metadata,
