@@ -2,7 +2,7 @@
 
 from service.api import audit, docs, health, keys
 from service.api.jobs import jobs, models, uploads
-from service.api.judges import comparisons, constitutions, critiques, engines, rewards
+from service.api.judges import comparisons, constitutions, critiques, engines, rewards, trials
 from service.api.labels import agreement, annotators, datasets, feedback, projects, tasks
 from service.api.review import figures, items
 
@@ -13,6 +13,7 @@ ROUTERS = (
     comparisons.router,
     constitutions.router,
     critiques.router,
+    trials.router,
     projects.router,
     agreement.router,
     figures.router,

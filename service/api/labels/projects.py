@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +23,7 @@ from service.labels import tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
 from service.problems import conflict, invalid, not_found, responses
-from service.store.tables import annotators, leases, now, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -38,7 +38,8 @@ class ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
     ``assigned`` are annotators' ids; with none, everyone may label. ``scale`` is for ratings (1 to 5 by default),
-    ``levels`` says how many strengths a comparison's preference has.
+    ``levels`` says how many strengths a comparison's preference has. A project that is made ``closed`` can be looked at
+    before it is opened.
     """
 
     model_config = ConfigDict(
@@ -64,6 +65,7 @@ class ProjectRequest(ItemsRequest):
     assigned: Assigned = Field(default_factory=list)
     scale: Scale | None = None
     levels: int | None = Field(default=None, ge=1, le=10, strict=True)
+    closed: bool = Field(default=False, strict=True)
 
 
 class ProjectChange(BaseModel):
@@ -121,7 +123,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
         "paused": [],
-        "closed_at": None,
+        "closed_at": now() if asked.closed else None,
         "created_at": now(),
     }
     async with parts.database.read() as connection:
@@ -169,6 +171,22 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
             for table, rows in audited(caller, "project.changed", id, changed=sorted(changes)).items():
                 await connection.execute(table.insert(), rows)
     return changed
+
+
+@router.delete("/{id}", status_code=204, responses=responses(404, 409))
+async def discard(id: str, caller: Maker, parts: Parts) -> None:
+    """Discard a project that nobody has labelled, skipped or begun anything in."""
+    async with parts.database.transaction() as connection:
+        await tasking.lock(connection, id)
+        mine = select(tasks.c.id).where(tasks.c.project == id)
+        begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
+        decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
+        if begun.first() is not None or decided.first() is not None:
+            raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+        await connection.execute(delete(tasks).where(tasks.c.project == id))
+        await connection.execute(delete(projects).where(projects.c.id == id))
+        for table, rows in audited(caller, "project.discarded", id).items():
+            await connection.execute(table.insert(), rows)
 
 
 @router.post("/{id}/items", status_code=201, responses=responses(404, 409))
