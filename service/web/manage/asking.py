@@ -2,7 +2,8 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -49,6 +50,11 @@ def once(parts: Service, visit: Visit, form: FormData) -> Once:
 def new_number() -> str:
     """A number for a form: see `once`."""
     return secrets.token_hex(8)
+
+
+def typed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was typed into a form, to be shown in it again; where nothing was, an empty text."""
+    return defaultdict(str, values)
 
 
 def lines_of(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.problems import Problem, ProblemDocument, invalid
 from service.store.tables import job_events, models
-from service.web.manage.asking import Maker, Reader, new_number, once, requested
+from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -94,7 +94,7 @@ async def _listed(
         projects=known.items,
         kinds=list(KINDS),
         methods=METHODS,
-        given=given,
+        given=typed(given),
         problem=problem,
         number=new_number(),
         may_make=visit.may("feedback"),

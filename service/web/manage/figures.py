@@ -1,4 +1,4 @@
-"""What a project's labels say: agreement beside the judge's, each annotator's pace and leans, the most contested items."""
+"""What a project's labels say: agreement beside the judge's, annotators' pace and leans, contested items."""
 
 from collections.abc import Callable, Mapping
 

@@ -22,7 +22,7 @@ from service.problems import Fault, Problem, invalid
 from service.review.item_files import ItemsOfFile, items_of, known_ending
 from service.store import dataset_folder
 from service.store.tables import annotators, datasets, jobs
-from service.web.manage.asking import Maker, new_number, once, requested
+from service.web.manage.asking import Maker, new_number, once, requested, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
 
@@ -78,7 +78,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         kinds=list(KINDS),
         sources=SOURCES,
         constitutions=await parts.constitutions.refs(),
-        given=given,
+        given=typed(given),
         problem=None if problem is None else problem.document,
         faults=faults,
         number=new_number(),

@@ -1,4 +1,4 @@
-"""The first task of a project, as annotators will see it: in their order of the responses, and without models' names."""
+"""The first task of a project, as annotators will see it: shuffled, and without the names of models."""
 
 from pydantic import BaseModel
 from sqlalchemy import select
