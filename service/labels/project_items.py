@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import KINDS, Kind
-from critic.feedback.base import distinct
 from critic.records import Item, Response
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prompt_of, responses_of
@@ -19,7 +18,6 @@ from service.problems import Fault, invalid
 from service.store.tables import feedback, items, retractions, tasks
 
 MOST_ITEMS = 10_000
-COMPARED = ("comparison", "ranking")  # kinds that need responses of different texts
 CHUNK = 500
 ITEMS_AT_ONCE = 8  # of stored ones whose texts are in memory: each may be as long as a label
 
@@ -117,7 +115,7 @@ def _given(asked: Sequence[ItemForm], kind: Kind, texts: TextBounds) -> list[Cho
             item = Item.model_validate(
                 {"prompt": prompt_of(given["prompt"]), "responses": responses_of(given["responses"])}
             )
-            fits(kind, item.responses)
+            KINDS[kind].fits(item.responses)
             row = content_of(item.prompt, item.responses)
             found.append(Chosen(item_of(item.prompt, item.responses), row["id"], row))
         except ValidationError as error:
@@ -163,19 +161,9 @@ async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) ->
     return chosen
 
 
-def fits(kind: Kind, responses: Sequence[Response]) -> None:
-    """Raise `ValueError` where no label of this kind can be about ``responses``."""
-    few, most = KINDS[kind].fewest_responses, KINDS[kind].most_responses
-    if len(responses) < few or (most is not None and len(responses) > most):
-        expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
-        raise ValueError(f"a {kind} is about {expected} responses; {len(responses)} were given")
-    if kind in COMPARED:
-        distinct(responses)
-
-
 def _fit(kind: Kind, responses: Sequence[Response]) -> bool:
     try:
-        fits(kind, responses)
+        KINDS[kind].fits(responses)
     except ValueError:
         return False
     return True

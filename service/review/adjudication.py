@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from critic.feedback import Feedback
+from critic.feedback import KINDS, Feedback
 from critic.feedback.feedback import Name
 from critic.records import Prompt, Response
 from service.keys.auth import Caller, audited
 from service.labels import labels
-from service.labels.label_form import faults_of, label_of
+from service.labels.answering import form_of
+from service.labels.label_form import faults_of
+from service.labels.labels import Labels
 from service.problems import invalid, not_found
 from service.store.tables import adjudications, feedback, items, now, projects, tasks
 
@@ -31,7 +33,7 @@ class AdjudicationRequest(BaseModel):
     )
 
     item: str = Field(max_length=64)
-    label: dict[str, Any] | str | list[int] | float
+    label: dict[str, Any] | str | list[int | None] | float
     reason: str = Field(min_length=1, max_length=5000)
     group: Name | None = None
 
@@ -50,11 +52,11 @@ class Adjudication(BaseModel):
 
 
 async def decide(
-    connection: AsyncConnection, caller: Caller, project: str, asked: AdjudicationRequest
+    connection: AsyncConnection, known: Labels, caller: Caller, project: str, asked: AdjudicationRequest
 ) -> tuple[Adjudication, Mapping[Any, Sequence[Mapping[str, Any]]]]:
     """Return a decision and the rows that store it. Raises `Problem` 404, and 422 for a label of another kind."""
     row, task = await _about(connection, project, asked.item)
-    given = _read(row, task, caller, asked)
+    given = await _read(known, row, task, caller, asked)
     at = now()
     [id], rows = labels.rows([given], labels.Origin(key=caller.key, project=project), at)
     entry: dict[str, Any] = {
@@ -107,13 +109,18 @@ async def _about(connection: AsyncConnection, project: str, item: str) -> tuple[
     return row, task
 
 
-def _read(project: RowMapping, task: RowMapping, caller: Caller, asked: AdjudicationRequest) -> Feedback:
+async def _read(
+    known: Labels, project: RowMapping, task: RowMapping, caller: Caller, asked: AdjudicationRequest
+) -> Feedback:
+    """The decision as feedback, by the rules of every answer."""
+    form = form_of(project)
+    known.texts.check(asked.label, "/label")
     try:
-        return Feedback(
+        given = Feedback(
             kind=project["kind"],
             prompt=Prompt.model_validate(task["prompt"]),
             responses=tuple(Response.model_validate(response) for response in task["responses"]),
-            label=label_of(project["kind"], asked.label),
+            label=KINDS[project["kind"]].complete(asked.label, form),
             source="human",
             annotator=caller.annotator,
             group=asked.group,
@@ -123,3 +130,6 @@ def _read(project: RowMapping, task: RowMapping, caller: Caller, asked: Adjudica
     except ValidationError as error:
         faults = faults_of(error)
         raise invalid(f"{faults[0].where}: {faults[0].problem}", "See the project's form.", where="/label") from None
+    given.label.fits_form(form)
+    await known.must_be_principles(given)
+    return given

@@ -8,7 +8,7 @@ from math import fsum
 from pydantic import BaseModel
 
 from critic.feedback import RatingLabel
-from service.labels.agreement import Rater, Unit
+from service.labels.agreement import Rater, Values
 from service.labels.label_query import StoredFeedback
 
 KEPT = 500  # items, those with the most disagreement
@@ -34,7 +34,7 @@ class MostContested:
         self._heap: list[tuple[float, int, str, str]] = []
         self.items = 0
 
-    def add(self, labels: Sequence[StoredFeedback], units: Iterable[Unit]) -> None:
+    def add(self, labels: Sequence[StoredFeedback], units: Iterable[Values]) -> None:
         """Add one item: its labels, and their units."""
         apart = _apart(units, _width(labels))
         if apart is None:
@@ -63,7 +63,7 @@ def _width(labels: Sequence[StoredFeedback]) -> float:
     return max((scale.max - scale.min for scale in scales), default=1.0) or 1.0
 
 
-def _apart(units: Iterable[Unit], width: float) -> float | None:
+def _apart(units: Iterable[Values], width: float) -> float | None:
     """The mean distance of two people's values; None where no two people labelled one unit."""
     distances: list[float] = []
     for unit in units:

@@ -11,7 +11,7 @@ from itertools import combinations
 from pydantic import BaseModel
 
 from critic.statistics.raters import Coincidences, Kappa
-from service.labels.agreement import Counted, Rater, Unit
+from service.labels.agreement import Counted, Rater, Values
 from service.review.shares import ShareFigure
 
 
@@ -53,7 +53,7 @@ class Judges:
     def __init__(self) -> None:
         self._judges: dict[str, _Beside] = {}
 
-    def add(self, units: Iterable[Unit]) -> None:
+    def add(self, units: Iterable[Values]) -> None:
         """Add one item's units."""
         touched: dict[str, _Beside] = {}
         for unit in units:
@@ -98,7 +98,7 @@ class Groups:
     def __init__(self) -> None:
         self._pairs: dict[tuple[str, str], Counted] = {}
 
-    def add(self, units: Iterable[Unit], groups: Mapping[Rater, str | None]) -> None:
+    def add(self, units: Iterable[Values], groups: Mapping[Rater, str | None]) -> None:
         """Add one item's units; ``groups`` says whose each rater's label was."""
         touched: dict[tuple[str, str], Counted] = {}
         for unit in units:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from critic.statistics.intervals import Mean, Share
-from service.labels.agreement import Unit
+from service.labels.agreement import Values
 from service.labels.label_query import StoredFeedback
 from service.review.shares import MeanFigure, ShareFigure
 
@@ -55,12 +55,12 @@ class Paces:
     """Collects, item by item, when each label was given and how far it agrees with those of other people."""
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
-        """``seconds`` has what a label took, by its id."""
+        """``seconds`` has the time from lease to answer, by a label's id: for labels that don't say what they took."""
         self._seconds = seconds
         self._given: dict[str, list[_Given]] = {}
         self._count = 0
 
-    def add(self, labels: Sequence[StoredFeedback], units: Iterable[Unit]) -> None:
+    def add(self, labels: Sequence[StoredFeedback], units: Iterable[Values]) -> None:
         """Add one item: its labels, and their units."""
         equal, compared = Counter[str](), Counter[str]()
         for unit in units:
@@ -74,7 +74,9 @@ class Paces:
                 continue
             self._count += 1
             name = label.annotator
-            given = _Given(label.created_at, label.item, self._seconds.get(label.id), equal[name], compared[name])
+            given = _Given(
+                label.created_at, label.item, label.seconds or self._seconds.get(label.id), equal[name], compared[name]
+            )
             self._given.setdefault(name, []).append(given)
 
     def figures(self) -> list[Pace]:

@@ -71,7 +71,7 @@ async def sought(query: Annotated[SearchQuery, Query()], request: Request, calle
 async def decided(id: str, asked: AdjudicationRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Adjudication:
     """Decide an item whose labels differ, and say why. The labels stay; a later decision takes this one's place."""
     async with parts.database.transaction() as connection:
-        decision, rows = await decide(connection, caller, id, asked)
+        decision, rows = await decide(connection, parts.labels, caller, id, asked)
         await parts.database.take_turn(connection)
         await store(connection, {**rows, **once.rows(decision)})
     return decision

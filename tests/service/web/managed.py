@@ -22,7 +22,10 @@ def pairs(count: int = QUESTIONS) -> list[dict[str, Any]]:
     return [
         {
             "prompt": f"Question {number}: how do I keep basil alive in winter?",
-            "responses": [f"Put it on a bright sill ({number}).", f"Water it little, keep it warm, and hope ({number})."],
+            "responses": [
+                f"Put it on a bright sill ({number}).",
+                f"Water it little, keep it warm, and hope ({number}).",
+            ],
         }
         for number in range(count)
     ]
