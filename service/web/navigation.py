@@ -24,7 +24,15 @@ class Place:
         return path == self.path or (path.startswith(f"{self.path.rstrip('/')}/") and self.path != "/")
 
 
-PLACES = (Place("/label", "nav.label", ("label",), annotators_only=True),)
+PLACES = (
+    Place("/label", "nav.label", ("label",), annotators_only=True),
+    Place("/projects", "nav.projects", ("read", "feedback")),
+    Place("/search", "nav.search", ("read", "feedback")),
+    Place("/jobs", "nav.jobs", ("read", "jobs")),
+    Place("/datasets", "nav.datasets", ("read", "feedback")),
+    Place("/models", "nav.models", ("read", "jobs")),
+    Place("/constitutions", "nav.constitutions", ("read",)),
+)
 
 
 def entries(visit: Any, path: str) -> list[tuple[Place, bool]]:
