@@ -26,7 +26,14 @@ class Missing(MetaPathFinder):
 sys.meta_path.insert(0, Missing())
 """
 # Rooms that run or train a model in this process. Everything else is imported without it.
-LOCAL = ("critic.chats.", "critic.local.", "critic.vllm.", "critic.cluster.", "service.align", "service.cli.shown.steps")
+LOCAL = (
+    "critic.chats.",
+    "critic.local.",
+    "critic.vllm.",
+    "critic.cluster.",
+    "service.align",
+    "service.cli.shown.steps",
+)
 WALK = """
 import importlib, pkgutil, sys
 for root in ("base", "constitution", "critic", "service"):
