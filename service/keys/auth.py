@@ -96,15 +96,28 @@ class Keys:
         if len(parts) != 3 or parts[0] != PREFIX:
             raise _refused("no API key" if not text else "this is no API key of this service")
         _, id, secret = parts
+        known = await self._look_up(id)
+        if not secrets.compare_digest(known.hash, _hash(secret)):
+            raise _refused("the API key is wrong")
+        self._must_be_valid(known.expires_at)
+        return known.caller
+
+    async def holder(self, id: str) -> Caller:
+        """Who the key of this id belongs to, for who has shown its text before. Raises `Problem` 401 as `caller`."""
+        known = await self._look_up(id)
+        self._must_be_valid(known.expires_at)
+        return known.caller
+
+    async def _look_up(self, id: str) -> _Known:
         known = self._known.get(id)
         if known is None or known.until < time.monotonic():
             known = await self._find(id)
-        if not secrets.compare_digest(known.hash, _hash(secret)):
-            raise _refused("the API key is wrong")
+        return known
+
+    def _must_be_valid(self, expires_at: datetime | None) -> None:
         # Of a clock that went back, what was believed before counts: a key that expired stays so.
-        if known.expires_at is not None and known.expires_at <= max(now(), self._believed):
-            raise _refused(f"the API key expired at {known.expires_at.isoformat(timespec='seconds')}")
-        return known.caller
+        if expires_at is not None and expires_at <= max(now(), self._believed):
+            raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
 
     def forget(self, id: str) -> None:
         """Ask the database again: the key was changed here."""

@@ -4,24 +4,27 @@ All that is read of one snapshot fits together, whatever is stored or retracted 
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from base.errors import InputError
 from critic.records import Prompt, Response
 from service.bounds.lanes import Stop
 from service.bounds.text_bounds import TextBounds
-from service.labels.label_query import ABOUT, ENVELOPE, StoredFeedback
+from service.labels.label_query import ABOUT, ENVELOPE, WITHDRAWN, StoredFeedback, retracted
 from service.store.connecting import READS, thread_engine
 from service.store.tables import feedback, items, retractions
 
 ROWS_READ = 32  # labels that are in memory at once, beside those of one item
+STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine: a few milliseconds
 READ_AT_ONCE = 2  # threads: each takes a core for some milliseconds
 ITEM_BYTES = 64 * 2**20  # of all labels of one item, which are in memory together
 
@@ -50,10 +53,17 @@ class Snapshots:
         self._engine.dispose()
 
     @contextmanager
-    def open(self) -> Iterator[Connection]:
-        """A connection that only reads, and sees one state until the end of the ``with``."""
+    def open(self, stop: Stop | None = None) -> Iterator[Connection]:
+        """A connection that only reads, and sees one state until the end of the ``with``.
+
+        Where there is a ``stop``, a question to the database ends with it, too, however long it takes.
+        """
         with self._engine.connect() as connection, connection.begin():
-            yield connection
+            if stop is None:
+                yield connection
+            else:
+                with _ended_by(stop, connection):
+                    yield connection
 
     async def read(self, use: Callable[[Connection], T]) -> T:
         """Return what ``use`` makes of a snapshot, in one go: each of its questions would wait for the event loop."""
@@ -63,6 +73,37 @@ class Snapshots:
                 return use(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+@contextmanager
+def _ended_by(stop: Stop, connection: Connection) -> Iterator[None]:
+    """Let ``stop`` end the questions to the database; what it raises takes the place of the database's own fault."""
+    ended = _on_sqlite if connection.dialect.name == "sqlite" else _on_postgres
+    with ended(stop, connection):
+        try:
+            yield
+        except OperationalError:
+            stop.check()
+            raise
+
+
+@contextmanager
+def _on_sqlite(stop: Stop, connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: stop.is_over, STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _on_postgres(stop: Stop, connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    until = {"ms": f"{1000 * stop.left:.0f}"}
+    connection.execute(text("SELECT set_config('statement_timeout', :ms, true)"), until)
+    with stop.ending(threading.Thread(target=driver.cancel_safe, daemon=True).start):  # over a connection of its own
+        yield
 
 
 def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> Iterator[StoredFeedback]:
@@ -95,7 +136,7 @@ def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> I
 
 
 def _rows(connection: Connection, numbers: Sequence[int]) -> list[RowMapping]:
-    query = select(*_COLUMNS, retractions.c.reason, retractions.c.at)
+    query = select(*_COLUMNS, *WITHDRAWN)
     query = query.join(retractions, feedback.c.seq == retractions.c.seq, isouter=True)
     rows = {row["seq"]: row for row in connection.execute(query.where(feedback.c.seq.in_(numbers))).mappings()}
     return [rows[number] for number in numbers]
@@ -108,8 +149,8 @@ def _content(connection: Connection, id: str) -> Content:
 
 def _record(row: RowMapping, content: Content) -> StoredFeedback:
     prompt, responses = content
-    retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
     known = {name: row[name] for name in (*ENVELOPE, *ABOUT)}
-    record = StoredFeedback.model_validate(known | {"prompt": prompt, "responses": responses, "retracted": retracted})
+    about = {"prompt": prompt, "responses": responses, "retracted": retracted(row)}
+    record = StoredFeedback.model_validate(known | about)
     record.__dict__["item"] = row["item"]  # which is not made again of all texts
     return record

@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.routing import Route
 
+from service.api.body import StrictRoute
 from service.exports.datasets import DatasetRequest
 from service.keys.auth import Scope
 from service.labels.label_query import StoredFeedback
 from service.store.tables import now
+from service.web.visit import PageRoute
 from tests.service.calls import Api, comparison, problem
 
 KINDS: tuple[Scope, ...] = ("read", "feedback", "label", "jobs")
@@ -33,6 +36,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/constitutions/{ref}/diff": scopes("read"),
     "POST /v1/critiques": scopes("feedback"),
     "POST /v1/comparisons": scopes("feedback"),
+    "POST /v1/trials": scopes("feedback"),
     "POST /v1/feedback": scopes("feedback", "label"),
     "GET /v1/feedback": LABELS,
     "GET /v1/feedback/{id}": LABELS,
@@ -41,6 +45,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/projects": scopes("read", "feedback", "label"),
     "GET /v1/projects/{id}": scopes("read", "feedback", "label"),
     "PATCH /v1/projects/{id}": scopes("feedback"),
+    "DELETE /v1/projects/{id}": scopes("feedback"),
     "POST /v1/projects/{id}/items": scopes("feedback"),
     "GET /v1/projects/{id}/tasks": LABELS,
     "POST /v1/projects/{id}/tasks/next": scopes("label"),
@@ -48,6 +53,16 @@ MATRIX: dict[str, frozenset[str]] = {
     "POST /v1/tasks/{id}/skip": scopes("label"),
     "POST /v1/tasks/{id}/release": scopes("label"),
     "GET /v1/projects/{id}/agreement": LABELS,
+    "GET /v1/projects/{id}/progress": LABELS,
+    "GET /v1/projects/{id}/judges": LABELS,
+    "GET /v1/projects/{id}/disagreement": LABELS,
+    "GET /v1/projects/{id}/pace": LABELS,
+    "POST /v1/projects/{id}/pause": scopes("feedback"),
+    "POST /v1/projects/{id}/adjudications": scopes("feedback"),
+    "GET /v1/projects/{id}/adjudications": LABELS,
+    "GET /v1/items/{item}": LABELS,
+    "GET /v1/uncertain": LABELS,
+    "GET /v1/search": LABELS,
     "POST /v1/datasets": scopes("feedback"),
     "GET /v1/datasets": LABELS,
     "GET /v1/datasets/{name}/{version}": LABELS,
@@ -81,7 +96,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
 }
-PLACES = {"{ref}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
+PLACES = {"{ref}": "none", "{item}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
 
 
 def routes(api: Api) -> list[str]:
@@ -91,6 +106,28 @@ def routes(api: Api) -> list[str]:
 
 async def test_every_route_is_known(api: Api) -> None:
     assert set(routes(api)) == set(MATRIX)
+
+
+# Beside those of the document: what anyone may have, since it says nothing of anybody.
+OPEN = {
+    *("GET /healthz", "GET /readyz", "GET /metrics"),
+    *("GET /openapi.json", "GET /docs", "GET /docs/start.js", "GET /docs/{name}"),
+    *("GET /static/{name}", "GET /csp-reports", "POST /csp-reports"),
+}
+DOORS = (StrictRoute, PageRoute)
+"""What finds out who asks before anything else, and counts what they ask."""
+
+
+async def test_every_route_has_a_door(api: Api) -> None:
+    """Those too which no document names."""
+    without = {
+        f"{method} {route.path}"
+        for route in api.app.routes
+        if isinstance(route, Route) and not isinstance(route, DOORS)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert without == OPEN
 
 
 async def test_every_key_can_call_what_it_may_and_nothing_else(api: Api) -> None:
