@@ -116,8 +116,13 @@ class Keys:
 
     def _must_be_valid(self, expires_at: datetime | None) -> None:
         # Of a clock that went back, what was believed before counts: a key that expired stays so.
-        if expires_at is not None and expires_at <= max(now(), self._believed):
+        if expires_at is not None and expires_at <= self.time:
             raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
+
+    @property
+    def time(self) -> datetime:
+        """Now, or what was believed before where a clock went back since."""
+        return max(now(), self._believed)
 
     def forget(self, id: str) -> None:
         """Ask the database again: the key was changed here."""
