@@ -1,4 +1,4 @@
-"""What pages refuse before they do anything, by plain requests: strangers' long forms, and texts that nothing stores."""
+"""What pages refuse before they do anything, by plain requests: strangers' long forms, and what nothing stores."""
 
 import re
 from collections.abc import AsyncIterator
