@@ -111,11 +111,11 @@ class Agreement:
             rated.unsure += label.label.unsure
             rated.group = label.group or rated.group
             _lean(label, rated)
-        for unit in _units(labels):
+        for unit in units(labels):
             self._look()
             self._add_unit(unit)
-        for principle, units in _units_by_principle(labels).items():
-            self._add_principle(principle, units)
+        for principle, said in _units_by_principle(labels).items():
+            self._add_principle(principle, said)
         for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
             share.end_cluster()
         if self.everyone.coincidences.values > MOST_VALUES:
@@ -169,7 +169,7 @@ def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
         yield from rated.shares()
 
 
-def _units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
+def units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
     """What raters said of each unit of one item; of each rater the last label counts."""
     order = [response.text for response in labels[0].responses]
     ordering: dict[Rater, Label] = {}

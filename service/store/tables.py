@@ -73,6 +73,31 @@ keys = Table(
     Column("revoked_at", Moment),
 )
 
+# Who is signed in to the pages, by the hash of what the browser has. A session is its key's: it ends with it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
+# Addresses that sign in once, by the hash of what they end with.
+links = Table(
+    "links",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("used_at", Moment),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
 annotators = Table(
     "annotators",
     metadata,
@@ -171,6 +196,7 @@ projects = Table(
     Column("form", JSON, nullable=False),
     Column("labels_per_item", Integer, nullable=False),
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
+    Column("paused", JSON, nullable=False, server_default="[]"),  # annotators' ids, who get no tasks for now
     Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
@@ -203,6 +229,20 @@ leases = Table(
     Column("note", Text),
     Column("seconds", Float),
     Index(None, "annotator", "state"),
+)
+
+# What a reviewer decided of an item whose labels differ. The decision is a label like others, named by its id; all of
+# them stay, and of several for one item the last holds.
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("feedback", _Id, primary_key=True),
+    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
+    Column("item", _Id, nullable=False),  # as in feedback
+    Column("reason", Text, nullable=False),
+    Column("key", _Id),
+    Column("at", Moment, nullable=False),
+    Index(None, "project", "item"),
 )
 
 jobs = Table(
