@@ -6,8 +6,8 @@ from inspect import getdoc
 
 from critic.engine_kind import EngineKind
 from critic.engines import kinds
-from critic.judging import MODES
 from critic.judging.base import Mode
+from critic.judging.modes import MODES
 
 _ABOUT = """\
 # Engines

@@ -9,7 +9,7 @@ from base.errors import InputError
 from critic.engine_options import Option, check_known, name_of
 from critic.engines import kinds, parse_spec
 from critic.engines.scripted import Script
-from critic.judging import MODES
+from critic.judging.modes import MODES
 from critic.manual import manual
 from critic.server.server_options import ServerOptions
 

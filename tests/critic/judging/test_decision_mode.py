@@ -9,9 +9,10 @@ from constitution import Principle
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engine import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
 from critic.engines import kinds, parse_spec
-from critic.judging import MODES, mode_of
+from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
+from critic.judging.modes import MODES
 from critic.judging.modes.decision import DecisionMode
 from critic.records import Vote
 from tests.factories import FakeEngine, prompt
