@@ -274,7 +274,7 @@ BESIDE = ("nth", "replaces")
 
 def _apart(row: Any) -> tuple[Any, dict[str, Any]]:
     """The label of a row, and what is said beside it; what is null is not said."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or row.keys().isdisjoint(BESIDE):  # as most are
         return row, {}
     label = {name: value for name, value in row.items() if name not in BESIDE}
     return label, {name: row[name] for name in BESIDE if name in row}
