@@ -72,10 +72,20 @@ def _row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) 
         return Broken(where, "broken_line", f"not CSV: {cells}; look for a quote that isn't closed or doubled")
     if len(cells) != len(header):
         return Broken(where, "broken_line", f"{len(cells)} cells where the header names {len(header)}")
-    if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
-        return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
+    for cell in cells:
+        if not cell.isascii() and not _is_text(cell):
+            return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
     # An empty cell says nothing, but its column is there: a missing label is not a missing column of labels.
     return Raw(where, {column: cell or None for column, cell in zip(header, cells, strict=True)})
+
+
+def _is_text(cell: str) -> bool:
+    """Whether no byte that is no UTF-8 left its trace in a cell."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _records(file: IO[str], first: str, separator: str, number: int) -> Iterator[_Record]:
@@ -91,13 +101,18 @@ def _records(file: IO[str], first: str, separator: str, number: int) -> Iterator
             taken.append(line)
             yield line
 
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(feed(), strict=True, delimiter=separator)
+
+    records = reader()
     while True:
         taken.clear()
         try:
-            cells = next(csv.reader(feed(), strict=True, delimiter=separator))
+            cells = next(records)
         except StopIteration:
             return
         except csv.Error as error:
+            records = reader()  # the old one is in the middle of a record
             ahead.extendleft(reversed(taken[1:]))
             yield number, error
             number += 1

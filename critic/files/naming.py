@@ -39,7 +39,7 @@ class Naming:
             self._kept[names] = None if same else found
         found_here = self._kept[names]
         if found_here is None:
-            return columns
+            return columns  # the same object: most inputs need no other names
         # A column that another one was mapped over is not the one of that name.
         hidden = set(self.given).difference(found_here)
         return {found_here.get(name, name): value for name, value in columns.items() if name not in hidden}

@@ -105,9 +105,10 @@ def _named(read: Unread, naming: Naming) -> Raw | Broken:
     if isinstance(row, Broken):
         return row
     try:
-        return Raw(row.where, naming.of_row(row.columns))
+        named = naming.of_row(row.columns)
     except NamingError as error:
         return Broken(row.where, "bad_columns", str(error))
+    return row if named is row.columns else Raw(row.where, named)
 
 
 def _file(path: "AnyPath", naming: Naming) -> Source:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.given.columns import Column
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 from service.cli.shown.display import clean
 
@@ -21,6 +22,7 @@ def inspect(
     column: Column = None,
     whole: Annotated[bool, typer.Option("--all", help="Read every row, not a sample.")] = False,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
     from critic.files.shapes import naming

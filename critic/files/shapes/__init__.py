@@ -5,6 +5,7 @@ comes out in this project's own columns, which are listed in `critic.files.shape
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from base.errors import InputError
 from critic.files.naming import Naming, read_mapping
@@ -81,10 +82,19 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
 
     A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
     """
-    for shape in SHAPES:
-        if not shape.keys.isdisjoint(columns) and shape.fits(columns):
+    place = 0
+    while (asked := _first_asked(tuple(columns), place)) is not None:
+        shape = SHAPES[asked]
+        if shape.fits(columns):
             columns = shape.read(columns, labels)
+        place = asked + 1
     return columns
+
+
+@lru_cache(maxsize=4096)  # a file's rows have few sets of names, and are millions
+def _first_asked(names: tuple[str, ...], place: int) -> int | None:
+    """Return the place of the first shape from ``place`` on that a row of these names may have."""
+    return next((i for i in range(place, len(SHAPES)) if not SHAPES[i].keys.isdisjoint(names)), None)
 
 
 def naming(column: str | None = None) -> Naming:

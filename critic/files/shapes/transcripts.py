@@ -10,7 +10,6 @@ from critic.files.shapes.base import Columns, Shape, has
 from critic.rows import RowError
 
 _TURN = re.compile(r"(?:\r?\n\r?\n|\A)(Human|Assistant):")
-_BEGINS = re.compile(r"\s*Human:")
 _ASKS = re.compile(r"\r?\n\r?\nAssistant:\s*\Z")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 _SIDES = ("chosen", "rejected")
@@ -45,11 +44,11 @@ def _turns(transcript: str) -> list[dict[str, Any]]:
 
 
 def _is_transcript(value: object) -> bool:
-    return isinstance(value, str) and bool(_BEGINS.match(value))
+    return isinstance(value, str) and value.lstrip().startswith("Human:")
 
 
-def _asks(value: object) -> bool:
-    return isinstance(value, str) and bool(_BEGINS.match(value)) and bool(_ASKS.search(value))
+def _asks(value: Any) -> bool:
+    return _is_transcript(value) and bool(_ASKS.search(value))
 
 
 def _fits(columns: Columns) -> bool:
