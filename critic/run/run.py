@@ -30,7 +30,7 @@ from critic.run.folder.manifest import write_manifest
 from critic.run.folder.reading import is_begun, open_rows
 from critic.run.folder.results import Results, gather
 from critic.run.folder.store import RunStore
-from critic.run.folder.turned import Turned, compare, keep_exports
+from critic.run.folder.turned import Turned, changed, keep_exports
 from critic.run.opening import learnt, settle
 from critic.run.pages.card import write_card
 from critic.run.pages.report import write_report
@@ -114,8 +114,7 @@ async def run(
             store.add_pace(progress.rows, seconds)
             capabilities = learnt(found.capabilities, engines.values())
             results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
-            turned = compare(store.replaced()) if turns or progress.rows else None
-            turned = turned if turned is not None and (turns or turned.rows) else None
+            turned = changed(store.replaced(), turns=turns, rows=progress.rows)
             return Outcome(progress, store.calls() - before, seconds, results, turned)
 
 
