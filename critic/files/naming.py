@@ -72,6 +72,11 @@ class Naming:
                 found[name] = own
         return found
 
+    def missing(self, names: Sequence[str]) -> bool:
+        """Whether a column that a person named is none of these."""
+        alike = {name.strip().casefold() for name in names}
+        return any(given and given.strip().casefold() not in alike for given in self.given.values())
+
     def _source(self, own: str, given: str, names: Sequence[str]) -> str:
         if given in names:
             return given

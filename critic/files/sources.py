@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
 from critic.files.delimited import as_cells, delimited, separator_of
-from critic.files.hub import fetched, hub_address
+from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
 from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.remote import open_remote, while_connected, without_secrets
@@ -47,6 +47,7 @@ TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
 FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
 PIPE = "pipe"
+FIRST_ROWS = 20  # of rows with keys of their own, in which a column that a person named must stand once
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -60,7 +61,28 @@ def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     opened = _open(source, naming)
     if opened.columns is not None:
         naming.of_table(opened.columns, opened.name)
+    elif any(naming.given.values()):
+        opened = _begins_with(opened, naming)
     return replace(opened, unread=(partial(_named, read, naming) for read in opened.unread))
+
+
+def _begins_with(opened: Source, naming: Naming) -> Source:
+    """Look for the columns that a person named among the first rows. Raises `InputError` where none has one of them.
+
+    So a name that is mistyped is told before every row of the input is refused for it.
+    """
+    first: list[Unread] = []
+    seen: dict[str, None] = {}
+    for read in opened.unread:
+        first.append(read)
+        row = read()
+        seen |= {} if isinstance(row, Broken) else dict.fromkeys(row.columns)
+        missing = naming.missing(tuple(seen))
+        if not missing or len(first) == FIRST_ROWS:
+            break
+    if seen and missing:
+        naming.of_table(tuple(seen), opened.name)  # says so
+    return replace(opened, unread=chain(first, opened.unread))
 
 
 def source_name(source: str) -> str:
@@ -72,7 +94,7 @@ def _open(source: str, naming: Naming) -> Source:
     if source == "-":
         return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
     if (address := hub_address(source)) is not None:
-        return _hub(address.repo + address.split, naming) if address.file is None else _file(fetched(address), naming)
+        return _of_card(source, address, naming) if address.file is None else _file(fetched(address), naming)
     if "://" in source:
         opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))
@@ -257,14 +279,28 @@ def _folder(path: Path, split: str | None, naming: Naming) -> Source:
     return dataset(path.name, data, naming)
 
 
-def _hub(source: str, naming: Naming) -> Source:
+def _of_card(source: str, address: HubAddress, naming: Naming) -> Source:
+    """Open what the card of a data set of the hub offers."""
+    try:
+        return _streamed(address.repo, address.split.removeprefix(":"), address.revision, naming)
+    except InputError:
+        raise
+    except Exception as error:  # the boundary: errors of the library, and those of the hub's client below it
+        raise hub_error(error, source) from None
+
+
+def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> Source:
     import datasets
 
+    data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
+    opened = dataset(name, data, naming)
+    return replace(opened, unread=while_connected(opened.unread, opened.name))
+
+
+def _hub(source: str, naming: Naming) -> Source:
     name, _, split = source.partition(":")
     try:
-        data = datasets.load_dataset(name, split=split or "train", streaming=True)
-        opened = dataset(name, data, naming)
-        return replace(opened, unread=while_connected(opened.unread, opened.name))
+        return _streamed(name, split, None, naming)
     except InputError:
         raise
     except Exception as error:  # likewise, network errors of several libraries among them

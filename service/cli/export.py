@@ -111,7 +111,12 @@ def print_written(written: "Written", out: Path, as_json: bool) -> None:
     for name, count in left_out.items():
         say(f"left out: {count:,} ({name})")
     for name, count in lost.items():
-        say(f"lost: {name}, in {count:,} rows")
+        if name.startswith("skipped_"):
+            say(f"left out: {count:,} ({name.removeprefix('skipped_')})")
+    named = {name: count for name, count in lost.items() if not name.startswith("skipped_")}
+    for count in sorted(set(named.values()), reverse=True):
+        names = (name for name, of_name in named.items() if of_name == count)
+        say(f"lost in {count:,} rows: {', '.join(names)}")
 
 
 def _list_formats(as_json: bool) -> None:

@@ -14,20 +14,23 @@ from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CONTEXT, LISTS, TAG
+from critic.files.shapes.other_names import CONTEXT, LISTS, PREFERENCE, TAG
 from critic.files.shapes.ranked import RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
 from critic.files.shapes.transcripts import TRANSCRIPTS
+from critic.files.shapes.tree_messages import TREE_MESSAGES
 from critic.files.shapes.turns import NAMES, SHAREGPT
 from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    TREE_MESSAGES,
     TAG,
     CONTEXT,
     LISTS,
+    PREFERENCE,
     SHAREGPT,
     TRANSCRIPTS,
     DEMONSTRATION,
@@ -60,6 +63,7 @@ def is_read(name: str) -> bool:
 
 PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
+_SIDES = (("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output"))
 _ASKING = {*PROMPTS, *NAMES, "history", "chosen", "responses"}
 _ANSWERING = {"responses", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
 
@@ -73,7 +77,7 @@ def gives_prompts(names: Iterable[str]) -> bool:
 def gives_answers(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold answers to prompts."""
     found = tuple(names)
-    pairs = {"chosen", "rejected"} <= set(found) or {"human_ref_a", "human_ref_b"} <= set(found)
+    pairs = any(set(sides) <= set(found) for sides in _SIDES)
     return pairs or not _ANSWERING.isdisjoint(found) or numbered.are_numbered(found)
 
 

@@ -32,6 +32,10 @@ SERVED = {
 """Feedback as `cai feedback export` writes it."""
 
 PAIRS = [
+    compared(
+        "OpenAI's preferences",
+        {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
+    ),
     compared("TRL, plain", SIDES),
     compared(
         "feedback of the service",
