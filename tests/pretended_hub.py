@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _about(self, path: str, send: bool) -> None:
         """Say what a repository is, and which files it has."""
-        kind, owner, repo, *rest = path.removeprefix("/api/").split("/")
+        kind, owner, repo, *rest = [*path.removeprefix("/api/").split("/"), "", ""]
         name = f"{kind}/{owner}/{repo}"
         if self.hub.refuse is not None:
             self._json({"error": "refused"}, self.hub.refuse, send)

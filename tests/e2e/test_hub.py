@@ -137,8 +137,8 @@ def test_a_data_set_is_read_by_its_card_and_refusals_say_what_to_do(tmp_path: Pa
         missing = client(hub, tmp_path, READ.format(source="hf://me/lakes"))
         hub.refuse = 401
         private = client(hub, tmp_path, READ.format(source="hf://me/rivers"))
-        assert "hf://me/lakes" in missing and "(404)" in missing
-        assert "hf://me/rivers" in private and "(401)" in private and "HF_TOKEN" in private
+        assert "hf://me/lakes" in missing and "no such data set" in missing and "404" in missing
+        assert "hf://me/rivers" in private and "401" in private and "HF_TOKEN" in private
 
 
 def test_addresses_of_the_hub() -> None:
