@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
+from critic.files.chat_cells import chat_of, is_chat
 from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
 
 SEPARATORS = ",;\t|"
@@ -76,7 +77,14 @@ def _row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) 
         if not cell.isascii() and not _is_text(cell):
             return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
     # An empty cell says nothing, but its column is there: a missing label is not a missing column of labels.
-    return Raw(where, {column: cell or None for column, cell in zip(header, cells, strict=True)})
+    columns: dict[str, Any] = {column: cell or None for column, cell in zip(header, cells, strict=True)}
+    for column, cell in zip(header, cells, strict=True):
+        if cell.startswith("[") and is_chat(cell):
+            try:
+                columns[column] = chat_of(cell)
+            except ValueError as error:
+                return Broken(where, "bad_chat", f"{column} holds a chat {error}")
+    return Raw(where, columns)
 
 
 def _is_text(cell: str) -> bool:

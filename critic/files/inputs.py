@@ -118,7 +118,7 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
         if not (gives_answers(names) if reading.answers else gives_prompts(names)):
             found, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
             raise InputError(
-                f"none of the columns that are read: {found}",
+                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {found}",
                 where=opened.name,
                 fix=f"Name one of: {wanted}; or say with --column which is which.",
             )

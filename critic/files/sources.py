@@ -11,11 +11,12 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
+from critic.files.columnar import by_columns
 from critic.files.delimited import as_cells, delimited, separator_of
 from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
@@ -146,9 +147,21 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
         return _delimited(path, name)
     if suffix == ".json":
         return _json(path, name)
-    with open_text(path, name):
-        pass  # what is no text is told at once
-    return Source(name, None, _lines(path, name, text_line if suffix == ".txt" else json_line))
+    with open_text(path, name) as file:  # what is no text is told at once
+        first = next(lines(file), (0, b""))[1]
+    if suffix == ".txt":
+        # Excel's "Unicode text" is a table.
+        is_table = b"\t" in first and _is_header(first, naming)
+        return _delimited(path, name) if is_table else Source(name, None, _lines(path, name, text_line))
+    if _begins_json(first) and not _has_rows(path, name):
+        return _json(path, name)
+    return Source(name, None, _lines(path, name, json_line))
+
+
+def _has_rows(path: "AnyPath", name: str) -> bool:
+    """Whether one of the lines after the first is a row: then the first alone is broken."""
+    with open_text(path, name) as file:
+        return any(line[:1] in b'{"' and isinstance(json_line(line, ""), Raw) for _, line in islice(lines(file), 1, 20))
 
 
 def _lines(path: "AnyPath", name: str, parse: Parse) -> Iterator[Unread]:
@@ -245,7 +258,11 @@ def _json(path: "AnyPath", name: str) -> Source:
             return Source(name, None, _lines(path, name, json_line))
         if not error.doc.strip():
             return Source(name, None, iter(()))
-        raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
+        raise InputError(
+            f"not JSON: {error.msg}",
+            where=f"{name}:{error.lineno}:{error.colno}",
+            fix="Expected one array of rows, or a row a line: `jq -c .` makes lines of objects.",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON that can be read: {error}", where=name) from None
     return Source(name, None, _json_rows(value, name))
@@ -253,7 +270,9 @@ def _json(path: "AnyPath", name: str) -> Source:
 
 def _json_rows(value: object, name: str) -> Iterator[Unread]:
     if isinstance(value, dict):
-        value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
+        value = by_columns(value) or next(
+            (value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value]
+        )
     if not isinstance(value, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
     return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))

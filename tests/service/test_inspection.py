@@ -79,7 +79,7 @@ def test_a_command_that_takes_nothing_of_a_table_says_why(tmp_path: Path) -> Non
     (tmp_path / "in.csv").write_text("Frage;tags\nWarum?;a\n")
     found = inspect(str(tmp_path / "in.csv"), naming("prompt=frage"))
     assert uses(found)["generate, align"] == (1, {})
-    assert "none of the columns" in found.uses[1].problem
+    assert "no column holds answers" in found.uses[1].problem
 
 
 def test_what_can_be_read_only_once_is_refused() -> None:

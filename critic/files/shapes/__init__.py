@@ -15,10 +15,10 @@ from critic.files.shapes.demonstration import DEMONSTRATION
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.other_names import CONTEXT, LISTS, PREFERENCE, TAG
-from critic.files.shapes.ranked import RANKED
+from critic.files.shapes.ranked import GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
-from critic.files.shapes.transcripts import TRANSCRIPTS
+from critic.files.shapes.transcripts import MARKED, TRANSCRIPTS
 from critic.files.shapes.tree_messages import TREE_MESSAGES
 from critic.files.shapes.turns import NAMES, SHAREGPT
 from critic.files.shapes.turns_apart import TURNS_APART
@@ -33,10 +33,12 @@ SHAPES: tuple[Shape, ...] = (
     PREFERENCE,
     SHAREGPT,
     TRANSCRIPTS,
+    MARKED,
     DEMONSTRATION,
     ULTRAFEEDBACK,
     SHP,
     RANKED,
+    GENERATIONS,
     NUMBERED,
     SINGLE,
     TURNS_APART,
@@ -65,7 +67,7 @@ PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
 _SIDES = (("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output"))
 _ASKING = {*PROMPTS, *NAMES, "history", "chosen", "responses"}
-_ANSWERING = {"responses", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
+_ANSWERING = {"responses", "generations", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
 
 
 def gives_prompts(names: Iterable[str]) -> bool:

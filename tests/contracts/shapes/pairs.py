@@ -33,6 +33,10 @@ SERVED = {
 
 PAIRS = [
     compared(
+        "HelpSteer2's preferences",
+        {"prompt": ASK, "response_1": EMU, "response_2": ROBIN, "preference_strength": -2},
+    ),
+    compared(
         "OpenAI's preferences",
         {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
     ),

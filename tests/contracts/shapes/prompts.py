@@ -18,6 +18,7 @@ PROMPTS = [
     taken_by_none("MT-Bench's questions", {"question_id": 81, "category": "birds", "turns": [ASK, "And which swim?"]}),
     taken_by_none("red-teaming transcripts", {"transcript": transcript(ASK, EMU), "rating": 3}),
     taken_by_none("OpenAI's batches", {"custom_id": "1", "body": {"messages": [user()]}}),
+    refused("a rendered chat", {"text": f"<|im_start|>user\n{ASK}<|im_end|>\n"}, "rendered_chat"),
     asked("OASST's messages, one that begins a tree", TREE | {"parent_id": None, "role": "prompter", "text": ASK}),
     refused(
         "OASST's messages, an answer", TREE | {"parent_id": "1", "role": "assistant", "text": EMU}, "within_a_tree"

@@ -46,6 +46,7 @@ SINGLE = [
         {"conversation": [user() | {"language": "English"}, says(EMU) | {"toxic": False}], "model": "m"},
     ),
     thumb("LLaMA-Factory's KTO", {"instruction": ASK, "input": "", "output": EMU, "kto_tag": True}),
+    shown("Guanaco", {"text": f"### Human: {ASK}### Assistant: {EMU}"}),
     thumb("BeaverTails", {"prompt": ASK, "response": EMU, "category": {"insult": False}, "is_safe": True}),
     thumb(
         "BeaverTails, an answer that isn't safe",

@@ -193,7 +193,8 @@ def test_a_file_that_is_no_shard_is_named(
 
 
 def test_what_a_new_plan_replaces_is_kept_until_the_next_and_beside_what_is_there_now(tmp_path: Path) -> None:
-    old, new = [result(0), result(1, "The Rhine."), refused(2)], [result(0, "The Elbe."), refused(1), result(2)]
+    old: Ends = [result(0), result(1, "The Rhine."), refused(2)]
+    new: Ends = [result(0, "The Elbe."), refused(1), result(2)]
     with opened(tmp_path / "out") as store:
         store.put(packed(0, old), whole=True)
         assert not store.turns and list(store.replaced()) == []
