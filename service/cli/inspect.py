@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,9 +30,21 @@ def inspect(
 
     found = read(file, naming(column), whole=whole)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_json(found), ensure_ascii=False, indent=2))
         return
     _print(found)
+
+
+def _json(found: "Inspection") -> dict[str, Any]:
+    from service.cli.inspection import middle
+
+    told = asdict(found)
+    for use in told["uses"]:
+        del use["prompt_tokens"], use["answer_tokens"]
+    for name in ("prompt_tokens", "answer_tokens"):
+        figures = middle(told[name])
+        told[name] = None if figures is None else dict(zip(("median", "p95", "longest"), figures, strict=True))
+    return told
 
 
 def _print(found: "Inspection") -> None:
