@@ -77,6 +77,7 @@ async def run(
     checked = check(request)
     if max_cost is not None:
         check_priced(checked)
+    _check_folder(out)
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = fingerprint(request)
     async with opened(checked.specs) as engines:
@@ -118,6 +119,12 @@ async def run(
             return Outcome(progress, store.calls() - before, seconds, results, turned)
 
 
+def _check_folder(out: Path) -> None:
+    """Raise `InputError` where a run's folder can't be: before any engine is opened for it."""
+    if out.exists() and not out.is_dir():
+        raise InputError("this is a file", where=str(out), fix="Name a folder for the run.")
+
+
 async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path | None = None) -> Plan:
     """Count what `run` would ask its engines for, without opening them. Raises `InputError` as it does before that.
 
@@ -126,6 +133,8 @@ async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path 
     checked = check(request)
     if max_cost is not None:
         check_priced(checked)
+    if out is not None:
+        _check_folder(out)
     total = Plan()
     heads, paths = heads_needed(checked.constitution), _paths(out)
     engines = {spec: CountingEngine(spec, total, heads, paths.get(spec.target)) for spec in checked.specs}
