@@ -89,7 +89,7 @@ def json_line(line: bytes, where: str) -> Raw | Broken:
     try:
         value = _from_json(text)
     except json.JSONDecodeError as error:
-        return Broken(where, "broken_line", f"not JSON: {error.msg} at character {error.pos}")
+        return Broken(where, "broken_line", f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}")
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 100,000 deep
         return Broken(where, "broken_line", f"not JSON that can be read: {error}")
     return json_row(value, where)
