@@ -3,7 +3,7 @@
 Several pages show parts of them, one after the other; the API gives the same.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import Request
 from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
 
-from critic.feedback import Kind
+from critic.feedback import KINDS, Kind
+from critic.statistics.raters import Level
 from service.bounds.kept import State
 from service.bounds.lanes import Stop
 from service.context import Service
@@ -20,6 +21,7 @@ from service.labels.label_query import RETRACTED, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.labels.tasking import ANSWERED
 from service.problems import not_found
+from service.review.coefficients import Coefficient, PairKappa, Rated
 from service.review.contested import Contested, MostContested
 from service.review.judges import GroupPair, Groups, JudgeFigures, Judges
 from service.review.pace import Pace, Paces
@@ -36,6 +38,8 @@ class Figures:
     agreement: Agreement
     judges: list[JudgeFigures]
     groups: list[GroupPair]
+    alpha: Mapping[Level, Coefficient | None]
+    kappas: list[PairKappa]
     contested: list[Contested]
     contested_of: int
     paces: list[Pace]
@@ -83,7 +87,7 @@ def _state() -> Select[Any]:
 
 
 def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> Figures:
-    judges, groups, contested = Judges(), Groups(), MostContested()
+    judges, groups, contested, rated = Judges(), Groups(), MostContested(), Rated()
     paces = Paces(_seconds(connection, project))
 
     def seen(labels: Iterable[StoredFeedback]) -> Iterator[StoredFeedback]:
@@ -93,6 +97,7 @@ def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> F
             of_groups = {Rater(label.source, label.annotator): label.group for label in of_item}
             said = list(units(of_item))
             judges.add(said)
+            rated.add(said)
             groups.add(said, of_groups)
             contested.add(of_item, said)
             paces.add(of_item, said)
@@ -105,6 +110,8 @@ def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> F
         agreement=agreement,
         judges=judges.figures(),
         groups=groups.figures(),
+        alpha=rated.alpha(KINDS[kind].agreement),
+        kappas=rated.kappas(),
         contested=contested.figures(),
         contested_of=contested.items,
         paces=paces.figures(),

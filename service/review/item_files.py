@@ -1,15 +1,19 @@
 """Items for a project from a file that somebody has, in whatever shape its rows are: see `critic.files`."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from base.errors import InputError
 from critic.feedback import KINDS, Kind
 from critic.files.inputs import read_answers, read_prompts
 from critic.files.packed import ending
+from critic.files.sources import open_source
 from critic.records import Quarantined
+from critic.rows import Broken
 from service.labels.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
@@ -65,3 +69,44 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
         why = f"{left_out[0].where}: {left_out[0].problem}" if left_out else "it is empty"
         raise InputError(f"no row of the file can be used ({why})", where="file", fix="See docs/SHAPES.md.")
     return ItemsOfFile(items=items, left_out=left_out, left_out_count=count)
+
+
+class KnownItem(BaseModel):
+    """An item whose right answer is known: gold, or practice. ``expected`` is in the order of its responses."""
+
+    prompt: Any
+    responses: list[Any]
+    expected: Any
+    why: str = ""
+
+
+def known_items_of(path: Path, kind: Kind) -> list[KnownItem]:
+    """Read items with their right answers: rows with ``expected`` and, where it helps, ``why``.
+
+    Of a comparison's row with ``chosen`` and ``rejected`` the chosen response is expected. Raises `InputError` for the
+    first row without an answer: what can't be marked is no gold.
+    """
+    known: list[KnownItem] = []
+    for read in islice(open_source(str(path)).unread, MOST_ITEMS):
+        row = read()
+        if isinstance(row, Broken):
+            raise InputError(row.detail, where=row.where, fix="Mend the row.")
+        try:
+            known.append(_known(row.columns, kind))
+        except (KeyError, ValidationError):
+            fix = "Give each row prompt, responses and expected (and why, if it helps)"
+            fix += ", or prompt, chosen and rejected." if kind == "comparison" else "."
+            raise InputError("the row has no right answer", where=row.where, fix=fix) from None
+    return known
+
+
+def _known(columns: Mapping[str, Any], kind: Kind) -> KnownItem:
+    why = str(columns.get("why") or "")
+    if columns.get("expected") is not None:
+        return KnownItem(
+            prompt=columns["prompt"], responses=columns["responses"], expected=columns["expected"], why=why
+        )
+    if kind != "comparison":
+        raise KeyError("expected")
+    responses = [columns["chosen"], columns["rejected"]]
+    return KnownItem(prompt=columns["prompt"], responses=responses, expected="first", why=why)

@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from critic.statistics.raters import Level
 from service.api.body import StrictRoute
 from service.context import Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
+from service.review.coefficients import Coefficient, PairKappa
 from service.review.contested import Contested
 from service.review.figures import figures_of
 from service.review.judges import GroupPair, JudgeFigures
@@ -24,8 +26,13 @@ Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 
 class Judged(BaseModel):
-    """Judges beside people, and people of different groups beside each other."""
+    """Judges beside people, and people of different groups beside each other.
 
+    ``alpha`` is of all people, and ``kappas`` of those two by two who have most in common: with intervals.
+    """
+
+    alpha: dict[Level, Coefficient | None]
+    kappas: list[PairKappa]
     judges: list[JudgeFigures]
     groups: list[GroupPair]
 
@@ -54,7 +61,7 @@ async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
 async def judges(id: str, request: Request, caller: Reader, parts: Parts) -> Judged:
     """How far each judge agrees with people, beside how far people agree on the same items; and groups apart."""
     figures = await figures_of(parts, request, id)
-    return Judged(judges=figures.judges, groups=figures.groups)
+    return Judged(alpha=dict(figures.alpha), kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
 
 
 @router.get("/{id}/disagreement", responses=responses(404))

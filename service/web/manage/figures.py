@@ -45,6 +45,7 @@ async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> R
         project=project,
         found=found,
         figures=figures,
+        kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
         names=names,
         pictures=pictures,
     )
