@@ -5,12 +5,15 @@ like work: whoever answers it can't tell. Its answers are labels like any others
 were right. How often gold comes, and when, is fixed for each annotator by a hash, so that asking twice changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from base.digest import unit_interval
+from critic.feedback import Label
+from critic.records import Response
 
 Role = Literal["work", "gold", "practice"]
 WORK, GOLD, PRACTICE = "work", "gold", "practice"
@@ -31,9 +34,9 @@ class PageSettings(BaseModel):
     gold_every: Annotated[int, Field(ge=2, le=1000, strict=True)] | None = None
 
 
-def settings_of(project: Mapping[str, Any]) -> PageSettings:
-    """How the pages of a stored project are."""
-    return PageSettings.model_validate(project["settings"])
+def settings_of(stored: Mapping[str, Any]) -> PageSettings:
+    """How a project's pages are, by what is stored of them."""
+    return PageSettings.model_validate(stored)
 
 
 def is_golds_turn(project: str, annotator: str, done: int, every: int | None) -> bool:
@@ -42,3 +45,18 @@ def is_golds_turn(project: str, annotator: str, done: int, every: int | None) ->
         return False
     block, place = divmod(done, every)
     return place == int(unit_interval("gold", project, annotator, block) * every)
+
+
+def is_right(given: Label, expected: Label, responses: Sequence[Response]) -> bool:
+    """Whether a label says what was expected of the same ``responses``, as agreement counts it.
+
+    A ranking is right where it orders as expected all that is ranked there. Kinds in words have no one right answer:
+    whatever was written will do, and the expected text is an example.
+    """
+    if not given.agreement:
+        return True
+    if given.pairwise:
+        pairs = list(combinations(range(len(responses)), 2))
+        known = [pair for pair in pairs if expected.relation(*pair) is not None]
+        return all(given.relation(*pair) == expected.relation(*pair) for pair in known)
+    return given.unit(responses) == expected.unit(responses)

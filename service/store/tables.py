@@ -149,21 +149,27 @@ feedback = Table(
     Column("job", _Id),
     Column("label", JSON, nullable=False),
     Column("shown", JSON(none_as_null=True)),  # the order of the responses on the annotator's page, by position
+    Column("seconds", Float),  # of work on it, without pauses
+    Column("flag", JSON(none_as_null=True)),
+    Column("replaces", _Id),  # the label that this corrects, which then has a retraction that names this
     Column("key", _Id),
     Column("created_at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
 for _name in ("item", "kind", "source", "created_at"):
     Index(None, feedback.c[_name], feedback.c.seq)
-for _name in ("annotator", "group", "constitution", "project", "job"):
+for _name in ("annotator", "group", "constitution", "project", "job", "replaces"):
     _given = feedback.c[_name].is_not(None)
     Index(None, feedback.c[_name], feedback.c.seq, sqlite_where=_given, postgresql_where=_given)
+_flagged = feedback.c.flag.is_not(None)
+Index("ix_feedback_flagged", feedback.c.seq, sqlite_where=_flagged, postgresql_where=_flagged)
 
 retractions = Table(
     "retractions",
     metadata,
     Column("seq", _Number, ForeignKey("feedback.seq"), primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
+    Column("replaced_by", _Id),  # the label that corrects it
     Column("key", _Id),
     Column("at", Moment, nullable=False),
 )
@@ -191,7 +197,8 @@ projects = Table(
     Column("form", JSON, nullable=False),
     Column("labels_per_item", Integer, nullable=False),
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
-    Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.project_settings
+    Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
+    Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.roles
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
 )
@@ -223,6 +230,9 @@ leases = Table(
     Column("since", Moment, nullable=False),
     Column("until", Moment, nullable=False),  # when it runs out; of an answered one, when it was answered
     Column("feedback", _Id),
+    Column("reason", String(32)),  # of a skipped one, as are note and seconds
+    Column("note", Text),
+    Column("seconds", Float),
     Index(None, "annotator", "state"),
 )
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, func, or_, select, type_coerce
 
-from critic.feedback import Kind, Source
+from critic.feedback import KINDS, Kind, Source
 from critic.statistics.intervals import Share
 from critic.statistics.raters import Level
 from service.api.body import StrictRoute
@@ -15,7 +15,7 @@ from service.bounds.lanes import Stop
 from service.context import Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels.agreement import LEVELS, Agreement, Rated, Rater, Reliability
+from service.labels.agreement import Agreement, Rated, Rater, Reliability
 from service.labels.label_query import RETRACTED, numbers
 from service.labels.snapshot import labels_by_item
 from service.labels.tasking import ANSWERED
@@ -171,7 +171,7 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterF
 
 
 def _reliability(found: Reliability, kind: str) -> ReliabilityFigures:
-    alpha = {level: found.coincidences.alpha(level) for level in LEVELS.get(kind, ())}
+    alpha = {level: found.coincidences.alpha(level) for level in KINDS[kind].agreement}
     return ReliabilityFigures(units=found.coincidences.units, agreement=_share(found.agreement), alpha=alpha)
 
 

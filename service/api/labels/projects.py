@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,18 +10,20 @@ from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, upda
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from critic.feedback import ComparisonLabel, Kind, RatingLabel, Scale
+from critic.feedback import Kind
 from critic.feedback.base import FormField
-from critic.feedback.feedback import KINDS, Name
-from critic.feedback.kinds.rating import FIVE
+from critic.feedback.feedback import Name
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import tasking
+from service.labels import roles, tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
+from service.labels.project_options import form_of, with_options
+from service.labels.roles import PageSettings
+from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
 from service.store.tables import annotators, leases, now, projects, tasks
 
@@ -31,14 +33,17 @@ Maker = Annotated[Caller, allowed("feedback")]
 Reader = Annotated[Caller, allowed(*access.PROJECTS)]
 
 Labels = Annotated[int, Field(ge=1, le=1000, strict=True)]
+Reasons = Annotated[list[SkipReason], Field(max_length=len(REASONS))]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
 
 
-class ProjectRequest(ItemsRequest):
+class _ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
-    ``assigned`` are annotators' ids; with none, everyone may label. ``scale`` is for ratings (1 to 5 by default),
-    ``levels`` says how many strengths a comparison's preference has.
+    ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
+    for leaving a task to others: all where it is left out; ``settings`` say how its pages are. ``scale`` is for ratings
+    (1 to 5 by default), ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for
+    comparisons and ratings by each principle of the constitution, too.
     """
 
     model_config = ConfigDict(
@@ -62,8 +67,14 @@ class ProjectRequest(ItemsRequest):
     guidelines: str = Field(default="", max_length=50_000)
     labels_per_item: Labels = 1
     assigned: Assigned = Field(default_factory=list)
-    scale: Scale | None = None
-    levels: int | None = Field(default=None, ge=1, le=10, strict=True)
+    skip_reasons: Reasons | None = None
+    settings: PageSettings = PageSettings()
+
+
+if TYPE_CHECKING:
+    ProjectRequest = _ProjectRequest
+else:
+    ProjectRequest = with_options(_ProjectRequest)
 
 
 class ProjectChange(BaseModel):
@@ -73,16 +84,22 @@ class ProjectChange(BaseModel):
 
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
+    skip_reasons: Reasons | None = None
+    settings: PageSettings | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
 class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now."""
+    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
+
+    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
+    """
 
     items: int = 0
     done: int = 0
     labels: int = 0
     leased: int = 0
+    skips: dict[str, int] = {}
 
 
 class Project(BaseModel):
@@ -97,6 +114,8 @@ class Project(BaseModel):
     form: list[FormField]
     labels_per_item: int
     assigned: list[str]
+    skip_reasons: list[SkipReason]
+    settings: PageSettings
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -111,11 +130,12 @@ class ItemsAdded(BaseModel):
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Project:
     """Make a project, with items given here or taken from stored feedback, each once. More can be added later."""
-    form = _form(asked)
+    form = form_of(asked.kind, asked, asked.constitution)
     bound = None if asked.constitution is None else await parts.constitutions.get(asked.constitution)
     row = {
         "id": new_id(),
-        **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned"}),
+        **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned", "skip_reasons"}),
+        "settings": asked.settings.model_dump(mode="json"),
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
@@ -124,8 +144,11 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     }
     async with parts.database.read() as connection:
         await _must_exist(connection, asked.assigned)
-        rows = await new_rows(connection, row["id"], await gathered(connection, asked, asked.kind, parts.labels.texts))
-    made = _project(row, Progress(items=len(rows.get(tasks, ()))))
+        by_name = {field.name: field for field in form}
+        chosen = await gathered(connection, asked, asked.kind, by_name, parts.labels.texts)
+        rows = await new_rows(connection, row["id"], chosen)
+    work = [task for task in rows.get(tasks, ()) if task["role"] == roles.WORK]
+    made = _project(row, Progress(items=len(work)))
     entry = audited(caller, "project.made", made.id, name=made.name, items=made.progress.items)
     try:
         await once.insert({projects: [row], **rows, **entry}, made)
@@ -155,7 +178,11 @@ async def get(id: str, caller: Reader, parts: Parts) -> Project:
 @router.patch("/{id}", responses=responses(404))
 async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> Project:
     """Assign a project to others, ask for more or fewer labels an item, close it or open it again."""
-    changes: dict[str, Any] = asked.model_dump(include={"assigned", "labels_per_item"}, exclude_none=True)
+    changes: dict[str, Any] = asked.model_dump(
+        include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True
+    )
+    if asked.settings is not None:
+        changes["settings"] = asked.settings.model_dump(mode="json")
     if asked.closed is not None:
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
@@ -174,27 +201,15 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     """Add items to a project."""
     async with parts.database.read() as connection:
         project = await _found(connection, id)
-        rows = await new_rows(connection, id, await gathered(connection, asked, project.kind, parts.labels.texts))
+        by_name = {field.name: field for field in project.form}
+        chosen = await gathered(connection, asked, project.kind, by_name, parts.labels.texts)
+        rows = await new_rows(connection, id, chosen)
     added = ItemsAdded(added=len(rows.get(tasks, ())))
     try:
         await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)
     except IntegrityError:
         raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
-
-
-def _form(asked: ProjectRequest) -> tuple[FormField, ...]:
-    if asked.scale is not None and asked.kind != "rating":
-        raise invalid("only a rating has a scale", "Leave it out.", where="/scale")
-    if asked.levels is not None and asked.kind != "comparison":
-        raise invalid("only a comparison has levels", "Leave them out.", where="/levels")
-    match asked.kind:
-        case "rating":
-            return RatingLabel.form(asked.scale or FIVE)
-        case "comparison":
-            return ComparisonLabel.form(asked.levels)
-        case _:
-            return KINDS[asked.kind].form()
 
 
 async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> None:
@@ -217,18 +232,37 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
     counts = (
         select(tasks.c.project, func.count().label("items"), done.label("done"), func.sum(tasks.c.answers).label("n"))
         .join(projects, projects.c.id == tasks.c.project)
-        .where(tasks.c.project.in_(ids))
+        .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
     live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
-    found = {
-        row.project: Progress(items=row.items, done=row.done, labels=row.n, leased=leased.get(row.project, 0))
+    skips = await _skips(connection, ids)
+    progress = {
+        row.project: Progress(
+            items=row.items,
+            done=row.done,
+            labels=row.n,
+            leased=leased.get(row.project, 0),
+            skips=skips.get(row.project, {}),
+        )
         for row in await connection.execute(counts)
     }
-    return [_project(dict(row), found.get(row["id"], Progress())) for row in rows]
+    return [_project(dict(row), progress.get(row["id"], Progress())) for row in rows]
+
+
+async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often tasks of projects were skipped, by project and reason."""
+    query = select(tasks.c.project, leases.c.reason, func.count().label("n"))
+    query = query.join(leases, leases.c.task == tasks.c.id).where(tasks.c.project.in_(ids))
+    query = query.where(leases.c.state == tasking.SKIPPED).group_by(tasks.c.project, leases.c.reason)
+    by_project: dict[str, dict[str, int]] = {}
+    for row in await connection.execute(query):
+        by_project.setdefault(row.project, {})[row.reason or tasking.NO_REASON] = row.n
+    return by_project
 
 
 def _project(row: Mapping[str, Any], progress: Progress) -> Project:
-    return Project.model_validate(dict(row) | {"progress": progress})
+    reasons = tasking.reasons_of(row)
+    return Project.model_validate(dict(row) | {"progress": progress, "skip_reasons": reasons})

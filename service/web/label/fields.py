@@ -6,6 +6,7 @@ from dataclasses import dataclass
 KEYS = "1234567890qwetyiop"  # of choices, from the left; u, r and other letters do something else
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One of several buttons: what is sent, what it says, the key that does it, and whether it was chosen before."""

@@ -115,7 +115,9 @@
   }
 
   function count(by) {
-    const pace = document.getElementById("pace"), n = Number(pace.dataset.done) + by;
+    const pace = document.getElementById("pace");
+    if (!pace) return;
+    const n = Number(pace.dataset.done) + by;
     pace.dataset.done = String(n);
     pace.querySelector("a").textContent = cai.text("script.today", { n });
   }

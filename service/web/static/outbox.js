@@ -50,10 +50,10 @@
     } catch {
       return false;
     }
-    if (answer.status === 401) { cai.signedOut(); return false; }
     if (answer.status === 429 || answer.status >= 500) return false;
     let said = {};
-    try { said = await answer.json(); } catch { /* a page: its status says enough */ }
+    try { said = await answer.json(); } catch { /* not ours: its status says enough */ }
+    if (answer.status === 401 || said.type === "stale_form") { cai.signedOut(); return false; }
     write(read().slice(1));
     document.dispatchEvent(new CustomEvent(answer.ok ? "answer-stored" : "answer-refused", { detail: { letter, said } }));
     return true;

@@ -46,6 +46,10 @@ class KindPage:
         """The fields that say a label: what the page begins with where it is answered already."""
         raise NotImplementedError
 
+    def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
+        """A label in a few words, as its annotator would say it."""
+        return str(label.get("text", ""))
+
 
 def chosen_of(fields: Fields) -> str:
     """The button or radio that was chosen. Raises `Problem` 422."""

@@ -47,6 +47,12 @@ class ComparisonPage(KindPage):
         fields += [(f"principle:{id}", str(value)) for id, value in (label.get("by_principle") or {}).items()]
         return fields + [("deciding", id) for id in label.get("deciding") or ()]
 
+    def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
+        """See `KindPage`."""
+        value = one(self.fields(label), "choice")
+        by_value = {choice.value: choice.text for choice in _choices(asked, value)}
+        return by_value.get(value) or asked.t(f"comparison.{value.partition('.')[0]}")
+
 
 def _choices(asked: Asked, chosen: str) -> list[Choice]:
     strength = asked.form.get("strength")

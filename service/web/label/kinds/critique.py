@@ -37,7 +37,8 @@ class CritiquePage(KindPage):
 def _marked(fields: Fields) -> list[dict[str, Any]]:
     notes = several(fields, "span_note")
     return [
-        _span(value) | {"note": notes[at] if at < len(notes) else ""} for at, value in enumerate(several(fields, "span"))
+        _span(value) | {"note": notes[at] if at < len(notes) else ""}
+        for at, value in enumerate(several(fields, "span"))
     ]
 
 

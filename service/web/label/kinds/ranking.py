@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from critic.feedback.kinds.ranking import dense
-from service.web.label.fields import Fields, after
+from service.web.label.fields import Fields, after, letters
 from service.web.label.kinds.base import Asked, KindPage, missing, whole
 
 
@@ -32,6 +32,13 @@ class RankingPage(KindPage):
     def fields(self, label: Mapping[str, Any]) -> Fields:
         """See `KindPage`."""
         return [(f"rank:{place}", "" if rank is None else str(rank)) for place, rank in enumerate(label["ranks"])]
+
+    def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
+        """See `KindPage`: from the best, equals joined."""
+        names = letters(len(label["ranks"]))
+        ranks = sorted({rank for rank in label["ranks"] if rank is not None})
+        groups = [[names[place] for place, rank in enumerate(label["ranks"]) if rank == one] for one in ranks]
+        return " > ".join(" = ".join(group) for group in groups)
 
 
 def _ranks(asked: Asked, fields: Fields) -> list[int | None]:

@@ -43,6 +43,11 @@ class RatingPage(KindPage):
         fields = [("choice", number(label["value"])), ("response", str(label.get("response", 0)))]
         return fields + [(f"principle:{id}", number(v)) for id, v in (label.get("by_principle") or {}).items()]
 
+    def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
+        """See `KindPage`."""
+        field = asked.form["value"]
+        return asked.t("rating.said", value=number(label["value"]), min=number(field.min), max=number(field.max))
+
 
 def _points(field: FormField, chosen: str) -> list[Choice]:
     """Each whole number of a short scale; none where the scale is long or has no whole ends."""

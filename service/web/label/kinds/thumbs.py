@@ -25,3 +25,7 @@ class ThumbsPage(KindPage):
     def fields(self, label: Mapping[str, Any]) -> Fields:
         """See `KindPage`."""
         return [("choice", str(label["value"])), ("response", str(label.get("response", 0)))]
+
+    def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
+        """See `KindPage`."""
+        return asked.t(f"thumbs.{label['value']}")
