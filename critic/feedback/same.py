@@ -1,8 +1,8 @@
 """When two labels are the same: what one and the same person or model said of the same responses, however it came here.
 
 A file may be imported twice, one run's labels come by its ``pairs`` and by its ``feedback``, and responses in either
-order. Who is called the giver (``source``), names of models, votes, times, flags, places and tags make no other label of
-it.
+order. Who is called the giver (``source``), names of models, votes, times, flags, places and tags make no other label
+of it.
 """
 
 from base.digest import digest

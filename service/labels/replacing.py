@@ -86,8 +86,5 @@ async def versions(connection: AsyncConnection, id: str) -> list[str]:
     return known
 
 
-async def _ids(connection: AsyncConnection, condition: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    rows: Sequence[Row[Any]] = (
-        await connection.execute(select(feedback.c.id, feedback.c.replaces).where(condition))
-    ).all()
-    return rows
+async def _ids(connection: AsyncConnection, condition: ColumnElement[bool]) -> Sequence[Any]:
+    return (await connection.execute(select(feedback.c.id, feedback.c.replaces).where(condition))).all()

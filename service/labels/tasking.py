@@ -116,7 +116,8 @@ async def held(
     if mine is None:
         raise conflict("the task is not leased to you", again)
     if mine["state"] == ANSWERED:
-        correct = f'To correct the answer, send the new one with "replaces": "{mine["feedback"]}".'
+        id = mine["feedback"]
+        correct = f'Correct it by an answer with "replaces": "{id}"; or withdraw it: POST /v1/feedback/{id}/retract.'
         raise conflict("you have answered this task", correct)
     if mine["state"] == SKIPPED:
         raise conflict("you have skipped this task", f"POST /v1/tasks/{task['id']}/unskip takes that back.")
