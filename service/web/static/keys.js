@@ -77,7 +77,7 @@
       where.querySelector(":scope > kbd")?.remove();
       const key = document.createElement("kbd");
       key.textContent = keyOf(element.dataset.action, element.dataset.key);
-      where.append(key);
+      if (where.textContent.trim() !== key.textContent) where.append(key);
       element.setAttribute("aria-keyshortcuts", key.textContent.replace("Ctrl", "Control"));
     }
   }

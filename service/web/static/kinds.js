@@ -80,7 +80,6 @@
   function marking(form) {
     const place = form.querySelector("[data-marks]");
     if (!place) return;
-    cai.showRaw(true);
     form.querySelector("[data-action=mark]").addEventListener("click", () => mark(form));
     form.querySelector("[data-spans]").addEventListener("click", (event) => {
       const drop = event.target.closest("[data-does=drop]");

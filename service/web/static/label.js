@@ -140,7 +140,7 @@
 
   function showTexts() {
     for (const raw of place.querySelectorAll(".raw:not(#changes)")) {
-      const plain = isRaw || (isMarked && raw.closest(".response"));
+      const plain = isRaw || (isMarked && raw.closest(".response")) || raw.closest("[data-marks]");
       raw.hidden = !plain;
       if (raw.previousElementSibling?.classList.contains("prose")) raw.previousElementSibling.hidden = Boolean(plain);
     }
@@ -191,7 +191,7 @@
     }
     const link = form.querySelector("a[data-action=undo]");
     if (link) link.hidden = !done.length && !link.getAttribute("href").split("/")[3];
-    if (form.dataset.kind !== "critique") showTexts();
+    showTexts();
     cai.keys.show();
   }
 
