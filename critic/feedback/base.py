@@ -234,6 +234,11 @@ def distinct(responses: Sequence[Response]) -> None:
         raise ValueError("two of the responses are the same text; equal sides can't be compared")
 
 
+def by_principle(name: str, said: Mapping[str, Any]) -> Columns:
+    """Return the column that says what was answered for each principle, as ``name``; none where nothing was."""
+    return {"by_principle": [{"principle": id, name: value} for id, value in said.items()]} if said else {}
+
+
 def answer(text: str) -> list[Columns]:
     """Return a response as the chat messages of a row."""
     return [{"role": "assistant", "content": text}]

@@ -14,6 +14,7 @@ from service.problems import responses
 from service.review.coefficients import Coefficient, PairKappa
 from service.review.contested import Contested
 from service.review.figures import figures_of
+from service.review.golden import GoldFigures
 from service.review.judges import GroupPair, JudgeFigures
 from service.review.pace import Pace
 from service.review.pausing import Paused, PauseRequest, pause
@@ -50,6 +51,12 @@ class Paces(BaseModel):
     annotators: list[Pace]
 
 
+class GoldResults(BaseModel):
+    """Each annotator's answers to gold items."""
+
+    annotators: list[GoldFigures]
+
+
 @router.get("/{id}/progress", responses=responses(404))
 async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
     """How far a project is, by annotator and by the group that annotators belong to."""
@@ -76,6 +83,13 @@ async def pace(id: str, request: Request, caller: Reader, parts: Parts) -> Paces
     """Each annotator's time for a label, and how it and their agreement change with the place in a session."""
     figures = await figures_of(parts, request, id)
     return Paces(annotators=figures.paces)
+
+
+@router.get("/{id}/gold", responses=responses(404))
+async def golden(id: str, request: Request, caller: Reader, parts: Parts) -> GoldResults:
+    """How often each annotator is right on gold items."""
+    figures = await figures_of(parts, request, id)
+    return GoldResults(annotators=figures.gold)
 
 
 @router.post("/{id}/pause", responses=responses(404))

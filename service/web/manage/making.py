@@ -134,15 +134,18 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
 
 def _options(form: FormData) -> dict[str, Any]:
     """What else a project may say, where something was said."""
-    options: dict[str, Any] = {name: True for name in ("by_principle", "blur") if text_of(form, name) == "yes"}
+    options: dict[str, Any] = {}
+    if text_of(form, "by_principle") == "yes":
+        options["by_principle"] = True
     if text_of(form, "asks_reasons"):
         options["skip_reasons"] = [str(reason) for reason in form.getlist("skip_reasons")]
+    settings: dict[str, Any] = {"blur": text_of(form, "blur") == "yes"}
     for name in ("break_minutes", "gold_every"):
         if (number := _whole(form, name)) is not None:
-            options[name] = number
+            settings[name] = number
     if share := text_of(form, "pass_percent").strip():
-        options["pass_share"] = int(share) / 100 if share.isascii() and share.isdigit() and len(share) < 4 else share
-    return options
+        settings["pass_share"] = int(share) / 100 if share.isascii() and share.isdigit() and len(share) < 4 else share
+    return options | {"settings": settings}
 
 
 async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> ItemsOfFile | None:
