@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from critic.engines import REGISTRY
+from critic.engines import kinds
 from critic.judging.base import Mode
 from service import metrics
 from service.engines import TRAINED, Engines
@@ -41,6 +41,7 @@ from service.store.constitutions import Constitutions
 from service.store.database import Database
 from service.store.idempotency import Once
 from service.store.tables import datasets, job_events, jobs, models, now
+from trainers import catalogue
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -260,7 +261,7 @@ class Jobs:
         if name is not None and name.startswith(TRAINED):
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
         self._engines.mode(name)
-        if name is not None and (gives := REGISTRY[self._engines.kind(name)].gives) != "text":
+        if name is not None and (gives := kinds()[self._engines.kind(name)].gives) != "text":
             raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
 
     def _runs_on(self, cluster: str, judges: list[str]) -> None:
@@ -284,7 +285,7 @@ class Jobs:
         if request.reward is not None:
             if (trainer := await self._trained(request.reward)) is None:
                 self._engines.mode(request.reward)
-            elif trainer != "reward":
+            elif not catalogue.gives_rewards(trainer):
                 raise invalid(f"{request.reward} was trained by {trainer}, and gives no rewards", where="reward")
 
     async def _trained(self, name: str) -> str | None:

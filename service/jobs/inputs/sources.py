@@ -23,8 +23,7 @@ from service.jobs.requests import (
     TrainRequest,
 )
 from service.store import dataset_folder
-
-BY_METHOD = {"sft": "sft.jsonl", "reward": "pairs.jsonl", "dpo": "pairs.jsonl"}  # of a job that generated or judged
+from trainers import catalogue
 
 
 def sources(request: AnyRequest) -> dict[str, Source]:
@@ -55,7 +54,8 @@ def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> A
     ``data`` is the service's data folder. A data set must be named with a version that there is. Raises
     `InputError` for what is not there.
     """
-    default = BY_METHOD.get(request.method) if isinstance(request, TrainRequest) else None
+    table = catalogue.read(request.method).table if isinstance(request, TrainRequest) else None
+    default = f"{table}.jsonl" if table is not None else None  # of a job that generated or judged
     copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}
     named = sources(request)
     own = {name: Source(job=job, file=f"input/{file}", columns=named[name].columns) for name, file in copies.items()}

@@ -1,4 +1,4 @@
-"""A service with something to look at: what people of two groups and a judge have labelled, and what follows."""
+"""A service with something to look at: a project that two groups of people and a judge have labelled."""
 
 import io
 import json

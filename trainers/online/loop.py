@@ -1,20 +1,22 @@
-"""Proximal policy optimisation (Schulman et al. 2017) with a KL penalty: one loop, to be read from `PPOTrainer.train`.
+"""The loop of all methods whose policy writes what it learns from, to be read from `OnlineTrainer.train`.
 
-    rollout -> rewards -> log-probabilities and values -> advantages -> epochs x minibatches of updates -> alarms
+    rollout -> rewards -> log-probabilities -> what the method learns from -> epochs x minibatches of updates -> alarms
 
 All of a step is a function of weights, seed and step. Each process takes its part of a step's prompts, and gradients
-are summed over processes, so how many there are matters for rounding only.
+are summed over processes, so how many there are matters for rounding only. A method says what it learns from
+(`OnlineTrainer.measure`) and adds up the gradients of a minibatch (`OnlineTrainer.update`).
 """
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from itertools import groupby
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -38,30 +40,52 @@ from base.errors import InputError
 from base.seeds import seed_of
 from critic.engine import RunStopped
 from trainers.batches import proof, vocabulary
+from trainers.batches.packing import Packed
 from trainers.folder import checkpoint
 from trainers.folder.metrics import MetricsFile
-from trainers.online import actor_critic, experience, policy_gradient, rollouts
-from trainers.online.alarms import FIGURES, Alarm, Audit, History, alarms
-from trainers.online.config import PPOConfig
+from trainers.online import experience, models, rollouts
+from trainers.online.alarms import Alarm, Audit, History, alarms
+from trainers.online.config import OnlineConfig
 from trainers.online.experience import Group, Row
+from trainers.online.models import ActorCritic
 from trainers.online.prompts import Ask, Asks
 from trainers.online.rollout import Sample, Task
-from trainers.online.scoring import RewardSource, open_source
+from trainers.online.scoring import RewardSource, SumReward, open_source
 from trainers.online.writers import open_writer
 from trainers.trainer import NotFinite
 
+log = logging.getLogger(__name__)
 
-class PPOTrainer:
+
+@dataclass
+class Measured:
+    """What a step's answers come to: groups to learn from, a row for each of this process's answers, and figures."""
+
+    groups: Sequence[Group]
+    rows: list[Row]
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+Sums = dict[str, Tensor]
+"""Sums over a minibatch, by name. ``of`` is what the others are divided by to be told as means."""
+
+
+class OnlineTrainer:
     """See the module's docstring. ``model`` must have the attention of `critic.local.trees.attention`.
 
     ``reward`` and ``heldout`` are what ``args`` names, unless others are given. Raises `Alarm` where a run is stopped,
     and `InputError` for whatever a person has to mend; the same call goes on from the last checkpoint.
     """
 
+    critic: ClassVar[bool] = False
+    """Whether a model of values is trained beside the policy."""
+    args: OnlineConfig
+    models: ActorCritic
+
     def __init__(
         self,
         model: PreTrainedModel,
-        args: PPOConfig,
+        args: Any,
         train_dataset: Asks,
         processing_class: PreTrainedTokenizerBase,
         eval_dataset: Asks | None = None,
@@ -76,6 +100,11 @@ class PPOTrainer:
         with ExitStack() as opened:  # what follows may fail
             self._runner = opened.enter_context(asyncio.Runner())
             self.reward = self._open(opened, reward, args.reward, args.principles)
+            self.reward_weights = [1.0]
+            if args.more_rewards and reward is None:
+                more = [self._open(opened, None, one["reward"], one.get("principles")) for one in args.more_rewards]
+                self.reward_weights += [float(one.get("weight", 1.0)) for one in args.more_rewards]
+                self.reward = SumReward([self.reward, *more], self.reward_weights)
             self.heldout: RewardSource | None = None
             if heldout or args.heldout_reward:
                 self.heldout = self._open(opened, heldout, args.heldout_reward or "", args.heldout_principles)
@@ -84,10 +113,11 @@ class PPOTrainer:
             self._writer = open_writer(args, model, processing_class, self._runner)
             opened.callback(self._writer.close)
             device = self.accelerator.device
-            self.models = actor_critic.build(args, model, processing_class, device, self.short, args.max_length)
+            self.models = models.build(
+                args, model, processing_class, device, self.short, args.max_length, critic=self.critic
+            )
             self._weights = self.models.trainable()
             self._make_optimizer()
-            self.kl_coef = args.kl_coef
             self.history = History()
             self.state, self.control = TrainerState(), TrainerControl()
             self._callbacks = self._make_callbacks(model, callbacks)
@@ -104,6 +134,8 @@ class PPOTrainer:
             self._audit()
             self._heed_alarms()
         except RunStopped as error:
+            if self.accelerator.num_processes == 1:  # others may not know of it, and saving waits for all
+                self._save()
             raise InputError(
                 str(error), where=f"step {self.state.global_step}", fix="the same command goes on from a checkpoint"
             ) from error
@@ -114,6 +146,21 @@ class PPOTrainer:
         """Free engines and processes."""
         self._opened.close()
 
+    def measure(self, samples: list[Sample]) -> Measured:
+        """Return what the update learns from, of answers that have a reward or a problem each."""
+        raise NotImplementedError  # each method has its own
+
+    def update(self, groups: Sequence[Group]) -> Sums:
+        """Add up the gradients of a minibatch, which may have no groups in this process; return its `Sums`."""
+        raise NotImplementedError  # each method has its own
+
+    def kept(self) -> dict[str, Any]:
+        """Return what the method keeps in a checkpoint beside the weights, as plain values."""
+        return {}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take over what `kept` has returned."""
+
     def _step(self) -> None:
         self.control = self._callbacks.on_step_begin(self.args, self.state, self.control)
         seconds: dict[str, float] = {}
@@ -121,16 +168,24 @@ class PPOTrainer:
             samples = self._write(self._asks_of_step(), self.args.samples_per_prompt, "step", self.state.global_step)
         with _timed(seconds, "scoring"):
             self._grade(samples)
-            groups, rows, explained = self._measure(samples)
+            measured = self.measure(samples)
         with _timed(seconds, "update"):
-            learnt = self._learn(groups)
+            learnt = self._learn(measured.groups)
         self.state.global_step += 1
         self.state.epoch = self.state.global_step * self.args.prompts_per_step / len(self.asks.asks)
-        figures = experience.figures(rows) | {"explained_variance": explained} | learnt
-        self.history.steps.append({name: figures[name] for name in FIGURES})
-        logs = figures | {"kl_coef": self.kl_coef} | {f"seconds/{name}": value for name, value in seconds.items()}
-        self.kl_coef = policy_gradient.next_coefficient(self.kl_coef, figures["kl"], self.args.kl_target)
+        rows = gather_object(measured.rows)
+        figures = experience.figures(rows) | measured.figures | learnt
+        self.history.add(figures, [row["answer"] for row in rows if row["reward"] is not None])
+        if figures["reward_std"] == 0:
+            log.warning(
+                "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
+            )
+        logs = figures | {f"seconds/{name}": value for name, value in seconds.items()}
+        self.stepped(figures)
         self._finish_step(rows, logs)
+
+    def stepped(self, figures: Mapping[str, float]) -> None:
+        """Hear the figures of a step that was taken."""
 
     def _finish_step(self, rows: list[Row], logs: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
@@ -159,9 +214,17 @@ class PPOTrainer:
 
     def _grade(self, samples: Sequence[Sample]) -> None:
         """Give each sample its reward, or the reason why it has none."""
+        masked = self.args.unfinished == "mask"
+        for sample in samples:
+            if masked and not sample.ended and not sample.problem:
+                sample.problem = "it was cut at max_new_tokens"
         good = [sample for sample in samples if not sample.problem]
+        penalty = self.args.unfinished_penalty if self.args.unfinished == "penalise" else 0.0
         for sample, grade in zip(good, self._runner.run(self.reward.grade(good)), strict=True):
-            sample.reward, sample.problem = grade.reward, grade.problem
+            sample.reward, sample.problem, sample.error = grade.reward, grade.problem, grade.error
+            sample.parts = grade.parts or ((grade.reward,) if grade.reward is not None else ())
+            if sample.reward is not None and not sample.ended:
+                sample.penalty = penalty
         if not min(gather_object([sum(sample.reward is not None for sample in samples)])):
             raise InputError(
                 f"no answer has a reward; the first: {samples[0].problem}",
@@ -169,67 +232,36 @@ class PPOTrainer:
                 fix="look at the reward's source; the same command goes on from the last checkpoint",
             )
 
-    def _measure(self, samples: Sequence[Sample]) -> tuple[list[Group], list[Row], float]:
-        """Return what the update learns from, a row for each sample of all processes, and the explained variance."""
-        good = [sample for sample in samples if sample.reward is not None]
-        prompts = [list(group) for _, group in groupby(good, lambda sample: sample.task.ask)]
-        old_M, entropy_M, reference_M, values_M = experience.read(self.models, prompts, self.args, self.accelerator)
-        kl_M = policy_gradient.kl(old_M, reference_M, self.args.kl_estimator)
-        advantages_M = experience.advantages(good, kl_M, values_M, self.kl_coef, self.args)
-        returns_M = advantages_M + values_M
-        everywhere = self._gathered(torch.stack([advantages_M, values_M, returns_M]))
-        if self.args.whiten:
-            advantages_M = policy_gradient.whiten(advantages_M, everywhere[0])
-        sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
-        parts = zip(*(torch.split(x, sizes) for x in (old_M, values_M, advantages_M, returns_M)), strict=True)
-        groups = [Group(prompt, *part) for prompt, part in zip(prompts, parts, strict=True)]
-        rows = experience.rows(self.state.global_step + 1, samples, kl_M, entropy_M, old_M)
-        return groups, gather_object(rows), policy_gradient.explained_variance(everywhere[1], everywhere[2])
-
-    def _learn(self, groups: list[Group]) -> dict[str, float]:
-        """Update policy and values: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
+    def _learn(self, groups: Sequence[Group]) -> dict[str, float]:
+        """Update the weights: ``epochs`` times over all groups, in ``minibatches`` parts in a new order."""
         self.models.train(True)
-        args = self.args
-        sums, norm = torch.zeros(4, device=self.accelerator.device), 0.0
+        args, sums, norm = self.args, dict[str, Tensor](), 0.0
         for epoch in range(args.epochs):
             seed = seed_of(args.seed, "minibatches", self.state.global_step, epoch)
             order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
             for part in range(args.minibatches):
                 chosen = [groups[i] for i in order[part :: args.minibatches]]
-                sums += self._update(chosen)
+                for name, value in self.update(chosen).items():
+                    sums[name] = sums.get(name, 0) + value.detach()
                 norm = self._descend(chosen)
-        tokens, policy, values, clipped = self.accelerator.reduce(sums).tolist()
-        return {
-            "loss/policy": policy / tokens,
-            "loss/value": values / tokens,
-            "clip_fraction": clipped / tokens,
-            "grad_norm": norm,
-            "learning_rate": self._scheduler.get_last_lr()[0],
-        }
+        everywhere = {name: float(self.accelerator.reduce(value)) for name, value in sums.items()}
+        count = everywhere.pop("of")
+        means = {name: value / count for name, value in everywhere.items()} if count else {}
+        return means | {"grad_norm": norm, "learning_rate": self._scheduler.get_last_lr()[0]}
 
-    def _update(self, groups: Sequence[Group]) -> Tensor:
-        """Add up the gradients of a minibatch; return tokens, summed policy and value losses, and clipped tokens."""
-        device, args = self.accelerator.device, self.args
-        mine = torch.tensor(float(sum(len(group.old) for group in groups)), device=device)
-        total, sums = self.accelerator.reduce(mine), torch.zeros(4, device=device)
-        for part in experience.in_parts(groups, args.per_device_train_batch_size):
-            row = experience.batch([group.samples for group in part], device)
-            old_M, values_M = (torch.cat([getattr(group, name) for group in part]) for name in ("old", "values"))
-            gain_M, returns_M = (torch.cat([getattr(g, name) for g in part]) for name in ("advantages", "returns"))
-            with self.accelerator.autocast():
-                new_M = self.models.policy(row, args.temperature)
-            loss_M, clipped_M = policy_gradient.policy_loss(new_M, old_M, gain_M, args.clip)
-            # Each goes backward before the other begins: with adapters, the base computes as one or as the other.
-            self._backward(loss_M.sum() / total, part)
-            with self.accelerator.autocast():
-                guess_M = self.models.values(row)
-            worth_M = policy_gradient.value_loss(guess_M, values_M, returns_M, args.value_clip)
-            self._backward(args.value_coef * worth_M.sum() / total, part)
-            tokens = torch.ones_like(loss_M)
-            sums += torch.stack([x.detach().sum() for x in (tokens, loss_M, worth_M, clipped_M)])
-        return sums
+    def total(self, mine: float) -> Tensor:
+        """Return what all processes have of something together."""
+        count = torch.tensor(float(mine), device=self.accelerator.device)
+        summed: Tensor = self.accelerator.reduce(count)
+        return summed
 
-    def _backward(self, loss: Tensor, groups: Sequence[Group]) -> None:
+    def parts(self, groups: Sequence[Group]) -> Iterator[tuple[Sequence[Group], Packed]]:
+        """Yield groups with their row, so many at a time as go through the model at once."""
+        for part in experience.in_parts(groups, self.args.per_device_train_batch_size):
+            yield part, experience.batch([group.samples for group in part], self.accelerator.device)
+
+    def backward(self, loss: Tensor, groups: Sequence[Group]) -> None:
+        """Add the gradient of ``loss``, which is of ``groups``. Raises `NotFinite` where it is not a number."""
         if not math.isfinite(float(loss.detach())):
             self._stop(groups)
         self.accelerator.backward(loss)
@@ -249,7 +281,7 @@ class PPOTrainer:
         self.optimizer.zero_grad()
         return norm
 
-    def _stop(self, groups: Sequence[Group]) -> None:
+    def _stop(self, groups: Sequence[Group]) -> NoReturn:
         raise NotFinite(
             f"the loss or its gradient is not a number at step {self.state.global_step + 1}",
             where=", ".join(group.where for group in groups),
@@ -292,10 +324,9 @@ class PPOTrainer:
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self._scheduler.state_dict(),
                 "chance": chance,
-                "kl_coef": self.kl_coef,
+                "method": self.kept(),
                 "reward": dict(self.reward.identity),
-                "steps": self.history.steps,
-                "audits": [asdict(audit) for audit in self.history.audits],
+                "history": self.history.plain(),
             }
             checkpoint.save(self._out, content, self.state, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
@@ -327,8 +358,8 @@ class PPOTrainer:
             weight.copy_(content["weights"][name])
         self.optimizer.load_state_dict(content["optimizer"])
         self._scheduler.load_state_dict(content["scheduler"])
-        self.kl_coef = content["kl_coef"]
-        self.history = History(content["steps"], [Audit(**audit) for audit in content["audits"]])
+        self.restore(content["method"])
+        self.history = History.of(content["history"])
         chance = content["chance"][self.accelerator.process_index]
         torch.set_rng_state(chance["cpu"])
         if chance["cuda"]:
@@ -338,13 +369,16 @@ class PPOTrainer:
         self.state.log_history.append(figures | {"step": self.state.global_step})
         self.control = self._callbacks.on_log(self.args, self.state, self.control, figures)
 
-    def _gathered(self, mine: Tensor) -> Tensor:
+    def gathered(self, mine: Tensor) -> Tensor:
         """Return what all processes have, side by side in the last dimension."""
         return torch.cat([part.to(mine.device) for part in gather_object([mine.cpu()])], -1)
 
     def _open(self, opened: ExitStack, source: RewardSource | None, spec: str, principles: str | None) -> RewardSource:
+        def decode(ids: Sequence[int]) -> str:
+            return str(self.tokenizer.decode(list(ids)))
+
         async def opening() -> RewardSource:  # some engines want to be opened where they are used
-            return open_source(spec, principles, lambda ids: str(self.tokenizer.decode(list(ids))))
+            return open_source(spec, principles, decode, self.args)
 
         found = source or self._runner.run(opening())
         opened.callback(lambda: self._runner.run(found.close()))
@@ -353,7 +387,10 @@ class PPOTrainer:
     def _make_optimizer(self) -> None:
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args)
         args, updates = self.args, self.args.max_steps * self.args.epochs * self.args.minibatches
-        self.optimizer = kind(list(self._weights.values()), weight_decay=args.weight_decay, **settings)
+        decays = [weight for weight in self._weights.values() if weight.ndim > 1]
+        others = [weight for weight in self._weights.values() if weight.ndim <= 1]  # norms and biases
+        groups = [{"params": decays, "weight_decay": args.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = kind([group for group in groups if group["params"]], **settings)
         self._scheduler = get_scheduler(
             args.lr_scheduler_type,
             self.optimizer,
@@ -374,7 +411,7 @@ class PPOTrainer:
         vocabulary.check_rows(model, self.tokenizer, max(map(max, asked)), self.args.model)
         vocabulary.learn_end(model, self.tokenizer, self.args.model)
         self.short = proof.of_prompts(asked, model.config, self.args.max_length)
-        self.proof = actor_critic.prepare(model, self.args, self.short, self.args.max_length, "the policy")
+        self.proof = models.prepare(model, self.args, self.short, self.args.max_length, "the policy")
 
     def _check(self) -> None:
         """Raise `InputError` for prompts that don't make the steps that are wanted."""

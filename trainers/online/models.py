@@ -1,7 +1,8 @@
-"""The models of PPO: the policy, the reference that it must stay near, and the value of what is written so far.
+"""The models of online methods: the policy, the reference that it must stay near, and for some the value of what is
+written so far.
 
-Whole: policy and value model are trained apart, and a frozen copy of the policy is the reference. Adapted: all three
-are one frozen base, with the policy's adapter, with the value's adapter, and with none.
+Whole: policy and value model are trained apart, and a frozen copy of the policy is the reference. Adapted: all are one
+frozen base, with the policy's adapter, with the value's adapter, and with none.
 
 Shapes: M answer tokens of a batch.
 """
@@ -21,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from base.errors import InputError
 from critic.chats.tokens import TokenTree
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.loading import load
 from critic.local.trees import attention
 from critic.local.trees.prefix_tree import output_head
@@ -31,7 +32,7 @@ from trainers.batches.packing import Packed
 from trainers.batches.proof import Proof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
-from trainers.online.config import PPOConfig
+from trainers.online.config import OnlineConfig
 
 _POLICY, _VALUE = "policy", "value"
 _ROWS = 4
@@ -39,7 +40,10 @@ _ROWS = 4
 
 
 class ActorCritic(Protocol):
-    """What PPO asks of its models. ``heat`` is the temperature of the policy that is meant."""
+    """What methods ask of their models; of values only those with a critic.
+
+    ``heat`` is the temperature of the policy that is meant.
+    """
 
     def policy(self, batch: Packed, heat: float, entropy: bool = False) -> Tensor:
         """Return the log-probability of each token, ``[M]``; with ``entropy`` that, too: ``[M, 2]``."""
@@ -51,6 +55,10 @@ class ActorCritic(Protocol):
 
     def values(self, batch: Packed) -> Tensor:
         """Return the value before each token is written, ``[M]``."""
+        ...
+
+    def shift_values(self, by: float) -> None:
+        """Add ``by`` to all values."""
         ...
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -74,12 +82,13 @@ class ActorCritic(Protocol):
 
 
 class Whole:
-    """See the module's docstring. ``value`` is a sequence classifier with one label."""
+    """See the module's docstring. ``value``, where there is one, is a sequence classifier with one label."""
 
-    def __init__(self, policy: PreTrainedModel, value: PreTrainedModel) -> None:
+    def __init__(self, policy: PreTrainedModel, value: PreTrainedModel | None = None) -> None:
         self._reference = copy.deepcopy(policy).requires_grad_(False).eval()
         self._policy, self._value = policy, value
-        for model in (self._reference, policy, value):
+        self._trained = {_POLICY: policy} | ({_VALUE: value} if value is not None else {})
+        for model in (self._reference, *self._trained.values()):
             forward.enable(model)
 
     def policy(self, batch: Packed, heat: float, entropy: bool = False) -> Tensor:
@@ -95,13 +104,20 @@ class Whole:
 
     def values(self, batch: Packed) -> Tensor:
         """See `ActorCritic`."""
+        assert self._value is not None
         found: Tensor = self._value(batch=replace(batch, ends=batch.places))
         return found.squeeze(-1)
 
+    @torch.no_grad()
+    def shift_values(self, by: float) -> None:
+        """See `ActorCritic`."""
+        assert self._value is not None
+        output_head(self._value).bias.add_(by)
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """See `ActorCritic`."""
-        models = {_POLICY: self._policy, _VALUE: self._value}
-        return {f"{kind}.{name}": weight for kind, model in models.items() for name, weight in model.named_parameters()}
+        models = self._trained.items()
+        return {f"{kind}.{name}": weight for kind, model in models for name, weight in model.named_parameters()}
 
     def written(self) -> Iterator[tuple[str, Tensor]]:
         """See `ActorCritic`."""
@@ -109,8 +125,8 @@ class Whole:
 
     def train(self, mode: bool) -> None:
         """See `ActorCritic`."""
-        self._policy.train(mode)
-        self._value.train(mode)
+        for model in self._trained.values():
+            model.train(mode)
 
     def finished(self, folder: Path, row: Row) -> PreTrainedModel:
         """See `ActorCritic`."""
@@ -120,21 +136,25 @@ class Whole:
 class Adapted(nn.Module):
     """See the module's docstring. ``lora`` has the settings of `peft.LoraConfig`; the value's head starts at 0."""
 
-    def __init__(self, base: PreTrainedModel, lora: dict[str, Any], where: str) -> None:
+    def __init__(self, base: PreTrainedModel, lora: dict[str, Any], where: str, critic: bool) -> None:
         super().__init__()
         if lora.get("modules_to_save"):
-            raise InputError("lora: modules_to_save has no place in PPO", where=where, fix="leave it out")
+            raise InputError("lora: modules_to_save has no place here", where=where, fix="leave it out")
         try:
             configs = [LoraConfig(task_type="CAUSAL_LM", **copy.deepcopy(lora)) for _ in (_POLICY, _VALUE)]
             model = get_peft_model(base, configs[0], adapter_name=_POLICY)
-            model.add_adapter(_VALUE, configs[1])
+            if critic:
+                model.add_adapter(_VALUE, configs[1])
         except (TypeError, ValueError) as error:
             raise InputError(f"lora: {error}", where=where, fix="lora takes the settings of peft.LoraConfig") from error
         assert isinstance(model, PeftModel)
         finish.check_adapters(model, where)
         self.model, self._base = model, base
-        self.head = nn.Linear(base.config.get_text_config().hidden_size, 1, bias=False, device=base.device)
-        nn.init.zeros_(self.head.weight)
+        self.head: nn.Linear | None = None
+        if critic:
+            self.head = nn.Linear(base.config.get_text_config().hidden_size, 1, device=base.device)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
         forward.enable(base)
 
     def policy(self, batch: Packed, heat: float, entropy: bool = False) -> Tensor:
@@ -152,15 +172,22 @@ class Adapted(nn.Module):
 
     def values(self, batch: Packed) -> Tensor:
         """See `ActorCritic`."""
+        assert self.head is not None
         self.model.set_adapter(_VALUE)
         hidden_ND = forward.hidden_states(self._base, batch)
         values: Tensor = self.head(hidden_ND.index_select(0, batch.places))
         return values.squeeze(-1).float()
 
+    @torch.no_grad()
+    def shift_values(self, by: float) -> None:
+        """See `ActorCritic`."""
+        assert self.head is not None
+        self.head.bias.add_(by)
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """See `ActorCritic`."""
         adapters = {n: p for n, p in self.model.named_parameters() if f".{_POLICY}." in n or f".{_VALUE}." in n}
-        return adapters | dict(self.head.named_parameters("head"))
+        return adapters | (dict(self.head.named_parameters("head")) if self.head is not None else {})
 
     @torch.no_grad()
     def written(self) -> Iterator[tuple[str, Tensor]]:
@@ -183,28 +210,31 @@ class Adapted(nn.Module):
 
 
 def build(
-    config: PPOConfig,
+    config: OnlineConfig,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
     trees: list[TokenTree],
     longest: int,
+    critic: bool,
 ) -> ActorCritic:
-    """Return the models on ``device``, the value model started from the reward model where it has the same tokens.
+    """Return the models on ``device``; with a ``critic``, values started from the reward model of the same tokens.
 
     ``trees`` and ``longest`` are for `trainers.batches.proof.prove`. Raises `InputError` for models that can't be
     packed.
     """
     torch.nn.Module.to(model, device)
-    trained = [model] if config.lora else [model, _value_model(config, tokenizer, device, trees, longest)]
+    trained = [model]
+    if critic and not config.lora:
+        trained.append(_value_model(config, tokenizer, device, trees, longest))
     for one in trained:
         if config.gradient_checkpointing:
             one.gradient_checkpointing_enable({"use_reentrant": False})
-    return Adapted(model, config.lora, config.model) if config.lora else Whole(*trained)
+    return Adapted(model, config.lora, config.model, critic) if config.lora else Whole(*trained)
 
 
 def _value_model(
-    config: PPOConfig,
+    config: OnlineConfig,
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
     trees: list[TokenTree],
@@ -215,16 +245,24 @@ def _value_model(
         loaded = load(folder, torch.float32, device, None, AutoModelForSequenceClassification)
         if loaded.tokenizer.get_vocab() == tokenizer.get_vocab() and loaded.model.config.num_labels == 1:
             prepare(loaded.model, config, trees, longest, "the reward model, which the values start from")
-            return loaded.model
+            return _with_bias(loaded.model)
     start = str(embedded.fetch()) if config.model == "embedded" else config.model
     model = load(start, torch.float32, device, None, AutoModelForSequenceClassification, heads=1).model
     nn.init.zeros_(output_head(model).weight)
     prepare(model, config, trees, longest, "the model of the values")
+    return _with_bias(model)
+
+
+def _with_bias(model: PreTrainedModel) -> PreTrainedModel:
+    """Give the values' head a bias of 0, where it has none: their level is that of the rewards, which need not be 0."""
+    head = output_head(model)
+    if head.bias is None:
+        head.bias = nn.Parameter(torch.zeros(head.out_features, device=head.weight.device, dtype=head.weight.dtype))
     return model
 
 
-def prepare(model: PreTrainedModel, config: PPOConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
-    """Prove that ``model``'s batches can be packed, as all that PPO computes is, and let it attend so.
+def prepare(model: PreTrainedModel, config: OnlineConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
+    """Prove that ``model``'s batches can be packed, as all that online methods compute is, and let it attend so.
 
     Raises `InputError` where they can't: before the first step.
     """
@@ -233,9 +271,9 @@ def prepare(model: PreTrainedModel, config: PPOConfig, trees: list[TokenTree], l
     found = prove(model, trees, longest, None, config.model, trees * _ROWS)
     if found.path != "packed":
         raise InputError(
-            f"PPO computes each prompt once for all of its answers, and {what} can't be: {found.why}",
+            f"each prompt is computed once for all of its answers here, and {what} can't be: {found.why}",
             where=config.model,
-            fix="choose another model for PPO; SFT, DPO and reward models pad the batches of this one",
+            fix="choose another model; SFT, DPO and reward models pad the batches of this one",
         )
     attention.attend_by(model, attention.NAME)
     return found

@@ -6,8 +6,9 @@ them, so that a run that goes on reads them instead.
 
 import contextlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import gather_object
@@ -22,14 +23,32 @@ from critic.records import Quarantined
 from trainers import losses
 from trainers.batches.data import Data
 from trainers.batches.examples import Pair, Rated
-from trainers.config import DPOConfig
+from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
+from trainers.offline import Offline
 from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
 
 FALL_PER_TOKEN = 0.1
 """Nats. Chosen answers that have become so much less likely, per token, are told of."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class DPOConfig(TrainConfig):
+    """Settings of `DPOTrainer`."""
+
+    loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
+    """What is minimised. ipo takes log-ratios summed over an answer, as its paper does, where TRL averages them."""
+    beta: float = 0.1
+    """How far the policy may go from its reference."""
+    length_normalised: bool = False
+    """Whether log-ratios are means over an answer's tokens instead of sums."""
+    learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_above_zero(self, "beta")
+        super().__post_init__()
 
 
 class WithStrangers(Examples):
@@ -177,3 +196,12 @@ def _keep(file: Path, examples: Examples) -> None:
     with saving("the reference's log-probabilities", file.parent):
         save_file({"logps": torch.tensor(examples.references)}, part, metadata={"examples": examples.sha256})
         part.replace(file)
+
+
+METHOD = Offline(
+    config=DPOConfig,
+    trainer=DPOTrainer,
+    about="A language model, trained on preferences by direct preference optimisation.",
+    rows=("pairs",),
+    rows_of=lambda config: ("ratings",) if config.loss == "kto" else ("pairs",),
+)

@@ -1,8 +1,9 @@
 """Reward model: one number an answer (and group), learnt from pairs, rankings and ratings together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +16,18 @@ from critic.statistics.calibration import expected_calibration_error
 from trainers import losses
 from trainers.batches.data import Data, from_rows
 from trainers.batches.examples import Example, Pair, Ranked, Rated
-from trainers.config import RewardConfig
+from trainers.config import TrainConfig
+from trainers.models import Trainee, reward_model
+from trainers.offline import Offline
 from trainers.trainer import Examples, Inputs, TreeTrainer, Watched
+
+
+@dataclass
+class RewardConfig(TrainConfig):
+    """Settings of `RewardTrainer`."""
+
+    heads: Literal["pooled", "groups"] = "pooled"
+    """One head for everybody's labels, or one for each group that the data names."""
 
 
 def heads(examples: Sequence[Example], config: RewardConfig) -> tuple[str, ...]:
@@ -120,3 +131,31 @@ class RewardTrainer(TreeTrainer):
             "label": scores.new_tensor(example.probability),
             "longer": (lengths[0] - lengths[1]).to(scores.dtype),
         }
+
+
+def _load(config: RewardConfig, data: Data) -> Trainee:
+    """Load a model with the heads that ``data`` is for. Raises `InputError` where it has others."""
+    named = heads(data.examples, config)
+    trainee = reward_model(config, len(named))
+    if trainee.heads not in (None, named):
+        raise InputError(
+            f"its heads are {', '.join(trainee.heads or ())}, and the data is for {', '.join(named)}",
+            where=config.model,
+            fix="train from a language model, or give the data of the model's groups",
+        )
+    return trainee
+
+
+def _build(model: Any, config: RewardConfig, data: Data, *others: Any, **named: Any) -> RewardTrainer:
+    return RewardTrainer(model, config, data, *others, manifest=Manifest(heads=heads(data.examples, config)), **named)
+
+
+METHOD = Offline(
+    config=RewardConfig,
+    trainer=_build,
+    about="A reward model: it scores answers, and writes none.",
+    rows=("pairs", "rankings", "ratings"),
+    makes="reward model",
+    samples=False,
+    load=_load,
+)

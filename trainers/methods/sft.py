@@ -1,10 +1,18 @@
 """Supervised fine-tuning on demonstrations and revisions: the loss of the answer's tokens only."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from trainers.batches.examples import Demonstration
-from trainers.config import SFTConfig
+from trainers.config import TrainConfig
+from trainers.offline import Offline
 from trainers.trainer import Inputs, TreeTrainer, Watched
+
+
+@dataclass
+class SFTConfig(TrainConfig):
+    """Settings of `SFTTrainer`."""
 
 
 class SFTTrainer(TreeTrainer):
@@ -22,3 +30,11 @@ class SFTTrainer(TreeTrainer):
         """Each token counts as much as its example weighs."""
         lengths = inputs.batch.lengths.tolist()
         return [length * example.weight for length, example in zip(lengths, inputs.examples, strict=True)]
+
+
+METHOD = Offline(
+    config=SFTConfig,
+    trainer=SFTTrainer,
+    about="A language model, fine-tuned on demonstrations.",
+    rows=("demonstrations",),
+)
