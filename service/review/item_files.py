@@ -12,8 +12,9 @@ from critic.feedback import KINDS, Kind
 from critic.files.inputs import read_answers, read_prompts
 from critic.files.packed import ending
 from critic.files.sources import open_source
-from critic.records import Quarantined
+from critic.records import Item, Line, Quarantined
 from critic.rows import Broken
+from service.labels.label_form import ResponseForm
 from service.labels.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
@@ -53,12 +54,13 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
     left_out: list[LeftOut] = []
     count = 0
     for line in islice(lines, 10 * MOST_ITEMS):
-        if isinstance(line, Quarantined):
+        problem = _problem(line, kind)
+        if problem is not None or isinstance(line, Quarantined):
             count += 1
             if len(left_out) < NAMED:
-                left_out.append(LeftOut(where=line.where, problem=line.detail))
+                left_out.append(LeftOut(where=line.where, problem=problem or ""))
             continue
-        items.append(ItemForm.model_validate(line.item.model_dump()))
+        items.append(_item(line.item))
         if len(items) > MOST_ITEMS:
             raise InputError(
                 f"the file has more than {MOST_ITEMS:,} rows",
@@ -69,6 +71,23 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
         why = f"{left_out[0].where}: {left_out[0].problem}" if left_out else "it is empty"
         raise InputError(f"no row of the file can be used ({why})", where="file", fix="See docs/SHAPES.md.")
     return ItemsOfFile(items=items, left_out=left_out, left_out_count=count)
+
+
+def _problem(line: Line | Quarantined, kind: Kind) -> str | None:
+    """Why a row can't be an item of this kind."""
+    if isinstance(line, Quarantined):
+        return line.detail
+    try:
+        KINDS[kind].fits(line.item.responses)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _item(item: Item) -> ItemForm:
+    """What a model thought is no part of what people label."""
+    given = [ResponseForm(text=one.text, model=one.model, finish=one.finish) for one in item.responses]
+    return ItemForm(prompt=item.prompt, responses=list(given))
 
 
 class KnownItem(BaseModel):

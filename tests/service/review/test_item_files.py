@@ -24,10 +24,12 @@ def test_pairs_of_any_shape_are_items_and_bad_rows_are_named(tmp_path: Path) -> 
         {"prompt": "B?", "responses": ["one", "two"]},
         "not JSON",
         {"prompt": "C?"},
+        {"prompt": "D?", "responses": ["one", "two", "three"]},
+        {"prompt": "E?", "responses": ["same", "same"]},
     )
     found = items_of(file, "comparison")
     assert [len(item.responses) for item in found.items] == [2, 2]
-    assert found.left_out_count == 2 and found.left_out[0].where.endswith(":3")
+    assert found.left_out_count == 4 and found.left_out[0].where.endswith(":3")
 
 
 def test_one_response_is_enough_for_a_rating_and_none_for_a_demonstration(tmp_path: Path) -> None:
