@@ -188,6 +188,11 @@ class Label(Record):
         return None
 
     @property
+    def unsure(self) -> bool:
+        """Whether whoever was asked says that they can't tell."""
+        return False
+
+    @property
     def prefers(self) -> int | None:
         """The position of the one response of two that is better; None where none is, or the kind compares no two."""
         return None

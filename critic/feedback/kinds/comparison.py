@@ -249,6 +249,11 @@ class ComparisonLabel(Label):
         return {name: ("comparison", _WORTH[choice]) for name, choice in said if choice != "unsure"}
 
     @property
+    def unsure(self) -> bool:
+        """Whether that is the outcome."""
+        return self.outcome == "unsure"
+
+    @property
     def prefers(self) -> int | None:
         """The better one's position."""
         return {"first": 0, "second": 1}.get(self.choice or "")

@@ -123,6 +123,7 @@ def _comparison(pair: Pair, columns: Columns) -> ComparisonLabel:
         {
             "choice": "tie" if pair.probability == 0.5 else choice,
             "probability": None if pair.probability in (0, 1) else pair.probability,
+            "tie_kind": columns.get("tie_kind"),
             "by_principle": {name: sides.get(str(side), side) for name, side in said.items()},
             "deciding": listed(columns, "deciding") if columns.get("deciding") is not None else (),
         }
