@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from base.errors import InputError
 from critic.feedback import KINDS, Kind
+from critic.feedback.base import Form
 from critic.records import Item, Response
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prompt_of, responses_of
 from service.labels.label_query import FeedbackFilter
 from service.labels.labels import content_of, item_of, new_id
+from service.labels.roles import Role
 from service.problems import Fault, invalid
 from service.store.tables import feedback, items, retractions, tasks
 
@@ -23,7 +26,11 @@ ITEMS_AT_ONCE = 8  # of stored ones whose texts are in memory: each may be as lo
 
 
 class ItemForm(BaseModel):
-    """A prompt, and the responses to be labelled."""
+    """A prompt, and the responses to be labelled.
+
+    Items with the ``role`` ``practice`` come before work begins, and are explained (``why``); ``gold`` ones come among
+    the others, and nobody can tell. Both have the ``expected`` label, in the order of ``responses``.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -32,6 +39,9 @@ class ItemForm(BaseModel):
 
     prompt: PromptForm
     responses: ResponsesForm = []
+    role: Role = "work"
+    expected: dict[str, Any] | str | list[int | None] | float | None = None
+    why: str = Field(default="", max_length=10_000)
 
 
 class FromFeedback(BaseModel):
@@ -66,14 +76,19 @@ class Chosen:
     item: str
     content: str
     row: dict[str, Any] | None = None
+    role: Role = "work"
+    expected: dict[str, Any] | None = None
+    why: str = ""
 
 
-async def gathered(connection: AsyncConnection, asked: ItemsRequest, kind: Kind, texts: TextBounds) -> list[Chosen]:
+async def gathered(
+    connection: AsyncConnection, asked: ItemsRequest, kind: Kind, form: Form, texts: TextBounds
+) -> list[Chosen]:
     """Return the items that ``asked`` names and that the kind can be about.
 
     Raises `Problem` 422 for one that was given and can't be labelled so; stored ones are then left out.
     """
-    found = _given(asked.items, kind, texts)
+    found = _given(asked.items, kind, form, texts)
     if asked.from_feedback is not None:
         found += await _stored(connection, asked.from_feedback, kind)
     return found + await _named(connection, asked.stored, kind)
@@ -96,28 +111,33 @@ async def new_rows(
         if one.row is not None:
             contents[one.content] = one.row
         task = {"id": new_id(), "project": project, "position": position, "item": item}
-        rows.append(task | {"content": one.content, "answers": 0})
+        purpose = {"role": one.role, "expected": one.expected, "why": one.why or None}
+        rows.append(task | purpose | {"content": one.content, "answers": 0})
     if not rows:
         return {}
     return {items: list(contents.values()), tasks: rows} if contents else {tasks: rows}
 
 
-def _given(asked: Sequence[ItemForm], kind: Kind, texts: TextBounds) -> list[Chosen]:
+def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds) -> list[Chosen]:
     found: list[Chosen] = []
     faults: list[Fault] = []
-    for position, form in enumerate(asked):
+    for position, one in enumerate(asked):
         at = f"/items/{position}"
-        if too_long := texts.faults(form, at):
+        if too_long := texts.faults(one, at):
             faults += too_long
             continue
-        given = form.model_dump()
+        given = one.model_dump()
         try:
             item = Item.model_validate(
                 {"prompt": prompt_of(given["prompt"]), "responses": responses_of(given["responses"])}
             )
             KINDS[kind].fits(item.responses)
+            expected = _expected(one, kind, form, item.responses)
             row = content_of(item.prompt, item.responses)
-            found.append(Chosen(item_of(item.prompt, item.responses), row["id"], row))
+            id = item_of(item.prompt, item.responses)
+            found.append(Chosen(id, row["id"], row, one.role, expected, one.why))
+        except InputError as error:
+            faults.append(Fault(where=f"{at}/expected", problem=error.problem))
         except ValidationError as error:
             faults += faults_of(error, at)
         except ValueError as error:
@@ -127,6 +147,25 @@ def _given(asked: Sequence[ItemForm], kind: Kind, texts: TextBounds) -> list[Cho
         problem.document.faults = faults
         raise problem
     return found
+
+
+def _expected(one: ItemForm, kind: Kind, form: Form, responses: Sequence[Response]) -> dict[str, Any] | None:
+    """The right label of practice and gold, complete. Raises `InputError` where it is missing, or can't be."""
+    if one.role == "work":
+        if one.expected is not None or one.why:
+            raise InputError("only practice and gold have an expected label", fix="Give the item a role.")
+        return None
+    if one.expected is None:
+        raise InputError(f"an item for {one.role} needs the label that is right")
+    try:
+        label = KINDS[kind].model_validate(KINDS[kind].complete(one.expected, form))
+        label.fits_form(form)
+        label.check(responses)
+    except ValidationError as error:
+        raise InputError(faults_of(error)[0].problem) from None
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return label.model_dump(mode="json", exclude_defaults=True)
 
 
 async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) -> list[Chosen]:

@@ -5,7 +5,7 @@ answered nor skipped. A lease that runs out is free again; its holder may still 
 has answered may correct the answer, and who has skipped may take that back, until the project is closed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.labels import roles
 from service.problems import Problem, conflict, not_found
 from service.store.tables import items, leases, now, projects, tasks
 
@@ -20,6 +21,7 @@ LEASED, ANSWERED, SKIPPED = "leased", "answered", "skipped"
 SkipReason = Literal["cannot_judge", "harmful", "broken", "language", "other"]
 REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
 NO_REASON = "no_reason"  # as skips are counted for which none was given
+HELD_AT_ONCE = 8  # tasks that one annotator may have: the one on the page, the next, and those on their way
 AHEAD = timedelta(minutes=2)  # a lease that begins later than so is of a clock that went back, and holds nothing
 
 
@@ -66,20 +68,32 @@ async def lock(connection: AsyncConnection, project: str) -> RowMapping:
 
 
 async def next_task(
-    connection: AsyncConnection, project: RowMapping, annotator: str, at: datetime, seconds: float
+    connection: AsyncConnection,
+    project: RowMapping,
+    annotator: str,
+    at: datetime,
+    seconds: float,
+    beside: Sequence[str] = (),
 ) -> Lease | None:
-    """Lease a task of a locked project; the one that the annotator has already, if any; None where none is left."""
-    held = (await connection.execute(_held(project["id"], annotator, at))).first()
-    if held is not None:
-        return Lease(held.task, held.until)
-    found = (await connection.execute(_free(project, annotator, at))).first()
-    if found is None:
+    """Lease a task of a locked project; the one that the annotator has already, if any; None where none is left.
+
+    ``beside`` are tasks that they are just answering: another one is given, so that it is there when they are done.
+    Nobody has more than `HELD_AT_ONCE`.
+    """
+    held = (await connection.execute(_held(project["id"], annotator, at))).all()
+    for one in held:
+        if one.task not in beside:
+            return Lease(one.task, one.until)
+    if len(held) >= HELD_AT_ONCE:
+        return None
+    id = await _gold(connection, project, annotator, beside) or await _free(connection, project, annotator, at, beside)
+    if id is None:
         return None
     until = at + timedelta(seconds=seconds)
-    await connection.execute(delete(leases).where(leases.c.task == found.id, leases.c.annotator == annotator))
-    row = {"task": found.id, "annotator": annotator, "state": LEASED, "since": at, "until": until}
+    await connection.execute(delete(leases).where(leases.c.task == id, leases.c.annotator == annotator))
+    row = {"task": id, "annotator": annotator, "state": LEASED, "since": at, "until": until}
     await connection.execute(leases.insert(), row)
-    return Lease(found.id, until)
+    return Lease(id, until)
 
 
 async def task(connection: AsyncConnection, id: str) -> RowMapping:
@@ -108,7 +122,7 @@ async def held(
     if mine["state"] == SKIPPED:
         raise conflict("you have skipped this task", f"POST /v1/tasks/{task['id']}/unskip takes that back.")
     over = mine["until"] <= at or mine["since"] > at + AHEAD
-    if over and task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
+    if over and not await _is_wanted(connection, project, task, at):
         raise conflict(f"your lease ran out at {mine['until']:%H:%M:%S} UTC, and the task was given to others", again)
 
 
@@ -153,7 +167,7 @@ async def unskipped(
     mine = await lease(connection, task["id"], annotator)
     if mine is None or mine["state"] != SKIPPED:
         raise conflict("you have not skipped this task", again)
-    if task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
+    if not await _is_wanted(connection, project, task, at):
         raise conflict("others have the task, or have answered it", again)
     until = at + timedelta(seconds=seconds)
     change = {"state": LEASED, "since": at, "until": until, "reason": None, "note": None, "seconds": None}
@@ -194,22 +208,54 @@ def require_annotator(annotator: str | None) -> str:
 def _held(project: str, annotator: str, at: datetime) -> Any:
     mine = and_(leases.c.annotator == annotator, *live(at))
     query = select(leases.c.task, leases.c.until).join(tasks, leases.c.task == tasks.c.id)
-    return query.where(mine, tasks.c.project == project).order_by(leases.c.since).limit(1)
+    return query.where(mine, tasks.c.project == project).order_by(leases.c.since)
 
 
-def _free(project: RowMapping, annotator: str, at: datetime) -> Any:
+def _not_done_by(annotator: str) -> ColumnElement[bool]:
+    """That the annotator neither answered nor skipped the task of the query around it."""
     mine = leases.alias()
-    done = exists().where(mine.c.task == tasks.c.id, mine.c.annotator == annotator, mine.c.state != LEASED)
+    return ~exists().where(mine.c.task == tasks.c.id, mine.c.annotator == annotator, mine.c.state != LEASED)
+
+
+async def _gold(connection: AsyncConnection, project: RowMapping, annotator: str, beside: Sequence[str]) -> str | None:
+    """A gold task, where it is its turn. Everyone gets each, however many labels it has."""
+    every = roles.settings_of(project["settings"]).gold_every
+    if every is None:
+        return None
+    of_project = (tasks.c.project == project["id"], leases.c.annotator == annotator)
+    query = select(func.count()).select_from(leases).join(tasks, leases.c.task == tasks.c.id)
+    done = (await connection.execute(query.where(*of_project, leases.c.state != LEASED))).scalar_one()
+    if not roles.is_golds_turn(project["id"], annotator, done + len(beside), every):
+        return None
+    gold = select(tasks.c.id).where(tasks.c.project == project["id"], tasks.c.role == roles.GOLD)
+    gold = gold.where(_not_done_by(annotator), tasks.c.id.not_in(beside))
+    id: str | None = (await connection.execute(gold.order_by(tasks.c.position).limit(1))).scalar_one_or_none()
+    return id
+
+
+async def _free(
+    connection: AsyncConnection, project: RowMapping, annotator: str, at: datetime, beside: Sequence[str]
+) -> str | None:
     wanted = project["labels_per_item"]
-    query = select(tasks.c.id).where(tasks.c.project == project["id"], tasks.c.answers < wanted, ~done)
+    query = select(tasks.c.id).where(tasks.c.project == project["id"], tasks.c.role == roles.WORK)
+    query = query.where(tasks.c.answers < wanted, _not_done_by(annotator), tasks.c.id.not_in(beside))
     query = query.where(tasks.c.answers + _leases_of(at) < wanted)
-    return query.order_by(tasks.c.answers, tasks.c.position).limit(1)
+    query = query.order_by(tasks.c.answers, tasks.c.position).limit(1)
+    id: str | None = (await connection.execute(query)).scalar_one_or_none()
+    return id
 
 
 def _leases_of(at: datetime) -> ScalarSelect[int]:
     """How many have the task of the query around it."""
     there = and_(leases.c.task == tasks.c.id, *live(at))
     return select(func.count()).select_from(leases).where(there).correlate(tasks).scalar_subquery()
+
+
+async def _is_wanted(connection: AsyncConnection, project: RowMapping, task: RowMapping, at: datetime) -> bool:
+    """Whether one more may have the task: of gold everyone gives a label."""
+    if task["role"] == roles.GOLD:
+        return True
+    return bool(task["answers"] + await _live(connection, task["id"], at) < project["labels_per_item"])
 
 
 async def _live(connection: AsyncConnection, task: str, at: datetime) -> int:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Connection, Text, cast, or_, select
 
-from critic.feedback import Kind, Source
+from critic.feedback import Flag, Kind, Source
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import RETRACTED, FeedbackFilter, Time
 from service.labels.label_text import PAGE_BYTES
@@ -46,6 +46,7 @@ class Hit(BaseModel):
     prompt: str
     responses: list[str]
     label: dict[str, Any]
+    flag: Flag | None = None
 
 
 class Hits(BaseModel):
@@ -57,7 +58,7 @@ class Hits(BaseModel):
 
 def search(connection: Connection, asked: SearchQuery) -> Hits:
     """Return the labels that are looked for. It reads every text that the filters leave: for the lane of figures."""
-    columns = ("seq", "id", "item", "kind", "source", "annotator", "group", "project", "created_at", "label")
+    columns = ("seq", "id", "item", "kind", "source", "annotator", "group", "project", "created_at", "label", "flag")
     query = (
         select(
             *(feedback.c[name] for name in columns),

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Dialect,
     Float,
@@ -198,6 +199,7 @@ projects = Table(
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
     Column("paused", JSON, nullable=False, server_default="[]"),  # annotators' ids, who get no tasks for now
     Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
+    Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.roles
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
 )
@@ -211,8 +213,12 @@ tasks = Table(
     Column("item", _Id, nullable=False),  # as in feedback
     Column("content", _Id, ForeignKey("items.id"), nullable=False),
     Column("answers", Integer, nullable=False),  # how many labels it has
+    Column("role", String(16), nullable=False),  # work, gold or practice: see service.labels.roles
+    Column("expected", JSON(none_as_null=True)),  # the right label of gold and practice, in the item's own order
+    Column("why", Text),  # it is right: what is told after practice
     UniqueConstraint("project", "item"),
     Index(None, "project", "answers", "position"),
+    Index(None, "project", "role", "position"),
 )
 
 # Who has, had or refused a task. One row an annotator and task; states: leased, answered, skipped.
@@ -243,6 +249,32 @@ adjudications = Table(
     Column("key", _Id),
     Column("at", Moment, nullable=False),
     Index(None, "project", "item"),
+)
+
+# What somebody began to say of a task, as fields of its page's form: kept until they answer or skip it.
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("task", _Id, ForeignKey("tasks.id"), primary_key=True),
+    Column("annotator", _Id, ForeignKey("annotators.id"), primary_key=True),
+    Column("fields", JSON, nullable=False),
+    Column("saved_at", Moment, nullable=False),
+)
+
+# Answers to practice tasks, which are no labels. Who has not enough of them right begins another round.
+practice = Table(
+    "practice",
+    metadata,
+    Column("seq", _Number, primary_key=True, autoincrement=True),
+    Column("task", _Id, ForeignKey("tasks.id"), nullable=False),
+    Column("annotator", _Id, ForeignKey("annotators.id"), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("label", JSON, nullable=False),
+    Column("is_right", Boolean, nullable=False),
+    Column("at", Moment, nullable=False),
+    UniqueConstraint("task", "annotator", "round"),
+    Index(None, "annotator"),
+    sqlite_autoincrement=True,
 )
 
 jobs = Table(

@@ -1,16 +1,17 @@
 """Templates to pages. Everything that a template is given is escaped, unless it was rendered to be safe here."""
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from critic.pages.markdown import rendered
 from service.web.files import asset
 from service.web.navigation import entries
-from service.web.texts import english
+from service.web.texts import Texts, english
 
 
 @cache
@@ -24,8 +25,20 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.filters["raw"] = _raw
     made.globals |= {"t": english(), "asset": asset, "markdown": rendered}
     return made
+
+
+def texts() -> Texts:
+    """The catalogue that pages are written in."""
+    known: Any = environment().globals["t"]
+    return cast(Texts, known)
+
+
+def _raw(text: str) -> Markup:
+    """A text as it is, to the character: a browser would make one of the two that end some lines."""
+    return Markup(escape(text).replace("\r", "&#13;"))
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

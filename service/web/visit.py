@@ -145,13 +145,15 @@ def _stale(request: Request) -> Problem:
     if request.state.visit is None and request.cookies.get(SESSION):
         return Problem(401, "unauthorized", "your session has ended", "Sign in again.")
     detail = "the form was made for another session"
-    return Problem(403, "forbidden", detail, "Open the page again, and send it again.")
+    return Problem(403, "stale_form", detail, "Open the page again, and send it again.")
 
 
 def _failed(request: Request, error: Exception) -> Response:
     problem = problems.of(error)
     if problem.status_code == 401 and request.method in SAFE and request.state.visit is None:
         return RedirectResponse(sign_in_address(request), 303)
+    if request.headers.get("accept") == "application/json":
+        return problem.response()
     document = problem.public()
     response = render(request, "problem.html.j2", status=document.status, problem=document)
     response.headers.update(problem.headers or {})

@@ -9,12 +9,20 @@ from critic.feedback.base import Columns, FormField, Label, Row, expect_text, on
 from critic.records import Record, Response
 
 
+def _is_empty(text: str) -> bool:
+    return not text
+
+
 class Span(Record):
-    """Characters ``start`` to ``end`` (not included) of the response at the position ``response``."""
+    """Characters ``start`` to ``end`` (not included) of the response at the position ``response``.
+
+    ``note`` is what is said about these words alone.
+    """
 
     start: int = Field(ge=0)
     end: int
     response: int = Field(default=0, ge=0)
+    note: str = Field(default="", max_length=2000, exclude_if=_is_empty)
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:

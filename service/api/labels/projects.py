@@ -18,13 +18,14 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import tasking
+from service.labels import roles, tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
 from service.labels.project_options import form_of, with_options
+from service.labels.roles import PageSettings
 from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
-from service.store.tables import adjudications, annotators, leases, now, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -40,9 +41,11 @@ class _ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
     ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
-    for leaving a task to others: all where it is left out. ``scale`` is for ratings (1 to 5 by default), ``levels``
-    says how many strengths a comparison's preference has, and ``by_principle`` asks for comparisons and ratings by each
-    principle of the constitution, too. A project that is made ``closed`` can be looked at before it is opened.
+    ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
+    for leaving a task to others: all where it is left out; ``settings`` say how its pages are. ``scale`` is for ratings
+    (1 to 5 by default), ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for
+    comparisons and ratings by each principle of the constitution, too. A project that is made ``closed`` can be looked
+    at before it is opened.
     """
 
     model_config = ConfigDict(
@@ -68,6 +71,7 @@ class _ProjectRequest(ItemsRequest):
     assigned: Assigned = Field(default_factory=list)
     skip_reasons: Reasons | None = None
     closed: bool = Field(default=False, strict=True)
+    settings: PageSettings = PageSettings()
 
 
 if TYPE_CHECKING:
@@ -84,6 +88,7 @@ class ProjectChange(BaseModel):
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
     skip_reasons: Reasons | None = None
+    settings: PageSettings | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
@@ -114,6 +119,7 @@ class Project(BaseModel):
     assigned: list[str]
     paused: list[str]
     skip_reasons: list[SkipReason]
+    settings: PageSettings
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -133,6 +139,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     row = {
         "id": new_id(),
         **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned", "skip_reasons"}),
+        "settings": asked.settings.model_dump(mode="json"),
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
@@ -142,8 +149,11 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     }
     async with parts.database.read() as connection:
         await _must_exist(connection, asked.assigned)
-        rows = await new_rows(connection, row["id"], await gathered(connection, asked, asked.kind, parts.labels.texts))
-    made = _project(row, Progress(items=len(rows.get(tasks, ()))))
+        by_name = {field.name: field for field in form}
+        chosen = await gathered(connection, asked, asked.kind, by_name, parts.labels.texts)
+        rows = await new_rows(connection, row["id"], chosen)
+    work = [task for task in rows.get(tasks, ()) if task["role"] == roles.WORK]
+    made = _project(row, Progress(items=len(work)))
     entry = audited(caller, "project.made", made.id, name=made.name, items=made.progress.items)
     try:
         await once.insert({projects: [row], **rows, **entry}, made)
@@ -176,6 +186,8 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
     changes: dict[str, Any] = asked.model_dump(
         include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True
     )
+    if asked.settings is not None:
+        changes["settings"] = asked.settings.model_dump(mode="json")
     if asked.closed is not None:
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
@@ -197,7 +209,8 @@ async def discard(id: str, caller: Maker, parts: Parts) -> None:
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
-        if begun.first() is not None or decided.first() is not None:
+        practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
+        if any(found.first() is not None for found in (begun, decided, practised)):
             raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
@@ -210,7 +223,9 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     """Add items to a project."""
     async with parts.database.read() as connection:
         project = await _found(connection, id)
-        rows = await new_rows(connection, id, await gathered(connection, asked, project.kind, parts.labels.texts))
+        by_name = {field.name: field for field in project.form}
+        chosen = await gathered(connection, asked, project.kind, by_name, parts.labels.texts)
+        rows = await new_rows(connection, id, chosen)
     added = ItemsAdded(added=len(rows.get(tasks, ())))
     try:
         await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)
@@ -239,7 +254,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
     counts = (
         select(tasks.c.project, func.count().label("items"), done.label("done"), func.sum(tasks.c.answers).label("n"))
         .join(projects, projects.c.id == tasks.c.project)
-        .where(tasks.c.project.in_(ids))
+        .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
     live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import RowMapping, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,7 +24,7 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import labels, tasking
+from service.labels import labels, practising, tasking
 from service.labels.answering import AnswerRequest, read
 from service.labels.label_query import selected, stored
 from service.labels.shown import order
@@ -37,6 +37,12 @@ router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, respon
 
 Labeller = Annotated[Caller, allowed("label")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]
+
+
+Beside = Annotated[
+    Sequence[Annotated[str, StringConstraints(max_length=64)]],
+    Query(max_length=tasking.HELD_AT_ONCE, description="Tasks that are being answered."),
+]
 
 
 def _storable(text: str) -> str:
@@ -140,10 +146,11 @@ async def listed(id: str, caller: Reader, parts: Parts, limit: Limit = 50, curso
 
 
 @router.post("/projects/{id}/tasks/next", responses=responses(404, 409))
-async def next_task(id: str, caller: Labeller, parts: Parts) -> NextTask:
+async def next_task(id: str, caller: Labeller, parts: Parts, beside: Beside = ()) -> NextTask:
     """Lease the next task to the key's annotator: one with the fewest labels, that they neither answered nor skipped.
 
-    Who has a task gets it again. The lease runs out by itself.
+    Who has a task gets it again; with `beside`, the tasks that are just being answered, another. The lease runs out by
+    itself. Where a project has practice, that comes first: on its page.
     """
     annotator = tasking.require_annotator(caller.annotator)
     async with parts.database.transaction() as connection:
@@ -151,8 +158,9 @@ async def next_task(id: str, caller: Labeller, parts: Parts) -> NextTask:
         if project["closed_at"] is not None:
             raise conflict("the project is closed", "Nothing is left to do here.")
         _must_label(project, annotator)
-        at = await tasking.time_of(connection)
-        lease = await tasking.next_task(connection, project, annotator, at, parts.settings.lease_seconds)
+        await practising.must_be_done(connection, project, annotator)
+        at, seconds = await tasking.time_of(connection), parts.settings.lease_seconds
+        lease = await tasking.next_task(connection, project, annotator, at, seconds, beside)
         if lease is None:
             return NextTask(task=None)
         found = await tasking.task(connection, lease.task)

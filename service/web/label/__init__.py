@@ -1,5 +1,5 @@
 """Where people label: the queue of their projects, a page for each kind of task, and what they have done."""
 
-from service.web.label import queue
+from service.web.label import history, queue, task
 
-ROUTERS = (queue.router,)
+ROUTERS = (queue.router, history.router, task.router)

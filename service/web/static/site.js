@@ -17,5 +17,7 @@ function forget() {
   for (const key of Object.keys(localStorage)) if (key.startsWith(PREFIX)) localStorage.removeItem(key);
 }
 
+// Where the reader is, so that "today" is theirs.
+document.cookie = `cai_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; SameSite=Lax`;
 showLocalTimes(document);
 for (const form of document.querySelectorAll("form[data-signs-out]")) form.addEventListener("submit", forget);

@@ -1,4 +1,4 @@
-"""Who is signed in to the pages"""
+"""What pages need: who is signed in, drafts, practice and gold"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,6 +7,9 @@ revision = "0010"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+
+# A 64-bit row number: SQLite counts up by itself only in a column of the type INTEGER, which there has 64 bits.
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -34,9 +37,48 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_links_key"), "links", ["key"])
     op.create_index(op.f("ix_links_expires_at"), "links", ["expires_at"])
+    op.create_table(
+        "drafts",
+        sa.Column("task", sa.String(length=64), nullable=False),
+        sa.Column("annotator", sa.String(length=64), nullable=False),
+        sa.Column("fields", sa.JSON(), nullable=False),
+        sa.Column("saved_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["task"], ["tasks.id"], name=op.f("fk_drafts_task")),
+        sa.ForeignKeyConstraint(["annotator"], ["annotators.id"], name=op.f("fk_drafts_annotator")),
+        sa.PrimaryKeyConstraint("task", "annotator", name=op.f("pk_drafts")),
+    )
+    op.create_table(
+        "practice",
+        sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("task", sa.String(length=64), nullable=False),
+        sa.Column("annotator", sa.String(length=64), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("label", sa.JSON(), nullable=False),
+        sa.Column("is_right", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["task"], ["tasks.id"], name=op.f("fk_practice_task")),
+        sa.ForeignKeyConstraint(["annotator"], ["annotators.id"], name=op.f("fk_practice_annotator")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_practice")),
+        sa.UniqueConstraint("task", "annotator", "round", name=op.f("uq_practice_task_annotator_round")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_practice_annotator"), "practice", ["annotator"])
+    with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("settings", sa.JSON(), nullable=False, server_default="{}"))
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("role", sa.String(length=16), nullable=False, server_default="work"))
+        batch_op.add_column(sa.Column("expected", sa.JSON(none_as_null=True), nullable=True))
+        batch_op.add_column(sa.Column("why", sa.Text(), nullable=True))
+    op.create_index(op.f("ix_tasks_project_role_position"), "tasks", ["project", "role", "position"])
 
 
 def downgrade() -> None:
     """Bring them back."""
+    op.drop_index(op.f("ix_tasks_project_role_position"), table_name="tasks")
+    for name in ("why", "expected", "role"):
+        op.drop_column("tasks", name)
+    op.drop_column("projects", "settings")
+    op.drop_table("practice")
+    op.drop_table("drafts")
     op.drop_table("links")
     op.drop_table("sessions")

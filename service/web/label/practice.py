@@ -1,0 +1,82 @@
+"""Practice: tasks before work, each explained once it was answered."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from sqlalchemy import RowMapping
+
+from critic.feedback import KINDS
+from service.context import Service
+from service.keys.auth import Caller
+from service.labels import answering, practising, tasking
+from service.labels.answering import AnswerRequest
+from service.problems import Problem
+from service.web.label.fields import Fields
+from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
+from service.web.rendering import render
+
+
+async def page(
+    request: Request,
+    parts: Service,
+    project: RowMapping,
+    annotator: str,
+    where: practising.Standing,
+    again: bool,
+) -> Response:
+    """The next practice task; where a round is over and was not good enough, that, unless somebody tries ``again``."""
+    if where.next is None and not again:
+        return render(request, "label/practice_over.html.j2", project=project, where=where)
+    async with parts.database.read() as connection:
+        task = await tasking.task(connection, where.next or where.tasks[0])
+    sheet = await practice_sheet(parts, project, task, annotator, where)
+    return await _whole(request, parts, project, sheet)
+
+
+async def answered(
+    request: Request, parts: Service, project: RowMapping, id: str, caller: Caller, fields: Fields
+) -> Response:
+    """Say whether it was right, and why."""
+    annotator = tasking.require_annotator(caller.annotator)
+    async with parts.database.read() as connection:
+        task = await tasking.task(connection, id)
+        where = await practising.standing(connection, project, annotator)
+    sheet = await practice_sheet(parts, project, task, annotator, where, fields)
+    asked = await asked_of(parts, project, sheet["responses"])
+    try:
+        label = page_of(project["kind"]).label(asked, fields)
+        given, shown = await answering.read(parts.labels, project, task, caller, AnswerRequest(label=label))
+        async with parts.database.transaction() as connection:
+            locked = await tasking.lock(connection, project["id"])
+            said = given.label.model_dump(mode="json", exclude_defaults=True)
+            is_right = await practising.answered(connection, locked, task, annotator, said)
+            where = await practising.standing(connection, locked, annotator)
+    except Problem as problem:
+        if problem.status_code not in (409, 422):
+            raise
+        return await _whole(request, parts, project, sheet, problem.status_code, problem.public())
+    kind = KINDS[project["kind"]]
+    expected = kind.model_validate(task["expected"]).reordered(shown)
+    about: dict[str, Any] = {
+        "is_right": is_right,
+        "is_scored": bool(kind.agreement),
+        "yours": page_of(project["kind"]).said(asked, label_of(given.label.reordered(shown))),
+        "expected": page_of(project["kind"]).said(asked, label_of(expected)),
+        "why": task["why"],
+        "where": where,
+    }
+    return render(request, "label/practice_told.html.j2", project=project, sheet=sheet, **about)
+
+
+def label_of(label: Any) -> dict[str, Any]:
+    """A label's values, as a page's fields are made of."""
+    values: dict[str, Any] = label.model_dump(mode="json")
+    return values
+
+
+async def _whole(
+    request: Request, parts: Service, project: RowMapping, sheet: Sheet, status: int = 200, error: Any = None
+) -> Response:
+    bound = None if project["constitution"] is None else await parts.constitutions.get(project["constitution"])
+    about = {"project": dict(project) | {"break_minutes": None}, "constitution": bound, "pace": None}
+    return render(request, "label/task.html.j2", status, sheet=sheet, error=error, **about)

@@ -1,0 +1,138 @@
+"""The sheet: one task as its annotator sees it, with what they said or began to say of it."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from critic.feedback.base import FormField
+from critic.records import Message
+from service.api.labels.tasks import OwnTask, Task
+from service.context import Service
+from service.keys import access
+from service.keys.auth import Caller
+from service.labels import drafts, practising, roles, tasking
+from service.labels.shown import order
+from service.problems import not_found
+from service.store.tables import leases, projects, tasks
+from service.web.label.fields import Fields, letters, one
+from service.web.label.kinds import PAGES, Asked, KindPage
+from service.web.rendering import texts
+
+Sheet = dict[str, Any]
+"""What the template ``label/sheet.html.j2`` shows: see there."""
+
+
+async def project_of(connection: AsyncConnection, id: str, caller: Caller) -> RowMapping:
+    """A project that the caller may label. Raises 404."""
+    query = select(projects).where(projects.c.id == id, *access.projects_of(caller))
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise not_found("project", id, "Look at your projects again.")
+    return row
+
+
+def page_of(kind: str) -> KindPage:
+    """The page of a kind. Raises 404 where it has none."""
+    page = PAGES.get(kind)
+    if page is None:
+        raise not_found("page for the kind", kind, "Label such tasks through the API.")
+    return page
+
+
+async def asked_of(parts: Service, project: RowMapping, responses: Sequence[str]) -> Asked:
+    """What is asked in a project, of answers as they are shown."""
+    bound = None if project["constitution"] is None else await parts.constitutions.get(project["constitution"])
+    form = {field["name"]: FormField.model_validate(field) for field in project["form"]}
+    return Asked(form, responses, bound, texts())
+
+
+async def sheet_of(
+    parts: Service, project: RowMapping, task: Task, caller: Caller, given: Fields | None = None
+) -> Sheet:
+    """The sheet of a task. What was just ``given`` goes first, then a draft, then the answer that stands."""
+    annotator = tasking.require_annotator(caller.annotator)
+    async with parts.database.read() as connection:
+        draft = await drafts.read(connection, task.id, annotator)
+        previous = await _previous(connection, project["id"], annotator, task.id)
+    answer = task.answer if isinstance(task, OwnTask) else None
+    page, asked = page_of(project["kind"]), await asked_of(parts, project, task.responses)
+    fields = _begun(page, given, draft, None if answer is None else answer.label)
+    has_flag = one(fields, "flag") == "yes" or (not fields and answer is not None and answer.flag is not None)
+    note = answer.flag.note if answer is not None and answer.flag is not None else ""
+    return {
+        **_common(project, task.id, task.prompt, task.responses),
+        **page.values(asked, fields),
+        "previous": previous,
+        "replaces": answer and answer.id,
+        "is_skipped": isinstance(task, OwnTask) and task.state == tasking.SKIPPED,
+        "skip_reasons": task.skip_reasons,
+        "flag": one(fields, "flag_note", note) if has_flag else None,
+        "is_practice": False,
+        "draft_saved": None if draft is None else _milliseconds(draft.saved_at),
+    }
+
+
+async def practice_sheet(
+    parts: Service,
+    project: RowMapping,
+    task: RowMapping,
+    annotator: str,
+    where: practising.Standing,
+    given: Fields = (),
+) -> Sheet:
+    """The sheet of a practice task."""
+    shown = order(task["id"], annotator, len(task["responses"]))
+    responses = [task["responses"][place]["text"] for place in shown]
+    prompt = [Message.model_validate(message) for message in task["prompt"]["messages"]]
+    values = page_of(project["kind"]).values(await asked_of(parts, project, responses), given)
+    return {
+        **_common(project, task["id"], prompt, responses),
+        **values,
+        "previous": None,
+        "replaces": None,
+        "is_skipped": False,
+        "skip_reasons": [],
+        "flag": None,
+        "is_practice": True,
+        "number": where.tasks.index(task["id"]) + 1,
+        "of": len(where.tasks),
+        "draft_saved": None,
+    }
+
+
+def _common(project: RowMapping, task: str, prompt: Sequence[Message], responses: Sequence[str]) -> Sheet:
+    return {
+        "kind": project["kind"],
+        "project": project["id"],
+        "task": task,
+        "once": secrets.token_urlsafe(12),
+        "prompt": prompt,
+        "responses": responses,
+        "letters": letters(len(responses)),
+        "blurred": roles.settings_of(project["settings"]).blur,
+    }
+
+
+def _begun(page: KindPage, given: Fields | None, draft: drafts.Draft | None, label: dict[str, Any] | None) -> Fields:
+    if given is not None:
+        return given
+    if draft is not None:
+        return draft.fields
+    return () if label is None else page.fields(label)
+
+
+async def _previous(connection: AsyncConnection, project: str, annotator: str, task: str) -> str | None:
+    """The task that the annotator answered or skipped last in a project."""
+    query = select(leases.c.task).join(tasks, leases.c.task == tasks.c.id)
+    query = query.where(leases.c.annotator == annotator, leases.c.state != tasking.LEASED)
+    query = query.where(tasks.c.project == project, leases.c.task != task).order_by(leases.c.until.desc()).limit(1)
+    previous: str | None = (await connection.execute(query)).scalar_one_or_none()
+    return previous
+
+
+def _milliseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
