@@ -21,13 +21,20 @@ from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
 from service.cli.given.options import Json, constitution_names
 from service.cli.given.roots import Root
+from service.cli.principles.recover import recover
+from service.cli.principles.test import test
 from service.cli.shown.foreseen import foreseen_json, print_foreseen
 from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from critic.run.folder.reading import Foreseen
 
-app = typer.Typer(no_args_is_help=True, help="Constitution files: list, show, lint, diff, verify, publish, import.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Constitution files: list, show, lint, diff, verify, publish, import; and tested by votes, recovered from pairs.",
+)
+app.command("test")(test)
+app.command("recover")(recover)
 
 Reference = Annotated[
     str,
