@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Constitution files: list, show, lint, diff, verify, publish, import; and tested by votes, recovered from pairs.",
+    help="Constitution files: list, show, lint, diff, verify, publish, import; tested by votes; recovered from pairs.",
 )
 app.command("test")(test)
 app.command("recover")(recover)

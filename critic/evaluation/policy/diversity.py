@@ -1,7 +1,7 @@
-"""How much a policy repeats itself: among the answers to one prompt, and within one answer. By words, without a model."""
+"""How much a policy repeats itself: among the answers to one prompt, and within one. By words, without a model."""
 
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 
 _WORD = re.compile(r"\w+")
 
@@ -11,7 +11,7 @@ LEAST_WORDS = 4  # an answer of fewer has nothing to repeat
 def bigrams(text: str) -> list[tuple[str, str]]:
     """Neighbouring words, in lower case."""
     words = _WORD.findall(text.lower())
-    return list(zip(words, words[1:], strict=False))
+    return list(pairwise(words))
 
 
 def among(texts: list[str]) -> float | None:

@@ -211,8 +211,8 @@ def _perplexity(likelihoods: Sequence[tuple[Likelihood | None, ...]]) -> Plain:
     figure = mean.figure()
     if figure is None or figure.is_of_few:
         return told(figure)
-    ends = (math.exp(min(700.0, value)) for value in (figure.estimate, figure.low, figure.high))
-    return told(Figure(*ends, figure.n, figure.clusters))
+    estimate, low, high = (math.exp(min(700.0, value)) for value in (figure.estimate, figure.low, figure.high))
+    return told(Figure(estimate, low, high, figure.n, figure.clusters))
 
 
 def _tax(measured: Measured) -> Plain:
@@ -290,8 +290,7 @@ def _rewarded(measured: Measured, place: int) -> dict[tuple[int, int], float | N
     wins: dict[tuple[int, int], float | None] = {}
     for prompt, (one, other) in enumerate(zip(before, after, strict=True)):
         for sample, (a, b) in enumerate(zip(one, other, strict=True)):
-            known = a is not None and b is not None
-            wins[prompt, sample] = (1 + np.sign(b - a)) / 2 if known else None
+            wins[prompt, sample] = None if a is None or b is None else (1 + float(np.sign(b - a))) / 2
     return wins
 
 

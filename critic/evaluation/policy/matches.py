@@ -56,16 +56,16 @@ async def play(
 
     async def one(place: tuple[int, int, int, int]) -> list[Match]:
         prompt, first, second, sample = place
-        shown = texts[first][prompt][sample], texts[second][prompt][sample]
-        assert shown[0] is not None and shown[1] is not None
+        before, after = texts[first][prompt][sample], texts[second][prompt][sample]
+        assert before is not None and after is not None
         made = []
         for group, principles in principles_by_group(constitution, prompts[prompt]).items():
-            equal = shown[0] == shown[1]
+            equal = before == after
             win: float | None = 0.5 if equal else None
             if not equal and principles:
-                question = Question(prompts[prompt], *shown, tuple(principles), seed=0, group=group)
+                question = Question(prompts[prompt], before, after, tuple(principles), seed=0, group=group)
                 win = await asked(question)
-            longer = len(shown[1]) - len(shown[0])
+            longer = len(after) - len(before)
             made.append(Match(prompt, first, second, sample, group, win, longer, equal))
         on_done()
         return made

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError
+from base.together import together
 from constitution import Constitution
 from critic.calls.ledger import Budget, Ledger, RecordedEngine
 from critic.capabilities import LIKELIHOODS, NONE
@@ -21,6 +22,8 @@ from critic.judging.jury import Juror, Jury
 from critic.records import Message, Prompt
 
 Tell = Callable[[str], None]
+
+_POOLING = Pooling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Plan:
     samples: int = 1
     seed: int = 0
     tie_band: float = 0.02
-    pooling: Pooling = Pooling()
+    pooling: Pooling = _POOLING
     exam: Exam | None = None
     reward: str | None = None
     drift: bool = True
@@ -180,16 +183,14 @@ async def _rewarded(
     engine: Engine, prompts: Sequence[Prompt], texts: Sequence[Texts]
 ) -> list[tuple[float | None, ...]]:
     """The reward of each answer: of a model with several heads the mean is nobody's, so one is needed."""
-    found = []
-    for prompt, own in zip(prompts, texts, strict=True):
-        rewards: list[float | None] = []
-        for text in own:
-            rewards.append(None if text is None else await _reward(engine, prompt, text))
-        found.append(tuple(rewards))
-    return found
+    asked = [(prompt, text) for prompt, own in zip(prompts, texts, strict=True) for text in own]
+    rewards = iter(await together(_reward(engine, prompt, text) for prompt, text in asked))
+    return [tuple(next(rewards) for _ in own) for own in texts]
 
 
-async def _reward(engine: Engine, prompt: Prompt, text: str) -> float | None:
+async def _reward(engine: Engine, prompt: Prompt, text: str | None) -> float | None:
+    if text is None:
+        return None
     node = Node((Message(role="assistant", content=text),), Reward())
     try:
         [score] = await engine.score(Node(prompt.messages, children=(node,)))

@@ -1,4 +1,4 @@
-"""All that was asked for a report on policies: what they said, how they were judged, what they scored. Raw, by prompt."""
+"""What was asked for a report on policies: what they said, how they were judged, what they scored; raw, by prompt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

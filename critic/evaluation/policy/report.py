@@ -132,7 +132,14 @@ def _hacking_lines(found: Plain) -> list[Line]:
             if distance is not None and share is not None:
                 points.append((distance, share))
         if points:  # the base is at distance 0, where nobody prefers either
-            lines.append(Line(name.removesuffix(" prefers it").removesuffix(" prefer it"), ((0.0, 0.5), *sorted(points)), color, dashed))
+            lines.append(
+                Line(
+                    name.removesuffix(" prefers it").removesuffix(" prefer it"),
+                    ((0.0, 0.5), *sorted(points)),
+                    color,
+                    dashed,
+                )
+            )
     return lines
 
 

@@ -130,7 +130,9 @@ def _question(cells: Sequence[str], subject: str, where: str) -> MultipleChoice:
     *texts, letter = (cell.strip() for cell in cells)
     if len(texts) != 1 + len(LETTERS) or letter.upper() not in LETTERS or not all(texts):
         raise InputError(
-            "expected a question, four options and a letter from A to D", where=where, fix="MMLU's files have no header."
+            "expected a question, four options and a letter from A to D",
+            where=where,
+            fix="MMLU's files have no header.",
         )
     return MultipleChoice(subject, texts[0], tuple(texts[1:]), LETTERS.index(letter.upper()))
 

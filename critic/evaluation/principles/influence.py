@@ -1,6 +1,6 @@
 """What each principle does to the outcomes: where it speaks, whom it backs, and what leaving it out would change."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -143,7 +143,13 @@ def _side(verdict: Verdict) -> int | None:
 
 
 def _influence(id: str, counted: _Counted, stale: int) -> Influence:
-    figures: Sequence[Figure | None] = [
-        share.figure() for share in (counted.speaks, counted.with_outcome, counted.decides, counted.flips)
-    ]
-    return Influence(id, counted.read, *figures, flipped=tuple(counted.flipped), stale=stale)
+    return Influence(
+        principle=id,
+        read=counted.read,
+        speaks=counted.speaks.figure(),
+        with_outcome=counted.with_outcome.figure(),
+        decides=counted.decides.figure(),
+        flips=counted.flips.figure(),
+        flipped=tuple(counted.flipped),
+        stale=stale,
+    )

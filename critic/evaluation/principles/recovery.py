@@ -1,10 +1,10 @@
 """The inverse: from pairs alone, which principles explain what was chosen.
 
 After Findeis et al., Inverse Constitutional AI (2024), without a model: a candidate says of each pair which answer it
-is for. The one that is right most often on balance is taken, then the one that is right most often on the pairs that no
-taken one speaks to, until none is right beyond chance there: by the exact sign test, with at most one false discovery in
-twenty (Benjamini and Hochberg 1995; where nothing is to be found, none is in 95 of 100 cases). How well it explains is
-measured on pairs that it was not found from.
+is for. The surest beyond chance is taken, then the surest on the pairs that no taken one speaks to, until none is right
+beyond chance there: by the exact sign test, with at most one false discovery in twenty (Benjamini and Hochberg 1995;
+where nothing is to be found, none is in 95 of 100 cases). How well it explains is measured on pairs that it was not
+found from.
 """
 
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What explains the pairs: ``explained`` is how often rules are right on pairs that they were not found from, one of
-    which none speaks counting a half; ``refusal`` says why there are none.
+    """What explains the pairs. ``explained``: how often rules are right on pairs that they were not found from, one of
+    which none speaks counting a half. ``refusal`` says why there are none.
     """
 
     pairs: int
@@ -98,7 +98,7 @@ def _taken(signs: _Signs) -> list[tuple[int, int]]:
 
 def _p(wins: NDArray[np.int64], losses: NDArray[np.int64]) -> NDArray[np.float64]:
     """The exact sign test of each candidate."""
-    return np.minimum(1.0, 2 * bdtr(np.minimum(wins, losses), wins + losses, 0.5))
+    return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(wins, losses), wins + losses, 0.5)))
 
 
 def _discovered(p: NDArray[np.float64]) -> NDArray[np.bool_]:

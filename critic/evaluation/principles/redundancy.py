@@ -132,6 +132,4 @@ def _correlation(x: _Floats, y: _Floats, others: _Floats) -> float | None:
 
 def _corrected(relation: Relation, tests: int) -> Relation:
     p = min(1.0, relation.p_opposed * tests)
-    return Relation(
-        relation.one, relation.other, relation.alike, relation.correlation, relation.low, relation.high, p
-    )
+    return Relation(relation.one, relation.other, relation.alike, relation.correlation, relation.low, relation.high, p)

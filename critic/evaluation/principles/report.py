@@ -12,7 +12,8 @@ from critic.pages.scales import percent, shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.statistics.intervals import Figure
 
-SHOWN = 20
+SHOWN = 20  # places
+SHOWN_PAIRS = 8  # of principles, beside those that stand out
 
 
 class Flip(Protocol):
@@ -78,7 +79,8 @@ def _first(places: Sequence[Place]) -> Sequence[Place]:
 def _standing_out(relations: Iterable[Relation]) -> list[Relation]:
     """Duplicates and contradictions first, then the nearest to either."""
     order = sorted(relations, key=lambda r: (not (r.is_duplicate or r.is_contradiction), -abs(r.correlation)))
-    return order[:SHOWN]
+    told = sum(r.is_duplicate or r.is_contradiction for r in order)
+    return order[: told + SHOWN_PAIRS]
 
 
 def _tiles(tested: Tested) -> Iterator[tuple[str, str, str]]:

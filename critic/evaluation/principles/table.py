@@ -15,8 +15,10 @@ Reader = tuple[str, ...]
 
 @dataclass(slots=True)
 class Comparison:
-    """One judgement, with those of its votes that count. ``odds`` are each principle's mean log-odds that the first answer is better, where it was read;
-    ``readings`` the same by reader. Principles without a readable vote stand in ``voted`` only.
+    """One judgement, with those of its votes that count.
+
+    ``odds`` are each principle's mean log-odds that the first answer is better, where it was read; ``readings`` the
+    same by reader. Principles without a readable vote stand in ``voted`` only.
     """
 
     row: int
@@ -94,9 +96,7 @@ class Table:
         self._places.setdefault((row.prompt.key, second, first, judgement.group), (comparison, True))
 
 
-def _read(
-    votes: Iterable[Vote], readings: dict[str, dict[Reader, float]], name: Reader, sign: float
-) -> None:
+def _read(votes: Iterable[Vote], readings: dict[str, dict[Reader, float]], name: Reader, sign: float) -> None:
     """Add each reader's mean log-odds of each principle, over both orders. One that can't be read is left out."""
     given: dict[tuple[str, Reader], list[float | None]] = {}
     for vote in votes:

@@ -11,11 +11,7 @@ MOST_WORDS = 400  # that differ in most pairs: more tests would only make each o
 LEAST_PAIRS = 6  # in which a word differs: five right of five are chance once in sixteen times
 # Words that any text has: they tell how long it is, not what it is about.
 _FUNCTION = frozenset(
-    "about after all also although and any are because been before being both but can could did does each even ever "
-    "every for from had has have her here hers him his how into its just like made make many may might more most much "
-    "must not now off only other our out over own same she should since some such than that the their them then there "
-    "these they thi this those through too under until upon very was well were what when where which while who whom "
-    "whose why will with within without would yet you your".split()
+    ["about", "after", "all", "also", "although", "and", "any", "are", "because", "been", "before", "being", "both", "but", "can", "could", "did", "does", "each", "even", "ever", "every", "for", "from", "had", "has", "have", "her", "here", "hers", "him", "his", "how", "into", "its", "just", "like", "made", "make", "many", "may", "might", "more", "most", "much", "must", "not", "now", "off", "only", "other", "our", "out", "over", "own", "same", "she", "should", "since", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "thi", "this", "those", "through", "too", "under", "until", "upon", "very", "was", "well", "were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "within", "without", "would", "yet", "you", "your"]
 )
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _ENDINGS = re.compile(r"(?<=..)(?:'s|es|s|ing|ed|ly)$")
@@ -70,7 +66,9 @@ def words(text: str) -> set[str]:
 def candidates(chosen: Sequence[str], rejected: Sequence[str]) -> tuple[list[str], NDArray[np.int8]]:
     """Return names, and (pairs, names): 1 where the chosen answer has more of it, -1 where the rejected one, else 0."""
     names = list(TRAITS)
-    columns = [_sign([trait(text) for text in chosen], [trait(text) for text in rejected]) for _, trait in TRAITS.values()]
+    columns = [
+        _sign([trait(text) for text in chosen], [trait(text) for text in rejected]) for _, trait in TRAITS.values()
+    ]
     sides = [(words(one), words(other)) for one, other in zip(chosen, rejected, strict=True)]
     for word in _telling(sides):
         names.append(f'{_MENTIONS} "{word}"')
@@ -86,4 +84,4 @@ def _telling(sides: Iterable[tuple[set[str], set[str]]]) -> list[str]:
 
 
 def _sign(one: Sequence[float], other: Sequence[float]) -> NDArray[np.int8]:
-    return np.sign(np.subtract(one, other)).astype(np.int8)
+    return np.asarray(np.sign(np.subtract(one, other)), np.int8)

@@ -32,7 +32,7 @@ EQUAL = 1e-9  # scores that differ by less are equal
 class Profile:
     """What people think of the alternatives of items: one row a person and item.
 
-    ``scores`` (N, A) from 0 to 1, ``item`` (N,) numbers items from 0, ``group`` (N,) groups, in the order of ``groups``.
+    ``scores`` (N, A) from 0 to 1; ``item`` (N,) numbers items from 0, ``group`` (N,) the groups in ``groups``.
     ``person`` (N,) numbers people, who may have rows for several items.
     """
 

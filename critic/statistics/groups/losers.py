@@ -54,9 +54,7 @@ def outcomes(profile: Profile, names: tuple[str, ...] = tuple(AGGREGATIONS)) -> 
 def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray[np.int64]) -> Outcome:
     decided = way.decide(profile)
     undecided = int(np.isnan(decided[:, 0]).sum())
-    losses = [
-        _loss(name, int(people[place]), means[:, place], decided) for place, name in enumerate(profile.groups)
-    ]
+    losses = [_loss(name, int(people[place]), means[:, place], decided) for place, name in enumerate(profile.groups)]
     return Outcome(way, profile.items, undecided, tuple(losses))
 
 

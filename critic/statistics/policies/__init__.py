@@ -1,1 +1,1 @@
-"""Figures of policies against each other: win rates without length, strengths of many, and the gap that hacking opens."""
+"""Figures of policies against each other: wins without length, strengths of many, the gap that hacking opens."""

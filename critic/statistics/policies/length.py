@@ -46,8 +46,10 @@ def length_controlled(wins: ArrayLike, differences: ArrayLike, clusters: Sequenc
         return None
     spread = float(d.std())
     x = np.stack([np.ones_like(d), np.tanh(d / spread) if spread > 0 else np.zeros_like(d)], axis=1)
-    beta, bread = _fitted(np.vstack([x, _BEFORE[:, :2]]), np.append(y, _BEFORE[:, 2]), np.append(np.ones_like(y), _BEFORE[:, 3]))
-    variance = _jackknifed(x, y, of, beta, np.linalg.inv(bread))
+    beta, bread = _fitted(
+        np.vstack([x, _BEFORE[:, :2]]), np.append(y, _BEFORE[:, 2]), np.append(np.ones_like(y), _BEFORE[:, 3])
+    )
+    variance = _jackknifed(x, y, of, beta, np.asarray(np.linalg.inv(bread), np.float64))
     half = student(count - 1) * math.sqrt(max(variance, bread[0, 0] * 1e-12))
     estimate, low, high = (float(_logistic(np.array(beta[0] + end))) for end in (0.0, -half, half))
     return Figure(estimate, low, high, y.size, count)
@@ -76,7 +78,7 @@ def _fitted(x: _Floats, y: _Floats, weights: _Floats) -> tuple[_Floats, _Floats]
         if largest < 1e-9:
             break
     p = _logistic(x @ beta)
-    return beta, np.linalg.inv((x * (weights * p * (1 - p))[:, None]).T @ x)
+    return beta, np.asarray(np.linalg.inv((x * (weights * p * (1 - p))[:, None]).T @ x), np.float64)
 
 
 def _logistic(x: _Floats) -> _Floats:

@@ -56,7 +56,9 @@ def strengths(
     games = (by_prompt + by_prompt.transpose(0, 2, 1)).sum(axis=2)
     figures = []
     for place, strength in enumerate(best):
-        low, high = np.percentile(drawn[:, place], (2.5, 97.5), method="linear") if len(drawn) else (-math.inf, math.inf)
+        low, high = (
+            np.percentile(drawn[:, place], (2.5, 97.5), method="linear") if len(drawn) else (-math.inf, math.inf)
+        )
         n, prompts = round(float(games[:, place].sum())), int((games[:, place] > 0).sum())
         figures.append(Figure(float(strength) * ELO, float(low) * ELO, float(high) * ELO, n, prompts))
     return Strengths(tuple(names), tuple(figures))

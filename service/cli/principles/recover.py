@@ -61,7 +61,8 @@ def _labels(pairs: str, limit: int | None, column: str | None) -> "tuple[list[La
     from critic.files.shapes import naming
     from critic.records import Quarantined
 
-    labels, refused = [], 0
+    labels: list[Labelled] = []
+    refused = 0
     for line in islice(read_labelled(pairs, max_chars=MAX_CHARACTERS, columns=naming(column)), limit):
         if isinstance(line, Quarantined):
             refused += 1

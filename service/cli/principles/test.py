@@ -17,8 +17,9 @@ from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from constitution import Constitution
-    from critic.evaluation.principles.tested import Limits, Tested
+    from critic.evaluation.principles.tested import Tested
     from critic.run.folder.flips import Foreseen
+
 
 def _share(text: str) -> float:
     try:
@@ -76,19 +77,35 @@ def test(
         ),
     ] = None,
     max_duplicates: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Pairs of principles that may say the same.", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(min=0, metavar="N", help="Pairs of principles that may say the same.", rich_help_panel=LIMITS),
     ] = None,
     max_contradictions: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Pairs of principles that may contradict each other.", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Pairs of principles that may contradict each other.", rich_help_panel=LIMITS
+        ),
     ] = None,
     max_ambiguous: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Clauses that may be ambiguous.", rich_help_panel=LIMITS)
     ] = None,
     max_silent: Annotated[
-        float | None, typer.Option(parser=_share, metavar="SHARE", help="The share of comparisons that no principle may speak to.", rich_help_panel=LIMITS)
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="SHARE",
+            help="The share of comparisons that no principle may speak to.",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
     max_flips: Annotated[
-        float | None, typer.Option(parser=_share, metavar="SHARE", help="The share of the run's judgements that this constitution may flip.", rich_help_panel=LIMITS)
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="SHARE",
+            help="The share of the run's judgements that this constitution may flip.",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="A directory for test.json and test.html.", rich_help_panel=OUTPUT)
@@ -190,9 +207,7 @@ def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Consti
     return constitution.model_copy(update={"principles": principles})
 
 
-def _write(
-    out: Path, tested: "Tested", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]
-) -> None:
+def _write(out: Path, tested: "Tested", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]) -> None:
     from critic.evaluation.principles.report import report
     from critic.run.folder.results import replace_text
 

@@ -33,6 +33,7 @@ from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
+    from critic.evaluation.policy.matches import Match
     from critic.evaluation.policy.measure import Plan
     from critic.evaluation.policy.measured import Measured
     from critic.records import Prompt
@@ -47,12 +48,8 @@ def policy(
     ],
     prompts: Annotated[str, typer.Option(help="Held-out prompts: none that were trained on.", rich_help_panel=INPUT)],
     out: Out,
-    red_team: Annotated[
-        str | None, typer.Option(help="Prompts that ask for harm.", rich_help_panel=INPUT)
-    ] = None,
-    safe: Annotated[
-        str | None, typer.Option(help="Harmless prompts that look harmful.", rich_help_panel=INPUT)
-    ] = None,
+    red_team: Annotated[str | None, typer.Option(help="Prompts that ask for harm.", rich_help_panel=INPUT)] = None,
+    safe: Annotated[str | None, typer.Option(help="Harmless prompts that look harmful.", rich_help_panel=INPUT)] = None,
     choices: Annotated[
         Path | None,
         typer.Option(
@@ -183,7 +180,7 @@ def _with_people_and_leaks(
     from critic.files.shapes import naming
     from critic.records import Line
 
-    matches = ()
+    matches: tuple[Match, ...] = ()
     if people is not None:
         rows = read_labelled(people, max_chars=MAX_CHARACTERS, columns=naming(column))
         matches = tuple(labelled((row for row in rows if isinstance(row, Line)), measured))
