@@ -31,8 +31,8 @@ def leaks(seats: Iterable[Seat]) -> list[str]:
 def _sentences(family: str, roles: Mapping[str, list[str]]) -> Iterable[str]:
     if {GENERATOR, JUDGE, POLICY} <= roles.keys():
         yield (
-            f"The family {family} is generator, judge and policy at once ({_named(roles)}): it learns what it thinks of "
-            "its own answers."
+            f"The family {family} is generator, judge and policy at once ({_named(roles)}): it learns what it thinks "
+            "of its own answers."
         )
     if {MEASURED_BY, POLICY} <= roles.keys():
         yield (

@@ -18,7 +18,7 @@ from critic.statistics.intervals import FEW, Figure, Share, paired
 
 SAME = 0.8  # correlation of what is left, from which two principles are one
 SAME_AT_LEAST = 0.6  # and the lower end of its interval
-OPPOSED = 0.35  # the share of comparisons decided alike, up to which two contradict each other
+OPPOSED = 0.25  # the share of comparisons decided alike, up to which two contradict each other
 LEVEL = 0.05  # of all tests together
 
 _Floats = NDArray[np.float64]

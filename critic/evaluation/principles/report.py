@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from critic.evaluation.principles.findings import Findings, sentences
 from critic.evaluation.principles.influence import Place
 from critic.evaluation.principles.redundancy import Relation
-from critic.evaluation.principles.tested import Tested, sentences
 from critic.pages.heat import HeatMap
 from critic.pages.page import Picture, page
 from critic.pages.scales import percent, shares
@@ -54,7 +54,7 @@ class Change(Protocol):
         ...
 
 
-def report(tested: Tested, changes: Sequence[Change], broken: Sequence[str]) -> str:
+def report(tested: Findings, changes: Sequence[Change], broken: Sequence[str]) -> str:
     """Return the page, with what ``changes`` would flip and the limits that are ``broken``."""
     return page(
         "critic.evaluation.principles",
@@ -83,7 +83,7 @@ def _standing_out(relations: Iterable[Relation]) -> list[Relation]:
     return order[: told + SHOWN_PAIRS]
 
 
-def _tiles(tested: Tested) -> Iterator[tuple[str, str, str]]:
+def _tiles(tested: Findings) -> Iterator[tuple[str, str, str]]:
     yield "principles", str(len(tested.influences)), f"{sum(one.read > 0 for one in tested.influences)} with votes"
     yield "duplicates", str(len(tested.duplicates)), "pairs that say the same"
     yield "contradictions", str(len(tested.contradictions)), "pairs that pull apart"
@@ -93,7 +93,7 @@ def _tiles(tested: Tested) -> Iterator[tuple[str, str, str]]:
         yield "silent", percent(silent.estimate), f"of comparisons: {percent(silent.low)} to {percent(silent.high)}"
 
 
-def _pictures(tested: Tested) -> Iterator[tuple[str, Picture]]:
+def _pictures(tested: Findings) -> Iterator[tuple[str, Picture]]:
     read = [one for one in tested.influences if one.read]
     if read:
         decides = {one.principle: (one.decides, one.flips) for one in read}

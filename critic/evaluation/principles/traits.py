@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 MOST_WORDS = 400  # that differ in most pairs: more tests would only make each of them weaker
 LEAST_PAIRS = 6  # in which a word differs: five right of five are chance once in sixteen times
 # Words that any text has: they tell how long it is, not what it is about.
-_FUNCTION = frozenset(
-    ["about", "after", "all", "also", "although", "and", "any", "are", "because", "been", "before", "being", "both", "but", "can", "could", "did", "does", "each", "even", "ever", "every", "for", "from", "had", "has", "have", "her", "here", "hers", "him", "his", "how", "into", "its", "just", "like", "made", "make", "many", "may", "might", "more", "most", "much", "must", "not", "now", "off", "only", "other", "our", "out", "over", "own", "same", "she", "should", "since", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "thi", "this", "those", "through", "too", "under", "until", "upon", "very", "was", "well", "were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "within", "without", "would", "yet", "you", "your"]
+_FUNCTION_WORDS = (
+    "about after all also although and any are because been before being both but can could did does each even "
+    "ever every for from had has have her here hers him his how into its just like made make many may might "
+    "more most much must not now off only other our out over own same she should since some such than that the "
+    "their them then there these they thi this those through too under until upon very was well were what when "
+    "where which while who whom whose why will with within without would yet you your"
 )
+_FUNCTION = frozenset(_FUNCTION_WORDS.split())
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _ENDINGS = re.compile(r"(?<=..)(?:'s|es|s|ing|ed|ly)$")
 

@@ -17,7 +17,7 @@ from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from constitution import Constitution
-    from critic.evaluation.principles.tested import Tested
+    from critic.evaluation.principles.findings import Findings
     from critic.run.folder.flips import Foreseen
 
 
@@ -119,10 +119,10 @@ def test(
     Exits with 4 where a limit is not held.
     """
     from constitution import load
-    from critic.evaluation.principles.tested import Limits, plain
+    from critic.evaluation.principles.findings import Limits, plain
 
     constitution = load(ref)
-    tested = _tested(constitution, run, again or [])
+    tested = _findings(constitution, run, again or [])
     changes = list(_changes(run, constitution, _weights(weight or []), against or []))
     limits = Limits(max_duplicates, max_contradictions, max_ambiguous, max_silent, max_flips)
     broken = limits.broken(tested, changes[0].share)
@@ -137,11 +137,11 @@ def test(
         raise typer.Exit(BEYOND_LIMITS)
 
 
-def _tested(constitution: "Constitution", run: Path, again: Sequence[Path]) -> "Tested":
+def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) -> "Findings":
     from contextlib import closing
 
+    from critic.evaluation.principles.findings import examine
     from critic.evaluation.principles.table import Table
-    from critic.evaluation.principles.tested import examine
     from critic.run.folder.reading import open_rows, read_config
 
     with closing(open_rows(run)) as store:
@@ -207,7 +207,9 @@ def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Consti
     return constitution.model_copy(update={"principles": principles})
 
 
-def _write(out: Path, tested: "Tested", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]) -> None:
+def _write(
+    out: Path, tested: "Findings", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]
+) -> None:
     from critic.evaluation.principles.report import report
     from critic.run.folder.results import replace_text
 
@@ -216,8 +218,8 @@ def _write(out: Path, tested: "Tested", changes: Sequence[Change], broken: Seque
     replace_text(out / "test.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def _print(tested: "Tested", changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
-    from critic.evaluation.principles.tested import sentences
+def _print(tested: "Findings", changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
+    from critic.evaluation.principles.findings import sentences
 
     say(clean(f"{tested.constitution}: {tested.comparisons:,} comparisons of {tested.prompts:,} prompts"))
     width = max((len(one.principle) for one in tested.influences), default=0)

@@ -14,7 +14,7 @@ from critic.statistics.intervals import few
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Findings:
     """All that a run's votes say of its constitution."""
 
     constitution: str
@@ -57,7 +57,7 @@ class Limits:
     silent: float | None = None
     flips: float | None = None
 
-    def broken(self, tested: Tested, flips: float | None = None) -> list[str]:
+    def broken(self, tested: Findings, flips: float | None = None) -> list[str]:
         """Return a sentence for each limit that isn't held. ``flips``: the share of judgements that a change flips.
 
         A share that can't be told is no pass: it breaks its limit, with the reason.
@@ -82,10 +82,10 @@ class Limits:
         return said
 
 
-def examine(table: Table, constitution: Constitution, tie_band: float, pooling: Pooling) -> Tested:
+def examine(table: Table, constitution: Constitution, tie_band: float, pooling: Pooling) -> Findings:
     """Return what the votes of ``table`` say of ``constitution``."""
     found, sentence = ambiguities(table)
-    return Tested(
+    return Findings(
         constitution.ref,
         len(table.comparisons),
         len({comparison.row for comparison in table.comparisons}),
@@ -97,7 +97,7 @@ def examine(table: Table, constitution: Constitution, tie_band: float, pooling: 
     )
 
 
-def sentences(tested: Tested) -> list[str]:
+def sentences(tested: Findings) -> list[str]:
     """Return what a constitution's author must know, the worst first."""
     if note := few(tested.prompts, "prompt"):
         return [note]
@@ -127,7 +127,7 @@ def sentences(tested: Tested) -> list[str]:
     return said
 
 
-def plain(tested: Tested) -> dict[str, Any]:
+def plain(tested: Findings) -> dict[str, Any]:
     """Return the record as plain data, with what the properties tell."""
     names = ("duplicates", "contradictions", "ambiguous")
     data = asdict(tested) | {name: [asdict(one) for one in getattr(tested, name)] for name in names}
