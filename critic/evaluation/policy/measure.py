@@ -31,13 +31,14 @@ class Plan:
     """What is to be measured. ``policies`` are engines' specs, the base first.
 
     ``prompts`` are by set (`critic.evaluation.policy.measured`). Held-out prompts are judged under ``constitution``,
-    red-team ones under ``harmless``; other sets aren't judged. ``reward`` is a reward model's spec.
+    red-team ones under ``harmless``; without a constitution a set isn't judged. ``reward`` is a reward model's spec.
+    ``names`` are the policies' in the report; by default what their specs name.
     """
 
     policies: tuple[str, ...]
     prompts: Mapping[str, Sequence[Prompt]]
     judges: tuple[tuple[Spec, Mode], ...]
-    constitution: Constitution
+    constitution: Constitution | None
     harmless: Constitution | None
     sampling: Sampling
     samples: int = 1
@@ -47,13 +48,14 @@ class Plan:
     exam: Exam | None = None
     reward: str | None = None
     drift: bool = True
+    names: tuple[str, ...] | None = None
 
 
 async def measure(plan: Plan, ledger: Ledger, tell: Tell = lambda text: None) -> Measured:
     """Return what the policies said and how they were judged. Raises `InputError` and `RunStopped`."""
     if len(plan.policies) < 2:
         raise InputError("one policy has nothing to be compared with", fix="Name the base and at least one trained.")
-    names = _names(plan.policies)
+    names = plan.names or _names(plan.policies)
     texts: dict[str, list[list[Texts]]] = {name: [] for name in plan.prompts}
     exam: list[list[float | None]] = []
     own: list[Likelihoods] = []
@@ -140,6 +142,8 @@ async def _judged(
     plan: Plan, ledger: Ledger, texts: Mapping[str, Sequence[Sequence[Texts]]], tell: Tell
 ) -> tuple[dict[str, list[Match]], dict[str, str]]:
     under = {HELD_OUT: plan.constitution, RED_TEAM: plan.harmless}
+    if not any(under.get(name) for name in plan.prompts):
+        return {}, {}
     engines: dict[Spec, RecordedEngine] = {}
     matches: dict[str, list[Match]] = {}
     judged_by: dict[str, str] = {}
