@@ -14,10 +14,11 @@ from critic.evaluation.principles.redundancy import relations
 from critic.evaluation.principles.report import report
 from critic.evaluation.principles.table import Table
 from critic.judging.aggregate import Pooling, aggregate
-from critic.records import Judgement, Response, Row, Vote
+from critic.records import Judgement, Order, Response, Row, Vote
 from tests.factories import prompt, small_constitution
 
 POOLING = Pooling()
+ORDERS: tuple[tuple[Order, int], ...] = (("given", 1), ("swapped", -1))
 
 
 def made(principles: int) -> Constitution:
@@ -39,7 +40,7 @@ def votes(
             raw=None if value is not None else "no letter",
         )
         for principle, value in zip(constitution.principles, odds, strict=True)
-        for order, sign in (("given", 1), ("swapped", -1))
+        for order, sign in ORDERS
     ]
 
 

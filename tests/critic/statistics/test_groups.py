@@ -23,7 +23,7 @@ def opposed(rng: np.random.Generator, people: int = 60, statements: int = 12) ->
 
 
 def test_support_counts_passes_and_leaves_out_those_who_were_not_asked() -> None:
-    votes = [[1, 0], [-1, NAN], [1, NAN], [1, 1]]
+    votes = [[1.0, 0.0], [-1.0, NAN], [1.0, NAN], [1.0, 1.0]]
     counts = tally(votes, ["a", "a", "b", "b"])
     assert counts.names == ("a", "b") and counts.asked.tolist() == [[2, 1], [2, 1]]
     assert counts.support().tolist() == [[0.5, 0.0], [1.0, 1.0]]
@@ -34,7 +34,7 @@ def test_support_counts_passes_and_leaves_out_those_who_were_not_asked() -> None
 
 
 def test_a_statement_that_a_group_was_not_asked_about_has_no_support() -> None:
-    counts = tally([[1, NAN], [1, 1]], ["a", "b"])
+    counts = tally([[1.0, NAN], [1.0, 1.0]], ["a", "b"])
     assert np.isnan(counts.support()[0, 1]) and counts.figure(0, 1) is None
 
 
@@ -99,7 +99,8 @@ def one_item(*people: tuple[str, tuple[float, ...]]) -> Profile:
 
 
 def winner(name: str, profile: Profile) -> list[float]:
-    return AGGREGATIONS[name].decide(profile)[0].tolist()
+    shares: list[float] = AGGREGATIONS[name].decide(profile)[0].tolist()
+    return shares
 
 
 def test_the_ways_differ_where_they_must() -> None:
