@@ -121,9 +121,7 @@ def _apart(profile: "Profile") -> "Apart":
     return apart(votes, np.array(profile.groups)[of])
 
 
-def _json(
-    profile: "Profile", apart: "Apart", found: "Sequence[Outcome]", left_out: dict[str, int]
-) -> dict[str, Any]:
+def _json(profile: "Profile", apart: "Apart", found: "Sequence[Outcome]", left_out: dict[str, int]) -> dict[str, Any]:
     people = dict(zip(profile.groups, profile.people().tolist(), strict=True))
     ways = {
         one.aggregation.name: {
