@@ -67,11 +67,11 @@ class Results:
         return found
 
     def _families_everywhere(self) -> list[str]:
-        """Families that wrote the answers, revised them and judged them: what is trained on this has met no other."""
-        policy, critic = self.config.get("policy"), self.config.get("critic")
-        if policy is None or critic is None or not self.statistics.revisions:
+        """Families of the policy that wrote the answers and of all judges: what is trained on this has met no other."""
+        policy = self.config.get("policy")
+        if policy is None:
             return []
-        shared = families(policy["name"]) & families(critic["name"])
+        shared = families(policy["name"])
         for seat in self.config["jury"]:
             shared &= families(seat["judge"]["name"])
         return sorted(shared)
@@ -79,8 +79,8 @@ class Results:
     @staticmethod
     def _one_family(family: str) -> str:
         return (
-            f"The family {family} wrote, revised and judged these answers: a policy of it that learns from them learns "
-            "what it thinks of its own answers, and nobody else has looked."
+            f"The family {family} wrote these answers, and it alone judged them: a policy of it that learns from them "
+            "learns what it thinks of its own answers."
         )
 
 

@@ -41,7 +41,7 @@ def groups(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell how far groups of annotators differ, and who would lose under each way to decide for all. No model is asked."""
+    """Tell how far groups of annotators differ, and who loses under each way to decide for all; no model is asked."""
     from critic.statistics.groups.aggregations import AGGREGATIONS
     from critic.statistics.groups.losers import outcomes
 
