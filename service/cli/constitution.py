@@ -21,6 +21,7 @@ from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
 from service.cli.given.options import Json, constitution_names
 from service.cli.given.roots import Root
+from service.cli.principles.ballot import ballot
 from service.cli.principles.recover import recover
 from service.cli.principles.test import test
 from service.cli.shown.foreseen import foreseen_json, print_foreseen
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("test")(test)
 app.command("recover")(recover)
+app.command("ballot")(ballot)
 
 Reference = Annotated[
     str,
