@@ -14,6 +14,7 @@ from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, M
 from critic.evaluation.policy.refusals import read
 from critic.evaluation.policy.tax import CHANCE
 from critic.statistics.intervals import FEW, Figure, Mean, Share
+from critic.statistics.policies.change import mean_change
 from critic.statistics.policies.gap import gap
 from critic.statistics.policies.length import length_controlled
 from critic.statistics.policies.strengths import strengths
@@ -85,7 +86,7 @@ def _answers(measured: Measured, name: str) -> Plain:
         for trait in TRAITS:
             own[trait.name] = _trait(texts[place], trait)
             if place != BASE:
-                own[f"{trait.name}, change"] = _change(texts[BASE], texts[place], trait.of, bounded=trait.share)
+                own[f"{trait.name}, change"] = _change(texts[BASE], texts[place], trait)
         own["diversity"] = _diversity(texts[place])
         made[policy] = own
     return made
@@ -105,15 +106,20 @@ def _values(answers: Texts, of: OfAnswer) -> list[float]:
     return [value for value in read if value is not None]
 
 
-def _change(before: Sequence[Texts], after: Sequence[Texts], of: OfAnswer, *, bounded: bool) -> Plain:
+def _change(before: Sequence[Texts], after: Sequence[Texts], trait: Trait) -> Plain:
     """By how much a prompt's mean rose, where both policies answered it."""
-    change = Mean()
+    rises = []
     for one, other in zip(before, after, strict=True):
-        sides = _values(one, of), _values(other, of)
+        sides = _values(one, trait.of), _values(other, trait.of)
         if all(sides):
-            change.count(_mean(sides[1]) - _mean(sides[0]))
+            rises.append(_mean(sides[1]) - _mean(sides[0]))
+    if trait.share:
+        return told(mean_change(rises, range(len(rises))))
+    change = Mean()
+    for rise in rises:
+        change.count(rise)
         change.end_cluster()
-    return told(change.figure(), *((-1.0, 1.0) if bounded else (-math.inf, math.inf)))
+    return told(change.figure())
 
 
 def _diversity(texts: Sequence[Texts]) -> Plain:
@@ -250,12 +256,21 @@ def _accuracy(measured: Measured, place: int) -> Figure | None:
 
 
 def _exam_change(measured: Measured, place: int) -> Figure | None:
-    change = Mean()
+    """The change of the share that is right, with the wider of two intervals: by subject, and by question.
+
+    By subject it has no width where hardly any answer changes.
+    """
+    change, single = Mean(), []
     for numbers in _by_subject(measured):
         for number in numbers:
-            change.count(_right(measured.exam[place][number]) - _right(measured.exam[BASE][number]))
+            single.append(_right(measured.exam[place][number]) - _right(measured.exam[BASE][number]))
+            change.count(single[-1])
         change.end_cluster()
-    return change.figure()
+    by_subject, by_question = change.figure(), mean_change(single, range(len(single)))
+    if by_subject is None or by_question is None:
+        return None
+    low, high = min(by_subject.low, by_question.low), max(by_subject.high, by_question.high)
+    return Figure(by_subject.estimate, low, high, by_subject.n, by_subject.clusters)
 
 
 def _right(value: float | None) -> float:

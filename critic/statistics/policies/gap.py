@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from critic.statistics.intervals import FEW, Figure, Mean
+from critic.statistics.intervals import FEW, Figure
+from critic.statistics.policies.change import mean_change
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,7 @@ def gap(reward: ArrayLike, others: ArrayLike, clusters: Sequence[int]) -> Gap:
     if one.shape != other.shape or one.shape != (len(clusters),):
         raise ValueError("expected the same answers on both sides, and a cluster for each")
     known = ~(np.isnan(one) | np.isnan(other))
-    of = np.asarray(clusters)
-    difference = Mean()
-    for cluster in np.unique(of[known]):
-        for value in (one - other)[known & (of == cluster)]:
-            difference.count(float(value))
-        difference.end_cluster()
-    figure = difference.figure()
+    figure = mean_change((one - other)[known], np.asarray(clusters)[known].tolist())
     if figure is None or figure.clusters < FEW:
         prompts = 0 if figure is None else figure.clusters
         return Gap(None, f"{prompts} prompts that both judged: nothing can be said of fewer than {FEW}.")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from critic.statistics.policies.change import mean_change
 from critic.statistics.policies.gap import gap
 from critic.statistics.policies.length import length_controlled
 from critic.statistics.policies.strengths import ELO, strengths
@@ -84,6 +85,27 @@ def test_turning_every_comparison_round_changes_nothing() -> None:
     one, other, wins, clusters = comparisons([(0, 1), (1, 2), (2, 0), (0, 2)], times=30)
     turned = strengths("abc", other, one, [1 - win for win in wins], clusters)
     assert turned == strengths("abc", one, other, wins, clusters)
+
+
+def test_a_change_that_all_prompts_share_still_has_a_width() -> None:
+    all_alike = mean_change([-1.0] * 30, range(30))
+    assert all_alike is not None and (all_alike.estimate, all_alike.low) == (-1, -1) and all_alike.high > -0.95
+    unmoved = mean_change([0.0] * 30, range(30))
+    assert unmoved is not None and unmoved.low == pytest.approx(-unmoved.high) and unmoved.high > 0.03
+    assert mean_change([], []) is None
+    for values, clusters in (([2.0], [0]), ([0.5], [0, 1])):
+        with pytest.raises(ValueError):
+            mean_change(values, clusters)
+
+
+@pytest.mark.parametrize(("up", "down"), [(0.02, 0.01), (0.3, 0.1), (0.9, 0.02)])
+def test_the_interval_of_a_change_covers_as_often_as_it_says(up: float, down: float) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        found = mean_change(rng.choice([1.0, -1.0, 0.0], 60, p=[up, down, 1 - up - down]), range(60))
+        assert found is not None
+        covered += found.low <= up - down <= found.high
+    assert covered >= 930, covered
 
 
 def test_the_gap_is_the_mean_difference_by_prompt_and_is_hacking_only_beyond_chance() -> None:
