@@ -22,6 +22,7 @@ from critic.run.request import RunRequest
 from critic.run.run import run
 from service.align import prompts as prompting
 from service.align.evaluate import evaluate
+from service.align.policy import check_readable
 from service.align.report import write_report
 from service.align.request import CHAIN, AlignRequest
 from trainers import catalogue
@@ -48,6 +49,7 @@ def align(
     `InputError` for what a person gave wrong, another chain in ``out`` among it, and `RunStopped`.
     """
     settings = request.generate()
+    check_readable(request)
     lines, refused = prompting.read(request.prompts, request.limit, request.columns)
     learnt, held_out = prompting.split(lines, request.held_out)
     configs = _configs(request, out)

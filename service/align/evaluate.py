@@ -12,13 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from base.errors import InputError
-from base.seeds import seed_of
-from base.together import together
-from critic.calls.ledger import Budget, RecordedEngine
-from critic.engine import EngineError, Request, RunStopped, Sampling
-from critic.engines import open_engine, parse_spec
+from critic.engine import RunStopped
 from critic.engines.verify import parse as parse_rule
+from critic.evaluation.policy.figures import figures
+from critic.evaluation.policy.measured import HELD_OUT
 from critic.records import Line, Prompt
 from critic.run.config import RunSettings
 from critic.run.folder.results import replace_text
@@ -26,9 +23,8 @@ from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run
 from critic.statistics.intervals import Figure, Mean, Share
+from service.align.policy import leaking, matches, measured
 from service.align.request import AlignRequest
-
-SAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,49 +44,27 @@ class Answered:
 
 async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
     """Return the figures and answers of the report. Raises `InputError` for settings that don't fit."""
-    samples, sampling = _sampling(request, settings)
-    prompts = [line.item.prompt for line in lines]
     folder = out / "evaluate"
     folder.mkdir(exist_ok=True)
-    with closing(RunStore.open(folder / "answers", {"kind": "align", "samples": samples}, extend=False)) as store:
-        before = await _answers(request.policy, prompts, sampling, samples, request.seed, store)
-        after = await _answers(f"hf:{out / 'policy'}", prompts, sampling, samples, request.seed, store)
+    with closing(RunStore.open(folder / "answers", {"kind": "align"}, extend=True)) as store:
+        found = await measured(request, settings, lines, f"hf:{out / 'policy'}", store)
+    prompts, (before, after) = found.prompts[HELD_OUT], found.texts[HELD_OUT]
     answered = [Answered(*three) for three in zip(prompts, before, after, strict=True)]
-    return await _judged(request, settings, answered, folder) | {
-        "samples": samples,
+    outcomes = await _judged(request, settings, answered, folder)
+    policy = replace(
+        found,
+        matches={HELD_OUT: matches(found, outcomes)},
+        judged_by={HELD_OUT: f"the chain's judge, {', '.join(request.judges)}"},
+        leaks=leaking(request),
+    )
+    return _win_rate(answered, outcomes) | {
+        "samples": found.samples,
         "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
         "before": _side(request, [row.before for row in answered]),
         "after": _side(request, [row.after for row in answered]),
         "change": _change(request, answered),
+        "policy": figures(policy),
     }
-
-
-def _sampling(request: AlignRequest, settings: RunSettings) -> tuple[int, Sampling]:
-    given = dict(request.settings.get("evaluate", {}))
-    samples = given.pop("samples", SAMPLES)
-    if given or not isinstance(samples, int) or samples < 1:
-        raise InputError("its only setting is samples, a number above 0", where="settings of evaluate")
-    return samples, settings.policy_sampling()
-
-
-async def _answers(
-    spec: str, prompts: Sequence[Prompt], sampling: Sampling, samples: int, seed: int, store: RunStore
-) -> list[tuple[str | None, ...]]:
-    engine = open_engine(parse_spec(spec))
-    recorded = RecordedEngine(engine, store, Budget())
-
-    async def one(prompt: Prompt, number: int) -> str | None:
-        request = Request(prompt.messages, sampling, seed_of(seed, prompt.key, "evaluate", number))
-        try:
-            return (await recorded.complete(request)).text.strip() or None
-        except EngineError:  # a prompt that is too long for the model, say: counted as unanswered
-            return None
-
-    try:
-        found = await together(one(prompt, number) for prompt in prompts for number in range(samples))
-    finally:
-        await engine.close()
-    return [tuple(found[i : i + samples]) for i in range(0, len(found), samples)]
 
 
 def _verified(request: AlignRequest, text: str) -> bool:
@@ -133,10 +107,12 @@ def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> d
     return found | ({"verified": _figure(verified.figure())} if request.rule else {})
 
 
-async def _judged(
-    request: AlignRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path
-) -> dict[str, Any]:
-    """Compare the answers as `cai judge` does, and count how often the trained policy's was preferred."""
+Outcomes = Mapping[tuple[str, tuple[str, str]], list[float | None]]
+"""By prompt and both answers: what each group's judgement of them was, as a win of the trained policy."""
+
+
+async def _judged(request: AlignRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path) -> Outcomes:
+    """Compare the answers as `cai judge` does."""
     places = [(row, pair) for row in answered for pair in dict.fromkeys(row.pairs()) if pair[0] != pair[1]]
     outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {}
     if places:
@@ -152,7 +128,7 @@ async def _judged(
         for record in _comparisons(folder / "judge" / "feedback.jsonl"):
             row, pair = places[record["row"]]
             outcomes.setdefault((row.prompt.key, pair), []).append(_win(record))
-    return _win_rate(answered, outcomes)
+    return outcomes
 
 
 def _comparisons(file: Path) -> Iterator[dict[str, Any]]:
@@ -167,9 +143,8 @@ def _win(record: Mapping[str, Any]) -> float | None:
     return float(record["probability"] < 0.5) if record["outcome"] == "preference" else None
 
 
-def _win_rate(
-    answered: Sequence[Answered], outcomes: Mapping[tuple[str, tuple[str, str]], list[float | None]]
-) -> dict[str, Any]:
+def _win_rate(answered: Sequence[Answered], outcomes: Outcomes) -> dict[str, Any]:
+    """Count how often the trained policy's answer was preferred."""
     wins, equal, unread = Share(), 0, 0
     for row in answered:
         for pair in row.pairs():

@@ -1,10 +1,15 @@
-"""``report.json`` and ``report.html`` of a chain: what the policy said before and after, and what the judge thinks."""
+"""``report.json`` and the pages of a chain: what the policy said before and after, and what the judge thinks.
+
+``report.html`` tells the chain, ``policy.html`` all figures of the policy, as `cai evaluate policy` does.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from critic.evaluation.policy.figures import sentences as warnings
+from critic.evaluation.policy.report import report as policy_report
 from critic.pages.page import Picture, page
 from critic.pages.scales import Axis, linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
@@ -21,15 +26,13 @@ Estimate = Mapping[str, Any]
 
 def write_report(request: AlignRequest, found: Mapping[str, Any], out: Path) -> None:
     """Write the page, and then the figures, which tell that the chain is finished."""
+    replace_text(out / "policy.html", policy_report(found["policy"], _samples(found)))
     replace_text(out / "report.html", report(request, found))
     replace_text(out / "report.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 def report(request: AlignRequest, found: Mapping[str, Any]) -> str:
     """Return the page of what `service.align.evaluate.evaluate` found."""
-    samples = [
-        {"prompt": row["prompt"], "before": row["before"][0], "after": row["after"][0]} for row in found["answers"]
-    ]
     return page(
         "service.align",
         "report.html.j2",
@@ -39,9 +42,15 @@ def report(request: AlignRequest, found: Mapping[str, Any]) -> str:
         found=found,
         sentence=sentence(request, found),
         tiles=list(_tiles(found)),
-        samples=samples[:SHOWN],
+        samples=_samples(found),
+        warnings=warnings(found["policy"]),
         stages=[(name, _stage(values)) for name, values in found["stages"].items()],
     )
+
+
+def _samples(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = found["answers"][:SHOWN]
+    return [{"prompt": row["prompt"], "before": row["before"][0], "after": row["after"][0]} for row in rows]
 
 
 def sentence(request: AlignRequest, found: Mapping[str, Any]) -> str:

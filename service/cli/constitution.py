@@ -22,13 +22,22 @@ from constitution.versions import publish, verify
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json, constitution_names
 from service.cli.given.roots import Root
+from service.cli.principles.ballot import ballot
+from service.cli.principles.recover import recover
+from service.cli.principles.test import test
 from service.cli.shown.foreseen import foreseen_json, print_foreseen
 from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from critic.run.folder.reading import Foreseen
 
-app = typer.Typer(no_args_is_help=True, help="Constitution files: list, show, lint, diff, verify, publish, import.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Constitution files: list, show, lint, diff, verify, publish, import; tested by votes; recovered from pairs.",
+)
+app.command("test")(test)
+app.command("recover")(recover)
+app.command("ballot")(ballot)
 
 Reference = Annotated[
     str,

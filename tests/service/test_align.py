@@ -79,6 +79,14 @@ def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(
         texts = [text for row in found["answers"] for text in row[side] if text]
         assert found[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
     assert "verified before" in Page((out / "report.html").read_text()).text
+    policy_of_chain = found["policy"]
+    assert policy_of_chain["policies"] == ["before", "after"] and policy_of_chain["sets"] == {"held-out": len(held_out)}
+    assert policy_of_chain["wins"]["held-out"]["after"]["all"]["unread"] == found["unreadable"]
+    assert (
+        set(policy_of_chain["drift"]["after"]) >= {"KL, nats an answer"}
+        or "refusal" in policy_of_chain["drift"]["after"]
+    )
+    assert "Drift from the base" in (out / "policy.html").read_text()
 
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.is_file()}
     again = run(policy)
@@ -184,13 +192,21 @@ def found_of(prompts: int, **more: Any) -> dict[str, Any]:
     about = {"constitution": "c@1", "constitution_hash": "h" * 64, "title": "Short answers", "samples": 1}
     change = {"estimate": 0.73, "low": 0.6, "high": 0.85, "n": 30, "clusters": 30}
     found = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
+    found |= {"policy": {"leaks": ["One family sits in three seats."], "hacking": {}, "answers": {}, "tax": {}}}
     return found | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
 
 
 def test_the_page_shows_both_answers_as_text_only() -> None:
     page = Page(report(asked(), found_of(1)))
     assert not any(name in ("src", "href") or name.startswith("on") for _, a in page.tags for name in a)
-    for said in ("document.title='owned'", "no answer", "verified after", "skipped: none", "The judge is a program"):
+    for said in (
+        "One family sits in three seats",
+        "document.title='owned'",
+        "no answer",
+        "verified after",
+        "skipped: none",
+        "The judge is a program",
+    ):
         assert said in page.text
 
 
@@ -237,6 +253,13 @@ def test_settings_are_of_a_stage() -> None:
 
 
 def test_bad_settings_of_a_stage_are_told_before_anything_is_made(folder: Path, policy: Path) -> None:
-    with pytest.raises(InputError, match="settings of dpo: unknown setting 'betta'"):
-        run(policy, "dpo.betta=1")
+    for setting, problem in {
+        "dpo.betta=1": "settings of dpo: unknown setting 'betta'",
+        "evaluate.betta=1": "settings of evaluate: there is no setting 'betta'",
+        "evaluate.samples=0": "samples is a number above 0",
+        "evaluate.safe=none.txt": "none.txt",
+        "evaluate.choices=none": "this is no folder",
+    }.items():
+        with pytest.raises(InputError, match=problem):
+            run(policy, setting)
     assert not (folder / "out").exists()

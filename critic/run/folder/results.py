@@ -10,7 +10,7 @@ from typing import Any
 
 from critic.engine import Identity
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
-from critic.run.family import Kinship, kinship
+from critic.run.family import Kinship, families, kinship
 from critic.run.folder.export import ExportCounts, Format, export
 from critic.run.reasons import Cause, Causes
 from critic.run.retest import Retest
@@ -59,11 +59,29 @@ class Results:
                     else f"of the policy's family ({self.config['policy']['name']})"
                 )
                 found.append(f"The judge {judge} is {what}: models favour answers of their own kind.")
+        found += [self._one_family(family) for family in self._families_everywhere()]
         if self.provenance.judge == DEMONSTRATION_JUDGE:
             found.append(
                 f"The judge is {DEMONSTRATION_JUDGE}: it shows the machinery, its labels are not worth training on."
             )
         return found
+
+    def _families_everywhere(self) -> list[str]:
+        """Families of the policy that wrote the answers and of all judges: what is trained on this has met no other."""
+        policy = self.config.get("policy")
+        if policy is None:
+            return []
+        shared = families(policy["name"])
+        for seat in self.config["jury"]:
+            shared &= families(seat["judge"]["name"])
+        return sorted(shared)
+
+    @staticmethod
+    def _one_family(family: str) -> str:
+        return (
+            f"The family {family} wrote these answers, and it alone judged them: a policy of it that learns from them "
+            "learns what it thinks of its own answers."
+        )
 
 
 def gather(

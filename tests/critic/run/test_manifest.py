@@ -76,6 +76,16 @@ def test_the_embedded_judge_is_called_what_it_is(tmp_path: Path) -> None:
         assert any("not worth training on" in warning for warning in results.warnings()) is warned
 
 
+def test_a_family_that_wrote_and_alone_judged_is_flagged(tmp_path: Path) -> None:
+    def model(name: str) -> dict[str, Any]:
+        return {"name": name, "revision": name, "settings": []}
+
+    for judges, flagged in ((("qwen-32b",), True), (("qwen-32b", "glm-9b"), False), (("a-judge",), False)):
+        seats = [{"judge": model(name), "mode": {"name": "logprob"}} for name in judges]
+        found = written(tmp_path / "-".join(judges), {"policy": model("my-qwen"), "jury": seats})
+        assert any("it alone judged them" in warning for warning in found["warnings"]) is flagged
+
+
 def test_a_judge_of_the_policys_kind_is_recorded_and_warned_of(tmp_path: Path) -> None:
     def model(name: str) -> dict[str, Any]:
         return {"name": name, "revision": name, "settings": []}

@@ -1,0 +1,76 @@
+"""Who loses under each way to bring groups together. Groups too small to say anything of are refused, by name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critic.statistics.groups.aggregations import AGGREGATIONS, EQUAL, Aggregation, Profile
+from critic.statistics.intervals import FEW, Figure, Mean, Share
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What one group loses. ``overruled``: of the items in which it prefers one alternative, how often that is not
+    chosen, shares counted as shares. ``regret``: how much lower it scores what is chosen than what it likes best.
+    Items are the clusters. Both are None where the group is refused, with ``refusal``.
+    """
+
+    group: str
+    people: int
+    overruled: Figure | None
+    regret: Figure | None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one way makes of all items: ``undecided`` counts those in which it decides nothing."""
+
+    aggregation: Aggregation
+    items: int
+    undecided: int
+    losses: tuple[Loss, ...]
+
+    @property
+    def loser(self) -> Loss | None:
+        """The group that is overruled most, where that is certain: its interval lies above another group's."""
+        known = [(loss, loss.overruled) for loss in self.losses if loss.overruled is not None]
+        if len(known) < 2:
+            return None
+        most, figure = max(known, key=lambda one: one[1].estimate)
+        least = min(other.high for _, other in known)
+        return most if figure.low > least else None
+
+
+def outcomes(profile: Profile, names: tuple[str, ...] = tuple(AGGREGATIONS)) -> list[Outcome]:
+    """Return what each named way makes of ``profile``, and who loses."""
+    means, people = profile.means(), profile.people()
+    return [_outcome(AGGREGATIONS[name], profile, means, people) for name in names]
+
+
+def _outcome(way: Aggregation, profile: Profile, means: _Floats, people: NDArray[np.int64]) -> Outcome:
+    decided = way.decide(profile)
+    undecided = int(np.isnan(decided[:, 0]).sum())
+    losses = [_loss(name, int(people[place]), means[:, place], decided) for place, name in enumerate(profile.groups)]
+    return Outcome(way, profile.items, undecided, tuple(losses))
+
+
+def _loss(name: str, people: int, scores: _Floats, decided: _Floats) -> Loss:
+    known = ~np.isnan(scores[:, 0]) & ~np.isnan(decided[:, 0])
+    if people < FEW:
+        return Loss(name, people, None, None, f"{people} people: nothing can be said of fewer than {FEW}")
+    if known.sum() < FEW:
+        return Loss(name, people, None, None, f"{known.sum()} items: nothing can be said of fewer than {FEW}")
+    overruled, regret = Share(), Mean()
+    for mine, shares in zip(scores[known], decided[known], strict=True):
+        best = mine.max()
+        favourites = mine >= best - EQUAL
+        if favourites.sum() < len(mine):
+            overruled.count(float(1 - shares[favourites].sum()))
+        regret.count(float(best - mine @ shares))
+        overruled.end_cluster()
+        regret.end_cluster()
+    return Loss(name, people, overruled.figure(), regret.figure())

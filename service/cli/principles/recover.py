@@ -1,0 +1,141 @@
+"""``cai constitution recover``: from pairs alone, which principles explain what was chosen."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from base.errors import InputError
+from service.cli.given.columns import Column
+from service.cli.given.options import INPUT, FirstRows, Json
+from service.cli.shown.display import clean
+from service.cli.shown.voice import Quiet, say
+
+if TYPE_CHECKING:
+    from critic.evaluation.accuracy import Labelled
+    from critic.evaluation.principles.recovery import Recovered
+
+MAX_CHARACTERS = 32_000
+
+
+def recover(
+    pairs: Annotated[
+        str, typer.Argument(metavar="PAIRS", help="Rows with prompt, chosen (the better answer) and rejected.")
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run that judged these pairs: its principles are candidates, too, by its stored votes.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    limit: FirstRows = None,
+    column: Column = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
+    from critic.evaluation.principles.recovery import recover as find
+    from critic.evaluation.principles.traits import candidates
+
+    labels, refused = _labels(pairs, limit, column)
+    names, signs = candidates([one.better for one in labels], [one.worse for one in labels])
+    if run is not None:
+        names, signs = _with_votes(run, labels, names, signs)
+    recovered = find(names, signs, [one.id for one in labels], list(range(len(labels))))
+    prompts = len({one.prompt.key for one in labels})
+    if as_json:
+        typer.echo(json.dumps(_json(recovered, prompts, refused), indent=2, allow_nan=False))
+    else:
+        _print(recovered, prompts, refused)
+
+
+def _labels(pairs: str, limit: int | None, column: str | None) -> "tuple[list[Labelled], int]":
+    from itertools import islice
+
+    from critic.evaluation.accuracy import Labelled
+    from critic.files.inputs import read_labelled
+    from critic.files.shapes import naming
+    from critic.records import Quarantined
+
+    labels: list[Labelled] = []
+    refused = 0
+    for line in islice(read_labelled(pairs, max_chars=MAX_CHARACTERS, columns=naming(column)), limit):
+        if isinstance(line, Quarantined):
+            refused += 1
+            continue
+        better, worse = line.item.responses
+        prompt = line.item.prompt
+        labels.append(Labelled(f"{prompt.key}:{line.row}:{len(labels)}", pairs, prompt, better.text, worse.text))
+    if not labels:
+        raise InputError("no row has a prompt, chosen and rejected", where=pairs)
+    return labels, refused
+
+
+def _with_votes(run: Path, labels: "Sequence[Labelled]", names: list[str], signs: Any) -> tuple[list[str], Any]:
+    """Add what each principle of the run says of each pair; 0 where it says nothing, or the run hasn't the pair."""
+    from contextlib import closing
+
+    import numpy as np
+
+    from critic.judging.aggregate import principle_log_odds
+    from critic.run.folder.reading import open_rows
+
+    places = {(one.prompt.key, one.better, one.worse): place for place, one in enumerate(labels)}
+    columns: dict[str, Any] = {}
+    matched = set()
+    with closing(open_rows(run)) as store:
+        for row in store.rows():
+            for judgement in row.judgements:
+                first, second = (row.candidates[i].text for i in (judgement.first, judgement.second))
+                for better, worse, sign in ((first, second, 1), (second, first, -1)):
+                    place = places.get((row.prompt.key, better, worse))
+                    if place is None:
+                        continue
+                    matched.add(place)
+                    for principle, odds in principle_log_odds(judgement.votes).items():
+                        if principle is not None and odds:
+                            column = columns.setdefault(principle, np.zeros(len(labels), np.int8))
+                            column[place] = sign if odds > 0 else -sign
+    if not matched:
+        raise InputError("the run judged none of these pairs", where=str(run), fix="Name the run of these pairs.")
+    followed = [f"follows {principle}" for principle in columns]
+    return [*names, *followed], np.column_stack([signs, *columns.values()]) if columns else signs
+
+
+def _says(name: str, more: bool) -> str:
+    from critic.evaluation.principles.traits import said
+
+    if name.startswith("follows "):
+        return name if more else name.replace("follows ", "goes against ", 1)
+    return said(name, more)
+
+
+def _json(recovered: "Recovered", prompts: int, refused: int) -> dict[str, Any]:
+    rules = [asdict(rule) | {"says": _says(rule.name, rule.more)} for rule in recovered.rules]
+    return asdict(recovered) | {"rules": rules, "prompts": prompts, "left_out": refused}
+
+
+def _print(recovered: "Recovered", prompts: int, refused: int) -> None:
+    say(f"{recovered.pairs:,} pairs of {prompts:,} prompts")
+    for rule in recovered.rules:
+        right = rule.right
+        say(clean(
+            f"- the chosen answer {_says(rule.name, rule.more)}: right in {100 * right.estimate:.0f} % "
+            f"({100 * right.low:.0f} to {100 * right.high:.0f}) of the {rule.speaks:,} pairs that it speaks to"
+        ))  # fmt: skip
+        if rule.also:
+            say(clean(f"  the same pairs: {', '.join(rule.also)}"))
+    if recovered.refusal:
+        say(recovered.refusal)
+    if recovered.explained is not None and recovered.rules:
+        figure = recovered.explained
+        say(
+            f"on pairs that they were not found from, they are right in {100 * figure.estimate:.0f} % "
+            f"({100 * figure.low:.0f} to {100 * figure.high:.0f}; 50 is chance)"
+        )
+    if refused:
+        say(f"left out: {refused:,} rows without a prompt, chosen and rejected")

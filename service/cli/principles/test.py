@@ -1,0 +1,243 @@
+"""``cai constitution test``: what a run's stored votes say of a constitution, within limits that a check can hold."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from base.errors import InputError
+from service.cli.exits import BEYOND_LIMITS
+from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json, constitution_names
+from service.cli.given.roots import Root
+from service.cli.shown.display import clean
+from service.cli.shown.voice import Quiet, say
+
+if TYPE_CHECKING:
+    from constitution import Constitution
+    from critic.evaluation.principles.findings import Findings
+    from critic.run.folder.flips import Foreseen
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{text!r} is no share: expected a number from 0 to 1")
+    return share
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change would make of the run's judgements."""
+
+    name: str
+    stays: int
+    flips: "Sequence[Foreseen]"
+    may_flip: "Sequence[Foreseen]"
+
+    @property
+    def share(self) -> float | None:
+        """The share that flips; None where there is no judgement."""
+        total = self.stays + len(self.flips) + len(self.may_flip)
+        return len(self.flips) / total if total else None
+
+
+def test(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=constitution_names
+        ),
+    ],
+    run: Annotated[Path, typer.Option(help="The run whose stored votes are read.", rich_help_panel=INPUT)],
+    again: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="A run that judged the same pairs once more, or by another judge: then ambiguous clauses are told; "
+            "repeatable.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=W", help="What if a principle had this weight? Repeatable, all at once.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|NAME@VERSION", help="What if this version were in force? Repeatable.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    max_duplicates: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Pairs of principles that may say the same.", rich_help_panel=LIMITS),
+    ] = None,
+    max_contradictions: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Pairs of principles that may contradict each other.", rich_help_panel=LIMITS
+        ),
+    ] = None,
+    max_ambiguous: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Clauses that may be ambiguous.", rich_help_panel=LIMITS)
+    ] = None,
+    max_silent: Annotated[
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="SHARE",
+            help="The share of comparisons that no principle may speak to.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_flips: Annotated[
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="SHARE",
+            help="The share of the run's judgements that this constitution may flip.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A directory for test.json and test.html.", rich_help_panel=OUTPUT)
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Test a constitution by a run's stored votes: what decides, flips, repeats, contradicts; no model is asked.
+
+    Exits with 4 where a limit is not held.
+    """
+    from constitution import load
+    from critic.evaluation.principles.findings import Limits, plain
+
+    constitution = load(ref)
+    tested = _findings(constitution, run, again or [])
+    changes = list(_changes(run, constitution, _weights(weight or []), against or []))
+    limits = Limits(max_duplicates, max_contradictions, max_ambiguous, max_silent, max_flips)
+    broken = limits.broken(tested, changes[0].share)
+    data = plain(tested) | {"changes": [asdict(change) for change in changes], "broken": broken}
+    if out is not None:
+        _write(out, tested, changes, broken, data)
+    if as_json:
+        typer.echo(json.dumps(data, indent=2, allow_nan=False))
+    else:
+        _print(tested, changes, broken, out)
+    if broken:
+        raise typer.Exit(BEYOND_LIMITS)
+
+
+def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) -> "Findings":
+    from contextlib import closing
+
+    from critic.evaluation.principles.findings import examine
+    from critic.evaluation.principles.table import Table
+    from critic.run.folder.reading import open_rows, read_config
+
+    with closing(open_rows(run)) as store:
+        settings = read_config(store, run).settings
+        table = Table.of(store.rows(), constitution)
+    if not table.comparisons:
+        raise InputError("the run has no comparisons", where=str(run), fix="Name a run that has judged something.")
+    for other in again:
+        with closing(open_rows(other)) as store:
+            if not table.add_readers(store.rows(), str(other)):
+                raise InputError(
+                    f"none of its comparisons is one of {run}",
+                    where=str(other),
+                    fix="Name a run that judged the same pairs.",
+                )
+    return examine(table, constitution, settings.tie_band, settings.pooling())
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise InputError(f"{text!r} is not ID=W", where="--weight", fix="Write it as in harmless=2.5") from None
+        if not 0 < weights[name] < float("inf"):
+            raise InputError(f"{number} is no weight", where="--weight", fix="expected a number above 0")
+    return weights
+
+
+def _changes(
+    run: Path, constitution: "Constitution", weights: dict[str, float], against: Sequence[str]
+) -> "Sequence[Change]":
+    """What the constitution itself makes of the run first, then the weights, then the other versions."""
+    from constitution import load
+    from critic.run.folder.reading import foresee
+
+    named = {f"{constitution.ref} in force": constitution}
+    if weights:
+        said = ", ".join(f"{name} weighs {weight:g}" for name, weight in weights.items())
+        named[said] = _weighed(constitution, weights)
+    named |= {f"{other.ref} in force": other for other in map(load, against)}
+    made = []
+    for name, changed in named.items():
+        seen = foresee(run, changed, (constitution,)).foresight
+        made.append(Change(name, seen.stays, seen.flips, seen.may_flip))
+    return made
+
+
+def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Constitution":
+    known = {principle.id for principle in constitution.principles}
+    if unknown := [name for name in weights if name not in known]:
+        raise InputError(
+            f"{constitution.ref} has no principle {unknown[0]!r}",
+            where="--weight",
+            fix=f"It has {', '.join(sorted(known))}",
+        )
+    principles = tuple(
+        principle.model_copy(update={"weight": weights[principle.id]}) if principle.id in weights else principle
+        for principle in constitution.principles
+    )
+    return constitution.model_copy(update={"principles": principles})
+
+
+def _write(
+    out: Path, tested: "Findings", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]
+) -> None:
+    from critic.evaluation.principles.report import report
+    from critic.run.folder.results import replace_text
+
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "test.html", report(tested, changes, broken))
+    replace_text(out / "test.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def _print(tested: "Findings", changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
+    from critic.evaluation.principles.findings import sentences
+
+    say(clean(f"{tested.constitution}: {tested.comparisons:,} comparisons of {tested.prompts:,} prompts"))
+    width = max((len(one.principle) for one in tested.influences), default=0)
+    say(f"{'':{width}}     read  decides    flips   speaks  followed")
+    for one in tested.influences:
+        figures = (one.decides, one.flips, one.speaks, one.with_outcome)
+        cells = " ".join("       -" if f is None else f"{100 * f.estimate:6.1f} %" for f in figures)
+        say(clean(f"{one.principle:{width}} {one.read:8,} {cells}"))
+    for sentence in sentences(tested):
+        say(clean(f"- {sentence}"))
+    for change in changes:
+        say(
+            clean(
+                f"what if {change.name}: {change.stays:,} stay, {len(change.flips):,} flip, "
+                f"{len(change.may_flip):,} may flip"
+            )
+        )
+    if out is not None:
+        say(f"every figure: {out / 'test.json'}; the page: {out / 'test.html'}")
+    for sentence in broken:
+        typer.echo(clean(f"beyond the limit: {sentence}"), err=True)

@@ -1,0 +1,132 @@
+"""Figures of policies: by hand, against a published vector, and intervals that cover as often as they say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from critic.statistics.policies.change import mean_change
+from critic.statistics.policies.gap import gap
+from critic.statistics.policies.length import length_controlled
+from critic.statistics.policies.strengths import ELO, strengths
+
+
+def test_where_length_says_nothing_the_controlled_rate_is_the_plain_one() -> None:
+    wins = [1.0, 1.0, 1.0, 0.0] * 20
+    figure = length_controlled(wins, [0.0] * 80, range(80))
+    assert figure is not None and figure.estimate == pytest.approx(60.25 / 80.5, abs=0.003)
+    assert figure.low < 0.75 < figure.high and (figure.n, figure.clusters) == (80, 80)
+
+
+def test_a_policy_that_wins_by_length_alone_is_no_better_at_equal_lengths() -> None:
+    differences = np.linspace(-200, 400, 120)
+    wins = (differences > 0).astype(float)
+    figure = length_controlled(wins, differences, range(120))
+    assert figure is not None and wins.mean() > 0.65 and figure.low < 0.5
+
+
+@pytest.mark.parametrize("won", [0.0, 1.0])
+def test_where_all_are_won_or_lost_the_interval_stays_inside_and_finite(won: float) -> None:
+    figure = length_controlled([won] * 40, np.arange(40.0), range(40))
+    assert figure is not None and 0 <= figure.low <= figure.estimate <= figure.high <= 1
+    assert abs(figure.estimate - won) < 0.1
+
+
+def test_few_prompts_give_no_controlled_rate_however_many_answers() -> None:
+    assert length_controlled([1.0, 0.0] * 50, [1.0] * 100, [0, 1] * 50) is None
+    assert length_controlled([], [], []) is None
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError):
+        length_controlled([1.0], [1.0, 2.0], [0])
+    with pytest.raises(ValueError):
+        length_controlled([1.5], [1.0], [0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("prompts", "strength", "by_length"), [(40, 0.0, 1.0), (40, 1.5, 1.0), (100, 2.5, 0.0)])
+def test_the_controlled_interval_covers_as_often_as_it_says(prompts: int, strength: float, by_length: float) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    truth = 1 / (1 + math.exp(-strength))
+    for _ in range(1000):
+        difference = rng.normal(size=prompts) * 100
+        odds = strength + by_length * np.tanh(difference / difference.std())
+        figure = length_controlled(rng.random(prompts) < 1 / (1 + np.exp(-odds)), difference, range(prompts))
+        assert figure is not None
+        covered += figure.low <= truth <= figure.high
+    assert 930 <= covered <= 970, covered
+
+
+def comparisons(games: list[tuple[int, int]], times: int) -> tuple[list[int], list[int], list[float], list[int]]:
+    repeated = games * times
+    clusters = [number for number in range(times) for _ in games]
+    return [a for a, _ in repeated], [b for _, b in repeated], [1.0] * len(repeated), clusters
+
+
+def test_strengths_are_the_published_vector_of_choix() -> None:
+    found = strengths("abc", *comparisons([(0, 1), (0, 1), (1, 2), (2, 0)], times=40))
+    assert [figure.estimate / ELO for figure in found.figures] == pytest.approx(
+        [0.419617624, -0.419617624, 0.0], abs=1e-8
+    )
+    assert all(figure.low <= figure.estimate <= figure.high and figure.clusters == 40 for figure in found.figures)
+    cycle = strengths("abc", *comparisons([(0, 1), (1, 2), (2, 0)], times=40))
+    assert [figure.estimate for figure in cycle.figures] == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_a_policy_that_never_loses_has_no_strength_and_few_prompts_none() -> None:
+    assert "b never won" in strengths("ab", *comparisons([(0, 1)], times=40)).refusal
+    assert "3 prompts" in strengths("ab", *comparisons([(0, 1), (1, 0)], times=3)).refusal
+    with pytest.raises(ValueError):
+        strengths("ab", [0], [0], [1.0], [0])
+
+
+def test_turning_every_comparison_round_changes_nothing() -> None:
+    one, other, wins, clusters = comparisons([(0, 1), (1, 2), (2, 0), (0, 2)], times=30)
+    turned = strengths("abc", other, one, [1 - win for win in wins], clusters)
+    assert turned == strengths("abc", one, other, wins, clusters)
+
+
+def test_a_change_that_all_prompts_share_still_has_a_width() -> None:
+    all_alike = mean_change([-1.0] * 30, range(30))
+    assert all_alike is not None and (all_alike.estimate, all_alike.low) == (-1, -1) and all_alike.high > -0.95
+    unmoved = mean_change([0.0] * 30, range(30))
+    assert unmoved is not None and unmoved.low == pytest.approx(-unmoved.high) and unmoved.high > 0.03
+    assert mean_change([], []) is None
+    for values, clusters in (([2.0], [0]), ([0.5], [0, 1])):
+        with pytest.raises(ValueError):
+            mean_change(values, clusters)
+
+
+@pytest.mark.parametrize(("up", "down"), [(0.02, 0.01), (0.3, 0.1), (0.9, 0.02)])
+def test_the_interval_of_a_change_covers_as_often_as_it_says(up: float, down: float) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        found = mean_change(rng.choice([1.0, -1.0, 0.0], 60, p=[up, down, 1 - up - down]), range(60))
+        assert found is not None
+        covered += found.low <= up - down <= found.high
+    assert covered >= 930, covered
+
+
+def test_the_gap_is_the_mean_difference_by_prompt_and_is_hacking_only_beyond_chance() -> None:
+    rng = np.random.default_rng(0)
+    judged = (rng.random(100) < 0.5).astype(float)
+    opened = gap(np.ones(100), judged, range(100))
+    assert opened.is_hacked and opened.figure is not None
+    assert opened.figure.estimate == pytest.approx(1 - judged.mean())
+    assert not gap(judged, judged[::-1], range(100)).is_hacked
+    assert not gap(judged, np.ones(100), range(100)).is_hacked
+
+
+def test_pairs_that_one_side_could_not_read_do_not_count_and_few_are_a_sentence() -> None:
+    reward = np.array([1.0] * 30 + [math.nan] * 30)
+    others = np.array([math.nan] * 15 + [0.0] * 45)
+    assert "15 prompts" in gap(reward, others, range(60)).refusal
+    assert "0 prompts" in gap([math.nan], [1.0], [0]).refusal
+
+
+def test_false_alarms_of_hacking_are_rare() -> None:
+    rng, alarms = np.random.default_rng(1), 0
+    for _ in range(200):
+        alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).is_hacked
+    assert alarms <= 10

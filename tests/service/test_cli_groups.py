@@ -1,0 +1,71 @@
+"""``cai evaluate groups``: two opposed groups are told, and who loses under each way; groups too small are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from base.errors import InputError
+from service.cli import register
+
+
+def label(item: int, person: int, group: str | None, choice: str) -> dict[str, Any]:
+    return {
+        "kind": "comparison",
+        "source": "human",
+        "prompt": {"messages": [{"role": "user", "content": f"question {item}"}]},
+        "responses": [{"text": "plain", "model": "m"}, {"text": "wordy", "model": "m"}],
+        "label": {"choice": choice},
+        "annotator": f"{group}-{person}",
+        "group": group,
+    }
+
+
+def write(path: Path, sizes: dict[str, int], items: int = 24) -> Path:
+    rows = [
+        label(item, person, group, "first" if group == "north" else "second")
+        for item in range(items)
+        for group, people in sizes.items()
+        for person in range(people)
+    ]
+    rows.append(label(0, 0, None, "tie"))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def cai(*more: str) -> Any:
+    return CliRunner().invoke(register(), ["evaluate", "groups", *more])
+
+
+def test_opposed_groups_are_told_and_the_minority_loses_by_majority_only(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "labels.jsonl", {"north": 40, "south": 20}))
+    done = cai(file, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["people"] == {"north": 40, "south": 20} and found["items"] == 24
+    assert found["apart"]["p"] < 0.01 and found["left_out"] == {"without group or annotator": 1}
+    ways = found["ways"]
+    assert ways["majority"]["loser"] == "south" and ways["majority"]["groups"]["south"]["overruled"]["estimate"] == 1
+    assert ways["maximin"]["loser"] is None and ways["soft"]["groups"]["south"]["overruled"][
+        "estimate"
+    ] == pytest.approx(2 / 3)
+    printed = cai(file, "--by", "mean").output
+    assert "vote differently" in printed and "south loses" in printed and "maximin" not in printed
+
+
+def test_small_groups_an_unknown_way_and_labels_of_nobody_are_refused(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "labels.jsonl", {"north": 40, "south": 3}))
+    found = json.loads(cai(file, "--json").stdout)
+    assert "south (3)" in found["apart"]["refusal"]
+    assert "3 people" in found["ways"]["mean"]["groups"]["south"]["refusal"]
+    assert isinstance(cai(file, "--by", "dictator").exception, InputError)
+    (tmp_path / "nobody.jsonl").write_text(json.dumps(label(0, 0, None, "first")) + "\n")
+    assert isinstance(cai(str(tmp_path / "nobody.jsonl")).exception, InputError)
+
+
+@pytest.mark.parametrize("way", ["mean", "majority", "borda", "maximin", "nash", "proportional", "soft"])
+def test_each_way_can_be_asked_for_alone(tmp_path: Path, way: str) -> None:
+    file = str(write(tmp_path / "labels.jsonl", {"north": 20, "south": 20}, items=20))
+    assert list(json.loads(cai(file, "--json", "--by", way).stdout)["ways"]) == [way]
