@@ -24,7 +24,10 @@ class Place:
         return path == self.path or (path.startswith(f"{self.path.rstrip('/')}/") and self.path != "/")
 
 
-PLACES = (Place("/label", "nav.label", ("label",), annotators_only=True),)
+PLACES = (
+    Place("/label", "nav.label", ("label",), annotators_only=True),
+    Place("/people", "nav.people", ("admin",)),
+)
 
 
 def entries(visit: Any, path: str) -> list[tuple[Place, bool]]:

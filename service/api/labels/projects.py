@@ -22,7 +22,7 @@ from service.labels import roles, tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
 from service.labels.project_options import form_of, with_options
-from service.labels.roles import PageSettings
+from service.labels.roles import PageChange, PageSettings
 from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
 from service.store.tables import annotators, leases, now, projects, tasks
@@ -37,13 +37,15 @@ Reasons = Annotated[list[SkipReason], Field(max_length=len(REASONS))]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
 
 
-class _ProjectRequest(ItemsRequest):
+class _ProjectRequest(PageSettings, ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
     ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
-    for leaving a task to others: all where it is left out; ``settings`` say how its pages are. ``scale`` is for ratings
-    (1 to 5 by default), ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for
-    comparisons and ratings by each principle of the constitution, too.
+    for leaving a task to others: all where it is left out. How its pages are: ``blur`` hides texts until an annotator
+    asks for them, ``break_minutes`` reminds of a break, ``pass_share`` of the items for practice have to be right
+    before work begins, and of ``gold_every`` tasks one is gold. ``scale`` is for ratings (1 to 5 by default),
+    ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for comparisons and
+    ratings by each principle of the constitution, too.
     """
 
     model_config = ConfigDict(
@@ -68,7 +70,6 @@ class _ProjectRequest(ItemsRequest):
     labels_per_item: Labels = 1
     assigned: Assigned = Field(default_factory=list)
     skip_reasons: Reasons | None = None
-    settings: PageSettings = PageSettings()
 
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ else:
     ProjectRequest = with_options(_ProjectRequest)
 
 
-class ProjectChange(BaseModel):
+class ProjectChange(PageChange):
     """What changes; what is left out stays. A closed project gives no tasks and takes no answers."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"assigned": []}, {"closed": True}]})
@@ -85,7 +86,6 @@ class ProjectChange(BaseModel):
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
     skip_reasons: Reasons | None = None
-    settings: PageSettings | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
@@ -102,7 +102,7 @@ class Progress(BaseModel):
     skips: dict[str, int] = {}
 
 
-class Project(BaseModel):
+class Project(PageSettings):
     """A labelling project. ``form`` is what an annotator is asked."""
 
     id: str
@@ -115,7 +115,6 @@ class Project(BaseModel):
     labels_per_item: int
     assigned: list[str]
     skip_reasons: list[SkipReason]
-    settings: PageSettings
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -135,7 +134,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     row = {
         "id": new_id(),
         **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned", "skip_reasons"}),
-        "settings": asked.settings.model_dump(mode="json"),
+        "settings": asked.model_dump(mode="json", include=set(PageSettings.model_fields)),
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
@@ -181,12 +180,11 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
     changes: dict[str, Any] = asked.model_dump(
         include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True
     )
-    if asked.settings is not None:
-        changes["settings"] = asked.settings.model_dump(mode="json")
     if asked.closed is not None:
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
         await _must_exist(connection, asked.assigned or ())
+        changes |= await _page_changes(connection, id, asked)
         if changes:
             await connection.execute(update(projects).where(projects.c.id == id).values(**changes))
         changed = await _found(connection, id)
@@ -210,6 +208,15 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     except IntegrityError:
         raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
+
+
+async def _page_changes(connection: AsyncConnection, id: str, asked: PageChange) -> dict[str, Any]:
+    """What changes of how a project's pages are."""
+    query = select(projects.c.settings).where(projects.c.id == id).with_for_update()
+    stored = (await connection.execute(query)).scalar_one_or_none()
+    if stored is None or (changed := asked.changed(stored)) == stored:
+        return {}
+    return {"settings": changed}
 
 
 async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> None:
@@ -265,4 +272,4 @@ async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, d
 
 def _project(row: Mapping[str, Any], progress: Progress) -> Project:
     reasons = tasking.reasons_of(row)
-    return Project.model_validate(dict(row) | {"progress": progress, "skip_reasons": reasons})
+    return Project.model_validate(dict(row) | row["settings"] | {"progress": progress, "skip_reasons": reasons})
