@@ -22,20 +22,19 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.loading import default_device, default_dtype
 from critic.local.trees import attention
 from critic.run.folder.results import replace_text
 from trainers.batches.forward import logprobs
+from trainers.methods.ppo import PPOConfig, PPOTrainer
 from trainers.online import policy_gradient as pg
-from trainers.online.actor_critic import _with_entropy
-from trainers.online.config import PPOConfig
 from trainers.online.experience import Row
+from trainers.online.models import _with_entropy
 from trainers.online.prompts import Ask
 from trainers.online.rollout import HfWriter, Sample, Task
+from trainers.online.run import load_policy, read_prompts
 from trainers.online.scoring import EngineReward
-from trainers.ppo import PPOTrainer
-from trainers.ppo_run import load_policy, read_prompts
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 2, 4, 3

@@ -21,8 +21,7 @@ from critic.evaluation.accuracy import Labelled
 from trainers import models
 from trainers.batches.data import Data
 from trainers.batches.examples import Pair
-from trainers.config import RewardConfig
-from trainers.reward import RewardTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
 
 TITLE = "Reward model on HH harmless"
 TRL = "TRL .629, .576 to .683"

@@ -25,14 +25,13 @@ from transformers import (
 )
 
 from benchmarks.figures import Figure
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.trees import attention
 from critic.records import Message, Prompt
 from trainers.batches.data import Data
 from trainers.batches.examples import Pair
 from trainers.batches.packing import packed
-from trainers.config import RewardConfig
-from trainers.reward import RewardTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
 
 TITLE = "Soft labels"
 SEEDS, PAIRS, HELD_OUT, EPOCHS = 5, 400, 400, 3

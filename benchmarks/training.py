@@ -106,11 +106,10 @@ def child(method: str, side: str, dtype: str, rows: list[dict[str, Any]]) -> dic
 
 def ours(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
     """Return this project's trainer, ready to go."""
-    from trainers.config import DPOConfig, RewardConfig, SFTConfig
-    from trainers.dpo import DPOTrainer
+    from trainers.methods.dpo import DPOConfig, DPOTrainer
+    from trainers.methods.reward import RewardConfig, RewardTrainer
+    from trainers.methods.sft import SFTConfig, SFTTrainer
     from trainers.models import policy, reward_model
-    from trainers.reward import RewardTrainer
-    from trainers.sft import SFTTrainer
 
     settings = settings | {"data": ["rows"]}
     if method == "dpo":
@@ -140,7 +139,7 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from critic.engines import embedded
+    from critic.local import embedded
 
     folder = embedded.fetch()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)

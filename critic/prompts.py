@@ -145,8 +145,11 @@ def plain_chat(prompt: Prompt, first: str, second: str, principle: Principle) ->
     return (Message(role="user", content=text),)
 
 
-def fence_mark(seed: int, *texts: str) -> str:
+def fence_mark(seed: int, *texts: str, avoiding: tuple[str, ...] = ()) -> str:
     """Return six letters, fixed by seed and texts, that occur in none of the texts (in either letter case).
+
+    Nor do they occur in those to be avoided, which play no other part: so pages that show the same texts beside
+    others have the same mark, unless one of the others holds it.
 
     Letters, because most tokenizers spend one token on each digit.
     """
@@ -154,7 +157,7 @@ def fence_mark(seed: int, *texts: str) -> str:
     while True:
         number = int(digest(["fence", seed, attempt, *texts]), 16)
         mark = "".join(ascii_lowercase[number // 26**place % 26] for place in range(6))
-        if not any(mark in text.lower() for text in texts):
+        if not any(mark in text.lower() for text in (*texts, *avoiding)):
             return mark
         attempt += 1
 

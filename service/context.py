@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.bounds.kept import Kept
 from service.bounds.lanes import Lane
 from service.bounds.limits import Pace
 from service.bounds.turns import Turns
@@ -52,6 +53,7 @@ class Service:
     uploads: Uploads
     sessions: Sessions
     turns: Turns = field(default_factory=Turns)
+    reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.figures
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)

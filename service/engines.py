@@ -28,6 +28,7 @@ from service.public import public
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import models
+from trainers import catalogue
 
 TRAINED = "models/"  # before the name of a model that was trained here
 MODES_KEPT = 1000
@@ -195,7 +196,7 @@ class Engines:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise self._unknown(name)
-        if row.trainer != "reward":
+        if not catalogue.gives_rewards(row.trainer):
             raise InputError(
                 f"{name} was trained by {row.trainer}, and gives no rewards",
                 where="engine",

@@ -4,6 +4,7 @@ A config file is YAML with the names of the fields; ``key=value`` on the command
 """
 
 import dataclasses
+import math
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -79,33 +80,22 @@ class TrainConfig(TrainingArguments):
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
 
 
-@dataclass
-class SFTConfig(TrainConfig):
-    """Settings of `trainers.sft.SFTTrainer`."""
+def check_above_zero(config: TrainConfig, *names: str) -> None:
+    """Raise `ValueError` where a setting is no number above 0."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}; expected a number above 0")
 
 
-@dataclass
-class RewardConfig(TrainConfig):
-    """Settings of `trainers.reward.RewardTrainer`."""
-
-    heads: Literal["pooled", "groups"] = "pooled"
-    """One head for everybody's labels, or one for each group that the data names."""
-
-
-@dataclass
-class DPOConfig(TrainConfig):
-    """Settings of `trainers.dpo.DPOTrainer`."""
-
-    loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
-    beta: float = 0.1
-    length_normalised: bool = False
-    """Whether log-ratios are means over an answer's tokens instead of sums."""
-    learning_rate: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ValueError(f"beta is {self.beta}; expected a number above 0")
-        super().__post_init__()
+def check_shares(config: TrainConfig, kept: int, held_out: int, what: str) -> None:
+    """Raise `InputError` where ``eval_share`` leaves nothing to train on, or nothing to evaluate on."""
+    if not kept or not held_out:
+        raise InputError(
+            f"eval_share={config.eval_share} leaves {kept} {what} to train on and {held_out} to evaluate on",
+            where="eval_share",
+            fix="give more data, another share, or eval_data",
+        )
 
 
 # What others call these settings: no spelling leads from one to the other.

@@ -66,3 +66,23 @@ def kto(log_ratio_E: Tensor, value_E: Tensor, reference: Tensor, beta: float) ->
     """
     gain = torch.sigmoid(beta * (log_ratio_E - reference.detach()))
     return value_E * (1 - gain) + (1 - value_E) * gain
+
+
+def log_odds(mean_logp_E: Tensor) -> Tensor:
+    """Return the log-odds of answers whose probability is the geometric mean of their tokens': ``[E]``.
+
+    ``log p - log(1 - p)``, with log(1 - p) as log(-expm1(log p)), which keeps its digits near p = 1.
+    """
+    return mean_logp_E - torch.log(-torch.expm1(mean_logp_E.clamp(max=-1e-6)))
+
+
+def orpo(mean_logp_E2: Tensor, probability_E: Tensor, beta: float) -> Tensor:
+    """Return the loss of odds ratio preference optimisation, ``[E]`` (Hong et al. 2024, equations 6 and 7).
+
+    ``L_SFT + beta L_OR``: the negative log-probability per token of the chosen answer, and `bradley_terry` of the
+    difference of both answers' `log_odds`. With a soft label both parts are expectations: of an answer that is better
+    with probability p so much is imitated, and of a tie as much of both.
+    """
+    chosen_E, rejected_E = mean_logp_E2.unbind(-1)
+    imitation_E = -(probability_E * chosen_E + (1 - probability_E) * rejected_E)
+    return imitation_E + beta * bradley_terry(log_odds(chosen_E) - log_odds(rejected_E), probability_E)

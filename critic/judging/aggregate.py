@@ -24,6 +24,8 @@ from constitution import Principle
 from critic.records import Record, Vote
 
 CLIP = 6.0
+CERTAIN = 1 / (1 + math.exp(-CLIP))
+"""What a unanimous majority counts as in a ranking: certainty would have no finite strength."""
 
 Method = Literal["log-odds", "probability", "majority", "minimum"]
 

@@ -16,12 +16,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from critic.judging.aggregate import CLIP, is_tie
+from critic.judging.aggregate import CERTAIN, is_tie
 from critic.records import Judgement, Ranking, Response
 
 Array = NDArray[np.float64]
 
-_CERTAIN = 1 / (1 + math.exp(-CLIP))  # what a unanimous majority counts as: certainty would have no finite strength
 _CONVERGED = 1e-6  # the last step's length; the error left is about its square
 _MOST_STEPS = 10_000
 
@@ -63,7 +62,7 @@ def rank(candidates: Sequence[Response], judgements: Sequence[Judgement], tie_ba
     for judgement in judgements:
         if judgement.probability is not None:
             first, second = place[judgement.first], place[judgement.second]
-            probability = min(max(judgement.probability, 1 - _CERTAIN), _CERTAIN)
+            probability = min(max(judgement.probability, 1 - CERTAIN), CERTAIN)
             wins_KK[first, second] += probability
             wins_KK[second, first] += 1 - probability
     strengths_K = bradley_terry(wins_KK)

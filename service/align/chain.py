@@ -24,7 +24,8 @@ from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.report import write_report
 from service.align.request import CHAIN, AlignRequest
-from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, build
+from trainers import catalogue
+from trainers.config import TrainConfig, build
 from trainers.folder.identity import claim
 from trainers.folder.results import Trained
 from trainers.run import train
@@ -125,21 +126,12 @@ def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[Train
     def of(stage: str, **given: Any) -> tuple[type[TrainConfig], dict[str, Any], str]:
         folder = str(out / ("policy" if stage == request.method else stage))
         chosen = {"seed": request.seed, "report_to": "none"} | dict(request.settings.get(stage, {}))
-        return _class(stage), chosen | {"output_dir": folder} | given, f"settings of {stage}"
+        return catalogue.load(stage).config, chosen | {"output_dir": folder} | given, f"settings of {stage}"
 
     stages: Sequence[str] = ("sft", "reward", "ppo") if request.method == "ppo" else ("sft", "dpo")
     for stage in stages:
         build(*of(stage, model=request.model, data="tried", **({"reward": "rm:tried"} if stage == "ppo" else {})))
     return of
-
-
-def _class(stage: str) -> type[TrainConfig]:
-    if stage == "ppo":
-        from trainers.online.config import PPOConfig
-
-        return PPOConfig
-    classes: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
-    return classes[stage]
 
 
 def _told(done: Trained, stage: str, tell: Tell) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from base.digest import unit_interval
 from base.errors import InputError
 from critic.files.inputs import read_prompts
+from critic.files.once import hold_out, once
 from critic.files.shapes import naming
 from critic.records import Line, Quarantined
 from critic.run.folder.results import replace_text
@@ -17,25 +17,15 @@ MAX_CHARACTERS = 32_000
 
 def read(source: str, limit: int | None, columns: str | None = None) -> tuple[list[Line], list[Quarantined]]:
     """Return the prompts of ``source``, and the rows that are none or come again. Raises `InputError`."""
-    lines: dict[str, Line] = {}
-    refused: list[Quarantined] = []
     rows = read_prompts(source, max_chars=MAX_CHARACTERS, truncate=False, columns=naming(columns))
-    for row in islice(rows, limit):
-        if isinstance(row, Quarantined):
-            refused.append(row)
-        elif first := lines.get(row.item.prompt.key):
-            detail = f"the same prompt as in row {first.row} ({first.where})"
-            refused.append(Quarantined(row=row.row, where=row.where, reason="duplicate", detail=detail))
-        else:
-            lines[row.item.prompt.key] = row
-    return list(lines.values()), refused
+    told = list(once(islice(rows, limit)))
+    lines = [row for row in told if isinstance(row, Line)]
+    return lines, [row for row in told if isinstance(row, Quarantined)]
 
 
 def split(lines: Iterable[Line], share: float) -> tuple[list[Line], list[Line]]:
     """Return the prompts to learn from, and about ``share`` of all that are held out. Raises `InputError`."""
-    sides: tuple[list[Line], list[Line]] = ([], [])
-    for line in lines:
-        sides[unit_interval("held out", line.item.prompt.key) < share].append(line)
+    sides = hold_out(lines, lambda line: line.item.prompt, share, "held out")
     if not all(sides):
         raise InputError(
             f"there are {len(sides[0])} prompts to learn from and {len(sides[1])} held out",

@@ -17,8 +17,9 @@ from critic.files.sources import open_source
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
 from critic.run.plan import CHARACTERS_PER_TOKEN
+from trainers import catalogue
 from trainers.batches.data import open_examples
-from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated
+from trainers.batches.examples import NAMES, Example
 
 # Enough rows to meet what is rare, in a few seconds on two cores.
 HEAD, EVERY, SAMPLED = 500, 40, 40_000
@@ -68,13 +69,22 @@ def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int
         "generate, align": lambda: _alone(open_prompts(source, truncate=False, **limits)),
         "judge": lambda: _alone(open_pairs(source, truncate=False, **limits)),
         "evaluate judge": lambda: open_labelled(source, **limits),
-        "train sft": lambda: open_examples(source, (Demonstration,), columns),
-        "train dpo": lambda: open_examples(source, (Pair,), columns),
-        "train reward": lambda: open_examples(source, (Pair, Ranked, Rated), columns),
     }
+    for rows, names in methods_by_rows().items():
+        wanted = tuple(NAMES[name] for name in rows)
+        readers[f"train {', '.join(names)}"] = partial(open_examples, source, wanted, columns)
     found = _described(source, columns, whole)
     found.uses = [_use(command, reader, whole) for command, reader in readers.items()]
     return found
+
+
+def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
+    """Return the training methods that learn from rows, by the kinds of rows that they take."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for method in catalogue.listed().values():
+        if method.rows:
+            found.setdefault(method.rows, []).append(method.name)
+    return dict(sorted(found.items()))
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:

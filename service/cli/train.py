@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from dataclasses import fields
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from base.extras import require
 from base.nearest import nearest
 from base.settings_file import read_settings_file
 from service.cli.exits import QUARANTINED, STOPPED
@@ -19,6 +20,7 @@ from service.cli.given.config import Command
 from service.cli.given.options import INPUT, OUTPUT, Json
 from service.cli.given.roots import Root
 from service.cli.shown.voice import Quiet, say
+from trainers import catalogue
 
 if TYPE_CHECKING:
     from trainers.config import Source, TrainConfig
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
 LEFT_OUT = ("mixture", "other_feedback")  # rows that were not wanted, and are no fault of theirs
 
 
-class Method(StrEnum):
-    """What is trained, and how."""
+def method_names(incomplete: str) -> list[str]:
+    """Complete the name of a method in a shell."""
+    return [name for name in catalogue.names() if name.startswith(incomplete)]
 
-    sft = "sft"
-    reward = "reward"
-    dpo = "dpo"
-    ppo = "ppo"
+
+def known_method(name: str) -> str:
+    """Return ``name``, if there is such a method. Raises `InputError`."""
+    return catalogue.read(name).name
 
 
 def shipped() -> Path:
@@ -43,7 +46,8 @@ def shipped() -> Path:
 
 def shipped_names() -> list[str]:
     """Return the names of the shipped configs."""
-    return sorted(file.stem for method in Method for file in shipped().glob(f"{method}-*.yaml"))
+    known = set(catalogue.names())
+    return sorted(file.stem for file in shipped().glob("*.yaml") if file.stem.rpartition("-")[0] in known)
 
 
 def config_names(incomplete: str) -> list[str]:
@@ -63,7 +67,15 @@ class TrainCommand(Command):
 
 
 def train(
-    method: Annotated[Method, typer.Argument(help="What to train.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            parser=known_method,
+            metavar=f"{{{'|'.join(catalogue.names())}}}",
+            autocompletion=method_names,
+            help="What to train, and how.",
+        ),
+    ],
     config: Annotated[
         str,
         typer.Option(
@@ -91,6 +103,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
+    require("train", "cai train")
     chosen = load(method, config_file(config), settings or [])
     if column is not None:
         chosen.data = [_under_names(source, column) for source in chosen.data]
@@ -156,14 +169,23 @@ def config_file(name: str) -> Path:
     raise InputError("there is no such file", where=name, fix=fix)
 
 
-def load(method: Method, file: Path, settings: Sequence[str]) -> "TrainConfig":
-    """Read the settings of ``method``. Raises `InputError`."""
+def load(method: str, file: Path, settings: Sequence[str]) -> "TrainConfig":
+    """Read the settings of ``method``. Raises `InputError`; for those of another method it says whose they are."""
     from trainers import config
 
     given, said = _read(file), config.read_texts(settings)
     for key in given.keys() & said.keys():
         say(f"{key}={said[key]} on the command line goes before {given[key]} of {file}", err=True)
-    return config.build(config_class(method), given | said, str(file), dict.fromkeys(said, config.COMMAND_LINE))
+    kind: type[TrainConfig] = catalogue.load(method).config
+    known = {field.name for field in fields(kind)}
+    for key in [key for key in {**given, **said} if key not in known]:
+        if others := [name for name in catalogue.names() if key in catalogue.settings(name)]:
+            raise InputError(
+                f"{key} is a setting of {', '.join(others)}, and {method} has none of that name",
+                where=str(file),
+                fix=f"leave it out; or is it `cai train {others[0]}` that this file is for?",
+            )
+    return config.build(kind, given | said, str(file), dict.fromkeys(said, config.COMMAND_LINE))
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -173,17 +195,6 @@ def _read(file: Path) -> dict[str, Any]:
     if file.parent == shipped() and isinstance(data, str) and (shipped() / data).is_file():
         given["data"] = str(shipped() / data)
     return given
-
-
-def config_class(method: Method) -> "type[TrainConfig]":
-    """Return the class of a method's settings."""
-    from trainers import config
-
-    if method == Method.ppo:
-        from trainers.online.config import PPOConfig
-
-        return PPOConfig
-    return {Method.sft: config.SFTConfig, Method.reward: config.RewardConfig, Method.dpo: config.DPOConfig}[method]
 
 
 def faults(refused: Mapping[str, int]) -> int:

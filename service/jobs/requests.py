@@ -6,13 +6,14 @@ named, and looked up. Numbers are bounded, so that one request can't ask for mor
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
 from critic.files.shapes import naming
 from critic.run.config import RunSettings
 from critic.run.folder.export import Format
 from critic.run.retest import SHARE
+from trainers import catalogue
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 # Words parted by slashes, none of which begins with a dot: no name leads out of a folder, or hides in one.
@@ -21,7 +22,15 @@ ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_NAM
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Mode = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Method = Literal["sft", "reward", "dpo", "ppo"]
+
+
+def _known(method: str) -> str:
+    if method not in (names := catalogue.names()):
+        raise ValueError(f"there is no such method; expected one of {', '.join(names)}")
+    return method
+
+
+Method = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": catalogue.names()})]
 
 SAMPLES_AT_MOST, TOKENS_AT_MOST = 64, 131_072
 ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
@@ -166,12 +175,19 @@ class TrainSettings(Asked):
     kl_coef: float | None = Field(default=None, ge=0, le=1000)
 
 
+class MethodSettings(TrainSettings):
+    """Settings of any method: a method's own ones are taken, too, if they are numbers, truth values or choices."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, bool | int | float | str | None] = Field(init=False)
+
+
 class TrainRequest(Asked):
     """Train a model on what jobs, data sets or uploads hold, and register it: `cai train`.
 
     ``model`` is a model that was trained here, or an engine whose weights are a model's of its own; None is the
-    embedded one. PPO takes its ``reward`` from a reward model trained here, or from an engine that judges under the
-    ``constitution``.
+    embedded one. Methods whose policy writes what it learns from take their ``reward`` from a reward model trained
+    here, or from an engine that judges under the ``constitution``.
     """
 
     model_config = ConfigDict(
@@ -195,12 +211,19 @@ class TrainRequest(Asked):
     data: list[Source] = Field(min_length=1, max_length=16)
     reward: Name | None = None
     constitution: Name | None = None
-    settings: TrainSettings = TrainSettings()
+    settings: MethodSettings = MethodSettings()
 
     @model_validator(mode="after")
-    def _reward_is_for_ppo(self) -> Self:
-        if (self.reward is not None) != (self.method == "ppo"):
-            raise ValueError("reward is given for ppo, and for nothing else")
+    def _reward_is_for_methods_that_need_one(self) -> Self:
+        if (self.reward is not None) != catalogue.read(self.method).rewarded:
+            needing = [name for name, method in catalogue.listed().items() if method.rewarded]
+            raise ValueError(f"reward is given for {', '.join(needing)}, and for nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_the_method_s(self) -> Self:
+        if unknown := set(self.settings.model_extra or ()) - catalogue.plain_settings(self.method):
+            raise ValueError(f"{self.method} has no setting {min(unknown)!r} that a request may make")
         return self
 
 

@@ -106,7 +106,7 @@ class Agreement:
             rated.labels += 1
             rated.group = label.group or rated.group
             _lean(label, rated)
-        for unit in _units(labels):
+        for unit in units(labels):
             self._look()
             self._add_unit(unit)
         for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
@@ -148,7 +148,7 @@ def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
         yield from rated.shares()
 
 
-def _units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
+def units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
     """What raters said of each unit of one item; of each rater the last label counts."""
     order = [response.text for response in labels[0].responses]
     ordering: dict[Rater, Label] = {}

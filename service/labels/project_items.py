@@ -54,7 +54,10 @@ class FromFeedback(BaseModel):
 
 
 class ItemsRequest(BaseModel):
-    """Items for a project, given here or taken ``from_feedback``, or both. Those that it has already are left out."""
+    """Items for a project, given here, taken ``from_feedback``, or ``stored`` ones by their ids, or all of these.
+
+    Those that it has already are left out.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -63,6 +66,7 @@ class ItemsRequest(BaseModel):
 
     items: Annotated[list[ItemForm], Field(max_length=MOST_ITEMS), FailFast()] = []
     from_feedback: FromFeedback | None = None
+    stored: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ async def gathered(
     found = _given(asked.items, kind, form, texts)
     if asked.from_feedback is not None:
         found += await _stored(connection, asked.from_feedback, kind)
-    return found
+    return found + await _named(connection, asked.stored, kind)
 
 
 async def new_rows(
@@ -178,6 +182,22 @@ async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) 
             if _fit(kind, responses):
                 found.append(Chosen(row.item, row.content))
     return found
+
+
+async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) -> list[Chosen]:
+    """The items of these ids, as some label has them. Raises `Problem` 422 for one that can't be used."""
+    chosen = []
+    for position, id in enumerate(ids):
+        query = select(feedback.c.content, items.c.responses).join(items, feedback.c.content == items.c.id)
+        row = (await connection.execute(query.where(feedback.c.item == id).order_by(feedback.c.seq).limit(1))).first()
+        if row is None:
+            raise invalid(
+                f"no label is about an item {id!r}", "GET /v1/search finds them.", where=f"/stored/{position}"
+            )
+        if not _fit(kind, [Response.model_validate(response) for response in row.responses]):
+            raise invalid(f"the item {id} can't be labelled so", "Leave it out.", where=f"/stored/{position}")
+        chosen.append(Chosen(id, row.content))
+    return chosen
 
 
 def _fit(kind: Kind, responses: Sequence[Response]) -> bool:

@@ -197,6 +197,7 @@ projects = Table(
     Column("form", JSON, nullable=False),
     Column("labels_per_item", Integer, nullable=False),
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
+    Column("paused", JSON, nullable=False, server_default="[]"),  # annotators' ids, who get no tasks for now
     Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
     Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.roles
     Column("closed_at", Moment),
@@ -260,6 +261,20 @@ practice = Table(
     UniqueConstraint("task", "annotator", "round"),
     Index(None, "annotator"),
     sqlite_autoincrement=True,
+)
+
+# What a reviewer decided of an item whose labels differ. The decision is a label like others, named by its id; all of
+# them stay, and of several for one item the last holds.
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("feedback", _Id, primary_key=True),
+    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
+    Column("item", _Id, nullable=False),  # as in feedback
+    Column("reason", Text, nullable=False),
+    Column("key", _Id),
+    Column("at", Moment, nullable=False),
+    Index(None, "project", "item"),
 )
 
 jobs = Table(

@@ -12,5 +12,6 @@ A page is a route in a router with ``route_class=PageRoute``, a template in ``te
 
 from service.web import files, home, people, reports, sign_in
 from service.web.label import ROUTERS as LABEL
+from service.web.manage import ROUTERS as MANAGE
 
-PAGES = (*LABEL, people.router, home.router, sign_in.router, files.router, reports.router)
+PAGES = (*LABEL, *MANAGE, people.router, home.router, sign_in.router, files.router, reports.router)

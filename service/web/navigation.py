@@ -26,6 +26,12 @@ class Place:
 
 PLACES = (
     Place("/label", "nav.label", ("label",), annotators_only=True),
+    Place("/projects", "nav.projects", ("read", "feedback")),
+    Place("/search", "nav.search", ("read", "feedback")),
+    Place("/jobs", "nav.jobs", ("read", "jobs")),
+    Place("/datasets", "nav.datasets", ("read", "feedback")),
+    Place("/models", "nav.models", ("read", "jobs")),
+    Place("/constitutions", "nav.constitutions", ("read",)),
     Place("/people", "nav.people", ("admin",)),
 )
 

@@ -208,25 +208,24 @@ def test_the_help_of_train_lists_settings_and_shipped_configs(cai: Cai, monkeypa
 
 @pytest.mark.slow
 def test_every_setting_of_ours_has_a_word_in_the_help_of_train() -> None:
-    from importlib.resources import files as packaged
+    from service.cli.given.train_settings import classes, settings_of
+    from trainers import catalogue, config
+    from trainers.online.config import OnlineConfig
 
-    from service.cli.given.train_settings import _CLASSES, settings_of
-    from trainers import config
-    from trainers.online import config as ppo_config
-
-    for _, module, name in _CLASSES:
-        source = (packaged("trainers") / module).read_text("utf-8")
-        found = {setting.name: setting for setting in settings_of(source, name)}
-        own = getattr(ppo_config if name.startswith("PPO") else config, name).__annotations__
-        assert found.keys() == own.keys() and all(setting.help for setting in found.values())
+    known: dict[str, type] = {"TrainConfig": config.TrainConfig, "OnlineConfig": OnlineConfig}
+    known |= {listed.config: catalogue.load(name).config for name, listed in catalogue.listed().items()}
+    for _, file, name in classes():
+        described = {setting.name: setting for setting in settings_of(file.read_text("utf-8"), name)}
+        own = known[name].__annotations__
+        assert described.keys() == own.keys() and all(setting.help for setting in described.values())
 
 
 def test_shipped_configs_work_anywhere(cai: Cai, tmp_path: Path) -> None:
-    from service.cli.train import Method, config_file, load, shipped_names
+    from service.cli.train import config_file, load, shipped_names
 
     assert Path.cwd() == tmp_path
     for name in (name for name in shipped_names() if name.endswith("-smoke")):
-        loaded = load(Method(name.partition("-")[0]), config_file(name), ["use_cpu=true", "bf16=false"])
+        loaded = load(name.rpartition("-")[0], config_file(name), ["use_cpu=true", "bf16=false"])
         [data] = loaded.data
         assert isinstance(data, str) and Path(data).is_file() and Path(data).stat().st_size > 1000
 

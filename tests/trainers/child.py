@@ -18,7 +18,10 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import run, trainer
-from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from trainers.config import TrainConfig
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
 KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
 

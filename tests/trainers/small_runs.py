@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from trainers.batches.examples import Example
-from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from trainers.dpo import DPOTrainer
-from trainers.reward import RewardTrainer
-from trainers.sft import SFTTrainer
+from trainers.config import TrainConfig
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 from trainers.trainer import TreeTrainer
 
 from .child import KINDS

@@ -11,14 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainers.folder import metrics
+from trainers.methods.ppo import PPOConfig
 from trainers.online.alarms import Alarm, Audit, History, alarms, refuses, repetition
-from trainers.online.config import PPOConfig
 from trainers.online.rollout import Sample
 
-from .ppo_tiny import Planted, ppo_config, ppo_trainer
+from .online_tiny import Planted, ppo_config, ppo_trainer
 from .tiny import question, write_model
 
-CALM = {"kl": 2.0, "length": 40.0, "repetition": 0.1, "refusals": 0.05, "entropy": 1.5}
+CALM = {"kl": 2.0, "length": 40.0, "repetition": 0.1, "refusals": 0.05, "entropy": 1.5, "reward_std": 1.0}
 LONGEST = 40
 
 
@@ -164,7 +164,7 @@ def test_a_flawed_reward_is_caught_before_the_true_one_has_fallen_by_a_tenth(tal
 
 @pytest.mark.slow
 def test_without_alarms_the_same_run_ruins_it(talker: Path, tmp_path: Path) -> None:
-    names = ("kl", "length", "repetition", "refusals", "entropy", "heldout")
+    names = ("kl", "length", "repetition", "refusals", "entropy", "phrase", "heldout")
     logs = exploited(talker, tmp_path / "out", **{f"alarm_{name}": None for name in names})
     true = [row["eval_heldout"] for row in logs if "eval_heldout" in row]
     assert true[-1] < 0.7 * true[0]

@@ -15,10 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from base.errors import InputError
 from critic.chats.tokens import TokenTree
 from tests import zoo
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
-from trainers.dpo import DPOTrainer
-from trainers.reward import RewardTrainer
-from trainers.sft import SFTTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 from trainers.trainer import TreeTrainer
 
 from .tiny import build, config_of, demonstrations, planted

@@ -14,9 +14,10 @@ from torch.distributed.fsdp import StateDictType
 from transformers import TrainerState
 
 from base.errors import InputError
-from service.cli.train import Method, config_class, config_file, load
-from trainers import config
+from service.cli.train import config_file, load
+from trainers import catalogue, config
 from trainers.folder.identity import resolved, settings
+from trainers.methods.sft import SFTConfig
 
 FOLDER = Path(config.__file__).parent / "configs"
 LAUNCHING = {"fsdp": 1, "fsdp-multi": 2, "deepspeed": 1, "deepspeed-multi": 2}  # how many machines each is for
@@ -25,11 +26,11 @@ TRAINING = sorted({file.stem for file in FOLDER.glob("*.yaml")} - LAUNCHING.keys
 
 def loaded(name: str, *more: str) -> config.TrainConfig:
     # No GPU is needed to read a setting, so bf16 is not looked for.
-    return load(Method(name.partition("-")[0]), config_file(name), ["use_cpu=true", *more])
+    return load(name.rpartition("-")[0], config_file(name), ["use_cpu=true", *more])
 
 
 def test_each_trainer_has_a_small_and_a_large_one() -> None:
-    assert sorted(f"{method.value}-{size}" for method in Method for size in ("smoke", "8gpu")) == TRAINING
+    assert sorted(f"{method}-{size}" for method in catalogue.names() for size in ("smoke", "8gpu")) == TRAINING
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -37,9 +38,9 @@ def test_it_loads_and_loads_again_as_what_it_resolved_to(name: str, tmp_path: Pa
     first = loaded(name)
     again = tmp_path / "config.yaml"
     again.write_text(yaml.safe_dump(resolved(first)))
-    method = Method(name.partition("-")[0])
+    method = name.rpartition("-")[0]
     second = load(method, again, [])
-    assert type(first) is type(second) is config_class(method)
+    assert type(first) is type(second) is catalogue.load(method).config
     assert settings(first) == settings(second)
 
 
@@ -52,7 +53,7 @@ def test_small_ones_run_anywhere_and_large_ones_save_memory(name: str) -> None:
         assert all((root / source).is_file() for source in found.data if isinstance(source, str))
     else:
         assert found.gradient_checkpointing and found.bf16
-        assert f'cai)" train {name.partition("-")[0]} --config {name}' in (FOLDER / f"{name}.yaml").read_text()
+        assert f'cai)" train {name.rpartition("-")[0]} --config {name}' in (FOLDER / f"{name}.yaml").read_text()
 
 
 def launched(file: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
@@ -141,7 +142,7 @@ def test_settings_on_top_and_mistakes_are_told() -> None:
 
 @pytest.mark.parametrize(("steps", "every"), [(3, 1), (200, 1), (1000, 5), (50_000, 250)])
 def test_each_step_of_a_short_run_is_logged_and_some_of_a_long_one(steps: int, every: int, tmp_path: Path) -> None:
-    chosen = config.SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, eval_strategy="steps")
+    chosen = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, eval_strategy="steps")
     state = TrainerState()
     state.compute_steps(chosen, steps)
     assert state.logging_steps == every

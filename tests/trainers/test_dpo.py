@@ -15,8 +15,7 @@ from base.errors import InputError
 from tests.factories import prompt
 from trainers.batches.examples import Example, Pair, Rated
 from trainers.batches.packing import packed
-from trainers.config import DPOConfig
-from trainers.dpo import DPOTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer
 
 from .tiny import build, config_of, model_of, planted, question
 
@@ -154,7 +153,7 @@ def test_it_starts_at_the_reference_in_bfloat16_too(policy: Path, tmp_path: Path
 
 def test_a_fall_of_chosen_answers_is_told_once(policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trainer = trainer_of(policy, tmp_path, planted(2))
-    with caplog.at_level(logging.WARNING, "trainers.dpo"):
+    with caplog.at_level(logging.WARNING, "trainers.methods.dpo"):
         trainer.log({"logps/chosen_change_per_token": -0.09, "rewards/margins": 1.0})
         assert not caplog.records
         for _ in range(2):
@@ -169,7 +168,7 @@ def test_a_fall_of_chosen_answers_is_told_once(policy: Path, tmp_path: Path, cap
 def test_a_fall_that_happens_is_seen(policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Answers that differ in their last letter: pushing one down takes the other along."""
     pairs = [Pair(prompt=prompt(question(i)), chosen="seven rivers", rejected="seven riverz") for i in range(64)]
-    with caplog.at_level(logging.WARNING, "trainers.dpo"):
+    with caplog.at_level(logging.WARNING, "trainers.methods.dpo"):
         trainer_of(policy, tmp_path, pairs, learning_rate=2e-2, num_train_epochs=4).train()
     assert "Chosen answers have become less likely" in caplog.text
 
@@ -197,7 +196,7 @@ def test_a_reference_that_could_not_be_written_is_told(
 
     trainer = trainer_of(policy, tmp_path, planted(3))
     with monkeypatch.context() as disk:
-        disk.setattr("trainers.dpo.save_file", full)
+        disk.setattr("trainers.methods.dpo.save_file", full)
         with pytest.raises(InputError, match=r"reference's log-probabilities could not be saved: .*No space left"):
             trainer.train()
     assert not (tmp_path / "reference-train.safetensors").exists()

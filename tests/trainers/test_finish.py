@@ -15,17 +15,20 @@ from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.chats.stops import end_ids, template_end
 from critic.engine import Node, Request, Reward, Sampling
-from critic.engines import hf, rm
+from critic.local import language_model as hf
 from critic.local import loading
+from critic.local import reward_model as rm
 from critic.records import Message
 from tests import zoo
 from tests.critic.engines.conftest import make_tokenizer
 from trainers import models, run
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
 from trainers.folder import finish
-from trainers.online.config import PPOConfig
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.ppo import PPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
-from .ppo_tiny import ppo_config
+from .online_tiny import ppo_config
 from .small_runs import run_settings
 from .tiny import config_of, demonstrations, write_model
 

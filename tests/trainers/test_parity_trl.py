@@ -9,13 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from critic.chats.tokens import TokenTree
-from critic.engines import embedded
+from critic.local import embedded
 from trainers.batches.packing import packed
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
-from trainers.dpo import DPOTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 from trainers.models import policy, reward_model
-from trainers.reward import RewardTrainer
-from trainers.sft import SFTTrainer
 from trainers.trainer import TreeTrainer
 
 from .tiny import write_model

@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from critic.local.loading import load
 from trainers.folder import metrics
+from trainers.methods.ppo import advantages
 from trainers.online import experience
 
-from .ppo_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, samples_of, share_of, trained_weights
+from .online_tiny import LORA, Planted, len_of, ppo_config, ppo_trainer, samples_of, share_of, trained_weights
 from .tiny import farthest
 
 
@@ -25,7 +26,7 @@ def test_tokens_are_measured_as_the_model_alone_does_it(
     samples = samples_of(trainer)
     prompts = [samples[i : i + 3] for i in range(0, len(samples), 3)]
     found = experience.read(trainer.models, prompts, trainer.args, trainer.accelerator)
-    old, entropy, reference, _ = (torch.split(x, [len(s.ids) for s in samples]) for x in found)
+    old, entropy, reference = (torch.split(x, [len(s.ids) for s in samples]) for x in found)
     plain = AutoModelForCausalLM.from_pretrained(policy, attn_implementation="eager").eval()
     for i, sample in enumerate(samples):
         ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
@@ -52,8 +53,9 @@ def test_the_reference_stays_and_the_writer_follows(lora: dict[str, Any] | None,
     assert torch.equal(before[2], after[2])
     assert float((before[0] - after[0]).abs().max()) > 1e-3
     again = samples_of(trainer)
-    _, rows, _ = trainer._measure(again)
-    assert max(row["drift"] for row in rows) < 1e-5  # the writer drew from the policy as it is now
+    assert (
+        max(row["drift"] for row in trainer.measure(again).rows) < 1e-5
+    )  # the writer drew from the policy as it is now
     trainer.close()
 
 
@@ -64,15 +66,15 @@ def test_what_an_update_computes_is_ppo_by_hand(policy: Path, tmp_path: Path) ->
         value_coef=0.0, whiten=False,
     )  # fmt: skip
     trainer = ppo_trainer(config, reward=Planted(share_of("aeiou")))
-    groups, _, _ = trainer._measure(samples_of(trainer))
+    groups = trainer.measure(samples_of(trainer)).groups
     before = trained_weights(trainer)
     trainer._learn(groups)
     after = trained_weights(trainer)
     model = load(str(policy), torch.float32, torch.device("cpu"), "eager").model
-    total = sum(len(group.old) for group in groups)
+    total = sum(len(group.tokens["old"]) for group in groups)
     for group in groups:
-        advantages = torch.split(group.advantages, [len(s.ids) for s in group.samples])
-        for sample, advantage in zip(group.samples, advantages, strict=True):
+        gains = torch.split(group.tokens["advantages"], [len(s.ids) for s in group.samples])
+        for sample, advantage in zip(group.samples, gains, strict=True):
             ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
             logits = model(ids).logits[0, len(sample.task.ask.ids) - 1 : -1]
             logp = logits.log_softmax(-1)[range(len(sample.ids)), list(sample.ids)]
@@ -90,7 +92,7 @@ def test_the_score_of_an_answer_reaches_its_last_token_less_the_kl(policy: Path,
     samples = samples_of(trainer)[:2]
     lengths = [len(sample.ids) for sample in samples]
     kl = torch.linspace(-1, 1, sum(lengths))
-    found = experience.advantages(samples, kl, torch.zeros(sum(lengths)), 0.5, config)
+    found = advantages(samples, kl, torch.zeros(sum(lengths)), 0.5, config)
     for part, of_kl, length in zip(found.split(lengths), kl.split(lengths), lengths, strict=True):
         expected = [length - 0.5 * float(of_kl[t:].sum()) for t in range(length)]
         assert part.tolist() == pytest.approx(expected, abs=1e-5)

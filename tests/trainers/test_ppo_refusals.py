@@ -12,14 +12,14 @@ from transformers import TrainerCallback
 
 from base.errors import InputError
 from critic.engine import RunStopped
+from critic.rewarding.grade import Grade
 from trainers.folder import checkpoint, metrics
+from trainers.methods.ppo import PPOConfig
 from trainers.online import rollouts
-from trainers.online.config import PPOConfig
 from trainers.online.rollout import Sample
-from trainers.online.scoring import Grade
 from trainers.trainer import NotFinite
 
-from .ppo_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
+from .online_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights
 from .tiny import farthest
 
 
@@ -39,7 +39,7 @@ class Counting(Planted):
 
 def test_answers_without_a_reward_are_left_out_and_named(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out", max_steps=1), reward=Counting(99))
-    groups, _, _ = trainer._measure(samples_of(trainer))
+    groups = trainer.measure(samples_of(trainer)).groups
     assert [len(group.samples) for group in groups] == [2, 2, 2, 2]
     trainer.train()
     [row] = metrics.read(tmp_path / "out")
@@ -65,9 +65,9 @@ def test_answers_that_are_all_thoughts_are_never_graded(policy: Path, tmp_path: 
     trainer._grade(samples)
     assert len(graded) == len(samples) - 1
     assert [sample.reward for sample in samples[:3]] == [1.0, None, 1.0]
-    groups, rows, _ = trainer._measure(samples)
-    assert samples[1] not in [sample for group in groups for sample in group.samples]
-    assert rows[1]["problem"] == samples[1].problem and "kl" not in rows[1]
+    measured = trainer.measure(samples)
+    assert samples[1] not in [sample for group in measured.groups for sample in group.samples]
+    assert measured.rows[1]["problem"] == samples[1].problem and "kl" not in measured.rows[1]
     trainer.close()
 
 
@@ -97,12 +97,12 @@ def test_a_reward_that_is_gone_stops_the_run(policy: Path, tmp_path: Path) -> No
 
 def test_a_loss_that_is_no_number_names_the_prompts_and_keeps_the_weights(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Planted(len_of))
-    groups, _, _ = trainer._measure(samples_of(trainer))
-    groups[1].advantages[0] = math.nan
+    groups = trainer.measure(samples_of(trainer)).groups
+    groups[1].tokens["advantages"][0] = math.nan
     before = trained_weights(trainer)
     with pytest.raises(NotFinite, match=r"prompts\.jsonl:") as told:
         for _ in range(2):
-            trainer._update([groups[0], groups[1]])
+            trainer.update([groups[0], groups[1]])
             trainer._descend([groups[0], groups[1]])
     assert groups[1].where in str(told.value)
     assert farthest(before, trained_weights(trainer)) == 0
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
     trainer.close()
     assert [file.name for file in (tmp_path / "out").glob("*") if file.is_dir()] == ["checkpoint-1"]
     content, state = checkpoint.load(tmp_path / "out" / "checkpoint-1")
-    assert state.global_step == 1 and len(content["steps"]) == 1
+    assert state.global_step == 1 and len(content["history"]["steps"]) == 1
 
 
 class Fill(TrainerCallback):
@@ -170,7 +170,7 @@ def test_what_can_t_be_run_is_told(settings: dict[str, Any], said: str, policy: 
         ({"clip": math.nan}, "clip is nan"),
         ({"lam": 1.5}, "at most 1"),
         ({"heldout_reward": "verify:max-words=3"}, "needs prompts"),
-        ({"num_train_epochs": 2.0}, "num_train_epochs has no place in PPO"),
+        ({"num_train_epochs": 2.0}, "num_train_epochs has no place in a loop of rollouts"),
         ({"prefix_packing": False}, "prefix_packing can't be turned off"),
     ],
 )

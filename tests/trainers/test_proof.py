@@ -16,11 +16,10 @@ from tests import zoo
 from trainers import run
 from trainers.batches import proof
 from trainers.batches.packing import packed
-from trainers.config import DPOConfig, SFTConfig
-from trainers.dpo import DPOTrainer
-from trainers.sft import SFTTrainer
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 
-from .ppo_tiny import ppo_config, ppo_trainer
+from .online_tiny import ppo_config, ppo_trainer
 from .small_runs import one_step, run_settings, trainer_of
 from .tiny import build, config_of, demonstrations, farthest, planted
 

@@ -12,16 +12,15 @@ from transformers import AutoTokenizer
 
 from base.errors import InputError
 from critic.engine import Node, Reward
-from critic.engines.rm import open_engine
+from critic.local.reward_model import open_engine
 from critic.local.rewards import Manifest
 from critic.records import Message
 from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
 from trainers.batches.examples import Example, Pair, Ranked, Rated
 from trainers.batches.packing import packed
-from trainers.config import RewardConfig
 from trainers.losses import bradley_terry, plackett_luce, unary
-from trainers.reward import RewardTrainer, heads
+from trainers.methods.reward import RewardConfig, RewardTrainer, heads
 
 from .test_encoding import ENDS_WITH_PADDING
 from .tiny import KIND, NOUNS, UNKIND, batch_of, build, config_of, data, model_of, planted, question, said, write_model

@@ -16,17 +16,19 @@ from transformers import AutoModelForSequenceClassification
 from base.errors import InputError
 from constitution import Constitution
 from critic.chats.chat import Chat
-from critic.engine import EngineDown, EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
+from critic.engine import Engine, EngineDown, EngineError, Lane, Node, RequestTooLong, Reward, Score, reads
 from critic.judging.modes.score import DIGITS
 from critic.local.loading import load
 from critic.local.rewards import capability
 from critic.local.trees import attention
 from critic.records import Message
+from critic.rewarding.grade import Grade
+from critic.rewarding.sources import rewards_of
 from tests.factories import FakeEngine, prompt, small_constitution
 from trainers.online import scoring
 from trainers.online.prompts import Ask
 from trainers.online.rollout import Sample, Task
-from trainers.online.scoring import EngineReward, Grade, JudgeReward, RewardSource, ServerReward, open_source
+from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
 
 from .tiny import write_model
 
@@ -34,6 +36,10 @@ from .tiny import write_model
 def sample(text: str, about: str = "Name a river.") -> Sample:
     ask = Ask(prompt(about), "here:1", (1, 2))
     return Sample(Task(ask, 0, 8, 1.0), (3, 4), (-1.0, -1.0), text)
+
+
+def rewarded(engine: Engine, constitution: Constitution | None = None) -> EngineReward:
+    return EngineReward(engine, rewards_of(engine, constitution), constitution)
 
 
 def decode(ids: Any) -> str:
@@ -68,7 +74,7 @@ class Lengths(FakeEngine):
 
 def test_each_answer_gets_its_own_reward_and_one_that_fails_costs_itself() -> None:
     samples = [sample("one"), sample("too long"), sample("three"), sample("broken", "Another?"), sample("", "Another?")]
-    grades = graded(EngineReward(Lengths()), *samples)
+    grades = graded(rewarded(Lengths()), *samples)
     assert [grade.reward for grade in grades] == [3, None, 5, None, 0]
     assert grades[1].problem == "the chat holds too many tokens" and "nan, which is no number" in grades[3].problem
 
@@ -90,12 +96,12 @@ class Poisoned(Lengths):
 def test_an_engine_that_fails_every_sample_stops_the_run_in_its_own_words(each: int) -> None:
     samples = [sample(f"answer {i}", f"Question {i}?") for i in range(12) for _ in range(each)]
     with pytest.raises(EngineDown, match="none was answered: its arithmetic failed"):
-        graded(EngineReward(Poisoned("")), *samples)
+        graded(rewarded(Poisoned("")), *samples)
 
 
 def test_samples_that_fail_among_others_that_are_read_stop_nothing() -> None:
     samples = [sample(text, f"Question {i}?") for i in range(50) for text in ("good", "poison")]
-    grades = graded(EngineReward(Poisoned("poison")), *samples)
+    grades = graded(rewarded(Poisoned("poison")), *samples)
     assert [grade.reward for grade in grades] == [4, None] * 50
 
 
@@ -120,13 +126,13 @@ def test_a_rule_is_a_reward() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heads", "said"), [((), "it gives no rewards"), (("north", "south"), "it has the heads north, south")]
+    ("heads", "said"), [((), "gives no rewards by itself"), (("north", "south"), "the rewards are of north, south")]
 )
 def test_engines_without_one_reward_are_refused(heads: tuple[str, ...], said: str) -> None:
     engine = Lengths()
     engine.capabilities = capability(heads) if heads else {}
     with pytest.raises(InputError, match=said):
-        EngineReward(engine)
+        rewarded(engine)
 
 
 class Digits(FakeEngine):
@@ -156,12 +162,12 @@ def constitution(weights: tuple[float, ...], **fields: Any) -> Constitution:
 def test_a_judge_s_reward_is_the_weighted_mean_of_its_expected_scores() -> None:
     """Digits 2 and 6 are the scores 3 and 7: with weights 3 and 1 the mean is 4."""
     engine = Digits()
-    [grade] = graded(JudgeReward(engine, constitution((3.0, 1.0))), sample("An answer."))
+    [grade] = graded(rewarded(engine, constitution((3.0, 1.0))), sample("An answer."))
     assert grade.reward == pytest.approx(4.0)
 
 
 def test_a_judge_that_can_t_be_read_gives_none() -> None:
-    grades = graded(JudgeReward(Digits(), constitution((1.0, 1.0))), sample("unread"), sample("x", "Another?"))
+    grades = graded(rewarded(Digits(), constitution((1.0, 1.0))), sample("unread"), sample("x", "Another?"))
     assert grades[0].reward is None and "can't be read" in grades[0].problem
     assert grades[1].reward == pytest.approx(5.0)
 
@@ -170,8 +176,8 @@ def test_groups_are_not_averaged() -> None:
     content = small_constitution(2)
     for name, principle in zip("ab", content["principles"], strict=True):
         principle["group"] = {"id": name}
-    with pytest.raises(InputError, match="speaks for 2 groups"):
-        JudgeReward(Digits(), Constitution.model_validate(content))
+    with pytest.raises(InputError, match=r"the groups of .* are a, b, whose values are not averaged"):
+        rewarded(Digits(), Constitution.model_validate(content))
 
 
 class Server(BaseHTTPRequestHandler):
@@ -263,5 +269,5 @@ def test_an_engine_s_error_for_one_is_told() -> None:
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
             raise EngineError("the model is out")
 
-    grades = graded(EngineReward(Never()), sample("a"), sample("b"))
+    grades = graded(rewarded(Never()), sample("a"), sample("b"))
     assert [(grade.reward, grade.problem) for grade in grades] == [(None, "the model is out")] * 2

@@ -10,9 +10,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from base.errors import InputError
 from critic.engine import Sampling
-from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, load
+from trainers.config import TrainConfig, load
 from trainers.folder import identity, samples
 from trainers.folder.results import Counts, Trained
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 from trainers.run import train
 
 from .tiny import config_of, planted
@@ -152,6 +155,6 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path: Path) ->
 def test_where_it_reports_may_change_and_what_it_learns_may_not(policy: Path, tmp_path: Path) -> None:
     one = config_of(DPOConfig, policy, tmp_path / "a", save_steps=5, logging_steps=3)
     two = config_of(DPOConfig, policy, tmp_path / "b", save_steps=9, report_to="none")
-    assert identity.identity(one, "d", "r") == identity.identity(two, "d", "r")
+    assert identity.identity("dpo", one, "d", "r") == identity.identity("dpo", two, "d", "r")
     three = config_of(DPOConfig, policy, tmp_path / "b", weight_decay=0.1)
-    assert identity.identity(one, "d", "r") != identity.identity(three, "d", "r")
+    assert identity.identity("dpo", one, "d", "r") != identity.identity("dpo", three, "d", "r")

@@ -7,11 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from critic.engine import Request, Sampling
-from critic.engines.hf import open_engine
+from critic.local.language_model import open_engine
 from tests.factories import prompt
 from trainers.batches.examples import Demonstration
-from trainers.config import SFTConfig
-from trainers.sft import SFTTrainer
+from trainers.methods.sft import SFTConfig, SFTTrainer
 
 from .tiny import build, config_of, demonstrations, question
 

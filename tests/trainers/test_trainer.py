@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainers.config import RewardConfig
-from trainers.reward import RewardTrainer
+from trainers.methods.reward import RewardConfig, RewardTrainer
 
 from .small_runs import ALL, examples, one_step, row_of, trainer_of
 from .tiny import build, config_of, farthest, planted, weighted, weights

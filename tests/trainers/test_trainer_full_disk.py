@@ -14,8 +14,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from base.errors import InputError
 from tests.conftest import unavailable
 from trainers import run
-from trainers.config import RewardConfig, SFTConfig
 from trainers.folder.identity import LINEAGE
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
 from .small_runs import STEPS, run_settings
 

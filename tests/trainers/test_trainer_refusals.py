@@ -8,7 +8,9 @@ import pytest
 
 from base.errors import InputError
 from trainers import run
-from trainers.config import DPOConfig, RewardConfig, SFTConfig
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
 from .small_runs import one_step, row_of, run_settings, trainer_of
 from .tiny import demonstrations, weighted, write_model

@@ -17,8 +17,9 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from trainers import run
 from trainers.batches.data import hold_out, read
-from trainers.config import RewardConfig, SFTConfig
 from trainers.folder import metrics
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 from trainers.trainer import NotFinite
 
 from .child import KINDS

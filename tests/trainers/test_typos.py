@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from trainers.config import ALIASES, DPOConfig, RewardConfig, SFTConfig, load
-from trainers.online.config import PPOConfig
+from trainers.config import ALIASES, load
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.ppo import PPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tests.factories import prompt
 from trainers import models
 from trainers.batches.data import Data
 from trainers.batches.examples import Demonstration, Example, Pair
-from trainers.config import RewardConfig, TrainConfig
+from trainers.config import TrainConfig
+from trainers.methods.reward import RewardConfig
 from trainers.trainer import Collator, Inputs, TreeTrainer
 
 C = TypeVar("C", bound=TrainConfig)

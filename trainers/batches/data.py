@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from base.digest import digest
 from base.errors import InputError
 from critic.feedback.from_file import from_file, is_feedback
+from critic.files import once
 from critic.files.inputs import OWN_NAMES, Messages, RowError, prompt_messages, side
 from critic.files.naming import Naming
 from critic.files.row_prompt import readable
@@ -36,6 +37,8 @@ from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
 
+EVALUATION = "evaluation"
+"""The name of the split that trainers make."""
 _OTHER = "other_feedback"
 _LABELS = {"label", "rating"}
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
@@ -114,13 +117,9 @@ def _first(data: Data, count: int) -> Data:
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
-    """Split ``data`` in two, the second with about ``share`` of the prompts: by each prompt's hash, so never mixed."""
-    held = [int(example.prompt.key[:13], 16) / 16**13 < share for example in data.examples]
-    halves = [
-        Data(tuple(e for e, h in zip(data.examples, held, strict=True) if h is side), (), data.constitutions)
-        for side in (False, True)
-    ]
-    return Data(halves[0].examples, data.refused, data.constitutions), halves[1]
+    """Split ``data`` in two, the second with about ``share`` of the prompts: see `critic.files.once.hold_out`."""
+    kept, out = once.hold_out(data.examples, lambda example: example.prompt, share, EVALUATION)
+    return Data(tuple(kept), data.refused, data.constitutions), Data(tuple(out), (), data.constitutions)
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:

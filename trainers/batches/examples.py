@@ -101,6 +101,9 @@ KINDS: dict[type[Example], str] = {
     Rated: "rated answers (prompt, completion, and label or rating)",
 }
 
+NAMES: dict[str, type[Example]] = {"demonstrations": Demonstration, "pairs": Pair, "rankings": Ranked, "ratings": Rated}
+"""What methods call the kinds of rows that they take."""
+
 
 def kinds(types: Sequence[type[Example]]) -> str:
     """Say which kinds of examples ``types`` are."""

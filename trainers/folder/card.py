@@ -1,6 +1,7 @@
 """``README.md`` of a trained model's folder: the model card, with what it comes from and how it is loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,44 +9,61 @@ import yaml
 
 from critic.run.folder.results import replace_text
 
-_WHAT = {
-    "sft": "A language model, fine-tuned on demonstrations.",
-    "reward": "A reward model: it scores answers, and writes none.",
-    "dpo": "A language model, trained on preferences by direct preference optimisation.",
-    "ppo": "A language model, trained by reinforcement learning (PPO) from a reward.",
-}
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a method makes: a sentence about it, the hub's name of its task, and how it is loaded.
+
+    ``auto`` is the class of transformers that loads it, and ``engine`` what ``cai`` calls it as an engine.
+    """
+
+    about: str
+    task: str
+    auto: str
+    engine: str
+
+
+def policy(about: str) -> Made:
+    """Return what a language model is."""
+    return Made(about, "text-generation", "AutoModelForCausalLM", "hf")
+
+
+def reward_model(about: str) -> Made:
+    """Return what a reward model is."""
+    return Made(about, "text-classification", "AutoModelForSequenceClassification", "rm")
+
+
 _SHOWN = (
     "learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps", "per_device_train_batch_size",
     "gradient_accumulation_steps", "max_length", "dropout", "bf16", "seed",
 )  # fmt: skip
 
 
-def write_card(lineage: Mapping[str, Any], folder: Path) -> None:
+def write_card(lineage: Mapping[str, Any], made: Made, folder: Path) -> None:
     """Write the card into the model's folder. ``lineage`` is that of `trainers.folder.identity.lineage`."""
-    replace_text(folder / "README.md", card(lineage))
+    replace_text(folder / "README.md", card(lineage, made))
 
 
-def card(lineage: Mapping[str, Any]) -> str:
+def card(lineage: Mapping[str, Any], made: Made) -> str:
     """Return the card: YAML front matter, then Markdown."""
-    front = yaml.safe_dump(_front_matter(lineage), sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{front}---\n\n" + "\n".join(_body(lineage)).rstrip() + "\n"
+    front = yaml.safe_dump(_front_matter(lineage, made), sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{front}---\n\n" + "\n".join(_body(lineage, made)).rstrip() + "\n"
 
 
-def _front_matter(lineage: Mapping[str, Any]) -> dict[str, Any]:
-    reward = lineage["trainer"] == "reward"
+def _front_matter(lineage: Mapping[str, Any], made: Made) -> dict[str, Any]:
     return {
         "base_model": lineage["parent"]["name"],
         "library_name": "transformers",
-        "pipeline_tag": "text-classification" if reward else "text-generation",
+        "pipeline_tag": made.task,
         "license": "unknown",
         "tags": ["constitutional-ai", "rlaif", lineage["trainer"]],
     }
 
 
-def _body(lineage: Mapping[str, Any]) -> Iterator[str]:
+def _body(lineage: Mapping[str, Any], made: Made) -> Iterator[str]:
     parent, counts = lineage["parent"], lineage["counts"]
     yield from (f"# {_text(parent['name'])}, trained ({lineage['trainer']})", "")
-    yield from (_WHAT.get(lineage["trainer"], f"Trained by {lineage['trainer']}."), "", "## Where it comes from", "")
+    yield from (made.about, "", "## Where it comes from", "")
     rows = [("parent", f"{parent['name']}, SHA-256 `{parent['revision']}`"), ("data", f"SHA-256 `{lineage['data']}`")]
     rows += [("constitution", f"SHA-256 `{name}`") for name in lineage["constitutions"]]
     rows += [(f"ancestor ({own['trainer']})", own["name"]) for own in _ancestors(lineage)]
@@ -59,7 +77,7 @@ def _body(lineage: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Settings", "", "`config.yaml` holds all of them.", "")
     shown = [(key, str(lineage["settings"][key])) for key in _SHOWN if key in lineage["settings"]]
     yield from _table([*shown, *_computed(lineage)])
-    yield from _loading(lineage["trainer"])
+    yield from _loading(made)
     yield from (
         "## Limits",
         "",
@@ -82,13 +100,11 @@ def _ancestors(lineage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _ancestors(own)
 
 
-def _loading(trainer: str) -> Iterator[str]:
-    kind = "AutoModelForSequenceClassification" if trainer == "reward" else "AutoModelForCausalLM"
-    spec = "rm" if trainer == "reward" else "hf"
-    yield from ("## How to load it", "", "```python", f"from transformers import AutoTokenizer, {kind}", "")
-    yield from (f'model = {kind}.from_pretrained("PATH/OF/THIS/FOLDER")',)
+def _loading(made: Made) -> Iterator[str]:
+    yield from ("## How to load it", "", "```python", f"from transformers import AutoTokenizer, {made.auto}", "")
+    yield from (f'model = {made.auto}.from_pretrained("PATH/OF/THIS/FOLDER")',)
     yield from ('tokenizer = AutoTokenizer.from_pretrained("PATH/OF/THIS/FOLDER")', "```", "")
-    yield from (f"The command `cai` takes it as `{spec}:PATH/OF/THIS/FOLDER`.", "")
+    yield from (f"The command `cai` takes it as `{made.engine}:PATH/OF/THIS/FOLDER`.", "")
 
 
 def _table(lines: Sequence[tuple[str, str]]) -> Iterator[str]:

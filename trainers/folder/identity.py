@@ -44,10 +44,10 @@ def resolved(config: TrainConfig) -> dict[str, Any]:
     return found
 
 
-def identity(config: TrainConfig, data: str, revision: str) -> dict[str, Any]:
+def identity(method: str, config: TrainConfig, data: str, revision: str) -> dict[str, Any]:
     """Return what a run is: ``data`` is the hash of its examples, ``revision`` that of the weights it starts from."""
     return {
-        "trainer": type(config).__name__.removesuffix("Config").lower(),
+        "trainer": method,
         "settings": settings(config),
         "data": data,
         "parent": {"name": config.model, "revision": revision},
@@ -71,7 +71,7 @@ def claim(folder: Path, identity: Mapping[str, Any], file: str = IDENTITY) -> No
     replace_text(folder / file, json.dumps(identity, indent=2) + "\n")
 
 
-def finished(config: TrainConfig, data: str) -> dict[str, Any] | None:
+def finished(method: str, config: TrainConfig, data: str) -> dict[str, Any] | None:
     """Return the lineage of the run that ``config`` describes, if it is finished, else None.
 
     Raises `InputError` where the folder's finished run is another one.
@@ -80,7 +80,7 @@ def finished(config: TrainConfig, data: str) -> dict[str, Any] | None:
     if not (folder / LINEAGE).is_file():
         return None
     lineage: dict[str, Any] = json.loads((folder / LINEAGE).read_text(encoding="utf-8"))
-    claim(folder, identity(config, data, lineage["parent"]["revision"]))
+    claim(folder, identity(method, config, data, lineage["parent"]["revision"]))
     return lineage
 
 

@@ -11,7 +11,7 @@ import yaml
 from critic.run.folder.results import replace_text
 from trainers.config import TrainConfig
 from trainers.folder import metrics
-from trainers.folder.card import write_card
+from trainers.folder.card import Made, write_card
 from trainers.folder.identity import LINEAGE, lineage, resolved
 from trainers.folder.report import write_report
 
@@ -58,6 +58,7 @@ def figures(folder: Path) -> dict[str, float]:
 
 
 def write(
+    made: Made,
     config: TrainConfig,
     run: Mapping[str, Any],
     constitutions: Sequence[str],
@@ -67,13 +68,13 @@ def write(
 ) -> None:
     """Write all of them into the run's folder, where the model lies already.
 
-    ``run`` is its `trainers.folder.identity.identity`, ``found`` its `facts`; ``others`` name the folders of further
-    models that taught it.
+    ``made`` is what the card says of the method. ``run`` is its `trainers.folder.identity.identity`, ``found`` its
+    `facts`; ``others`` name the folders of further models that taught it.
     """
     folder = Path(config.output_dir or "")
-    made = lineage(run, constitutions, found, others)
+    origin = lineage(run, constitutions, found, others)
     replace_text(folder / CONFIG, yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True))
-    write_card(made, folder)
-    write_report(made, metrics.read(folder), samples, folder)
+    write_card(origin, made, folder)
+    write_report(origin, metrics.read(folder), samples, folder)
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle of what config.yaml says
-    replace_text(folder / LINEAGE, dumps(made, indent=2) + "\n")
+    replace_text(folder / LINEAGE, dumps(origin, indent=2) + "\n")

@@ -6,14 +6,21 @@ answers to held-out prompts are given both the reward and a second opinion.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
+from typing import Any
 
 from base.errors import InputError
-from trainers.online.config import PPOConfig
+from trainers.online.config import OnlineConfig
 
 _N = 4
+_PHRASE = (1, 2, 3)
+"""Lengths of phrases, in words."""
+_COMMON = 0.2
+"""A phrase of fewer answers counts as one of none."""
+_WORD = re.compile(r"\w+")
 # The beginnings of refusals in English, as models word them.
 _REFUSAL = re.compile(
     r"\W*(i'm |i am )?((very|so|truly) )?(sorry|unable|not able|unfortunately,? i\b|i apologi[sz]e|as an ai\b"
@@ -37,10 +44,17 @@ class Audit:
 
 @dataclass
 class History:
-    """What alarms look at: the figures of all steps so far, and all audits."""
+    """What alarms look at: the figures and common phrases of all steps so far, and all audits."""
 
     steps: list[dict[str, float]] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
+    phrases: list[dict[str, float]] = field(default_factory=list)
+    """By step: the phrases that many answers hold, and the share that does."""
+
+    def add(self, figures: Mapping[str, float], texts: Sequence[str]) -> None:
+        """Add a step: its ``figures``, and the ``texts`` of its answers."""
+        self.steps.append({name: figures[name] for name in FIGURES})
+        self.phrases.append(common_phrases(texts))
 
     def first(self, name: str, window: int) -> float:
         """The mean of figure ``name`` over the first ``window`` steps."""
@@ -50,8 +64,17 @@ class History:
         """The mean of figure ``name`` over the last ``window`` steps."""
         return fmean(step[name] for step in self.steps[-window:])
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"steps": self.steps, "audits": [asdict(audit) for audit in self.audits], "phrases": self.phrases}
 
-FIGURES = ("kl", "length", "repetition", "refusals", "entropy")
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "History":
+        """Make it of what `plain` has returned."""
+        return cls(plain["steps"], [Audit(**audit) for audit in plain["audits"]], plain["phrases"])
+
+
+FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std")
 """What each step must tell."""
 
 
@@ -61,54 +84,89 @@ def repetition(ids: Sequence[int]) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
+def common_phrases(texts: Sequence[str]) -> dict[str, float]:
+    """Return the phrases of one to three words that many of ``texts`` hold, with the share that does."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = _WORD.findall(text.lower())
+        counts.update({" ".join(words[i : i + n]) for n in _PHRASE for i in range(len(words) - n + 1)})
+    return {phrase: count / len(texts) for phrase, count in counts.items() if count >= _COMMON * len(texts)}
+
+
 def refuses(text: str) -> bool:
     """Whether an answer begins as refusals in English do."""
     return _REFUSAL.match(text.replace("\u2019", "'")) is not None
 
 
-def alarms(history: History, config: PPOConfig) -> list[str]:
+def alarms(history: History, config: OnlineConfig) -> list[str]:
     """Return what is wrong, in words for people; nothing where all is well."""
     if not history.steps:
         return []
     return [message for look in _LOOKS for message in look(history, config)]
 
 
-def _kl(history: History, config: PPOConfig) -> Iterator[str]:
+def _kl(history: History, config: OnlineConfig) -> Iterator[str]:
     kl = history.last("kl", config.alarm_window)
     if config.alarm_kl is not None and kl > config.alarm_kl:
         yield f"the policy is {kl:.3g} nats an answer away from the reference (alarm_kl {config.alarm_kl:g})"
 
 
-def _length(history: History, config: PPOConfig) -> Iterator[str]:
+def _length(history: History, config: OnlineConfig) -> Iterator[str]:
     before, now = (look("length", config.alarm_window) for look in (history.first, history.last))
     limit = config.alarm_length
     if limit is not None and not before / limit <= now <= before * limit:
         yield f"answers have {now:.0f} tokens, and had {before:.0f} in the first steps (alarm_length {limit:g})"
 
 
-def _repetition(history: History, config: PPOConfig) -> Iterator[str]:
+def _repetition(history: History, config: OnlineConfig) -> Iterator[str]:
     yield from _risen(history, config, "repetition", "of the answers' runs of four tokens are repetitions")
 
 
-def _refusals(history: History, config: PPOConfig) -> Iterator[str]:
+def _refusals(history: History, config: OnlineConfig) -> Iterator[str]:
     yield from _risen(history, config, "refusals", "of the answers are refusals")
 
 
-def _risen(history: History, config: PPOConfig, name: str, what: str) -> Iterator[str]:
+def _phrase(history: History, config: OnlineConfig) -> Iterator[str]:
+    limit, window = config.alarm_phrase, config.alarm_window
+    if limit is None:
+        return
+    before, now = _shares(history.phrases[:window]), _shares(history.phrases[-window:])
+    rises = {phrase: share - before.get(phrase, 0.0) for phrase, share in now.items()}
+    phrase = max(rises, key=lambda name: (rises[name], len(name)), default="")
+    if phrase and rises[phrase] > limit:
+        yield (
+            f"{now[phrase]:.0%} of the answers hold {phrase!r}, and {before.get(phrase, 0.0):.0%} did in the first "
+            f"steps (alarm_phrase {limit:g})"
+        )
+
+
+def _shares(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each phrase's mean share over ``steps``."""
+    return {name: fmean(step.get(name, 0.0) for step in steps) for step in steps for name in step}
+
+
+def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
+    limit = config.alarm_flat
+    spreads = [step["reward_std"] for step in history.steps[-(limit or 1) :]]
+    if limit is not None and len(spreads) == limit and not any(spreads):
+        yield f"in {limit} steps in a row all rewards were the same (alarm_flat {limit})"
+
+
+def _risen(history: History, config: OnlineConfig, name: str, what: str) -> Iterator[str]:
     before, now = (look(name, config.alarm_window) for look in (history.first, history.last))
     limit = getattr(config, f"alarm_{name}")
     if limit is not None and now > before + limit:
         yield f"{now:.0%} {what}, and {before:.0%} in the first steps (alarm_{name} {limit:g})"
 
 
-def _entropy(history: History, config: PPOConfig) -> Iterator[str]:
+def _entropy(history: History, config: OnlineConfig) -> Iterator[str]:
     before, now = (look("entropy", config.alarm_window) for look in (history.first, history.last))
     limit = config.alarm_entropy
     if limit is not None and now < limit * before:
         yield f"a token's entropy is {now:.3g} nats, and was {before:.3g} in the first steps (alarm_entropy {limit:g})"
 
 
-def _heldout(history: History, config: PPOConfig) -> Iterator[str]:
+def _heldout(history: History, config: OnlineConfig) -> Iterator[str]:
     """Compare the newest audit with the one that the second opinion liked best, prompt by prompt."""
     limit = config.alarm_heldout
     if limit is None or len(history.audits) < 2:
@@ -132,11 +190,13 @@ def _change(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     return mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
 
 
-_LOOKS: tuple[Callable[[History, PPOConfig], Iterator[str]], ...] = (
+_LOOKS: tuple[Callable[[History, OnlineConfig], Iterator[str]], ...] = (
     _kl,
     _length,
     _repetition,
     _refusals,
     _entropy,
+    _phrase,
+    _flat,
     _heldout,
 )

@@ -1,23 +1,24 @@
-"""Settings of PPO."""
+"""Settings that all methods share whose policy writes what it learns from."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from trainers.config import TrainConfig
-from trainers.online.policy_gradient import KL
 
-# Name, lowest value, and whether that value itself is allowed.
-_BOUNDS: tuple[tuple[str, float, bool], ...] = (
+Bounds = tuple[tuple[str, float, bool], ...]
+"""Of settings: the name, the lowest value, and whether that value itself is allowed."""
+
+_BOUNDS: Bounds = (
     ("max_steps", 1, True), ("prompts_per_step", 1, True), ("samples_per_prompt", 1, True),
     ("max_new_tokens", 1, True), ("rollout_batch", 1, True), ("epochs", 1, True), ("minibatches", 1, True),
-    ("temperature", 0, False), ("clip", 0, False), ("value_clip", 0, False), ("value_coef", 0, True),
-    ("gamma", 0, True), ("lam", 0, True), ("kl_coef", 0, True), ("kl_target", 0, False), ("eval_steps", 1, True),
-    ("alarm_window", 1, True), ("alarm_kl", 0, False), ("alarm_length", 1, False), ("alarm_repetition", 0, False),
-    ("alarm_refusals", 0, False), ("alarm_entropy", 0, False), ("alarm_heldout", 0, False),
+    ("temperature", 0, False), ("eval_steps", 1, True), ("unfinished_penalty", 0, True), ("opponents", 1, True),
+    ("alarm_window", 1, True), ("alarm_flat", 1, True), ("alarm_kl", 0, False), ("alarm_length", 1, False),
+    ("alarm_repetition", 0, False), ("alarm_refusals", 0, False), ("alarm_entropy", 0, False),
+    ("alarm_phrase", 0, False), ("alarm_heldout", 0, False),
 )  # fmt: skip
 
-# Settings of transformers that PPO's loop has no place for, and the value that says nothing.
+# Settings of transformers that this loop has no place for, and the value that says nothing.
 _WITHOUT_EFFECT = {
     "num_train_epochs": 3.0, "gradient_accumulation_steps": 1, "fp16": False, "fsdp": [], "deepspeed": None,
     "load_best_model_at_end": False, "auto_find_batch_size": False, "torch_compile": False, "push_to_hub": False,
@@ -25,43 +26,52 @@ _WITHOUT_EFFECT = {
 
 
 @dataclass
-class PPOConfig(TrainConfig):
-    """Settings of `trainers.ppo.PPOTrainer`. ``data`` and ``eval_data`` are files of prompts, as `cai generate` reads.
+class OnlineConfig(TrainConfig):
+    """See the module's docstring. ``data`` and ``eval_data`` are files of prompts, as `cai generate` reads them.
 
-    ``reward`` is an engine that gives rewards (``rm:PATH``, ``verify:RULE``), with ``principles`` any other engine as a
-    judge that scores each answer under that constitution, or the URL of a reward server.
     ``per_device_train_batch_size`` is how many prompts, with all of their answers, go through the model at once.
     """
 
     reward: str = ""
+    """rm:PATH, verify:RULE, with principles any other engine as a judge, or a reward server's URL."""
     principles: str | None = None
+    """The constitution that a judge rewards by."""
+    more_rewards: list[dict[str, Any]] = field(default_factory=list)
+    """Further rewards, {reward: SPEC, principles: FILE, weight: 0.5} each; the first one weighs 1."""
+    judge_by: Literal["score", "comparison"] = "score"
+    """Whether a judge scores each answer alone, or compares those to one prompt (a connected tournament)."""
+    judge_mode: str | None = None
+    """With judge_by=comparison: the judge mode, by default that of its engine."""
+    opponents: int = 2
+    """With judge_by=comparison: to how many of the others each answer is compared, at least."""
     heldout_reward: str | None = None
     """A second opinion on answers to held-out prompts: where it falls while the reward rises, the run stops."""
     heldout_principles: str | None = None
+    """The constitution that the held-out judge rewards by."""
     eval_steps: float | None = 10
     """How many steps lie between two looks at the held-out prompts."""
     max_steps: int = 100
     """Of rollouts, each with ``epochs`` x ``minibatches`` updates."""
     prompts_per_step: int = 16
+    """Number of prompts in a step."""
     samples_per_prompt: int = 4
+    """Number of answers to each of them."""
     max_new_tokens: int = 128
+    """The longest answer, in tokens."""
+    unfinished: Literal["penalise", "mask", "reward"] = "penalise"
+    """What an answer counts that was cut at max_new_tokens: less, nothing (it is left out), or as a finished one."""
+    unfinished_penalty: float = 1.0
+    """What is taken off the reward of such an answer, in the reward's units, with unfinished=penalise."""
     temperature: float = 1.0
+    """The sampling temperature of the answers."""
     rollout: Literal["hf", "vllm"] = "hf"
+    """What writes the answers."""
     rollout_batch: int = 32
     """How many answers are written at a time."""
-    epochs: int = 2
-    minibatches: int = 4
-    clip: float = 0.2
-    value_clip: float | None = 0.2
-    value_coef: float = 0.1
-    gamma: float = 1.0
-    lam: float = 0.95
-    kl_coef: float = 0.05
-    kl_estimator: KL = "k1"
-    kl_target: float | None = None
-    """The KL of an answer, in nats, that ``kl_coef`` adapts to; without it the coefficient is fixed."""
-    whiten: bool = True
-    """Whether advantages are shifted and scaled to mean 0 and standard deviation 1 over a step."""
+    epochs: int = 1
+    """How often a step's answers are learnt from."""
+    minibatches: int = 1
+    """Into how many updates an epoch is split."""
     alarm_window: int = 5
     """Over how many steps the alarms' figures are averaged."""
     alarm_kl: float | None = 50.0
@@ -74,8 +84,12 @@ class PPOConfig(TrainConfig):
     """By how much the share of refusals may rise above that of the first steps."""
     alarm_entropy: float | None = 0.2
     """To what part of its first value the entropy may fall."""
+    alarm_phrase: float | None = 0.5
+    """By how much the share of answers that hold the same few words may rise above that of the first steps."""
     alarm_heldout: float | None = 3.0
     """By how many standard errors the held-out reward may fall while the reward rises by as many."""
+    alarm_flat: int | None = 10
+    """After how many steps in a row whose rewards were all the same the run stops."""
     learning_rate: float = 1e-6
     logging_steps: float = 1
     save_steps: float = 50
@@ -83,19 +97,29 @@ class PPOConfig(TrainConfig):
     def __post_init__(self) -> None:
         if not self.reward:
             raise ValueError("reward is missing; expected rm:PATH, verify:RULE, a judge and principles, or a URL")
-        for name, low, allowed in _BOUNDS:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and (value > low or (allowed and value == low))):
-                raise ValueError(f"{name} is {value}; expected a number {'of at least' if allowed else 'above'} {low}")
-        if self.gamma > 1 or self.lam > 1:
-            raise ValueError(f"gamma is {self.gamma} and lam is {self.lam}; expected at most 1")
+        check_bounds(self, _BOUNDS)
+        for more in self.more_rewards:
+            if set(more) - {"reward", "principles", "weight"} or not more.get("reward"):
+                raise ValueError(f"more_rewards has {more}; expected reward, and perhaps principles and weight")
+            if not 0 < float(more.get("weight", 1.0)) < math.inf:
+                raise ValueError(f"more_rewards has {more}; expected a weight above 0")
         if self.minibatches > self.prompts_per_step:
             raise ValueError(f"{self.minibatches} minibatches can't be made of {self.prompts_per_step} prompts")
         if self.heldout_reward and not (self.eval_data or self.eval_share):
             raise ValueError("heldout_reward needs prompts to look at; give eval_data or eval_share")
+        if self.judge_by == "comparison" and (not self.principles or self.samples_per_prompt < 2):
+            raise ValueError("judge_by=comparison needs principles, and two or more samples_per_prompt")
         super().__post_init__()
         for name, nothing in _WITHOUT_EFFECT.items():
             if (value := getattr(self, name)) != nothing and value:
-                raise ValueError(f"{name} has no place in PPO; leave it out")
+                raise ValueError(f"{name} has no place in a loop of rollouts; leave it out")
         if self.prefix_packing is False:
-            raise ValueError("PPO computes each prompt once for all of its answers: prefix_packing can't be turned off")
+            raise ValueError("each prompt is computed once for all of its answers: prefix_packing can't be turned off")
+
+
+def check_bounds(config: OnlineConfig, bounds: Bounds) -> None:
+    """Raise `ValueError` for numbers that are too low, or none; None is allowed."""
+    for name, low, allowed in bounds:
+        value = getattr(config, name)
+        if value is not None and not (math.isfinite(value) and (value > low or (allowed and value == low))):
+            raise ValueError(f"{name} is {value}; expected a number {'of at least' if allowed else 'above'} {low}")

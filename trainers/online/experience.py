@@ -3,8 +3,9 @@
 Shapes: M answer tokens, in the order of the samples; A answers, T tokens of the longest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import fmean, pstdev
 from typing import Any, TypeVar
 
@@ -14,10 +15,9 @@ from torch import Tensor
 
 from critic.chats.tokens import Segment, TokenTree
 from trainers.batches.packing import Packed, packed
-from trainers.online import policy_gradient
-from trainers.online.actor_critic import ActorCritic
 from trainers.online.alarms import refuses, repetition
-from trainers.online.config import PPOConfig
+from trainers.online.config import OnlineConfig
+from trainers.online.models import ActorCritic
 from trainers.online.rollout import Sample
 
 T = TypeVar("T")
@@ -28,18 +28,35 @@ Row = dict[str, Any]
 
 @dataclass(eq=False)
 class Group:
-    """A prompt's answers that have a reward, and what is known of their tokens: ``[M]`` each."""
+    """A prompt's answers that are learnt from, and what is known of their tokens, ``[M]`` each, by name."""
 
     samples: list[Sample]
-    old: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
+    tokens: dict[str, Tensor]
 
     @property
     def where(self) -> str:
         """The prompt's place in the input."""
         return self.samples[0].task.ask.where
+
+
+def column(groups: Sequence[Group], name: str) -> Tensor:
+    """Return one thing that is known of the tokens of all ``groups``: ``[M]``."""
+    return torch.cat([group.tokens[name] for group in groups])
+
+
+def siblings(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Return the samples that have a reward, by prompt: those of one prompt stand one after the other."""
+    good = (sample for sample in samples if sample.reward is not None)
+    return [list(group) for _, group in groupby(good, lambda sample: sample.task.ask)]
+
+
+def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Group]:
+    """Return the groups of ``prompts``, whose tokens' figures stand in ``tokens`` one after the other."""
+    sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
+    parts = {name: torch.split(values_M, sizes) for name, values_M in tokens.items()}
+    return [
+        Group(prompt, {name: values[number] for name, values in parts.items()}) for number, prompt in enumerate(prompts)
+    ]
 
 
 def batch(prompts: Iterable[Sequence[Sample]], device: torch.device) -> Packed:
@@ -58,47 +75,63 @@ def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 @torch.no_grad()
 def read(
-    models: ActorCritic, prompts: Sequence[list[Sample]], config: PPOConfig, accelerator: Accelerator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return each token's log-probability, entropy, log-probability by the reference, and value: ``[M]`` each."""
+    models: ActorCritic, prompts: Sequence[list[Sample]], config: OnlineConfig, accelerator: Accelerator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each token's log-probability, entropy, and log-probability by the reference: ``[M]`` each."""
     models.train(False)
-    found, heat = [], config.temperature
+    heat, parts = config.temperature, []
     for part in in_parts(prompts, config.per_device_train_batch_size):
         row = batch(part, accelerator.device)
         with accelerator.autocast():
             old_M, entropy_M = models.policy(row, heat, entropy=True).unbind(-1)
-            found.append(torch.stack([old_M, entropy_M, models.reference(row, heat), models.values(row)]))
-    old_M, entropy_M, reference_M, values_M = torch.cat(found, 1).unbind()
-    return old_M, entropy_M, reference_M, values_M
+            parts.append(torch.stack([old_M, entropy_M, models.reference(row, heat)]))
+    old_M, entropy_M, reference_M = torch.cat(parts, 1).unbind()
+    return old_M, entropy_M, reference_M
 
 
-def advantages(
-    samples: Sequence[Sample], kl_M: Tensor, values_M: Tensor, coefficient: float, config: PPOConfig
+@torch.no_grad()
+def read_values(
+    models: ActorCritic, prompts: Sequence[list[Sample]], config: OnlineConfig, accelerator: Accelerator
 ) -> Tensor:
-    """Return the advantage of each token, ``[M]``, with ``coefficient`` times the KL taken off the rewards."""
-    device = kl_M.device
-    lengths_A = torch.tensor([len(sample.ids) for sample in samples], device=device)
-    scores_A = torch.tensor([sample.reward for sample in samples], device=device)
-    mask_AT = torch.arange(int(lengths_A.max()), device=device) < lengths_A[:, None]
-    kl_AT, values_AT = (x.new_zeros(mask_AT.shape).masked_scatter(mask_AT, x) for x in (kl_M, values_M))
-    rewards_AT = policy_gradient.shaped_rewards(scores_A, kl_AT, mask_AT, coefficient)
-    return policy_gradient.advantages(rewards_AT, values_AT, mask_AT, config.gamma, config.lam)[mask_AT]
+    """Return the value before each token: ``[M]``."""
+    models.train(False)
+    parts = []
+    for part in in_parts(prompts, config.per_device_train_batch_size):
+        row = batch(part, accelerator.device)
+        with accelerator.autocast():
+            parts.append(models.values(row))
+    return torch.cat(parts)
 
 
-def rows(step: int, samples: Sequence[Sample], kl_M: Tensor, entropy_M: Tensor, old_M: Tensor) -> list[Row]:
-    """Return a row for each of ``samples``; the tokens are those of the samples that have a reward."""
+def per_token(prompts: Sequence[list[Sample]], values_A: Tensor) -> Tensor:
+    """Return a number of each answer at each of its tokens: ``[M]``."""
+    lengths = [len(sample.ids) for prompt in prompts for sample in prompt]
+    return values_A.repeat_interleave(torch.tensor(lengths, device=values_A.device))
+
+
+def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor, reference_M: Tensor) -> list[Row]:
+    """Return a row for each of ``samples``; the tokens are those of the samples that have a reward.
+
+    ``kl`` is the sum of log pi - log pi_ref over an answer, in nats: its mean is the KL itself, whatever is penalised.
+    """
+    kl_M = old_M - reference_M
     lengths = [len(sample.ids) for sample in samples if sample.reward is not None]
     measured = zip(*(torch.split(x.cpu(), lengths) for x in (kl_M, entropy_M, old_M)), strict=True)
     found = []
     for sample in samples:
         ask = sample.task.ask
         row: Row = {"step": step, "where": ask.where, "prompt": ask.prompt.messages[-1].content}
-        row |= {"answer": sample.text, "tokens": len(sample.ids), "reward": sample.reward}
+        row |= {"answer": sample.text, "tokens": len(sample.ids), "ended": sample.ended}
+        row |= {"reward": sample.reward}
         if sample.reward is None:
             row["problem"] = sample.problem
         else:
             kl, entropy, old = next(measured)
             row |= {"kl": float(kl.sum()), "entropy": float(entropy.sum())}
+            if len(sample.parts) > 1:
+                row["rewards"] = list(sample.parts)
+            if sample.error is not None:
+                row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}
             row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
         found.append(row)
@@ -117,5 +150,6 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
         "entropy": sum(row["entropy"] for row in good) / sum(row["tokens"] for row in good),
         "length": fmean(row["tokens"] for row in good),
         "refusals": fmean(row["refused"] for row in good),
+        "unfinished": fmean(not row["ended"] for row in rows),
         "without_reward": float(len(rows) - len(good)),
     }

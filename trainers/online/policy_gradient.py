@@ -18,8 +18,12 @@ _GAIN, _LARGEST_ERROR = 0.1, 0.2
 def kl(policy_M: Tensor, reference_M: Tensor, estimator: KL) -> Tensor:
     """Estimate KL(pi || q) of each token from its log-probabilities: ``[M]`` (Schulman 2020, Approximating KL).
 
-    With x = log pi - log q, of tokens drawn from pi: k1 = x is unbiased, k2 = x^2 / 2 is biased and varies less,
-    k3 = exp(-x) - 1 + x is unbiased and never negative.
+    With x = log pi - log q, of tokens drawn from pi: the value of k1 = x is unbiased, that of k2 = x^2 / 2 is biased
+    and varies less, that of k3 = exp(-x) - 1 + x is unbiased and never negative.
+
+    What a penalty does is another question: its gradient counts. Taken off the reward, as in PPO, only k1 gives the
+    gradient of KL(pi || q). k2 and k3 hold tokens back by how far they are off in either direction: k2 counts a token
+    that has become unlikely like one that has become likely, and k3 counts it exponentially.
     """
     x = policy_M - reference_M
     if estimator == "k1":
@@ -56,14 +60,20 @@ def whiten(values_M: Tensor, among_M: Tensor) -> Tensor:
     return (values_M - among_M.mean()) / (among_M.var(correction=0) + _EPSILON).sqrt()
 
 
-def policy_loss(new_M: Tensor, old_M: Tensor, advantages_M: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+def policy_loss(
+    new_M: Tensor, old_M: Tensor, advantages_M: Tensor, clip: float, clip_high: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the clipped surrogate loss of each token, ``[M]`` (Schulman et al. 2017, equation 7), and where it clips.
 
     ``-min(r A, clamp(r, 1 - clip, 1 + clip) A)`` with r = exp(new - old). It clips where the clamped side is smaller:
-    there the token has no gradient.
+    there the token has no gradient. ``clip_high`` is another bound above (Yu et al. 2025, DAPO, equation 10).
     """
-    ratio_M = torch.exp(new_M - old_M)
-    free_M, held_M = ratio_M * advantages_M, ratio_M.clamp(1 - clip, 1 + clip) * advantages_M
+    return clipped(torch.exp(new_M - old_M), advantages_M, clip, clip if clip_high is None else clip_high)
+
+
+def clipped(ratio_M: Tensor, advantages_M: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return `policy_loss` of the ratios themselves."""
+    free_M, held_M = ratio_M * advantages_M, ratio_M.clamp(1 - low, 1 + high) * advantages_M
     return -torch.minimum(free_M, held_M), held_M < free_M
 
 

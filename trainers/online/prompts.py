@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ from base.errors import InputError
 from base.seeds import seed_of
 from critic.chats.chat import Chat
 from critic.engine import EngineError
+from critic.files import once
 from critic.files.inputs import RowError, read_prompts
 from critic.files.shapes import naming
 from critic.records import Line, Prompt, Quarantined
+from trainers.batches.data import EVALUATION
 from trainers.config import Source
 
 _MAX_CHARACTERS = 1 << 24  # what is too long is told in tokens
@@ -40,10 +42,9 @@ class Asks:
         return hashlib.sha256("\n".join(ask.prompt.key for ask in self.asks).encode()).hexdigest()
 
     def hold_out(self, share: float) -> tuple["Asks", "Asks"]:
-        """Split in two, the second with about ``share`` of the prompts, by each prompt's hash."""
-        held = [int(ask.prompt.key[:13], 16) / 16**13 < share for ask in self.asks]
-        kept, out = (tuple(a for a, h in zip(self.asks, held, strict=True) if h is side) for side in (False, True))
-        return Asks(kept, self.refused), Asks(out)
+        """Split in two, the second with about ``share`` of the prompts: see `critic.files.once.hold_out`."""
+        kept, out = once.hold_out(self.asks, lambda ask: ask.prompt, share, EVALUATION)
+        return Asks(tuple(kept), self.refused), Asks(tuple(out))
 
     def of_step(self, step: int, count: int, seed: int) -> list[Ask]:
         """Return the ``count`` prompts of a step (from 0): all come once before one comes again, in a new order."""
@@ -59,29 +60,29 @@ def read(sources: Sequence[Source], chat: Chat, longest: int) -> Asks:
 
     Raises `InputError` where a source can't be read, or no prompt is left.
     """
-    asks: dict[str, Ask] = {}
+    asks: list[Ask] = []
     refused: list[Quarantined] = []
-    for source in sources:
-        named: dict[str, Any] = {"path": source} if isinstance(source, str) else source
-        if "path" not in named or set(named) - {"path", "columns"}:
-            raise InputError(f"{source} is no file of prompts", where="data", fix="expected a path")
-        columns = naming(named.get("columns"))
-        for line in read_prompts(named["path"], max_chars=_MAX_CHARACTERS, truncate=False, columns=columns):
-            if isinstance(line, Quarantined):
-                refused.append(line)
-                continue
-            try:
-                ask = _ask(line, chat, longest)
-                if ask.prompt.key in asks:
-                    raise RowError("duplicate", f"the same prompt as {asks[ask.prompt.key].where}")
-                asks[ask.prompt.key] = ask
-            except (RowError, EngineError) as error:
-                reason = error.reason if isinstance(error, RowError) else "cannot_encode"
-                refused.append(Quarantined(row=line.row, where=line.where, reason=reason, detail=str(error)))
+    for line in once.once(line for source in sources for line in _lines(source)):
+        if isinstance(line, Quarantined):
+            refused.append(line)
+            continue
+        try:
+            asks.append(_ask(line, chat, longest))
+        except (RowError, EngineError) as error:
+            reason = error.reason if isinstance(error, RowError) else "cannot_encode"
+            refused.append(Quarantined(row=line.row, where=line.where, reason=reason, detail=str(error)))
     if not asks:
         why = f"; the last, {refused[-1].where}: {refused[-1].detail}" if refused else ""
         raise InputError(f"no prompt is left{why}", where=", ".join(map(str, sources)), fix="give other prompts")
-    return Asks(tuple(asks.values()), tuple(refused))
+    return Asks(tuple(asks), tuple(refused))
+
+
+def _lines(source: Source) -> Iterator[Line | Quarantined]:
+    named: dict[str, Any] = {"path": source} if isinstance(source, str) else source
+    if "path" not in named or set(named) - {"path", "columns"}:
+        raise InputError(f"{source} is no file of prompts", where="data", fix="expected a path")
+    columns = naming(named.get("columns"))
+    return read_prompts(named["path"], max_chars=_MAX_CHARACTERS, truncate=False, columns=columns)
 
 
 def _ask(line: Line, chat: Chat, longest: int) -> Ask:

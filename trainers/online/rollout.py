@@ -41,7 +41,9 @@ class Sample:
     """One answer that was written. ``ids`` holds the token that ended it, too, if one did.
 
     ``logprobs`` are those of ``ids`` where they were drawn, at the sampling's temperature. ``problem`` says why it
-    can't be learnt from, if so: then there is no ``reward``.
+    can't be learnt from, if so: then there is no ``reward``. ``ended`` is False where it was cut at its limit; then
+    ``penalty`` is what that costs. ``error`` is the standard error of the reward, where its source knows one,
+    and ``parts`` are the rewards that it is made of.
     """
 
     task: Task
@@ -50,6 +52,16 @@ class Sample:
     text: str
     reward: float | None = None
     problem: str = ""
+    ended: bool = True
+    penalty: float = 0.0
+    error: float | None = None
+    parts: tuple[float, ...] = ()
+
+    @property
+    def counted(self) -> float:
+        """The reward that is learnt from: less the penalty of what did not end."""
+        assert self.reward is not None
+        return self.reward - self.penalty
 
 
 def without_answer(done: Completion) -> str:
@@ -149,4 +161,5 @@ class HfWriter(Copied):
         assert answer.logprobs is not None
         if answer.done is None:
             return Sample(task, ids, tuple(answer.logprobs), "", problem=str(answer.error))
-        return Sample(task, ids, tuple(answer.logprobs), answer.done.text, problem=without_answer(answer.done))
+        drawn, ended = tuple(answer.logprobs), answer.end is not None
+        return Sample(task, ids, drawn, answer.done.text, problem=without_answer(answer.done), ended=ended)

@@ -1,16 +1,14 @@
 """Where rewards come from: a reward model or a rule, a judge under a constitution, or a server.
 
 A sample whose reward can't be read has none, and the reason is told: it is never 0. A new source is one class here
-with `grade`, and one line in `open_source`.
+with `grade`, and one line in `open_source`; what an engine gives is in `critic.rewarding`.
 """
 
 import asyncio
 import json
-import math
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
@@ -18,14 +16,15 @@ from typing import Any, Protocol
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, load
-from critic import prompts
 from critic.calls.faults import Streak
 from critic.calls.waiting import Notices
-from critic.engine import Engine, EngineError, Node, Reward
+from critic.engine import Engine, EngineError
 from critic.engines import open_engine, parse_spec
-from critic.judging.modes.score import DIGITS, check_scores, graded
-from critic.local.rewards import heads_of
-from critic.records import Message
+from critic.judging import mode_of, offered
+from critic.rewarding.comparing import ComparisonRewards
+from critic.rewarding.grade import Grade, Source
+from critic.rewarding.sources import of_one_group, rewards_of
+from trainers.online.config import OnlineConfig
 from trainers.online.rollout import Sample
 
 _AT_ONCE = 64
@@ -34,21 +33,6 @@ _TIMEOUT, _FIRST_WAIT, _ATTEMPTS = 120.0, 1.0, 4
 _PASSING = (408, 429)
 
 Decode = Callable[[Sequence[int]], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """A sample's reward, or why it has none."""
-
-    reward: float | None
-    problem: str = ""
-
-    @classmethod
-    def of(cls, value: object) -> "Grade":
-        """Take ``value`` for a reward if it is a finite number."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return cls(float(value))
-        return cls(None, f"the reward is {value!r}, which is no number")
 
 
 class RewardSource(Protocol):
@@ -68,22 +52,62 @@ class RewardSource(Protocol):
         ...
 
 
-def open_source(spec: str, principles: str | None, decode: Decode) -> RewardSource:
-    """Open what ``spec`` names: see `trainers.online.config.PPOConfig.reward`. Raises `InputError`."""
+def open_source(spec: str, principles: str | None, decode: Decode, config: OnlineConfig | None = None) -> RewardSource:
+    """Open what ``spec`` names: see `OnlineConfig.reward`; a judge scores unless ``config`` says otherwise.
+
+    Raises `InputError`.
+    """
     if spec.startswith(("http://", "https://")):
         if principles:
             raise InputError("a reward server reads no principles", where=spec, fix="leave them out")
         return ServerReward(spec, decode)
-    engine = open_engine(parse_spec(spec))
-    return EngineReward(engine) if principles is None else JudgeReward(engine, load(principles))
+    parsed = parse_spec(spec)
+    engine = open_engine(parsed)
+    constitution = load(principles) if principles is not None else None
+    if config is None or config.judge_by == "score" or constitution is None:
+        return EngineReward(engine, rewards_of(engine, constitution), constitution)
+    mode = offered(mode_of(config.judge_mode, parsed), engine)
+    asked = ComparisonRewards(engine, mode, of_one_group(constitution, None), config.opponents)
+    return EngineReward(engine, asked, constitution)
 
 
-class _OfEngine:
-    """Asks an engine for one tree a prompt, so that its answers share the prompt."""
+class SumReward:
+    """Several rewards of each answer, weighted and added up. An answer needs all of them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._streak = engine, Streak()
+    def __init__(self, sources: Sequence[RewardSource], weights: Sequence[float]) -> None:
+        self._sources, self._weights = sources, weights
+        self.identity = {
+            f"{key} {number}": value for number, source in enumerate(sources) for key, value in source.identity.items()
+        }
+        self.identity["weights"] = " ".join(map(str, weights))
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        """See `RewardSource`."""
+        by_source = await together(source.grade(samples) for source in self._sources)
+        return [self._summed(grades) for grades in zip(*by_source, strict=True)]
+
+    async def close(self) -> None:
+        """Close all."""
+        await together(source.close() for source in self._sources)
+
+    def _summed(self, grades: Sequence[Grade]) -> Grade:
+        parts = tuple(grade.reward for grade in grades if grade.reward is not None)
+        if len(parts) < len(grades):
+            return Grade(None, next(grade.problem for grade in grades if grade.reward is None))
+        return Grade(sum(weight * part for weight, part in zip(self._weights, parts, strict=True)), parts=parts)
+
+
+class EngineReward:
+    """Asks an engine for one tree a prompt, so that its answers share the prompt: see `critic.rewarding`."""
+
+    def __init__(self, engine: Engine, source: Source, constitution: Constitution | None = None) -> None:
+        self._engine, self.source, self._streak = engine, source, Streak()
         self.identity = {"name": engine.identity.name, "revision": engine.identity.revision}
+        if constitution is not None:
+            self.identity |= {"constitution": constitution.digest}
+        if isinstance(source, ComparisonRewards):
+            mode = f"{source.mode.name} {source.mode.model_dump_json()}"
+            self.identity |= {"mode": mode, "opponents": str(source.opponents)}
 
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         """See `RewardSource`."""
@@ -95,86 +119,26 @@ class _OfEngine:
         await self._engine.close()
 
     async def _group(self, samples: list[Sample]) -> list[Grade]:
-        """Grade the samples of one prompt; where the engine can't answer for all together, each alone."""
-        if len(samples) == 1:
-            return [await self._alone(samples[0])]
+        """Grade the samples of one prompt; where the engine can't answer for all together, each alone, if it can be."""
+        if len(samples) == 1 or not self.source.alone:
+            return await self._counted(samples)
         await self._streak.clear()
         try:
             grades = await self._read(samples)
         except EngineError:  # whose fault that is, each alone will tell
-            return [await self._alone(sample) for sample in samples]
+            return [grade for sample in samples for grade in await self._counted([sample])]
         self._streak.done()
         return grades
 
-    async def _alone(self, sample: Sample) -> Grade:
-        """Grade one sample. Raises `EngineDown` where the engine fails one after the other in the same way."""
+    async def _counted(self, samples: list[Sample]) -> list[Grade]:
+        """Grade samples. Raises `EngineDown` where the engine fails one after the other in the same way."""
         try:
-            [grade] = await self._streak.do(lambda: self._read([sample]))
+            return await self._streak.do(lambda: self._read(samples))
         except EngineError as error:
-            return Grade(None, str(error))
-        return grade
+            return [Grade(None, str(error))] * len(samples)
 
     async def _read(self, samples: list[Sample]) -> list[Grade]:
-        raise NotImplementedError  # each source has its own
-
-
-class EngineReward(_OfEngine):
-    """The reward that an engine reads off the end of the chat: a reward model's or a rule's."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        heads = heads_of(engine.capabilities)
-        if len(heads) != 1:
-            raise InputError(
-                f"it has the heads {', '.join(heads)}" if heads else "it gives no rewards",
-                where=engine.identity.name,
-                fix="expected one reward: a reward model with one head, a rule, or a judge with principles",
-            )
-
-    async def _read(self, samples: list[Sample]) -> list[Grade]:
-        leaves = tuple(Node((Message(role="assistant", content=s.text),), Reward()) for s in samples)
-        scores = await self._engine.score(Node(samples[0].task.ask.prompt.messages, children=leaves))
-        return [Grade.of(score.values[0]) for score in scores]
-
-
-class JudgeReward(_OfEngine):
-    """The mean of a judge's expected scores, 1 to 10, over the principles that apply, by weight: the mode ``score``.
-
-    A sample has a reward only if each of its principles could be read. Priorities play no part: they decide between two
-    answers, and here each stands alone.
-    """
-
-    def __init__(self, engine: Engine, constitution: Constitution) -> None:
-        super().__init__(engine)
-        check_scores(engine)
-        self.identity |= {"constitution": constitution.digest}
-        self._principles = constitution.principles
-        groups = {principle.group.id if principle.group else None for principle in self._principles}
-        if len(groups) > 1:
-            raise InputError(
-                f"the constitution speaks for {len(groups)} groups, whose scores are not averaged",
-                where=constitution.ref,
-                fix="give one with the principles of one group",
-            )
-
-    async def _read(self, samples: list[Sample]) -> list[Grade]:
-        prompt = samples[0].task.ask.prompt
-        principles = [p for p in self._principles if p.applies(prompt.tags)]
-        if not principles:
-            return [Grade(None, "no principle applies to the prompt's tags")] * len(samples)
-        texts = [sample.text for sample in samples]
-        mark = prompts.fence_mark(0, *(message.text for message in prompt.messages), *sorted(texts))
-        asked = tuple(Node((prompts.score_part(p),), DIGITS) for p in principles)
-        shown = tuple(Node((prompts.response_part(text, mark),), children=asked) for text in texts)
-        read = iter(await self._engine.score(Node(prompts.score_parts(prompt, mark), children=shown)))
-        grades = []
-        for _ in samples:
-            scores = [(graded(next(read)), p.weight) for p in principles]
-            good = [(score, weight) for score, weight in scores if score is not None]
-            mean = sum(score * weight for score, weight in good) / sum(weight for _, weight in good) if good else None
-            whole = len(good) == len(scores)
-            grades.append(Grade(mean) if whole else Grade(None, "the judge's score can't be read"))
-        return grades
+        return await self.source.grades(samples[0].task.ask.prompt, [sample.text for sample in samples])
 
 
 class ServerReward:

@@ -1,4 +1,4 @@
-"""Opens what writes the rollouts: see `trainers.online.config.PPOConfig.rollout`."""
+"""Opens what writes the rollouts: see `trainers.online.config.OnlineConfig.rollout`."""
 
 import asyncio
 import logging
@@ -9,14 +9,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from critic.chats.chat import Chat
 from critic.chats.stops import end_ids
 from critic.local.proof import prove
-from trainers.online.config import PPOConfig
+from trainers.online.config import OnlineConfig
 from trainers.online.rollout import HfWriter, Writer
 
 log = logging.getLogger(__name__)
 
 
 def open_writer(
-    config: PPOConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, runner: asyncio.Runner
+    config: OnlineConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, runner: asyncio.Runner
 ) -> Writer:
     """Open a writer with a copy of ``model``, in the type that the run computes in."""
     chat = Chat(tokenizer, config.model)

@@ -16,6 +16,7 @@ from service.keys.auth import Caller
 from service.problems import not_found, responses
 from service.public import public
 from service.store.tables import models
+from trainers import catalogue
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute, responses=responses())
 
@@ -65,7 +66,7 @@ def _model(parts: Parts, row: RowMapping) -> Model:
         id=row["id"],
         name=row["name"],
         trainer=row["trainer"],
-        engine=f"{TRAINED}{row['name']}" if row["trainer"] == "reward" else None,
+        engine=f"{TRAINED}{row['name']}" if catalogue.gives_rewards(row["trainer"]) else None,
         lineage=json.loads(lineage),
         job=row["job"],
         created_at=row["created_at"],

@@ -127,7 +127,7 @@ async def reward(
     under = await parts.constitutions.get(constitution) if constitution is not None else None
     grades = await while_connected(request, rewards(source_of(judge, under, group), answers))
     found = [grade.reward for grade in grades]
-    return RewardAnswer(rewards=found, scores=found, problems=[grade.problem for grade in grades])
+    return RewardAnswer(rewards=found, scores=found, problems=[grade.problem or None for grade in grades])
 
 
 def _answers(asked: RewardRequest) -> list[Answer]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +25,7 @@ from service.labels.project_options import form_of, with_options
 from service.labels.roles import PageChange, PageSettings
 from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
-from service.store.tables import annotators, leases, now, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -45,7 +45,8 @@ class _ProjectRequest(PageSettings, ItemsRequest):
     asks for them, ``break_minutes`` reminds of a break, ``pass_share`` of the items for practice have to be right
     before work begins, and of ``gold_every`` tasks one is gold. ``scale`` is for ratings (1 to 5 by default),
     ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for comparisons and
-    ratings by each principle of the constitution, too.
+    ratings by each principle of the constitution, too. A project that is made ``closed`` can be looked at before it is
+    opened.
     """
 
     model_config = ConfigDict(
@@ -70,6 +71,7 @@ class _ProjectRequest(PageSettings, ItemsRequest):
     labels_per_item: Labels = 1
     assigned: Assigned = Field(default_factory=list)
     skip_reasons: Reasons | None = None
+    closed: bool = Field(default=False, strict=True)
 
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Progress(BaseModel):
 
 
 class Project(PageSettings):
-    """A labelling project. ``form`` is what an annotator is asked."""
+    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
 
     id: str
     name: str
@@ -114,6 +116,7 @@ class Project(PageSettings):
     form: list[FormField]
     labels_per_item: int
     assigned: list[str]
+    paused: list[str]
     skip_reasons: list[SkipReason]
     created_at: datetime
     closed_at: datetime | None
@@ -138,7 +141,8 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
-        "closed_at": None,
+        "paused": [],
+        "closed_at": now() if asked.closed else None,
         "created_at": now(),
     }
     async with parts.database.read() as connection:
@@ -192,6 +196,22 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
             for table, rows in audited(caller, "project.changed", id, changed=sorted(changes)).items():
                 await connection.execute(table.insert(), rows)
     return changed
+
+
+@router.delete("/{id}", status_code=204, responses=responses(404, 409))
+async def discard(id: str, caller: Maker, parts: Parts) -> None:
+    """Discard a project that nobody has labelled, skipped or begun anything in."""
+    async with parts.database.transaction() as connection:
+        await tasking.lock(connection, id)
+        mine = select(tasks.c.id).where(tasks.c.project == id)
+        begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
+        decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
+        if begun.first() is not None or decided.first() is not None:
+            raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+        await connection.execute(delete(tasks).where(tasks.c.project == id))
+        await connection.execute(delete(projects).where(projects.c.id == id))
+        for table, rows in audited(caller, "project.discarded", id).items():
+            await connection.execute(table.insert(), rows)
 
 
 @router.post("/{id}/items", status_code=201, responses=responses(404, 409))

@@ -319,6 +319,8 @@ def _must_label(project: RowMapping, annotator: str) -> None:
     if not access.may_label(project, annotator):
         fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
         raise Problem(403, "forbidden", "the project is assigned to others", fix)
+    if access.is_paused(project, annotator):
+        raise Problem(403, "paused", "your work in this project is paused", "Ask those who run it when it goes on.")
 
 
 async def _insert(connection: AsyncConnection, rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:

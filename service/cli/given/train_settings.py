@@ -12,13 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-# Title, module of `trainers`, class. A field without a text under it is explained below.
-_CLASSES = (
-    ("Settings of every trainer", "config.py", "TrainConfig"),
-    ("Settings of reward", "config.py", "RewardConfig"),
-    ("Settings of dpo", "config.py", "DPOConfig"),
-    ("Settings of ppo", "online/config.py", "PPOConfig"),
-)
+from trainers import catalogue
+
 _ABOUT = {
     "model": "The model that is trained: embedded, a folder, or a hub's id.",
     "data": "Files, runs' directories or data sets; or {path: ..., ratio: ..., columns: prompt=question}.",
@@ -26,25 +21,6 @@ _ABOUT = {
     "prefix_packing": "Whether a prompt is computed once for all of its answers; unset: where a proof holds.",
     "lora": "Settings of peft's LoraConfig, as {r: 16, target_modules: all-linear}.",
     "bf16": "Compute in bfloat16; unset: where the hardware multiplies it fast.",
-    "beta": "How far the policy may go from its reference.",
-    "reward": "rm:PATH, verify:RULE, with principles any other engine as a judge, or a reward server's URL.",
-    "principles": "The constitution that a judge rewards by.",
-    "heldout_principles": "The constitution that the held-out judge rewards by.",
-    "prompts_per_step": "Prompts of a step.",
-    "samples_per_prompt": "Answers written to each of them.",
-    "max_new_tokens": "Longest answer, in tokens.",
-    "rollout": "What writes the answers.",
-    "epochs": "How often a step's answers are learnt from.",
-    "minibatches": "Into how many updates an epoch is split.",
-    "kl_coef": "What a nat of KL costs.",
-    "kl_estimator": "By which of Schulman's estimators KL is counted.",
-    "temperature": "Of the answers that are written.",
-    "clip": "How far a ratio may go from 1.",
-    "value_clip": "How far a value may go from what it was.",
-    "value_coef": "What the value's loss counts.",
-    "gamma": "The discount a token.",
-    "lam": "Of generalised advantage estimation.",
-    "loss": "What is minimised.",
     "learning_rate": "Of the optimiser's first step; the schedule goes on from there.",
     "logging_steps": "How many steps lie between two lines of figures.",
     "save_steps": "How many steps lie between two checkpoints.",
@@ -69,16 +45,26 @@ def print_settings(shipped: Sequence[str]) -> None:
     """Print the shipped configs, this project's settings with what they mean, and the names of transformers' own."""
     console = Console()
     console.print(_panel("Shipped configs, for --config NAME", Text(", ".join(shipped))))
-    for title, module, name in _CLASSES:
+    for title, file, name in classes():
         table = Table("", "", "", box=None, show_header=False, pad_edge=False, expand=True)
-        for setting in settings_of(_source(module), name):
+        for setting in settings_of(file.read_text("utf-8"), name):
             default = f" [{setting.default}]" if setting.default else ""
             table.add_row(Text(setting.name, "cyan"), Text(setting.type, "yellow"), Text(setting.help + default))
         console.print(_panel(title, table))
     names = [setting.name for setting in transformers_settings()]
     console.print(
-        _panel("Settings of transformers' TrainingArguments, for sft, reward and dpo", Text(", ".join(names)))
+        _panel("Settings of transformers' TrainingArguments, for methods that learn from rows", Text(", ".join(names)))
     )
+
+
+def classes() -> Iterator[tuple[str, Path, str]]:
+    """Yield a title, a file and the class of settings in it: of all methods, and of each that has some of its own."""
+    folder = Path(str(files("trainers")))
+    yield "Settings of every method", folder / "config.py", "TrainConfig"
+    yield "Settings of methods that learn from what the policy writes", folder / "online" / "config.py", "OnlineConfig"
+    for method in catalogue.listed().values():
+        if list(settings_of(method.file.read_text("utf-8"), method.config)):
+            yield f"Settings of {method.name}", method.file, method.config
 
 
 def settings_of(source: str, name: str) -> Iterator[Setting]:
@@ -96,10 +82,6 @@ def transformers_settings() -> Iterator[Setting]:
         source = (Path(place) / "training_args.py").read_text("utf-8")
         own = [setting for setting in settings_of(source, "TrainingArguments") if not setting.name.startswith("_")]
         yield from sorted(own, key=lambda setting: setting.name)
-
-
-def _source(module: str) -> str:
-    return (files("trainers") / module).read_text("utf-8")
 
 
 def _default(value: ast.expr | None) -> str:

@@ -23,8 +23,7 @@ from service.jobs.requests import (
     TrainRequest,
 )
 from service.store import dataset_folder
-
-BY_METHOD = {"sft": "sft.jsonl", "reward": "pairs.jsonl", "dpo": "pairs.jsonl"}  # of a job that generated or judged
+from trainers import catalogue
 
 
 def sources(request: AnyRequest) -> dict[str, Source]:
@@ -36,13 +35,27 @@ def sources(request: AnyRequest) -> dict[str, Source]:
             return {"input": request.input}
 
 
+def origins(request: AnyRequest) -> list[str]:
+    """What ``request`` reads, in words that stay when the files are copied: ``dataset NAME@VERSION``, ``job ID`` ..."""
+    return [_origin(source) for source in sources(request).values()]
+
+
+def _origin(source: Source) -> str:
+    if source.dataset is not None:
+        return f"dataset {source.dataset}@{source.version}"
+    if source.job is not None:
+        return f"job {source.job}"
+    return "rows" if source.upload is None else f"upload {source.upload}"
+
+
 def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> AnyRequest:
     """Copy what ``request`` reads to where the worker of ``job`` finds it; return the request that names the copies.
 
     ``data`` is the service's data folder. A data set must be named with a version that there is. Raises
     `InputError` for what is not there.
     """
-    default = BY_METHOD.get(request.method) if isinstance(request, TrainRequest) else None
+    table = catalogue.read(request.method).table if isinstance(request, TrainRequest) else None
+    default = f"{table}.jsonl" if table is not None else None  # of a job that generated or judged
     copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}
     named = sources(request)
     own = {name: Source(job=job, file=f"input/{file}", columns=named[name].columns) for name, file in copies.items()}

@@ -12,8 +12,11 @@ from transformers import TrainingArguments
 from benchmarks import reward_model
 from critic.local import processor
 from critic.local.loading import default_device, default_dtype
-from trainers.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from trainers.online.config import PPOConfig
+from trainers.config import TrainConfig
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.ppo import PPOConfig
+from trainers.methods.reward import RewardConfig
+from trainers.methods.sft import SFTConfig
 
 ROOT = Path(__file__).parents[3]
 ASKING = re.compile(r"get_capabilities|cpu_count\(|sched_getaffinity|_is_amx|_is_avx|/proc/cpuinfo")

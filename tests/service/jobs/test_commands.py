@@ -15,8 +15,10 @@ from tests.trainers.tiny import write_model
 
 
 def test_every_setting_of_a_train_request_is_one_of_a_trainer() -> None:
-    from trainers.config import DPOConfig, RewardConfig, SFTConfig
-    from trainers.online.config import PPOConfig
+    from trainers.methods.dpo import DPOConfig
+    from trainers.methods.ppo import PPOConfig
+    from trainers.methods.reward import RewardConfig
+    from trainers.methods.sft import SFTConfig
 
     configs = (SFTConfig, RewardConfig, DPOConfig, PPOConfig)
     known = {field.name for config in configs for field in dataclasses.fields(config)}

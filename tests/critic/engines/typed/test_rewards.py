@@ -7,7 +7,6 @@ from constitution import load
 from service.rewards.rewards import source_of
 from tests.critic.engines.typed.conftest import Opener
 from tests.critic.engines.typed.pretended import DecisionServer
-from trainers.online.scoring import EngineReward, JudgeReward
 
 
 def test_it_is_refused_as_a_source_of_rewards(server: DecisionServer, opened: Opener) -> None:
@@ -16,8 +15,4 @@ def test_it_is_refused_as_a_source_of_rewards(server: DecisionServer, opened: Op
         source_of(engine, None, None)
     with pytest.raises(InputError, match="gives no log-probabilities"):
         source_of(engine, constitution, None)
-    with pytest.raises(InputError, match="gives no log-probabilities"):
-        JudgeReward(engine, constitution)
-    with pytest.raises(InputError, match="gives no rewards"):
-        EngineReward(engine)
     assert server.asked == []

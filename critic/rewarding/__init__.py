@@ -1,0 +1,1 @@
+"""Rewards of answers: what a reward model or a rule gives, a judge's scores, or how a judge compares siblings."""

@@ -1,0 +1,160 @@
+"""Which training methods there are: the files of `trainers.methods`. What they say as literals is read, not imported.
+
+Importing a method takes seconds (it brings PyTorch along), and help texts, requests and forms only need its name, what
+it takes and what it makes. So the keywords of ``METHOD = ...`` that are literals are read off the file's text.
+"""
+
+import ast
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from base.errors import InputError
+from base.nearest import nearest
+from trainers import methods
+
+if TYPE_CHECKING:
+    from trainers.config import TrainConfig
+    from trainers.method import Method
+
+POLICY, REWARD_MODEL = "policy", "reward model"
+"""What a method makes."""
+TABLES = {"demonstrations": "sft", "pairs": "pairs", "rankings": "feedback", "ratings": "feedback"}
+"""Which of a run's exports holds a kind of rows."""
+
+_OF_ALL = "TrainConfig"
+"""The class that the settings of all methods are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A method as its file describes it: see `trainers.method.Method`. ``config`` names the class of its settings."""
+
+    name: str
+    file: Path
+    about: str
+    config: str
+    rows: tuple[str, ...] = ()
+    makes: str = POLICY
+    rewarded: bool = False
+
+    @property
+    def table(self) -> str | None:
+        """The export of a run that it learns from; None where it learns from prompts."""
+        return TABLES[self.rows[0]] if self.rows else None
+
+
+def names() -> list[str]:
+    """Return the names of all methods."""
+    return sorted(module.name.replace("_", "-") for module in iter_modules(methods.__path__))
+
+
+def listed() -> dict[str, Listed]:
+    """Return all methods by name. Raises `InputError` for a file that describes none."""
+    return {name: read(name) for name in names()}
+
+
+def read(name: str) -> Listed:
+    """Return what the file of method ``name`` says of it. Raises `InputError` where there is none."""
+    file = _file(name)
+    given = _literals(file)
+    known = {key: given[key] for key in ("about", "rows", "makes", "rewarded") if key in given}
+    if not known.keys() >= {"about"} or "config" not in given:
+        raise InputError(
+            "it has no METHOD with a config and an about", where=str(file), fix="write it as its neighbours do"
+        )
+    if unknown := set(known.get("rows", ())) - TABLES.keys():
+        raise InputError(f"rows names {min(unknown)!r}", where=str(file), fix=f"expected some of {', '.join(TABLES)}")
+    return Listed(name=name, file=file, config=given["config"], **known)
+
+
+def settings(name: str) -> dict[str, bool]:
+    """Return the settings of a method, beside those of all: which of them are numbers, truth values or choices."""
+    method = read(name)
+    return _settings(method.file, method.config)
+
+
+def plain_settings(name: str) -> set[str]:
+    """Return those settings of a method that are numbers, truth values or choices."""
+    return {key for key, is_plain in settings(name).items() if is_plain}
+
+
+def gives_rewards(name: str | None) -> bool:
+    """Whether a model that method ``name`` trained is a reward model; not where there is no such method any more."""
+    return name in names() and read(str(name)).makes == REWARD_MODEL
+
+
+def load(name: str) -> "Method[Any]":
+    """Import method ``name``. Raises `InputError` where there is none."""
+    _file(name)
+    found: Method[Any] = import_module(f"{methods.__name__}.{_module(name)}").METHOD
+    return found
+
+
+def of(config: "TrainConfig") -> "Method[Any]":
+    """Return the method whose settings ``config`` are: the one of the file that its class is in."""
+    found: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
+    if found is None:
+        raise InputError(
+            f"{type(config).__name__} is the settings of no method",
+            where="config",
+            fix=f"expected {', '.join(names())}",
+        )
+    return found
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _file(name: str) -> Path:
+    known = names()
+    if name not in known:
+        near = nearest(name, known)
+        fix = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
+        raise InputError(f"there is no training method {name!r}", where="method", fix=fix)
+    files = (Path(folder) / f"{_module(name)}.py" for folder in methods.__path__)
+    return next(file for file in files if file.is_file())
+
+
+def _settings(file: Path, name: str) -> dict[str, bool]:
+    """Return the settings of a class, and of those that it is made of, but for the one of all."""
+    body = ast.parse(file.read_text("utf-8")).body
+    [own] = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
+    found: dict[str, bool] = {}
+    for base in (ast.unparse(base) for base in own.bases):
+        for node in body:
+            imported = isinstance(node, ast.ImportFrom) and base in [alias.name for alias in node.names]
+            if imported and base != _OF_ALL:
+                assert isinstance(node, ast.ImportFrom) and node.module is not None
+                root = Path(methods.__path__[0]).parents[1]
+                found |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
+    fields = [node for node in own.body if isinstance(node, ast.AnnAssign)]
+    return found | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
+
+
+def _is_plain(annotation: ast.expr) -> bool:
+    """Whether a type is one of numbers, truth values or choices: no text, which could name a file."""
+    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
+    return bool(used) and used <= {"bool", "int", "float", "Literal"}
+
+
+def _literals(file: Path) -> Mapping[str, Any]:
+    """Return the keywords of the call that ``METHOD`` is: literals, and of ``config`` the name of the class."""
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if [ast.unparse(target) for target in node.targets] == ["METHOD"]:
+            return {word.arg: _value(word.value) for word in node.value.keywords if word.arg is not None}
+    return {}
+
+
+def _value(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)

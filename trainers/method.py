@@ -1,0 +1,56 @@
+"""What a training method is. A new one is one file in `trainers.methods` with its settings and ``METHOD``.
+
+    METHOD = Offline(config=MyConfig, trainer=MyTrainer, about="A language model, trained by ...", rows=("pairs",))
+
+`trainers.offline.Offline` learns from rows, `trainers.online.run.Online` from answers that the policy writes to
+prompts. All else follows: ``cai train NAME`` and its help, the train jobs of the service, the model's card, the folder
+that a run leaves. ``NAME`` is that of the file, with hyphens. Give what is a literal as one: see `trainers.catalogue`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from transformers import TrainerCallback
+
+from trainers.catalogue import POLICY, REWARD_MODEL
+from trainers.config import TrainConfig
+from trainers.folder import card
+from trainers.folder.card import Made
+from trainers.folder.results import Counts, Trained
+
+C = TypeVar("C", bound=TrainConfig)
+
+Tell = Callable[[Counts], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC, Generic[C]):
+    """See the module's docstring.
+
+    ``about`` is a sentence for the model's card. ``rows`` names the kinds of rows that it takes
+    (`trainers.batches.examples.NAMES`); without any it takes prompts. ``makes`` is a policy or a reward model;
+    ``rewarded`` says that it needs a reward; ``samples``, whether answers before and after are kept.
+    """
+
+    config: type[C]
+    about: str
+    rows: tuple[str, ...] = ()
+    makes: str = POLICY
+    rewarded: bool = False
+    samples: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the command line and requests call it."""
+        return self.config.__module__.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def made(self) -> Made:
+        """What the model's card says of it."""
+        return (card.reward_model if self.makes == REWARD_MODEL else card.policy)(self.about)
+
+    @abstractmethod
+    def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
+        """Train what ``config`` says, or go on with it: see `trainers.run.train`."""

@@ -1,0 +1,207 @@
+"""Direct preference optimisation: DPO with soft labels, IPO, and KTO for rated answers.
+
+The reference's log-probabilities are computed once, before the first step, by the model as it is then; a file keeps
+them, so that a run that goes on reads them instead.
+"""
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import gather_object
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from base.digest import digest
+from base.errors import InputError
+from critic.files.inputs import RowError
+from critic.records import Quarantined
+from trainers import losses
+from trainers.batches.data import Data
+from trainers.batches.examples import Pair, Rated
+from trainers.config import TrainConfig, check_above_zero
+from trainers.folder.disk import saving
+from trainers.offline import Offline
+from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
+
+FALL_PER_TOKEN = 0.1
+"""Nats. Chosen answers that have become so much less likely, per token, are told of."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class DPOConfig(TrainConfig):
+    """Settings of `DPOTrainer`."""
+
+    loss: Literal["sigmoid", "ipo", "kto"] = "sigmoid"
+    """What is minimised. ipo takes log-ratios summed over an answer, as its paper does, where TRL averages them."""
+    beta: float = 0.1
+    """How far the policy may go from its reference."""
+    length_normalised: bool = False
+    """Whether log-ratios are means over an answer's tokens instead of sums."""
+    learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_above_zero(self, "beta")
+        super().__post_init__()
+
+
+class WithStrangers(Examples):
+    """Rated answers, each beside an answer to another prompt: KTO estimates from those how far the policy has moved."""
+
+    def __init__(self, data: Data, encode: Encode) -> None:
+        super().__init__(data, encode)
+        found = [self._stranger(index) for index in range(len(self))]
+        for row, (example, stranger) in enumerate(zip(self.examples, found, strict=True)):
+            if stranger is None:
+                detail = "no answer to another prompt fits after this one's; kto needs two prompts or more"
+                self.refused.append(Quarantined(row=row, where=example.where, reason="no_stranger", detail=detail))
+        self.examples = [example for example, stranger in zip(self.examples, found, strict=True) if stranger]
+        self._strangers = [stranger for stranger in found if stranger]
+        self.sha256 = digest([self.sha256, *self._strangers])
+        self.require_some()
+
+    def answers(self, index: int) -> tuple[str, ...]:
+        """Return the example's own answer, and that of the next example of another prompt that fits after its own."""
+        return (*self.examples[index].answers, self._strangers[index])
+
+    def _stranger(self, index: int) -> str | None:
+        own, count = self.examples[index].prompt, len(self.examples)
+        for further in range(1, count):
+            other = self.examples[(index + further) % count]
+            if other.prompt.messages != own.messages:
+                with contextlib.suppress(RowError):  # too long for this prompt
+                    root, *branches = self._encode(own, other.answers).segments
+                    self.longest = max(self.longest, len(root.ids) + len(branches[0].ids))
+                    return other.answers[0]
+        return None
+
+
+class DPOTrainer(TreeTrainer):
+    """See the module's docstring. Every batch has two answers a prompt: chosen and rejected, or own and stranger."""
+
+    args: DPOConfig
+
+    def __init__(self, model: Any, args: DPOConfig, *others: Any, **named: Any) -> None:
+        kto = args.loss == "kto"
+        self.wanted = (Rated,) if kto else (Pair,)  # type: ignore[misc]  # the loss decides, not the class
+        self.examples_of = WithStrangers if kto else Examples  # type: ignore[misc]  # likewise
+        self._told = False
+        super().__init__(model, args, *others, **named)
+
+    def train(self, *args: Any, **named: Any) -> Any:
+        """Compute the reference's log-probabilities, unless a file has them, and train."""
+        self.prepare_references()
+        return super().train(*args, **named)
+
+    def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
+        """See `TreeTrainer.evaluate`."""
+        self.prepare_references()
+        return super().evaluate(*args, **named)
+
+    def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
+        """Return the loss of each example; ``values`` are the answers' tokens' log-probabilities, ``[M]``."""
+        sums_E2 = inputs.batch.sums(values).view(-1, 2)
+        change_E2 = sums_E2 - sums_E2.new_tensor([row.reference for row in inputs.rows])
+        lengths_E2 = inputs.batch.lengths.view(-1, 2)
+        ratio_E2 = change_E2 / lengths_E2 if self.args.length_normalised else change_E2
+        if self.args.loss == "kto":
+            return self._kto(ratio_E2, inputs)
+        probability_E = inputs.column("probability", values.device)
+        log_ratio_E = ratio_E2[:, 0] - ratio_E2[:, 1]
+        loss = losses.dpo if self.args.loss == "sigmoid" else losses.ipo
+        return loss(log_ratio_E, probability_E, self.args.beta), {
+            "rewards/chosen": self.args.beta * ratio_E2[:, 0],
+            "rewards/rejected": self.args.beta * ratio_E2[:, 1],
+            "rewards/margins": self.args.beta * log_ratio_E,
+            "rewards/accuracies": (log_ratio_E > 0).float() + 0.5 * (log_ratio_E == 0).float(),
+            "logps/chosen": sums_E2[:, 0],
+            "logps/rejected": sums_E2[:, 1],
+            "logps/chosen_change_per_token": change_E2[:, 0] / lengths_E2[:, 0],
+        }
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, and say once where chosen answers become less likely: the loss only sees their lead."""
+        super().log(logs, start_time)
+        change = logs.get("logps/chosen_change_per_token", 0.0)
+        if change < -FALL_PER_TOKEN and not self._told:
+            self._told = True
+            log.warning(
+                "Chosen answers have become less likely: by %.2f nats per token since the start (step %d), while their "
+                "lead over the rejected ones is %+.2f. A larger beta, fewer steps, or SFT on the chosen answers first "
+                "holds them.",
+                -change,
+                self.state.global_step,
+                logs.get("rewards/margins", 0.0),
+            )
+
+    def _kto(self, ratio_E2: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
+        """The reference point is the mean over the strangers of a batch, of all processes, and never below 0."""
+        mean: Tensor = self.accelerator.gather(ratio_E2[:, 1].detach().mean())
+        reference = mean.mean().clamp(min=0)
+        value_E = inputs.column("value", ratio_E2.device)
+        loss_E = losses.kto(ratio_E2[:, 0], value_E, reference, self.args.beta)
+        reward_E = self.args.beta * ratio_E2[:, 0].detach()
+        return loss_E, {
+            "rewards/desirable": reward_E[value_E > 0.5],
+            "rewards/undesirable": reward_E[value_E < 0.5],
+            "kl": reference.expand(len(loss_E)),
+        }
+
+    def prepare_references(self) -> None:
+        """Have the reference's log-probabilities of all examples: from the file, or by the model as it is now."""
+        for name, examples in (("train", self.examples), ("eval", self.held_out)):
+            if examples is not None and examples.references is None:
+                file = Path(self.args.output_dir or "") / f"reference-{name}.safetensors"
+                examples.references = _kept(file, examples) or self._computed(examples)
+                if self.args.should_save:
+                    _keep(file, examples)
+
+    @torch.no_grad()
+    def _computed(self, examples: Examples) -> list[tuple[float, ...]]:
+        """Return the model's summed log-probabilities of all answers, computed by all processes together."""
+        model = self._wrap_model(self.model, training=False).eval()
+        found: dict[int, tuple[float, ...]] = {}
+        for inputs, chosen in self.shards(examples):
+            with self.accelerator.autocast():  # as the policy is computed
+                sums = inputs.batch.sums(model(batch=inputs.batch)).view(-1, 2).tolist()
+            found |= {index: tuple(pair) for index, pair in zip(chosen, sums, strict=False)}
+        everywhere = {index: pair for part in gather_object([found]) for index, pair in part.items()}
+        return [everywhere[index] for index in range(len(examples))]
+
+
+def _kept(file: Path, examples: Examples) -> list[tuple[float, ...]] | None:
+    """Return what ``file`` has for these very examples, or None where there is no such file."""
+    if not file.is_file():
+        return None
+    with safe_open(file, "pt") as opened:
+        if (opened.metadata() or {}).get("examples") != examples.sha256:
+            raise InputError(
+                "it holds the reference's log-probabilities of other examples",
+                where=str(file),
+                fix="choose another output_dir",
+            )
+        return [tuple(pair) for pair in opened.get_tensor("logps").tolist()]
+
+
+def _keep(file: Path, examples: Examples) -> None:
+    """Write the log-probabilities, the whole file or none."""
+    part = file.with_suffix(".part")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with saving("the reference's log-probabilities", file.parent):
+        save_file({"logps": torch.tensor(examples.references)}, part, metadata={"examples": examples.sha256})
+        part.replace(file)
+
+
+METHOD = Offline(
+    config=DPOConfig,
+    trainer=DPOTrainer,
+    about="A language model, trained on preferences by direct preference optimisation.",
+    rows=("pairs",),
+    rows_of=lambda config: ("ratings",) if config.loss == "kto" else ("pairs",),
+)

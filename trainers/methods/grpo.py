@@ -1,0 +1,145 @@
+"""Group relative policy optimisation: answers to one prompt are rewarded relative to each other, without a critic.
+
+`trainers.online.group_advantage` has the rules, which differ in baseline, scale, ratio and average.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainers.online import experience, group_advantage
+from trainers.online.config import Bounds, OnlineConfig, check_bounds
+from trainers.online.experience import Group
+from trainers.online.group_advantage import RULES, Rule
+from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.rollout import Sample
+from trainers.online.run import Online
+
+_BOUNDS: Bounds = (("clip", 0, False), ("clip_high", 0, False), ("kl_coef", 0, True))
+
+
+@dataclass
+class GRPOConfig(OnlineConfig):
+    """Settings of `GRPOTrainer`."""
+
+    rule: Literal["grpo", "dr-grpo", "rloo", "dapo", "gspo"] = "dapo"
+    """How advantages and loss are made: see docs/TRAINING.md. dapo is TRL's default loss, too."""
+    combine: Literal["sum", "normalised"] = "sum"
+    """Whether several rewards are added up as they are, or each is normalised within its group first (GDPO)."""
+    clip: float | None = None
+    """How far a ratio may fall below 1; by default the rule's."""
+    clip_high: float | None = None
+    """How far a ratio may rise above 1; by default the rule's."""
+    kl_coef: float = 0.02
+    """What a nat of KL to the reference costs."""
+    kl_estimator: Literal["k3-weighted", "k2", "k3"] = "k3-weighted"
+    """How that enters the loss. k3-weighted is unbiased; k3 is TRL's, and biased; with rloo it is k1 in the reward."""
+    samples_per_prompt: int = 8
+    """Number of answers to each prompt: the group."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, _BOUNDS)
+        if self.samples_per_prompt < 2:
+            raise ValueError("samples_per_prompt is 1: an answer is compared with others; expected 2 or more")
+        super().__post_init__()
+
+    @property
+    def chosen(self) -> Rule:
+        """The rule, with the bounds that were given."""
+        rule = RULES[self.rule]
+        low = rule.clip if self.clip is None else self.clip
+        high = self.clip_high if self.clip_high is not None else max(rule.clip_high, low)
+        return replace(rule, clip=low, clip_high=high)
+
+
+class GRPOTrainer(OnlineTrainer):
+    """See the module's docstring."""
+
+    args: GRPOConfig
+
+    def measure(self, samples: list[Sample]) -> Measured:
+        """See `OnlineTrainer.measure`. Groups of one, and under some rules those without spread, are left out."""
+        args, prompts = self.args, experience.siblings(samples)
+        old_M, entropy_M, reference_M = experience.read(self.models, prompts, args, self.accelerator)
+        rows = experience.rows(self.state.global_step + 1, samples, old_M, entropy_M, reference_M)
+        groups = experience.grouped(prompts, {"old": old_M, "reference": reference_M})
+        compared = [group for group in groups if len(group.samples) > 1]
+        learnt = self._with_advantages(compared)
+        dropped = {"groups/alone": len(groups) - len(compared), "groups/flat": len(compared) - len(learnt)}
+        return Measured(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
+
+    def update(self, groups: Sequence[Group]) -> Sums:
+        """See `OnlineTrainer.update`."""
+        args, rule = self.args, self.args.chosen
+        answers = [len(sample.ids) for group in groups for sample in group.samples]
+        everything = torch.arange(len(answers)).repeat_interleave(torch.tensor(answers, dtype=torch.long))
+        total = self.total(group_advantage.weights(everything, rule, args.max_new_tokens)[1]).clamp(min=1)
+        sums = {name: total.new_zeros(()) for name in ("of", "loss/policy", "loss/kl", "clip_fraction")}
+        for part, row in self.parts(groups):
+            old_M, reference_M = experience.column(part, "old"), experience.column(part, "reference")
+            with self.accelerator.autocast():
+                new_M = self.models.policy(row, args.temperature)
+            gain_M = experience.column(part, "advantages")
+            loss_M, clipped_M = group_advantage.token_losses(new_M, old_M, gain_M, row.answer, rule)
+            apart_M = torch.zeros_like(loss_M)
+            if args.kl_coef and args.rule != "rloo":
+                apart_M = group_advantage.penalty(new_M, old_M, reference_M, args.kl_estimator)
+            weight_M, count = group_advantage.weights(row.answer, rule, args.max_new_tokens)
+            self.backward((weight_M * (loss_M + args.kl_coef * apart_M)).sum() / total, part)
+            found = (weight_M * loss_M, weight_M * apart_M, weight_M * clipped_M)
+            sums["of"] += count
+            for name, values_M in zip(("loss/policy", "loss/kl", "clip_fraction"), found, strict=True):
+                sums[name] += values_M.detach().sum()
+        return sums
+
+    def _with_advantages(self, groups: Sequence[Group]) -> list[Group]:
+        """Give the tokens of ``groups`` their answer's advantage, and return the groups that are learnt from."""
+        args, rule = self.args, self.args.chosen
+        samples = [sample for group in groups for sample in group.samples]
+        sizes = torch.tensor([len(group.samples) for group in groups], dtype=torch.long)
+        group_A = torch.arange(len(groups)).repeat_interleave(sizes)
+        rewards_A = torch.tensor([sample.counted for sample in samples], dtype=torch.float32)
+        flat_A = group_advantage.flat(rewards_A, group_A) if samples else torch.zeros(0, dtype=torch.bool)
+        if args.combine == "normalised":
+            gain_A = self._normalised(samples, group_A)
+        else:
+            gain_A = group_advantage.advantages(self._less_kl(groups, rewards_A), group_A, rule)
+        start, learnt = 0, []
+        for group in groups:
+            end = start + len(group.samples)
+            lengths = torch.tensor([len(sample.ids) for sample in group.samples])
+            gain_M = gain_A[start:end].repeat_interleave(lengths).to(group.tokens["old"].device)
+            if not (rule.drops_flat and bool(flat_A[start])):
+                learnt.append(Group(group.samples, group.tokens | {"advantages": gain_M}))
+            start = end
+        return learnt
+
+    def _less_kl(self, groups: Sequence[Group], rewards_A: Tensor) -> Tensor:
+        """Return the rewards, under rloo less the cost of each answer's KL, as its paper has it."""
+        if self.args.rule != "rloo" or not self.args.kl_coef:
+            return rewards_A
+        apart = []
+        for group in groups:
+            lengths = [len(sample.ids) for sample in group.samples]
+            kl_M = group.tokens["old"] - group.tokens["reference"]
+            apart += [float(kl.sum()) for kl in kl_M.split(lengths)]
+        return rewards_A - self.args.kl_coef * torch.tensor(apart, dtype=torch.float32)
+
+    def _normalised(self, samples: Sequence[Sample], group_A: Tensor) -> Tensor:
+        """Return the advantages of several rewards, each normalised within its group, and their sums over the step."""
+        rewards_AR = torch.tensor([[part - sample.penalty for part in sample.parts] for sample in samples])
+        summed_A = group_advantage.normalised(rewards_AR, torch.tensor(self.reward_weights), group_A)
+        everywhere_A = self.gathered(summed_A)
+        spread = everywhere_A.std() if len(everywhere_A) > 1 else everywhere_A.new_zeros(())
+        return (summed_A - everywhere_A.mean()) / (spread + group_advantage.EPSILON)
+
+
+METHOD = Online(
+    config=GRPOConfig,
+    trainer=GRPOTrainer,
+    about="A language model, trained by reinforcement learning (GRPO) from rewards relative to other answers.",
+    rewarded=True,
+)

@@ -1,0 +1,57 @@
+"""Simple preference optimisation (Meng et al. 2024): mean log-probabilities as rewards, without a reference."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trainers import losses
+from trainers.batches.examples import Pair
+from trainers.config import TrainConfig, check_above_zero
+from trainers.offline import Offline
+from trainers.trainer import Inputs, TreeTrainer, Watched
+
+
+@dataclass
+class SimPOConfig(TrainConfig):
+    """Settings of `SimPOTrainer`."""
+
+    beta: float = 2.0
+    """What a nat a token of lead counts."""
+    gamma: float = 1.0
+    """The lead, times beta, that the chosen answer is to have at least: the paper's target margin."""
+    learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_above_zero(self, "beta")
+        if not 0 <= self.gamma < float("inf"):
+            raise ValueError(f"gamma is {self.gamma}; expected a number of at least 0")
+        super().__post_init__()
+
+
+class SimPOTrainer(TreeTrainer):
+    """See the module's docstring: the loss is `losses.bradley_terry` of the rewards, with gamma as its margin."""
+
+    wanted = (Pair,)
+    args: SimPOConfig
+
+    def losses(self, values: Tensor, inputs: Inputs) -> tuple[Tensor, Watched]:
+        """Return the loss of each pair; ``values`` are the answers' tokens' log-probabilities, ``[M]``."""
+        sums_A = inputs.batch.sums(values)
+        reward_E2 = self.args.beta * (sums_A / inputs.batch.lengths).view(-1, 2)
+        lead_E = reward_E2[:, 0] - reward_E2[:, 1]
+        return losses.bradley_terry(lead_E, inputs.column("probability", values.device), self.args.gamma), {
+            "rewards/chosen": reward_E2[:, 0],
+            "rewards/rejected": reward_E2[:, 1],
+            "rewards/margins": lead_E,
+            "rewards/accuracies": (lead_E > 0).float() + 0.5 * (lead_E == 0).float(),
+            "logps/chosen": sums_A.view(-1, 2)[:, 0],
+            "logps/rejected": sums_A.view(-1, 2)[:, 1],
+        }
+
+
+METHOD = Offline(
+    config=SimPOConfig,
+    trainer=SimPOTrainer,
+    about="A language model, trained on preferences by simple preference optimisation (SimPO).",
+    rows=("pairs",),
+)

@@ -1,0 +1,122 @@
+"""Methods that learn from what the policy writes: their runs, from settings to a model. See `trainers.run`."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from transformers import PreTrainedModel, TrainerCallback, set_seed
+
+from base.errors import InputError
+from critic.chats.chat import Chat
+from critic.records import Quarantined
+from critic.run.folder.results import replace_text
+from trainers import models
+from trainers.config import check_shares
+from trainers.folder import finish, results
+from trainers.folder.disk import saving
+from trainers.folder.finish import Saved
+from trainers.folder.identity import claim, finished, identity
+from trainers.folder.results import Counts, Trained
+from trainers.folder.samples import Samples
+from trainers.method import Method, Tell
+from trainers.models import Trainee
+from trainers.online import prompts
+from trainers.online.config import OnlineConfig
+from trainers.online.loop import OnlineTrainer
+from trainers.online.prompts import Asks
+
+C = TypeVar("C", bound=OnlineConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Online(Method[C]):
+    """A method whose policy writes what it learns from. ``trainer`` is the class of its trainer."""
+
+    trainer: Callable[..., OnlineTrainer]
+
+    def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
+        """See `Method.train`."""
+        folder = Path(config.output_dir or "")
+        trainee = load_policy(config)
+        asks, held_out = read_prompts(config, trainee)
+        if done := finished(self.name, config, asks.sha256):
+            return Trained.of(folder, done, new=False)
+        refused = [*asks.refused, *(held_out.refused if held_out else ())]
+        why = Counter(row.reason for row in refused)
+        counts = Counts(len(asks.asks), len(held_out.asks) if held_out else 0, dict(why))
+        run = identity(self.name, config, asks.sha256, trainee.revision)
+        with config.main_process_first(local=False, desc="claiming the folder"):
+            claim(folder, run)
+        samples = _before(config, trainee, held_out or asks, refused)
+        if config.process_index == 0:
+            tell(counts)
+        assert isinstance(trainee.model, PreTrainedModel)
+        set_seed(config.seed)
+        trainer = self.trainer(trainee.model, config, asks, trainee.tokenizer, held_out, callbacks=callbacks)
+        try:
+            trainer.train()
+        finally:
+            trainer.close()
+        facts = results.facts(counts, results.figures(folder), trainer.state.global_step)
+        if config.process_index == 0:
+            policy, saved = _save(trainer, trainee, folder)
+            facts |= {"batches": trainer.proof.facts(), "saved": saved.facts()}
+            samples.take("after", policy, trainee.tokenizer)
+            taught = trainer.reward.identity
+            constitutions = [taught["constitution"]] if "constitution" in taught else []
+            others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
+            results.write(self.made, config, run, constitutions, facts, samples.rows, others)
+        return Trained.of(folder, facts, new=True)
+
+
+def _save(trainer: OnlineTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:
+    """Save the policy where `from_pretrained` finds it, and read it again."""
+    row = finish.row_of(trainer.short)
+    with saving("the finished model", folder):
+        policy = trainer.models.finished(folder, row)
+
+        def write() -> None:
+            policy.save_pretrained(folder)
+            trainee.tokenizer.save_pretrained(folder)
+
+        return policy, finish.save(policy, row, trainee.dtype, trainee.dropped, folder, write)
+
+
+def load_policy(config: OnlineConfig) -> Trainee:
+    """Load the policy without adapters: the loop puts its own on."""
+    plain = copy.copy(config)
+    plain.lora = None
+    return models.policy(plain)
+
+
+def read_prompts(config: OnlineConfig, trainee: Trainee) -> tuple[Asks, Asks | None]:
+    """Read the prompts to train on, and those held out, if any. Raises `InputError`."""
+    longest = config.max_length - config.max_new_tokens
+    if longest < 1:
+        raise InputError(
+            f"max_length is {config.max_length}, and max_new_tokens {config.max_new_tokens}: no prompt fits",
+            where="max_length",
+            fix=f"max_length={config.max_length + config.max_new_tokens}",
+        )
+    chat = Chat(trainee.tokenizer, config.model)
+    asks = prompts.read(config.data, chat, longest)
+    if config.eval_data:
+        return asks, prompts.read(config.eval_data, chat, longest)
+    if not config.eval_share:
+        return asks, None
+    asks, held_out = asks.hold_out(config.eval_share)
+    check_shares(config, len(asks.asks), len(held_out.asks), "prompts")
+    return asks, held_out
+
+
+def _before(config: OnlineConfig, trainee: Trainee, shown: Asks, refused: Sequence[Quarantined]) -> Samples:
+    """Write what was refused, and samples of the policy as it is before; by one process of all."""
+    folder, main = Path(config.output_dir or ""), config.process_index == 0
+    samples = Samples(folder, [ask.prompt for ask in shown.asks] if main else [], config.seed)
+    if main:
+        replace_text(folder / "refused.jsonl", "".join(row.model_dump_json() + "\n" for row in refused))
+        samples.take("before", trainee.model, trainee.tokenizer)
+    return samples
