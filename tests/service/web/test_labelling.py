@@ -87,7 +87,8 @@ async def test_every_kind_is_labelled_by_its_own_page(site: Site) -> None:
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": "Q?"},
     ]
-    one = [{"prompt": chat, "responses": ["A **good** answer 🦉 of words."]}]
+    text = "A **good** answer 🦉 of words."
+    one = [{"prompt": chat, "responses": [text]}]
     labels = {}
     for kind, items, keys in (
         ("thumbs", one, ["2"]),
@@ -117,7 +118,6 @@ async def test_every_kind_is_labelled_by_its_own_page(site: Site) -> None:
     assert labels["thumbs"]["value"] == "down" and labels["rating"]["value"] == 4
     assert labels["demonstration"]["text"] == labels["correction"]["text"] == "Better\nwords."
     [span] = labels["critique"]["spans"]
-    text = one[0]["responses"][0]
     assert text[span["start"] : span["end"]] == "words" and span["note"] == "<b>too few</b>"
     assert sorted(labels["ranking"]["ranks"], key=str) == [1, 2, None]
 
@@ -280,6 +280,7 @@ async def test_practice_is_explained_and_has_to_be_passed_before_work(site: Site
     assert await violations(page) == []
     await page.get_by_role("link", name="Next").click()
     await page.get_by_role("link", name="Try again").click()
+    await expect(page.locator(".conversation")).to_contain_text("Name a sea.")
     await page.keyboard.press("1" if baltic_first else "4")
     await page.get_by_role("link", name="Begin").click()
     await expect(page.locator(".conversation")).to_contain_text("Name river 0.")

@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.csrf, self.read = "", []
+        self.csrf, self.read = "", list[str]()
         self._hidden = 0
         self.feed(html)
 
