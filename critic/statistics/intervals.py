@@ -15,6 +15,7 @@ from scipy.special import bdtr, betaincinv, stdtrit
 # Prompts. Below it nothing is concluded: an exact interval is wide there, and a resampled one is too narrow.
 FEW = 20
 TAIL = 0.025  # of a 95 % interval, on either side
+NORMAL = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,18 @@ def exact(hits: float, n: float) -> tuple[float, float]:
     misses = max(0.0, n - hits)
     low = float(betaincinv(hits, misses + 1, TAIL)) if hits > 0 else 0.0
     high = float(betaincinv(hits + 1, misses, 1 - TAIL)) if misses > 0 else 1.0
+    return low, high
+
+
+def jeffreys(hits: float, n: float, tail: float = TAIL) -> tuple[float, float]:
+    """Return Jeffreys' interval of a share (Brown, Cai and DasGupta 2001, section 4), 95 % by default.
+
+    It covers what it promises on average, where the exact one (`exact`) covers at least that. Neither number has to be
+    whole. No hit gives the lower limit 0, no miss the upper limit 1.
+    """
+    misses = max(0.0, n - hits)
+    low = float(betaincinv(hits + 0.5, misses + 0.5, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 0.5, misses + 0.5, 1 - tail)) if misses > 0 else 1.0
     return low, high
 
 

@@ -55,6 +55,7 @@ def register() -> typer.Typer:
     """Return the application with all commands. It is made once: what they import is not loaded before."""
     from service.cli.align import align
     from service.cli.ask import compare, critique
+    from service.cli.certify import certify
     from service.cli.constitution import app as constitution
     from service.cli.export import export
     from service.cli.generate import generate, judge
@@ -72,7 +73,10 @@ def register() -> typer.Typer:
     from service.cli.show import show
     from service.cli.train import TrainCommand, train
 
-    for command in (generate, judge, inspect, critique, compare, reweigh, show, export, align, serve, worker, models):
+    for command in (
+        *(generate, judge, inspect, critique, compare, reweigh, show, export, certify),
+        *(align, serve, worker, models),
+    ):
         app.command()(command)
     app.command(cls=TrainCommand)(train)
     app.add_typer(constitution, name="constitution")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from base.digest import unit_interval
 from critic.feedback import Label
@@ -27,6 +27,8 @@ class PageSettings(BaseModel):
     one. ``pass_share`` of all practice tasks have to be right before work begins. Of ``gold_every`` tasks one is gold.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     blur: Annotated[bool, Field(strict=True)] = False
     break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = 45
     pass_share: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -36,6 +38,8 @@ class PageSettings(BaseModel):
 class PageChange(BaseModel):
     """What changes of them; what is left out stays. ``break_minutes`` and ``gold_every`` end with null."""
 
+    model_config = ConfigDict(extra="forbid")
+
     blur: Annotated[bool, Field(strict=True)] | None = None
     break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = None
     pass_share: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -43,7 +47,7 @@ class PageChange(BaseModel):
 
     def changed(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """What is to be stored in the place of ``stored``."""
-        said = self.model_dump(include=self.model_fields_set & set(PageChange.model_fields))
+        said = self.model_dump(include=self.model_fields_set)
         return dict(stored) | {name: value for name, value in said.items() if name in ENDED or value is not None}
 
 

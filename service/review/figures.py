@@ -3,7 +3,7 @@
 Several pages show parts of them, one after the other; the API gives the same.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,16 +11,21 @@ from typing import Any
 from fastapi import Request
 from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
 
-from critic.feedback import Kind
+from critic.feedback import KINDS, Kind
+from critic.feedback.base import Form
+from critic.statistics.raters import Level
 from service.bounds.kept import State
 from service.bounds.lanes import Stop
 from service.context import Service
 from service.labels.agreement import Agreement, Rater, units
+from service.labels.answering import form_of
 from service.labels.label_query import RETRACTED, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.labels.tasking import ANSWERED
 from service.problems import not_found
+from service.review.coefficients import Coefficient, PairKappa, Rated
 from service.review.contested import Contested, MostContested
+from service.review.golden import Golden, GoldFigures, expected_of
 from service.review.judges import GroupPair, Groups, JudgeFigures, Judges
 from service.review.pace import Pace, Paces
 from service.store.tables import adjudications, feedback, leases, projects, retractions, tasks
@@ -36,17 +41,21 @@ class Figures:
     agreement: Agreement
     judges: list[JudgeFigures]
     groups: list[GroupPair]
+    alpha: Mapping[Level, Coefficient | None]
+    kappas: list[PairKappa]
     contested: list[Contested]
     contested_of: int
     paces: list[Pace]
+    gold: list[GoldFigures]
 
 
 async def figures_of(parts: Service, request: Request | None, project: str) -> Figures:
     """Return a project's figures. Raises `Problem` 404, and 503 where too many wait or it takes too long."""
     async with parts.database.read() as connection:
-        kind = (await connection.execute(select(projects.c.kind).where(projects.c.id == project))).scalar_one_or_none()
-        if kind is None:
+        row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
+        if row is None:
             raise not_found("project", project, "GET /v1/projects lists them.")
+        kind, form = row["kind"], form_of(row)
         state: State = tuple((await connection.execute(_state())).one())
     kept: Figures | None = parts.reviewed.get(project, state)
     if kept is not None:
@@ -54,7 +63,7 @@ async def figures_of(parts: Service, request: Request | None, project: str) -> F
 
     def compute(stop: Stop) -> Figures:
         with parts.snapshots.open() as connection:
-            return _computed(connection, project, kind, stop)
+            return _computed(connection, project, kind, form, stop)
 
     figures = await parts.figures.run(request, compute)
     parts.reviewed.put(project, state, figures)
@@ -82,9 +91,10 @@ def _state() -> Select[Any]:
     return select(last, withdrawn, decided, asked)
 
 
-def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> Figures:
-    judges, groups, contested = Judges(), Groups(), MostContested()
+def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop: Stop) -> Figures:
+    judges, groups, contested, rated = Judges(), Groups(), MostContested(), Rated()
     paces = Paces(_seconds(connection, project))
+    golden = Golden(expected_of(connection, project, kind, form))
 
     def seen(labels: Iterable[StoredFeedback]) -> Iterator[StoredFeedback]:
         """Yield the labels on, each item's when it was counted here."""
@@ -93,9 +103,11 @@ def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> F
             of_groups = {Rater(label.source, label.annotator): label.group for label in of_item}
             said = list(units(of_item))
             judges.add(said)
+            rated.add(said)
             groups.add(said, of_groups)
             contested.add(of_item, said)
             paces.add(of_item, said)
+            golden.add(of_item)
             yield from of_item
 
     labels = labels_by_item(connection, chosen_labels(project, kind), stop)
@@ -105,9 +117,12 @@ def _computed(connection: Connection, project: str, kind: Kind, stop: Stop) -> F
         agreement=agreement,
         judges=judges.figures(),
         groups=groups.figures(),
+        alpha=rated.alpha(KINDS[kind].agreement),
+        kappas=rated.kappas(),
         contested=contested.figures(),
         contested_of=contested.items,
         paces=paces.figures(),
+        gold=golden.figures(),
     )
 
 

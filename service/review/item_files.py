@@ -1,15 +1,20 @@
 """Items for a project from a file that somebody has, in whatever shape its rows are: see `critic.files`."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from base.errors import InputError
 from critic.feedback import KINDS, Kind
 from critic.files.inputs import read_answers, read_prompts
 from critic.files.packed import ending
-from critic.records import Quarantined
+from critic.files.sources import open_source
+from critic.records import Item, Line, Quarantined
+from critic.rows import Broken
+from service.labels.label_form import ResponseForm
 from service.labels.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
@@ -49,12 +54,13 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
     left_out: list[LeftOut] = []
     count = 0
     for line in islice(lines, 10 * MOST_ITEMS):
-        if isinstance(line, Quarantined):
+        problem = _problem(line, kind)
+        if problem is not None or isinstance(line, Quarantined):
             count += 1
             if len(left_out) < NAMED:
-                left_out.append(LeftOut(where=line.where, problem=line.detail))
+                left_out.append(LeftOut(where=line.where, problem=problem or ""))
             continue
-        items.append(ItemForm.model_validate(line.item.model_dump()))
+        items.append(_item(line.item))
         if len(items) > MOST_ITEMS:
             raise InputError(
                 f"the file has more than {MOST_ITEMS:,} rows",
@@ -65,3 +71,61 @@ def items_of(path: Path, kind: Kind) -> ItemsOfFile:
         why = f"{left_out[0].where}: {left_out[0].problem}" if left_out else "it is empty"
         raise InputError(f"no row of the file can be used ({why})", where="file", fix="See docs/SHAPES.md.")
     return ItemsOfFile(items=items, left_out=left_out, left_out_count=count)
+
+
+def _problem(line: Line | Quarantined, kind: Kind) -> str | None:
+    """Why a row can't be an item of this kind."""
+    if isinstance(line, Quarantined):
+        return line.detail
+    try:
+        KINDS[kind].fits(line.item.responses)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _item(item: Item) -> ItemForm:
+    """What a model thought is no part of what people label."""
+    given = [ResponseForm(text=one.text, model=one.model, finish=one.finish) for one in item.responses]
+    return ItemForm(prompt=item.prompt, responses=list(given))
+
+
+class KnownItem(BaseModel):
+    """An item whose right answer is known: gold, or practice. ``expected`` is in the order of its responses."""
+
+    prompt: Any
+    responses: list[Any]
+    expected: Any
+    why: str = ""
+
+
+def known_items_of(path: Path, kind: Kind) -> list[KnownItem]:
+    """Read items with their right answers: rows with ``expected`` and, where it helps, ``why``.
+
+    Of a comparison's row with ``chosen`` and ``rejected`` the chosen response is expected. Raises `InputError` for the
+    first row without an answer: what can't be marked is no gold.
+    """
+    known: list[KnownItem] = []
+    for read in islice(open_source(str(path)).unread, MOST_ITEMS):
+        row = read()
+        if isinstance(row, Broken):
+            raise InputError(row.detail, where=row.where, fix="Mend the row.")
+        try:
+            known.append(_known(row.columns, kind))
+        except (KeyError, ValidationError):
+            fix = "Give each row prompt, responses and expected (and why, if it helps)"
+            fix += ", or prompt, chosen and rejected." if kind == "comparison" else "."
+            raise InputError("the row has no right answer", where=row.where, fix=fix) from None
+    return known
+
+
+def _known(columns: Mapping[str, Any], kind: Kind) -> KnownItem:
+    why = str(columns.get("why") or "")
+    if columns.get("expected") is not None:
+        return KnownItem(
+            prompt=columns["prompt"], responses=columns["responses"], expected=columns["expected"], why=why
+        )
+    if kind != "comparison":
+        raise KeyError("expected")
+    responses = [columns["chosen"], columns["rejected"]]
+    return KnownItem(prompt=columns["prompt"], responses=responses, expected="first", why=why)

@@ -10,8 +10,8 @@ from itertools import combinations
 
 from pydantic import BaseModel
 
-from critic.statistics.raters import Coincidences, Kappa
 from service.labels.agreement import Counted, Rater, Values
+from service.review.coefficients import Coefficient, Rated, kappa_of
 from service.review.shares import ShareFigure
 
 
@@ -25,26 +25,29 @@ class JudgeFigures(BaseModel):
     judge: str
     units: int
     with_people: ShareFigure | None
-    kappa: float | None
+    kappa: Coefficient | None
     among_people: ShareFigure | None
-    alpha: float | None
+    alpha: Coefficient | None
 
 
 class _Beside:
     def __init__(self) -> None:
         self.units = 0
         self.with_people, self.among_people = Counted(), Counted()
-        self.kappa, self.people = Kappa(), Coincidences()
+        self.people = Rated()
+        self.own: list[float] = []  # the judge's value beside each person's
+        self.theirs: list[float] = []
+        self.items: list[int] = []
 
-    def add(self, value: float, people: list[float]) -> None:
+    def add(self, value: float, people: list[float], item: int) -> None:
         said = Counter(people)
         self.units += 1
         self.with_people.add(said[value], len(people))
         equal = sum(n * (n - 1) // 2 for n in said.values())
         self.among_people.add(equal, len(people) * (len(people) - 1) // 2)
-        self.people.add(people)
-        for other in people:
-            self.kappa.add(value, other)
+        self.own += [value] * len(people)
+        self.theirs += people
+        self.items += [item] * len(people)
 
 
 class Judges:
@@ -52,10 +55,13 @@ class Judges:
 
     def __init__(self) -> None:
         self._judges: dict[str, _Beside] = {}
+        self._item = 0
 
     def add(self, units: Iterable[Values]) -> None:
         """Add one item's units."""
+        self._item += 1
         touched: dict[str, _Beside] = {}
+        compared: dict[str, list[Values]] = {}
         for unit in units:
             people = [value for rater, value in unit.items() if rater.source == "human"]
             if len(people) < 2:
@@ -64,8 +70,10 @@ class Judges:
                 if rater.source == "ai":
                     name = rater.annotator or ""
                     touched[name] = self._judges.setdefault(name, _Beside())
-                    touched[name].add(value, people)
-        for beside in touched.values():
+                    touched[name].add(value, people, self._item)
+                    compared.setdefault(name, []).append(unit)
+        for name, beside in touched.items():
+            beside.people.add(compared[name])
             beside.with_people.end_cluster()
             beside.among_people.end_cluster()
 
@@ -76,9 +84,9 @@ class Judges:
                 judge=name,
                 units=beside.units,
                 with_people=ShareFigure.of(beside.with_people),
-                kappa=beside.kappa.kappa,
+                kappa=kappa_of(beside.own, beside.theirs, beside.items),
                 among_people=ShareFigure.of(beside.among_people),
-                alpha=beside.people.alpha("nominal"),
+                alpha=beside.people.alpha(("nominal",))["nominal"],
             )
             for name, beside in sorted(self._judges.items())
         ]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.keys import access
 from service.labels import tasking
+from service.labels.roles import WORK
 from service.labels.tasking import ANSWERED, SKIPPED
 from service.problems import not_found
 from service.store.tables import annotators, feedback, leases, projects, retractions, tasks
@@ -75,7 +76,7 @@ async def progress_of(connection: AsyncConnection, project: str) -> ProjectProgr
 def _counts(project: str, wanted: int) -> Any:
     done = func.sum(case((tasks.c.answers >= wanted, 1), else_=0)).label("done")
     labels = func.sum(tasks.c.answers).label("labels")
-    return select(func.count().label("items"), done, labels).where(tasks.c.project == project)
+    return select(func.count().label("items"), done, labels).where(tasks.c.project == project, tasks.c.role == WORK)
 
 
 async def _annotators(connection: AsyncConnection, project: RowMapping) -> list[AnnotatorProgress]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Connection, Text, cast, or_, select
 
-from critic.feedback import Kind, Source
+from critic.feedback import Flag, Kind, Source
 from service.labels.label_query import RETRACTED, FeedbackFilter, Time
 from service.store.tables import feedback, items, retractions
 
@@ -43,6 +43,7 @@ class Hit(BaseModel):
     prompt: str
     responses: list[str]
     label: dict[str, Any]
+    flag: Flag | None = None
 
 
 class Hits(BaseModel):
@@ -54,7 +55,7 @@ class Hits(BaseModel):
 
 def search(connection: Connection, asked: SearchQuery) -> Hits:
     """Return the labels that are looked for. It reads every text that the filters leave: for the lane of figures."""
-    columns = ("seq", "id", "item", "kind", "source", "annotator", "group", "project", "created_at", "label")
+    columns = ("seq", "id", "item", "kind", "source", "annotator", "group", "project", "created_at", "label", "flag")
     query = (
         select(
             *(feedback.c[name] for name in columns),

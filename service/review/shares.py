@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from critic.statistics.intervals import Mean, Share
+from critic.statistics.intervals import Figure, Mean, Share
 
 
 class ShareFigure(BaseModel):
@@ -20,7 +20,11 @@ class ShareFigure(BaseModel):
     @classmethod
     def of(cls, share: Share) -> Self | None:
         """Return the figure of what was counted; None of nothing."""
-        figure = share.figure()
+        return cls.of_figure(share.figure())
+
+    @classmethod
+    def of_figure(cls, figure: Figure | None) -> Self | None:
+        """Return a figure as it goes out."""
         return None if figure is None else cls(**asdict(figure))
 
 

@@ -236,6 +236,20 @@ leases = Table(
     Index(None, "annotator", "state"),
 )
 
+# What a reviewer decided of an item whose labels differ. The decision is a label like others, named by its id; all of
+# them stay, and of several for one item the last holds.
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("feedback", _Id, primary_key=True),
+    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
+    Column("item", _Id, nullable=False),  # as in feedback
+    Column("reason", Text, nullable=False),
+    Column("key", _Id),
+    Column("at", Moment, nullable=False),
+    Index(None, "project", "item"),
+)
+
 # What somebody began to say of a task, as fields of its page's form: kept until they answer or skip it.
 drafts = Table(
     "drafts",
@@ -260,20 +274,6 @@ practice = Table(
     UniqueConstraint("task", "annotator", "round"),
     Index(None, "annotator"),
     sqlite_autoincrement=True,
-)
-
-# What a reviewer decided of an item whose labels differ. The decision is a label like others, named by its id; all of
-# them stay, and of several for one item the last holds.
-adjudications = Table(
-    "adjudications",
-    metadata,
-    Column("feedback", _Id, primary_key=True),
-    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
-    Column("item", _Id, nullable=False),  # as in feedback
-    Column("reason", Text, nullable=False),
-    Column("key", _Id),
-    Column("at", Moment, nullable=False),
-    Index(None, "project", "item"),
 )
 
 jobs = Table(

@@ -25,7 +25,7 @@ from service.labels.project_options import form_of, with_options
 from service.labels.roles import PageChange, PageSettings
 from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
-from service.store.tables import adjudications, annotators, leases, now, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -37,16 +37,14 @@ Reasons = Annotated[list[SkipReason], Field(max_length=len(REASONS))]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
 
 
-class _ProjectRequest(PageSettings, ItemsRequest):
+class _ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
     ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
-    for leaving a task to others: all where it is left out. How its pages are: ``blur`` hides texts until an annotator
-    asks for them, ``break_minutes`` reminds of a break, ``pass_share`` of the items for practice have to be right
-    before work begins, and of ``gold_every`` tasks one is gold. ``scale`` is for ratings (1 to 5 by default),
-    ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for comparisons and
-    ratings by each principle of the constitution, too. A project that is made ``closed`` can be looked at before it is
-    opened.
+    for leaving a task to others: all where it is left out; ``settings`` say how its pages are. ``scale`` is for ratings
+    (1 to 5 by default), ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for
+    comparisons and ratings by each principle of the constitution, too. A project that is made ``closed`` can be looked
+    at before it is opened.
     """
 
     model_config = ConfigDict(
@@ -72,6 +70,7 @@ class _ProjectRequest(PageSettings, ItemsRequest):
     assigned: Assigned = Field(default_factory=list)
     skip_reasons: Reasons | None = None
     closed: bool = Field(default=False, strict=True)
+    settings: PageSettings = PageSettings()
 
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ else:
     ProjectRequest = with_options(_ProjectRequest)
 
 
-class ProjectChange(PageChange):
+class ProjectChange(BaseModel):
     """What changes; what is left out stays. A closed project gives no tasks and takes no answers."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"assigned": []}, {"closed": True}]})
@@ -88,6 +87,7 @@ class ProjectChange(PageChange):
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
     skip_reasons: Reasons | None = None
+    settings: PageChange | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
@@ -104,7 +104,7 @@ class Progress(BaseModel):
     skips: dict[str, int] = {}
 
 
-class Project(PageSettings):
+class Project(BaseModel):
     """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
 
     id: str
@@ -118,6 +118,7 @@ class Project(PageSettings):
     assigned: list[str]
     paused: list[str]
     skip_reasons: list[SkipReason]
+    settings: PageSettings
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -137,7 +138,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     row = {
         "id": new_id(),
         **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned", "skip_reasons"}),
-        "settings": asked.model_dump(mode="json", include=set(PageSettings.model_fields)),
+        "settings": asked.settings.model_dump(mode="json"),
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
@@ -188,7 +189,8 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
         await _must_exist(connection, asked.assigned or ())
-        changes |= await _page_changes(connection, id, asked)
+        if asked.settings is not None:
+            changes |= await _page_changes(connection, id, asked.settings)
         if changes:
             await connection.execute(update(projects).where(projects.c.id == id).values(**changes))
         changed = await _found(connection, id)
@@ -206,7 +208,8 @@ async def discard(id: str, caller: Maker, parts: Parts) -> None:
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
-        if begun.first() is not None or decided.first() is not None:
+        practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
+        if any(found.first() is not None for found in (begun, decided, practised)):
             raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
@@ -292,4 +295,4 @@ async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, d
 
 def _project(row: Mapping[str, Any], progress: Progress) -> Project:
     reasons = tasking.reasons_of(row)
-    return Project.model_validate(dict(row) | row["settings"] | {"progress": progress, "skip_reasons": reasons})
+    return Project.model_validate(dict(row) | {"progress": progress, "skip_reasons": reasons})

@@ -5,13 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from critic.statistics.raters import Level
 from service.api.body import StrictRoute
 from service.context import Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
+from service.review.coefficients import Coefficient, PairKappa
 from service.review.contested import Contested
 from service.review.figures import figures_of
+from service.review.golden import GoldFigures
 from service.review.judges import GroupPair, JudgeFigures
 from service.review.pace import Pace
 from service.review.pausing import Paused, PauseRequest, pause
@@ -24,8 +27,13 @@ Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 
 class Judged(BaseModel):
-    """Judges beside people, and people of different groups beside each other."""
+    """Judges beside people, and people of different groups beside each other.
 
+    ``alpha`` is of all people, and ``kappas`` of those two by two who have most in common: with intervals.
+    """
+
+    alpha: dict[Level, Coefficient | None]
+    kappas: list[PairKappa]
     judges: list[JudgeFigures]
     groups: list[GroupPair]
 
@@ -43,6 +51,12 @@ class Paces(BaseModel):
     annotators: list[Pace]
 
 
+class GoldResults(BaseModel):
+    """Each annotator's answers to gold items."""
+
+    annotators: list[GoldFigures]
+
+
 @router.get("/{id}/progress", responses=responses(404))
 async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
     """How far a project is, by annotator and by the group that annotators belong to."""
@@ -54,7 +68,7 @@ async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
 async def judges(id: str, request: Request, caller: Reader, parts: Parts) -> Judged:
     """How far each judge agrees with people, beside how far people agree on the same items; and groups apart."""
     figures = await figures_of(parts, request, id)
-    return Judged(judges=figures.judges, groups=figures.groups)
+    return Judged(alpha=dict(figures.alpha), kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
 
 
 @router.get("/{id}/disagreement", responses=responses(404))
@@ -69,6 +83,13 @@ async def pace(id: str, request: Request, caller: Reader, parts: Parts) -> Paces
     """Each annotator's time for a label, and how it and their agreement change with the place in a session."""
     figures = await figures_of(parts, request, id)
     return Paces(annotators=figures.paces)
+
+
+@router.get("/{id}/gold", responses=responses(404))
+async def golden(id: str, request: Request, caller: Reader, parts: Parts) -> GoldResults:
+    """How often each annotator is right on gold items."""
+    figures = await figures_of(parts, request, id)
+    return GoldResults(annotators=figures.gold)
 
 
 @router.post("/{id}/pause", responses=responses(404))

@@ -13,6 +13,7 @@ from service.review.figures import Figures
 from service.review.judges import GroupPair
 from service.review.progress import ProjectProgress
 from service.review.shares import ShareFigure as Figure
+from service.web.rendering import texts
 
 MOST_NAMED = 40  # raters in one picture, those with the most labels
 
@@ -32,13 +33,13 @@ def agreement(found: ProjectAgreement, figures: Figures) -> Drawn | None:
     """Agreement of people, and of each judge with people beside that of people among themselves."""
     rows: list[tuple[str, tuple[Dot | None, ...]]] = []
     if found.people.agreement is not None:
-        rows.append(("people, on all items", (None, _dot(found.people.agreement))))
+        rows.append((said("manage.drawn.all_items"), (None, _dot(found.people.agreement))))
     rows += [(one.judge, (_dot(one.with_people), _dot(one.among_people))) for one in figures.judges]
     if not rows:
         return None
-    series = (Series("the judge with people", "accent"), Series("people among themselves", "chosen", diamond=True))
+    series = (Series(said("manage.with_people"), "accent"), Series(said("manage.among_people"), "chosen", diamond=True))
     numbers = [one.model_dump() for one in figures.judges]
-    return Drawn(Strips(tuple(rows), series, shares("share of equal labels")), numbers)
+    return Drawn(Strips(tuple(rows), series, shares(said("manage.drawn.equal"))), numbers)
 
 
 def leans(found: ProjectAgreement, names: Names) -> Drawn | None:
@@ -50,12 +51,15 @@ def leans(found: ProjectAgreement, names: Names) -> Drawn | None:
     rows = tuple(
         (_called(rater.annotator, names), (_dot(rater.first_lean), _dot(rater.longer_lean))) for rater in shown
     )
-    series = (Series("the one shown first", "accent"), Series("the longer one", "rejected", diamond=True))
+    series = (
+        Series(said("manage.drawn.first"), "accent"),
+        Series(said("manage.drawn.longer"), "rejected", diamond=True),
+    )
     numbers = [
         {"rater": rater.annotator, "first": _numbers(rater.first_lean), "longer": _numbers(rater.longer_lean)}
         for rater in shown
     ]
-    return Drawn(Strips(rows, series, shares("how often it is preferred"), middle=0.5), numbers)
+    return Drawn(Strips(rows, series, shares(said("manage.drawn.preferred")), middle=0.5), numbers)
 
 
 def with_others(found: ProjectAgreement, names: Names) -> Drawn | None:
@@ -74,11 +78,11 @@ def with_others(found: ProjectAgreement, names: Names) -> Drawn | None:
         )
         for rater in shown
     )
-    series = (Series("a person", "chosen"), Series("a judge", "accent", diamond=True))
+    series = (Series(said("manage.drawn.person"), "chosen"), Series(said("manage.drawn.judge"), "accent", diamond=True))
     numbers = [
         {"rater": rater.annotator, "source": rater.source, "agreement": _numbers(rater.agreement)} for rater in shown
     ]
-    return Drawn(Strips(rows, series, shares("agreement with other people")), numbers)
+    return Drawn(Strips(rows, series, shares(said("manage.picture.with_others"))), numbers)
 
 
 def each_other(found: ProjectAgreement, names: Names) -> Drawn | None:
@@ -106,7 +110,7 @@ def groups(pairs: Sequence[GroupPair]) -> Drawn | None:
         return None
     rows = tuple((_pair(pair), (_dot(pair.agreement),)) for pair in pairs[:MOST_NAMED])
     return Drawn(
-        Strips(rows, (Series("agreement", "accent"),), shares("share of equal labels")),
+        Strips(rows, (Series(said("manage.share"), "accent"),), shares(said("manage.drawn.equal"))),
         [pair.model_dump() for pair in pairs],
     )
 
@@ -121,8 +125,10 @@ def progress(found: ProjectProgress) -> Drawn | None:
 
 
 def _pair(pair: GroupPair) -> str:
-    first, second = pair.first or "no group", pair.second or "no group"
-    return f"within {first}" if first == second else f"{first} with {second}"
+    first, second = (name or said("manage.no_group") for name in (pair.first, pair.second))
+    if first == second:
+        return said("manage.drawn.within", group=first)
+    return said("manage.drawn.between", first=first, second=second)
 
 
 def _dot(figure: ShareFigure | Figure | None) -> Dot | None:
@@ -134,4 +140,9 @@ def _numbers(figure: ShareFigure | None) -> dict[str, Any]:
 
 
 def _called(id: str | None, names: Names) -> str:
-    return names.get(id or "", id or "nobody")
+    return names.get(id or "", id or said("manage.nobody"))
+
+
+def said(name: str, /, **values: object) -> str:
+    """A text of the catalogue."""
+    return texts()(name, **values)

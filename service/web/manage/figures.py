@@ -45,6 +45,7 @@ async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> R
         project=project,
         found=found,
         figures=figures,
+        kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
         names=names,
         pictures=pictures,
     )
@@ -61,6 +62,7 @@ async def people(request: Request, id: str, visit: Reader, parts: Parts) -> Resp
         tab="people",
         project=project,
         raters=[rater for rater in found.raters if rater.source == "human"],
+        gold={one.annotator: one.right for one in figures.gold},
         paces={pace.annotator: pace for pace in figures.paces},
         names=names,
         pictures=_pictures(("with-others", "leans"), found, figures, names),

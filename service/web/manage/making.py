@@ -6,8 +6,9 @@ discards it. So nobody labels what was set up by mistake.
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -18,8 +19,9 @@ from base.errors import InputError
 from critic.feedback import KINDS
 from service.api.labels import projects as api
 from service.context import Parts, Service
+from service.labels.tasking import REASONS
 from service.problems import Fault, Problem, invalid
-from service.review.item_files import ItemsOfFile, items_of, known_ending
+from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store import dataset_folder
 from service.store.tables import annotators, datasets, jobs
 from service.web.manage.asking import Maker, new_number, once, requested, typed
@@ -28,6 +30,9 @@ from service.web.visit import Form, PageRoute, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
+T = TypeVar("T")
+
+ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
 MOST_LISTED = 200  # annotators, runs and data sets to choose from, the newest
 
@@ -77,6 +82,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         status=200 if problem is None else 422,
         kinds=list(KINDS),
         sources=SOURCES,
+        reasons=REASONS,
         constitutions=await parts.constitutions.refs(),
         given=typed(given),
         problem=None if problem is None else problem.document,
@@ -88,8 +94,9 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
 
 def _given(form: FormData) -> dict[str, Any]:
     """What was typed, to be shown again; of a field with several values all."""
-    given: dict[str, Any] = {name: text_of(form, name) for name in form if name != "assigned"}
-    return given | {"assigned": [str(id) for id in form.getlist("assigned")]}
+    given: dict[str, Any] = {name: text_of(form, name) for name in form}
+    several = ("assigned", "skip_reasons")
+    return given | {name: [str(value) for value in form.getlist(name)] for name in several}
 
 
 async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
@@ -107,6 +114,7 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
             values[name] = number
     if values["kind"] != "comparison":
         values.pop("levels", None)
+    values |= _options(form)
     if values["kind"] == "rating" and text_of(form, "scale_min").strip():
         values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ("min", "max")} | {
             name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
@@ -116,15 +124,38 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
     read = await _items(parts, form, values)
     if read is not None:
         values["items"] = [item.model_dump() for item in read.items]
+    for role in ROLES:
+        known = await _of_upload(form, role, values["kind"], known_items_of)
+        values["items"] = [*values.get("items", ()), *(item.model_dump() | {"role": role} for item in known or ())]
+    if read is not None:
         values["name"] = values["name"] or _called(form)
     return values, read
+
+
+def _options(form: FormData) -> dict[str, Any]:
+    """What else a project may say, where something was said."""
+    options: dict[str, Any] = {}
+    if text_of(form, "by_principle") == "yes":
+        options["by_principle"] = True
+    if text_of(form, "asks_reasons"):
+        options["skip_reasons"] = [str(reason) for reason in form.getlist("skip_reasons")]
+    settings: dict[str, Any] = {"blur": text_of(form, "blur") == "yes"}
+    for name in ("break_minutes", "gold_every"):
+        if (number := _whole(form, name)) is not None:
+            settings[name] = number
+    if share := text_of(form, "pass_percent").strip():
+        settings["pass_share"] = int(share) / 100 if share.isascii() and share.isdigit() and len(share) < 4 else share
+    return options | {"settings": settings}
 
 
 async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> ItemsOfFile | None:
     """Read the items, or say in ``values`` which stored ones are meant."""
     match text_of(form, "source"):
         case "file":
-            return await _of_upload(form, values["kind"])
+            read: ItemsOfFile | None = await _of_upload(form, "file", values["kind"], items_of)
+            if read is None:
+                raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
+            return read
         case "run":
             job = text_of(form, "run")
             values["from_feedback"] = {"filter": {"job": job}, "limit": _whole(form, "limit") or 1000}
@@ -144,19 +175,20 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
     return None
 
 
-async def _of_upload(form: FormData, kind: Any) -> ItemsOfFile:
-    file = form.get("file")
+async def _of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
+    """What is read of the file in a field; None where none was chosen."""
+    file = form.get(name)
     if not isinstance(file, UploadFile) or not file.filename:
-        raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
+        return None
     content, suffix = await file.read(), known_ending(file.filename)
-    return await asyncio.to_thread(_read_content, content, suffix, kind)
 
+    def reading() -> T:
+        with tempfile.TemporaryDirectory(prefix="cai-items-") as folder:
+            path = Path(folder) / f"{name}{suffix}"
+            path.write_bytes(content)
+            return read(path, kind)
 
-def _read_content(content: bytes, suffix: str, kind: Any) -> ItemsOfFile:
-    with tempfile.TemporaryDirectory(prefix="cai-items-") as folder:
-        path = Path(folder) / f"file{suffix}"
-        path.write_bytes(content)
-        return items_of(path, kind)
+    return await asyncio.to_thread(reading)
 
 
 async def _of_dataset(parts: Service, named: str, kind: Any) -> ItemsOfFile:

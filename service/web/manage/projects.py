@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.api.labels import projects as api
+from service.api.labels import tasks
 from service.api.review.figures import paused
 from service.context import Parts
 from service.review.pausing import PauseRequest
@@ -17,6 +18,7 @@ from service.web.visit import Form, PageRoute, text_of
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 PAGE = 50
+SKIPS = 50  # that are told of on a project's page
 
 
 @router.get("/projects")
@@ -30,6 +32,7 @@ async def listed(request: Request, visit: Reader, parts: Parts, cursor: str | No
 async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: int = 0) -> Response:
     """A project: how far it is, by annotator and pool. ``left_out`` rows of its file could not be used."""
     project = await api.get(id, visit.caller, parts)
+    skips = await tasks.skips(id, visit.caller, parts, limit=SKIPS)
     async with parts.database.read() as connection:
         progress = await progress_of(connection, id)
         preview = await first_task(connection, id)
@@ -41,7 +44,8 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
         progress=progress,
         preview=preview,
         left_out=left_out,
-        names=await names_of(parts, project.assigned),
+        skips=skips.items,
+        names=await names_of(parts, [*project.assigned, *(one.annotator for one in skips.items)]),
     )
 
 

@@ -15,7 +15,7 @@ from service.web.visit import PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-FIELDS = ("text", "kind", "source", "annotator", "group", "constitution", "project", "job", "before")
+FIELDS = ("text", "kind", "source", "annotator", "group", "constitution", "project", "job", "flagged", "before")
 
 
 @router.get("/search")

@@ -9,7 +9,7 @@ for (const form of document.querySelectorAll("form[data-making]")) {
   const show = () => {
     for (const part of form.querySelectorAll("[data-for]")) {
       const [name, value] = part.dataset.for.split("=");
-      part.hidden = new FormData(form).get(name) !== value;
+      part.hidden = !value.split(",").includes(new FormData(form).get(name));
     }
   };
   form.addEventListener("change", show);

@@ -58,6 +58,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/projects/{id}/judges": LABELS,
     "GET /v1/projects/{id}/disagreement": LABELS,
     "GET /v1/projects/{id}/pace": LABELS,
+    "GET /v1/projects/{id}/gold": LABELS,
     "POST /v1/projects/{id}/pause": scopes("feedback"),
     "POST /v1/projects/{id}/adjudications": scopes("feedback"),
     "GET /v1/projects/{id}/adjudications": LABELS,

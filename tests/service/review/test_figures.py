@@ -54,9 +54,15 @@ def test_a_judge_stands_beside_people_on_the_same_items_only() -> None:
     assert (figures.with_people.estimate, figures.with_people.n) == (3 / 4, 4)
     assert (figures.among_people.estimate, figures.among_people.n) == (1 / 2, 2)
     # Judge against each person: 1-1, 1-1, 2-1, 2-2. Observed 3/4, by chance (2*3 + 2*1) / 16 = 1/2.
-    assert figures.kappa == pytest.approx((3 / 4 - 1 / 2) / (1 - 1 / 2))
+    assert figures.kappa is not None and figures.alpha is not None
+    assert figures.kappa.estimate == pytest.approx((3 / 4 - 1 / 2) / (1 - 1 / 2))
+    assert (figures.kappa.low, figures.kappa.high, figures.kappa.clusters) == (
+        -1,
+        1,
+        2,
+    )  # of two items nothing is known
     # Coincidences of 11 and 12: totals 3 and 1; expected 2 * 3 * 1 / 3 = 2, observed 2.
-    assert figures.alpha == pytest.approx(1 - 3 * 2 / (2 * 3 * 1))
+    assert figures.alpha.estimate == pytest.approx(1 - 3 * 2 / (2 * 3 * 1))
 
 
 def test_groups_are_kept_apart() -> None:

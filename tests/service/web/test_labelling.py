@@ -270,7 +270,7 @@ async def test_everything_works_without_scripts(site: Site) -> None:
 async def test_practice_is_explained_and_has_to_be_passed_before_work(site: Site) -> None:
     practice = {"prompt": "Name a sea.", "responses": ["The Baltic.", "Rome."], "role": "practice", "expected": "first"}
     items = [*pairs(1), {**practice, "why": "Rome is a **city**."}]
-    project = await site.project("comparison", items, pass_share=1.0)
+    project = await site.project("comparison", items, settings={"pass_share": 1.0})
     _, page = await site.labeller()
     await page.goto(f"/label/{project}")
     baltic_first = (await shown(page))[0] == "The Baltic."

@@ -32,6 +32,7 @@ from service.cli.given.options import (
     Principles,
 )
 from service.cli.given.roots import Root
+from service.cli.measure.judging import ask_judge, people_of
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import chosen_principle, measurement_store, told
 from service.cli.shown.display import clean
@@ -73,6 +74,13 @@ def judge(
         ),
     ] = None,
     out: MeasurementOut = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page here (.html): the first mode beside people, with their own agreement as its ceiling.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     extend: Extend = False,
     column: Column = None,
     root: Root = None,
@@ -99,6 +107,9 @@ def judge(
         _report(name, asked, labels, judged, out)
     if as_json:
         typer.echo(json.dumps(_json(name, asked, judged), indent=2, allow_nan=False))
+    if report is not None:
+        _write_page(report, judge, next(iter(mode or [None])), asked, pairs, column, limit)
+        say(f"report: {report}", err=as_json)
     if fit is not None and model is not None:
         fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
         say(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')", err=as_json)
@@ -106,6 +117,22 @@ def judge(
         typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)
     if refused:
         raise typer.Exit(QUARANTINED)
+
+
+def _write_page(
+    file: Path, spec: str, mode: str | None, principle: "Principle", pairs: str, column: str | None, limit: int | None
+) -> None:
+    """Write the report's page. People's labels are read with their names here, which the table above has no use for."""
+    from critic.evaluation.trust.figures import judge_figures
+    from critic.evaluation.trust.page import judge_page
+    from critic.run.folder.results import replace_text
+
+    people, _ = people_of(pairs, column, limit)
+    with Bar("pairs judged for the report", len(people.items)) as bar:
+        asked = asyncio.run(ask_judge(spec, mode, principle, people, None, False, bar.advance))
+    figures = judge_figures(asked.answers, people, asked.judge.name)
+    lead = f"{asked.judge.name} in mode {asked.mode.name}, principle {principle.id}, {Path(pairs).name}"
+    replace_text(file, judge_page("A judge beside people", lead, figures, {}))
 
 
 def _json(name: str, principle: "Principle", judged: "Mapping[str, Sequence[Judged]]") -> dict[str, Any]:

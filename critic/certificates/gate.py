@@ -1,0 +1,97 @@
+"""Whether a certificate is good enough for some labels: the right judge's, and on the right side of each bound.
+
+A bound is held against the worse end of the figure's interval: an accuracy of at least 0.7 means that its lower limit
+is.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from base.errors import InputError
+from base.nearest import nearest
+from critic.certificates.certificate import Certificate, CertifiedFigure
+
+# Figures of which less is better; of all others more is. Leanings are held in both directions.
+AT_MOST = ("same_position", "low_mass", "retest_spread", "calibration_error")
+LEANING = "leaning_to_"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who labelled some rows, as they say it themselves; None for what they don't say."""
+
+    source: str | None
+    judge: str | None
+    mode: str | None
+    constitution_hash: str | None
+    templates: str | None
+
+    @property
+    def is_by_people(self) -> bool:
+        """Whether people labelled: no judge's certificate is asked for then."""
+        return self.source == "human"
+
+
+def require(certificate: Certificate, bounds: Mapping[str, float], origins: Iterable[Origin], where: str) -> None:
+    """Refuse by `InputError` what the certificate does not cover, or does not reach."""
+    for origin in origins:
+        if not origin.is_by_people:
+            _must_cover(certificate, origin, where)
+    for name, bound in bounds.items():
+        _must_reach(certificate, name, bound, where)
+
+
+def _must_cover(certificate: Certificate, origin: Origin, where: str) -> None:
+    if origin.judge is None or origin.mode is None:
+        raise InputError(
+            "the rows don't say which judge gave their labels, so no certificate can be of it",
+            where=where,
+            fix="Use what `cai generate`, `cai judge` or a data set of the service writes, which names it.",
+        )
+    told = {
+        "judge": (origin.judge, certificate.judge.name),
+        "mode": (origin.mode, certificate.judge.mode_name),
+        "constitution": (origin.constitution_hash, certificate.constitution_hash),
+        "templates": (origin.templates, certificate.templates),
+    }
+    differing = [
+        f"the {what} of the labels is {own}, the certificate's is {theirs}"
+        for what, (own, theirs) in told.items()
+        if own is not None and own != theirs
+    ]
+    if differing:
+        raise InputError(
+            f"the certificate is of another judge: {'; '.join(differing)}",
+            where=where,
+            fix="Certify the judge that gave these labels, as it was then: `cai certify`.",
+        )
+
+
+def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -> None:
+    figure = certificate.figures.get(name)
+    if figure is None:
+        near = nearest(name, certificate.figures)
+        meant = f"Did you mean {near!r}? " if near else ""
+        raise InputError(
+            f"the certificate has no figure {name!r} to hold against {bound:g}",
+            where=where,
+            fix=f"{meant}It has {', '.join(sorted(certificate.figures))}.",
+        )
+    worst, side = _worst(name, figure)
+    reached = worst is not None and (worst <= bound if side == "at most" else worst >= bound)
+    if not reached:
+        told = "nothing is known of its limits" if worst is None else f"the worse end of its interval is {worst:.3g}"
+        raise InputError(
+            f"{name} has to be {side} {bound:g}: it is {figure.estimate:.3g} (n = {figure.n:,}), and {told}",
+            where=where,
+            fix="Use a better judge, label more by people, or lower the bound.",
+        )
+
+
+def _worst(name: str, figure: CertifiedFigure) -> tuple[float | None, str]:
+    if name.startswith(LEANING):
+        ends = (figure.low, figure.high)
+        return (None if None in ends else max(abs(end) for end in ends if end is not None)), "at most"
+    if name.startswith(AT_MOST):
+        return figure.high, "at most"
+    return figure.low, "at least"

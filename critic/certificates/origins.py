@@ -1,0 +1,59 @@
+"""Who labelled the rows of a file or a folder, by what the rows say of themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from base.errors import InputError
+from critic.certificates.gate import Origin
+from critic.files.sources import open_source
+from critic.rows import Broken
+
+MOST = 1000  # different ones, which no honest file has
+
+
+def origins(source: str) -> tuple[Origin, ...]:
+    """Return the different origins of the rows of a source (see `critic.files.sources.open_source`)."""
+    found: dict[Origin, None] = {}
+    for row in open_source(source).rows:
+        if isinstance(row, Broken):
+            continue  # whoever reads the rows counts it
+        for origin in _of(row.columns):
+            found[origin] = None
+        if len(found) > MOST:
+            raise InputError(f"its rows name more than {MOST:,} different judges", where=source)
+    return tuple(found)
+
+
+def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:
+    """A row of a run names its judge; one of a data set its sources, annotators and constitutions, in lists."""
+    sources = _texts(columns, "source") or _texts(columns, "sources") or [None]
+    for source in sources:
+        judges = _texts(columns, "judge")
+        if not judges and source == "ai":
+            judges = _texts(columns, "annotator") or _texts(columns, "annotators")
+        for judge in judges or [None]:
+            for constitution in (
+                _texts(columns, "constitution_hash") or _texts(columns, "constitution_hashes") or [None]
+            ):
+                yield Origin(
+                    source=source,
+                    judge=judge,
+                    mode=next(iter(_texts(columns, "mode") or _modes(columns)), None),
+                    constitution_hash=constitution,
+                    templates=next(iter(_texts(columns, "templates")), None),
+                )
+
+
+def _texts(columns: Mapping[str, Any], name: str) -> list[str | None]:
+    value = columns.get(name)
+    if isinstance(value, list):
+        return [one for one in value if isinstance(one, str)]
+    return [value] if isinstance(value, str) and value else []
+
+
+def _modes(columns: Mapping[str, Any]) -> Sequence[str | None]:
+    """The modes of a label's own votes."""
+    label = columns.get("label")
+    votes = label.get("votes") if isinstance(label, dict) else columns.get("votes")
+    modes = {vote.get("mode") for vote in votes if isinstance(vote, dict)} if isinstance(votes, list) else set()
+    return sorted(mode for mode in modes if isinstance(mode, str))

@@ -1,0 +1,82 @@
+"""People's agreement as a page."""
+
+from collections.abc import Iterator
+
+from critic.evaluation.agreement.figures import AgreementFigures, Annotator
+from critic.pages.page import Picture, page
+from critic.pages.scales import linear, shares
+from critic.pages.strips import Bars, Dot, Series, Strips
+from critic.statistics.intervals import Figure, few
+from critic.statistics.prediction.verdicts import Verdict
+
+MOST_DRAWN = 60  # annotators with a line of their own; the table has all
+
+LOUD: frozenset[str] = frozenset({"people differ, keep the share"})
+
+
+def agreement_page(name: str, figures: AgreementFigures) -> str:
+    """Return the page of the labels in the file ``name``."""
+    return page(
+        "critic.evaluation.agreement",
+        "agreement.html.j2",
+        f"Agreement of people on {name}",
+        _pictures(figures),
+        figures=figures,
+        tiles=list(_tiles(figures)),
+        notes=[note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note],
+        annotators=[_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
+    )
+
+
+def _tiles(figures: AgreementFigures) -> Iterator[tuple[str, str, str]]:
+    yield "labels", f"{figures.labels:,}", f"{figures.units:,} units, {figures.prompts:,} prompts"
+    yield "people", f"{len(figures.annotators):,}", figures.kind
+    if figures.agreement is not None:
+        value = figures.agreement
+        limits = f"{100 * value.low:.0f} to {100 * value.high:.0f} %"
+        yield "equal pairs of labels", f"{100 * value.estimate:.0f} %", limits
+    for name, value in figures.coefficients.items():
+        yield name, f"{value.estimate:.3f}", f"{value.low:.3f} to {value.high:.3f}"
+
+
+def _pictures(figures: AgreementFigures) -> dict[str, Picture]:
+    drawn: dict[str, Picture] = {}
+    if figures.coefficients:
+        low = min(value.low for value in figures.coefficients.values())
+        rows = tuple((name, (_dot(value),)) for name, value in figures.coefficients.items())
+        axis = linear("agreement beyond chance", (min(0.0, low), 1.0))
+        drawn["coefficients"] = Strips(rows, (Series("coefficient", "accent"),), axis, 0.0)
+    people = [(one.name, one.agreement) for one in _with_most(figures) if one.agreement is not None]
+    if people:
+        ordered = sorted(people, key=lambda named: -named[1].estimate)
+        lines = tuple((name, (_dot(value),)) for name, value in ordered)
+        drawn["people"] = Strips(lines, (Series("agreement", "accent"),), shares("others' labels that are equal"))
+    if figures.verdicts:
+        drawn["verdicts"] = Bars(tuple((verdict, figures.verdicts[verdict]) for verdict in _ordered(figures)), LOUD)
+    return drawn
+
+
+def _with_most(figures: AgreementFigures) -> list[Annotator]:
+    return sorted(figures.annotators, key=lambda one: -one.labels)[:MOST_DRAWN]
+
+
+def _ordered(figures: AgreementFigures) -> list[Verdict]:
+    return sorted(figures.verdicts, key=lambda verdict: -figures.verdicts[verdict])
+
+
+def _dot(figure: Figure | None) -> Dot | None:
+    return None if figure is None else Dot(figure.estimate, figure.low, figure.high, figure.n)
+
+
+def _row(one: Annotator) -> dict[str, str]:
+    return {
+        "name": one.name,
+        "group": one.group or "-",
+        "labels": f"{one.labels:,}",
+        "agreement": "-" if one.agreement is None else f"{one.agreement.estimate:.2f}",
+        "accuracy": "-" if one.accuracy is None else f"{one.accuracy:.2f}",
+        "kappa": "-" if one.informed.kappa is None else f"{one.informed.kappa.estimate:.2f}",
+        "gold": "-" if one.gold is None else f"{one.gold.estimate:.2f} of {one.gold.n}",
+        "drift": "-" if one.drift is None else f"{one.drift.difference.estimate:+.2f}",
+        "fatigue": "-" if one.fatigue is None else f"{one.fatigue.difference.estimate:+.2f}",
+    }

@@ -1,0 +1,108 @@
+"""A judge's answers to items that people compared: by all principles of a constitution, and some items twice."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from base.digest import unit_interval
+from base.together import together
+from constitution import Constitution, Principle
+from critic.calls.faults import Streak
+from critic.engine import Engine, EngineError
+from critic.evaluation.trust.people import Item
+from critic.judging.aggregate import aggregate, principle_log_odds
+from critic.judging.base import Mode, Question
+from critic.pipeline import principles_by_group
+from critic.records import Vote
+
+IN_FLIGHT = 64
+RETESTED = 40  # items that are asked again, where there are so many
+SECOND_SEED = 1  # of an engine that draws: the same request would be answered from what is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the judge says of an item: by group of the constitution the probability that the first is better.
+
+    ``probability`` is the mean over groups; None where nothing could be read, and then ``problem`` says why. ``again``
+    is the probability when the item was asked a second time.
+    """
+
+    item: Item
+    probability: float | None
+    votes: tuple[Vote, ...] = ()
+    by_group: dict[str, float] = field(default_factory=dict)
+    again: float | None = None
+    problem: str | None = None
+
+    def by_principle(self) -> dict[str, float]:
+        """Each principle's log-odds that the first is better, where it could be read."""
+        return {name: odds for name, odds in principle_log_odds(self.votes).items() if name and odds is not None}
+
+
+Principles = Constitution | Principle
+
+
+async def ask(
+    engine: Engine,
+    mode: Mode,
+    principles: Principles,
+    items: Sequence[Item],
+    on_done: Callable[[], None] = lambda: None,
+    *,
+    retest: int = RETESTED,
+) -> list[Answer]:
+    """Have every item judged, in both orders where the mode has any; ``retest`` of them a second time.
+
+    Raises `RunStopped` where the engine is gone, or fails every item alike.
+    """
+    slots, streak = asyncio.Semaphore(IN_FLIGHT), Streak()
+    twice = {item.id for item in sorted(items, key=lambda item: unit_interval("again", item.id))[:retest]}
+
+    async def one(item: Item) -> Answer:
+        async with slots:
+            try:
+                answer = await streak.do(lambda: _asked(engine, mode, principles, item, 0))
+                if item.id in twice and answer.probability is not None:
+                    second = await streak.do(lambda: _asked(engine, mode, principles, item, SECOND_SEED))
+                    return _with_again(answer, second.probability)
+                return answer
+            except EngineError as error:
+                return Answer(item, None, problem=str(error))
+            finally:
+                on_done()
+
+    return await together(one(item) for item in items)
+
+
+def _with_again(answer: Answer, again: float | None) -> Answer:
+    return Answer(answer.item, answer.probability, answer.votes, answer.by_group, again, answer.problem)
+
+
+async def _asked(engine: Engine, mode: Mode, principles: Principles, item: Item, seed: int) -> Answer:
+    votes: list[Vote] = []
+    by_group: dict[str, float] = {}
+    probabilities: list[float] = []
+    for group, asked in _groups(principles, item).items():
+        shown = item.first.text, item.second.text
+        own = await mode.votes(engine, Question(item.prompt, *shown, tuple(asked), seed=seed, group=group))
+        votes += own
+        probability = aggregate(own, asked, tie_band=0.0).probability
+        if probability is None:
+            continue
+        probabilities.append(probability)
+        if group is not None:
+            by_group[group] = probability
+    if not probabilities:
+        return Answer(item, None, tuple(votes), problem="; ".join(_unread(votes)) or "no principle applies")
+    return Answer(item, sum(probabilities) / len(probabilities), tuple(votes), by_group)
+
+
+def _groups(principles: Principles, item: Item) -> dict[str | None, list[Principle]]:
+    if isinstance(principles, Principle):
+        return {principles.group.id if principles.group else None: [principles]}
+    return principles_by_group(principles, item.prompt)
+
+
+def _unread(votes: Iterable[Vote]) -> list[str]:
+    return [vote.raw for vote in votes if vote.raw is not None]

@@ -1,0 +1,95 @@
+"""Whether an annotator changes: over all their labels (drift), within a sitting (fatigue), against known answers
+(gold).
+
+What is compared is how often a label agrees with what others, or gold, say of the same item. Changes are tested by
+permutations of the order within what stays together (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses,
+2005): no distribution is taken for granted, and small numbers are right, too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from critic.statistics.intervals import FEW, Figure, jeffreys, student
+from critic.statistics.reliability.ratings import Floats, Ints
+
+SITTING = 30 * 60.0  # seconds without a label, after which a new sitting begins
+PERMUTATIONS = 1999
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How agreement changes from the first half of a course to its second: a difference of shares, and its p-value."""
+
+    difference: Figure
+    p: float
+
+
+def drift(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+    """Return the change between the earlier and the later half of an annotator's labels; None below `FEW` labels.
+
+    ``agrees`` (n,) is 0 to 1 for each label, ``times`` (n,) seconds.
+    """
+    y, at = _checked(agrees, times)
+    if y.size < FEW:
+        return None
+    order = np.argsort(at, kind="stable")
+    return _change(y[order], np.zeros(y.size, np.int64), np.arange(y.size))
+
+
+def fatigue(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+    """Return the change between the first and the second half of each sitting; None below `FEW` labels.
+
+    A sitting ends where no label comes for `SITTING` seconds. Sittings of a single label say nothing.
+    """
+    y, at = _checked(agrees, times)
+    order = np.argsort(at, kind="stable")
+    y, at = y[order], at[order]
+    sitting = np.concatenate(([0], np.cumsum(np.diff(at) > SITTING))).astype(np.int64) if y.size else np.zeros(0, int)
+    sizes = np.bincount(sitting) if y.size else np.zeros(0, int)
+    kept = sizes[sitting] > 1 if y.size else np.zeros(0, bool)
+    if kept.sum() < FEW:
+        return None
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    place = np.arange(y.size) - starts[sitting]
+    return _change(y[kept], sitting[kept], place[kept])
+
+
+def gold(right: ArrayLike) -> Figure | None:
+    """Return how often an annotator is right on items whose answer is known (n,); None where there are none."""
+    y = np.asarray(right, np.float64)
+    if not y.size:
+        return None
+    low, high = jeffreys(float(y.sum()), float(y.size)) if y.size >= FEW else (0.0, 1.0)
+    return Figure(float(y.mean()), low, high, y.size, y.size)
+
+
+def _checked(agrees: ArrayLike, times: ArrayLike) -> tuple[Floats, Floats]:
+    y, at = np.asarray(agrees, np.float64), np.asarray(times, np.float64)
+    if y.shape != at.shape or y.ndim != 1:
+        raise ValueError(f"expected as many times as labels: {at.shape}, {y.shape}")
+    if np.isnan(y).any() or np.isnan(at).any():
+        raise ValueError("a label or a time is no number")
+    return y, at
+
+
+def _change(y: Floats, block: Ints, place: Ints) -> Change:
+    """Compare the second half of each block with its first; labels are exchanged inside blocks alone."""
+    sizes = np.bincount(block)
+    late = 2 * (place + 1) > sizes[block] + 1
+    observed = _difference(y, late)
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(PERMUTATIONS):
+        shuffled = np.lexsort((rng.random(y.size), block))
+        hits += abs(_difference(y[shuffled], late)) >= abs(observed) - 1e-12
+    early = ~late
+    variance = y[late].var(ddof=1) / late.sum() + y[early].var(ddof=1) / early.sum()
+    half = student(int(min(late.sum(), early.sum())) - 1) * float(np.sqrt(variance))
+    figure = Figure(observed, max(-1.0, observed - half), min(1.0, observed + half), y.size, y.size)
+    return Change(figure, (hits + 1) / (PERMUTATIONS + 1))
+
+
+def _difference(y: Floats, late: NDArray[np.bool_]) -> float:
+    return float(y[late].mean() - y[~late].mean())

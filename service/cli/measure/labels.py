@@ -1,0 +1,70 @@
+"""People's labels in a file, as the commands that look at people read them: any kind, with who gave them, and when."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from base.errors import InputError
+
+if TYPE_CHECKING:
+    from critic.evaluation.agreement.units import Timed
+    from critic.rows import Broken
+
+AT = ("created_at", "at", "time", "timestamp")
+"""Columns that say when a label was given, as an ISO date or seconds since 1970."""
+
+
+def read_labels(source: str, column: str | None) -> "tuple[list[Timed], list[Broken]]":
+    """Return the labels of a file, a folder or a data set, and the rows that are none. Raises `InputError`.
+
+    Rows of feedback are read as they are; rows of any other shape as labels by people.
+    """
+    from critic.files.naming import EVERYTHING
+    from critic.files.shapes import naming
+    from critic.files.sources import open_source
+    from critic.rows import Broken
+    from service.formats.base import broken
+
+    names = naming(column)
+    labels: list[Timed] = []
+    refused: list[Broken] = []
+    for row in open_source(source, EVERYTHING).rows:
+        if isinstance(row, Broken):
+            refused.append(row)
+            continue
+        try:
+            labels += _labels(names.of_row(row.columns), row.where)
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+            refused.append(broken(row.where, error))
+    if not labels:
+        first = f"; the first: {refused[0].detail}" if refused else ""
+        raise InputError(f"no row holds a label{first}", where=source, fix="Give feedback, or chosen and rejected.")
+    return labels, refused
+
+
+def _labels(columns: dict[str, Any], where: str) -> "Iterator[Timed]":
+    from critic.evaluation.agreement.units import Timed
+    from critic.files.shapes import is_read
+    from critic.rows import Broken, RowError
+    from service.formats.jsonl import from_own
+
+    at = next((_seconds(columns[name]) for name in AT if columns.get(name) is not None), None)
+    own = {name: value for name, value in columns.items() if is_read(name)}
+    for label in from_own(own, where, "human"):
+        if isinstance(label, Broken):
+            raise RowError(label.reason, label.detail)
+        yield Timed(label, at)
+
+
+def _seconds(value: Any) -> float | None:
+    """Return the time in seconds; None for what is no time: then nothing is said of its course."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return _seconds(datetime.fromisoformat(value))
+        except ValueError:
+            return None
+    return None
