@@ -88,6 +88,7 @@ async def _label(page: Page, address: str, folder: Path) -> None:
     await page.wait_for_load_state("networkidle")
     await page.goto("/label/history")
     await expect(page.get_by_role("row")).to_have_count(len(PAIRS) + 1)
+    assert await page.get_by_role("row", name="cactus").get_by_text("B is better").count() == 1, "as it was corrected"
     await picture(page, folder, "8-history")
 
 
