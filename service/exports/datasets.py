@@ -10,14 +10,14 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from base.digest import digest
 from base.disk import must_be_spare
@@ -26,17 +26,22 @@ from critic.feedback.aggregate import Method, build
 from critic.run.folder.export import JsonLines
 from service.bounds.lanes import Stop
 from service.context import Service
-from service.labels.label_query import RETRACTED, FeedbackFilter, numbers
+from service.labels.label_query import RETRACTED, FeedbackFilter, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.problems import invalid
 from service.store.database import Rows
 from service.store.dataset_folder import folder
 from service.store.scratch import scratch
 from service.store.synced import make_folder, sync_file, sync_folder, sync_tree
-from service.store.tables import datasets, feedback, now, retractions
+from service.store.tables import adjudications, datasets, feedback, now, retractions
 
 NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
 MANIFEST = "manifest.json"
+
+Decided = tuple[str, str]
+"""A project and an item."""
+Decision = tuple[str, str | None]
+"""The id of the label that says it, and the group that it holds for; None: all."""
 
 Also = Callable[[dict[str, Any]], Rows]
 
@@ -44,8 +49,9 @@ Also = Callable[[dict[str, Any]], Rows]
 class DatasetRequest(BaseModel):
     """A new version of the data set ``name``, from all feedback that the filter chooses and nobody has retracted.
 
-    ``aggregation``: ``each`` is a row a label; ``majority`` the answer that most annotators gave; ``soft`` the mean
-    probability. Labels of different groups make different rows, unless ``pool_groups`` asks to average over them.
+    ``aggregation``: ``each`` is a row a label; ``majority`` the answer that most annotators gave, or what a reviewer
+    decided; ``soft`` the mean probability. Labels of different groups make different rows, unless ``pool_groups`` asks
+    to average over them.
     """
 
     model_config = ConfigDict(
@@ -97,14 +103,37 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
         withdrawn = withdrawn.join(retractions, retractions.c.seq == feedback.c.seq).where(*conditions)
         out = connection.execute(withdrawn).one()
         labels = labels_by_item(connection, numbers().where(*conditions, ~RETRACTED), stop)
+        decided = _decisions(connection, conditions) if asked.aggregation == "majority" else {}
+        overruled = Counter[str]()
+        labels = _without_overruled(labels, decided, overruled)
         counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
-    reasons = {"replaced": out.replaced, "retracted": out.all - out.replaced}
+    reasons = {"replaced": out.replaced, "retracted": out.all - out.replaced, **overruled}
     counts.dropped |= {reason: count for reason, count in reasons.items() if count}
     if not counts.tables:
         why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
         raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
     sync_tree(building)  # here, where nobody else waits for it
     return counts
+
+
+def _decisions(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> dict[Decided, Decision]:
+    """What reviewers decided, of the labels that are chosen: of several decisions of one item the last holds."""
+    query = select(adjudications.c.project, adjudications.c.item, feedback.c.id, feedback.c.group)
+    query = query.join(feedback, feedback.c.id == adjudications.c.feedback).where(*conditions)
+    rows = connection.execute(query.order_by(feedback.c.seq))
+    return {(row.project, row.item): (row.id, row.group) for row in rows}
+
+
+def _without_overruled(
+    labels: Iterator[StoredFeedback], decided: Mapping[Decided, Decision], overruled: Counter[str]
+) -> Iterator[StoredFeedback]:
+    """Yield the labels but for those of people whose item was decided in their project, for their group or for all."""
+    for label in labels:
+        id, group = decided.get((label.project or "", label.item), (label.id, None))
+        if label.id == id or label.source == "ai" or group not in (None, label.group):
+            yield label
+        else:
+            overruled["decided"] += 1
 
 
 class Files:

@@ -1,7 +1,7 @@
 """Adjudication: a reviewer sees the labels of an item, decides, and says why; all of these stay.
 
-A decision is a label like others, stored by the same rules, and counted by data sets; it is no part of agreement, since
-who decides has seen what the others said.
+A decision is a label like others, stored by the same rules; in data sets by majority it holds alone. It is no part of
+agreement, since who decides has seen what the others said.
 """
 
 from collections.abc import Mapping, Sequence

@@ -56,7 +56,7 @@ async def figures_of(parts: Service, request: Request | None, project: str) -> F
         if row is None:
             raise not_found("project", project, "GET /v1/projects lists them.")
         kind, form = row["kind"], form_of(row)
-        state: State = tuple((await connection.execute(_state())).one())
+        state: State = tuple((await connection.execute(_state(project))).one())
     kept: Figures | None = parts.reviewed.get(project, state)
     if kept is not None:
         return kept
@@ -82,12 +82,12 @@ def chosen_labels(project: str, kind: str) -> Select[tuple[int]]:
     return query.where(feedback.c.kind == kind, mine, ~RETRACTED, feedback.c.id.not_in(decided))
 
 
-def _state() -> Select[Any]:
+def _state(project: str) -> Select[Any]:
     """All that figures depend on goes up, or is counted here; cheap to ask for, whatever the size of the tables."""
     last = select(func.coalesce(func.max(feedback.c.seq), 0)).scalar_subquery()
     withdrawn = select(func.count()).select_from(retractions).scalar_subquery()
     decided = select(func.count()).select_from(adjudications).scalar_subquery()
-    asked = select(func.count()).select_from(tasks).scalar_subquery()
+    asked = select(func.count()).where(tasks.c.project == project).scalar_subquery()
     return select(last, withdrawn, decided, asked)
 
 

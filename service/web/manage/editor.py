@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from base.errors import InputError
 from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
 from service.context import Parts, Service
@@ -121,6 +122,6 @@ def _principles(parts: Service, text: str) -> list[tuple[str, str]]:
     """The principles of a text that can be read: ids and titles."""
     try:
         found = parts.constitutions.checked(text.encode())
-    except api.InputError:
+    except InputError:
         return []
     return [(one.id, one.title) for one in found.principles]

@@ -6,7 +6,7 @@ discards it. So nobody labels what was set up by mistake.
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
         sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
         choices = {
-            "people": (await connection.execute(people)).all(),
+            "pools": _pools((await connection.execute(people)).all()),
             "runs": (await connection.execute(runs)).all(),
             "datasets": (await connection.execute(sets)).all(),
         }
@@ -90,6 +90,14 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         number=new_number(),
         **choices,
     )
+
+
+def _pools(people: Sequence[Any]) -> list[tuple[str | None, list[Any]]]:
+    """Annotators by their groups; those without one come last."""
+    by_group: dict[str | None, list[Any]] = {}
+    for one in people:
+        by_group.setdefault(one.group, []).append(one)
+    return sorted(by_group.items(), key=lambda pool: (pool[0] is None, pool[0] or ""))
 
 
 def _given(form: FormData) -> dict[str, Any]:

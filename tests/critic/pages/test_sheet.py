@@ -48,4 +48,4 @@ def test_a_file_shows_every_name_and_figure() -> None:
 
 def test_colours_are_mixed_by_their_shares() -> None:
     assert mixed("accent", 1) == COLORS["accent"] and mixed("rejected", 0) == COLORS["neutral"]
-    assert mixed("accent", 0.5) == "#8eaec2"  # 2f+ec, 6f+eb and 9f+e6, halved
+    assert mixed("accent", 0.5) == "#8eadc2"  # 2f+ec, 6f+eb and 9f+e6, halved

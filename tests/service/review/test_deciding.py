@@ -1,5 +1,6 @@
 """Adjudication, pausing, the judge's least sure comparisons, the story of an item, and the search."""
 
+import json
 from typing import Any
 
 import pytest
@@ -24,6 +25,27 @@ async def test_a_decision_stands_beside_the_labels_and_the_last_one_holds(api: A
     assert labels[-1]["id"] == second["feedback"] and labels[-1]["project"] == id and labels[-1]["task"] is None
     progress = (await api.admin.get(f"/v1/projects/{id}")).json()["progress"]
     assert progress["labels"] == 6  # a decision answers no task
+
+
+async def test_a_majority_gives_way_to_what_was_decided(api: Api) -> None:
+    id, _ = await labelled(api)
+    [contested] = [
+        one["item"]
+        for one in (await api.admin.get(f"/v1/projects/{id}/disagreement")).json()["items"]
+        if one["disagreement"]
+    ]
+    route = f"/v1/projects/{id}/adjudications"
+    await api.admin.post(route, json={"item": contested, "label": "first", "reason": "At first sight."})
+    await api.admin.post(route, json={"item": contested, "label": "second", "reason": "After all."})
+    asked = {"name": "d", "filter": {"project": id}, "pool_groups": True}
+    made = (await api.admin.post("/v1/datasets", json={**asked, "aggregation": "majority"})).json()
+    assert made["counts"]["dropped"] == {"decided": 3}  # two people, and the decision before
+    assert made["counts"]["tables"]["pairs"]["rows"] == 3  # without a decision the contested one is a tie
+    rows = await api.admin.get("/v1/datasets/d/1/download", params={"table": "pairs"})
+    chosen = {row["prompt"][0]["content"]: row for row in map(json.loads, rows.text.splitlines())}
+    assert chosen["C?"]["chosen"][0]["content"] == "two" and chosen["C?"]["labels"] == 1
+    each = (await api.admin.post("/v1/datasets", json={**asked, "aggregation": "each"})).json()
+    assert each["counts"]["labels"] == 8 and each["counts"]["dropped"] == {}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Pages of those who run projects, in a real browser: what they do by mouse, without scripts, and for whom they are."""
 
 import json
-import xml.dom.minidom
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +187,7 @@ async def test_pictures_and_numbers_are_files(there: Managed) -> None:
         at = f"/projects/{there.project}/pictures/{name}"
         picture = await page.request.get(f"{at}.svg")
         assert picture.ok, name
-        assert xml.dom.minidom.parseString(await picture.text()).documentElement.tagName == "svg"
+        assert ET.fromstring(await picture.text()).tag == "{http://www.w3.org/2000/svg}svg"
         numbers = (await (await page.request.get(f"{at}.csv")).text()).splitlines()
         assert len(numbers) > 1 and "," in numbers[0], name
     async with page.expect_download() as download:
@@ -278,7 +278,7 @@ async def test_a_key_that_only_labels_sees_none_of_it(there: Managed, site: Site
 
 async def test_a_form_from_elsewhere_does_nothing(there: Managed, site: Site) -> None:
     page = await opened(there, "/projects")
-    forms: Sequence[tuple[str, dict[str, str]]] = (
+    forms: Sequence[tuple[str, dict[str, str | float | bool]]] = (
         (f"/projects/{there.project}/change", {"closed": "yes"}),
         (f"/projects/{there.project}/discard", {}),
         (f"/projects/{there.project}/pause", {"annotator": "x", "paused": "yes"}),
