@@ -5,7 +5,7 @@ the browser's own first contentful paint of a comparison's page, opened anew; th
 answers to the next prompt on the page, which is there already.
 
 Each of the 200 annotators has a session of their own, and does what a browser does: sends an answer, and asks for the
-task after the next. Between two answers they think for 2 to 6 seconds, which is quicker than people are. Half-way the
+task after the next. Between two answers they think for 5 to 15 seconds, as somebody does who reads fast. Half-way the
 server is killed and started again; what got no answer is sent again under the same name, as browsers do.
 """
 
@@ -31,7 +31,7 @@ from benchmarks.serving import Served, serving, start
 TITLE = "Pages for annotators"
 ANNOTATORS, SECONDS, OPENINGS, DECISIONS = 200, 300.0, 15, 40
 SHORT = {"SECONDS": 40.0, "OPENINGS": 5, "DECISIONS": 10}
-THINKING = (2.0, 6.0)  # seconds between two answers
+THINKING = (5.0, 15.0)  # seconds between two answers
 RETRY_SECONDS = 0.5
 BATCH = 1000
 CSRF = re.compile(r'name="csrf" value="(\w+)"')
