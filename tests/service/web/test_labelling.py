@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from service.store.tables import leases, now, tasks
 from tests.service.web.site import PHONE, Site, violations
@@ -148,6 +148,40 @@ async def test_an_answer_without_a_network_is_kept_and_sent_once(site: Site) -> 
     await until_stored(site, project, 1)
     await page.keyboard.press("1")
     await until_stored(site, project, 2)
+
+
+async def test_an_answer_that_was_stored_but_not_acknowledged_is_stored_once(site: Site) -> None:
+    """As where the server is killed between its commit and its answer: the browser can't know, and sends it again."""
+    project = await site.project("comparison", pairs(2))
+    _, page = await site.labeller()
+    await page.goto(f"/label/{project}")
+    await page.wait_for_load_state("networkidle")
+    tries = 0
+
+    async def lost(route: Route) -> None:
+        nonlocal tries
+        if route.request.method != "POST" or route.request.url.endswith(("/next", "/draft")):
+            await route.continue_()
+            return
+        tries += 1
+        answer = await route.fetch()
+        assert answer.status == 200
+        if tries == 1:
+            await route.abort()
+        else:
+            await route.fulfill(response=answer)
+
+    await page.route("**/label/**", lost)
+    await page.keyboard.press("1")
+    await expect(page.locator(".conversation")).to_contain_text("Name river 1.")
+    for _ in range(200):
+        if tries == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert tries == 2
+    await until_stored(site, project, 1)
+    assert len(await site.labels(project)) == 1
+    await page.unroute_all()
 
 
 async def test_a_draft_survives_a_reload_a_closed_browser_and_a_lease_that_ran_out(site: Site) -> None:
