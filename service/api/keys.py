@@ -12,9 +12,10 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators
 from service.keys.auth import Caller, Scope, audited, new_key
+from service.keys.sessions import LINK_HOURS, LONGEST_LINK_HOURS, new_link
 from service.labels.label_query import Time
 from service.problems import conflict, not_found, responses
-from service.store.tables import annotators, keys, now
+from service.store.tables import annotators, keys, links, now
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
 
@@ -78,6 +79,39 @@ async def listed(caller: Admin, parts: Parts, limit: Limit = 50, cursor: Cursor 
         rows = (await connection.execute(query)).mappings().all()
     found = [Key.model_validate(dict(row)) for row in rows[:limit]]
     return Page(items=found, next=encode(found[-1].id) if len(rows) > limit else None)
+
+
+class LinkRequest(BaseModel):
+    """How many hours a link can be used."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"hours": 24}]})
+
+    hours: float = Field(default=LINK_HOURS, gt=0, le=LONGEST_LINK_HOURS)
+
+
+class LinkMade(BaseModel):
+    """A link to the pages: ``path`` of this server signs in once, as the key's holder. It is never told again.
+
+    ``?to=/label/PROJECT`` behind it leads to a project.
+    """
+
+    path: str
+    expires_at: datetime
+
+
+@router.post("/{id}/links", status_code=201, responses=responses(404))
+async def link(id: str, asked: LinkRequest, caller: Admin, parts: Parts, once: OnlyOnce) -> LinkMade:
+    """Make a link that signs somebody in to the pages, once, without their having to type a key."""
+    async with parts.database.read() as connection:
+        query = select(keys.c.id).where(keys.c.id == id, keys.c.revoked_at.is_(None))
+        if (await connection.execute(query)).first() is None:
+            raise not_found("key", id, "GET /v1/keys lists them.")
+    made = new_link(id, asked.hours)
+    answer = LinkMade(path=f"/sign-in/{made.token}", expires_at=made.expires_at)
+    # As with a key: a repeated request is answered without what would let in whoever reads the database.
+    stored = answer.model_copy(update={"path": ""})
+    await once.insert({links: [made.row], **audited(caller, "link.made", id)}, stored)
+    return answer
 
 
 @router.delete("/{id}", responses=responses(404, 409))

@@ -34,10 +34,19 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link that was just made: ``token`` is its address's end, and told only now."""
+    """A link that was just made: ``token`` is its address's end, and told only now. ``row`` is what the table keeps."""
 
     token: str
     expires_at: datetime
+    row: dict[str, Any]
+
+
+def new_link(key: str, hours: float = LINK_HOURS) -> Link:
+    """Draw a link that signs in once as the holder of the key of this id."""
+    token, at = secrets.token_urlsafe(24), now()
+    expires_at = at + timedelta(hours=hours)
+    row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
+    return Link(token, expires_at, row)
 
 
 class Sessions:
@@ -69,15 +78,6 @@ class Sessions:
         """End one session."""
         async with self._database.transaction() as connection:
             await connection.execute(delete(sessions).where(sessions.c.id == id))
-
-    async def link(self, key: str, hours: float = LINK_HOURS) -> Link:
-        """Make a link that signs in once as the holder of the key of this id. Raises as `Keys.holder`."""
-        await self._keys.holder(key)
-        token, at = secrets.token_urlsafe(24), now()
-        made = Link(token, at + timedelta(hours=hours))
-        row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": made.expires_at, "used_at": None}
-        await self._database.insert({links: [row]})
-        return made
 
     async def peek(self, token: str) -> Caller:
         """Whose link it is, without using it. Raises `Problem` 401 where it can't be used any more."""

@@ -17,6 +17,7 @@ from critic.records import Response
 
 Role = Literal["work", "gold", "practice"]
 WORK, GOLD, PRACTICE = "work", "gold", "practice"
+ENDED = ("break_minutes", "gold_every")  # by null
 
 
 class PageSettings(BaseModel):
@@ -26,12 +27,28 @@ class PageSettings(BaseModel):
     one. ``pass_share`` of all practice tasks have to be right before work begins. Of ``gold_every`` tasks one is gold.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
-    blur: bool = Field(default=False, strict=True)
+    blur: Annotated[bool, Field(strict=True)] = False
     break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = 45
-    pass_share: float = Field(default=0.0, ge=0, le=1)
+    pass_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     gold_every: Annotated[int, Field(ge=2, le=1000, strict=True)] | None = None
+
+
+class PageChange(BaseModel):
+    """What changes of them; what is left out stays. ``break_minutes`` and ``gold_every`` end with null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    blur: Annotated[bool, Field(strict=True)] | None = None
+    break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = None
+    pass_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    gold_every: Annotated[int, Field(ge=2, le=1000, strict=True)] | None = None
+
+    def changed(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be stored in the place of ``stored``."""
+        said = self.model_dump(include=self.model_fields_set)
+        return dict(stored) | {name: value for name, value in said.items() if name in ENDED or value is not None}
 
 
 def settings_of(stored: Mapping[str, Any]) -> PageSettings:

@@ -217,8 +217,7 @@ tasks = Table(
     Column("expected", JSON(none_as_null=True)),  # the right label of gold and practice, in the item's own order
     Column("why", Text),  # it is right: what is told after practice
     UniqueConstraint("project", "item"),
-    Index(None, "project", "answers", "position"),
-    Index(None, "project", "role", "position"),
+    Index(None, "project", "role", "answers", "position"),
 )
 
 # Who has, had or refused a task. One row an annotator and task; states: leased, answered, skipped.

@@ -10,8 +10,8 @@ A page is a route in a router with ``route_class=PageRoute``, a template in ``te
         return render(request, "jobs.html.j2", jobs=...)
 """
 
-from service.web import files, home, reports, sign_in
+from service.web import files, home, people, reports, sign_in
 from service.web.label import ROUTERS as LABEL
 from service.web.manage import ROUTERS as MANAGE
 
-PAGES = (*LABEL, *MANAGE, home.router, sign_in.router, files.router, reports.router)
+PAGES = (*LABEL, *MANAGE, people.router, home.router, sign_in.router, files.router, reports.router)

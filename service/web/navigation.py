@@ -32,6 +32,7 @@ PLACES = (
     Place("/datasets", "nav.datasets", ("read", "feedback")),
     Place("/models", "nav.models", ("read", "jobs")),
     Place("/constitutions", "nav.constitutions", ("read",)),
+    Place("/people", "nav.people", ("admin",)),
 )
 
 

@@ -22,7 +22,7 @@ from service.labels import roles, tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
 from service.labels.project_options import form_of, with_options
-from service.labels.roles import PageSettings
+from service.labels.roles import PageChange, PageSettings
 from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
 from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
@@ -40,7 +40,6 @@ Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_lengt
 class _ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
-    ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
     ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
     for leaving a task to others: all where it is left out; ``settings`` say how its pages are. ``scale`` is for ratings
     (1 to 5 by default), ``levels`` says how many strengths a comparison's preference has, and ``by_principle`` asks for
@@ -88,7 +87,7 @@ class ProjectChange(BaseModel):
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
     skip_reasons: Reasons | None = None
-    settings: PageSettings | None = None
+    settings: PageChange | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
@@ -186,12 +185,12 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
     changes: dict[str, Any] = asked.model_dump(
         include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True
     )
-    if asked.settings is not None:
-        changes["settings"] = asked.settings.model_dump(mode="json")
     if asked.closed is not None:
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
         await _must_exist(connection, asked.assigned or ())
+        if asked.settings is not None:
+            changes |= await _page_changes(connection, id, asked.settings)
         if changes:
             await connection.execute(update(projects).where(projects.c.id == id).values(**changes))
         changed = await _found(connection, id)
@@ -232,6 +231,15 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     except IntegrityError:
         raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
+
+
+async def _page_changes(connection: AsyncConnection, id: str, asked: PageChange) -> dict[str, Any]:
+    """What changes of how a project's pages are."""
+    query = select(projects.c.settings).where(projects.c.id == id).with_for_update()
+    stored = (await connection.execute(query)).scalar_one_or_none()
+    if stored is None or (changed := asked.changed(stored)) == stored:
+        return {}
+    return {"settings": changed}
 
 
 async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> None:

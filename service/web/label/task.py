@@ -154,9 +154,17 @@ async def _done(
                 done = {"id": await _answered(parts, project, task, caller, fields, once)}
     except Replay:  # it was stored before, and its answer was lost on the way
         done = {"id": task}
-    async with parts.database.transaction() as connection:
-        await drafts.drop(connection, task, tasking.require_annotator(caller.annotator))
+    await _forget_draft(parts, task, tasking.require_annotator(caller.annotator))
     return done
+
+
+async def _forget_draft(parts: Service, task: str, annotator: str) -> None:
+    """Most tasks have none, and are not waited for."""
+    async with parts.database.read() as connection:
+        if await drafts.read(connection, task, annotator) is None:
+            return
+    async with parts.database.transaction() as connection:
+        await drafts.drop(connection, task, annotator)
 
 
 async def _answered(parts: Service, project: RowMapping, task: str, caller: Caller, fields: Fields, once: Once) -> str:

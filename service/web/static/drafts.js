@@ -2,9 +2,9 @@
 "use strict";
 
 (() => {
-  const HERE_AFTER = 150, THERE_AFTER = 1500; // milliseconds after the last change
+  const THERE_AFTER = 1500; // milliseconds after the last change
   const NOT_KEPT = new Set(["csrf", "once", "seconds", "replaces", "do", "asks_better"]);
-  let here = 0, there = 0;
+  let there = 0;
 
   const name = (form) => `cai:draft:${cai.annotator}:${form.dataset.task}`;
 
@@ -13,9 +13,8 @@
   }
 
   function changed(form) {
-    clearTimeout(here);
+    keepHere(form);
     clearTimeout(there);
-    here = setTimeout(() => keepHere(form), HERE_AFTER);
     there = setTimeout(() => keepThere(form), THERE_AFTER);
   }
 
@@ -25,6 +24,7 @@
   }
 
   async function keepThere(form) {
+    there = 0;
     const body = new FormData();
     body.set("csrf", cai.csrf);
     body.set("fields", JSON.stringify(taken(form)));
@@ -36,10 +36,10 @@
     }
   }
 
-  function keepNow(form) {
-    clearTimeout(here);
+  // The page is left: what waits to be sent is sent now.
+  function leave(form) {
+    if (!there) return;
     clearTimeout(there);
-    keepHere(form);
     keepThere(form);
   }
 
@@ -70,8 +70,8 @@
   }
 
   function drop(form) {
-    clearTimeout(here);
     clearTimeout(there);
+    there = 0;
     localStorage.removeItem(name(form));
   }
 
@@ -84,5 +84,5 @@
     });
   }
 
-  cai.drafts = { changed, keepNow, restore, drop, mirror, isPending: (form) => read(form) !== null };
+  cai.drafts = { changed, leave, restore, drop, mirror };
 })();

@@ -103,6 +103,7 @@
     if (form.id !== "sheet" || form.dataset.practice === "true") return;
     event.preventDefault();
     if (form.dataset.sent) return;
+    if (event.submitter?.value === "unskip") { await takeBack(form, event.submitter); return; }
     form.dataset.sent = "yes";
     form.elements.seconds.value = (active / 1000).toFixed(1);
     const fields = [...new FormData(form, event.submitter)].filter(([name]) => name !== "csrf").map(([name, value]) => [name, String(value)]);
@@ -112,6 +113,16 @@
     cai.outbox.post(form.getAttribute("action"), fields, about);
     if (!about.again && !about.skipped) count(1);
     await goOn();
+  }
+
+  // A task that was skipped is had again: its sheet is the one for answering.
+  async function takeBack(form, button) {
+    const task = form.dataset.task, headers = { Accept: "application/json" };
+    const taken = await fetch(form.getAttribute("action"), { method: "POST", body: new FormData(form, button), headers }).catch(() => null);
+    const said = await taken?.json().catch(() => null);
+    if (!taken?.ok) { cai.say(cai.text("script.refused", { why: said?.detail ?? "" })); return; }
+    const sheet = await fetch(`/label/${workplace.dataset.project}/${task}`, { headers: { "X-Part": "sheet" } }).catch(() => null);
+    if (sheet?.ok) put(await sheet.text());
   }
 
   function count(by) {
@@ -236,7 +247,7 @@
     cai.say(cai.text("script.elsewhere"));
     goOn();
   });
-  addEventListener("pagehide", () => { const form = sheet(); if (isTask(form) && cai.drafts.isPending(form)) cai.drafts.keepNow(form); });
+  addEventListener("pagehide", () => { const form = sheet(); if (isTask(form)) cai.drafts.leave(form); });
 
   document.documentElement.classList.add("scripted");
   cai.keys.add("help", "?", cai.text("script.key.help"), cai.keys.help);

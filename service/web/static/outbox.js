@@ -4,7 +4,8 @@
 
 (() => {
   const AGAIN_AFTER = [1000, 2000, 5000, 10000]; // milliseconds
-  let sending = false, tries = 0, timer = 0;
+  const KEPT_ALIVE = 60_000; // characters of an answer that a browser sends to its end when the page is left
+  let running = null, tries = 0, timer = 0;
 
   const key = () => `cai:outbox:${cai.annotator}`;
 
@@ -20,23 +21,24 @@
   // Keep an answer and begin to send. Its outcome comes as an event: sent, refused, or nothing for as long as it takes.
   function post(address, fields, about) {
     write([...read(), { address, fields, about }]);
-    flush();
+    flush().then(() => { if (read().length && !tries) flush(); });
   }
 
-  async function flush() {
+  // Send all that waits; the promise is kept when nothing is under way any more.
+  function flush() {
     clearTimeout(timer);
-    if (sending) return;
-    sending = true;
-    try {
-      await navigator.locks.request(key(), async () => {
-        for (let letters = read(); letters.length; letters = read()) if (!(await sent(letters[0]))) return;
-      });
-    } finally {
-      sending = false;
-      tell();
-    }
-    if (read().length) timer = setTimeout(flush, AGAIN_AFTER[Math.min(tries++, AGAIN_AFTER.length - 1)]);
-    else tries = 0;
+    running ??= run().finally(() => { running = null; });
+    return running;
+  }
+
+  async function run() {
+    let isDone = true;
+    await navigator.locks.request(key(), async () => {
+      for (let letters = read(); letters.length && isDone; letters = read()) isDone = await sent(letters[0]);
+    });
+    tries = isDone ? 0 : tries + 1;
+    tell();
+    if (!isDone) timer = setTimeout(flush, AGAIN_AFTER[Math.min(tries - 1, AGAIN_AFTER.length - 1)]);
   }
 
   // Whether a letter is done with, one way or the other.
@@ -44,9 +46,10 @@
     const body = new FormData();
     for (const [name, value] of letter.fields) body.append(name, value);
     body.set("csrf", cai.csrf);
+    const keepalive = JSON.stringify(letter.fields).length < KEPT_ALIVE;
     let answer;
     try {
-      answer = await fetch(letter.address, { method: "POST", body, headers: { Accept: "application/json" } });
+      answer = await fetch(letter.address, { method: "POST", body, keepalive, headers: { Accept: "application/json" } });
     } catch {
       return false;
     }
@@ -67,4 +70,12 @@
 
   addEventListener("online", flush);
   cai.outbox = { post, flush, waiting: () => read().length, tasks: () => read().map((letter) => letter.about.task) };
+
+  // On other pages of an annotator: what was left behind when they left the workplace is sent from here.
+  const elsewhere = document.getElementById("outbox");
+  if (elsewhere) {
+    Object.assign(cai, { csrf: elsewhere.dataset.csrf, annotator: elsewhere.dataset.annotator, say: () => {}, signedOut: () => {} });
+    cai.text = (name) => name;
+    flush();
+  }
 })();

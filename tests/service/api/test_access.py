@@ -96,6 +96,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "POST /v1/keys": NOBODY,
     "GET /v1/keys": NOBODY,
     "DELETE /v1/keys/{id}": NOBODY,
+    "POST /v1/keys/{id}/links": NOBODY,
     "GET /v1/audit": NOBODY,
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,

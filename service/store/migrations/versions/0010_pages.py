@@ -69,12 +69,15 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("role", sa.String(length=16), nullable=False, server_default="work"))
         batch_op.add_column(sa.Column("expected", sa.JSON(none_as_null=True), nullable=True))
         batch_op.add_column(sa.Column("why", sa.Text(), nullable=True))
-    op.create_index(op.f("ix_tasks_project_role_position"), "tasks", ["project", "role", "position"])
+    op.drop_index(op.f("ix_tasks_project_answers_position"), table_name="tasks")
+    columns = ["project", "role", "answers", "position"]
+    op.create_index(op.f("ix_tasks_project_role_answers_position"), "tasks", columns)
 
 
 def downgrade() -> None:
     """Bring them back."""
-    op.drop_index(op.f("ix_tasks_project_role_position"), table_name="tasks")
+    op.drop_index(op.f("ix_tasks_project_role_answers_position"), table_name="tasks")
+    op.create_index(op.f("ix_tasks_project_answers_position"), "tasks", ["project", "answers", "position"])
     for name in ("why", "expected", "role"):
         op.drop_column("tasks", name)
     op.drop_column("projects", "settings")

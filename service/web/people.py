@@ -1,0 +1,76 @@
+"""People who label: who there is, and links by which they come in. For administrators."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from service.api import keys as key_routes
+from service.api.keys import KeyRequest, LinkRequest
+from service.api.labels import annotators as annotator_routes
+from service.api.labels.annotators import Annotator, AnnotatorRequest
+from service.api.paging import Cursor
+from service.context import Parts, Service
+from service.keys.auth import Caller
+from service.problems import not_found
+from service.store.idempotency import Once
+from service.store.tables import keys, now
+from service.web.rendering import render
+from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+AT_ONCE = 100
+
+Admin = Annotated[Visit, signed_in("admin")]
+
+
+@router.get("/people")
+async def people(request: Request, visit: Admin, parts: Parts, cursor: Cursor = None) -> Response:
+    """Everyone, and a form to invite one more."""
+    page = await annotator_routes.listed(visit.caller, parts, limit=AT_ONCE, cursor=cursor)
+    return render(request, "people.html.j2", people=page.items, following=page.next, made=None)
+
+
+@router.post("/people")
+async def invite(request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
+    """Make an annotator, and a link for them."""
+    asked = AnnotatorRequest(name=text_of(form, "name").strip(), group=text_of(form, "group").strip() or None)
+    annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
+    return await _with_link(request, visit, parts, annotator)
+
+
+@router.post("/people/{id}/link")
+async def again(id: str, request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
+    """Make another link for an annotator who is there."""
+    annotator = await annotator_routes.get(id, visit.caller, parts)
+    if annotator.erased_at is not None:
+        raise not_found("annotator", id, "They were erased.")
+    return await _with_link(request, visit, parts, annotator)
+
+
+async def _with_link(request: Request, visit: Visit, parts: Service, annotator: Annotator) -> Response:
+    key = await _key_of(parts, annotator, visit.caller)
+    link = await key_routes.link(key, LinkRequest(), visit.caller, parts, _once(parts, visit.caller))
+    address = f"{request.url.scheme}://{request.url.netloc}{link.path}"
+    made = {"name": annotator.name, "address": address, "expires_at": link.expires_at}
+    page = await annotator_routes.listed(visit.caller, parts, limit=AT_ONCE)
+    return render(request, "people.html.j2", people=page.items, following=page.next, made=made)
+
+
+async def _key_of(parts: Service, annotator: Annotator, caller: Caller) -> str:
+    """The id of a key by which an annotator may label and nothing else: one that is there, or a new one."""
+    async with parts.database.read() as connection:
+        query = select(keys).where(keys.c.annotator == annotator.id, keys.c.revoked_at.is_(None))
+        rows = (await connection.execute(query.order_by(keys.c.created_at.desc()))).mappings().all()
+    for row in rows:
+        if row["scopes"] == ["label"] and (row["expires_at"] is None or row["expires_at"] > now()):
+            return str(row["id"])
+    asked = KeyRequest(name=annotator.name or annotator.id, scopes=frozenset(["label"]), annotator=annotator.id)
+    return (await key_routes.make(asked, caller, parts, _once(parts, caller))).id
+
+
+def _once(parts: Service, caller: Caller) -> Once:
+    """A request of its own: what is made here has a name that may not be there twice, or is told only once."""
+    return Once(parts.database, caller.key, None, uuid.uuid4().hex)
