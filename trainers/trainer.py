@@ -66,8 +66,8 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self.examples: list[Example] = []
         self.refused: list[Quarantined] = list(data.refused)
         self.references: list[tuple[float, ...]] | None = None
-        self.longest = self.highest = 0
-        """The tokens of the longest prompt with an answer, and the highest id of all tokens."""
+        self.longest = self.highest = self.tokens = 0
+        """The tokens of the longest prompt with an answer, the highest id of all tokens, and how many there are."""
         tokens = hashlib.sha256()
         for row, example in enumerate(data.examples):
             try:
@@ -80,6 +80,7 @@ class Examples(torch.utils.data.Dataset[Encoded]):
                 tokens.update(repr(tree.segments).encode())
                 root, *branches = tree.segments
                 self.longest = max(self.longest, len(root.ids) + max(len(branch.ids) for branch in branches))
+                self.tokens += sum(len(segment.ids) for segment in tree.segments)
                 self.highest = max(self.highest, *(max(s.ids, default=0) for s in tree.segments))
         self.sha256 = tokens.hexdigest()
         """A hash of all tokens."""
@@ -247,6 +248,13 @@ class TreeTrainer(Trainer):
             fix="the last checkpoint is from before this batch; look at these rows, or lower learning_rate",
         )
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the weights that decay: none of norms and biases, whatever a model calls them."""
+        vectors = {
+            name for name, weight in model.named_parameters() if len(getattr(weight, "ds_shape", weight.shape)) < 2
+        }
+        return [name for name in super().get_decay_parameter_names(model) if name not in vectors]  # type: ignore[no-untyped-call]  # untyped there
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
         norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there
         if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
@@ -318,14 +326,16 @@ class TreeTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def shards(self, examples: Examples) -> Iterator[tuple[Inputs, list[int]]]:
+    def shards(self, examples: Examples, only: Sequence[int] | None = None) -> Iterator[tuple[Inputs, list[int]]]:
         """Yield this process's batches, and which examples each holds: none where it is there for the others' sake.
 
-        All processes get equally many batches, as sharded models need.
+        ``only`` names the examples that are wanted, if not all. All processes get equally many batches, as sharded
+        models need.
         """
         rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
-        mine = list(range(rank, len(examples), world))
-        for start in range(0, math.ceil(len(examples) / world), size):
+        wanted = range(len(examples)) if only is None else only
+        mine = list(wanted[rank::world])
+        for start in range(0, math.ceil(len(wanted) / world), size):
             chosen = mine[start : start + size]
             yield self.data_collator([examples[i] for i in chosen or [0]]).to(self.args.device), chosen
 

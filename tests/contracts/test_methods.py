@@ -153,5 +153,7 @@ def test_a_foreign_method_is_a_job(dropped: Path, tmp_path: Path) -> None:
         str(tmp_path / "given.json"),
         str(ROOT / "tests"),
     ]
-    done = subprocess.run(command, env=environment(dropped), capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(
+        command, env=environment(dropped), capture_output=True, text=True, check=False, timeout=280, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr[-3000:]
