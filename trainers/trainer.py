@@ -253,7 +253,7 @@ class TreeTrainer(Trainer):
         vectors = {
             name for name, weight in model.named_parameters() if len(getattr(weight, "ds_shape", weight.shape)) < 2
         }
-        return [name for name in super().get_decay_parameter_names(model) if name not in vectors]  # type: ignore[no-untyped-call]  # untyped there
+        return [name for name in super().get_decay_parameter_names(model) if name not in vectors]
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
         norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there

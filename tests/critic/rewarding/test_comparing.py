@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from constitution import Constitution
 from critic.engine import Engine, EngineError, Lane, Node, Score, reads
 from critic.judging.base import Mode, Question
 from critic.judging.modes.score import DIGITS
-from critic.records import Vote
+from critic.records import Order, Vote
 from critic.rewarding import sources, tournament
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade
 from tests.factories import FakeEngine, prompt, small_constitution
 
+ORDERS: tuple[tuple[Order, int], ...] = (("given", 1), ("swapped", -1))
 PRINCIPLES = Constitution.model_validate(small_constitution(2)).principles
 
 
@@ -26,7 +28,7 @@ class Planted(Mode):
     bias: float = 0.0
     unread: tuple[frozenset[str], ...] = ()
     broken: tuple[frozenset[str], ...] = ()
-    name = "planted"  # type: ignore[misc]  # a class variable, as other modes have it
+    name: ClassVar[str] = "planted"
 
     async def votes(self, engine: Engine, question: Question, lane: Lane = "batch") -> tuple[Vote, ...]:
         pair = frozenset((question.first, question.second))
@@ -36,7 +38,7 @@ class Planted(Mode):
         return tuple(
             self.vote(engine, p, None if pair in self.unread else odds + sign * self.bias, raw="?", order=order)
             for p in question.principles
-            for order, sign in (("given", 1), ("swapped", -1))
+            for order, sign in ORDERS
         )
 
 

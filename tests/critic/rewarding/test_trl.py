@@ -45,10 +45,11 @@ def test_trl_s_trainer_takes_three_steps(tmp_path: Path) -> None:
         max_completion_length=8, use_cpu=True, bf16=False, report_to="none", logging_steps=1, save_strategy="no",
         disable_tqdm=True, gradient_checkpointing=False,
     )  # fmt: skip
+    rewards: Any = trl.reward_function("verify:contains=e")  # TRL takes coroutines, and types none
     trainer = GRPOTrainer(
         model=str(write_model(tmp_path / "model")),
         args=args,
-        reward_funcs=trl.reward_function("verify:contains=e"),
+        reward_funcs=rewards,
         train_dataset=rows,
     )
     trainer.train()
