@@ -14,6 +14,7 @@ ARG PIP_EXTRA_INDEX_URL
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY base base
 COPY constitution constitution
 COPY critic critic
 COPY principles principles
@@ -23,7 +24,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint constraints.txt setuptools \
     && pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python -m venv --without-pip /opt/cai \
-    && pip --python /opt/cai install --constraint constraints.txt "$(echo /wheels/*.whl)[ray]"
+    && pip --python /opt/cai install --constraint constraints.txt "$(echo /wheels/*.whl)[ray,train]"
 
 FROM python:${PYTHON}-slim-trixie
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin cai \

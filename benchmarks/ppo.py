@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.loading import default_device, default_dtype
 from critic.local.trees import attention
 from critic.run.folder.results import replace_text

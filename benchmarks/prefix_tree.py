@@ -19,8 +19,8 @@ from benchmarks.figures import Figure, alternate
 from critic.chats.chat import Chat
 from critic.chats.tokens import from_chats
 from critic.engine import Choices, Completion, Node, OwnTokens, Request, Sampling, Score, reads
-from critic.engines import embedded
-from critic.engines.hf import HfEngine
+from critic.local import embedded
+from critic.local.language_model import HfEngine, open_engine
 from critic.local.loading import default_device, default_dtype, load
 from critic.records import Message
 
@@ -152,7 +152,7 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
 @contextmanager
 def opened(dtype: str) -> Iterator[HfEngine]:
     """The embedded model, warmed up."""
-    engine = embedded.open_engine("", {"dtype": dtype})
+    engine = open_engine(str(embedded.fetch()), {"dtype": dtype})
     try:
         scores(engine, [judge_tree(99, False)])
         yield engine

@@ -23,10 +23,11 @@ from benchmarks.figures import Figure
 from benchmarks.run import render
 from constitution import load
 from critic.chats.chat import Chat
-from critic.engines import embedded, rm
 from critic.evaluation import accuracy
 from critic.evaluation.accuracy import Judged, Labelled
 from critic.judging.modes.rm import Rm
+from critic.local import embedded
+from critic.local import reward_model as rm
 from critic.local.loading import default_device, default_dtype
 from critic.local.rewards import UNGROUPED, Manifest
 from critic.records import Message

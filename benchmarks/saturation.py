@@ -57,12 +57,13 @@ def measure() -> list[Figure]:
 
 def child(prompts: int, runs: int) -> None:
     """Time both sides in turn, and print the figures."""
-    from critic.engines import embedded
-    from critic.engines.vllm import open_engine
+    from critic.local import embedded
+    from critic.vllm.opening import open_engine
+    from critic.vllm.settings import settings
 
     options = {"context": "2048", "kv_gib": "4"}
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as name:
-        engine = runner.run(_async(open_engine, str(embedded.fetch()), options))
+        engine = runner.run(_async(open_engine, str(embedded.fetch()), settings(options, "embedded")))
         sides = Sides(engine, Path(name), prompts)
         runner.run(sides.ours(4))
         runner.run(sides.alone())

@@ -24,7 +24,8 @@ from benchmarks.simulation import Call, Engine, Phase, Process, simulate
 from benchmarks.storage import CONSTITUTION
 from critic.calls.wrappers import Wrapper
 from critic.engine import Completion, Lane, Node, Request, Score, reads
-from critic.engines import embedded, hf
+from critic.local import embedded
+from critic.local import language_model as hf
 from critic.run import run
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
@@ -133,7 +134,7 @@ class Watched(Wrapper):
 
 async def real(folder: Path, record: float, commit: float) -> list[Figure]:
     """The embedded model: what it costs, then the runs."""
-    engine = embedded.open_engine("", {})
+    engine = hf.open_engine(str(embedded.fetch()), {})
     watched = Watched(engine)
     figures = []
     with (

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from benchmarks.figures import Figure
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.trees import attention
 from critic.records import Message, Prompt
 from trainers.batches.data import Data

@@ -139,7 +139,7 @@ def trl(method: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> An
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from critic.engines import embedded
+    from critic.local import embedded
 
     folder = embedded.fetch()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)

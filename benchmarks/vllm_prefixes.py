@@ -67,12 +67,13 @@ def child(pairs: int, runs: int) -> None:
 
 async def opened(pairs: int) -> "Sides":
     """Load the model on both sides."""
-    from critic.engines import embedded, vllm
+    from critic.local import embedded
+    from critic.vllm.opening import open_engine
     from critic.vllm.process import arguments, start
     from critic.vllm.settings import settings
 
     options = {"context": "2048", "kv_gib": "2"}
-    engine = vllm.open_engine(str(embedded.fetch()), options)
+    engine = open_engine(str(embedded.fetch()), settings(options, "embedded"))
     mine = arguments(embedded.fetch(), settings(options, "ours"))
     other = dataclasses.replace(mine, enable_prefix_caching=False, block_size=None)
     log = ProcessLog()

@@ -17,8 +17,8 @@ from transformers import BatchEncoding
 from benchmarks.figures import Figure, alternate
 from benchmarks.prefix_tree import text, user
 from critic.engine import Request, Sampling
-from critic.engines import embedded
-from critic.engines.hf import HfEngine
+from critic.local import embedded
+from critic.local.language_model import HfEngine
 from critic.local.loading import Loaded, default_device, default_dtype, load
 from critic.local.trees import attention
 

@@ -5,7 +5,7 @@ log-probabilities, or a reward model's scores. Callers write per-item code, one 
 batching, prefix reuse and back-pressure live inside the engine. Retry, rate limits, budget and the ledger's cache are
 wrappers that are engines too.
 
-A new engine is one new file here and one line in `critic.engines.REGISTRY`.
+A new engine is one new file in `critic.engines`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from inspect import getdoc
 
-from critic.engine_options import Option
-from critic.engines import REGISTRY, Kind
-from critic.judging import MODES
+from critic.engine_kind import EngineKind
+from critic.engines import kinds
 from critic.judging.base import Mode
+from critic.judging.modes import MODES
 
 _ABOUT = """\
 # Engines
@@ -40,7 +40,7 @@ A key never stands in a spec: specs are shown in reports, logs and manifests. Pu
 ## Kinds
 """
 _SCRIPT = """
-The file of `scripted`, every key of it optional:
+The file of `{name}`, every key of it optional:
 
 ```yaml
 {script}
@@ -55,18 +55,18 @@ _MODES = """
 
 def manual() -> str:
     """Return the page."""
-    return "".join([_ABOUT, *map(_engine, sorted(REGISTRY.items())), _MODES, *map(_mode, MODES.values())])
+    return "".join([_ABOUT, *map(_engine, sorted(kinds().items())), _MODES, *map(_mode, MODES.values())])
 
 
-def _engine(entry: tuple[str, Kind]) -> str:
+def _engine(entry: tuple[str, EngineKind]) -> str:
     name, kind = entry
-    module = import_module(kind.module)
-    options: tuple[Option, ...] = module.OPTIONS
+    module = import_module(f"critic.engines.{name}")
     spec = name + (f":{kind.target}" if kind.target else "")
     about = "\n\n".join(_paragraphs(getdoc(module) or ""))
-    table = "".join(f"| `{option.name}` | {option.default} | {option.about} |\n" for option in options)
-    listed = f"\n| option | default | |\n|---|---|---|\n{table}" if options else "\nIt has no options.\n"
-    script = _SCRIPT.format(script=_indented(getdoc(module) or "")) if name == "scripted" else ""
+    table = "".join(f"| `{option.name}` | {option.default} | {option.about} |\n" for option in kind.options)
+    listed = f"\n| option | default | |\n|---|---|---|\n{table}" if kind.options else "\nIt has no options.\n"
+    block = _indented(getdoc(module) or "")
+    script = _SCRIPT.format(name=name, script=block) if block else ""
     return (
         f"\n### `{spec}`\n\n{about}\n\nIt gives {kind.gives}; as a judge its mode is `{kind.mode}`.\n{listed}{script}"
     )

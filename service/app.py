@@ -22,6 +22,7 @@ from service.jobs.queue import Jobs
 from service.jobs.worker.inside import Inside
 from service.keys.auth import Keys
 from service.keys.retention import Retention
+from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
 from service.settings import Settings
@@ -33,6 +34,7 @@ from service.store.pulse import Pulse
 from service.store.scratch import HIDDEN
 from service.store.synced import close_to_others, make_folder
 from service.store.under_way import UnderWay
+from service.web import PAGES
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
@@ -75,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def replay(request: Request, before: Replay) -> JSONResponse:
         return before.response
 
-    for router in ROUTERS:
+    for router in (*ROUTERS, *(PAGES if settings.pages else ())):
         app.include_router(router)
     app.add_middleware(
         Limits,
@@ -107,10 +109,11 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
         snapshots = stack.enter_context(closing(Snapshots(database.url)))
         figures = Lane("figures", settings.figures_at_once, settings.figures_waiting, settings.figures_seconds)
         builds = Lane("data sets", settings.builds_at_once, settings.builds_waiting, settings.builds_seconds)
+        keys = Keys(database)
         yield Service(
             settings,
             database,
-            Keys(database),
+            keys,
             Pace(settings.requests_per_minute, settings.requests_at_once),
             constitutions,
             engines,
@@ -122,4 +125,5 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
             await stack.enter_async_context(figures),
             await stack.enter_async_context(builds),
             Uploads(settings, database, jobs.artifacts),
+            Sessions(database, keys, settings.session_hours),
         )

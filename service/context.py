@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.bounds.kept import Kept
 from service.bounds.lanes import Lane
 from service.bounds.limits import Pace
 from service.bounds.turns import Turns
@@ -21,6 +22,7 @@ from service.engines import Engines
 from service.jobs.inputs.uploads import Uploads
 from service.jobs.queue import Jobs
 from service.keys.auth import Caller, Keys, Scope, require
+from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
 from service.settings import Settings
@@ -49,7 +51,9 @@ class Service:
     figures: Lane
     builds: Lane
     uploads: Uploads
+    sessions: Sessions
     turns: Turns = field(default_factory=Turns)
+    reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.figures
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)

@@ -67,9 +67,13 @@ class Problem(HTTPException):
             type=type, title=HTTPStatus(status).phrase, status=status, detail=detail, fix=fix, faults=list(faults)
         )
 
+    def public(self) -> ProblemDocument:
+        """What is told of it: nothing that only an administrator may know, whatever raised it."""
+        return _public(self.document)
+
     def response(self) -> JSONResponse:
-        """The answer as HTTP, without what only an administrator may know, whatever raised it."""
-        document = _public(self.document)
+        """The answer as HTTP."""
+        document = self.public()
         return JSONResponse(document.model_dump(), document.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
 
 
@@ -173,6 +177,29 @@ def _not_allowed(app: FastAPI, request: Request) -> Problem:
     methods = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     detail = f"{request.method} is not among what {path} can do: {methods}"
     return Problem(405, "method_not_allowed", detail, "See /docs.", headers={"Allow": methods})
+
+
+def of(error: Exception) -> Problem:
+    """The problem that any error is: for who answers in another form than JSON."""
+    match error:
+        case Problem():
+            return error
+        case InputError():
+            return invalid(error.problem, error.fix, where=public(error.where))
+        case RequestValidationError():
+            return of_validation(error.errors())
+        case HTTPException():
+            slug = HTTPStatus(error.status_code).name.lower()
+            return Problem(error.status_code, slug, str(error.detail), headers=error.headers)
+        case RequestTooLong():
+            return Problem(422, "too_long", str(error), "Shorten the texts: nothing is cut silently.")
+        case EngineError() | RunStopped():
+            return of_engine(error)
+        case DBAPIError():
+            return of_database(error)
+        case OSError():
+            return of_machine(error)
+    return of_unforeseen(error)
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:

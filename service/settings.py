@@ -86,6 +86,10 @@ class Settings(BaseModel):
     """What uploads, jobs' inputs and data sets leave free on the disk, so that labels can still be stored."""
     lease_seconds: float = Field(default=30 * 60, gt=0)
     """How long a task stays with an annotator who doesn't answer it."""
+    pages: bool = True
+    """Whether people can label and look at results in a browser, at ``/``, beside the API."""
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 365)
+    """How long somebody stays signed in to the pages without using them."""
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     """How often a worker says that it lives. After four beats without a word its jobs move on."""
     annotator_days: int | None = Field(default=None, ge=1, le=36_500)

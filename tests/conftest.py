@@ -55,7 +55,7 @@ def cai_data() -> Path:
 def embedded_model() -> Path:
     """The folder of the embedded model, fetched and converted on first use."""
     from base.errors import InputError
-    from critic.engines.embedded import fetch
+    from critic.local.embedded import fetch
 
     try:
         return fetch()

@@ -10,8 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from base.errors import InputError
 from benchmarks import data, reward_model, writing
-from critic.engines import embedded
-from critic.local import processor
+from critic.local import embedded, processor
 from tests.critic.engines.conftest import make_tokenizer
 
 TALK = "\n\nHuman: Name a river.\n\nAssistant: The Po.\n\nHuman: Another?\n\nAssistant:"

@@ -32,6 +32,7 @@ from service.settings import Settings
 from tests.test_project import tracked
 
 ROOT = Path(__file__).parent.parent
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 INSTRUCTIONS = {
     "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "SHELL", "USER", "VOLUME",
@@ -105,7 +106,7 @@ def shown(file: PurePosixPath) -> bool:
 
 
 def test_the_image_is_made_of_what_the_wheel_holds_and_nothing_else() -> None:
-    packages = {"constitution", "critic", "principles", "service", "trainers"}
+    packages = {pattern.removesuffix("*") for pattern in SETTINGS["setuptools"]["packages"]["find"]["include"]}
     assert set(copied()) == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], "LICENSE"}
     for source in copied():
         assert (ROOT / source).exists(), source

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from base.errors import InputError
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.loading import load
 from critic.local.rewards import FILE, read_manifest
 from trainers.batches import dropout

@@ -17,8 +17,7 @@ from pathlib import Path
 from openai import AsyncOpenAI
 
 from benchmarks.prefix_tree import text
-from critic.engines import embedded
-from critic.local import processor
+from critic.local import embedded, processor
 from critic.local.loading import default_device, default_dtype
 
 PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"

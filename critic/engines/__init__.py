@@ -3,54 +3,22 @@
 A spec names one: ``embedded``, ``hf:PATH_OR_ID``, ``openai:MODEL@URL``, ``rm:PATH_OR_ID`` (a reward model),
 ``decisions:MODEL@URL`` and ``systemone:MODEL@URL`` (servers of typed decisions), ``scripted:FILE``, ``verify:RULE`` (a
 program that checks answers), ``vllm:PATH_OR_ID``; options follow as ``?key=value&key=value``. To add an engine, write
-one file here with ``open_engine(target, options) -> Engine`` and ``OPTIONS`` (`critic.engine_options`), and name it in
-`REGISTRY`.
+one file here that holds an `EngineKind` as ``ENGINE``. What a kind needs to compute is imported when one is opened, so
+that a machine without it can name the others.
 """
 
+import pkgutil
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import Literal
 from urllib.parse import parse_qsl
 
 from base.errors import InputError
+from base.extras import told_missing
 from base.nearest import nearest
-from critic.engine import REASONING_ROOM, Engine
-
-# What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
-Gives = Literal["text", "rewards", "decisions"]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What is known of an engine before it is opened.
-
-    ``target`` is what the part after the colon is; None where nothing may follow. ``mode`` is the judge mode that it is
-    asked in where nothing else is said. ``room`` is how many tokens it may let a model think beside each limit.
-    ``proves`` says that it finds out when it is opened whether its model's branches can be computed together.
-    """
-
-    module: str
-    target: str | None
-    gives: Gives = "text"
-    mode: str = "logprob"
-    room: int = 0
-    proves: bool = False
-
-
-REGISTRY: dict[str, Kind] = {
-    "decisions": Kind("critic.engines.decisions", "MODEL@URL", "decisions", "decision"),
-    # A small model's multiple choice says "first".
-    "embedded": Kind("critic.engines.embedded", None, mode="contrast"),
-    "hf": Kind("critic.engines.hf", "PATH_OR_ID", proves=True),
-    "openai": Kind("critic.engines.openai", "MODEL@URL", room=REASONING_ROOM),
-    "rm": Kind("critic.engines.rm", "PATH_OR_ID", "rewards", "rm", proves=True),
-    "scripted": Kind("critic.engines.scripted", "FILE"),
-    "systemone": Kind("critic.engines.systemone", "MODEL@URL", "decisions", "decision"),
-    "verify": Kind("critic.engines.verify", "RULE", "rewards", "rm"),
-    "vllm": Kind("critic.engines.vllm", "PATH_OR_ID"),
-}
-
+from critic.engine import Engine
+from critic.engine_kind import EngineKind, Gives
 
 # What people call an option that holds a secret. None of ours does.
 _SECRET = re.compile(
@@ -73,7 +41,7 @@ class Spec:
     @property
     def gives(self) -> Gives:
         """What its engine gives."""
-        return REGISTRY[self.kind].gives
+        return kinds()[self.kind].gives
 
     @property
     def thinks(self) -> bool | None:
@@ -84,7 +52,7 @@ class Spec:
     @property
     def room(self) -> int:
         """How many tokens its engine may let a model think beside each limit."""
-        return 0 if self.thinks is False else REGISTRY[self.kind].room
+        return 0 if self.thinks is False else kinds()[self.kind].room
 
     @property
     def writes(self) -> bool:
@@ -92,9 +60,26 @@ class Spec:
         return self.gives == "text"
 
 
+@cache
+def kinds() -> dict[str, EngineKind]:
+    """Return the kinds of engines there are, by name.
+
+    Raises `InputError` for a file here that holds none, and for two of one name.
+    """
+    found: dict[str, EngineKind] = {}
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        kind = getattr(import_module(module.name), "ENGINE", None)
+        if not isinstance(kind, EngineKind):
+            raise InputError("it holds no engine", where=module.name, fix="ENGINE = EngineKind(...) is expected")
+        if kind.name in found:
+            raise InputError(f"there is an engine {kind.name!r} already", where=module.name, fix="name it otherwise")
+        found[kind.name] = kind
+    return found
+
+
 def shapes() -> str:
     """Say how specs look, for error messages and help."""
-    return ", ".join(name + (f":{kind.target}" if kind.target else "") for name, kind in REGISTRY.items())
+    return ", ".join(name + (f":{kind.target}" if kind.target else "") for name, kind in kinds().items())
 
 
 def parse_spec(text: str) -> Spec:
@@ -102,13 +87,13 @@ def parse_spec(text: str) -> Spec:
     where = f"engine spec {_without_password(text)!r}"
     head, question, query = text.partition("?")
     kind, _, target = head.partition(":")
-    if kind == "verify":  # a rule may hold question marks, and has no options
-        target, question = text.removeprefix("verify:"), ""
-    if kind not in REGISTRY:
-        near = nearest(kind, REGISTRY)
+    if kind not in kinds():
+        near = nearest(kind, kinds())
         meant = f"did you mean {near!r}? " if near else ""
         raise InputError(f"there is no engine {kind!r}", where=where, fix=f"{meant}Known specs: {shapes()}")
-    wanted = REGISTRY[kind].target
+    if kinds()[kind].is_text:
+        target, question = text.partition(":")[2], ""
+    wanted = kinds()[kind].target
     if bool(target) != (wanted is not None):
         expected = f"{kind}:{wanted}" if wanted else kind
         raise InputError("the spec is not of the engine's form", where=where, fix=f"Write {expected}")
@@ -141,5 +126,5 @@ def _without_password(text: str) -> str:
 
 def open_engine(spec: Spec) -> Engine:
     """Open the engine that ``spec`` names. Loading a model can take seconds; `Engine.close` frees it."""
-    engine: Engine = import_module(REGISTRY[spec.kind].module).open_engine(spec.target, dict(spec.options))
-    return engine
+    with told_missing(str(spec)):
+        return kinds()[spec.kind].open(spec.target, dict(spec.options))

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, StrictBool, StrictStr
 
 from critic.engine import Decision, Engine, Score
+from critic.engine_kind import EngineKind
 from critic.server.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
 from critic.server.server_options import SERVER_OPTIONS
 
@@ -89,7 +90,6 @@ class Decisions(Api):
         return {"input": text, "questions": [_question(name, read) for name, read in questions.items()]}
 
 
-OPTIONS = SERVER_OPTIONS
 API = Decisions("decisions", "/decisions", DecisionsReply, most_questions=64, most_choices=255, most_levels=10)
 
 
@@ -125,3 +125,8 @@ def _by_value(
     if len(found) < len(told) or found.keys() != set(values):
         return unreadable(f"the server answered about {[value for value, _ in told]}, and not about {values}", asked)
     return read_of(asked, [found[value] for value in values], mass, confidence)
+
+
+ENGINE = EngineKind(
+    name="decisions", open=open_engine, target="MODEL@URL", options=SERVER_OPTIONS, gives="decisions", mode="decision"
+)

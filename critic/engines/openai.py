@@ -18,15 +18,14 @@ How it differs from the engines in this process: `critic.server.chat_engine`.
 from base.errors import InputError
 from critic.calls.waiting import log
 from critic.calls.wrappers import Retrying
-from critic.engine import Engine, EngineDown, EngineError, Usage
+from critic.engine import REASONING_ROOM, Engine, EngineDown, EngineError, Usage
+from critic.engine_kind import EngineKind
 from critic.server.chat_engine import ChatEngine
 from critic.server.chat_server import ChatServer, NotOffered
 from critic.server.served import apart, priced, wrapped
 from critic.server.server_options import CHAT_OPTIONS, ServerOptions
 from critic.server.survey import FINISH, MODEL, NO_FINISH, Known, survey
 from critic.server.template_kwargs import check_heeded, kwargs
-
-OPTIONS = CHAT_OPTIONS
 
 
 def open_engine(target: str, options: dict[str, str]) -> Engine:
@@ -80,3 +79,13 @@ def _tell(wanted: ServerOptions, known: Known) -> None:
         lessons["finish reasons"] = NO_FINISH
     for name, lesson in lessons.items():
         log.warning("%s at %s: %s: %s", wanted.model, wanted.address.place, name, lesson)
+
+
+ENGINE = EngineKind(
+    name="openai",
+    open=open_engine,
+    target="MODEL@URL",
+    options=CHAT_OPTIONS,
+    room=REASONING_ROOM,
+    whole_trees=False,
+)

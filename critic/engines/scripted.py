@@ -49,10 +49,9 @@ from critic.engine import (
     Usage,
     reads,
 )
-from critic.engine_options import Option, check_known
+from critic.engine_kind import EngineKind
+from critic.engine_options import check_known
 from critic.records import Message
-
-OPTIONS: tuple[Option, ...] = ()
 
 
 class _Strict(BaseModel):
@@ -188,7 +187,7 @@ class ScriptedEngine:
 
 def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
     """Read the script file ``target``. There are no options."""
-    check_known(options, OPTIONS, f"scripted:{target}")
+    check_known(options, (), f"scripted:{target}")
     try:
         script = Script.model_validate(yaml.safe_load(Path(target).read_text(encoding="utf-8")) or {})
         return ScriptedEngine(script, name=f"scripted:{Path(target).name}")
@@ -196,3 +195,6 @@ def open_engine(target: str, options: dict[str, str]) -> ScriptedEngine:
         raise InputError(f"the script can't be read: {error.strerror}", where=target) from None
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError, re.error) as error:
         raise InputError(f"the script is not valid: {error}", where=target) from None
+
+
+ENGINE = EngineKind(name="scripted", open=open_engine, target="FILE")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from critic.engine import Decision, Engine, Score
+from critic.engine_kind import EngineKind
 from critic.server.decision_engine import Answer, Api, DecisionReply, open_api, read_of, unreadable
 from critic.server.server_options import SERVER_OPTIONS
 
@@ -90,7 +91,6 @@ class SystemOne(Api):
         return {"state": text, "questions": asked}
 
 
-OPTIONS = SERVER_OPTIONS
 API = SystemOne("systemone", "/systemone", SystemOneReply, most_questions=64, most_choices=26, most_levels=10)
 
 
@@ -119,3 +119,8 @@ def _by_key(
     if told.keys() != set(keys):
         return unreadable(f"the server answered about {sorted(told)}, and not about {keys}", asked)
     return read_of(asked, [told[key] for key in keys], mass, confidence)
+
+
+ENGINE = EngineKind(
+    name="systemone", open=open_engine, target="MODEL@URL", options=SERVER_OPTIONS, gives="decisions", mode="decision"
+)

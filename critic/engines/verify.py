@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from base.digest import digest
 from base.errors import InputError
 from critic.engine import Completion, EngineError, Identity, Lane, Node, Request, Reward, Score, Usage, reads
-from critic.engine_options import Option
+from critic.engine_kind import EngineKind
 from critic.local.rewards import UNGROUPED, capability
 from critic.records import Message
 
 WORTH = 4.0
-OPTIONS: tuple[Option, ...] = ()
 
 _TEXT_RULES: dict[str, Callable[[str, str], bool]] = {
     "ends-with": lambda answer, text: answer.rstrip().endswith(text),
@@ -95,3 +94,6 @@ def _answer(path: tuple[Message, ...]) -> str:
 def open_engine(rule: str, options: dict[str, str]) -> VerifyEngine:
     """Parse ``rule``. There are no options: a question mark belongs to the rule."""
     return VerifyEngine(rule)
+
+
+ENGINE = EngineKind(name="verify", open=open_engine, target="RULE", gives="rewards", mode="rm", is_text=True)

@@ -1,13 +1,15 @@
 """Feedback of every kind, by people and by models: one record, `Feedback`, whose ``kind`` says what its label is.
 
-A kind is one file here with a subclass of `critic.feedback.base.Label`: its fields, how a person gives it (``form``),
-what of the responses it must fit (``check``) and what it gives trainers (``rows``). To add one, write the file, name
-it in `critic.feedback.base.Kind`, and the class in `AnyLabel` and `KINDS`; the contract tests run over `KINDS`.
+A kind is one file in ``kinds/`` with a subclass of `critic.feedback.base.Label`, which is found by being there. It says
+all that others ask: its fields, its short form, how a person gives it (``form``, with a project's ``options``), what of
+the responses it must fit (``check``), what it gives trainers (``rows``), what several of one item say together
+(``mean``), and what of it can agree (``unit`` or ``relation``). The contract tests run over `KINDS`.
 """
 
-from critic.feedback.base import FormField, Kind, Label, storable
-from critic.feedback.feedback import KINDS, AnyLabel, Feedback, Source
+from critic.feedback.base import FormField, Label, storable
+from critic.feedback.feedback import Feedback, Flag, Source
 from critic.feedback.from_run import from_row
+from critic.feedback.kinds import KINDS, AnyLabel, Kind
 from critic.feedback.kinds.comparison import ComparisonLabel
 from critic.feedback.kinds.correction import CorrectionLabel
 from critic.feedback.kinds.critique import CritiqueLabel, Span
@@ -24,6 +26,7 @@ __all__ = [
     "CritiqueLabel",
     "DemonstrationLabel",
     "Feedback",
+    "Flag",
     "FormField",
     "Kind",
     "Label",

@@ -7,35 +7,25 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from base.digest import digest
-from critic.feedback.base import Columns, Kind, Label, Table, all_storable, storable, texts
-from critic.feedback.kinds.comparison import ComparisonLabel
-from critic.feedback.kinds.correction import CorrectionLabel
-from critic.feedback.kinds.critique import CritiqueLabel
-from critic.feedback.kinds.demonstration import DemonstrationLabel
-from critic.feedback.kinds.ranking import RankingLabel
-from critic.feedback.kinds.rating import RatingLabel
-from critic.feedback.kinds.thumbs import ThumbsLabel
+from critic.feedback.base import Columns, Label, Table, all_storable, not_given, storable, texts
+from critic.feedback.kinds import KINDS, AnyLabel, Kind
 from critic.records import Prompt, Record, Response
 
 Source = Literal["ai", "human"]
-AnyLabel = (
-    ComparisonLabel | RankingLabel | RatingLabel | ThumbsLabel | CritiqueLabel | DemonstrationLabel | CorrectionLabel
-)
-
-KINDS: dict[str, type[Label]] = {
-    label.kind: label
-    for label in (
-        ComparisonLabel,
-        RankingLabel,
-        RatingLabel,
-        ThumbsLabel,
-        CritiqueLabel,
-        DemonstrationLabel,
-        CorrectionLabel,
-    )
-}
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+LONGEST_SECONDS = 86_400  # of work on one label: a day. More is a clock that went wrong
+LONGEST_NOTE = 2000  # characters
+
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE)]
+
+
+class Flag(Record):
+    """That someone should look at this, and why, in the words of whoever labelled it."""
+
+    note: Note = ""
 
 
 class Feedback(Record):
@@ -43,8 +33,9 @@ class Feedback(Record):
 
     ``annotator`` is the id of a person, or the name of a judge. ``group`` is whose value it speaks for: labels of two
     groups are never averaged unasked. ``constitution`` is ``NAME@VERSION`` and ``constitution_hash`` its digest, where
-    the label was given under one; ``principle`` the id of the one that it is about. ``where`` is the place in a file,
-    for people.
+    the label was given under one; ``principle`` the id of the one that it is about. ``seconds`` is the time that a
+    person worked on it, without pauses, as their page measured it; ``flag`` that someone should look at it. ``where``
+    is the place in a file, for people.
     """
 
     kind: Kind
@@ -57,6 +48,8 @@ class Feedback(Record):
     constitution: Name | None = None
     constitution_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     principle: Name | None = None
+    seconds: Seconds | None = Field(default=None, exclude_if=not_given)
+    flag: Flag | None = Field(default=None, exclude_if=not_given)
     where: str = ""
 
     @field_validator("label", mode="wrap")
@@ -94,7 +87,7 @@ class Feedback(Record):
     def rows(self, *, ties: bool = False) -> Iterator[tuple[Table, Columns]]:
         """Yield (table, row) for each thing that trainers can learn from this, in `trainers.batches.data`'s columns.
 
-        A tie is a pair where ``ties`` asks for it.
+        A tie is a pair, too, where ``ties`` asks for it.
         """
         common = {
             "prompt": [message.model_dump() for message in self.prompt.messages],
@@ -105,9 +98,7 @@ class Feedback(Record):
             "labels": 1,
             **bound([self]),
         }
-        label = self.label
-        rows = label.pairs if ties and isinstance(label, ComparisonLabel) else label.rows
-        for table, columns in rows(self.responses):
+        for table, columns in self.label.rows(self.responses, ties=ties):
             yield table, common | columns
 
 

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from critic.feedback.base import Columns
-from critic.feedback.feedback import KINDS, Feedback, Source
+from critic.feedback.base import Columns, expect_list
+from critic.feedback.feedback import Feedback, Source
+from critic.feedback.kinds import KINDS
 from critic.rows import RowError
 
 ORIGIN = ("annotator", "principle", "constitution", "constitution_hash")
@@ -37,22 +38,6 @@ def from_file(columns: Columns, where: str, source: Source) -> Feedback:
     if isinstance(given["label"], str):  # tables without types of their own hold it as a text
         given["label"] = _json(given["label"])
     return Feedback.model_validate({"source": source} | given | {"where": given.get("where") or where})
-
-
-def expect_list(columns: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a column that must hold a list. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, list):
-        raise RowError("unknown_format", f"{name} is not a list; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value
-
-
-def expect_text(columns: Mapping[str, Any], name: str) -> str:
-    """Return a column that must hold a text. Raises `RowError`."""
-    value = columns.get(name)
-    if not isinstance(value, str):
-        raise RowError("unknown_format", f"{name} is not a text; the row has {', '.join(sorted(columns)) or 'nothing'}")
-    return value
 
 
 def origin(columns: Mapping[str, Any], where: str, source: Source) -> Columns:
@@ -85,7 +70,7 @@ def _exported(columns: Columns, where: str) -> Feedback:
     asked = columns.get("prompt")
     messages = [{"role": "user", "content": asked}] if isinstance(asked, str) else expect_list(columns, "prompt")
     prompt = {"messages": messages, "tags": columns.get("tags") or (), "id": columns.get("prompt_id")}
-    label, shown = _exported_label(columns, texts)
+    label, shown = KINDS[columns["kind"]].exported(columns, texts)
     given = origin(columns, where, "ai") | {"annotator": columns.get("model") or columns.get("judge")}
     return Feedback.model_validate(
         {
@@ -97,31 +82,3 @@ def _exported(columns: Columns, where: str) -> Feedback:
             **given,
         }
     )
-
-
-def _exported_label(columns: Columns, texts: list[Any]) -> tuple[Columns, list[Any]]:
-    """Return the label, and the responses that it is about."""
-    match columns["kind"]:
-        case "critique":
-            return {"text": expect_text(columns, "text"), "outcome": columns.get("outcome")}, texts
-        case "correction":
-            if len(texts) != 2:
-                raise RowError("bad_responses", f"{len(texts)} responses; a correction has one before and one after")
-            return {"text": texts[1], "better": False}, texts[:1]
-        case "ranking":
-            return {"ranks": columns.get("ranks"), "strengths": columns.get("strengths")}, texts
-        case "comparison":
-            return _exported_comparison(columns), texts
-        case kind:
-            raise RowError("no_label", f"a {kind} has its label in the column label")
-
-
-def _exported_comparison(columns: Columns) -> Columns:
-    probability, outcome = columns.get("probability"), columns.get("outcome")
-    choice = None
-    if isinstance(probability, int | float):
-        is_tie = outcome == "tie" or probability == 0.5
-        better = "first" if probability > 0.5 else "second"
-        choice = "tie" if is_tie else better
-    votes = columns.get("votes") or ()
-    return {"choice": choice, "outcome": outcome, "probability": probability, "votes": votes}

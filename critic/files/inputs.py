@@ -89,6 +89,11 @@ def open_pairs(source: str, *, max_chars: int, truncate: bool, columns: Naming =
     return _open(source, _PAIRS, Limit(max_chars, truncate), columns)
 
 
+def read_answers(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -> Iterator[Line | Quarantined]:
+    """Read prompts with one response or more each, for people who label: otherwise as `read_pairs`."""
+    return (read() for read in _open(source, _ANSWERS, Limit(max_chars, truncate=False), columns))
+
+
 def read_labelled(source: str, *, max_chars: int, columns: Naming = OWN_NAMES) -> Iterator[Line | Quarantined]:
     """Read prompts with two answers: the one that people called better (``chosen``), then the other (``rejected``).
 
@@ -183,6 +188,13 @@ def _pairs_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     return [_item(columns, values, models_of(columns, len(values)), limit)]
 
 
+def _answers_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
+    values = _response_values(columns)
+    if not values:
+        raise RowError("too_few_responses", "no responses; a label needs one or more")
+    return [_item(columns, values, models_of(columns, len(values)), limit)]
+
+
 def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     """Return each pair of answers that people found one better than the other; the better one comes first."""
     if {"chosen", "rejected"} <= columns.keys():
@@ -264,6 +276,7 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
 
 _PROMPTS = _Reading(_prompt_items, labels=False, answers=False)
 _PAIRS = _Reading(_pairs_items, labels=False, answers=True)
+_ANSWERS = _Reading(_answers_items, labels=False, answers=True)
 _LABELLED = _Reading(_labelled_items, labels=True, answers=True)
 
 

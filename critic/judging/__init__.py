@@ -1,6 +1,6 @@
 """Judging: a comparison and its principles to votes, and votes to one probability a group.
 
-A new mode is one new file with a class like `critic.judging.base.Mode`, and one line in `MODES`. A spec names a mode
+A new mode is one new file in `critic.judging.modes`. A spec names a mode
 with its options: ``cot?samples=4&low=0.3``.
 """
 
@@ -13,21 +13,11 @@ from base.errors import InputError
 from base.nearest import nearest
 from critic.capabilities import DECISIONS, LOGPROBS
 from critic.engine import Choices, Decision, Engine, EngineError, Lane, Node, reads
-from critic.engines import REGISTRY, Gives, Spec, parse_options
+from critic.engine_kind import Gives
+from critic.engines import Spec, kinds, parse_options
 from critic.judging.base import Mode, SampledMode, mass_of
-from critic.judging.modes.contrast import Contrast
-from critic.judging.modes.cot import Cot
-from critic.judging.modes.decision import DecisionMode
-from critic.judging.modes.logprob import Logprob
-from critic.judging.modes.rm import Rm
-from critic.judging.modes.sampled import Letters
-from critic.judging.modes.score import ScoreMode
-from critic.judging.modes.verdict import VerdictMode
+from critic.judging.modes import MODES
 from critic.local.rewards import heads_of
-
-MODES: dict[str, type[Mode]] = {
-    mode.name: mode for mode in (Logprob, Contrast, Cot, VerdictMode, Letters, ScoreMode, Rm, DecisionMode)
-}
 
 
 def offered(mode: Mode, engine: Engine) -> Mode:
@@ -101,7 +91,7 @@ def _writing(engine: Engine) -> list[str]:
 
 def mode_of(text: str | None, judge: Spec) -> Mode:
     """Return the mode of a spec such as ``cot?samples=4``, or the default of the judge's engine."""
-    name, question, query = (text or REGISTRY[judge.kind].mode).partition("?")
+    name, question, query = (text or kinds()[judge.kind].mode).partition("?")
     if name not in MODES:
         near = nearest(name, MODES)
         problem = f"there is no judge mode {name!r}" + (f"; did you mean {near!r}?" if near else "")

@@ -1,6 +1,6 @@
 """What a judge mode is: a way to turn one comparison into votes, one for each principle and order.
 
-A new mode is one new file here and one line in `critic.judging.MODES`.
+A new mode is one new file in `critic.judging.modes`.
 """
 
 import math
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from constitution import Principle
 from critic.capabilities import NO, NONE, THINKS
 from critic.engine import Completion, Engine, Lane, Node, Score, no_answer
-from critic.engines import Gives
+from critic.engine_kind import Gives
 from critic.records import Message, Order, Prompt, Record, Vote
 
 # Surer than any label should be, and still finite: what a vote becomes where one choice had no probability at all.

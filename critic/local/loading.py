@@ -52,7 +52,7 @@ def load(
     Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
     found or used.
     """
-    folder = _folder(path_or_id)
+    folder = model_folder(path_or_id)
     try:
         with quiet():
             labels = {} if heads is None else {"num_labels": heads}
@@ -69,7 +69,7 @@ def load(
             )
     except Exception as error:  # configurations, models and files of others raise anything
         raise InputError(
-            f"it can't be loaded with {auto.__name__}: {_first_line(error)}",
+            f"it can't be loaded with {auto.__name__}: {first_line(error)}",
             where=path_or_id,
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
@@ -131,7 +131,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _folder(path_or_id: str) -> Path:
+def model_folder(path_or_id: str) -> Path:
     """Return the local folder of a model: ``path_or_id`` itself, or the hub's snapshot of it, fetched if need be."""
     path = Path(path_or_id).expanduser()
     if path.is_dir():
@@ -148,5 +148,5 @@ def _folder(path_or_id: str) -> Path:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

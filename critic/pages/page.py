@@ -26,6 +26,10 @@ class Picture(Protocol):
         """Return it as HTML."""
         ...
 
+    def file(self) -> Markup:
+        """Return it as a file of its own, in SVG."""
+        ...
+
 
 def page(package: str, template: str, title: str, pictures: Mapping[str, Picture], **values: Any) -> str:
     """Return the page of ``template``, which lies in ``package`` and extends ``page.html.j2``."""

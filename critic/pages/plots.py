@@ -7,6 +7,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from critic.pages.scales import Axis
+from critic.pages.sheet import MARGIN, WIDTH, named, placed, sheet
 from critic.pages.svg import WIDE, across, drawing, element, note, stretched, text, together
 
 Color = Literal["accent", "chosen", "rejected", "muted"]
@@ -36,9 +37,17 @@ class Curves:
 
     def draw(self) -> Markup:
         """Return the picture."""
-        shown = (together(self._line(line)) for line in self.lines)
-        label = f"{self.y.title} against {self.x.title}: {', '.join(line.name for line in self.lines)}"
-        return framed(self.x, self.y, label, together(shown), legend(self.lines))
+        return framed(self.x, self.y, self._label(), self._shown(), legend(self.lines))
+
+    def file(self) -> Markup:
+        """Return the picture as a file."""
+        return filed(self.x, self.y, self._label(), self._shown(), self.lines)
+
+    def _label(self) -> str:
+        return f"{self.y.title} against {self.x.title}: {', '.join(line.name for line in self.lines)}"
+
+    def _shown(self) -> Markup:
+        return together(together(self._line(line)) for line in self.lines)
 
     def _line(self, line: Line) -> Iterator[Markup]:
         corners = list(_stairs(line.points) if self.stepped else line.points)
@@ -72,9 +81,15 @@ class Histogram:
 
     def draw(self) -> Markup:
         """Return the picture."""
+        return framed(self.x, self.y, f"{self.y.title} by {self.x.title}", self._shown(), Markup(""))
+
+    def file(self) -> Markup:
+        """Return the picture as a file."""
+        return filed(self.x, self.y, f"{self.y.title} by {self.x.title}", self._shown(), ())
+
+    def _shown(self) -> Markup:
         bars = together(self._bar(x, n) for x, n in zip(self.centres, self.counts, strict=True) if n)
-        content = together((bars, upright(self.x, self.middle)))
-        return framed(self.x, self.y, f"{self.y.title} by {self.x.title}", content, Markup(""))
+        return together((bars, upright(self.x, self.middle)))
 
     def _bar(self, centre: float, count: int) -> Markup:
         low, high = (max(self.x.low, centre - self.width / 2), min(self.x.high, centre + self.width / 2))
@@ -96,6 +111,14 @@ def framed(x: Axis, y: Axis, label: str, content: Markup, above: Markup) -> Mark
     return together((above, element("div", drawing(HEIGHT, label, _grid(x, y), content), class_="plot")))
 
 
+def filed(x: Axis, y: Axis, label: str, content: Markup, lines: Sequence[Line]) -> Markup:
+    """Return a picture's content between its axes as a file, with which line is which."""
+    left, top, bottom = 64, 56, 48
+    which = named(((line.name, _sample(line)) for line in lines), MARGIN) if len(lines) > 1 else Markup("")
+    inside = placed(left, top, WIDTH - left - 2 * MARGIN, HEIGHT, _grid(x, y), content)
+    return sheet(top + HEIGHT + bottom, label, which, inside)
+
+
 def upright(axis: Axis, value: float, height: float = HEIGHT) -> Markup:
     """Return a dotted line from top to bottom."""
     at = across(axis.place(value))
@@ -110,9 +133,12 @@ def legend(lines: Sequence[Line]) -> Markup:
 
 
 def _entry(line: Line) -> Markup:
+    return element("li", element("svg", _sample(line), width="24", height="10"), f" {line.name}")
+
+
+def _sample(line: Line) -> Markup:
     look = f"line {line.color}{' dashed' if line.dashed else ''}"
-    sample = element("svg", element("line", x1="0", x2="24", y1="5", y2="5", class_=look), width="24", height="10")
-    return element("li", sample, f" {line.name}")
+    return element("line", x1="0", x2="24", y1="5", y2="5", class_=look)
 
 
 def _grid(x: Axis, y: Axis) -> Markup:

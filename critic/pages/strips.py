@@ -7,8 +7,11 @@ from markupsafe import Markup
 
 from critic.pages.plots import Color, upright
 from critic.pages.scales import Axis
+from critic.pages.sheet import MARGIN, WIDTH, named, placed, sheet
 from critic.pages.svg import across, drawing, element, note, text, together
 
+_NAMES = 240  # pixels for names, in a file
+_LONGEST_NAME = 34  # characters of one, there
 _ROW, _SECOND = 18, 14  # pixels: of a strip with one dot, and what each further one adds
 
 
@@ -47,15 +50,37 @@ class Strips:
             (self._legend(), element("div", *rows, Markup("<span></span>"), _scale(self.axis), class_="strips"))
         )
 
+    def file(self) -> Markup:
+        """Return the picture as a file."""
+        height = self._height() + 6
+        which = named(((series.name, _sign(series)) for series in self.series), MARGIN)
+        top, inside = 48, []
+        for place, (name, dots) in enumerate(self.rows):
+            y = top + place * height
+            inside.append(text(_short(name), f"{MARGIN}", y + 13, "start"))
+            strip = self._marks(name, dots)[1]
+            inside.append(placed(_NAMES, y, _across(), height, _lines(self.axis, height), *strip))
+        y = top + len(self.rows) * height
+        inside.append(placed(_NAMES, y, _across(), 34, _marked(self.axis)))
+        return sheet(y + 50, self.axis.title, which, *inside)
+
+    def _height(self) -> int:
+        return _ROW + _SECOND * (len(self.series) - 1)
+
     def _strip(self, name: str, dots: Sequence[Dot | None]) -> Markup:
-        height = _ROW + _SECOND * (len(self.series) - 1)
+        said, marks = self._marks(name, dots)
+        return drawing(self._height(), said, _lines(self.axis, self._height()), *marks)
+
+    def _marks(self, name: str, dots: Sequence[Dot | None]) -> tuple[str, list[Markup]]:
+        """Return what a row says in words, and its dots."""
+        height = self._height()
         marks = [] if self.middle is None else [upright(self.axis, self.middle, height)]
         said = []
         for place, (dot, series) in enumerate(zip(dots, self.series, strict=True)):
             if dot is not None:
                 said.append(self._said(dot, series))
                 marks.append(self._dot(dot, series, _ROW / 2 + _SECOND * place))
-        return drawing(height, f"{name}: {'; '.join(said)}", _lines(self.axis, height), *marks)
+        return f"{name}: {'; '.join(said)}", marks
 
     def _said(self, dot: Dot, series: Series) -> str:
         value, low, high = map(self.axis.format, (dot.value, dot.low, dot.high))
@@ -95,20 +120,43 @@ class Bars:
         rows = [part for name, count in self.rows for part in (element("span", name), self._bar(name, count, most))]
         return element("div", *rows, class_="strips")
 
+    def file(self) -> Markup:
+        """Return the picture as a file."""
+        most = max(count for _, count in self.rows)
+        inside = []
+        for place, (name, count) in enumerate(self.rows):
+            y = MARGIN + place * (_ROW + 6)
+            inside.append(text(_short(name), f"{MARGIN}", y + 13, "start"))
+            inside.append(placed(_NAMES, y, _across(), _ROW, *self._parts(name, count, most)))
+        return sheet(2 * MARGIN + len(self.rows) * (_ROW + 6), "Counts", *inside)
+
     def _bar(self, name: str, count: int, most: int) -> Markup:
+        return drawing(_ROW, f"{name}: {count:,}", *self._parts(name, count, most))
+
+    def _parts(self, name: str, count: int, most: int) -> tuple[Markup, Markup]:
+        """Return a bar and its number."""
         color = "rejected" if name in self.loud else "muted"
-        share = 0.85 * count / most  # so that the longest bar's count stands beside it, too
+        share = 0.85 * count / max(1, most)  # so that the longest bar's count stands beside it, too
         bar = element("rect", width=across(share), height="12", y="3", class_=f"bar {color}")
-        number = element("svg", text(f"{count:,}", "6", 13, "start"), x=across(share))
-        return drawing(_ROW, f"{name}: {count:,}", bar, number)
+        return bar, element("svg", text(f"{count:,}", "6", 13, "start"), x=across(share))
 
 
 def _entry(series: Series) -> Markup:
+    return element("li", element("svg", _sign(series), width="12", height="12"), f" {series.name}")
+
+
+def _sign(series: Series) -> Markup:
     if series.diamond:
-        shape = element("path", d="M6,0.5 11.5,6 6,11.5 0.5,6Z", class_=f"point hollow {series.color}")
-    else:
-        shape = element("circle", cx="6", cy="6", r="4.5", class_=f"point {series.color}")
-    return element("li", element("svg", shape, width="12", height="12"), f" {series.name}")
+        return element("path", d="M6,0.5 11.5,6 6,11.5 0.5,6Z", class_=f"point hollow {series.color}")
+    return element("circle", cx="6", cy="6", r="4.5", class_=f"point {series.color}")
+
+
+def _across() -> float:
+    return WIDTH - _NAMES - 2 * MARGIN
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _lines(axis: Axis, height: float) -> Markup:
@@ -117,5 +165,9 @@ def _lines(axis: Axis, height: float) -> Markup:
 
 
 def _scale(axis: Axis) -> Markup:
+    return drawing(34, axis.title, _marked(axis))
+
+
+def _marked(axis: Axis) -> Markup:
     ticks = (text(axis.format(tick), across(axis.place(tick)), 12) for tick in axis.ticks)
-    return drawing(34, axis.title, *ticks, text(axis.title, "50%", 29, class_="unit"))
+    return together((*ticks, text(axis.title, "50%", 29, class_="unit")))

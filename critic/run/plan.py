@@ -25,7 +25,7 @@ from critic.engine import (
     Usage,
     reads,
 )
-from critic.engines import REGISTRY, Spec
+from critic.engines import Spec, kinds
 from critic.judging.jury import Jury
 from critic.local.rewards import capability
 from critic.pipeline import Pipeline
@@ -164,13 +164,13 @@ class CountingEngine:
         thinks = {THINKS: NO} if spec.thinks is False else {}
         self.capabilities: Mapping[str, str] = capability(heads) | thinks
         self.identity = Identity(str(spec), "")
-        self.whole_trees = spec.kind != "openai"  # a server is paid for a shared beginning each time
+        self.whole_trees = kinds()[spec.kind].whole_trees
         self._priced = prices(dict(spec.options), str(spec))
         self.usage = Usage()
         if self._priced is not None:
             self.usage.input_price, self.usage.output_price = self._priced
         self._total, self._heads, self._room = total, heads, spec.room
-        self._is_plain = is_plain if REGISTRY[spec.kind].proves else False
+        self._is_plain = is_plain if kinds()[spec.kind].proves else False
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         self._total.completions += 1

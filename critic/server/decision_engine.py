@@ -44,7 +44,7 @@ from critic.server.chat_reply import Card
 from critic.server.chat_server import ChatServer, NotOffered
 from critic.server.defuse import defuse
 from critic.server.served import ServedEngine, apart, priced, wrapped
-from critic.server.server_options import ServerOptions
+from critic.server.server_options import SERVER_OPTIONS, ServerOptions
 
 UNANSWERED = "the server's reply holds no answer to this question"
 REFUSED = "the model refused to answer this question"
@@ -225,7 +225,7 @@ def open_api(api: Api, target: str, options: Mapping[str, str]) -> Engine:
     Raises `InputError` for an unknown option or value, a server that isn't there or refuses the key, a model that it
     doesn't serve, and one that answers no typed decisions.
     """
-    wanted = ServerOptions.parse(target, options, api.kind)
+    wanted = ServerOptions.parse(target, options, api.kind, SERVER_OPTIONS)
     usage = priced(wanted)
     card, capabilities = apart(_learn(api, wanted, usage))
     server = ChatServer(wanted.address, wanted.model)

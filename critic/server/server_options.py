@@ -4,7 +4,7 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -74,11 +74,16 @@ class ServerOptions:
         return self.prices is not None or self.tpm is not None
 
     @classmethod
-    def parse(cls, target: str, options: Mapping[str, str], kind: str = "openai") -> Self:
-        """Read a spec's target and options. Raises `InputError` for any that is unknown or not valid."""
+    def parse(
+        cls, target: str, options: Mapping[str, str], kind: str = "openai", known: Sequence[Option] = CHAT_OPTIONS
+    ) -> Self:
+        """Read a spec's target and options.
+
+        Raises `InputError` for an option that is not ``known``, and for one that is not valid.
+        """
         model, url = _split(target, kind)
         where = f"{kind}:{model}"
-        check_known(options, CHAT_OPTIONS if kind == "openai" else SERVER_OPTIONS, where)
+        check_known(options, known, where)
 
         def whole(name: str, default: int, least: int = 1) -> int:
             return _whole(name, options.get(name, str(default)), least, where)

@@ -2,8 +2,9 @@
 
 from service.api import audit, docs, health, keys
 from service.api.jobs import jobs, models, uploads
-from service.api.judges import comparisons, constitutions, critiques, engines, rewards
+from service.api.judges import comparisons, constitutions, critiques, engines, rewards, trials
 from service.api.labels import agreement, annotators, datasets, feedback, projects, tasks
+from service.api.review import figures, items
 
 # Routes are tried one after the other, some dozens of them: the busiest stand first.
 ROUTERS = (
@@ -12,8 +13,11 @@ ROUTERS = (
     comparisons.router,
     constitutions.router,
     critiques.router,
+    trials.router,
     projects.router,
     agreement.router,
+    figures.router,
+    items.router,
     datasets.router,
     jobs.router,
     uploads.router,

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from typer.models import CommandInfo
 
 from base.errors import InputError
+from base.extras import told_missing
 from service.cli.exits import BAD_INPUT, FAILED
 
 # What a file that a person named can be at fault for. All else that the system refuses is the machine's.
@@ -89,7 +90,8 @@ def register() -> typer.Typer:
 def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     try:
-        register()(prog_name="cai")
+        with told_missing():
+            register()(prog_name="cai")
     except InputError as error:
         _fail(error, BAD_INPUT)
     except OSError as error:

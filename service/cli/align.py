@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from base.extras import require
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.given.columns import Column
 from service.cli.given.config import config_name, config_option, section
@@ -82,6 +83,7 @@ def align(
     config: AlignConfig = None,
 ) -> None:
     """Generate, train, and compare before and after on held-out prompts: the whole chain."""
+    require("train", "cai align")
     from transformers.utils import logging
 
     from critic.engine import RunStopped

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from critic.engines import embedded
+from critic.local import embedded
 from service.cli.given.options import Json
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from base.extras import require
 from base.nearest import nearest
 from base.settings_file import read_settings_file
 from service.cli.exits import QUARANTINED, STOPPED
@@ -102,6 +103,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
+    require("train", "cai train")
     chosen = load(method, config_file(config), settings or [])
     if column is not None:
         chosen.data = [_under_names(source, column) for source in chosen.data]

@@ -92,12 +92,14 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
     """Write the tables, of one state of the database: what is retracted meanwhile is among the labels."""
     conditions = asked.filter.conditions()
     with parts.snapshots.open() as connection:
-        withdrawn = select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq)
-        retracted = connection.execute(withdrawn.where(*conditions)).scalar_one()
+        corrected = func.count(retractions.c.replaced_by)
+        withdrawn = select(func.count().label("all"), corrected.label("replaced")).select_from(feedback)
+        withdrawn = withdrawn.join(retractions, retractions.c.seq == feedback.c.seq).where(*conditions)
+        out = connection.execute(withdrawn).one()
         labels = labels_by_item(connection, numbers().where(*conditions, ~RETRACTED), stop)
         counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
-    if retracted:
-        counts.dropped["retracted"] = retracted
+    reasons = {"replaced": out.replaced, "retracted": out.all - out.replaced}
+    counts.dropped |= {reason: count for reason, count in reasons.items() if count}
     if not counts.tables:
         why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
         raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")

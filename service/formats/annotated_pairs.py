@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 from base.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
-from critic.feedback.base import Columns
-from critic.feedback.from_file import GIVEN, expect_list
+from critic.feedback.base import Columns, expect_list
+from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
 from critic.files.sources import Broken
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown

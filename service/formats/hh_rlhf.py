@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from critic.feedback import Source
-from critic.feedback.base import Columns
-from critic.feedback.from_file import expect_text
+from critic.feedback.base import Columns, expect_text
 from critic.files.inputs import RowError
 from critic.files.shapes.transcripts import answered
 from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows

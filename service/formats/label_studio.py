@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, Scale, Source
-from critic.feedback.base import Columns
-from critic.feedback.from_file import GIVEN, expect_list
+from critic.feedback.base import Columns, expect_list
+from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
 from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
 
@@ -96,9 +96,9 @@ class LabelStudioFormat(Format):
         match feedback.label:
             case ComparisonLabel(choice=("first" | "second") as choice):
                 return _region("pairwise", "pairwise", PAIRWISE, {"selected": _SELECTED[choice]})
-            case RankingLabel(ranks=ranks) if len(set(ranks)) == len(ranks):
+            case RankingLabel(ranks=ranks) if set(ranks) == set(range(1, len(ranks) + 1)):
                 names = _names(len(ranks))
-                ordered = [names[ranks.index(rank)] for rank in sorted(ranks)]
+                ordered = [names[ranks.index(rank)] for rank in range(1, len(ranks) + 1)]
                 return _region("ranking", "items", RANKER, {"ranker": {"ranking": ordered}})
             case RatingLabel(value=value, scale=scale, response=place) if (scale.min, scale.max) == (
                 1,

@@ -16,8 +16,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import Source
-from critic.feedback.base import Columns
-from critic.feedback.from_file import expect_list, expect_text
+from critic.feedback.base import Columns, expect_list, expect_text
 from critic.files.inputs import RowError
 from critic.files.shapes.turns import turn_of
 from critic.messages import join_parts

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from critic.feedback import ComparisonLabel, Feedback, RankingLabel, Source
-from critic.feedback.base import Columns, answer
-from critic.feedback.from_file import GIVEN, expect_list, expect_text, origin
+from critic.feedback.base import Columns, answer, expect_list, expect_text
+from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError, prompt_messages, side
 from critic.files.shapes.base import whole

@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from critic.engines import REGISTRY
+from critic.engines import kinds
 from critic.judging.base import Mode
 from service import metrics
 from service.engines import TRAINED, Engines
 from service.jobs.inputs.artifacts import Artifacts, of_job
-from service.jobs.inputs.sources import gather, sources
+from service.jobs.inputs.sources import gather, origins, sources
 from service.jobs.job import COLUMNS, ENDED, Job
 from service.jobs.requests import (
     AlignRequest,
@@ -82,11 +82,11 @@ class Jobs:
         await self._must_have_place(caller)
         request = await self._resolved(request)
         client, id = await self._opened(), secrets.token_hex(8)
-        stored = False
+        stored, given = False, origins(request)
         try:
             request = await asyncio.to_thread(gather, request, id, self.artifacts, self._settings.data)
             stored = True
-            return await self._store(_row(id, request, caller), caller, client, once)
+            return await self._store(_row(id, request, caller), given, caller, client, once)
         except BaseException as error:
             # Files stay where the database may have gone away with the job stored, and nowhere else.
             if not stored or isinstance(error, InputError | IntegrityError | Problem):
@@ -95,11 +95,13 @@ class Jobs:
                 await once.replay()
             raise
 
-    async def _store(self, row: dict[str, Any], caller: Caller, client: "DBOSClient", once: Once) -> Job:
+    async def _store(
+        self, row: dict[str, Any], given: list[str], caller: Caller, client: "DBOSClient", once: Once
+    ) -> Job:
         id, answer = row["id"], Job.model_validate({column.name: row.get(column.name) for column in COLUMNS})
         async with self._database.transaction() as connection:
             await connection.execute(insert(jobs), row)
-            await _tell(connection, id, "queued", {"attempt": 1})
+            await _tell(connection, id, "queued", {"attempt": 1, "sources": given})
             audit = audited(caller, "job.submitted", id, kind=row["kind"])
             for table, rows in {**audit, **once.rows(answer)}.items():
                 await connection.execute(table.insert(), rows)
@@ -259,7 +261,7 @@ class Jobs:
         if name is not None and name.startswith(TRAINED):
             raise InputError(f"{name} gives rewards and answers nothing", where="policy")
         self._engines.mode(name)
-        if name is not None and (gives := REGISTRY[self._engines.kind(name)].gives) != "text":
+        if name is not None and (gives := kinds()[self._engines.kind(name)].gives) != "text":
             raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
 
     def _runs_on(self, cluster: str, judges: list[str]) -> None:

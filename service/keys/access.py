@@ -48,8 +48,13 @@ async def must_read_job(connection: AsyncConnection, caller: Caller, job: str) -
 
 
 def may_label(project: RowMapping, annotator: str | None) -> bool:
-    """Whether the annotator may label in a project."""
+    """Whether the annotator may label in a project, unless they are paused there."""
     return annotator is not None and (not project["assigned"] or annotator in project["assigned"])
+
+
+def is_paused(project: RowMapping, annotator: str | None) -> bool:
+    """Whether the annotator gets no tasks of a project for now."""
+    return annotator in project["paused"]
 
 
 def projects_of(caller: Caller) -> list[ColumnElement[bool]]:

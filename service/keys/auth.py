@@ -80,15 +80,28 @@ class Keys:
         if len(parts) != 3 or parts[0] != PREFIX:
             raise _refused("no API key" if not text else "this is no API key of this service")
         _, id, secret = parts
-        until, hash, caller, expires_at = self._known.get(id, (0.0, "", None, None))
-        if caller is None or until < time.monotonic():
-            hash, caller, expires_at = await self._find(id)
+        hash, caller, expires_at = await self._look_up(id)
         if not secrets.compare_digest(hash, _hash(secret)):
             raise _refused("the API key is wrong")
+        self._must_be_valid(expires_at)
+        return caller
+
+    async def holder(self, id: str) -> Caller:
+        """Who the key of this id belongs to, for who has shown its text before. Raises `Problem` 401 as `caller`."""
+        _, caller, expires_at = await self._look_up(id)
+        self._must_be_valid(expires_at)
+        return caller
+
+    async def _look_up(self, id: str) -> tuple[str, Caller, datetime | None]:
+        until, hash, caller, expires_at = self._known.get(id, (0.0, "", None, None))
+        if caller is None or until < time.monotonic():
+            return await self._find(id)
+        return hash, caller, expires_at
+
+    def _must_be_valid(self, expires_at: datetime | None) -> None:
         # Of a clock that went back, what was believed before counts: a key that expired stays so.
         if expires_at is not None and expires_at <= max(now(), self._believed):
             raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
-        return caller
 
     def forget(self, id: str) -> None:
         """Ask the database again: the key was changed here."""

@@ -14,10 +14,11 @@ from service.keys import administrators
 from service.settings import Settings
 from service.store.clock import Clock
 from service.store.database import Database
-from service.store.tables import annotators, audit, feedback, idempotency, keys, now
+from service.store.tables import annotators, audit, feedback, idempotency, keys, links, now, sessions
 
 ERASED = "(erased)"
 EVERY_SECONDS = 3600.0
+KEPT_AFTER = timedelta(days=7)  # a link that ran out says so for a while, instead of that there is none
 
 log = logging.getLogger("cai.service")
 
@@ -64,6 +65,8 @@ class Retention:
             at = await self._clock.believed(connection)
             old = idempotency.c.at < at - timedelta(days=settings.idempotency_days)
             await connection.execute(delete(idempotency).where(old))
+            for table in (sessions, links):
+                await connection.execute(delete(table).where(table.c.expires_at < at - KEPT_AFTER))
             if settings.annotator_days is None:
                 return []
             found = []

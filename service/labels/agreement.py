@@ -15,24 +15,16 @@ from itertools import combinations, groupby
 from typing import NamedTuple
 
 from base.errors import InputError
-from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel, ThumbsLabel
+from critic.feedback.base import Label, Unit
 from critic.statistics.intervals import Share
-from critic.statistics.raters import Coincidences, Kappa, Level
+from critic.statistics.raters import Coincidences, Kappa
 from service.labels.label_query import StoredFeedback
 
-LEVELS: dict[str, tuple[Level, ...]] = {
-    "comparison": ("nominal", "ordinal"),
-    "ranking": ("nominal", "ordinal"),
-    "rating": ("nominal", "ordinal", "interval"),
-    "thumbs": ("nominal",),
-}
-"""By kind, as what its values can be compared. Kinds in words have no agreement."""
 MOST_RATERS = 1000  # that have figures of their own, of the first that labelled
 MOST_PAIRED = 100  # raters between whom pairs are counted, likewise
 PAIRS_OF_A_RANKING = 5000  # of its responses: all of 100
 VALUES_OF_AN_ITEM = 200_000  # pairs of responses times the raters that ranked them
 MOST_VALUES = 10_000  # different ratings: each is kept
-CHOICES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 class Rater(NamedTuple):
@@ -79,7 +71,8 @@ class Reliability:
         self.agreement.add(equal, len(values) * (len(values) - 1) // 2)
 
 
-Unit = Mapping[Rater, float]
+Values = Mapping[Rater, float]
+"""What raters said of one unit."""
 
 
 class Agreement:
@@ -113,7 +106,7 @@ class Agreement:
             rated.labels += 1
             rated.group = label.group or rated.group
             _lean(label, rated)
-        for unit in _units(labels):
+        for unit in units(labels):
             self._look()
             self._add_unit(unit)
         for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
@@ -137,7 +130,7 @@ class Agreement:
             self.raters[rater] = Rated()
         return self.raters[rater]
 
-    def _add_unit(self, unit: Unit) -> None:
+    def _add_unit(self, unit: Values) -> None:
         people = {rater: value for rater, value in unit.items() if rater.source == "human"}
         self.everyone.add(list(unit.values()))
         self.people.add(list(people.values()))
@@ -155,32 +148,21 @@ def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:
         yield from rated.shares()
 
 
-def _units(labels: Sequence[StoredFeedback]) -> Iterator[Unit]:
+def units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
     """What raters said of each unit of one item; of each rater the last label counts."""
     order = [response.text for response in labels[0].responses]
-    ranks: dict[Rater, Sequence[int]] = {}
-    units: dict[object, dict[Rater, float]] = {}
-    for label in labels:
-        rater, turned = Rater(label.source, label.annotator), label.in_order_of(order)
-        if isinstance(turned.label, RankingLabel):
-            ranks[rater] = turned.label.ranks
-        elif (said := _said(turned)) is not None:
+    ordering: dict[Rater, Label] = {}
+    units: dict[Unit, dict[Rater, float]] = {}
+    for given in labels:
+        rater, turned = Rater(given.source, given.annotator), given.in_order_of(order)
+        if turned.label.pairwise:
+            ordering[rater] = turned.label
+        elif (said := turned.label.unit(turned.responses)) is not None:
             units.setdefault(said[0], {})[rater] = said[1]
     yield from units.values()
-    for first, second in _pairs(len(order), len(ranks), labels[0].item):
-        yield {rater: _relation(given[first], given[second]) for rater, given in ranks.items()}
-
-
-def _said(label: Feedback) -> tuple[object, float] | None:
-    """The unit that a label is about, and its value; None where it wasn't read, or is in words."""
-    match label.label:
-        case ComparisonLabel(choice=str(choice)):
-            return "comparison", CHOICES[choice]
-        case RatingLabel(response=response, value=value, scale=scale):
-            return (label.responses[response].text, scale.min, scale.max), value
-        case ThumbsLabel(response=response, value=value):
-            return label.responses[response].text, float(value == "up")
-    return None
+    for first, second in _pairs(len(order), len(ordering), labels[0].item):
+        said_of_both = ((rater, label.relation(first, second)) for rater, label in ordering.items())
+        yield {rater: relation for rater, relation in said_of_both if relation is not None}
 
 
 def _pairs(responses: int, raters: int, item: str) -> Iterable[tuple[int, int]]:
@@ -199,16 +181,11 @@ def _pair(number: int) -> tuple[int, int]:
     return number - second * (second - 1) // 2, second
 
 
-def _relation(first: int, second: int) -> float:
-    """1 where the first is ranked above the second, 0 where below, and a half where they are equal."""
-    return 0.5 + 0.5 * ((first < second) - (first > second))
-
-
 def _lean(label: StoredFeedback, rated: Rated) -> None:
     """Count whether the preferred response is the one that was shown first, and whether it is the longer one."""
-    if not isinstance(label.label, ComparisonLabel) or label.label.outcome != "preference":
+    chosen = label.label.prefers
+    if chosen is None:
         return
-    chosen = 0 if label.label.choice == "first" else 1
     shown_first = label.shown[0] if label.shown else 0
     rated.first_lean.count(chosen == shown_first)
     lengths = [len(response.text) for response in label.responses]

@@ -8,23 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from critic.feedback import AnyLabel, Kind, Source
-from critic.feedback.feedback import Name
+from critic.feedback import KINDS, AnyLabel, Flag, Kind, Source
+from critic.feedback.feedback import Name, Seconds
 from critic.records import Message, Prompt
 from service.problems import Fault
 
 FAULTS = 20  # of one record that are named: one that is wrong all through has as many as it has values
 MOST_MESSAGES = MOST_RESPONSES = 10_000  # of one prompt or label: each value that is wrong is an error to be told
 GIVEN = "given"  # the writer of a response where nobody is named
-VALUES = {
-    "comparison": "choice",
-    "thumbs": "value",
-    "ranking": "ranks",
-    "critique": "text",
-    "demonstration": "text",
-    "correction": "text",
-}
-"""By kind, the key of a label that may stand alone."""
 
 
 class ResponseForm(BaseModel):
@@ -46,7 +37,8 @@ def _not_endless(prompt: Any) -> Any:
 
 PromptForm = Annotated[str | list[Message] | Prompt, BeforeValidator(_not_endless)]
 ResponsesForm = Annotated[list[str | ResponseForm], Field(max_length=MOST_RESPONSES)]
-LabelForm = AnyLabel | str | list[int]
+LabelForm = AnyLabel | str | list[int | None]
+Id = Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")]
 
 
 class FeedbackRequest(BaseModel):
@@ -55,6 +47,11 @@ class FeedbackRequest(BaseModel):
     The server binds the label to the constitution's hash, and to the annotator's group where none is given. ``nth`` is
     for imports that may be repeated: which of several equal labels of the file this is, from 1. A label of which so
     many are stored already, by whatever way, is not stored again. Without it, each label is stored.
+
+    ``seconds`` is how long a person worked on it, without pauses; ``flag`` asks someone to look at it. ``replaces`` is
+    the id of a label that this one corrects: of the same kind, by the same annotator, about the same prompt and
+    responses, and not the answer to a task, which is corrected there. The earlier one is kept, and plays no part any
+    more.
     """
 
     model_config = ConfigDict(
@@ -88,6 +85,9 @@ class FeedbackRequest(BaseModel):
     constitution: Name | None = None
     constitution_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     principle: Name | None = None
+    seconds: Seconds | None = None
+    flag: Flag | None = None
+    replaces: Id | None = None
     nth: Annotated[int, Field(ge=1, strict=True)] | None = None
 
 
@@ -125,9 +125,7 @@ def _response(response: Any) -> Any:
 
 def label_of(kind: Any, label: Any) -> Any:
     """The long form of a label."""
-    if isinstance(label, str | list) and isinstance(kind, str) and kind in VALUES:
-        return {VALUES[kind]: label}
-    return label
+    return KINDS[kind].long_form(label) if isinstance(kind, str) and kind in KINDS else label
 
 
 def faults_of(error: ValidationError, at: str = "") -> list[Fault]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, func, select
 
-from critic.feedback import Feedback, Kind, Source
+from critic.feedback import Feedback, Flag, Kind, Source
+from critic.feedback.feedback import Seconds
 from critic.records import Response
 from service.labels.label_form import GIVEN
 from service.store.tables import feedback, items, retractions
@@ -33,7 +34,8 @@ Short = Annotated[str, Field(max_length=200)]
 class FeedbackFilter(BaseModel):
     """Which feedback: all that is named has to hold.
 
-    ``item`` stands for a prompt with its responses in whatever order. ``since`` begins with the first label that is
+    ``item`` stands for a prompt with its responses in whatever order; ``flagged`` chooses the labels whose annotator
+    asked someone to look at them, or the others. ``since`` begins with the first label that is
     dated then or later, ``until`` ends with the last that is dated before; between these all labels are chosen, in the
     order in which they were stored. Where clocks agree that is what their dates say. Where a server's clock was wrong
     or went back, labels beside it may be chosen too, and none is left out.
@@ -49,6 +51,7 @@ class FeedbackFilter(BaseModel):
     project: Short | None = None
     item: Short | None = None
     job: Short | None = None
+    flagged: bool | None = None
     since: Time | None = None
     until: Time | None = None
 
@@ -56,6 +59,8 @@ class FeedbackFilter(BaseModel):
         """What the rows of the table ``feedback`` must fulfil."""
         names = ("kind", "source", "annotator", "group", "constitution", "project", "item", "job")
         found = [feedback.c[name] == value for name in names if (value := getattr(self, name)) is not None]
+        if self.flagged is not None:
+            found.append(feedback.c.flag.is_not(None) if self.flagged else feedback.c.flag.is_(None))
         if self.since is not None:
             found.append(feedback.c.seq >= _first_since(self.since))
         if self.until is not None:
@@ -64,27 +69,31 @@ class FeedbackFilter(BaseModel):
 
 
 class Retraction(BaseModel):
-    """That a label was withdrawn. It is kept, and plays no part in data sets and figures."""
+    """That a label was withdrawn, or corrected by another. It is kept, and plays no part in data sets and figures."""
 
     model_config = ConfigDict(frozen=True)
 
     reason: str
     at: datetime
+    replaced_by: str | None = None
 
 
 class StoredFeedback(Feedback):
     """Feedback with what the service knows of it.
 
     ``shown`` is the order in which the annotator saw the responses, by position: responses and label here are in the
-    item's own order.
+    item's own order. ``replaces`` is the id of the label that this one corrects.
     """
 
+    seconds: Seconds | None = None
+    flag: Flag | None = None
     id: str
     created_at: datetime
     project: str | None = None
     task: str | None = None
     job: str | None = None
     shown: tuple[int, ...] | None = None
+    replaces: str | None = None
     retracted: Retraction | None = None
 
     def plain(self) -> Feedback:
@@ -106,7 +115,8 @@ class StoredFeedback(Feedback):
 
 
 ENVELOPE = ("id", "kind", "source", "annotator", "group", "constitution", "constitution_hash", "principle")
-ABOUT = ("project", "task", "job", "label", "shown", "created_at")
+ABOUT = ("project", "task", "job", "label", "shown", "seconds", "flag", "replaces", "created_at")
+WITHDRAWN = (retractions.c.reason, retractions.c.at, retractions.c.replaced_by)
 RETRACTED = retractions.c.seq.is_not(None)
 
 
@@ -114,7 +124,7 @@ def selected() -> Select[Any]:
     """All feedback, each row as `stored` reads it."""
     columns = [feedback.c[name] for name in ("seq", "item", *ENVELOPE, *ABOUT)]
     return (
-        select(*columns, items.c.prompt, items.c.responses, retractions.c.reason, retractions.c.at)
+        select(*columns, items.c.prompt, items.c.responses, *WITHDRAWN)
         .join(items, feedback.c.content == items.c.id)
         .join(retractions, feedback.c.seq == retractions.c.seq, isouter=True)
     )
@@ -127,9 +137,13 @@ def numbers() -> Select[tuple[int]]:
 
 def stored(row: RowMapping) -> StoredFeedback:
     """Build the record of a row of `selected`."""
-    retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
     known = {name: row[name] for name in (*ENVELOPE, *ABOUT, "prompt", "responses")}
-    return StoredFeedback.model_validate(known | {"retracted": retracted})
+    return StoredFeedback.model_validate(known | {"retracted": retracted(row)})
+
+
+def retracted(row: RowMapping) -> dict[str, Any] | None:
+    """What the columns `WITHDRAWN` say of a label; None where it was not withdrawn."""
+    return None if row["at"] is None else {column.name: row[column.name] for column in WITHDRAWN}
 
 
 def _first_since(moment: datetime) -> ScalarSelect[int]:

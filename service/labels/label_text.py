@@ -20,7 +20,7 @@ PAGE_BYTES = 4 * 2**20
 
 NAMES = (
     *("id", "kind", "source", "item", "annotator", "group", "constitution", "constitution_hash", "principle"),
-    *("project", "task", "job"),
+    *("project", "task", "job", "seconds", "replaces"),
 )
 LONG = {"label": "feedback.label", "prompt": "items.prompt", "responses": "items.responses"}
 """What is JSON already."""
@@ -123,7 +123,9 @@ def _object(of: _Dialect) -> ColumnElement[str]:
     members = {name: of.quoted.format(f'feedback."{name}"') for name in NAMES}
     members["created_at"] = _moment(of, "feedback.created_at")
     members["shown"] = "coalesce(CAST(feedback.shown AS TEXT), 'null')"
-    withdrawn = {"reason": of.quoted.format("retractions.reason"), "at": _moment(of, "retractions.at")}
+    members["flag"] = "coalesce(CAST(feedback.flag AS TEXT), 'null')"
+    withdrawn = {name: of.quoted.format(f"retractions.{name}") for name in ("reason", "replaced_by")}
+    withdrawn["at"] = _moment(of, "retractions.at")
     members["retracted"] = f"CASE WHEN retractions.seq IS NULL THEN 'null' ELSE {_written(of, withdrawn)} END"
     members["where"] = "'\"\"'"  # a place in a file, of which nothing is stored
     members |= {name: f"CAST({column} AS TEXT)" for name, column in LONG.items()}

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from base.digest import digest
 from base.errors import InputError
@@ -25,10 +25,11 @@ from service.metrics import FEEDBACK
 from service.problems import Problem
 from service.store.constitutions import Constitutions
 from service.store.database import Database, Rows
-from service.store.tables import annotators, feedback, items, now
+from service.store.tables import annotators, feedback, items, now, retractions
 
 REMEMBERED_SECONDS = 2.0  # how long an annotator who was erased by another process may still give labels
 REMEMBERED = 10_000
+REPLACED = "replaced"  # why a label that was corrected is withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Origin:
     task: str | None = None
     job: str | None = None
     shown: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A label that another one corrects: its id, and its number."""
+
+    id: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,18 @@ class Labels:
             _as_own(found, caller)
             await self._bind_annotator(found)
             await self._bind_constitution(found)
-        return Feedback.model_validate(found)
+        given = Feedback.model_validate(found)
+        await self.must_be_principles(given)
+        return given
+
+    async def must_be_principles(self, given: Feedback) -> None:
+        """Raise `InputError` where the label speaks of a principle that its constitution doesn't have."""
+        named = given.label.principles()
+        if not named or given.constitution is None:
+            return
+        bound = await self._constitution(given.constitution)
+        if unknown := [name for name in named if name not in bound.principles]:
+            raise InputError(f"{bound.ref} has no principle {unknown[0]!r}", where="/label")
 
     def forget(self, annotator: str) -> None:
         """Ask the database again: the annotator was changed here."""
@@ -158,20 +178,33 @@ def new_id() -> str:
 
 
 def rows(
-    given: Sequence[Feedback], origin: Origin, at: datetime | None = None, ids: Sequence[str | None] = ()
+    given: Sequence[Feedback],
+    origin: Origin,
+    at: datetime | None = None,
+    ids: Sequence[str | None] = (),
+    replaced: Sequence[Replaced | None] = (),
 ) -> tuple[list[str], Rows]:
     """The ids that ``given`` will have, and what `Database.insert` stores of it. Call `count` once that is done.
 
-    ``ids`` has one for each label that must have a certain one, and None for the others.
+    ``ids`` has one for each label that must have a certain one, and None for the others; ``replaced`` has what each
+    label corrects, or None.
     """
     at = at or now()
-    contents, records = {}, []
-    for one, id in zip_longest(given, ids):
+    contents, records, withdrawn = {}, [], []
+    for one, id, before in zip_longest(given, ids, replaced):
         content = content_of(one.prompt, one.responses)
         contents[content["id"]] = content
-        record = _record(one, content["id"], origin, at)
-        records.append(record if id is None else {**record, "id": id})
-    return [record["id"] for record in records], {items: list(contents.values()), feedback: records}
+        record = _record(one, content["id"], origin, at) | ({} if id is None else {"id": id})
+        if before is not None:
+            record["replaces"] = before.id
+            withdrawn.append(_replaced(before, record["id"], origin, at))
+        records.append(record)
+    stored: dict[Table, list[dict[str, Any]]] = {items: list(contents.values()), feedback: records}
+    return [record["id"] for record in records], stored | ({retractions: withdrawn} if withdrawn else {})
+
+
+def _replaced(before: Replaced, by: str, origin: Origin, at: datetime) -> dict[str, Any]:
+    return {"seq": before.seq, "reason": REPLACED, "replaced_by": by, "key": origin.key, "at": at}
 
 
 def content_of(prompt: Prompt, responses: Sequence[Response]) -> dict[str, Any]:
@@ -208,6 +241,9 @@ def _record(given: Feedback, content: str, origin: Origin, at: datetime) -> dict
         "job": origin.job,
         "label": given.label.model_dump(mode="json", exclude_defaults=True),
         "shown": None if origin.shown is None else list(origin.shown),
+        "seconds": given.seconds,
+        "flag": None if given.flag is None else given.flag.model_dump(),
+        "replaces": None,
         "key": origin.key,
         "created_at": at,
     }

@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import KINDS, Kind
-from critic.feedback.base import distinct
 from critic.records import Item, Response
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prompt_of, responses_of
@@ -19,7 +18,6 @@ from service.problems import Fault, invalid
 from service.store.tables import feedback, items, retractions, tasks
 
 MOST_ITEMS = 10_000
-COMPARED = ("comparison", "ranking")  # kinds that need responses of different texts
 CHUNK = 500
 ITEMS_AT_ONCE = 8  # of stored ones whose texts are in memory: each may be as long as a label
 
@@ -46,7 +44,10 @@ class FromFeedback(BaseModel):
 
 
 class ItemsRequest(BaseModel):
-    """Items for a project, given here or taken ``from_feedback``, or both. Those that it has already are left out."""
+    """Items for a project, given here, taken ``from_feedback``, or ``stored`` ones by their ids, or all of these.
+
+    Those that it has already are left out.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -55,6 +56,7 @@ class ItemsRequest(BaseModel):
 
     items: Annotated[list[ItemForm], Field(max_length=MOST_ITEMS), FailFast()] = []
     from_feedback: FromFeedback | None = None
+    stored: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def gathered(connection: AsyncConnection, asked: ItemsRequest, kind: Kind,
     found = _given(asked.items, kind, texts)
     if asked.from_feedback is not None:
         found += await _stored(connection, asked.from_feedback, kind)
-    return found
+    return found + await _named(connection, asked.stored, kind)
 
 
 async def new_rows(
@@ -113,7 +115,7 @@ def _given(asked: Sequence[ItemForm], kind: Kind, texts: TextBounds) -> list[Cho
             item = Item.model_validate(
                 {"prompt": prompt_of(given["prompt"]), "responses": responses_of(given["responses"])}
             )
-            fits(kind, item.responses)
+            KINDS[kind].fits(item.responses)
             row = content_of(item.prompt, item.responses)
             found.append(Chosen(item_of(item.prompt, item.responses), row["id"], row))
         except ValidationError as error:
@@ -143,19 +145,25 @@ async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) 
     return found
 
 
-def fits(kind: Kind, responses: Sequence[Response]) -> None:
-    """Raise `ValueError` where no label of this kind can be about ``responses``."""
-    few, most = KINDS[kind].fewest_responses, KINDS[kind].most_responses
-    if len(responses) < few or (most is not None and len(responses) > most):
-        expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
-        raise ValueError(f"a {kind} is about {expected} responses; {len(responses)} were given")
-    if kind in COMPARED:
-        distinct(responses)
+async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) -> list[Chosen]:
+    """The items of these ids, as some label has them. Raises `Problem` 422 for one that can't be used."""
+    chosen = []
+    for position, id in enumerate(ids):
+        query = select(feedback.c.content, items.c.responses).join(items, feedback.c.content == items.c.id)
+        row = (await connection.execute(query.where(feedback.c.item == id).order_by(feedback.c.seq).limit(1))).first()
+        if row is None:
+            raise invalid(
+                f"no label is about an item {id!r}", "GET /v1/search finds them.", where=f"/stored/{position}"
+            )
+        if not _fit(kind, [Response.model_validate(response) for response in row.responses]):
+            raise invalid(f"the item {id} can't be labelled so", "Leave it out.", where=f"/stored/{position}")
+        chosen.append(Chosen(id, row.content))
+    return chosen
 
 
 def _fit(kind: Kind, responses: Sequence[Response]) -> bool:
     try:
-        fits(kind, responses)
+        KINDS[kind].fits(responses)
     except ValueError:
         return False
     return True

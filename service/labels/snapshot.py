@@ -15,7 +15,7 @@ from base.errors import InputError
 from critic.records import Prompt, Response
 from service.bounds.lanes import Stop
 from service.bounds.text_bounds import TextBounds
-from service.labels.label_query import ABOUT, ENVELOPE, StoredFeedback
+from service.labels.label_query import ABOUT, ENVELOPE, WITHDRAWN, StoredFeedback, retracted
 from service.store.database import BUSY_SECONDS
 from service.store.tables import feedback, items, retractions
 
@@ -74,7 +74,7 @@ def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> I
 
 
 def _rows(connection: Connection, numbers: Sequence[int]) -> list[RowMapping]:
-    query = select(*_COLUMNS, retractions.c.reason, retractions.c.at)
+    query = select(*_COLUMNS, *WITHDRAWN)
     query = query.join(retractions, feedback.c.seq == retractions.c.seq, isouter=True)
     rows = {row["seq"]: row for row in connection.execute(query.where(feedback.c.seq.in_(numbers))).mappings()}
     return [rows[number] for number in numbers]
@@ -87,9 +87,9 @@ def _content(connection: Connection, id: str) -> Content:
 
 def _record(row: RowMapping, content: Content) -> StoredFeedback:
     prompt, responses = content
-    retracted = None if row["at"] is None else {"reason": row["reason"], "at": row["at"]}
     known = {name: row[name] for name in (*ENVELOPE, *ABOUT)}
-    record = StoredFeedback.model_validate(known | {"prompt": prompt, "responses": responses, "retracted": retracted})
+    about = {"prompt": prompt, "responses": responses, "retracted": retracted(row)}
+    record = StoredFeedback.model_validate(known | about)
     record.__dict__["item"] = row["item"]  # which is not made again of all texts
     return record
 

@@ -1,12 +1,14 @@
 """Tasks of labelling projects: leased to one annotator after the other, and never to more than labels are wanted.
 
 A task is an item of a project. Whoever asks for the next one gets the one with the fewest labels that they have neither
-answered nor skipped. A lease that runs out is free again; its holder may still answer while nobody else needed it.
+answered nor skipped. A lease that runs out is free again; its holder may still answer while nobody else needed it. Who
+has answered may correct the answer, and who has skipped may take that back, until the project is closed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +17,9 @@ from service.problems import Problem, conflict, not_found
 from service.store.tables import items, leases, now, projects, tasks
 
 LEASED, ANSWERED, SKIPPED = "leased", "answered", "skipped"
+SkipReason = Literal["cannot_judge", "harmful", "broken", "language", "other"]
+REASONS: tuple[SkipReason, ...] = get_args(SkipReason)
+NO_REASON = "no_reason"  # as skips are counted for which none was given
 AHEAD = timedelta(minutes=2)  # a lease that begins later than so is of a clock that went back, and holds nothing
 
 
@@ -24,6 +29,15 @@ class Lease:
 
     task: str
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Why a task is left to others, in one of `REASONS` and in words, and how long its annotator worked on it."""
+
+    reason: str | None = None
+    note: str = ""
+    seconds: float | None = None
 
 
 def live(at: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -82,19 +96,34 @@ async def held(
 ) -> None:
     """Raise 409 unless the annotator may answer, skip or release the task now. The project must be locked."""
     again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
-    lease = await _lease(connection, task["id"], annotator)
+    mine = await lease(connection, task["id"], annotator)
     if project["closed_at"] is not None:
         raise conflict("the project is closed", "Nothing is left to do here.")
-    if lease is None:
+    if mine is None:
         raise conflict("the task is not leased to you", again)
-    if lease.state == ANSWERED:
-        retract = f"To change the answer, withdraw it first: POST /v1/feedback/{lease.feedback}/retract."
-        raise conflict("you have answered this task", retract)
-    if lease.state == SKIPPED:
-        raise conflict("you have skipped this task", again)
-    over = lease.until <= at or lease.since > at + AHEAD
+    if mine["state"] == ANSWERED:
+        id = mine["feedback"]
+        correct = f'Correct it by an answer with "replaces": "{id}"; or withdraw it: POST /v1/feedback/{id}/retract.'
+        raise conflict("you have answered this task", correct)
+    if mine["state"] == SKIPPED:
+        raise conflict("you have skipped this task", f"POST /v1/tasks/{task['id']}/unskip takes that back.")
+    over = mine["until"] <= at or mine["since"] > at + AHEAD
     if over and task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
-        raise conflict(f"your lease ran out at {lease.until:%H:%M:%S} UTC, and the task was given to others", again)
+        raise conflict(f"your lease ran out at {mine['until']:%H:%M:%S} UTC, and the task was given to others", again)
+
+
+async def correctable(
+    connection: AsyncConnection, project: RowMapping, task: RowMapping, annotator: str, replaces: str
+) -> None:
+    """Raise 409 unless ``replaces`` is the annotator's answer to the task, which may be corrected."""
+    if project["closed_at"] is not None:
+        raise conflict("the project is closed", "Its answers stay as they are.")
+    mine = await lease(connection, task["id"], annotator)
+    if mine is None or mine["state"] != ANSWERED:
+        raise conflict("you have not answered this task", "Send the answer without replaces.")
+    if mine["feedback"] != replaces:
+        fix = f"The answer that stands is {mine['feedback']}: name that one."
+        raise conflict(f"{replaces!r} is not your answer to this task, or was corrected already", fix)
 
 
 async def answered(connection: AsyncConnection, task: str, annotator: str, feedback: str, at: datetime) -> None:
@@ -103,9 +132,33 @@ async def answered(connection: AsyncConnection, task: str, annotator: str, feedb
     await _close(connection, task, annotator, {"state": ANSWERED, "until": at, "feedback": feedback})
 
 
-async def skipped(connection: AsyncConnection, task: str, annotator: str, at: datetime) -> None:
+async def corrected(connection: AsyncConnection, task: str, annotator: str, feedback: str) -> None:
+    """The label ``feedback`` takes the place of the annotator's answer."""
+    await _close(connection, task, annotator, {"feedback": feedback})
+
+
+async def skipped(connection: AsyncConnection, task: str, annotator: str, at: datetime, why: Skip) -> None:
     """Close the annotator's lease: this annotator will not get the task again."""
-    await _close(connection, task, annotator, {"state": SKIPPED, "until": at})
+    said = {"reason": why.reason, "note": why.note, "seconds": why.seconds}
+    await _close(connection, task, annotator, {"state": SKIPPED, "until": at, **said})
+
+
+async def unskipped(
+    connection: AsyncConnection, project: RowMapping, task: RowMapping, annotator: str, at: datetime, seconds: float
+) -> Lease:
+    """Lease a task again to the annotator who skipped it. The project must be locked. Raises 409."""
+    again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
+    if project["closed_at"] is not None:
+        raise conflict("the project is closed", "Nothing is left to do here.")
+    mine = await lease(connection, task["id"], annotator)
+    if mine is None or mine["state"] != SKIPPED:
+        raise conflict("you have not skipped this task", again)
+    if task["answers"] + await _live(connection, task["id"], at) >= project["labels_per_item"]:
+        raise conflict("others have the task, or have answered it", again)
+    until = at + timedelta(seconds=seconds)
+    change = {"state": LEASED, "since": at, "until": until, "reason": None, "note": None, "seconds": None}
+    await _close(connection, task["id"], annotator, change)
+    return Lease(task["id"], until)
 
 
 async def released(connection: AsyncConnection, task: str, annotator: str) -> None:
@@ -117,6 +170,17 @@ async def reopen(connection: AsyncConnection, task: str, feedback: str) -> None:
     """The answer ``feedback`` was withdrawn: one more is wanted, which may come from anyone."""
     await connection.execute(update(tasks).where(tasks.c.id == task).values(answers=tasks.c.answers - 1))
     await connection.execute(delete(leases).where(leases.c.task == task, leases.c.feedback == feedback))
+
+
+async def lease(connection: AsyncConnection, task: str, annotator: str) -> RowMapping | None:
+    """What the annotator has, had or skipped of a task; None where they never got it."""
+    query = select(leases).where(leases.c.task == task, leases.c.annotator == annotator)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+def reasons_of(project: Mapping[str, Any]) -> list[SkipReason]:
+    """The reasons for skipping that a project offers: all, where it doesn't say."""
+    return list(REASONS) if project["skip_reasons"] is None else project["skip_reasons"]
 
 
 def require_annotator(annotator: str | None) -> str:
@@ -146,11 +210,6 @@ def _leases_of(at: datetime) -> ScalarSelect[int]:
     """How many have the task of the query around it."""
     there = and_(leases.c.task == tasks.c.id, *live(at))
     return select(func.count()).select_from(leases).where(there).correlate(tasks).scalar_subquery()
-
-
-async def _lease(connection: AsyncConnection, task: str, annotator: str) -> Any:
-    query = select(leases).where(leases.c.task == task, leases.c.annotator == annotator)
-    return (await connection.execute(query)).one_or_none()
 
 
 async def _live(connection: AsyncConnection, task: str, at: datetime) -> int:

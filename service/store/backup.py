@@ -42,7 +42,7 @@ from service.store.database import database_url
 from service.store.synced import sync_folder
 
 WHAT, VERSION = "cai-feedback backup", 1
-LEFT_OUT = {"workers"}  # who works right now
+LEFT_OUT = {"workers", "sessions", "links"}  # who works and is signed in right now
 ROWS_READ = 8  # of the database that are in memory at once: each may be as large as a label ever was
 ROWS_WRITTEN = 1000  # at most, in one statement
 LINE_BYTES = 2**30  # of a backup: no database's row holds more

@@ -73,6 +73,31 @@ keys = Table(
     Column("revoked_at", Moment),
 )
 
+# Who is signed in to the pages, by the hash of what the browser has. A session is its key's: it ends with it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
+# Addresses that sign in once, by the hash of what they end with.
+links = Table(
+    "links",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", _Id, ForeignKey("keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("used_at", Moment),
+    Index(None, "key"),
+    Index(None, "expires_at"),
+)
+
 annotators = Table(
     "annotators",
     metadata,
@@ -123,21 +148,27 @@ feedback = Table(
     Column("job", _Id),
     Column("label", JSON, nullable=False),
     Column("shown", JSON(none_as_null=True)),  # the order of the responses on the annotator's page, by position
+    Column("seconds", Float),  # of work on it, without pauses
+    Column("flag", JSON(none_as_null=True)),
+    Column("replaces", _Id),  # the label that this corrects, which then has a retraction that names this
     Column("key", _Id),
     Column("created_at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
 for _name in ("item", "kind", "source", "created_at"):
     Index(None, feedback.c[_name], feedback.c.seq)
-for _name in ("annotator", "group", "constitution", "project", "job"):
+for _name in ("annotator", "group", "constitution", "project", "job", "replaces"):
     _given = feedback.c[_name].is_not(None)
     Index(None, feedback.c[_name], feedback.c.seq, sqlite_where=_given, postgresql_where=_given)
+_flagged = feedback.c.flag.is_not(None)
+Index("ix_feedback_flagged", feedback.c.seq, sqlite_where=_flagged, postgresql_where=_flagged)
 
 retractions = Table(
     "retractions",
     metadata,
     Column("seq", _Number, ForeignKey("feedback.seq"), primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
+    Column("replaced_by", _Id),  # the label that corrects it
     Column("key", _Id),
     Column("at", Moment, nullable=False),
 )
@@ -165,6 +196,8 @@ projects = Table(
     Column("form", JSON, nullable=False),
     Column("labels_per_item", Integer, nullable=False),
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
+    Column("paused", JSON, nullable=False, server_default="[]"),  # annotators' ids, who get no tasks for now
+    Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
 )
@@ -192,7 +225,24 @@ leases = Table(
     Column("since", Moment, nullable=False),
     Column("until", Moment, nullable=False),  # when it runs out; of an answered one, when it was answered
     Column("feedback", _Id),
+    Column("reason", String(32)),  # of a skipped one, as are note and seconds
+    Column("note", Text),
+    Column("seconds", Float),
     Index(None, "annotator", "state"),
+)
+
+# What a reviewer decided of an item whose labels differ. The decision is a label like others, named by its id; all of
+# them stay, and of several for one item the last holds.
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("feedback", _Id, primary_key=True),
+    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
+    Column("item", _Id, nullable=False),  # as in feedback
+    Column("reason", Text, nullable=False),
+    Column("key", _Id),
+    Column("at", Moment, nullable=False),
+    Index(None, "project", "item"),
 )
 
 jobs = Table(

@@ -109,5 +109,5 @@ def test_a_label_of_another_kind_is_refused(kind: str, data: st.DataObject) -> N
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
     raw = feedback("thumbs", {"value": "up"}).model_dump() | {"kind": "stars"}
-    with pytest.raises(ValidationError, match="'comparison', 'ranking'"):
+    with pytest.raises(ValidationError, match="known kinds: 'comparison', 'correction'"):
         Feedback.model_validate(raw)

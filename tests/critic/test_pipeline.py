@@ -10,8 +10,8 @@ from constitution import Constitution, Principle
 from constitution.schema import Group
 from critic.engine import EngineError, Sampling
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
-from critic.judging import MODES
 from critic.judging.jury import Juror, Jury
+from critic.judging.modes import MODES
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Row
 from tests.factories import prompt, response

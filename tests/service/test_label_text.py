@@ -72,7 +72,8 @@ async def test_the_text_says_what_the_records_say(database: Database) -> None:
         assert StoredFeedback.model_validate({k: v for k, v in text.items() if k != "item"}).item == text["item"]
     assert set(texts[0]) == {*StoredFeedback.model_fields, *StoredFeedback.model_computed_fields}
     assert one is not None and json.loads(one) == texts[2]
-    assert texts[2]["retracted"] == {"reason": ODD, "at": "2026-11-28T01:02:03.000004Z"}
+    at = "2026-11-28T01:02:03.000004Z"
+    assert texts[2]["retracted"] == {"reason": ODD, "replaced_by": None, "at": at}
     assert texts[3]["created_at"] == "2026-01-02T03:04:05.000000Z"
 
 

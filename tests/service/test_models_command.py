@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from critic.engines import embedded
+from critic.local import embedded
 from service.cli import models
 
 app = typer.Typer()

@@ -15,8 +15,9 @@ from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.chats.stops import end_ids, template_end
 from critic.engine import Node, Request, Reward, Sampling
-from critic.engines import hf, rm
+from critic.local import language_model as hf
 from critic.local import loading
+from critic.local import reward_model as rm
 from critic.records import Message
 from tests import zoo
 from tests.critic.engines.conftest import make_tokenizer

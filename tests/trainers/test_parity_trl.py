@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from critic.chats.tokens import TokenTree
-from critic.engines import embedded
+from critic.local import embedded
 from trainers.batches.packing import packed
 from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.reward import RewardConfig, RewardTrainer

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from base.errors import InputError
 from critic.engine import Node, Reward
-from critic.engines.rm import open_engine
+from critic.local.reward_model import open_engine
 from critic.local.rewards import Manifest
 from critic.records import Message
 from tests.critic.engines.conftest import TEMPLATE

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from critic.engine import Request, Sampling
-from critic.engines.hf import open_engine
+from critic.local.language_model import open_engine
 from tests.factories import prompt
 from trainers.batches.examples import Demonstration
 from trainers.methods.sft import SFTConfig, SFTTrainer

@@ -15,7 +15,7 @@ from base.errors import InputError
 from base.seeds import seed_of
 from base.together import together
 from critic.engine import EngineError, Request, Sampling
-from critic.engines.hf import HfEngine
+from critic.local.language_model import HfEngine
 from critic.local.loading import Loaded
 from critic.local.trees import attention
 from critic.records import Prompt

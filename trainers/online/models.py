@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from base.errors import InputError
 from critic.chats.tokens import TokenTree
-from critic.engines import embedded
+from critic.local import embedded
 from critic.local.loading import load
 from critic.local.trees import attention
 from critic.local.trees.prefix_tree import output_head

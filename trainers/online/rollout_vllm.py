@@ -17,8 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from base.together import together
 from critic.engine import EngineError, Sampling
-from critic.engines.vllm import open_engine
 from critic.local.loading import quiet
+from critic.vllm.opening import open_engine
+from critic.vllm.settings import settings
 from trainers.online.rollout import Copied, Sample, Task, without_answer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class VllmWriter(Copied):
         options = {"dtype": str(dtype).removeprefix("torch."), "context": str(context)}
 
         async def opened() -> "VllmEngine":
-            return open_engine(str(self._folder), options)
+            return open_engine(str(self._folder), settings(options, str(self._folder)))
 
         self._engine = runner.run(opened())
 

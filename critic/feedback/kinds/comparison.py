@@ -1,14 +1,60 @@
-"""A comparison: which of two responses is better, or that neither is."""
+"""A comparison: which of two responses is better, that neither is, or that whoever was asked can't tell."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, distinct
+from base.errors import InputError
+from critic.feedback.base import (
+    MOST_PRINCIPLES,
+    Form,
+    FormField,
+    Label,
+    Mean,
+    Option,
+    PrincipleId,
+    ProjectOptions,
+    Row,
+    Unit,
+    Way,
+    YesNo,
+    answer,
+    not_given,
+)
 from critic.records import Response, Vote
+from critic.statistics.raters import Level
 
 Choice = Literal["first", "second", "tie"]
+ByPrinciple = Literal["first", "second", "tie", "unsure"]
+TieKind = Literal["both_good", "both_bad"]
+
+DIGITS = 6  # of a probability: 1 - 0.3 and 0.7 are the same
+_OTHER_SIDE: Mapping[Any, Any] = {"first": "second", "second": "first"}
+_WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}
+_WORDS: dict[str, dict[str, Any]] = {
+    "both_good": {"choice": "tie", "tie_kind": "both_good"},
+    "both_bad": {"choice": "tie", "tie_kind": "both_bad"},
+    "unsure": {"choice": None, "outcome": "unsure"},
+}
+"""Answers that people pick with one key, and the fields that they mean."""
+
+
+class ComparisonOptions(ProjectOptions):
+    """How a project asks for comparisons.
+
+    ``levels`` says how many strengths a preference has; with ``by_principle`` people also answer for each principle of
+    the constitution, and say which of them decided.
+    """
+
+    levels: Annotated[int, Field(ge=1, le=10, strict=True)] | None = None
+    by_principle: YesNo | None = None
+
+    @property
+    def needs_constitution(self) -> bool:
+        """Whether people answer by principle."""
+        return bool(self.by_principle)
 
 
 class ComparisonLabel(Label):
@@ -16,23 +62,44 @@ class ComparisonLabel(Label):
 
     ``probability`` is that the first is better: AI labels carry it, with their votes. ``strength`` says how much
     better, 1 (slightly) to ``levels``: a scale of five points, with the tie in the middle, has two levels.
+
+    ``tie_kind`` says of a tie whether both are good or both bad, where that was asked. ``unsure`` is the outcome of a
+    person who can't tell: it is counted, and is never a pair. ``by_principle`` has the answer by one principle each,
+    and ``deciding`` the principles that the choice was made by, where people were asked for them.
     """
 
-    kind: ClassVar[Kind] = "comparison"
+    kind: ClassVar[str] = "comparison"
+    short: ClassVar[str | None] = "choice"
     fewest_responses: ClassVar[int] = 2
     most_responses: ClassVar[int | None] = 2
+    distinct_responses: ClassVar[bool] = True
+    agreement: ClassVar[tuple[Level, ...]] = ("nominal", "ordinal")
+    beside: ClassVar[frozenset[str]] = frozenset({"votes", "probability"})
+    options: ClassVar[type[ProjectOptions]] = ComparisonOptions
 
     choice: Choice | None = None
-    outcome: Literal["preference", "tie", "unreadable", "no_principle"] = "preference"
+    outcome: Literal["preference", "tie", "unsure", "unreadable", "no_principle"] = "preference"
     probability: float | None = Field(default=None, ge=0, le=1)
     strength: int | None = Field(default=None, ge=1)
     levels: int | None = Field(default=None, ge=1)
     votes: tuple[Vote, ...] = ()
+    tie_kind: TieKind | None = Field(default=None, exclude_if=not_given)
+    by_principle: dict[PrincipleId, ByPrinciple] = Field(
+        default_factory=dict, max_length=MOST_PRINCIPLES, exclude_if=not_given
+    )
+    deciding: tuple[PrincipleId, ...] = Field(default=(), max_length=MOST_PRINCIPLES, exclude_if=not_given)
 
     @model_validator(mode="before")
     @classmethod
     def _outcome_of_choice(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("choice") is not None and data.get("outcome") is None:
+        if not isinstance(data, dict):
+            return data
+        if isinstance(word := data.get("choice"), str) and word in _WORDS:
+            for name, value in _WORDS[word].items():
+                if name != "choice" and data.get(name) not in (None, value):
+                    raise ValueError(f"the choice {word!r} and the {name} {data[name]!r} contradict each other")
+            data = data | _WORDS[word]
+        if data.get("choice") is not None and data.get("outcome") is None:
             return data | {"outcome": "tie" if data["choice"] == "tie" else "preference"}
         return data
 
@@ -52,6 +119,7 @@ class ComparisonLabel(Label):
                 raise ValueError("only a preference has a strength")
             if self.strength > self.levels:
                 raise ValueError(f"a strength of {self.strength} is off its scale, 1 to {self.levels}")
+        self._fits_outcome()
         return self
 
     def _fits_probability(self, probability: float) -> None:
@@ -60,62 +128,77 @@ class ComparisonLabel(Label):
         if self.choice != "tie" and not (probability > 0.5 if self.choice == "first" else probability < 0.5):
             raise ValueError(f"the choice is {self.choice!r}, but the first is better with probability {probability:g}")
 
+    def _fits_outcome(self) -> None:
+        if self.tie_kind is not None and self.choice != "tie":
+            raise ValueError(f"only a tie is {self.tie_kind!r}; the choice is {self.choice!r}")
+        if self.deciding and self.choice is None:
+            raise ValueError("principles decide a choice, and there is none")
+        if len(set(self.deciding)) < len(self.deciding):
+            raise ValueError("a principle is named twice among those that decided")
+
     @classmethod
-    def form(cls, levels: int | None = None) -> tuple[FormField, ...]:
-        """Ask which is better, and with ``levels`` by how much."""
-        options = (
-            Option(value="first", title="The first is better"),
-            Option(value="tie", title="Both are equally good"),
-            Option(value="second", title="The second is better"),
-        )
-        choice = FormField(name="choice", type="choice", title="Which response is better?", options=options)
-        if levels is None:
-            return (choice,)
-        strength = FormField(
-            name="strength",
-            type="number",
-            title="How much better?",
-            required=False,
-            min=1,
-            max=levels,
-            min_means="slightly",
-            max_means="much",
-        )
-        return (choice, strength)
+    def form(cls, levels: int | None = None, by_principle: bool = False) -> tuple[FormField, ...]:
+        """Ask which is better, with ``levels`` by how much, and ``by_principle`` the same for each principle."""
+        choice = FormField(name="choice", type="choice", title="Which response is better?", options=_OPTIONS)
+        fields = [choice]
+        if levels is not None:
+            fields.append(_strength(levels))
+        if by_principle:
+            fields += _PRINCIPLES
+        return tuple(fields)
+
+    @classmethod
+    def complete(cls, given: Any, form: Form) -> Any:
+        """Return the long form, with the project's levels where a strength is given."""
+        if isinstance(given, dict) and given.get("strength") is not None and "strength" in form:
+            return {"levels": int(form["strength"].max or 0)} | given
+        return cls.long_form(given)
+
+    def fits_form(self, form: Form) -> None:
+        """The levels are the project's."""
+        asked = form["strength"].max if "strength" in form else None
+        if self.levels is not None and self.levels != asked:
+            raise InputError("the levels are not the project's", where="/label/levels", fix="Leave them out.")
 
     @property
     def first_is_better(self) -> float | None:
         """The probability that the first is better: as given, or 1, 0.5 or 0 by the choice; None where unread."""
         if self.choice is None or self.probability is not None:
             return self.probability
-        return {"first": 1.0, "tie": 0.5, "second": 0.0}[self.choice]
+        return _WORTH[self.choice]
 
     def reordered(self, order: Sequence[int]) -> Self:
         """Return the same answer for the responses in another order, with its votes."""
         if list(order) == [0, 1]:
             return self
-        other: dict[Choice | None, Choice | None] = {"first": "second", "second": "first", "tie": "tie", None: None}
-        probability = None if self.probability is None else 1 - self.probability
-        votes = tuple(_turned(vote) for vote in self.votes)
-        return self.model_copy(update={"choice": other[self.choice], "probability": probability, "votes": votes})
+        changes = {
+            "choice": _OTHER_SIDE.get(self.choice, self.choice),
+            "probability": None if self.probability is None else 1 - self.probability,
+            "votes": tuple(_turned(vote) for vote in self.votes),
+            "by_principle": {name: _OTHER_SIDE.get(said, said) for name, said in self.by_principle.items()},
+        }
+        return self.model_copy(update=changes)
 
-    def check(self, responses: Sequence[Response]) -> None:
-        """Two responses of different text."""
-        super().check(responses)
-        distinct(responses)
+    def principles(self) -> Sequence[str]:
+        """Return those that were answered for, and those that decided."""
+        return list(dict.fromkeys([*self.by_principle, *self.deciding]))
 
-    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
-        """Yield one pair, unless this is a tie or was not read."""
-        if self.outcome == "preference":
-            yield from self.pairs(responses)
+    def rows(self, responses: Sequence[Response], *, ties: bool = False) -> Iterator[Row]:
+        """Yield one pair, unless this is a tie or has no choice; of two bad answers each as rated down.
 
-    def pairs(self, responses: Sequence[Response]) -> Iterator[Row]:
-        """Yield one pair, of a tie too, unless this was not read: trainers learn from ties that neither is better."""
+        Where ``ties`` asks for it, a tie is a pair, too: trainers learn from it that neither is better.
+        """
+        if self.outcome == "preference" or (ties and self.outcome == "tie"):
+            yield self._pair(responses)
+        if self.tie_kind == "both_bad":
+            for response in responses:
+                yield "ratings", {"completion": answer(response.text), "label": False, "model": response.model}
+
+    def _pair(self, responses: Sequence[Response]) -> Row:
         better = self.first_is_better
-        if better is None:
-            return
+        assert better is not None  # rows of a preference or tie alone
         chosen, rejected = responses if better >= 0.5 else reversed(responses)
-        yield (
+        return (
             "pairs",
             {
                 "chosen": answer(chosen.text),
@@ -125,6 +208,116 @@ class ComparisonLabel(Label):
                 "rejected_model": rejected.model,
             },
         )
+
+    def why_no_row(self) -> str:
+        """Return the outcome: ``tie``, ``unsure``, ``unreadable`` or ``no_principle``."""
+        return self.outcome
+
+    @classmethod
+    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+        """Return the answer that most gave, or the mean probability; labels without a choice are dropped.
+
+        Where that is a tie and more than half say that both are bad, it is such a tie, which gives rows; any other is
+        dropped.
+        """
+        read = [place for place, label in enumerate(labels) if label.choice is not None]
+        dropped = Counter(label.outcome for label in labels if label.choice is None)
+        kept = [labels[place] for place in read]
+        label = _majority(kept) if way == "majority" else _soft(kept)
+        if label.choice == "tie" and label.tie_kind is None:
+            dropped["tie"] += len(kept)
+            return Mean(None, dropped=+Counter[str](dropped))
+        return Mean(label, read, +Counter[str](dropped))
+
+    def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
+        """Return the comparison itself, and 1, 0.5 or 0: whether the first is better."""
+        return None if self.choice is None else ("comparison", _WORTH[self.choice])
+
+    def units_by_principle(self, responses: Sequence[Response]) -> Mapping[str, tuple[Unit, float]]:
+        """Return the same by each principle that a choice was made by."""
+        said = self.by_principle.items()
+        return {name: ("comparison", _WORTH[choice]) for name, choice in said if choice != "unsure"}
+
+    @property
+    def prefers(self) -> int | None:
+        """The better one's position."""
+        return {"first": 0, "second": 1}.get(self.choice or "")
+
+    def said(self) -> dict[str, Any]:
+        """Return the choice, and the rounded probability in place of how it was come by."""
+        better = self.first_is_better
+        return super().said() | ({} if better is None else {"first_is_better": round(better, DIGITS)})
+
+    @classmethod
+    def exported(cls, columns: dict[str, Any], texts: Sequence[Any]) -> tuple[dict[str, Any], Sequence[Any]]:
+        """Return the label, with the choice that its probability means."""
+        probability, outcome = columns.get("probability"), columns.get("outcome")
+        choice = None
+        if isinstance(probability, int | float):
+            is_tie = outcome == "tie" or probability == 0.5
+            better = "first" if probability > 0.5 else "second"
+            choice = "tie" if is_tie else better
+        votes = columns.get("votes") or ()
+        return {"choice": choice, "outcome": outcome, "probability": probability, "votes": votes}, texts
+
+
+_OPTIONS = (
+    Option(value="first", title="The first is better"),
+    Option(value="both_good", title="Both are equally good"),
+    Option(value="both_bad", title="Both are equally bad"),
+    Option(value="second", title="The second is better"),
+    Option(value="unsure", title="I can't tell"),
+)
+_PRINCIPLES = (
+    FormField(
+        name="by_principle",
+        type="by_principle",
+        title="Which response is better by this principle?",
+        required=False,
+        options=(
+            Option(value="first", title="The first"),
+            Option(value="tie", title="Neither"),
+            Option(value="second", title="The second"),
+            Option(value="unsure", title="I can't tell"),
+        ),
+    ),
+    FormField(name="deciding", type="principles", title="Which principles decided?", required=False),
+)
+
+
+def _strength(levels: int) -> FormField:
+    return FormField(
+        name="strength",
+        type="number",
+        title="How much better?",
+        required=False,
+        min=1,
+        max=levels,
+        min_means="slightly",
+        max_means="much",
+    )
+
+
+def _majority(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
+    """Return the answer given most often; a tie where two share the lead, or there is none."""
+    counts = Counter(label.choice for label in labels)
+    ahead, behind = [*counts.most_common(2), (None, 0), (None, 0)][:2]
+    choice = ahead[0] if ahead[1] > behind[1] else "tie"
+    return _tie(labels) if choice in (None, "tie") else ComparisonLabel(choice=choice)
+
+
+def _soft(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
+    """Return the mean probability that the first is better."""
+    given = [probability for label in labels if (probability := label.first_is_better) is not None]
+    mean = sum(given) / len(given) if given else 0.5
+    if abs(mean - 0.5) < 1e-12:
+        return _tie(labels)
+    return ComparisonLabel(choice="first" if mean > 0.5 else "second", probability=mean)
+
+
+def _tie(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
+    bad = sum(label.tie_kind == "both_bad" for label in labels)
+    return ComparisonLabel(choice="tie", tie_kind="both_bad" if 2 * bad > len(labels) else None)
 
 
 def _turned(vote: Vote) -> Vote:

@@ -1,12 +1,13 @@
 """A correction: one response, edited."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, one_of
+from critic.feedback.base import Columns, FormField, Label, Option, Row, answer, one_of
 from critic.records import Response
+from critic.rows import RowError
 
 
 class CorrectionLabel(Label):
@@ -16,7 +17,8 @@ class CorrectionLabel(Label):
     not better by being one: it is judged.
     """
 
-    kind: ClassVar[Kind] = "correction"
+    kind: ClassVar[str] = "correction"
+    short: ClassVar[str | None] = "text"
 
     text: str
     response: int = Field(default=0, ge=0)
@@ -48,7 +50,7 @@ class CorrectionLabel(Label):
         if one_of(responses, self.response).text == self.text:
             raise ValueError("the correction is the same text as the response; nothing was edited")
 
-    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
+    def rows(self, responses: Sequence[Response], *, ties: bool = False) -> Iterator[Row]:
         """Yield the edited text to imitate, and the pair of it and the response it replaces."""
         yield "sft", {"completion": answer(self.text)}
         if self.better:
@@ -63,3 +65,10 @@ class CorrectionLabel(Label):
                     "rejected_model": before.model,
                 },
             )
+
+    @classmethod
+    def exported(cls, columns: Columns, texts: Sequence[Any]) -> tuple[Columns, Sequence[Any]]:
+        """Return the edited text; a run has the response before and after."""
+        if len(texts) != 2:
+            raise RowError("bad_responses", f"{len(texts)} responses; a correction has one before and one after")
+        return {"text": texts[1], "better": False}, texts[:1]

@@ -1,11 +1,11 @@
 """A critique: what is wrong with the responses, in words, with the places it is about."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import FormField, Kind, Label, Row, one_of
+from critic.feedback.base import Columns, FormField, Label, Row, expect_text, one_of
 from critic.records import Record, Response
 
 
@@ -30,7 +30,8 @@ class CritiqueLabel(Label):
     ``no_answer`` where it thought and said nothing.
     """
 
-    kind: ClassVar[Kind] = "critique"
+    kind: ClassVar[str] = "critique"
+    short: ClassVar[str | None] = "text"
 
     text: str
     spans: tuple[Span, ...] = ()
@@ -67,6 +68,11 @@ class CritiqueLabel(Label):
                     f"which has {length} characters"
                 )
 
-    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
+    def rows(self, responses: Sequence[Response], *, ties: bool = False) -> Iterator[Row]:
         """Yield nothing."""
         return iter(())
+
+    @classmethod
+    def exported(cls, columns: Columns, texts: Sequence[Any]) -> tuple[Columns, Sequence[Any]]:
+        """Return the words, and what came of them."""
+        return {"text": expect_text(columns, "text"), "outcome": columns.get("outcome")}, texts

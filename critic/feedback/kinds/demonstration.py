@@ -5,14 +5,15 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from critic.feedback.base import FormField, Kind, Label, Row, answer
+from critic.feedback.base import FormField, Label, Row, answer
 from critic.records import Response
 
 
 class DemonstrationLabel(Label):
     """An answer to imitate. Responses that were shown beside it are kept, and play no part."""
 
-    kind: ClassVar[Kind] = "demonstration"
+    kind: ClassVar[str] = "demonstration"
+    short: ClassVar[str | None] = "text"
     fewest_responses: ClassVar[int] = 0
 
     text: str
@@ -28,6 +29,6 @@ class DemonstrationLabel(Label):
         """Ask for the answer."""
         return (FormField(name="text", type="text", title="What is a good answer?"),)
 
-    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
+    def rows(self, responses: Sequence[Response], *, ties: bool = False) -> Iterator[Row]:
         """Yield the answer."""
         yield "sft", {"completion": answer(self.text)}

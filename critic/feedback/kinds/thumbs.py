@@ -1,18 +1,23 @@
 """Thumbs: one response is good, or it isn't."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from critic.feedback.base import FormField, Kind, Label, Option, Row, answer, one_of
+from critic.feedback.base import FormField, Label, Mean, Option, Row, Unit, Way, answer, one_of
+from critic.feedback.kinds.rating import RatingLabel, Scale
 from critic.records import Response
+from critic.statistics.raters import Level
 
 
 class ThumbsLabel(Label):
     """``value`` up or down, of the response at the position ``response``."""
 
-    kind: ClassVar[Kind] = "thumbs"
+    kind: ClassVar[str] = "thumbs"
+    short: ClassVar[str | None] = "value"
+    agreement: ClassVar[tuple[Level, ...]] = ("nominal",)
 
     value: Literal["up", "down"]
     response: int = Field(default=0, ge=0)
@@ -35,10 +40,29 @@ class ThumbsLabel(Label):
         super().check(responses)
         one_of(responses, self.response)
 
-    def rows(self, responses: Sequence[Response]) -> Iterator[Row]:
+    def rows(self, responses: Sequence[Response], *, ties: bool = False) -> Iterator[Row]:
         """Yield the response, and whether it is good."""
         judged = responses[self.response]
         yield (
             "ratings",
             {"completion": answer(judged.text), "label": self.value == "up", "model": judged.model},
         )
+
+    def about(self, responses: Sequence[Response]) -> tuple[Hashable, ...]:
+        """Return the response's text."""
+        return (responses[self.response].text,)
+
+    @classmethod
+    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+        """Return what most said, dropped where as many say up as down; or the share of thumbs up, as a rating."""
+        up, place = sum(label.value == "up" for label in labels), labels[0].response
+        every = range(len(labels))
+        if way == "soft":
+            return Mean(RatingLabel(value=up / len(labels), scale=Scale(min=0, max=1), response=place), every)
+        if 2 * up == len(labels):
+            return Mean(None, dropped=Counter({"tie": len(labels)}))
+        return Mean(cls(value="up" if 2 * up > len(labels) else "down", response=place), every)
+
+    def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
+        """Return the response, and 1 for up."""
+        return responses[self.response].text, float(self.value == "up")

@@ -13,9 +13,9 @@ from itertools import combinations
 from typing import Literal
 
 from constitution import Constitution, Principle
-from critic.judging import MODES
 from critic.judging.aggregate import CLIP, Verdict, aggregate
 from critic.judging.base import Mode
+from critic.judging.modes import MODES
 from critic.pipeline import judged_by, revised_by
 from critic.records import Chain, Judgement, Prompt, Row, Vote
 from critic.run.config import RunConfig

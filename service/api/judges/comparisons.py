@@ -136,7 +136,7 @@ async def compare(
     constitution = await parts.constitutions.get(asked.constitution)
     mode = parts.engines.mode(asked.engine, asked.mode)
     engine = await parts.engines.get(asked.engine)
-    pipeline = _pipeline(asked, constitution, engine, await engine.suited(mode))
+    pipeline = pipeline_of(asked, constitution, engine, await engine.suited(mode))
     async with parts.turns.judged:
         row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
     provenance = provenance_of(constitution, engine, mode.name, asked.seed)
@@ -170,7 +170,8 @@ def _refuse_equals(item: Item) -> None:
             raise InputError(problem, where=f"/responses/{number}", fix="leave one of them out")
 
 
-def _pipeline(asked: ComparisonRequest, constitution: Constitution, engine: Engine, mode: Mode) -> Pipeline:
+def pipeline_of(asked: ComparisonRequest, constitution: Constitution, engine: Engine, mode: Mode) -> Pipeline:
+    """What judges the responses under the principles that are asked for."""
     drawn = asked.principles if isinstance(asked.principles, int) else None
     if isinstance(asked.principles, list):
         wanted = {principle.id for principle in principles_of(constitution, asked.principles)}

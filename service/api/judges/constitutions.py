@@ -188,7 +188,7 @@ async def publish(caller: Admin, parts: Parts, once: OnlyOnce, content: Content,
 async def linted(request: Request, caller: Reader, parts: Parts, content: Content) -> Linted:
     """Check a text as if it were to be published, without publishing it."""
     await parts.constitutions.refresh()
-    return await parts.figures.run(request, lambda stop: _linted(parts.constitutions, content, stop))
+    return await parts.figures.run(request, lambda stop: checked_text(parts.constitutions, content, stop))
 
 
 @router.get(
@@ -238,7 +238,8 @@ async def _found(parts: Parts, ref: str) -> Constitution:
         raise Problem(404, "not_found", error.problem, error.fix) from None
 
 
-def _linted(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
+def checked_text(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
+    """What is wrong with a text, and what could be better; in a thread, and of what was refreshed before."""
     try:
         constitution = constitutions.checked(content)
     except InputError as error:

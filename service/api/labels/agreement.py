@@ -5,22 +5,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from sqlalchemy import BigInteger, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, func, select, type_coerce
 
-from critic.feedback import Kind, Source
+from critic.feedback import KINDS, Kind, Source
 from critic.statistics.intervals import Share
 from critic.statistics.raters import Level
 from service.api.body import StrictRoute
-from service.bounds.lanes import Stop
-from service.context import Parts, allowed
+from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels.agreement import LEVELS, Agreement, Rated, Rater, Reliability
-from service.labels.label_query import RETRACTED, numbers
-from service.labels.snapshot import labels_by_item
+from service.labels.agreement import Agreement, Rated, Rater, Reliability
 from service.labels.tasking import ANSWERED
-from service.problems import not_found, responses
-from service.store.tables import feedback, leases, projects, tasks
+from service.problems import responses
+from service.review.figures import figures_of
+from service.store.tables import leases, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
 
@@ -103,21 +101,15 @@ async def agreement(id: str, request: Request, caller: Reader, parts: Parts) -> 
     It is computed when it is asked for; where too many others wait for figures, or it takes too long, the answer is
     503. Of rankings of more than 100 responses pairs are drawn.
     """
+    return await agreement_of(parts, request, id)
+
+
+async def agreement_of(parts: Service, request: Request | None, project: str) -> ProjectAgreement:
+    """A project's agreement, as `agreement` answers it."""
+    figures = await figures_of(parts, request, project)
     async with parts.database.read() as connection:
-        kind = (await connection.execute(select(projects.c.kind).where(projects.c.id == id))).scalar_one_or_none()
-        speed = {row.annotator: _per_hour(row.n, row.spent) for row in await connection.execute(_speed(id))}
-    if kind is None:
-        raise not_found("project", id, "GET /v1/projects lists them.")
-    mine = or_(feedback.c.project == id, feedback.c.source == "ai")
-    of_items = numbers().join(tasks, tasks.c.item == feedback.c.item)
-    chosen = of_items.where(tasks.c.project == id, feedback.c.kind == kind, mine, ~RETRACTED)
-
-    def figures(stop: Stop) -> ProjectAgreement:
-        with parts.snapshots.open() as connection:
-            found = Agreement(labels_by_item(connection, chosen, stop), stop.check)
-        return _figures(id, kind, found, speed)
-
-    return await parts.figures.run(request, figures)
+        speed = {row.annotator: _per_hour(row.n, row.spent) for row in await connection.execute(_speed(project))}
+    return _figures(project, figures.kind, figures.agreement, speed)
 
 
 def _speed(project: str) -> Any:
@@ -171,7 +163,7 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterF
 
 
 def _reliability(found: Reliability, kind: str) -> ReliabilityFigures:
-    alpha = {level: found.coincidences.alpha(level) for level in LEVELS.get(kind, ())}
+    alpha = {level: found.coincidences.alpha(level) for level in KINDS[kind].agreement}
     return ReliabilityFigures(units=found.coincidences.units, agreement=_share(found.agreement), alpha=alpha)
 
 

@@ -4,7 +4,9 @@ A label says itself who sent it and when, so the audit doesn't repeat it; it hol
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
@@ -20,10 +22,10 @@ from service.api.paging import Cursor, Limit, Page, encode, number
 from service.context import LateOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import already, label_text, labels, tasking
+from service.labels import already, label_text, labels, replacing, tasking
 from service.labels.label_form import FeedbackRequest, faults_of
 from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
-from service.problems import Fault, Problem, not_found, responses
+from service.problems import Fault, Problem, conflict, not_found, responses
 from service.store.database import Rows
 from service.store.idempotency import Once
 from service.store.tables import feedback, now, retractions
@@ -32,6 +34,7 @@ router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictR
 
 MOST_ROWS = 10_000
 TRIES = 3  # of storing labels that another import stores at the same time
+ID = re.compile("[0-9a-f]{1,64}")
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
@@ -79,7 +82,7 @@ class FeedbackQuery(FeedbackFilter):
     "",
     status_code=201,
     response_model=Given | BatchGiven,
-    responses={207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
+    responses=responses(409) | {207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
 )
 async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSONResponse:
     """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
@@ -127,6 +130,16 @@ async def get(id: str, caller: Reader, parts: Parts) -> Response:
     return _json(text)
 
 
+@router.get("/{id}/history", response_model=Page[StoredFeedback], responses=responses(404))
+async def history(id: str, caller: Reader, parts: Parts) -> Response:
+    """All versions of a label, the oldest first: what it corrects, and what corrected it. The last one counts."""
+    async with parts.database.read() as connection:
+        texts = [await label_text.one(connection, version) for version in await replacing.versions(connection, id)]
+    if not texts:
+        raise not_found("feedback", id)
+    return _json(f'{{"items":[{",".join(filter(None, texts))}],"next":null}}')
+
+
 @router.post("/{id}/retract", responses=responses(404))
 async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> StoredFeedback:
     """Withdraw a label: it is kept and marked. A task that it answered is open again.
@@ -153,56 +166,119 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
 
 
 async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
-    if isinstance(asked, dict) and "nth" in asked:
+    label, beside = _apart(asked)
+    if "nth" in beside:
         raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
+    if faults := _faults(beside, ""):
+        raise _refused(faults)
     try:
-        given = await parts.labels.read(asked, caller)
+        given = await parts.labels.read(label, caller)
     except ValidationError as error:
         raise _refused(faults_of(error)) from None
-    [id], rows = labels.rows([given], labels.Origin(caller.key))
-    return await _store([given], rows, {"id": id}, 201, once)
+    before = await _replaced(parts, given, beside.get("replaces"))
+    [id], rows = labels.rows([given], labels.Origin(caller.key), replaced=[before])
+    try:
+        return await _store([given], rows, {"id": id}, 201, once)
+    except IntegrityError:
+        if before is None:
+            raise
+        await _replaced(parts, given, before.id)  # another correction was quicker, and is named
+        raise
+
+
+async def _replaced(parts: Parts, given: Feedback, replaces: str | None) -> labels.Replaced | None:
+    """What a label corrects. Raises `Problem` 409 where it can't correct that."""
+    if replaces is None:
+        return None
+    known = await replacing.find(parts.database, {0: replacing.Corrected(given, replaces)})
+    if isinstance(known[0], str):
+        raise conflict(known[0], "GET /v1/feedback/ID/history has all versions of a label.")
+    return known[0]
 
 
 async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
-    numbers: dict[int, int] = {}
+    besides: dict[int, dict[str, Any]] = {}
     faults: list[Fault] = []
     for position, row in enumerate(asked):
         if position % BREATH == BREATH - 1:
             await asyncio.sleep(0)
-        label, nth = _without_nth(row)
-        match await _read(label, f"/{position}", caller, parts):
-            case Feedback() as given if nth is None or (type(nth) is int and nth > 0):
-                good[position] = given
-                numbers |= {} if nth is None else {position: nth}
-            case Feedback():
-                faults.append(Fault(where=f"/{position}/nth", problem="expected a whole number from 1"))
-            case wrong:
-                faults += wrong
+        label, beside = _apart(row)
+        read = await _read(label, f"/{position}", caller, parts)
+        wrong = _faults(beside, f"/{position}") + ([] if isinstance(read, Feedback) else read)
+        if isinstance(read, Feedback) and not wrong:
+            good[position], besides[position] = read, beside
+        faults += wrong
     if not good:
         raise _refused(faults)
-    numbered = {position: already.Numbered(good[position], nth) for position, nth in numbers.items()}
+    return await _store_several(_Batch(len(asked), good, besides, faults), caller, parts, once)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows of a batch by their positions: good labels, what was given beside them, and what is wrong with others."""
+
+    size: int
+    good: dict[int, Feedback]
+    beside: dict[int, dict[str, Any]]
+    faults: list[Fault]
+
+    def given(self, name: str) -> Iterator[tuple[int, Feedback, Any]]:
+        """Yield the labels beside which ``name`` was given, with its value."""
+        for position, label in self.good.items():
+            if (value := self.beside[position].get(name)) is not None:
+                yield position, label, value
+
+
+async def _store_several(batch: _Batch, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+    numbered = {position: already.Numbered(label, nth) for position, label, nth in batch.given("nth")}
+    corrected = {position: replacing.Corrected(label, id) for position, label, id in batch.given("replaces")}
     for attempt in range(TRIES):
         there, new = await already.find(parts.database, numbered)
-        kept = {position: label for position, label in good.items() if position not in there}
-        ids, rows = labels.rows(list(kept.values()), labels.Origin(caller.key), ids=[new.get(at) for at in kept])
+        wanted = {position: one for position, one in corrected.items() if position not in there}
+        before = await replacing.find(parts.database, wanted)
+        wrong = {position: said for position, said in before.items() if isinstance(said, str)}
+        faults = batch.faults + [Fault(where=f"/{at}/replaces", problem=said) for at, said in wrong.items()]
+        out = there.keys() | wrong.keys()
+        kept = {position: label for position, label in batch.good.items() if position not in out}
+        if not kept and not there:
+            raise _refused(faults)
+        replaced = [said if isinstance(said := before.get(at), labels.Replaced) else None for at in kept]
+        origin, named = labels.Origin(caller.key), [new.get(at) for at in kept]
+        ids, rows = labels.rows(list(kept.values()), origin, ids=named, replaced=replaced)
         by_row = dict(zip(kept, ids, strict=True)) | there
-        in_order = [by_row.get(position) for position in range(len(asked))]
+        in_order = [by_row.get(position) for position in range(batch.size)]
         answer = BatchGiven(ids=in_order, faults=faults, there=sorted(there))
         try:
             return await _store(list(kept.values()), rows, answer.model_dump(), 207 if faults else 201, once)
-        except IntegrityError:  # another import of the same labels was quicker
-            if not new or attempt == TRIES - 1:
+        except IntegrityError:  # another import or correction of the same labels was quicker
+            if attempt == TRIES - 1 or not (new or wanted):
                 raise
     raise AssertionError("the last try returns or raises")
 
 
-def _without_nth(row: Any) -> tuple[Any, Any]:
-    if not isinstance(row, dict) or "nth" not in row:
-        return row, None
-    return {name: value for name, value in row.items() if name != "nth"}, row["nth"]
+BESIDE = ("nth", "replaces")
+"""What a row says beside its label."""
+
+
+def _apart(row: Any) -> tuple[Any, dict[str, Any]]:
+    """The label of a row, and what is said beside it; what is null is not said."""
+    if not isinstance(row, dict):
+        return row, {}
+    label = {name: value for name, value in row.items() if name not in BESIDE}
+    return label, {name: row[name] for name in BESIDE if name in row}
+
+
+def _faults(beside: dict[str, Any], at: str) -> list[Fault]:
+    faults = []
+    nth, replaces = (beside.get(name) for name in BESIDE)
+    if nth is not None and not (type(nth) is int and nth > 0):
+        faults.append(Fault(where=f"{at}/nth", problem="expected a whole number from 1"))
+    if replaces is not None and not (isinstance(replaces, str) and ID.fullmatch(replaces)):
+        faults.append(Fault(where=f"{at}/replaces", problem="expected the id of a label"))
+    return faults
 
 
 async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:

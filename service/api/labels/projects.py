@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from critic.feedback import ComparisonLabel, Kind, RatingLabel, Scale
+from critic.feedback import Kind
 from critic.feedback.base import FormField
-from critic.feedback.feedback import KINDS, Name
-from critic.feedback.kinds.rating import FIVE
+from critic.feedback.feedback import Name
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
@@ -22,8 +21,10 @@ from service.keys.auth import Caller, audited
 from service.labels import tasking
 from service.labels.labels import new_id
 from service.labels.project_items import ItemsRequest, gathered, new_rows
+from service.labels.project_options import form_of, with_options
+from service.labels.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
-from service.store.tables import annotators, leases, now, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -31,14 +32,17 @@ Maker = Annotated[Caller, allowed("feedback")]
 Reader = Annotated[Caller, allowed(*access.PROJECTS)]
 
 Labels = Annotated[int, Field(ge=1, le=1000, strict=True)]
+Reasons = Annotated[list[SkipReason], Field(max_length=len(REASONS))]
 Assigned = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=1000)]
 
 
-class ProjectRequest(ItemsRequest):
+class _ProjectRequest(ItemsRequest):
     """A project. ``guidelines`` are words, ``constitution`` is ``NAME@VERSION``, which labels are then bound to.
 
-    ``assigned`` are annotators' ids; with none, everyone may label. ``scale`` is for ratings (1 to 5 by default),
-    ``levels`` says how many strengths a comparison's preference has.
+    ``assigned`` are annotators' ids; with none, everyone may label. ``skip_reasons`` are those that annotators may give
+    for leaving a task to others: all where it is left out. ``scale`` is for ratings (1 to 5 by default), ``levels``
+    says how many strengths a comparison's preference has, and ``by_principle`` asks for comparisons and ratings by each
+    principle of the constitution, too. A project that is made ``closed`` can be looked at before it is opened.
     """
 
     model_config = ConfigDict(
@@ -62,8 +66,14 @@ class ProjectRequest(ItemsRequest):
     guidelines: str = Field(default="", max_length=50_000)
     labels_per_item: Labels = 1
     assigned: Assigned = Field(default_factory=list)
-    scale: Scale | None = None
-    levels: int | None = Field(default=None, ge=1, le=10, strict=True)
+    skip_reasons: Reasons | None = None
+    closed: bool = Field(default=False, strict=True)
+
+
+if TYPE_CHECKING:
+    ProjectRequest = _ProjectRequest
+else:
+    ProjectRequest = with_options(_ProjectRequest)
 
 
 class ProjectChange(BaseModel):
@@ -73,20 +83,25 @@ class ProjectChange(BaseModel):
 
     assigned: Assigned | None = None
     labels_per_item: Labels | None = None
+    skip_reasons: Reasons | None = None
     closed: bool | None = Field(default=None, strict=True)
 
 
 class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now."""
+    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
+
+    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
+    """
 
     items: int = 0
     done: int = 0
     labels: int = 0
     leased: int = 0
+    skips: dict[str, int] = {}
 
 
 class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked."""
+    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
 
     id: str
     name: str
@@ -97,6 +112,8 @@ class Project(BaseModel):
     form: list[FormField]
     labels_per_item: int
     assigned: list[str]
+    paused: list[str]
+    skip_reasons: list[SkipReason]
     created_at: datetime
     closed_at: datetime | None
     progress: Progress
@@ -111,15 +128,16 @@ class ItemsAdded(BaseModel):
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Project:
     """Make a project, with items given here or taken from stored feedback, each once. More can be added later."""
-    form = _form(asked)
+    form = form_of(asked.kind, asked, asked.constitution)
     bound = None if asked.constitution is None else await parts.constitutions.get(asked.constitution)
     row = {
         "id": new_id(),
-        **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned"}),
+        **asked.model_dump(include={"name", "kind", "guidelines", "labels_per_item", "assigned", "skip_reasons"}),
         "constitution": bound and bound.ref,
         "constitution_hash": bound and bound.digest,
         "form": [field.model_dump(mode="json") for field in form],
-        "closed_at": None,
+        "paused": [],
+        "closed_at": now() if asked.closed else None,
         "created_at": now(),
     }
     async with parts.database.read() as connection:
@@ -155,7 +173,9 @@ async def get(id: str, caller: Reader, parts: Parts) -> Project:
 @router.patch("/{id}", responses=responses(404))
 async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> Project:
     """Assign a project to others, ask for more or fewer labels an item, close it or open it again."""
-    changes: dict[str, Any] = asked.model_dump(include={"assigned", "labels_per_item"}, exclude_none=True)
+    changes: dict[str, Any] = asked.model_dump(
+        include={"assigned", "labels_per_item", "skip_reasons"}, exclude_none=True
+    )
     if asked.closed is not None:
         changes["closed_at"] = now() if asked.closed else None
     async with parts.database.transaction() as connection:
@@ -167,6 +187,22 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
             for table, rows in audited(caller, "project.changed", id, changed=sorted(changes)).items():
                 await connection.execute(table.insert(), rows)
     return changed
+
+
+@router.delete("/{id}", status_code=204, responses=responses(404, 409))
+async def discard(id: str, caller: Maker, parts: Parts) -> None:
+    """Discard a project that nobody has labelled, skipped or begun anything in."""
+    async with parts.database.transaction() as connection:
+        await tasking.lock(connection, id)
+        mine = select(tasks.c.id).where(tasks.c.project == id)
+        begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
+        decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
+        if begun.first() is not None or decided.first() is not None:
+            raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+        await connection.execute(delete(tasks).where(tasks.c.project == id))
+        await connection.execute(delete(projects).where(projects.c.id == id))
+        for table, rows in audited(caller, "project.discarded", id).items():
+            await connection.execute(table.insert(), rows)
 
 
 @router.post("/{id}/items", status_code=201, responses=responses(404, 409))
@@ -181,20 +217,6 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     except IntegrityError:
         raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
-
-
-def _form(asked: ProjectRequest) -> tuple[FormField, ...]:
-    if asked.scale is not None and asked.kind != "rating":
-        raise invalid("only a rating has a scale", "Leave it out.", where="/scale")
-    if asked.levels is not None and asked.kind != "comparison":
-        raise invalid("only a comparison has levels", "Leave them out.", where="/levels")
-    match asked.kind:
-        case "rating":
-            return RatingLabel.form(asked.scale or FIVE)
-        case "comparison":
-            return ComparisonLabel.form(asked.levels)
-        case _:
-            return KINDS[asked.kind].form()
 
 
 async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> None:
@@ -223,12 +245,31 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
     live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
-    found = {
-        row.project: Progress(items=row.items, done=row.done, labels=row.n, leased=leased.get(row.project, 0))
+    skips = await _skips(connection, ids)
+    progress = {
+        row.project: Progress(
+            items=row.items,
+            done=row.done,
+            labels=row.n,
+            leased=leased.get(row.project, 0),
+            skips=skips.get(row.project, {}),
+        )
         for row in await connection.execute(counts)
     }
-    return [_project(dict(row), found.get(row["id"], Progress())) for row in rows]
+    return [_project(dict(row), progress.get(row["id"], Progress())) for row in rows]
+
+
+async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often tasks of projects were skipped, by project and reason."""
+    query = select(tasks.c.project, leases.c.reason, func.count().label("n"))
+    query = query.join(leases, leases.c.task == tasks.c.id).where(tasks.c.project.in_(ids))
+    query = query.where(leases.c.state == tasking.SKIPPED).group_by(tasks.c.project, leases.c.reason)
+    by_project: dict[str, dict[str, int]] = {}
+    for row in await connection.execute(query):
+        by_project.setdefault(row.project, {})[row.reason or tasking.NO_REASON] = row.n
+    return by_project
 
 
 def _project(row: Mapping[str, Any], progress: Progress) -> Project:
-    return Project.model_validate(dict(row) | {"progress": progress})
+    reasons = tasking.reasons_of(row)
+    return Project.model_validate(dict(row) | {"progress": progress, "skip_reasons": reasons})

@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import RowMapping, select
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from sqlalchemy import RowMapping, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from base.errors import InputError
-from critic.feedback import ComparisonLabel, Feedback, Kind, RatingLabel
-from critic.feedback.base import FormField
-from critic.records import Message, Prompt, Response
+from critic.feedback import Flag, Kind
+from critic.feedback.base import FormField, storable
+from critic.feedback.feedback import Note, Seconds
+from critic.records import Message
 from service.api.body import StrictRoute
 from service.api.labels.feedback import Given
 from service.api.paging import Cursor, Limit, Page, decode, encode
@@ -25,10 +25,12 @@ from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
 from service.labels import labels, tasking
-from service.labels.label_form import MOST_RESPONSES, faults_of, label_of
-from service.labels.shown import Order, order, turned_back
+from service.labels.answering import AnswerRequest, read
+from service.labels.label_query import selected, stored
+from service.labels.shown import order
+from service.labels.tasking import SkipReason
 from service.problems import Problem, conflict, invalid, not_found, responses
-from service.store.tables import feedback, projects, tasks
+from service.store.tables import feedback, leases, projects, retractions, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
 
@@ -36,18 +38,31 @@ Labeller = Annotated[Caller, allowed("label")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 
-class AnswerRequest(BaseModel):
-    """A label in the order in which the responses were shown; in short: ``"first"``, ``[2, 1, 3]``, ``"up"``, ``4``."""
+def _storable(text: str) -> str:
+    storable(text)
+    return text
+
+
+class SkipRequest(BaseModel):
+    """Why a task is left to others: one of the project's reasons, and words for those who run it.
+
+    ``seconds`` is how long its annotator worked on it, without pauses.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"label": "first"}, {"label": {"value": 4, "response": 0}}]}
+        extra="forbid", json_schema_extra={"examples": [{"reason": "language", "note": "Both answers are in Czech."}]}
     )
 
-    label: dict[str, Any] | str | Annotated[list[int], Field(max_length=MOST_RESPONSES)] | float
+    reason: SkipReason | None = None
+    note: Annotated[Note, AfterValidator(_storable)] = ""
+    seconds: Seconds | None = None
 
 
 class Task(BaseModel):
-    """What an annotator is asked until ``until``. Answers have this ``form``, and count responses as they are here."""
+    """What an annotator is asked until ``until``. Answers have this ``form``, and count responses as they are here.
+
+    ``skip_reasons`` are those that may be given for skipping it.
+    """
 
     id: str
     project: str
@@ -57,7 +72,39 @@ class Task(BaseModel):
     form: list[FormField]
     prompt: list[Message]
     responses: list[str]
+    skip_reasons: list[SkipReason]
     until: datetime
+
+
+class OwnAnswer(BaseModel):
+    """What an annotator answered, for the responses in the order in which they were shown."""
+
+    id: str
+    label: dict[str, Any]
+    seconds: float | None
+    flag: Flag | None
+
+
+class OwnTask(Task):
+    """A task that the key's annotator has, had or skipped, and the answer that stands, if any.
+
+    ``state`` is ``leased``, ``answered`` or ``skipped``; of the latter two ``until`` is when that was.
+    """
+
+    state: str
+    answer: OwnAnswer | None
+
+
+class Skipped(BaseModel):
+    """That an annotator left a task to others, and why. ``item`` is that of feedback."""
+
+    task: str
+    item: str
+    annotator: str
+    reason: SkipReason | None
+    note: str
+    seconds: float | None
+    at: datetime
 
 
 class NextTask(BaseModel):
@@ -86,8 +133,7 @@ async def listed(id: str, caller: Reader, parts: Parts, limit: Limit = 50, curso
     query = select(tasks).where(tasks.c.project == id, tasks.c.item > (decode(cursor) or ""))
     async with parts.database.read() as connection:
         rows = (await connection.execute(query.order_by(tasks.c.item).limit(limit + 1))).all()
-        if not rows and (await connection.execute(select(projects.c.id).where(projects.c.id == id))).first() is None:
-            raise not_found("project", id, "GET /v1/projects lists them.")
+        await _must_be(connection, id)
     found = [TaskState(id=row.id, item=row.item, answers=row.answers) for row in rows[:limit]]
     return Page(items=found, next=encode(found[-1].item) if len(rows) > limit else None)
 
@@ -112,21 +158,52 @@ async def next_task(id: str, caller: Labeller, parts: Parts) -> NextTask:
     return NextTask(task=_shown(project, found, annotator, lease.until))
 
 
+@router.get("/tasks/{id}", responses=responses(404))
+async def own(id: str, caller: Labeller, parts: Parts) -> OwnTask:
+    """A task as the key's annotator sees it, with their answer: to go back to it, and to correct it.
+
+    A task that the annotator never got is not found.
+    """
+    annotator = tasking.require_annotator(caller.annotator)
+    async with parts.database.read() as connection:
+        mine = await tasking.lease(connection, id, annotator)
+        if mine is None:
+            raise not_found("task", id, "POST /v1/projects/ID/tasks/next gives one.")
+        task = await tasking.task(connection, id)
+        query = select(projects).where(projects.c.id == task["project"])
+        project = (await connection.execute(query)).mappings().one()
+        answer = None if mine["feedback"] is None else await _own_answer(connection, mine["feedback"])
+    shown = _shown(project, task, annotator, mine["until"])
+    return OwnTask(**dict(shown), state=mine["state"], answer=answer)
+
+
 @router.post("/tasks/{id}/answer", status_code=201, responses=responses(404, 409))
 async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, once: OnlyOnce) -> Given:
-    """Store the answer as feedback, and close the lease: both or neither."""
+    """Store the answer as feedback, and close the lease: both or neither.
+
+    With `replaces` it corrects one's own answer, which is kept as it was and plays no part any more.
+    """
     annotator = tasking.require_annotator(caller.annotator)
     try:
         async with parts.database.transaction() as connection:
-            project, task = await _locked(connection, id, annotator)
+            project, task = await _of(connection, id)
+            if asked.replaces is None:
+                await tasking.held(connection, project, task, annotator, await tasking.time_of(connection))
+            else:
+                await tasking.correctable(connection, project, task, annotator, asked.replaces)
             _must_label(project, annotator)
-            given, shown = _read(parts, project, task, caller, asked.label)
+            given, shown = await read(parts.labels, project, task, caller, asked)
             await parts.database.take_turn(connection)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
             at = await tasking.time_of(connection)
-            [stored], rows = labels.rows([given], origin)
-            await tasking.answered(connection, id, annotator, stored, at)
-            await _insert(connection, {feedback: rows[feedback], **once.rows(Given(id=stored))})
+            before = await _replaced(connection, asked.replaces)
+            [stored], rows = labels.rows([given], origin, replaced=[before])
+            if before is None:
+                await tasking.answered(connection, id, annotator, stored, at)
+            else:
+                await tasking.corrected(connection, id, annotator, stored)
+            kept = {table: rows[table] for table in (feedback, retractions) if table in rows}
+            await _insert(connection, {**kept, **once.rows(Given(id=stored))})
     except (Problem, IntegrityError):
         await once.replay()  # the same request may have been quicker
         raise
@@ -135,14 +212,50 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
 
 
 @router.post("/tasks/{id}/skip", responses=responses(404, 409))
-async def skip(id: str, caller: Labeller, parts: Parts) -> Done:
-    """Leave the task to others: it is not given to this annotator again."""
+async def skip(id: str, caller: Labeller, parts: Parts, asked: SkipRequest | None = None) -> Done:
+    """Leave the task to others: it is not given to this annotator again. Those who run the project see why."""
     annotator = tasking.require_annotator(caller.annotator)
     async with parts.database.transaction() as connection:
-        await _locked(connection, id, annotator)
-        await tasking.skipped(connection, id, annotator, await tasking.time_of(connection))
+        project, _ = await _locked(connection, id, annotator)
+        asked = asked or SkipRequest()
+        offered = tasking.reasons_of(dict(project))
+        if asked.reason is not None and asked.reason not in offered:
+            fix = f"It offers {', '.join(offered) or 'none'}."
+            raise invalid(f"the project doesn't offer the reason {asked.reason!r}", fix, where="/reason")
+        why = tasking.Skip(asked.reason, asked.note, asked.seconds)
+        await tasking.skipped(connection, id, annotator, await tasking.time_of(connection), why)
         await _insert(connection, audited(caller, "task.skipped", id))
     return Done(id=id)
+
+
+@router.post("/tasks/{id}/unskip", responses=responses(404, 409))
+async def unskip(id: str, caller: Labeller, parts: Parts) -> NextTask:
+    """Take back that one skipped a task: it is leased again, unless others have taken all of its labels over."""
+    annotator = tasking.require_annotator(caller.annotator)
+    async with parts.database.transaction() as connection:
+        project, task = await _of(connection, id)
+        _must_label(project, annotator)
+        at, seconds = await tasking.time_of(connection), parts.settings.lease_seconds
+        lease = await tasking.unskipped(connection, project, task, annotator, at, seconds)
+        await _insert(connection, audited(caller, "task.unskipped", id))
+    return NextTask(task=_shown(project, task, annotator, lease.until))
+
+
+@router.get("/projects/{id}/skips", responses=responses(404))
+async def skips(id: str, caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Skipped]:
+    """Who left which of a project's tasks to others, and why; by task and annotator."""
+    after = (decode(cursor) or "").split(" ")
+    place = tuple_(leases.c.task, leases.c.annotator)
+    query = select(leases, tasks.c.item).join(tasks, leases.c.task == tasks.c.id)
+    query = query.where(tasks.c.project == id, leases.c.state == tasking.SKIPPED)
+    if len(after) == 2:
+        query = query.where(place > tuple_(*after))
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query.order_by(*place).limit(limit + 1))).mappings().all()
+        await _must_be(connection, id)
+    items = [_skipped(row) for row in rows[:limit]]
+    following = encode(f"{items[-1].task} {items[-1].annotator}") if len(rows) > limit else None
+    return Page(items=items, next=following)
 
 
 @router.post("/tasks/{id}/release", responses=responses(404, 409))
@@ -156,18 +269,50 @@ async def release(id: str, caller: Labeller, parts: Parts) -> Done:
     return Done(id=id)
 
 
+async def _must_be(connection: AsyncConnection, project: str) -> None:
+    if (await connection.execute(select(projects.c.id).where(projects.c.id == project))).first() is None:
+        raise not_found("project", project, "GET /v1/projects lists them.")
+
+
+async def _of(connection: AsyncConnection, id: str) -> tuple[RowMapping, RowMapping]:
+    """The project, locked, and the task. Raises 404."""
+    project = await tasking.lock(connection, (await tasking.task(connection, id))["project"])
+    return project, await tasking.task(connection, id)  # again: it may have changed before the lock
+
+
 async def _locked(connection: AsyncConnection, id: str, annotator: str) -> tuple[RowMapping, RowMapping]:
     """The project, locked, and the task, which the annotator may now close. Raises 404 and 409."""
-    project = await tasking.lock(connection, (await tasking.task(connection, id))["project"])
-    task = await tasking.task(connection, id)  # again: it may have changed before the lock
+    project, task = await _of(connection, id)
     await tasking.held(connection, project, task, annotator, await tasking.time_of(connection))
     return project, task
+
+
+async def _replaced(connection: AsyncConnection, id: str | None) -> labels.Replaced | None:
+    """The label that an answer corrects."""
+    if id is None:
+        return None
+    seq = (await connection.execute(select(feedback.c.seq).where(feedback.c.id == id))).scalar_one()
+    return labels.Replaced(id, seq)
+
+
+async def _own_answer(connection: AsyncConnection, id: str) -> OwnAnswer:
+    row = (await connection.execute(selected().where(feedback.c.id == id))).mappings().one()
+    given = stored(row).as_its_annotator_saw_it()
+    label = given.label.model_dump(mode="json", exclude_defaults=True)
+    return OwnAnswer(id=id, label=label, seconds=given.seconds, flag=given.flag)
+
+
+def _skipped(row: RowMapping) -> Skipped:
+    said = {name: row[name] for name in ("task", "item", "annotator", "reason", "seconds")}
+    return Skipped(**said, note=row["note"] or "", at=row["until"])
 
 
 def _must_label(project: RowMapping, annotator: str) -> None:
     if not access.may_label(project, annotator):
         fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
         raise Problem(403, "forbidden", "the project is assigned to others", fix)
+    if access.is_paused(project, annotator):
+        raise Problem(403, "paused", "your work in this project is paused", "Ask those who run it when it goes on.")
 
 
 async def _insert(connection: AsyncConnection, rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:
@@ -186,51 +331,6 @@ def _shown(project: RowMapping, task: RowMapping, annotator: str, until: datetim
         form=project["form"],
         prompt=task["prompt"]["messages"],
         responses=[task["responses"][position]["text"] for position in place],
+        skip_reasons=tasking.reasons_of(dict(project)),
         until=until,
     )
-
-
-def _read(parts: Parts, project: RowMapping, task: RowMapping, caller: Caller, label: Any) -> tuple[Feedback, Order]:
-    """The feedback that an answer means, in the item's own order, and the order that was shown."""
-    found = tuple(Response.model_validate(response) for response in task["responses"])
-    shown = order(task["id"], tasking.require_annotator(caller.annotator), len(found))
-    parts.labels.texts.check(label, "/label")
-    try:
-        as_shown = Feedback(
-            kind=project["kind"],
-            prompt=Prompt.model_validate(task["prompt"]),
-            responses=tuple(found[position] for position in shown),
-            label=_completed(project, label),
-            source="human",
-            annotator=caller.annotator,
-            group=caller.group,
-            constitution=project["constitution"],
-            constitution_hash=project["constitution_hash"],
-        )
-    except ValidationError as error:
-        faults = faults_of(error)
-        raise invalid(f"{faults[0].where}: {faults[0].problem}", "The task's form says what is asked.") from None
-    _fits_form(project, as_shown)
-    own = {"responses": found, "label": turned_back(as_shown.label, shown)}
-    return as_shown.model_copy(update=own), shown
-
-
-def _completed(project: RowMapping, label: Any) -> Any:
-    """The label with what the project says for all of its labels."""
-    kind, fields = project["kind"], {field["name"]: field for field in project["form"]}
-    if kind == "rating":
-        asked = fields["value"]
-        scale = {name: asked[name] for name in ("min", "max", "min_means", "max_means")}
-        return {"scale": scale} | (label if isinstance(label, dict) else {"value": label})
-    if kind == "comparison" and isinstance(label, dict) and label.get("strength") is not None and "strength" in fields:
-        return {"levels": int(fields["strength"]["max"])} | label
-    return label_of(kind, label)
-
-
-def _fits_form(project: RowMapping, given: Feedback) -> None:
-    fields = {field["name"]: field for field in project["form"]}
-    match given.label:
-        case RatingLabel(scale=scale) if (scale.min, scale.max) != (fields["value"]["min"], fields["value"]["max"]):
-            raise InputError("the scale is not the project's", where="/label/scale", fix="Leave it out.")
-        case ComparisonLabel(levels=int(levels)) if levels != fields.get("strength", {}).get("max"):
-            raise InputError("the levels are not the project's", where="/label/levels", fix="Leave them out.")

@@ -1,1 +1,1 @@
-"""`cai evaluate`: one file a measurement."""
+"""`cai evaluate`: what its subcommands share; they themselves are in `commands/`, one file each."""

@@ -1,13 +1,19 @@
-"""``cai evaluate``: how far a judge can be trusted, measured."""
+"""``cai evaluate``: how far judges, labels and models can be trusted, measured."""
 
 import typer
 
-from service.cli.measure.accuracy import judge
-from service.cli.measure.choices import choices
-from service.cli.measure.injection import injection
+from service.cli.measure import commands
+from service.cli.measure.measurement import discovered
 
-app = typer.Typer(no_args_is_help=True, help="Measure a judge: against people's labels, choices, and planted text.")
+HELP = "Measure judges, people's labels and models: against each other, by choices, and under planted text."
 
-app.command()(choices)
-app.command()(judge)
-app.command()(injection)
+
+def application() -> typer.Typer:
+    """Return the command group with every measurement that is there."""
+    group = typer.Typer(no_args_is_help=True, help=HELP)
+    for measurement in discovered(commands):
+        group.command(measurement.name)(measurement.command)
+    return group
+
+
+app = application()

@@ -103,12 +103,12 @@ def print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
 
 def _unknown_before_opening(plan: "Plan", request: "RunRequest") -> list[str]:
     """What is to be added where engines turn out to be of another kind when they are opened."""
-    from critic.engines import REGISTRY, parse_spec
+    from critic.engines import kinds, parse_spec
 
     specs = [parse_spec(text) for text in dict.fromkeys((*request.judges, *filter(None, [request.policy])))]
     lines = []
     if plan.plain_tokens:
-        proved = ", ".join(str(spec) for spec in specs if REGISTRY[spec.kind].proves)
+        proved = ", ".join(str(spec) for spec in specs if kinds()[spec.kind].proves)
         lines.append(
             f"up to {plan.plain_tokens:,} prompt tokens more where a model takes the plain path, which shares no "
             f"beginnings: {proved}"

@@ -82,11 +82,11 @@ def add(record: Columns, feedback: Feedback, lost: Counter[str]) -> None:
 
 def _question(feedback: Feedback) -> tuple[str, Any]:
     """Return the question's name, and the answer; None where it has no place in Argilla."""
-    name = _QUESTION_OF[feedback.kind]
+    name = _QUESTION_OF.get(feedback.kind, "")
     match feedback.label:
         case ComparisonLabel(choice=choice):
             return name, choice
-        case RankingLabel(ranks=ranks):
+        case RankingLabel(ranks=ranks) if None not in ranks:
             return name, [{"value": f"response{i}", "rank": rank} for i, rank in enumerate(ranks, 1)]
         case RatingLabel(response=i, value=value) | ThumbsLabel(response=i, value=value):
             return f"{name}_{i + 1}", value
@@ -96,6 +96,8 @@ def _question(feedback: Feedback) -> tuple[str, Any]:
             return f"{name}_{correction.response + 1}", correction.text
         case DemonstrationLabel() as demonstration:
             return name, demonstration.text
+        case _:
+            return name, None
 
 
 def _whole(label: RatingLabel, metadata: Columns) -> int | None:

@@ -15,8 +15,8 @@ from critic.feedback import (
     Source,
     ThumbsLabel,
 )
-from critic.feedback.base import Columns
-from critic.feedback.from_file import GIVEN, expect_list, origin
+from critic.feedback.base import Columns, expect_list
+from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.comparison import Choice
 from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import side

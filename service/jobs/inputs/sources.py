@@ -35,6 +35,19 @@ def sources(request: AnyRequest) -> dict[str, Source]:
             return {"input": request.input}
 
 
+def origins(request: AnyRequest) -> list[str]:
+    """What ``request`` reads, in words that stay when the files are copied: ``dataset NAME@VERSION``, ``job ID`` ..."""
+    return [_origin(source) for source in sources(request).values()]
+
+
+def _origin(source: Source) -> str:
+    if source.dataset is not None:
+        return f"dataset {source.dataset}@{source.version}"
+    if source.job is not None:
+        return f"job {source.job}"
+    return "rows" if source.upload is None else f"upload {source.upload}"
+
+
 def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> AnyRequest:
     """Copy what ``request`` reads to where the worker of ``job`` finds it; return the request that names the copies.
 

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from critic.chats.chat import Chat
-from critic.engines.hf import HfEngine, open_engine
+from critic.local.language_model import HfEngine, open_engine
 from critic.local.loading import load
 from critic.local.trees import attention
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from base.errors import InputError
 from critic.engine import Completion, Node, OwnTokens, Request, Sampling, Score
-from critic.engines.hf import HfEngine, open_engine
+from critic.local.language_model import HfEngine, open_engine
 from critic.records import Message
 from tests import zoo
 

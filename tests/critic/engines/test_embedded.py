@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.engine import Choices, Node, OwnTokens, Request, Sampling, reads
-from critic.engines import embedded
-from critic.engines.hf import HfEngine
+from critic.local import embedded
+from critic.local.language_model import HfEngine, open_engine
 from critic.records import Message
 
 from .test_prefix_tree import alone, assert_same, assistant, user
@@ -117,7 +117,7 @@ def real_chat(embedded_model: Path) -> Chat:
 
 @pytest_asyncio.fixture
 async def real_engine(embedded_model: Path) -> AsyncIterator[HfEngine]:
-    engine = embedded.open_engine("", {"dtype": "float32"})
+    engine = open_engine(str(embedded.fetch()), {"dtype": "float32"})
     yield engine
     await engine.close()
 
@@ -194,7 +194,7 @@ def test_numbers_are_split_as_the_model_was_trained(real_chat: Chat) -> None:
 @pytest.mark.slow
 async def test_bfloat16_stays_near_float32(embedded_model: Path, real_engine: HfEngine) -> None:
     tree = Node((user("Rain is wet. True or false? Answer T or F."),), Choices(("T", "F")))
-    coarse = embedded.open_engine("", {"dtype": "bfloat16"})
+    coarse = open_engine(str(embedded.fetch()), {"dtype": "bfloat16"})
     try:
         (low,), (high,) = await coarse.score(tree), await real_engine.score(tree)
     finally:

@@ -17,7 +17,7 @@ from critic.chats.tokens import TokenTree
 from critic.engine import Choices, EngineError, Lane, Node, OwnTokens, Request, RequestTooLong, Sampling, Score
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
-from critic.engines.hf import HfEngine, open_engine
+from critic.local.language_model import HfEngine, open_engine
 from critic.local.trees.decoding import Decoder
 from critic.records import Message
 

@@ -1,16 +1,15 @@
 """docs/ENGINES.md is what the code says; and what the code says of an engine's options is what it takes."""
 
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from base.errors import InputError
 from critic.engine_options import Option, check_known, name_of
-from critic.engines import REGISTRY, parse_spec
+from critic.engines import kinds, parse_spec
 from critic.engines.scripted import Script
-from critic.judging import MODES
+from critic.judging.modes import MODES
 from critic.manual import manual
 from critic.server.server_options import ServerOptions
 
@@ -24,10 +23,10 @@ def test_the_page_is_made_from_the_code() -> None:
     assert page == manual(), "python -m critic.manual > docs/ENGINES.md"
 
 
-@pytest.mark.parametrize("kind", REGISTRY)
+@pytest.mark.parametrize("kind", kinds())
 def test_every_option_of_every_engine_is_on_the_page(kind: str) -> None:
     section = manual().split(f"\n### `{kind}")[1].split("\n### ")[0]
-    options: tuple[Option, ...] = import_module(REGISTRY[kind].module).OPTIONS
+    options: tuple[Option, ...] = kinds()[kind].options
     assert all(f"\n| `{option.name}` | " in section for option in options)
     assert ("It has no options." in section) == (not options)
 
@@ -60,7 +59,7 @@ SAMPLES = {
 
 def test_a_server_takes_every_option_that_is_listed_for_it() -> None:
     for kind in ("openai", "decisions", "systemone"):
-        options: tuple[Option, ...] = import_module(REGISTRY[kind].module).OPTIONS
+        options: tuple[Option, ...] = kinds()[kind].options
         given = {option.name: SAMPLES[option.name] for option in options}
         parsed = ServerOptions.parse("m@http://127.0.0.1:1/v1", given, kind)
         assert (parsed.address.timeout, parsed.retries, parsed.concurrency) == (9, 0, 2)

@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from critic.chats.chat import Chat
 from critic.chats.tokens import Segment, TokenTree, from_chats, pack
 from critic.engine import Choices, Node, OwnTokens, Read, Score, reads
-from critic.engines.hf import HfEngine
+from critic.local.language_model import HfEngine
 from critic.local.loading import load
 from critic.local.trees import attention
 from critic.local.trees.attention import TreePlan
@@ -135,7 +135,7 @@ def test_any_trees_packed_together_score_as_their_chats_alone(
 async def test_a_tree_beyond_one_row_is_split_and_reads_the_same(
     engine: HfEngine, reference: LlamaForCausalLM, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import critic.engines.hf as hf
+    import critic.local.language_model as hf
 
     monkeypatch.setattr(hf, "_ROW_TOKENS", 150)
     small = hf.open_engine(str(reference.name_or_path), {"dtype": "float32"})

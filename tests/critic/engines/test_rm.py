@@ -35,8 +35,8 @@ from critic.engine import (
 )
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
-from critic.engines.hf import HfEngine
-from critic.engines.rm import RmEngine, open_engine
+from critic.local.language_model import HfEngine
+from critic.local.reward_model import RmEngine, open_engine
 from critic.local.rewards import Manifest, heads_of
 from critic.local.trees.prefix_tree import output_head
 from critic.records import Message

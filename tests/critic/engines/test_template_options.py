@@ -7,7 +7,8 @@ import pytest
 from base.errors import InputError
 from critic.chats.chat import Chat
 from critic.chats.template_options import TemplateOptions, read_template_options
-from critic.engines import hf, parse_spec
+from critic.engines import parse_spec
+from critic.local import language_model as hf
 from critic.records import Message
 
 from .conftest import TEMPLATE, make_tokenizer

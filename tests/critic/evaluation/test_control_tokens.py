@@ -23,8 +23,8 @@ from critic.engine import Completion, Lane, Node, Request, Score
 from critic.engines.scripted import Rule, Script, ScriptedEngine
 from critic.evaluation.injection import Plain
 from critic.evaluation.planting import load_suite, planted
-from critic.judging import MODES
 from critic.judging.base import Mode, Question
+from critic.judging.modes import MODES
 from critic.judging.modes.contrast import Contrast
 from critic.local.rewards import UNGROUPED, capability
 from critic.records import Message

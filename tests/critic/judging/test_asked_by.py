@@ -8,8 +8,9 @@ from constitution import Principle
 from constitution.schema import READ_BY_MODELS, Example
 from critic.engine import Choices, Completion, Decision, Lane, Node, Read, Request, Score, reads
 from critic.engines import parse_spec
-from critic.judging import MODES, mode_of
+from critic.judging import mode_of
 from critic.judging.base import Question
+from critic.judging.modes import MODES
 from critic.local.rewards import UNGROUPED, capability
 from tests.factories import FakeEngine, prompt
 

@@ -8,10 +8,11 @@ from base.errors import InputError
 from constitution import Principle
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engine import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
-from critic.engines import REGISTRY, parse_spec
-from critic.judging import MODES, mode_of
+from critic.engines import kinds, parse_spec
+from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
+from critic.judging.modes import MODES
 from critic.judging.modes.decision import DecisionMode
 from critic.records import Vote
 from tests.factories import FakeEngine, prompt
@@ -191,10 +192,10 @@ async def test_what_is_stored_is_read_as_it_was() -> None:
     assert [v.confidence for v in again] == [0.7, None, 0.7, None]
 
 
-@pytest.mark.parametrize("kind", sorted(REGISTRY))
+@pytest.mark.parametrize("kind", sorted(kinds()))
 @pytest.mark.parametrize("name", sorted(MODES))
 def test_an_engine_is_asked_in_its_own_modes_only(kind: str, name: str) -> None:
-    target = REGISTRY[kind].target
+    target = kinds()[kind].target
     spec = parse_spec(f"{kind}:x" if target else kind)
     own = {
         "text": {"contrast", "cot", "letters", "logprob", "score", "verdict"},

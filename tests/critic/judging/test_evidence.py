@@ -13,8 +13,9 @@ from constitution import Principle
 from critic.capabilities import LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
 from critic.engine import Choices, Completion, EngineError, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.judging import MODES, mode_of, settled, working
+from critic.judging import mode_of, settled, working
 from critic.judging.base import MAX_LOG_ODDS, Question, log_odds, mass_of
+from critic.judging.modes import MODES
 from critic.judging.modes.sampled import parse_letter
 from critic.judging.modes.score import graded
 from critic.judging.modes.verdict import parse_verdict

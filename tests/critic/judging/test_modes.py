@@ -11,10 +11,11 @@ from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import Choices, Completion, Engine, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
 from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
-from critic.judging import MODES, mode_of
+from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
 from critic.judging.linear import LinearModel
+from critic.judging.modes import MODES
 from critic.judging.modes.contrast import SCALES, read_features
 from critic.judging.modes.logprob import Logprob
 from critic.judging.modes.verdict import parse_verdict

@@ -68,7 +68,7 @@ def test_equal_runs_differ_in_time_only(tmp_path: Path) -> None:
 
 
 def test_the_embedded_judge_is_called_what_it_is(tmp_path: Path) -> None:
-    from critic.engines.embedded import NAME
+    from critic.local.embedded import NAME
 
     for judge, warned in ((NAME, True), ("strong-judge", False)):
         made = provenance(judge=judge)

@@ -33,6 +33,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/constitutions/{ref}/diff": scopes("read"),
     "POST /v1/critiques": scopes("feedback"),
     "POST /v1/comparisons": scopes("feedback"),
+    "POST /v1/trials": scopes("feedback"),
     "POST /v1/feedback": scopes("feedback", "label"),
     "GET /v1/feedback": LABELS,
     "GET /v1/feedback/{id}": LABELS,
@@ -41,6 +42,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/projects": scopes("read", "feedback", "label"),
     "GET /v1/projects/{id}": scopes("read", "feedback", "label"),
     "PATCH /v1/projects/{id}": scopes("feedback"),
+    "DELETE /v1/projects/{id}": scopes("feedback"),
     "POST /v1/projects/{id}/items": scopes("feedback"),
     "GET /v1/projects/{id}/tasks": LABELS,
     "POST /v1/projects/{id}/tasks/next": scopes("label"),
@@ -48,6 +50,16 @@ MATRIX: dict[str, frozenset[str]] = {
     "POST /v1/tasks/{id}/skip": scopes("label"),
     "POST /v1/tasks/{id}/release": scopes("label"),
     "GET /v1/projects/{id}/agreement": LABELS,
+    "GET /v1/projects/{id}/progress": LABELS,
+    "GET /v1/projects/{id}/judges": LABELS,
+    "GET /v1/projects/{id}/disagreement": LABELS,
+    "GET /v1/projects/{id}/pace": LABELS,
+    "POST /v1/projects/{id}/pause": scopes("feedback"),
+    "POST /v1/projects/{id}/adjudications": scopes("feedback"),
+    "GET /v1/projects/{id}/adjudications": LABELS,
+    "GET /v1/items/{item}": LABELS,
+    "GET /v1/uncertain": LABELS,
+    "GET /v1/search": LABELS,
     "POST /v1/datasets": scopes("feedback"),
     "GET /v1/datasets": LABELS,
     "GET /v1/datasets/{name}/{version}": LABELS,
@@ -81,7 +93,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
 }
-PLACES = {"{ref}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
+PLACES = {"{ref}": "none", "{item}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
 
 
 def routes(api: Api) -> list[str]:

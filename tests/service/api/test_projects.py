@@ -30,7 +30,7 @@ async def test_a_project_says_what_is_asked_and_how_far_it_is(api: Api) -> None:
         levels=3,
     )
     assert (made["constitution"], made["constitution_hash"]) == (published.ref, published.digest)
-    assert made["progress"] == {"items": 5, "done": 0, "labels": 0, "leased": 0}
+    assert made["progress"] == {"items": 5, "done": 0, "labels": 0, "leased": 0, "skips": {}}
     assert [field["name"] for field in made["form"]] == ["choice", "strength"] and made["form"][1]["max"] == 3
     assert (await api.admin.get(f"/v1/projects/{made['id']}")).json() == made
     other = await make(api, name="lakes", kind="rating", scale={"min": 0, "max": 10, "max_means": "perfect"})

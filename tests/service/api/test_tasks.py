@@ -77,7 +77,7 @@ async def test_an_answer_is_feedback_in_the_items_own_order(api: Api) -> None:
         assert row["constitution"].startswith("harmlessness@") and row["constitution_hash"]
     assert {tuple(row["shown"]) for row in rows} == {(0, 1), (1, 0)}  # by hash: some are shown the other way round
     progress = (await api.admin.get(f"/v1/projects/{id}")).json()["progress"]
-    assert progress == {"items": 12, "done": 12, "labels": 12, "leased": 0}
+    assert progress == {"items": 12, "done": 12, "labels": 12, "leased": 0, "skips": {}}
 
 
 async def test_the_order_is_the_annotators_own_and_stays(api: Api) -> None:
@@ -197,7 +197,7 @@ async def test_a_withdrawn_answer_opens_the_task_again(api: Api) -> None:
     assert again["id"] == task["id"]
     assert (await answer(ada, again, "second")).status_code == 201
     progress = (await api.admin.get(f"/v1/projects/{id}")).json()["progress"]
-    assert progress == {"items": 1, "done": 1, "labels": 1, "leased": 0}
+    assert progress == {"items": 1, "done": 1, "labels": 1, "leased": 0, "skips": {}}
 
 
 async def test_the_same_answer_sent_twice_is_one_label(api: Api) -> None:

@@ -32,6 +32,7 @@ from service.cli.given.options import (
     Principles,
 )
 from service.cli.given.roots import Root
+from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import chosen_principle, measurement_store, told
 from service.cli.shown.display import clean
 from service.cli.shown.progress import Bar
@@ -311,3 +312,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(x) for key, x in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MEASUREMENT = Measurement("judge", judge)

@@ -20,6 +20,7 @@ from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import INPUT, JUDGING, FirstRows, Json, JudgeSpec, MeasurementOut
+from service.cli.measure.measurement import Measurement
 from service.cli.shown.display import clean
 from service.cli.shown.progress import Bar
 from service.cli.shown.voice import Quiet, is_quiet, say
@@ -207,3 +208,6 @@ def _print(results: dict[str, Any], out: Path | None) -> None:
         typer.echo(f"quarantined: {len(results['quarantined'])} rows in all; --json names them")
     if out:
         typer.echo(f"every reading: {out / 'choices.json'}")
+
+
+MEASUREMENT = Measurement("choices", choices)

@@ -28,6 +28,7 @@ from service.cli.given.options import (
     Principles,
 )
 from service.cli.given.roots import Root
+from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import chosen_principle, measurement_store, told
 from service.cli.shown.display import clean
 from service.cli.shown.progress import Bar
@@ -227,3 +228,6 @@ def _plain(found: "Figures", share: float | None) -> dict[str, Any]:
         "unreadable": found.unreadable,
         "categories": {name: figure(value) for name, value in found.categories.items()},
     }
+
+
+MEASUREMENT = Measurement("injection", injection)

@@ -1,0 +1,152 @@
+"""Trying a draft: what a judge says under a principle that nobody has published, of examples that people labelled."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import case, func, select
+
+from constitution import InputError
+from critic.feedback import ComparisonLabel
+from critic.records import Item, Line, Message, Response, Vote
+from service.api.body import StrictRoute
+from service.api.judges.asking import EngineName, ModeSpec, principles_of
+from service.api.judges.comparisons import ComparisonRequest, pipeline_of
+from service.bounds.watching import while_connected
+from service.context import Parts, Service, allowed
+from service.keys.auth import Caller
+from service.labels.label_query import RETRACTED, StoredFeedback, selected, stored
+from service.problems import invalid, responses
+from service.store.tables import feedback, retractions
+
+router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
+
+MOST_EXAMPLES = 3
+LOOKED_AT = 200  # labels, the newest, among which examples are looked for
+
+Feedbacker = Annotated[Caller, allowed("feedback")]
+
+
+class TrialRequest(BaseModel):
+    """A constitution's ``text`` (YAML), and the id of one of its principles. ``items``: by default the newest ones."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "name: brief ...", "principle": "short"}]},
+    )
+
+    text: str = Field(min_length=1, max_length=1_000_000)
+    principle: str = Field(min_length=1, max_length=200)
+    engine: EngineName = None
+    mode: ModeSpec = None
+    items: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MOST_EXAMPLES)] = []
+
+
+class Example(BaseModel):
+    """One example: what the judge says under the principle, and what people and judges had said of it before.
+
+    Probabilities are that the first response is better; ``before`` is the mean of the labels that are there.
+    """
+
+    item: str
+    prompt: list[Message]
+    responses: list[str]
+    probability: float | None
+    outcome: str
+    votes: list[Vote]
+    before: float | None
+    people: int
+
+
+class Trial(BaseModel):
+    """What came of a trial. Nothing of it is stored."""
+
+    principle: str
+    judge: str
+    mode: str
+    examples: list[Example]
+
+
+@router.post("", responses=responses(408, 502))
+async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts: Parts) -> Trial:
+    """Judge up to three stored comparisons under one principle of a draft."""
+    try:
+        constitution = await parts.constitutions.check(asked.text.encode())
+    except InputError as error:
+        raise invalid(f"{error.where}: {error.problem}", error.fix, where="/text") from None
+    principles_of(constitution, [asked.principle])
+    mode = parts.engines.mode(asked.engine, asked.mode)
+    engine = await parts.engines.get(asked.engine)
+    suited = await engine.suited(mode)
+    examples = []
+    for labels in await _examples(parts, asked.items):
+        item = Item(prompt=labels[0].prompt, responses=_blind(labels[0]))
+        wanted = ComparisonRequest(
+            prompt=labels[0].prompt,
+            responses=[response.text for response in item.responses],
+            constitution=constitution.ref,
+            principles=[asked.principle],
+        )
+        pipeline = pipeline_of(wanted, constitution, engine, suited)
+        async with parts.turns.judged:
+            row = await while_connected(request, pipeline.run(Line(row=0, where="", item=item)))
+        judgement = row.judgements[0]
+        before, people = _before(labels)
+        examples.append(
+            Example(
+                item=labels[0].item,
+                prompt=list(item.prompt.messages),
+                responses=[response.text for response in item.responses],
+                probability=judgement.probability,
+                outcome=judgement.outcome,
+                votes=list(judgement.votes),
+                before=before,
+                people=people,
+            )
+        )
+    return Trial(principle=asked.principle, judge=engine.identity.name, mode=suited.name, examples=examples)
+
+
+def _blind(label: StoredFeedback) -> tuple[Response, ...]:
+    return tuple(Response(text=response.text, model="given") for response in label.responses)
+
+
+async def _examples(parts: Service, items: list[str]) -> list[list[StoredFeedback]]:
+    """The labels of each example: of these items, or of the newest comparisons, people's before judges'."""
+    async with parts.database.read() as connection:
+        if not items:
+            recent = (
+                select(feedback.c.item, feedback.c.source, feedback.c.seq)
+                .join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
+                .where(feedback.c.kind == "comparison", ~RETRACTED)
+                .order_by(feedback.c.seq.desc())
+                .limit(LOOKED_AT)
+                .subquery()
+            )
+            people = func.max(case((recent.c.source == "human", 1), else_=0))
+            newest = select(recent.c.item).group_by(recent.c.item)
+            newest = newest.order_by(people.desc(), func.max(recent.c.seq).desc()).limit(MOST_EXAMPLES)
+            items = list((await connection.execute(newest)).scalars())
+        found = []
+        for item in items:
+            query = selected().where(feedback.c.item == item, feedback.c.kind == "comparison", ~RETRACTED)
+            rows = (await connection.execute(query.order_by(feedback.c.seq).limit(LOOKED_AT))).mappings().all()
+            if not rows:
+                raise invalid(f"no comparison is about an item {item!r}", "Leave items out.", where="/items")
+            found.append([stored(row) for row in rows])
+    return found
+
+
+def _before(labels: list[StoredFeedback]) -> tuple[float | None, int]:
+    """The mean of what was said that the first response is better, in the first label's order; how many people said it.
+
+    Of people, where there are any.
+    """
+    order = [response.text for response in labels[0].responses]
+    people = [label for label in labels if label.source == "human"]
+    said = []
+    for label in people or labels:
+        turned = label.in_order_of(order).label
+        if isinstance(turned, ComparisonLabel) and turned.first_is_better is not None:
+            said.append(turned.first_is_better)
+    return (sum(said) / len(said) if said else None), len(people)

@@ -1,0 +1,125 @@
+"""Who is signed in to the pages: sessions of browsers, and links that sign in once. Both belong to a key.
+
+The browser has 256 random bits in a cookie, the database their hash. A session says nothing of what its key may do:
+that is asked for each request, so that a key that is revoked ends its sessions, too.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from service.keys.auth import Caller, Keys
+from service.problems import Problem
+from service.store.database import Database
+from service.store.tables import links, now, sessions
+
+LINK_HOURS = 72.0
+LONGEST_LINK_HOURS = 24.0 * 90
+RENEWED_AFTER = 1 / 8  # of a session's time: it is not written at each request
+FIX = "Sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser's session. ``csrf`` is what its forms must bring along, which no other site can read."""
+
+    id: str
+    caller: Caller
+    csrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that was just made: ``token`` is its address's end, and told only now."""
+
+    token: str
+    expires_at: datetime
+
+
+class Sessions:
+    """Begins, finds and ends sessions."""
+
+    def __init__(self, database: Database, keys: Keys, hours: float) -> None:
+        self._database, self._keys, self._time = database, keys, timedelta(hours=hours)
+
+    async def begin(self, key: str) -> str:
+        """Begin a session of the key of this id; return what the browser keeps."""
+        token = secrets.token_urlsafe(32)
+        await self._database.insert({sessions: [self._row(token, key)]})
+        return token
+
+    async def find(self, token: str) -> Session:
+        """The session of a browser. Raises `Problem` 401 where it is over, or its key is."""
+        async with self._database.read() as connection:
+            query = select(sessions.c.key, sessions.c.expires_at).where(sessions.c.id == _hash(token))
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or row.expires_at <= now():
+            raise _over("your session has ended")
+        caller = await self._keys.holder(row.key)
+        session = Session(_hash(token), caller, csrf(token))
+        if row.expires_at - now() < self._time * (1 - RENEWED_AFTER):
+            await self._renew(session.id)
+        return session
+
+    async def end(self, id: str) -> None:
+        """End one session."""
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.id == id))
+
+    async def link(self, key: str, hours: float = LINK_HOURS) -> Link:
+        """Make a link that signs in once as the holder of the key of this id. Raises as `Keys.holder`."""
+        await self._keys.holder(key)
+        token, at = secrets.token_urlsafe(24), now()
+        made = Link(token, at + timedelta(hours=hours))
+        row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": made.expires_at, "used_at": None}
+        await self._database.insert({links: [row]})
+        return made
+
+    async def peek(self, token: str) -> Caller:
+        """Whose link it is, without using it. Raises `Problem` 401 where it can't be used any more."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(links).where(links.c.id == _hash(token)))).one_or_none()
+        if row is None:
+            raise _over("this link is none of ours")
+        if row.used_at is not None:
+            raise _over("this link was used already")
+        if row.expires_at <= now():
+            raise _over("this link ran out")
+        return await self._keys.holder(row.key)
+
+    async def use(self, token: str) -> str:
+        """Use a link: of several who try at once, one begins a session. Raises as `peek`."""
+        caller = await self.peek(token)
+        session = secrets.token_urlsafe(32)
+        async with self._database.transaction() as connection:
+            unused = update(links).where(links.c.id == _hash(token), links.c.used_at.is_(None))
+            if not (await connection.execute(unused.values(used_at=now()))).rowcount:
+                raise _over("this link was used already")
+            await connection.execute(sessions.insert(), self._row(session, caller.key))
+        return session
+
+    def _row(self, token: str, key: str) -> dict[str, Any]:
+        at = now()
+        return {"id": _hash(token), "key": key, "created_at": at, "expires_at": at + self._time}
+
+    async def _renew(self, id: str) -> None:
+        async with self._database.transaction() as connection:
+            change = update(sessions).where(sessions.c.id == id).values(expires_at=now() + self._time)
+            await connection.execute(change)
+
+
+def csrf(token: str) -> str:
+    """What forms bring along that were made for the browser with this cookie."""
+    return _hash(f"csrf {token}")
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _over(detail: str) -> Problem:
+    return Problem(401, "unauthorized", detail, FIX)

@@ -1,0 +1,29 @@
+"""Where those who run projects look and decide: projects, items, jobs, data sets, models, constitutions, a search."""
+
+from service.web.manage import (
+    constitutions,
+    datasets,
+    editor,
+    figures,
+    items,
+    jobs,
+    making,
+    models,
+    projects,
+    search,
+    uncertain,
+)
+
+ROUTERS = (
+    making.router,  # before projects: /projects/new is no project
+    projects.router,
+    figures.router,
+    items.router,
+    uncertain.router,
+    search.router,
+    jobs.router,
+    datasets.router,
+    models.router,
+    editor.router,  # before constitutions: /constitutions/new is none
+    constitutions.router,
+)

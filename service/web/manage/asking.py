@@ -1,0 +1,74 @@
+"""What pages of those who run projects share: who may see them, forms that become requests, names for ids."""
+
+import hashlib
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import select
+from starlette.datastructures import FormData
+
+from service.context import Service
+from service.keys import access
+from service.labels.label_form import faults_of
+from service.problems import Problem
+from service.store.idempotency import Once
+from service.store.tables import annotators
+from service.web.visit import Visit, signed_in, text_of
+
+Reader = Annotated[Visit, signed_in(*access.LABELS)]
+Maker = Annotated[Visit, signed_in("feedback")]
+JobReader = Annotated[Visit, signed_in(*access.JOBS)]
+Submitter = Annotated[Visit, signed_in("jobs")]
+Everyone = Annotated[Visit, signed_in("read")]
+Admin = Annotated[Visit, signed_in("admin")]
+
+M = TypeVar("M", bound=BaseModel)
+
+LONGEST_QUERY = 200  # names that are looked up at once
+
+
+def requested(model: type[M], values: dict[str, Any]) -> M:
+    """The request that a form means, by the same rules as the API's. Raises `Problem` 422 with every fault."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = faults_of(error)
+        detail = f"{faults[0].where}: {faults[0].problem}"
+        raise Problem(422, "invalid", detail, "Mend it and send it again.", faults=faults) from None
+
+
+def once(parts: Service, visit: Visit, form: FormData) -> Once:
+    """Let a form that is sent twice have one effect: each that is shown has a number of its own."""
+    name = text_of(form, "once")[:64]
+    said = hashlib.sha256(repr(sorted((key, str(value)) for key, value in form.multi_items())).encode()).hexdigest()
+    return Once(parts.database, visit.caller.key, f"page {name}" if name else None, said)
+
+
+def new_number() -> str:
+    """A number for a form: see `once`."""
+    return secrets.token_hex(8)
+
+
+def typed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was typed into a form, to be shown in it again; where nothing was, an empty text."""
+    return defaultdict(str, values)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a field that say something."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+async def names_of(parts: Service, ids: Iterable[str | None]) -> dict[str, str]:
+    """What people are called, by their ids. Who was erased, or is a judge, is not among them."""
+    wanted = sorted({id for id in ids if id is not None})
+    named: dict[str, str] = {}
+    async with parts.database.read() as connection:
+        for start in range(0, len(wanted), LONGEST_QUERY):
+            part = wanted[start : start + LONGEST_QUERY]
+            query = select(annotators.c.id, annotators.c.name).where(annotators.c.id.in_(part))
+            named |= {row.id: row.name for row in await connection.execute(query) if row.name is not None}
+    return named

@@ -1,0 +1,73 @@
+"""Constitutions: the list, one version, its history, and what changed between two, word by word."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from base.errors import InputError
+from constitution import Constitution, diff
+from service.context import Parts, Service
+from service.problems import Problem
+from service.web.manage.asking import Everyone
+from service.web.rendering import render
+from service.web.visit import PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+@router.get("/constitutions")
+async def listed(request: Request, visit: Everyone, parts: Parts) -> Response:
+    """All constitutions, each with its versions."""
+    by_name: dict[str, list[Constitution]] = {}
+    for ref in await parts.constitutions.refs():
+        found = await parts.constitutions.get(ref)
+        by_name.setdefault(found.name, []).append(found)
+    return render(request, "manage/constitutions.html.j2", by_name=by_name, may_publish=visit.may("admin"))
+
+
+@router.get("/constitutions/{ref}")
+async def one(request: Request, ref: str, visit: Everyone, parts: Parts) -> Response:
+    """One version: its principles, and the versions before and after."""
+    found = await published(parts, ref)
+    return render(
+        request,
+        "manage/constitution.html.j2",
+        constitution=found,
+        versions=await _versions(parts, found.name),
+        may_publish=visit.may("admin"),
+    )
+
+
+@router.get("/constitutions/{ref}/file")
+async def file(ref: str, visit: Everyone, parts: Parts) -> Response:
+    """The file as it was published."""
+    found = await published(parts, ref)
+    content = await asyncio.to_thread(parts.constitutions.file(found).read_bytes)
+    headers = {"Content-Disposition": f'attachment; filename="{found.name}-{found.version}.yaml"'}
+    return Response(content, media_type="application/yaml", headers=headers)
+
+
+@router.get("/constitutions/{ref}/diff")
+async def compared(request: Request, ref: str, visit: Everyone, parts: Parts, to: str = "") -> Response:
+    """What changed from one version to another."""
+    a = await published(parts, ref)
+    if not to:
+        return RedirectResponse(f"/constitutions/{a.ref}", 303)
+    b = await published(parts, to)
+    difference = await parts.figures.run(request, lambda stop: diff(a, b))
+    return render(request, "manage/constitution_diff.html.j2", diff=difference, versions=await _versions(parts, a.name))
+
+
+async def _versions(parts: Service, name: str) -> list[str]:
+    """The versions of a constitution, the newest first."""
+    refs = await parts.constitutions.refs()
+    return [ref for ref in reversed(refs) if ref.rpartition("@")[0] == name]
+
+
+async def published(parts: Service, ref: str) -> Constitution:
+    """The constitution of this name. Raises `Problem` 404."""
+    try:
+        return await parts.constitutions.get(ref)
+    except InputError as error:
+        raise Problem(404, "not_found", error.problem, error.fix) from None

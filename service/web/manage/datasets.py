@@ -1,0 +1,109 @@
+"""Data sets: the list, one version with what it was made of, its files in every format, and making the next one."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import select
+
+from base.errors import InputError
+from critic.feedback import KINDS
+from service.api.labels import datasets as api
+from service.api.labels import projects
+from service.context import Parts, Service
+from service.exports.datasets import DatasetRequest
+from service.problems import Problem, ProblemDocument, invalid
+from service.store.tables import job_events, models
+from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
+from service.web.rendering import render
+from service.web.visit import Form, PageRoute, Visit, text_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+PAGE, MOST_PROJECTS = 100, 200
+METHODS = ("majority", "each", "soft")
+
+
+@router.get("/datasets")
+async def listed(request: Request, visit: Reader, parts: Parts, cursor: str | None = None) -> Response:
+    """All versions of all data sets."""
+    return await _listed(request, visit, parts, cursor, {}, None)
+
+
+@router.post("/datasets")
+async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Build the next version of a data set."""
+    names = ("kind", "source", "project", "group")
+    filter = {name: value for name in names if (value := text_of(form, name).strip())}
+    values = {
+        "name": text_of(form, "name").strip(),
+        "aggregation": text_of(form, "aggregation"),
+        "filter": filter,
+        "pool_groups": text_of(form, "pool_groups") == "yes",
+    }
+    try:
+        asked = requested(DatasetRequest, values)
+        made = await api.make(asked, request, visit.caller, parts, once(parts, visit, form))
+    except InputError as error:
+        return await _listed(request, visit, parts, None, values | filter, invalid(error.problem, error.fix).document)
+    except Problem as problem:
+        if problem.status_code != 422:
+            raise
+        return await _listed(request, visit, parts, None, values | filter, problem.document)
+    return RedirectResponse(f"/datasets/{made.name}/{made.version}", 303)
+
+
+@router.get("/datasets/{name}/{version}")
+async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
+    """One version."""
+    found = await api.get(name, version, visit.caller, parts)
+    return render(
+        request,
+        "manage/dataset.html.j2",
+        dataset=found,
+        filter=found.request.get("filter", {}),
+        formats=api.WRITING,
+        models=await _models(parts, f"dataset {name}@{version}"),
+    )
+
+
+@router.get("/datasets/{name}/{version}/download")
+async def download(
+    request: Request, name: str, version: int, visit: Reader, parts: Parts, table: str, format: str = "jsonl"
+) -> Response:
+    """A table as a file."""
+    return await api.download(name, version, request, visit.caller, parts, table, format)
+
+
+async def _listed(
+    request: Request,
+    visit: Visit,
+    parts: Service,
+    cursor: str | None,
+    given: dict[str, Any],
+    problem: ProblemDocument | None,
+) -> Response:
+    page = await api.listed(visit.caller, parts, limit=PAGE, cursor=cursor)
+    known = await projects.listed(visit.caller, parts, limit=MOST_PROJECTS)
+    return render(
+        request,
+        "manage/datasets.html.j2",
+        status=200 if problem is None else 422,
+        datasets=page.items,
+        next=page.next,
+        projects=known.items,
+        kinds=list(KINDS),
+        methods=METHODS,
+        given=typed(given),
+        problem=problem,
+        number=new_number(),
+        may_make=visit.may("feedback"),
+    )
+
+
+async def _models(parts: Service, source: str) -> list[str]:
+    """The models whose jobs were given this data set."""
+    query = select(models.c.name, job_events.c.body).join(job_events, job_events.c.job == models.c.job)
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(query.where(job_events.c.kind == "queued"))).all()
+    return sorted({row.name for row in rows if source in row.body.get("sources", ())})

@@ -1,0 +1,126 @@
+"""An editor for constitutions: it checks as one types, tries a draft principle on stored examples, and publishes."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from service.api.judges import constitutions as api
+from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
+from service.context import Parts, Service
+from service.problems import Problem, ProblemDocument
+from service.web.manage.asking import Everyone, new_number, once, requested
+from service.web.manage.constitutions import published
+from service.web.rendering import render
+from service.web.visit import Form, PageRoute, Visit, text_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+TEMPLATE = """\
+name: my-constitution
+version: 1.0.0
+title: What it is called
+summary: One sentence on what it asks for.
+license: Apache-2.0
+language: en
+principles:
+  - id: short
+    title: Be short
+    statement: The response says what matters in as few words as it needs.
+    critique: Point to words in the response that could go without loss.
+    revision: Rewrite the response with everything that matters in fewer words.
+    compare: Which response says what matters in fewer words?
+    opposite: The response takes many words to say little.
+"""
+
+
+@router.get("/constitutions/new")
+async def new(request: Request, visit: Everyone, parts: Parts, of: str = "") -> Response:
+    """Begin with an example, or with a version that is there."""
+    text = TEMPLATE
+    if of:
+        found = await published(parts, of)
+        text = (await asyncio.to_thread(parts.constitutions.file(found).read_bytes)).decode("utf-8")
+    return await _page(request, parts, visit, text)
+
+
+@router.post("/constitutions/new")
+async def act(request: Request, visit: Everyone, parts: Parts, form: Form) -> Response:
+    """Check, try or publish what is written."""
+    text, act = text_of(form, "text"), text_of(form, "act")
+    if act == "try":
+        return await _try(request, parts, visit, form, text)
+    if act == "publish":
+        try:
+            content = text.encode()
+            answer = await api.publish(visit_admin(visit), parts, once(parts, visit, form), content, Response())
+        except Problem as problem:
+            return await _page(request, parts, visit, text, problem=problem.document)
+        return RedirectResponse(f"/constitutions/{answer.ref}", 303)
+    return await _page(request, parts, visit, text)
+
+
+@router.post("/constitutions/check")
+async def check(request: Request, visit: Everyone, parts: Parts, form: Form) -> Response:
+    """What is wrong with a text, as the part of the page that shows it: the page's script asks while one types."""
+    checked = await _checked(request, parts, text_of(form, "text"))
+    return render(request, "manage/editor_checked.html.j2", checked=checked)
+
+
+def visit_admin(visit: Visit) -> Any:
+    """The caller, who must be an administrator. Raises `Problem` 403."""
+    if not visit.may("admin"):
+        raise Problem(403, "forbidden", "only an administrator publishes", "Ask one, with the text as it is.")
+    return visit.caller
+
+
+async def _checked(request: Request, parts: Service, text: str) -> api.Linted:
+    await parts.constitutions.refresh()
+    return await parts.figures.run(request, lambda stop: api.checked_text(parts.constitutions, text.encode(), stop))
+
+
+async def _try(request: Request, parts: Service, visit: Visit, form: Any, text: str) -> Response:
+    values = {"text": text, "principle": text_of(form, "principle"), "engine": text_of(form, "engine") or None}
+    try:
+        trial = await tried(requested(TrialRequest, values), request, visit.caller, parts)
+    except Problem as problem:
+        return await _page(request, parts, visit, text, problem=problem.document)
+    return await _page(request, parts, visit, text, trial=trial, principle=values["principle"])
+
+
+async def _page(
+    request: Request,
+    parts: Service,
+    visit: Visit,
+    text: str,
+    *,
+    problem: ProblemDocument | None = None,
+    trial: Any = None,
+    principle: str | None = "",
+) -> Response:
+    return render(
+        request,
+        "manage/editor.html.j2",
+        status=200 if problem is None else problem.status,
+        text=text,
+        checked=await _checked(request, parts, text),
+        problem=problem,
+        trial=trial,
+        principle=principle,
+        principles=await asyncio.to_thread(_principles, parts, text),
+        engines=parts.engines.names,
+        examples=MOST_EXAMPLES,
+        number=new_number(),
+        may_publish=visit.may("admin"),
+        may_try=visit.may("feedback"),
+    )
+
+
+def _principles(parts: Service, text: str) -> list[tuple[str, str]]:
+    """The principles of a text that can be read: ids and titles."""
+    try:
+        found = parts.constitutions.checked(text.encode())
+    except api.InputError:
+        return []
+    return [(one.id, one.title) for one in found.principles]

@@ -1,0 +1,75 @@
+"""Models that were trained here: the list, and one with all that it comes from, from constitution to weights."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from service.api.jobs import models as api
+from service.context import Parts, Service
+from service.store.tables import job_events
+from service.web.manage.asking import JobReader
+from service.web.rendering import render
+from service.web.visit import PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+PAGE = 100
+
+
+@router.get("/models")
+async def listed(request: Request, visit: JobReader, parts: Parts, cursor: str | None = None) -> Response:
+    """All models, by name."""
+    page = await api.listed(visit.caller, parts, limit=PAGE, cursor=cursor)
+    return render(request, "manage/models.html.j2", models=page.items, next=page.next)
+
+
+@router.get("/models/{name:path}")
+async def one(request: Request, name: str, visit: JobReader, parts: Parts) -> Response:
+    """One model and its lineage."""
+    model = await api.get(name, visit.caller, parts)
+    refs = await _constitutions(parts)
+    lineage = model.lineage
+    return render(
+        request,
+        "manage/model.html.j2",
+        model=model,
+        constitutions=[(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())],
+        sources=[_source(text) for text in await _sources(parts, model.job)],
+        ancestors=_ancestors(lineage),
+        parent=lineage.get("parent", {}),
+        figures=sorted(lineage.get("figures", {}).items()),
+        counts=lineage.get("counts", {}),
+        settings=sorted(lineage.get("settings", {}).items()),
+        packages=sorted(lineage.get("packages", {}).items()),
+    )
+
+
+async def _constitutions(parts: Service) -> dict[str, str]:
+    """Every published version by its content's hash."""
+    found = [await parts.constitutions.get(ref) for ref in await parts.constitutions.refs()]
+    return {constitution.digest: constitution.ref for constitution in found}
+
+
+async def _sources(parts: Service, job: str | None) -> list[str]:
+    """What the model's job was given, as it was named when it was submitted."""
+    query = select(job_events.c.body).where(job_events.c.job == job, job_events.c.kind == "queued")
+    async with parts.database.read() as connection:
+        bodies = (await connection.execute(query.order_by(job_events.c.seq))).scalars().all()
+    return list(dict.fromkeys(source for body in bodies for source in body.get("sources", ())))
+
+
+def _source(text: str) -> dict[str, str]:
+    """A source in words, and its page where it has one."""
+    what, _, name = text.partition(" ")
+    address = {"dataset": f"/datasets/{name.replace('@', '/')}", "job": f"/jobs/{name}"}.get(what, "")
+    return {"what": what, "name": name, "address": address}
+
+
+def _ancestors(lineage: Any, depth: int = 0) -> list[dict[str, Any]]:
+    """All models that it comes from, those nearest to it first, each with how far back it is."""
+    found: list[dict[str, Any]] = []
+    for one in lineage.get("ancestors", ()):
+        found.append({"name": one["name"], "trainer": one["trainer"], "depth": depth})
+        found += _ancestors(one, depth + 1)
+    return found

@@ -1,0 +1,49 @@
+"""A search over labels and pairs."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from critic.feedback import KINDS
+from service.api.review.items import sought
+from service.context import Parts
+from service.review.search import SearchQuery
+from service.web.manage.asking import Reader, names_of, requested
+from service.web.manage.tables import csv
+from service.web.rendering import render
+from service.web.visit import PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+FIELDS = ("text", "kind", "source", "annotator", "group", "constitution", "project", "job", "before")
+
+
+@router.get("/search")
+async def page(request: Request, visit: Reader, parts: Parts) -> Response:
+    """Labels by a text and filters; the newest first."""
+    query = _query(request)
+    found = await sought(query, request, visit.caller, parts)
+    return render(
+        request,
+        "manage/search.html.j2",
+        query=query,
+        kinds=list(KINDS),
+        hits=found.items,
+        next=found.next,
+        names=await names_of(parts, [hit.annotator for hit in found.items if hit.source == "human"]),
+        address=request.url.include_query_params(before=found.next).query if found.next else "",
+        plain_address=request.url.query,
+    )
+
+
+@router.get("/search.csv")
+async def page_csv(request: Request, visit: Reader, parts: Parts) -> Response:
+    """What the search shows, as rows."""
+    found = await sought(_query(request), request, visit.caller, parts)
+    return csv("labels", [hit.model_dump(mode="json") for hit in found.items])
+
+
+def _query(request: Request) -> SearchQuery:
+    """The query in an address: a form sends its empty fields, too."""
+    given: dict[str, Any] = {name: value for name in FIELDS if (value := request.query_params.get(name, "").strip())}
+    return requested(SearchQuery, given)

@@ -1,0 +1,181 @@
+"""Who visits a page, and the one door that every page stands behind: `PageRoute`.
+
+There the browser's session is found, its requests are counted as those of its key, a form's token is checked before
+anything is done, every error becomes a page, and every answer has the site's policy.
+"""
+
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+
+from service import problems
+from service.context import Service
+from service.keys.auth import Caller, Scope, require
+from service.keys.sessions import csrf
+from service.problems import Problem
+from service.web.policy import secure
+from service.web.rendering import render
+
+SESSION = "cai_session"
+VISITOR = "cai_visitor"  # of who isn't signed in yet: what the sign-in form is bound to
+SAFE = ("GET", "HEAD")
+MOST_FIELDS, MOST_FILES = 5000, 20
+LONGEST_FIELD = 16 * 2**20  # bytes; `max_body_bytes` comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of somebody who is signed in."""
+
+    session: str
+    caller: Caller
+    csrf: str
+
+    def may(self, *scopes: Scope) -> bool:
+        """Whether the visitor has one of ``scopes``."""
+        return any(self.caller.may(scope) for scope in scopes)
+
+
+class PageRoute(APIRoute):
+    """A page, or the answer to a form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handler = super().get_route_handler()
+
+        async def page(request: Request) -> Response:
+            request.state.visit, request.state.csrf, visitor = None, "", None
+            try:
+                visitor = await _recognised(request)
+                response = await _counted(request, handler)
+            except Exception as error:  # whatever it is, a person reads it on a page
+                response = _failed(request, error)
+            if visitor is not None:
+                set_cookie(request, response, VISITOR, visitor)
+            secure(response.headers)
+            return response
+
+        return page
+
+
+async def _recognised(request: Request) -> str | None:
+    """Find out who visits; return a new visitor's name, where the browser has none."""
+    token = request.cookies.get(SESSION)
+    if token:
+        try:
+            session = await _service(request).sessions.find(token)
+        except Problem as problem:
+            if problem.status_code != 401:
+                raise
+        else:
+            request.state.visit = Visit(session.id, session.caller, session.csrf)
+            request.state.csrf = session.csrf
+            return None
+    visitor = request.cookies.get(VISITOR)
+    new = None if visitor else secrets.token_urlsafe(24)
+    request.state.csrf = csrf(visitor or new or "")
+    return new
+
+
+async def _counted(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+    service, visit = _service(request), request.state.visit
+    who = "anyone" if visit is None else visit.caller.key
+    service.pace.take(who)
+    with service.pace.under_way(who):
+        if request.method in SAFE:
+            return await handler(request)
+        _must_be_ours(request)
+        async with request.form(
+            max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD
+        ) as request.state.form:
+            given = request.state.form.get("csrf", "")
+            if not isinstance(given, str) or not secrets.compare_digest(given.encode(), request.state.csrf.encode()):
+                raise _stale(request)
+            return await handler(request)
+
+
+def _must_be_ours(request: Request) -> None:
+    """Raise `Problem` 403 for what another site sent: browsers say so, beside the form's token."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Problem(403, "forbidden", "the form was sent by another site", "Open the page here, and send it again.")
+
+
+def _stale(request: Request) -> Problem:
+    if request.state.visit is None and request.cookies.get(SESSION):
+        return Problem(401, "unauthorized", "your session has ended", "Sign in again.")
+    detail = "the form was made for another session"
+    return Problem(403, "forbidden", detail, "Open the page again, and send it again.")
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    problem = problems.of(error)
+    if problem.status_code == 401 and request.method in SAFE and request.state.visit is None:
+        return RedirectResponse(sign_in_address(request), 303)
+    document = problem.public()
+    response = render(request, "problem.html.j2", status=document.status, problem=document)
+    response.headers.update(problem.headers or {})
+    return response
+
+
+def sign_in_address(request: Request) -> str:
+    """Where to sign in, and come back from."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return "/sign-in" if here == "/" else f"/sign-in?to={quote(here, safe='/')}"
+
+
+def signed_in(*scopes: Scope) -> Any:
+    """A page's parameter: the `Visit`, whose key must have one of ``scopes``; with none, any key will do."""
+
+    async def check(request: Request) -> Visit:
+        visit: Visit | None = request.state.visit
+        if visit is None:
+            raise Problem(401, "unauthorized", "you are not signed in", "Sign in again.")
+        if scopes:
+            require(visit.caller, scopes)
+        return visit
+
+    return Depends(check)
+
+
+async def _form(request: Request) -> FormData:
+    form: FormData = request.state.form
+    return form
+
+
+Form = Annotated[FormData, Depends(_form)]
+"""What was sent, which was checked to come from one of our pages."""
+
+
+def text_of(form: FormData, name: str) -> str:
+    """A field's text, as people write it: browsers end lines in two characters. Empty where there is none."""
+    value = form.get(name, "")
+    return value.replace("\r\n", "\n") if isinstance(value, str) else ""
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str) -> None:
+    """Give the browser something to keep until it is closed or the session is over."""
+    secure_only = request.url.scheme == "https"
+    response.set_cookie(name, value, httponly=True, samesite="lax", secure=secure_only, path="/")
+
+
+def clear_cookie(response: Response, name: str) -> None:
+    """Let the browser forget it."""
+    response.delete_cookie(name, path="/", httponly=True, samesite="lax")
+
+
+def local(address: str) -> str:
+    """An address of this site to go to: what leads elsewhere is the first page."""
+    is_local = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return address if is_local and not any(character < " " for character in address) else "/"
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
