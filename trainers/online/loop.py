@@ -175,7 +175,8 @@ class OnlineTrainer:
         self.state.epoch = self.state.global_step * self.args.prompts_per_step / len(self.asks.asks)
         rows = gather_object(measured.rows)
         figures = experience.figures(rows) | measured.figures | learnt
-        self.history.add(figures, [row["answer"] for row in rows if row["reward"] is not None])
+        good = [row for row in rows if row["reward"] is not None]
+        self.history.add(figures, [row["answer"] for row in good], [row["reward"] for row in good])
         if figures["reward_std"] == 0:
             log.warning(
                 "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
