@@ -1,5 +1,6 @@
 """Alarms: what each sees, when none may ring, and that a reward with a planted flaw is caught in time."""
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -206,18 +207,9 @@ def test_a_flawed_reward_is_caught_before_the_true_one_has_fallen_by_a_tenth(tal
 
 @pytest.mark.slow
 def test_without_alarms_the_same_run_ruins_it(talker: Path, tmp_path: Path) -> None:
-    names = (
-        "kl",
-        "length",
-        "length_correlation",
-        "repetition",
-        "refusals",
-        "entropy",
-        "phrase",
-        "heldout",
-        "disagreement",
-    )
-    logs = exploited(talker, tmp_path / "out", **{f"alarm_{name}": None for name in names})
+    names = [field.name for field in dataclasses.fields(PPOConfig) if field.name.startswith("alarm_")]
+    silent = dict.fromkeys(name for name in names if name != "alarm_window")
+    logs = exploited(talker, tmp_path / "out", **silent)
     true = [row["eval_heldout"] for row in logs if "eval_heldout" in row]
     assert true[-1] < 0.7 * true[0]
     assert fmean(row["reward"] for row in logs if row["step"] == 20 and "reward" in row) > 0.5

@@ -14,6 +14,7 @@ from critic.engine import RunStopped
 from critic.rewarding.grade import Grade
 from trainers import catalogue
 from trainers.folder import checkpoint, metrics
+from trainers.method import load as method_of
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.online import rollouts
 from trainers.online.config import OnlineConfig
@@ -66,7 +67,7 @@ def test_killed_at_any_point_it_has_the_weights_of_an_uninterrupted_run(
     name: str, policy: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first checkpoint, while one is written, between two steps, in the update, and after the last step."""
-    kind: type[OnlineConfig] = catalogue.load(name).config
+    kind: type[OnlineConfig] = method_of(name).config
     settings = settings_of(name, scorer)
     train(online_config(kind, policy, tmp_path / "whole", **settings))
 
@@ -136,7 +137,7 @@ def test_a_judge_that_is_gone_costs_no_step_that_was_taken(policy: Path, tmp_pat
 @METHODS
 def test_a_run_leaves_a_model_folder_and_its_card(name: str, policy: Path, scorer: Path, tmp_path: Path) -> None:
     settings = settings_of(name, scorer) | {"max_steps": 2}
-    done = train(online_config(catalogue.load(name).config, policy, tmp_path / "out", **settings))
+    done = train(online_config(method_of(name).config, policy, tmp_path / "out", **settings))
     lineage = json.loads((done.folder / "lineage.json").read_text())
     assert done.new and lineage["trainer"] == name
     assert catalogue.read(name).about in (done.folder / "README.md").read_text()
