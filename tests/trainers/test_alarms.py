@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trainers.folder import metrics
 from trainers.methods.ppo import PPOConfig
 from trainers.online.alarms import Alarm, Audit, History, alarms, common_phrases, refuses, repetition
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 from .online_tiny import Planted, ppo_config, ppo_trainer
 from .tiny import question, write_model

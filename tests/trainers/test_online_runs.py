@@ -16,10 +16,10 @@ from trainers import catalogue
 from trainers.folder import checkpoint, metrics
 from trainers.method import load as method_of
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
-from trainers.online import rollouts
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
-from trainers.online.rollout import Sample
+from trainers.online.writing import rollouts
+from trainers.online.writing.rollout import Sample
 from trainers.run import train
 
 from .online_tiny import LORA, Planted, online_config, online_trainer, share_of, trained_weights

@@ -13,7 +13,7 @@ from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.ppo import PPOConfig, PPOTrainer
 from trainers.online import experience
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, ppo_config, ppo_trainer, samples_of
 from .small_runs import ALL, trainer_of

@@ -14,7 +14,7 @@ from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
 from trainers.online import rollout
 from trainers.online.prompts import Ask
-from trainers.online.rollout import HfWriter, Sample, Task
+from trainers.online.writing.rollout import HfWriter, Sample, Task
 
 from .tiny import question, write_model
 

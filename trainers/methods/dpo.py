@@ -27,10 +27,11 @@ from critic.records import Quarantined
 from trainers import losses
 from trainers.batches.data import Data
 from trainers.batches.examples import Pair, Rated
+from trainers.batches.inputs import Encode, Examples, Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
-from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched
 
 _KEPT_EVERY = 32
 """After how many batches of each process the references so far are written."""

@@ -20,7 +20,7 @@ from trainers.batches.packing import Packed, packed
 from trainers.online.alarms import refuses, repetition
 from trainers.online.config import OnlineConfig
 from trainers.online.models import ActorCritic
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 T = TypeVar("T")
 
