@@ -15,6 +15,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY base base
+COPY cai_feedback cai_feedback
 COPY constitution constitution
 COPY critic critic
 COPY principles principles

@@ -36,7 +36,7 @@ LOCAL = (
 )
 WALK = """
 import importlib, pkgutil, sys
-for root in ("base", "constitution", "critic", "service"):
+for root in ("base", "cai_feedback", "constitution", "critic", "service"):
     package = importlib.import_module(root)
     for module in pkgutil.walk_packages(package.__path__, root + ".", onerror=lambda name: None):
         if not module.name.startswith({local}) and not module.name.endswith(("__main__", "migrations.env")):

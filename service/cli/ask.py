@@ -28,7 +28,7 @@ from service.cli.shown.display import print_chain, print_comparison
 if TYPE_CHECKING:
     from constitution import Constitution
     from critic.engine import Engine
-    from critic.records import Chain, Prompt, Record, Row
+    from critic.records import Prompt, Record, Row
 
 T = TypeVar("T")
 
@@ -58,36 +58,14 @@ def critique(
     config: ConfigFile = None,
 ) -> None:
     """Critique a response, and revise it."""
-    from base.seeds import seed_of
-    from constitution import load, sample
-    from critic.engine import Request, Sampling
-    from critic.records import Response
-    from critic.revise import revise
+    from constitution import load
+    from critic.asking import critiqued, drawn
+    from critic.engine import Sampling
 
     constitution, prompt = load(principles), _prompt(prompt_text)
-    if principle is not None and principle not in {p.id for p in constitution.principles}:
-        known = ", ".join(p.id for p in constitution.principles)
-        raise InputError(
-            f"{constitution.ref} has no principle {principle!r}", where="--principle", fix=f"It has {known}"
-        )
-    pool = [p for p in constitution.principles if p.id == principle or (principle is None and p.applies(()))]
-    if not pool:
-        raise InputError(
-            f"{constitution.ref} has no principle for prompts without tags", fix="Name one: --principle ID"
-        )
-    drawn = [sample(pool, seed=seed, prompt=prompt.key, round=r, k=1)[0] for r in range(rounds)]
+    chosen = drawn(constitution, prompt, rounds, seed, principle)
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
-
-    async def ask(engine: "Engine") -> "Chain":
-        given = Response(text=response, model="given") if response is not None else None
-        if given is None:
-            request = Request(prompt.messages, sampling, seed_of(seed, prompt.key, "sample", 0))
-            answer = await engine.complete(request, "interactive")
-            given = Response(text=answer.text.strip(), model=engine.identity.name, finish=answer.finish)
-        seeds = [seed_of(seed, prompt.key, "revise", 0, r) for r in range(rounds)]
-        return await revise(engine, prompt, given, drawn, sampling, seeds, "interactive")
-
-    chain = _with_engine(judge, ask)
+    chain = _with_engine(judge, lambda engine: critiqued(engine, prompt, response, chosen, sampling, seed))
     if as_json:
         _print_json(chain, constitution)
     else:
@@ -116,34 +94,19 @@ def compare(
 ) -> None:
     """Say which of two or more responses is better, principle by principle."""
     from constitution import load
-    from critic.engine import Sampling
+    from critic.asking import compared
     from critic.engines import parse_spec
     from critic.judging import mode_of
-    from critic.judging.jury import Juror, Jury
-    from critic.pipeline import Pipeline
-    from critic.records import Item, Line, Response
 
     if len(response) < 2:
         raise InputError("there is one response", where="--response", fix="Give --response twice or more.")
     constitution, prompt = load(principles), _prompt(prompt_text)
-    given = tuple(Response(text=text, model="given") for text in response)
     how, count = mode_of(mode, parse_spec(judge)), principles_count(judge_principles)
 
     async def ask(engine: "Engine") -> "Row":
-        unused = Sampling(max_tokens=1)  # nothing is written: the responses are given
-        pipeline = Pipeline(
-            constitution,
-            engine,
-            engine,
-            Jury((Juror(engine, how),)),
-            unused,
-            unused,
-            seed=seed,
-            judge_principles=count,
-            tie_band=tie_band,
-            lane="interactive",
+        return await compared(
+            engine, how, constitution, prompt, response, judge_principles=count, tie_band=tie_band, seed=seed
         )
-        return await pipeline.run(Line(row=0, where="command line", item=Item(prompt=prompt, responses=given)))
 
     row = _with_engine(judge, ask)
     if as_json:
