@@ -70,21 +70,13 @@ def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int
         "judge": lambda: _alone(open_pairs(source, truncate=False, **limits)),
         "evaluate judge": lambda: open_labelled(source, **limits),
     }
-    for rows, names in methods_by_rows().items():
-        wanted = tuple(NAMES[name] for name in rows)
-        readers[f"train {', '.join(names)}"] = partial(open_examples, source, wanted, columns)
+    for method in catalogue.listed().values():
+        if method.rows:
+            wanted = tuple(NAMES[name] for name in method.rows)
+            readers[f"train {method.name}"] = partial(open_examples, source, wanted, columns)
     found = _described(source, columns, whole)
     found.uses = [_use(command, reader, whole) for command, reader in readers.items()]
     return found
-
-
-def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
-    """Return the training methods that learn from rows, by the kinds of rows that they take."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for method in catalogue.listed().values():
-        if method.rows:
-            found.setdefault(method.rows, []).append(method.name)
-    return dict(sorted(found.items()))
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:

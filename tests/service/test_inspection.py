@@ -46,6 +46,8 @@ def test_each_command_is_told(tmp_path: Path) -> None:
         "evaluate judge": (1, {"no_label": 3}),
         "train sft": (0, {"other_kind": 1, "no_label": 2, "unknown_format": 1}),
         "train dpo": (1, {"no_label": 2, "unknown_format": 1}),
+        "train orpo": (1, {"no_label": 2, "unknown_format": 1}),
+        "train simpo": (1, {"no_label": 2, "unknown_format": 1}),
         "train reward": (1, {"no_label": 2, "unknown_format": 1}),
     }
     judged = found.uses[1]
