@@ -179,7 +179,8 @@ def shorter(sample: Sample) -> float:
 
 def exploited(talker: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
     """Train for length while short answers are what is really wanted, and return what was logged."""
-    settings = {"alarm_disagreement": None, "alarm_length_correlation": None} | settings
+    others = ("alarm_disagreement", "alarm_length_correlation", "alarm_phrase")  # they ring before a fall is seen
+    settings = dict.fromkeys(others) | settings
     held_out = out.parent / "held-out.jsonl"
     held_out.write_text("".join(json.dumps({"prompt": question(1000 + i)}) + "\n" for i in range(256)))
     config = ppo_config(
