@@ -248,7 +248,7 @@ class OnlineTrainer:
         everywhere = {name: float(self.accelerator.reduce(value)) for name, value in sums.items()}
         count = everywhere.pop("of")
         means = {name: value / count for name, value in everywhere.items()} if count else {}
-        return means | {"grad_norm": norm, "learning_rate": self._scheduler.get_last_lr()[0]}
+        return means | {"grad_norm": norm, "learning_rate": float(self._scheduler.get_last_lr()[0])}
 
     def total(self, mine: float) -> Tensor:
         """Return what all processes have of something together."""
