@@ -4,6 +4,7 @@
 #   make test                all tests; says which parts this machine can't run, and why
 #   make check               the developer's loop: format, lint, strict types, import order, fast tests
 #   make lint                the same checks, but nothing is changed and no test runs
+#   make docs                the documentation as a site, in build/site
 #   make bench [NAME=...]    all benchmarks in 40 minutes, or one at its full size; writes benchmarks/RESULTS.md
 #   make accuracy            how often each judge mode agrees with people; needs CAI_DATA and hours; goes on where it stopped
 #   make vllm                .venv-vllm, with vLLM for CPUs
@@ -25,7 +26,7 @@ WORKERS := --numprocesses 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint bench million accuracy vllm peers clean
+.PHONY: help setup demo test check lint docs bench million accuracy vllm peers clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -56,15 +57,19 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports & imports=$$!; \
+	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports & imports=$$!; $(BIN)/mkdocs build --quiet --strict & site=$$!; \
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2; tests=$$?; \
-	wait $$types && wait $$imports && exit $$tests
+	wait $$types && wait $$imports && wait $$site && exit $$tests
+
+docs: $(READY)
+	$(BIN)/mkdocs build --quiet --strict
 
 lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run $(NAME)

@@ -30,6 +30,9 @@ async def generate_async(
 ) -> Outcome:
     """Sample answers to prompts, critique, revise and compare them, and write preference pairs into ``out``.
 
+    The same call again goes on where one stopped, and repeats no finished call. Raises `InputError` for what can't be
+    used, and `RunStopped` where an engine's fault concerns all rows.
+
     Parameters
     ----------
     principles: a constitution, its file, or ``NAME`` or ``NAME@VERSION`` of a published one.
@@ -39,9 +42,6 @@ async def generate_async(
     extend: go on with other settings than the folder's; only what changed is asked.
     max_calls, max_cost: the run stops before more calls, or dollars, than this.
     settings: those of `cai generate`, such as ``samples``, ``revisions``, ``strategy``, ``seed``.
-
-    The same call again goes on where one stopped, and repeats no finished call. Raises `InputError` for what can't be
-    used, and `RunStopped` where an engine's fault concerns all rows.
     """
     request = _request(principles, prompts, policy, judges, modes, limit, columns, settings)
     return await run(request, Path(out), extend=extend, max_calls=max_calls, max_cost=max_cost)

@@ -36,6 +36,13 @@ def prompts(draw: st.DrawFn, turns: int = 2) -> dict[str, Any]:
     return {"messages": messages, "tags": draw(st.lists(NAME, max_size=2)), "id": draw(st.none() | NAME)}
 
 
+CHOICES = st.sampled_from(["first", "second", "tie", "unsure"])
+
+
+def _by_principle(answers: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.just({}) | st.dictionaries(st.sampled_from(["honest", "kind", "short"]), answers, max_size=3)
+
+
 def _votes(draw: st.DrawFn) -> list[dict[str, Any]]:
     if not draw(st.booleans()):
         return []
@@ -54,20 +61,26 @@ def _votes(draw: st.DrawFn) -> list[dict[str, Any]]:
 def _comparison(draw: st.DrawFn, count: int) -> dict[str, Any]:
     choice = draw(st.sampled_from(["first", "second", "tie", None]))
     votes = _votes(draw)
+    said: dict[str, Any] = {"votes": votes, "by_principle": draw(_by_principle(CHOICES))}
     if choice is None:
-        return {"outcome": draw(st.sampled_from(["unreadable", "no_principle"])), "votes": votes}
+        return {"outcome": draw(st.sampled_from(["unsure", "unreadable", "no_principle"])), **said}
     sixteenths = {"first": (9, 16), "second": (0, 7), "tie": (8, 8)}[choice]
     probability = draw(st.none() | st.integers(*sixteenths).map(lambda n: n / 16))
     strength = draw(st.none() | st.integers(1, 3)) if choice != "tie" else None
     how_much = {} if strength is None else {"strength": strength, "levels": 3}
-    return {"choice": choice, "probability": probability, "votes": votes, **how_much}
+    if choice == "tie":
+        said["tie_kind"] = draw(st.sampled_from(["both_good", "both_bad", None]))
+    said["deciding"] = draw(st.lists(st.sampled_from(["honest", "kind"]), max_size=2, unique=True))
+    return {"choice": choice, "probability": probability, **said, **how_much}
 
 
 def _ranking(draw: st.DrawFn, count: int) -> dict[str, Any]:
     numbers = draw(st.lists(st.integers(1, count), min_size=count, max_size=count))
-    order = sorted(set(numbers))
+    left_out = draw(st.sets(st.integers(0, count - 1), max_size=count - 2))
+    order = sorted({number for place, number in enumerate(numbers) if place not in left_out})
+    ranks = [None if place in left_out else order.index(number) + 1 for place, number in enumerate(numbers)]
     return {
-        "ranks": [order.index(number) + 1 for number in numbers],
+        "ranks": ranks,
         "strengths": draw(st.none() | st.just([float(-number) for number in numbers])),
     }
 
@@ -78,6 +91,7 @@ def _rating(draw: st.DrawFn, count: int) -> dict[str, Any]:
         "value": draw(st.floats(low, high) | st.integers(int(low), int(high))),
         "scale": {"min": low, "max": high, "max_means": draw(st.sampled_from(["", "good"]))},
         "response": draw(st.integers(0, count - 1)),
+        "by_principle": draw(_by_principle(st.floats(low, high))),
     }
 
 
@@ -135,6 +149,8 @@ def feedbacks(draw: st.DrawFn, kinds: Sequence[str] = tuple(LABELS), turns: int 
             "constitution": draw(st.none() | NAME),
             "constitution_hash": draw(st.none() | HASH),
             "principle": draw(st.none() | NAME),
+            "seconds": draw(st.none() | st.floats(0, 86_400)),
+            "flag": draw(st.none() | st.just({"note": ""}) | st.just({"note": "Look."})),
             "where": draw(st.sampled_from(["", "labels.jsonl:3"])),
         }
     )

@@ -8,9 +8,12 @@ row, unless ``pool_groups`` was asked for. What gives no row is counted, with th
     soft        comparisons: the mean over annotators of the probability that the chosen one is better, a tie being 0.5;
                 thumbs: the share of thumbs up, as a rating from 0 to 1
 
-With ``majority`` and ``soft`` a ranking orders the responses by their mean rank (Borda's count), and a rating is the
-mean of the ratings on one scale. Demonstrations and corrections have no mean: each is a row. A comparison given twice
-counts twice; ``weight`` is always 1, and ``labels`` says how many labels a row comes from, for those who weigh by it.
+A tie gives no row, unless people say that both responses are bad: then each is a row, rated down; of several labels
+of an item where they tie and more than half say so. With ``majority`` and ``soft`` a ranking orders the responses by
+their mean rank (Borda's count), or, where some labels rank some of them alone, by the mean share of the others that
+they are above; and a rating is the mean of the ratings on one scale. Each kind says what its mean is. Demonstrations
+and corrections have no mean: each is a row. A comparison given twice counts twice; ``weight`` is always 1, and
+``labels`` says how many labels a row comes from, for those who weigh by it.
 """
 
 from collections import Counter

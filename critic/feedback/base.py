@@ -188,6 +188,11 @@ class Label(Record):
         return None
 
     @property
+    def unsure(self) -> bool:
+        """Whether whoever was asked says that they can't tell."""
+        return False
+
+    @property
     def prefers(self) -> int | None:
         """The position of the one response of two that is better; None where none is, or the kind compares no two."""
         return None
@@ -232,6 +237,11 @@ def distinct(responses: Sequence[Response]) -> None:
     """Raise `ValueError` where two responses have the same text: no preference between them can mean anything."""
     if len({response.text for response in responses}) < len(responses):
         raise ValueError("two of the responses are the same text; equal sides can't be compared")
+
+
+def by_principle(name: str, said: Mapping[str, Any]) -> Columns:
+    """Return the column that says what was answered for each principle, as ``name``; none where nothing was."""
+    return {"by_principle": [{"principle": id, name: value} for id, value in said.items()]} if said else {}
 
 
 def answer(text: str) -> list[Columns]:

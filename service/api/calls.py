@@ -21,7 +21,7 @@ from service.api.labels.annotators import Annotator
 from service.api.labels.datasets import Dataset
 from service.api.labels.feedback import BatchGiven, Given
 from service.api.labels.projects import ItemsAdded, Project
-from service.api.labels.tasks import Done, NextTask
+from service.api.labels.tasks import Done, NextTask, OwnTask, Skipped
 from service.api.paging import Page
 from service.jobs.job import Job
 from service.labels.label_query import StoredFeedback
@@ -88,6 +88,11 @@ def feedback(id: str) -> Call[StoredFeedback]:
 def all_feedback(**filters: Any) -> Call[Page[StoredFeedback]]:
     """Labels in the order in which they were stored, by the filters of ``GET /v1/feedback``."""
     return Call("GET", path_of("feedback"), _read_feedback_page, params=filters)
+
+
+def history(id: str) -> Call[Page[StoredFeedback]]:
+    """All versions of a label, the oldest first."""
+    return Call("GET", path_of("feedback", id, "history"), _read_feedback_page)
 
 
 def retract(id: str, reason: str) -> Call[StoredFeedback]:
@@ -167,14 +172,29 @@ def next_task(project: str) -> Call[NextTask]:
     return Call("POST", path_of("projects", project, "tasks", "next"), _reader(NextTask))
 
 
-def answer(task: str, label: Any) -> Call[Given]:
-    """Answer a task, in the order in which its responses were shown."""
-    return Call("POST", path_of("tasks", task, "answer"), _reader(Given), {"label": label})
+def task(id: str) -> Call[OwnTask]:
+    """A task that the key's annotator has or had, with the answer that stands."""
+    return Call("GET", path_of("tasks", id), _reader(OwnTask))
 
 
-def skip(task: str) -> Call[Done]:
-    """Leave a task to others."""
-    return Call("POST", path_of("tasks", task, "skip"), _reader(Done))
+def answer(task: str, label: Any, **beside: Any) -> Call[Given]:
+    """Answer a task, in the order in which its responses were shown; ``beside`` may say ``seconds`` and the like."""
+    return Call("POST", path_of("tasks", task, "answer"), _reader(Given), {"label": label, **beside})
+
+
+def skip(task: str, **why: Any) -> Call[Done]:
+    """Leave a task to others; ``reason``, ``note`` and ``seconds`` may be said."""
+    return Call("POST", path_of("tasks", task, "skip"), _reader(Done), why)
+
+
+def unskip(task: str) -> Call[NextTask]:
+    """Take back that one left a task to others."""
+    return Call("POST", path_of("tasks", task, "unskip"), _reader(NextTask))
+
+
+def skips(project: str) -> Call[Page[Skipped]]:
+    """Who left which of a project's tasks to others, and why."""
+    return Call("GET", path_of("projects", project, "skips"), _page(Skipped))
 
 
 def release(task: str) -> Call[Done]:

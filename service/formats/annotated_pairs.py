@@ -3,12 +3,12 @@
 One object: ``metadata``, ``annotators`` by id, and ``comparisons``, each with ``prompt``, ``response_a`` and
 ``response_b``, and ``annotations`` by annotator: ``pref`` is ``a``, ``b`` or null with a ``no_pref_reason``. As in the
 project that made the format (inverse-cai, ``annotated_pairs_format.py``), ``invalid`` is an answer that can't be read
-and ``not_applicable`` that no principle applies; ``tie`` is ours.
+and ``not_applicable`` that no principle applies; ``tie`` and ``unsure`` are ours.
 
-Lost: votes, ``where``, how responses ended, the prompt's tags, and a second label of one annotator on one pair; a
-prompt without an id gets one. Group, constitution, probability and strength are kept beside the format's own keys;
-earlier turns are kept in a comparison's ``metadata``, while ``prompt`` shows them as a transcript. Only comparisons can
-be said.
+Lost: votes, ``where``, times, flags, how responses ended, the prompt's tags, and a second label of one annotator on one
+pair; a prompt without an id gets one. Group, constitution, probability, strength, what kind of tie it is and what was
+chosen by each principle are kept beside the format's own keys; earlier turns are kept in a comparison's ``metadata``,
+while ``prompt`` shows them as a transcript. Only comparisons can be said.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from base.digest import digest
 from critic.feedback import ComparisonLabel, Feedback, Source
-from critic.feedback.base import Columns, expect_list
+from critic.feedback.base import Columns, expect_list, not_given
 from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
 from critic.files.sources import Broken
@@ -28,11 +28,11 @@ from service.formats.base import Entry, Format, Found, Table, broken, read_rows,
 
 VERSION = "2.0"
 _PREFS = {"first": "a", "second": "b"}
-_REASONS = {"tie": "tie", "unreadable": "invalid", "no_principle": "not_applicable"}
+_REASONS = {"tie": "tie", "unsure": "unsure", "unreadable": "invalid", "no_principle": "not_applicable"}
 _CHOICES = {pref: choice for choice, pref in _PREFS.items()}
 _OUTCOMES = {reason: outcome for outcome, reason in _REASONS.items()}
 _ENVELOPE = ("annotator", "group", "constitution", "constitution_hash", "principle")
-_BESIDE = ("probability", "strength", "levels")
+_BESIDE = ("probability", "strength", "levels", "tie_kind", "by_principle", "deciding")
 _SOURCES: dict[str, Source] = {"human": "human", "ai": "ai", "principle": "ai"}
 
 
@@ -47,8 +47,8 @@ class AnnotatedPairsFormat(Format):
         {"feedback": ("metadata", "annotators", "comparisons")}
     )
     loses: ClassVar[str] = (
-        "Votes, places in files, how responses ended, the prompt's tags, and a second label of one annotator on one "
-        "pair; a prompt without an id gets one. Comparisons alone can be said."
+        "Votes, places in files, times, flags, how responses ended, the prompt's tags, and a second label of one "
+        "annotator on one pair; a prompt without an id gets one. Comparisons alone can be said."
     )
 
     def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
@@ -115,7 +115,7 @@ def _described(feedback: Feedback) -> Columns:
 def _annotation(feedback: Feedback) -> Columns:
     label = feedback.label
     assert isinstance(label, ComparisonLabel)
-    beside = {name: value for name in _BESIDE if (value := getattr(label, name)) is not None}
+    beside = {name: value for name in _BESIDE if not not_given(value := getattr(label, name))}
     if label.outcome == "preference":
         return {"pref": _PREFS[label.choice or ""], **beside}
     return {"pref": None, "no_pref_reason": _REASONS[label.outcome], **beside}
@@ -124,6 +124,8 @@ def _annotation(feedback: Feedback) -> Columns:
 def _count_lost(feedback: Feedback, lost: Counter[str]) -> None:
     label = feedback.label
     lost["votes"] += isinstance(label, ComparisonLabel) and bool(label.votes)
+    lost["seconds"] += feedback.seconds is not None
+    lost["flag"] += feedback.flag is not None
     lost["where"] += bool(feedback.where)
     lost["tags"] += bool(feedback.prompt.tags)
     lost["finish"] += any(response.finish != "given" for response in feedback.responses)

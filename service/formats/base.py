@@ -159,6 +159,14 @@ def shown(feedback: Feedback) -> str:
     return digest([feedback.prompt.key, feedback.prompt.id, responses])
 
 
+def count_beside(feedback: Feedback, lost: Counter[str]) -> None:
+    """Count what people say beside their answer, for formats of others, which have no place for it."""
+    lost["seconds"] += feedback.seconds is not None
+    lost["flag"] += feedback.flag is not None
+    for name in ("tie_kind", "by_principle", "deciding"):
+        lost[name] += bool(getattr(feedback.label, name, None))
+
+
 _NOTHING_LOST: dict[str, Any] = {"probability": 1.0, "weight": 1.0, "labels": 1, "where": "", "sources": ["human"]}
 _MODELS = ("chosen_model", "rejected_model", "model")
 

@@ -25,7 +25,7 @@ from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel
 from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
-from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
+from service.formats.base import Entry, Format, Found, Table, broken, count_beside, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")
 PROMPTS = ("prompt", "messages", "question", "instruction", "input")
@@ -48,10 +48,10 @@ class LabelStudioFormat(Format):
         {"feedback": ("id", "data", "annotations", "predictions")}
     )
     loses: ClassVar[str] = (
-        "Votes, strengths, places in files, how responses ended, tags, groups, constitutions and principles, the "
-        "probability of a person's comparison, and what a scale's ends mean. Left out are ties, for which its Pairwise "
-        "has no answer; labels that were not read; rankings with equals; ratings that are no whole number of stars; "
-        "critiques, demonstrations, corrections and thumbs."
+        "Votes, strengths, times, flags, places in files, how responses ended, tags, groups, constitutions and "
+        "principles, the probability of a person's comparison, and what a scale's ends mean. Left out are ties, for "
+        "which its Pairwise has no answer; labels that were not read; rankings with equals, or of some responses "
+        "alone; ratings that are no whole number of stars; critiques, demonstrations, corrections and thumbs."
     )
 
     prompt: str | None = None
@@ -305,6 +305,7 @@ def _said(feedback: Feedback, result: Columns) -> Columns:
 
 def _count_lost(feedback: Feedback, lost: Counter[str]) -> None:
     label = feedback.label
+    count_beside(feedback, lost)
     for name in ("where", "group", "constitution", "constitution_hash", "principle"):
         lost[name] += bool(getattr(feedback, name))
     lost["tags"] += bool(feedback.prompt.tags)

@@ -22,6 +22,8 @@ _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))
 _PROMPT = pa.struct([("messages", _MESSAGES), ("tags", _TEXTS), ("id", _TEXT)])
 _RESPONSES = pa.list_(pa.struct([("text", _TEXT), ("model", _TEXT), ("finish", _TEXT)]))
+_CHOICES = pa.list_(pa.struct([("principle", _TEXT), ("choice", _TEXT)]))
+_RATINGS = pa.list_(pa.struct([("principle", _TEXT), ("rating", pa.float64())]))
 _COMMON = [
     ("prompt", _MESSAGES),
     ("prompt_id", _TEXT),
@@ -42,6 +44,8 @@ SCHEMAS: dict[Table, pa.Schema] = {
             ("responses", _RESPONSES),
             ("label", _TEXT),
             *((name, _TEXT) for name in _ENVELOPE),
+            ("seconds", pa.float64()),
+            ("flag", pa.struct([("note", _TEXT)])),
         ]
     ),
     "pairs": pa.schema(
@@ -52,6 +56,8 @@ SCHEMAS: dict[Table, pa.Schema] = {
             ("probability", pa.float64()),
             ("chosen_model", _TEXT),
             ("rejected_model", _TEXT),
+            ("by_principle", _CHOICES),
+            ("deciding", _TEXTS),
         ]
     ),
     "rankings": pa.schema([*_COMMON, ("responses", _TEXTS), ("ranks", pa.list_(pa.int64()))]),
@@ -63,6 +69,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             ("rating", pa.float64()),
             ("scale", pa.list_(pa.float64())),
             ("model", _TEXT),
+            ("by_principle", _RATINGS),
         ]
     ),
     "sft": pa.schema([*_COMMON, ("completion", _MESSAGES)]),

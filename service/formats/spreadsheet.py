@@ -43,7 +43,7 @@ from service.formats.parts.columns import OWN_COLUMNS
 from service.formats.parts.xlsx import Cell, XlsxWriter, xlsx_rows
 
 _BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes")
-_LISTS = ("messages", "tags", "responses", "ranks", "scale", *_BOUND)
+_LISTS = ("messages", "tags", "responses", "ranks", "scale", "by_principle", "deciding", *_BOUND)
 _NUMBERS = ("probability", "weight", "rating")
 _OWN = ({"chosen", "rejected"}, {"completion"}, {"responses", "ranks"})
 
@@ -57,7 +57,8 @@ class Meaning(Record):
 
 
 def _words() -> dict[str, Meaning]:
-    words = {"tie": Meaning(choice="tie"), "equal": Meaning(choice="tie"), "same": Meaning(choice="tie")}
+    words = dict.fromkeys(("tie", "equal", "same"), Meaning(choice="tie"))
+    words |= {name: Meaning(choice=name) for name in ("both_good", "both_bad", "unsure")}
     for choice, names in {"first": ("a", "first", "1", "text_a"), "second": ("b", "second", "2", "text_b")}.items():
         words |= dict.fromkeys(names, Meaning(choice=choice))
         words[f"{names[0]}-is-better"] = Meaning(choice=choice, strength=2, levels=2)

@@ -24,6 +24,7 @@ MOST_RATERS = 1000  # that have figures of their own, of the first that labelled
 MOST_PAIRED = 100  # raters between whom pairs are counted, likewise
 PAIRS_OF_A_RANKING = 5000  # of its responses: all of 100
 VALUES_OF_AN_ITEM = 200_000  # pairs of responses times the raters that ranked them
+MOST_PRINCIPLES = 500  # that have figures of their own, of the first that were answered for
 MOST_VALUES = 10_000  # different ratings: each is kept
 
 
@@ -50,6 +51,7 @@ class Rated:
 
     def __init__(self) -> None:
         self.labels = 0
+        self.unsure = 0
         self.group: str | None = None
         self.with_people, self.first_lean, self.longer_lean = Counted(), Counted(), Counted()
 
@@ -85,6 +87,8 @@ class Agreement:
         self.items = 0
         self.labels = 0
         self.people, self.everyone = Reliability(), Reliability()
+        self.by_principle: dict[str, Reliability] = {}
+        self.principles_left_out: set[str] = set()
         self.raters: dict[Rater, Rated] = {}
         self.left_out: set[Rater] = set()
         self.pairs: dict[tuple[Rater, Rater], Kappa] = {}
@@ -104,11 +108,14 @@ class Agreement:
                 continue
             touched[rater] = rated
             rated.labels += 1
+            rated.unsure += label.label.unsure
             rated.group = label.group or rated.group
             _lean(label, rated)
         for unit in units(labels):
             self._look()
             self._add_unit(unit)
+        for principle, said in _units_by_principle(labels).items():
+            self._add_principle(principle, said)
         for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
             share.end_cluster()
         if self.everyone.coincidences.values > MOST_VALUES:
@@ -117,6 +124,20 @@ class Agreement:
                 where="rating",
                 fix="Agreement is of values that can be equal: ask for whole numbers.",
             )
+
+    def _add_principle(self, name: str, units: Iterable[Values]) -> None:
+        """Add what people said by one principle; of too many, those that come first are counted."""
+        if name not in self.by_principle:
+            if len(self.by_principle) == MOST_PRINCIPLES:
+                if len(self.principles_left_out) < MOST_VALUES:
+                    self.principles_left_out.add(name)
+                return
+            self.by_principle[name] = Reliability()
+        figures = self.by_principle[name]
+        for unit in units:
+            self._look()
+            figures.add(list(unit.values()))
+        figures.agreement.end_cluster()
 
     def _rated(self, rater: Rater) -> Rated | None:
         """The rater's figures; None where so many others came first."""
@@ -163,6 +184,19 @@ def units(labels: Sequence[StoredFeedback]) -> Iterator[Values]:
     for first, second in _pairs(len(order), len(ordering), labels[0].item):
         said_of_both = ((rater, label.relation(first, second)) for rater, label in ordering.items())
         yield {rater: relation for rater, relation in said_of_both if relation is not None}
+
+
+def _units_by_principle(labels: Sequence[StoredFeedback]) -> Mapping[str, Iterable[Values]]:
+    """What people said of each unit of one item by each principle; of each person the last label counts."""
+    order = [response.text for response in labels[0].responses]
+    by_principle: dict[str, dict[Unit, dict[Rater, float]]] = {}
+    for given in labels:
+        if given.source != "human" or not given.label.principles():
+            continue
+        turned, rater = given.in_order_of(order), Rater(given.source, given.annotator)
+        for name, (unit, value) in turned.label.units_by_principle(turned.responses).items():
+            by_principle.setdefault(name, {}).setdefault(unit, {})[rater] = value
+    return {name: units.values() for name, units in by_principle.items()}
 
 
 def _pairs(responses: int, raters: int, item: str) -> Iterable[tuple[int, int]]:

@@ -59,6 +59,8 @@ def test_another_order_of_the_responses_says_the_same(label: Feedback, data: st.
     if label.kind == "ranking":
         before = [(table, dict(zip(row["responses"], row["ranks"], strict=True))) for table, row in before]
         after = [(table, dict(zip(row["responses"], row["ranks"], strict=True))) for table, row in after]
+    if [table for table, _ in before] == ["ratings", "ratings"]:  # of two bad answers
+        before, after = (sorted(rows, key=lambda row: str(row[1]["completion"])) for rows in (before, after))
     assert after == before
 
 

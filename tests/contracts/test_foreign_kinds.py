@@ -20,13 +20,13 @@ from critic.engine_options import Option, check_known
 OPTIONS = (Option("loud", "false", "whether it shouts"),)
 
 
-class Parrot:
+class Echoer:
     whole_trees = True
     capabilities = {}
 
     def __init__(self, target, options):
-        check_known(options, OPTIONS, f"parrot:{target}")
-        self.identity, self.usage = Identity(f"parrot:{target}", "1"), Usage()
+        check_known(options, OPTIONS, f"echoer:{target}")
+        self.identity, self.usage = Identity(f"echoer:{target}", "1"), Usage()
         self._loud = options.get("loud") == "true"
 
     async def complete(self, request, lane="batch"):
@@ -40,7 +40,7 @@ class Parrot:
         pass
 
 
-ENGINE = EngineKind(name="parrot", open=Parrot, target="NAME", options=OPTIONS, mode="shorter")
+ENGINE = EngineKind(name="echoer", open=Echoer, target="NAME", options=OPTIONS, mode="shorter")
 '''
 MODE = '''
 """The shorter response is better by each principle, whoever judges: for this test."""
@@ -67,7 +67,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with two files more, and a file of pairs."""
     folder = tmp_path_factory.mktemp("house")
     shutil.copytree(ROOT / "critic", folder / "critic", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "critic/engines/parrot.py").write_text(ENGINE, encoding="utf-8")
+    (folder / "critic/engines/echoer.py").write_text(ENGINE, encoding="utf-8")
     (folder / "critic/judging/modes/shorter.py").write_text(MODE, encoding="utf-8")
     (folder / "pairs.jsonl").write_text(PAIRS, encoding="utf-8")
     return folder
@@ -90,7 +90,7 @@ def test_a_foreign_engine_writes_and_judges_in_a_foreign_mode(house: Path) -> No
         "--pairs",
         "pairs.jsonl",
         "--judge",
-        "parrot:polly",
+        "echoer:polly",
         "--out",
         "judged",
     )
@@ -98,7 +98,7 @@ def test_a_foreign_engine_writes_and_judges_in_a_foreign_mode(house: Path) -> No
     [pair] = [json.loads(line) for line in (house / "judged/pairs.jsonl").read_text("utf-8").splitlines()]
     assert (pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]) == ("One.", "One, I think.")
     manifest = json.loads((house / "judged/manifest.json").read_text("utf-8"))
-    assert "parrot:polly" in json.dumps(manifest) and "shorter" in json.dumps(manifest)
+    assert "echoer:polly" in json.dumps(manifest) and "shorter" in json.dumps(manifest)
 
     critique = cai(
         house,
@@ -110,7 +110,7 @@ def test_a_foreign_engine_writes_and_judges_in_a_foreign_mode(house: Path) -> No
         "--response",
         "Ho",
         "--judge",
-        "parrot:polly?loud=true",
+        "echoer:polly?loud=true",
     )
     assert critique.returncode == 0, critique.stderr
     assert critique.stdout == critique.stdout.upper() or "RESPONSE" in critique.stdout.upper()
@@ -119,12 +119,12 @@ def test_a_foreign_engine_writes_and_judges_in_a_foreign_mode(house: Path) -> No
 @pytest.mark.slow
 def test_their_options_are_checked_and_named(house: Path) -> None:
     judge = ("judge", "--principles", "honesty", "--pairs", "pairs.jsonl", "--out", "no")
-    refused = cai(house, *judge, "--judge", "parrot:polly?lowd=true")
+    refused = cai(house, *judge, "--judge", "echoer:polly?lowd=true")
     assert refused.returncode == 2 and "did you mean 'loud'?" in refused.stderr
-    refused = cai(house, *judge, "--judge", "parrot:polly", "--mode", "shorter?facter=2")
+    refused = cai(house, *judge, "--judge", "echoer:polly", "--mode", "shorter?facter=2")
     assert refused.returncode == 2 and "did you mean 'factor'?" in refused.stderr
-    refused = cai(house, *judge, "--judge", "parot:polly")
-    assert refused.returncode == 2 and "did you mean 'parrot'?" in refused.stderr
+    refused = cai(house, *judge, "--judge", "echoerr:polly")
+    assert refused.returncode == 2 and "did you mean 'echoer'?" in refused.stderr
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_their_options_are_checked_and_named(house: Path) -> None:
     ("file", "text", "told"),
     [
         ("critic/engines/empty.py", "NAME = 1\n", "critic.engines.empty: it holds no engine"),
-        ("critic/engines/second.py", ENGINE, "critic.engines.second: there is an engine 'parrot' already"),
+        ("critic/engines/second.py", ENGINE, "critic.engines.second: there is an engine 'echoer' already"),
         ("critic/judging/modes/empty.py", "", "critic.judging.modes.empty: it holds no judge mode"),
         ("critic/judging/modes/twice.py", MODE, "critic.judging.modes.twice: there is a judge mode 'shorter' already"),
     ],
@@ -146,3 +146,15 @@ def test_a_file_that_does_not_fit_its_kind_says_what_is_missing(house: Path, fil
         assert refused.returncode == 2 and told in refused.stderr and "Traceback" not in refused.stderr
     finally:
         (house / file).unlink()
+
+
+@pytest.mark.slow
+def test_the_engine_that_contributing_shows_works_as_it_says(house: Path) -> None:
+    shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
+    (house / "critic/engines/parrot.py").write_text(shown, encoding="utf-8")
+    (house / "prompts.jsonl").write_text('{"prompt": "Say cracker"}\n', encoding="utf-8")
+    made = ("--prompts", "prompts.jsonl", "--samples", "2", "--revisions", "0", "--out", "said")
+    engines = ("--policy", "parrot:polly", "--judge", "verify:contains=cracker")
+    done = cai(house, "generate", "--principles", "honesty", *made, *engines)
+    assert done.returncode == 0, done.stderr
+    assert "cracker" in cai(house, "show", "said", "--json").stdout + (house / "said/feedback.jsonl").read_text("utf-8")

@@ -69,6 +69,24 @@ async def test_a_whole_project(client: AsyncClient, api: Api, tmp_path: Path) ->
     assert (await client.erase_annotator(ada.id)).name is None
 
 
+async def test_answers_are_corrected_and_skips_taken_back(client: AsyncClient, api: Api) -> None:
+    ada = await client.make_annotator("Ada")
+    key = await client.make_key("Ada's", ["label"], ada.id)
+    project = await client.make_project("rivers", "comparison", items=[{"prompt": "A?", "responses": ["x", "y"]}])
+    person = AsyncClient(URL, key.key, transport=httpx2.ASGITransport(api.app))
+    task = (await person.next_task(project.id)).task
+    assert task is not None
+    await person.skip(task.id, reason="other", note="Tired.")
+    assert [(row.reason, row.note) async for row in client.skips(project.id)] == [("other", "Tired.")]
+    assert (await person.unskip(task.id)).task is not None
+    first = await person.answer(task.id, "both_bad", seconds=2)
+    second = await person.answer(task.id, "unsure", replaces=first.id, flag={"note": "Look."})
+    own = await person.task(task.id)
+    assert own.answer is not None and (own.answer.id, own.answer.label) == (second.id, {"outcome": "unsure"})
+    assert [label.id async for label in client.history(second.id)] == [first.id, second.id]
+    assert [label.id async for label in client.all_feedback(flagged=True)] == [second.id]
+
+
 async def test_what_is_refused_says_why_and_what_to_do(client: AsyncClient) -> None:
     with pytest.raises(Refused) as refused:
         await client.feedback("no/such?thing")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from base.errors import InputError
 from critic.feedback.base import (
     MOST_PRINCIPLES,
+    Columns,
     Form,
     FormField,
     Label,
@@ -21,6 +22,7 @@ from critic.feedback.base import (
     Way,
     YesNo,
     answer,
+    by_principle,
     not_given,
 )
 from critic.records import Response, Vote
@@ -206,8 +208,16 @@ class ComparisonLabel(Label):
                 "probability": max(better, 1 - better),
                 "chosen_model": chosen.model,
                 "rejected_model": rejected.model,
+                **self._principles_of(better >= 0.5),
             },
         )
+
+    def _principles_of(self, first_is_chosen: bool) -> Columns:
+        """Return the columns that say what was chosen by each principle, and which of them decided."""
+        sides = ("chosen", "rejected") if first_is_chosen else ("rejected", "chosen")
+        names = dict(zip(("first", "second"), sides, strict=True))
+        said = {principle: names.get(choice, choice) for principle, choice in self.by_principle.items()}
+        return by_principle("choice", said) | ({"deciding": list(self.deciding)} if self.deciding else {})
 
     def why_no_row(self) -> str:
         """Return the outcome: ``tie``, ``unsure``, ``unreadable`` or ``no_principle``."""
@@ -223,7 +233,7 @@ class ComparisonLabel(Label):
         read = [place for place, label in enumerate(labels) if label.choice is not None]
         dropped = Counter(label.outcome for label in labels if label.choice is None)
         kept = [labels[place] for place in read]
-        label = _majority(kept) if way == "majority" else _soft(kept)
+        label = (_majority(kept) if way == "majority" else _soft(kept)).model_copy(update=_principles(kept))
         if label.choice == "tie" and label.tie_kind is None:
             dropped["tie"] += len(kept)
             return Mean(None, dropped=+Counter[str](dropped))
@@ -237,6 +247,11 @@ class ComparisonLabel(Label):
         """Return the same by each principle that a choice was made by."""
         said = self.by_principle.items()
         return {name: ("comparison", _WORTH[choice]) for name, choice in said if choice != "unsure"}
+
+    @property
+    def unsure(self) -> bool:
+        """Whether that is the outcome."""
+        return self.outcome == "unsure"
 
     @property
     def prefers(self) -> int | None:
@@ -300,10 +315,8 @@ def _strength(levels: int) -> FormField:
 
 def _majority(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
     """Return the answer given most often; a tie where two share the lead, or there is none."""
-    counts = Counter(label.choice for label in labels)
-    ahead, behind = [*counts.most_common(2), (None, 0), (None, 0)][:2]
-    choice = ahead[0] if ahead[1] > behind[1] else "tie"
-    return _tie(labels) if choice in (None, "tie") else ComparisonLabel(choice=choice)
+    choice = _leading([label.choice for label in labels if label.choice is not None])
+    return ComparisonLabel(choice=choice) if choice in ("first", "second") else _tie(labels)
 
 
 def _soft(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
@@ -313,6 +326,26 @@ def _soft(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:
     if abs(mean - 0.5) < 1e-12:
         return _tie(labels)
     return ComparisonLabel(choice="first" if mean > 0.5 else "second", probability=mean)
+
+
+def _principles(labels: Sequence[ComparisonLabel]) -> dict[str, Any]:
+    """Return what most said by each principle, a tie where none leads, and those that more than half say decided."""
+    said: dict[str, list[ByPrinciple]] = {}
+    deciding: Counter[str] = Counter()
+    for label in labels:
+        deciding.update(label.deciding)
+        for name, choice in label.by_principle.items():
+            said.setdefault(name, []).append(choice)
+    leading = {name: _leading([choice for choice in choices if choice != "unsure"]) for name, choices in said.items()}
+    most = tuple(name for name, count in deciding.items() if 2 * count > len(labels))
+    return {"by_principle": leading, "deciding": most}
+
+
+def _leading(choices: Sequence[ByPrinciple]) -> ByPrinciple:
+    if not choices:
+        return "unsure"
+    ahead, behind = [*Counter(choices).most_common(2), ("tie", 0)][:2]
+    return ahead[0] if ahead[1] > behind[1] else "tie"
 
 
 def _tie(labels: Sequence[ComparisonLabel]) -> ComparisonLabel:

@@ -19,6 +19,7 @@ from critic.feedback.base import (
     Way,
     YesNo,
     answer,
+    by_principle,
     not_given,
     one_of,
 )
@@ -128,6 +129,7 @@ class RatingLabel(Label):
                 "rating": self.value,
                 "scale": [self.scale.min, self.scale.max],
                 "model": rated.model,
+                **by_principle("rating", self.by_principle),
             },
         )
 
@@ -137,11 +139,15 @@ class RatingLabel(Label):
 
     @classmethod
     def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
-        """Return the mean of the ratings."""
-        mean = sum(label.value for label in labels) / len(labels)
+        """Return the mean of the ratings, and by each principle of those that were given for it."""
         scale = labels[0].scale
-        within = min(max(mean, scale.min), scale.max)  # rounding may leave the scale
-        return Mean(labels[0].model_copy(update={"value": within, "by_principle": {}}), range(len(labels)))
+        said: dict[str, list[float]] = {}
+        for label in labels:
+            for name, value in label.by_principle.items():
+                said.setdefault(name, []).append(value)
+        means = {name: _mean(values, scale) for name, values in said.items()}
+        value = _mean([label.value for label in labels], scale)
+        return Mean(labels[0].model_copy(update={"value": value, "by_principle": means}), range(len(labels)))
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the response on this scale, and the number."""
@@ -150,3 +156,7 @@ class RatingLabel(Label):
     def units_by_principle(self, responses: Sequence[Response]) -> Mapping[str, tuple[Unit, float]]:
         """Return the response on this scale, and the number by each principle."""
         return {name: (self.about(responses), value) for name, value in self.by_principle.items()}
+
+
+def _mean(values: Sequence[float], scale: Scale) -> float:
+    return min(max(sum(values) / len(values), scale.min), scale.max)  # rounding may leave the scale

@@ -46,6 +46,7 @@ OWN = frozenset(
         *("probability", "margin", "weight", "group", "kind", "label", "rating", "scale", "ranks", "strengths"),
         *("outcome", "votes", "judge", "policy", "model", "chosen_model", "rejected_model", "where"),
         *("source", "annotator", "principle", "constitution", "constitution_hash"),
+        *("seconds", "flag", "by_principle", "deciding", "tie_kind"),
         *("sources", "annotators", "principles", "constitutions", "constitution_hashes"),
     )
 )

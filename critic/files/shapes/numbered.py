@@ -49,9 +49,8 @@ def _read(columns: Columns, labels: bool) -> Columns:
         return read
     if len(answers) != 2:
         raise RowError("no_label", f"{len(answers)} answers, and nothing says which is better; expected two")
-    return (
-        read | dict.fromkeys(("responses", "models", *LABELS)) | preference((answers[0], answers[1]), _better(columns))
-    )
+    better = preference((answers[0], answers[1]), _better(columns))
+    return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _tie_kind(columns)
 
 
 def _better(columns: Columns) -> int | None:
@@ -81,8 +80,19 @@ def _flagged(columns: Columns) -> int | None:
     return said[0] if said[0] < 2 else None
 
 
+def _tie_kind(columns: Columns) -> Columns:
+    """Return the column that says of a tie that both are bad, where ``winner`` says so: ``tie (bothbad)``."""
+    winner = columns.get("winner")
+    both_bad = isinstance(winner, str) and _word(winner).endswith("bothbad")
+    return {"tie_kind": "both_bad"} if both_bad else {}
+
+
+def _word(value: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", value.casefold().removeprefix("model").removeprefix("response"))
+
+
 def _named(value: str) -> int | None:
-    word = re.sub(r"[^a-z0-9]", "", value.casefold().removeprefix("model").removeprefix("response"))
+    word = _word(value)
     if word.startswith(_TIES[0]) or word in _TIES:
         return None
     if word not in ("a", "b"):

@@ -18,13 +18,13 @@ from service.labels.agreement import Agreement, Rated, Rater, Reliability
 from service.labels.tasking import ANSWERED
 from service.problems import responses
 from service.review.figures import figures_of
-from service.store.tables import leases, tasks
+from service.store.tables import feedback, leases, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
 
 Reader = Annotated[Caller, allowed(*access.LABELS)]
 
-HOUR = 3600 * 1_000_000  # in the database's microseconds
+SECOND = 1_000_000  # in the database's microseconds
 
 
 class ShareFigure(BaseModel):
@@ -53,16 +53,21 @@ class RaterFigures(BaseModel):
     """One rater. ``agreement`` is with people other than themselves, label by label.
 
     ``first_lean`` is how often the preferred response is the one shown first, ``longer_lean`` how often the longer one:
-    0.5 is no lean. ``labels_per_hour`` counts the time from lease to answer.
+    0.5 is no lean. ``unsure`` is how many of the labels say that their annotator can't tell.
+
+    ``seconds`` is the mean time that an answer to a task took, and ``labels_per_hour`` how many fit in an hour: by the
+    time that the annotator's page measured, without pauses, or else that from lease to answer.
     """
 
     source: Source
     annotator: str | None
     group: str | None
     labels: int
+    unsure: int
     agreement: ShareFigure | None
     first_lean: ShareFigure | None
     longer_lean: ShareFigure | None
+    seconds: float | None
     labels_per_hour: float | None
 
 
@@ -80,7 +85,8 @@ class ProjectAgreement(BaseModel):
     """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not.
 
     Of ``raters`` there are at most 1,000, those who labelled first: ``raters_left_out`` are among all other figures.
-    ``pairs`` are of the first 100.
+    ``pairs`` are of the first 100. ``by_principle`` is how far people agree by one principle each, where they were
+    asked for that, of up to 500 principles.
     """
 
     project: str
@@ -89,6 +95,8 @@ class ProjectAgreement(BaseModel):
     labels: int
     people: ReliabilityFigures
     everyone: ReliabilityFigures
+    by_principle: dict[str, ReliabilityFigures]
+    principles_left_out: int
     raters: list[RaterFigures]
     raters_left_out: int
     pairs: list[PairFigures]
@@ -108,20 +116,22 @@ async def agreement_of(parts: Service, request: Request | None, project: str) ->
     """A project's agreement, as `agreement` answers it."""
     figures = await figures_of(parts, request, project)
     async with parts.database.read() as connection:
-        speed = {row.annotator: _per_hour(row.n, row.spent) for row in await connection.execute(_speed(project))}
+        speed = {row.annotator: _seconds(row.n, row.spent) for row in await connection.execute(_speed(project))}
     return _figures(project, figures.kind, figures.agreement, speed)
 
 
 def _speed(project: str) -> Any:
-    """For each annotator the labels, and the time from lease to answer."""
-    spent = type_coerce(leases.c.until, BigInteger) - type_coerce(leases.c.since, BigInteger)
+    """For each annotator the labels, and the time that they took in microseconds: as measured, or since the lease."""
+    leased = type_coerce(leases.c.until, BigInteger) - type_coerce(leases.c.since, BigInteger)
+    spent = func.coalesce(feedback.c.seconds * SECOND, leased)
     query = select(leases.c.annotator, func.count().label("n"), func.sum(spent).label("spent"))
-    query = query.join(tasks, leases.c.task == tasks.c.id).where(tasks.c.project == project)
+    query = query.join(tasks, leases.c.task == tasks.c.id).join(feedback, feedback.c.id == leases.c.feedback)
+    query = query.where(tasks.c.project == project)
     return query.where(leases.c.state == ANSWERED).group_by(leases.c.annotator)
 
 
-def _per_hour(labels: int, spent: Any) -> float | None:
-    return labels * HOUR / int(spent) if spent else None
+def _seconds(labels: int, spent: Any) -> float | None:
+    return float(spent) / SECOND / labels if spent else None
 
 
 def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float | None]) -> ProjectAgreement:
@@ -132,6 +142,8 @@ def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float |
         labels=found.labels,
         people=_reliability(found.people, kind),
         everyone=_reliability(found.everyone, kind),
+        by_principle={name: _reliability(said, kind) for name, said in sorted(found.by_principle.items())},
+        principles_left_out=len(found.principles_left_out),
         raters=[_rater(rater, rated, speed) for rater, rated in sorted(found.raters.items(), key=str)],
         raters_left_out=len(found.left_out),
         pairs=[
@@ -148,16 +160,19 @@ def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float |
 
 
 def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterFigures:
+    seconds = speed.get(rater.annotator or "")
     return RaterFigures.model_validate(
         {
             "source": rater.source,
             "annotator": rater.annotator,
             "group": rated.group,
             "labels": rated.labels,
+            "unsure": rated.unsure,
             "agreement": _share(rated.with_people),
             "first_lean": _share(rated.first_lean),
             "longer_lean": _share(rated.longer_lean),
-            "labels_per_hour": speed.get(rater.annotator or ""),
+            "seconds": seconds,
+            "labels_per_hour": None if seconds is None else 3600 / seconds,
         }
     )
 

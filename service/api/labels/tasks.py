@@ -202,8 +202,10 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
                 await tasking.answered(connection, id, annotator, stored, at)
             else:
                 await tasking.corrected(connection, id, annotator, stored)
-            kept = {table: rows[table] for table in (feedback, retractions) if table in rows}
-            await _insert(connection, {**kept, **once.rows(Given(id=stored))})
+            # The item is stored, by whatever version of this service, and so under whatever id its content had then.
+            records = [{**record, "content": task["content"]} for record in rows[feedback]]
+            withdrawn = {retractions: rows[retractions]} if retractions in rows else {}
+            await _insert(connection, {feedback: records, **withdrawn, **once.rows(Given(id=stored))})
     except (Problem, IntegrityError):
         await once.replay()  # the same request may have been quicker
         raise

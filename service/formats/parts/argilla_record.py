@@ -16,6 +16,7 @@ from critic.feedback import (
     ThumbsLabel,
 )
 from critic.feedback.base import Columns
+from service.formats.base import count_beside
 
 QUESTIONS = {
     "preference": "comparison",
@@ -127,6 +128,7 @@ def _user(annotator: str | None) -> str:
 
 def _count_lost(feedback: Feedback, lost: Counter[str]) -> None:
     label = feedback.label
+    count_beside(feedback, lost)
     lost["where"] += bool(feedback.where)
     lost["tags"] += bool(feedback.prompt.tags)
     lost["finish"] += any(response.finish != "given" for response in feedback.responses)

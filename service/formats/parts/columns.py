@@ -19,7 +19,7 @@ from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN, origin
 from critic.feedback.kinds.comparison import Choice
 from critic.feedback.kinds.ranking import dense
-from critic.files.inputs import side
+from critic.files.inputs import RowError, side
 from critic.files.shapes import shaped
 from critic.records import Response
 from service.formats.base import Found, Table
@@ -28,11 +28,12 @@ from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rate
 
 _BOUND = ("sources", "annotators", "principles", "constitutions", "constitution_hashes", "where")
 _COMMON = ("prompt", "prompt_id", "tags", "weight", "group", "labels", *_BOUND)
+_PRINCIPLES = ("by_principle", "deciding")
 OWN_COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
     {
-        "pairs": (*_COMMON, "chosen", "rejected", "probability", "chosen_model", "rejected_model"),
+        "pairs": (*_COMMON, "chosen", "rejected", "probability", "chosen_model", "rejected_model", *_PRINCIPLES),
         "rankings": (*_COMMON, "responses", "ranks"),
-        "ratings": (*_COMMON, "completion", "label", "rating", "scale", "model"),
+        "ratings": (*_COMMON, "completion", "label", "rating", "scale", "model", "by_principle"),
         "sft": (*_COMMON, "completion"),
         "feedback": tuple(Feedback.model_fields),
     }
@@ -97,7 +98,7 @@ def _identifier(columns: Columns) -> object:
 def _label(example: Example, columns: Columns) -> tuple[AnyLabel, tuple[Response, ...]]:
     match example:
         case Pair():
-            return _comparison(example), _responses(example, columns, "chosen_model", "rejected_model")
+            return _comparison(example, columns), _responses(example, columns, "chosen_model", "rejected_model")
         case Ranked():
             return RankingLabel(ranks=dense(example.ranks)), _responses(example, columns)
         case Demonstration():
@@ -114,15 +115,36 @@ def _responses(example: Example, columns: Columns, *models: str) -> tuple[Respon
     )
 
 
-def _comparison(pair: Pair) -> ComparisonLabel:
-    if pair.probability == 0.5:
-        return ComparisonLabel(choice="tie", outcome="tie", probability=0.5)
+def _comparison(pair: Pair, columns: Columns) -> ComparisonLabel:
     choice: Choice = "first" if pair.probability > 0.5 else "second"
-    return ComparisonLabel(choice=choice, probability=None if pair.probability in (0, 1) else pair.probability)
+    sides = {"chosen": "first", "rejected": "second"}
+    said = _by_principle(columns, "choice")
+    return ComparisonLabel.model_validate(
+        {
+            "choice": "tie" if pair.probability == 0.5 else choice,
+            "probability": None if pair.probability in (0, 1) else pair.probability,
+            "tie_kind": columns.get("tie_kind"),
+            "by_principle": {name: sides.get(str(side), side) for name, side in said.items()},
+            "deciding": listed(columns, "deciding") if columns.get("deciding") is not None else (),
+        }
+    )
+
+
+def _by_principle(columns: Columns, name: str) -> dict[str, Any]:
+    """Return what a row says by each principle. Raises `RowError`."""
+    if columns.get("by_principle") is None:
+        return {}
+    entries = listed(columns, "by_principle")
+    try:
+        return {entry["principle"]: entry[name] for entry in entries}
+    except (TypeError, KeyError):
+        problem = f"by_principle is no list of objects with principle and {name}"
+        raise RowError("bad_by_principle", problem) from None
 
 
 def _rated(value: float, columns: Columns) -> RatingLabel | ThumbsLabel:
     if columns.get("label") is not None:
         return ThumbsLabel(value="up" if value else "down")
     low, high = listed(columns, "scale")
-    return RatingLabel(value=columns["rating"], scale=Scale(min=low, max=high))
+    said = _by_principle(columns, "rating")
+    return RatingLabel(value=columns["rating"], scale=Scale(min=low, max=high), by_principle=said)

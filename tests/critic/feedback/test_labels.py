@@ -124,4 +124,4 @@ def test_a_form_follows_the_scale() -> None:
 
 def test_forms_are_plain_json() -> None:
     (choice,) = KINDS["comparison"].form()
-    assert choice.model_dump(mode="json")["options"][1] == {"value": "tie", "title": "Both are equally good"}
+    assert choice.model_dump(mode="json")["options"][1] == {"value": "both_good", "title": "Both are equally good"}

@@ -17,7 +17,7 @@ from critic.feedback import Feedback, RankingLabel
 from critic.records import Message, Prompt, Response
 from service.labels.agreement import PAIRS_OF_A_RANKING, VALUES_OF_AN_ITEM, Agreement, Rater, _pair, _pairs
 from service.labels.label_query import StoredFeedback
-from service.store.tables import leases, now
+from service.store.tables import feedback, leases, now
 from tests.service.calls import Api, comparison
 
 PROMPTS = ("A?", "B?", "C?", "D?")
@@ -258,3 +258,58 @@ async def test_agreement_ends_with_its_client(api: Api, monkeypatch: pytest.Monk
     left.set()
     await asked
     assert ended.is_set()
+
+
+def choice(answer: Any, annotator: str, **more: Any) -> Any:
+    return label(answer if isinstance(answer, dict) else {"choice": answer}, annotator, kind="comparison", **more)
+
+
+def test_people_agree_by_each_principle_whatever_order_they_saw() -> None:
+    """By kind they agree on A and not on B; by true only Ada answers for B, so A is its one unit."""
+    labels = [
+        choice({"choice": "first", "by_principle": {"kind": "first", "true": "second"}}, "ada"),
+        choice({"choice": "first", "by_principle": {"kind": "second", "true": "second"}}, "bob", texts=("b", "aa")),
+        choice({"choice": "first", "by_principle": {"kind": "first"}}, "judge", source="ai"),
+        choice({"choice": "tie", "by_principle": {"kind": "first", "true": "tie"}}, "ada", prompt="B?"),
+        choice({"choice": "tie", "by_principle": {"kind": "tie", "true": "unsure"}}, "bob", prompt="B?"),
+    ]
+    found = Agreement(sorted(labels, key=lambda one: one.item))
+    kind, true = found.by_principle["kind"], found.by_principle["true"]
+    assert (kind.coincidences.units, true.coincidences.units) == (2, 1)
+    figure = kind.agreement.figure()
+    assert figure is not None and (figure.estimate, figure.n) == (0.5, 2)
+    disagreed = true.agreement.figure()  # Ada says b is truer than aa, Bob that aa is
+    assert disagreed is not None and disagreed.estimate == 0
+
+
+def test_unsure_is_counted_and_no_value() -> None:
+    labels = [choice("unsure", "ada"), choice("first", "bob"), choice("first", "eve")]
+    found = Agreement(labels)
+    assert found.raters[Rater("human", "ada")].unsure == 1
+    assert found.people.coincidences.labels == 2 and found.raters[Rater("human", "ada")].with_people.figure() is None
+
+
+def test_a_pair_of_which_one_is_unranked_is_no_unit_of_that_rater() -> None:
+    texts = ("a", "b", "c")
+    labels = [
+        label({"ranks": ranks}, str(n), kind="ranking", texts=texts)
+        for n, ranks in enumerate(([1, 2, 3], [1, 2, None], [None, 1, 2]))
+    ]
+    found = Agreement(labels)
+    # a-b by two raters, b-c by two, a-c by one alone, which is no unit.
+    figure = found.people.agreement.figure()
+    assert found.people.coincidences.units == 2 and figure is not None and figure.estimate == 1
+
+
+async def test_measured_time_counts_where_there_is_one(api: Api) -> None:
+    id = await projected(api)
+    async with api.service.database.transaction() as connection:
+        at = now()
+        await connection.execute(update(leases).values(since=at - timedelta(seconds=100), until=at))
+        mine = feedback.c.annotator == "id-of-ada"
+        await connection.execute(update(feedback).where(mine).values(seconds=10.0))
+    raters = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()["raters"]
+    seconds = {rater["annotator"]: (rater["seconds"], rater["labels_per_hour"]) for rater in raters}
+    assert seconds["id-of-ada"] == (pytest.approx(10), pytest.approx(360))
+    assert seconds["id-of-grace"] == (pytest.approx(100), pytest.approx(36))
+    assert seconds["judge"] == (None, None)

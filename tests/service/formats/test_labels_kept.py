@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from critic.feedback import Feedback
+from critic.feedback import ComparisonLabel, Feedback
 from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
@@ -132,3 +132,18 @@ def test_whatever_a_row_holds_it_costs_itself_only(tmp_path: Path) -> None:
     rows = [{"prompt": ASK, "chosen": deep, "rejected": "b"}, {"prompt": ASK, "chosen": "a", "rejected": "b"}]
     bad, good = read("jsonl", rows, tmp_path)
     assert isinstance(bad, Broken) and isinstance(good, Feedback)
+
+
+@pytest.mark.parametrize(("winner", "kind"), [("tie (bothbad)", "both_bad"), ("both_bad", "both_bad"), ("tie", None)])
+def test_an_arenas_tie_says_that_both_are_bad(winner: str, kind: str | None, tmp_path: Path) -> None:
+    row = {"prompt": ASK, "response_a": "A tulip.", "response_b": "A rose.", "winner": winner}
+    (found,) = read("jsonl", [row], tmp_path)
+    assert isinstance(found, Feedback) and isinstance(found.label, ComparisonLabel)
+    assert (found.label.choice, found.label.tie_kind) == ("tie", kind)
+
+
+@pytest.mark.parametrize("said", [5, ["kind"], [{"principle": "kind"}], [{"principle": "kind", "choice": "best"}]])
+def test_choices_by_principle_that_are_none_are_refused(said: object, tmp_path: Path) -> None:
+    row = {"prompt": ASK, "chosen": "An oak.", "rejected": "A tulip.", "by_principle": said}
+    (reason,) = reasons(read("jsonl", [row], tmp_path))
+    assert reason in ("bad_by_principle", "bad_row")
