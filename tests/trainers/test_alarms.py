@@ -180,13 +180,12 @@ def shorter(sample: Sample) -> float:
 def exploited(talker: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
     """Train for length while short answers are what is really wanted, and return what was logged."""
     others = ("alarm_disagreement", "alarm_length_correlation", "alarm_phrase")  # they ring before a fall is seen
-    settings = dict.fromkeys(others) | settings
+    settings = dict.fromkeys(others) | {"learning_rate": 0.0003} | settings
     held_out = out.parent / "held-out.jsonl"
     held_out.write_text("".join(json.dumps({"prompt": question(1000 + i)}) + "\n" for i in range(256)))
     config = ppo_config(
         talker, out, eval_data=[str(held_out)], eval_steps=1, max_new_tokens=LONGEST, rollout_batch=64, max_steps=20,
-        prompts_per_step=8, samples_per_prompt=4, per_device_train_batch_size=8, learning_rate=0.0003, kl_coef=0.0,
-        **settings,
+        prompts_per_step=8, samples_per_prompt=4, per_device_train_batch_size=8, kl_coef=0.0, **settings,
     )  # fmt: skip
     trainer = ppo_trainer(config, reward=Planted(longer, "longer"), heldout=Planted(shorter, "shorter"))
     try:
@@ -199,11 +198,17 @@ def exploited(talker: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_a_flawed_reward_is_caught_before_the_true_one_has_fallen_by_a_tenth(talker: Path, tmp_path: Path) -> None:
     with pytest.raises(Alarm, match="the second opinion has fallen") as told:
-        exploited(talker, tmp_path / "out")
+        exploited(talker, tmp_path / "out", learning_rate=0.00015)
     true = [row["eval_heldout"] for row in metrics.read(tmp_path / "out") if "eval_heldout" in row]
     assert true[-1] > 0.9 * true[0]
     step = len(true) - 1
     assert f"step {step}" in str(told.value) and (tmp_path / "out" / f"checkpoint-{step}" / "state.pt").is_file()
+
+
+@pytest.mark.slow
+def test_a_second_opinion_that_says_the_reverse_rings_before_the_first_step(talker: Path, tmp_path: Path) -> None:
+    with pytest.raises(Alarm, match="step 0: the held-out answers of a higher reward are worse"):
+        exploited(talker, tmp_path / "out", alarm_disagreement=3.0)
 
 
 @pytest.mark.slow
