@@ -124,7 +124,8 @@ def test_clean_runs_are_left_alone(config: GRPOConfig) -> None:
 
 @pytest.mark.slow
 def test_without_alarms_the_hacks_cost_more(config: GRPOConfig) -> None:
+    stopped = {flaw: fmean(run(flaw, seed, config)[1] for seed in range(3)) for flaw in ("length", "phrase")}
     for name in ("length", "length_correlation", "phrase", "heldout", "disagreement"):
         setattr(config, f"alarm_{name}", None)
-    for flaw in ("length", "phrase"):
-        assert fmean(run(flaw, seed, config)[1] for seed in range(3)) > 0.1
+    for flaw, cost in stopped.items():
+        assert fmean(run(flaw, seed, config)[1] for seed in range(3)) > 1.3 * cost

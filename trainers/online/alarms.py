@@ -115,9 +115,8 @@ def refuses(text: str) -> bool:
 
 def alarms(history: History, config: OnlineConfig) -> list[str]:
     """Return what is wrong, in words for people; nothing where all is well."""
-    if not history.steps:
-        return []
-    return [message for look in _LOOKS for message in look(history, config)]
+    looks = _LOOKS if history.steps else _BEFORE_THE_FIRST
+    return [message for look in looks for message in look(history, config)]
 
 
 def _kl(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -250,3 +249,5 @@ _LOOKS: tuple[Callable[[History, OnlineConfig], Iterator[str]], ...] = (
     _heldout,
     _disagreement,
 )
+_BEFORE_THE_FIRST = (_heldout, _disagreement)
+"""Those that need no step to look at."""
