@@ -1,6 +1,7 @@
 """From a file, or a published name, to a `Constitution`. Every fault is named with file, line and key."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from constitution.positions import MAX_BYTES, Document, YamlError, read_yaml
 from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
 
 MAX_REPORTED = 20
+MAX_PRINCIPLES = 10_000  # more don't fit into the values that a file may have, unless each is wrong
 
 _PARTS: dict[str, type[BaseModel]] = {
     "principles": Principle,
@@ -32,13 +34,14 @@ class _Loaded:
     """``FILE:LINE`` of each principle, by id."""
 
 
-def load(ref: str | Path, *, root: Path | None = None) -> Constitution:
+def load(ref: str | Path, *, root: Path | None = None, look: Callable[[], None] = lambda: None) -> Constitution:
     """Load a constitution and those that it includes.
 
     ``ref`` is a file, or ``NAME@VERSION``, or ``NAME`` (the newest published version). Names are looked up in
     ``root`` and then among the shipped ones; without a ``root``, in the folders of `constitution.library.roots`, before
     which comes the published folder that a file lies in. A published file must be what CHECKSUMS says it is; a file
-    given by its path may be edited freely.
+    given by its path may be edited freely. ``look`` is called at every value of a file given by its path, and may end
+    the reading by raising.
 
     Raises InputError, with ``FILE:LINE`` and key for all faults of a file at once.
     """
@@ -50,7 +53,7 @@ def load(ref: str | Path, *, root: Path | None = None) -> Constitution:
     folder = file.resolve().parent.parent
     if root is None and (folder / CHECKSUMS).is_file():
         looked_in = (folder, *looked_in)
-    return _build(file, content, looked_in, ()).constitution
+    return _build(file, content, looked_in, (), look).constitution
 
 
 def _read(file: Path) -> bytes:
@@ -76,9 +79,15 @@ def _load_published(ref: str, roots: tuple[Path, ...], above: tuple[str, ...]) -
     return loaded
 
 
-def _build(file: Path, content: bytes, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
+def _build(
+    file: Path,
+    content: bytes,
+    roots: tuple[Path, ...],
+    above: tuple[str, ...],
+    look: Callable[[], None] = lambda: None,
+) -> _Loaded:
     try:
-        document = read_yaml(content)
+        document = read_yaml(content, look)
     except YamlError as error:
         raise InputError(error.problem, where=f"{file}:{error.line}") from None
     own = _validate(file, document)
@@ -88,14 +97,21 @@ def _build(file: Path, content: bytes, roots: tuple[Path, ...], above: tuple[str
 def _validate(file: Path, document: Document) -> Constitution:
     if not isinstance(document.data, dict):
         raise InputError("expected a mapping with name, version, title and principles", where=f"{file}:1")
+    if len(document.data.get("principles") or ()) > MAX_PRINCIPLES:
+        line = document.line(("principles", MAX_PRINCIPLES))
+        raise InputError(f"more than {MAX_PRINCIPLES:,} principles", where=f"{file}:{line}")
     faults = _duplicate_ids(document)
+    unnamed = 0
     try:
         constitution = Constitution.model_validate(document.data)
     except ValidationError as error:
         # Without a location it can only be the duplicate ids, which are named above with both their lines.
-        faults += [_fault(document, e) for e in error.errors(include_url=False) if e["loc"]]
+        errors = [e for e in error.errors(include_url=False) if e["loc"]]
+        errors.sort(key=lambda e: document.line(tuple(e["loc"])))
+        faults += [_fault(document, e) for e in errors[:MAX_REPORTED]]  # to explain one takes a while, and a text may
+        unnamed = len(errors[MAX_REPORTED:])  # be wrong in 100,000 places
     if faults:
-        raise _report(file, faults)
+        raise _report(file, faults, unnamed)
     if not constitution.principles and not constitution.includes:
         raise InputError("no principles and no includes", where=f"{file}:1", fix="add at least one principle")
     return constitution
@@ -158,12 +174,12 @@ def _unknown_key(key: str, model: type[BaseModel]) -> str:
     return "unknown key; " + (f"did you mean {near!r}?" if near else f"expected {', '.join(model.model_fields)}")
 
 
-def _report(file: Path, faults: list[tuple[int, str]]) -> InputError:
+def _report(file: Path, faults: list[tuple[int, str]], unnamed: int) -> InputError:
     faults = sorted(set(faults))
     (line, first), *others = faults[:MAX_REPORTED]
     lines = [first, *(f"{file}:{line}: {problem}" for line, problem in others)]
-    if len(faults) > MAX_REPORTED:
-        lines.append(f"and {len(faults) - MAX_REPORTED} more")
+    if more := len(faults[MAX_REPORTED:]) + unnamed:
+        lines.append(f"and {more} more")
     return InputError("\n".join(lines), where=f"{file}:{line}")
 
 

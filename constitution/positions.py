@@ -6,6 +6,7 @@ affair. Duplicate keys, tags, merge keys and cyclic anchors are errors.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,10 +124,10 @@ class _Builder:
 
     def _finish(self, value: Any, nodes: int, anchor: str | None, line: int) -> None:
         """Count a finished value, which has ``nodes`` values in it, itself included, and remember its anchor."""
-        if nodes > MAX_NODES:
-            raise YamlError(line, f"more than {MAX_NODES:,} values, aliases expanded")
         if self.stack:
             self.stack[-1].nodes += nodes
+        if max(nodes, self.stack[-1].nodes if self.stack else 0) > MAX_NODES:
+            raise YamlError(line, f"more than {MAX_NODES:,} values, aliases expanded")
         if anchor:
             self.anchors[anchor] = (value, nodes)
 
@@ -158,8 +159,11 @@ def _refuse_tag(event: yaml.NodeEvent, line: int) -> None:
         raise YamlError(line, f"the tag {tag} is not allowed; write plain values")
 
 
-def read_yaml(content: bytes) -> Document:
-    """Parse one document. Raises `YamlError`, and nothing else, for content that can't be read."""
+def read_yaml(content: bytes, look: Callable[[], None] = lambda: None) -> Document:
+    """Parse one document. Raises `YamlError`, and nothing else, for content that can't be read.
+
+    ``look`` is called at every value: what it raises ends the reading, for who reads for somebody that may go away.
+    """
     if len(content) > MAX_BYTES:
         raise YamlError(1, f"the file has more than {MAX_BYTES:,} bytes, too many for a constitution")
     try:
@@ -170,6 +174,7 @@ def read_yaml(content: bytes) -> Document:
     builder = _Builder()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
+            look()
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -1,9 +1,18 @@
 """One turn of a chat, as files, APIs and templates have it: who says what, and which tools are called."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -15,6 +24,8 @@ class Record(BaseModel):
 
 
 def _encodable(text: str) -> str:
+    if text.isascii():
+        return text  # known without looking at it, and true of most
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -50,9 +61,24 @@ def _as_json(arguments: Any) -> Any:
     return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
 
 
-def _role(role: Any) -> Any:
-    """Read OpenAI's newer name of the system."""
-    return "system" if role == "developer" else role
+def _content(content: Any) -> Any:
+    """Read a content in one call: messages are made by the million."""
+    text = content if isinstance(content, str) else join_parts(content)
+    return _encodable(text) if isinstance(text, str) else text
+
+
+def _of_assistant(calls: Any, info: ValidationInfo) -> Any:
+    role = info.data.get("role")
+    if calls is not None and role not in (None, "assistant"):
+        raise ValueError(f"tool calls are the assistant's, not {role}'s")
+    return calls
+
+
+def _of_tool(text: str | None, info: ValidationInfo) -> str | None:
+    role = info.data.get("role")
+    if text is not None and role not in (None, "tool"):
+        raise ValueError(f"tool_call_id and name are a tool's, not {role}'s")
+    return text
 
 
 def _is_none(value: object) -> bool:
@@ -60,8 +86,8 @@ def _is_none(value: object) -> bool:
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
-Content = Annotated[Text, BeforeValidator(join_parts, json_schema_input_type=str | list[dict[str, Any]] | None)]
-_AnyRole = Literal["system", "developer", "user", "assistant", "tool"]
+Content = Annotated[str, BeforeValidator(_content, json_schema_input_type=str | list[dict[str, Any]] | None)]
+_ROLES = {"enum": ["system", "developer", "user", "assistant", "tool"], "type": "string"}
 
 
 class CalledFunction(Record):
@@ -89,27 +115,24 @@ class Message(Record):
     Read are also ``developer``, which is the system, and contents that are lists of text parts.
     """
 
-    role: Annotated[Role, BeforeValidator(_role, json_schema_input_type=_AnyRole)]
+    role: Annotated[Role, WithJsonSchema(_ROLES, mode="validation")]
     content: Content = ""
-    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, min_length=1, exclude_if=_is_none)
-    tool_call_id: Text | None = Field(default=None, exclude_if=_is_none)
-    name: Text | None = Field(default=None, exclude_if=_is_none)
-
-    @model_validator(mode="after")
-    def _tools_where_they_belong(self) -> Self:
-        if self.tool_calls is not None and self.role != "assistant":
-            raise ValueError(f"tool_calls are the assistant's, not {self.role}'s")
-        if self.role != "tool" and (self.tool_call_id is not None or self.name is not None):
-            raise ValueError(f"tool_call_id and name are a tool's, not {self.role}'s")
-        return self
+    tool_calls: Annotated[tuple[ToolCall, ...] | None, AfterValidator(_of_assistant)] = Field(
+        default=None, min_length=1, exclude_if=_is_none
+    )
+    tool_call_id: Annotated[Text | None, AfterValidator(_of_tool)] = Field(default=None, exclude_if=_is_none)
+    name: Annotated[Text | None, AfterValidator(_of_tool)] = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="before")
     @classmethod
-    def _has_content(cls, given: Any) -> Any:
+    def _as_given(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
         # An assistant that calls a tool says nothing beside; everyone else does.
-        if isinstance(given, dict) and given.get("content") is None and not given.get("tool_calls"):
+        if given.get("content") is None and not given.get("tool_calls"):
             raise ValueError("content: Field required")
-        return given
+        # OpenAI's newer name of the system.
+        return given | {"role": "system"} if given.get("role") == "developer" else given
 
     @property
     def text(self) -> str:

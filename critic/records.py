@@ -32,9 +32,9 @@ class Prompt(Record):
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
-        roles = [message.role for message in self.messages]
-        if roles == ["user"] and self.messages[0].content.strip():
+        if len(self.messages) == 1 and self.messages[0].role == "user" and self.messages[0].content.strip():
             return self  # most prompts are one question, and millions are read
+        roles = [message.role for message in self.messages]
         turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
         if turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
             raise ValueError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from service.bounds.kept import Kept
 from service.bounds.lanes import Lane
@@ -68,15 +68,14 @@ async def _parts(request: Request) -> Service:
     return _service(request)  # what is not async, FastAPI sends to a thread
 
 
-async def _caller(
-    request: Request,
-    credentials: Annotated[
-        HTTPAuthorizationCredentials | None,
-        Security(HTTPBearer(auto_error=False, description="An API key: `cai_...`", bearerFormat="cai_...")),
-    ],
-) -> Caller:
-    caller: Caller = request.state.caller  # known since the door; the parameter is for the documentation
-    return caller
+class _Documented(HTTPBearer):
+    """How a request says its key, for the documentation: the key was looked up at the door, by `entered`."""
+
+    async def __call__(self, request: Request) -> None:
+        """Leave it as it is."""
+
+
+_BEARER = _Documented(auto_error=False, description="An API key: `cai_...`", bearerFormat="cai_...")
 
 
 @asynccontextmanager
@@ -94,10 +93,16 @@ async def entered(request: Request) -> AsyncIterator[None]:
         yield
 
 
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller  # known since the door
+    return caller
+
+
 def allowed(*scopes: Scope) -> Any:
     """A route's parameter: the caller, who must have one of ``scopes``."""
 
-    async def check(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+    async def check(request: Request, documented: Annotated[None, Security(_BEARER)]) -> Caller:
+        caller = _caller(request)
         require(caller, scopes)
         return caller
 
@@ -106,7 +111,6 @@ def allowed(*scopes: Scope) -> Any:
 
 async def _named(
     request: Request,
-    caller: Annotated[Caller, Depends(_caller)],
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -117,8 +121,9 @@ async def _named(
     ] = None,
 ) -> Once:
     body = await request.body() if idempotency_key is not None else b""
-    asked = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body).hexdigest()
-    return Once(_service(request).database, caller.key, idempotency_key, asked)
+    address = f"{request.method} {request.scope['path']}?".encode() + request.scope["query_string"]
+    asked = hashlib.sha256(address + b"\n" + body).hexdigest()
+    return Once(_service(request).database, _caller(request).key, idempotency_key, asked)
 
 
 async def _once(request: Request, once: Annotated[Once, Depends(_named)]) -> AsyncIterator[Once]:

@@ -1,6 +1,7 @@
 """What Prometheus reads at ``/metrics``. A metric is declared here, and counted where the thing happens."""
 
 import time
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,6 +41,11 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
 
 
+@cache  # of routes, known methods and our statuses: nothing that a client can make up
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
+
+
 class Metered:
     """Counts requests by route and method: nothing that a client can make up is a label, of which there is no end."""
 
@@ -57,8 +63,9 @@ class Metered:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", OTHER)
                 method = scope["method"] if scope["method"] in METHODS else OTHER
-                REQUESTS.labels(method, route, message["status"]).inc()
-                SECONDS.labels(method, route).observe(time.perf_counter() - began)
+                requests, seconds = _of(method, route, message["status"])
+                requests.inc()
+                seconds.observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, sent)

@@ -6,7 +6,7 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c" * 40
 
@@ -14,14 +14,16 @@ COMMIT = "c" * 40
 class PretendedHub:
     """Keeps files by repository; to be used in a ``with``. ``refuse`` is a status that answers every request.
 
-    ``half`` is sent of each file, with the length of the whole.
+    ``half`` is sent of each file, with the length of the whole. ``large`` files go the way of LFS: their bytes apart.
     """
 
-    def __init__(self, refuse: int | None = None, half: bool = False) -> None:
+    def __init__(self, refuse: int | None = None, half: bool = False, large: bool = False) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
         self.asked: list[str] = []
-        self.refuse, self.half = refuse, half
+        self.refuse, self.half, self.large = refuse, half, large
+        self.objects: dict[str, bytes] = {}
+        """What came by LFS, by its SHA-256."""
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -53,12 +55,53 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/validate-yaml":
             self._json({"errors": [], "warnings": []})
         elif path.endswith("/preupload/main"):
-            files = json.loads(body)["files"]
-            self._json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+            mode = {"uploadMode": "lfs" if self.hub.large else "regular", "shouldIgnore": False}
+            self._json({"files": [{"path": file["path"], **mode} for file in json.loads(body)["files"]]})
+        elif path.endswith("/info/lfs/objects/batch"):
+            self._batch(json.loads(body))
+        elif "/paths-info/" in path:
+            self._json(self._listed(path.removeprefix("/api/").partition("/paths-info/")[0], parse_qs(body.decode())))
         elif path.endswith("/commit/main"):
             self._commit(path.removeprefix("/api/").removesuffix("/commit/main"), body)
         else:
             self._json({"error": f"nothing is pretended at {path}"}, 404)
+
+    def do_PUT(self) -> None:
+        """Take the bytes of an object."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self._asked("PUT")
+        self.hub.objects[path.rpartition("/")[2]] = body
+        self._json({})
+
+    def _batch(self, asked: dict[str, Any]) -> None:
+        """Say where the bytes of objects go."""
+        actions = [{"upload": {"href": f"{self.hub.address}/objects/{one['oid']}"}} for one in asked["objects"]]
+        objects = [one | {"actions": where} for one, where in zip(asked["objects"], actions, strict=True)]
+        self._json({"transfer": "basic", "objects": objects})
+
+    def _listed(self, name: str, only: dict[str, list[str]]) -> list[dict[str, Any]]:
+        files = self.hub.files.get(name, {})
+        wanted = only.get("paths", list(files))
+        return [
+            {"type": "file", "path": path, "size": len(files[path]), "oid": hashlib.sha1(files[path]).hexdigest()}
+            for path in wanted
+            if path in files
+        ]
+
+    def _about(self, path: str, send: bool) -> None:
+        """Say what a repository is, and which files it has."""
+        kind, owner, repo, *rest = [*path.removeprefix("/api/").split("/"), "", ""]
+        name = f"{kind}/{owner}/{repo}"
+        if self.hub.refuse is not None:
+            self._json({"error": "refused"}, self.hub.refuse, send)
+        elif name not in self.hub.files:
+            self._json({"error": "Repository not found"}, 404, send, {"X-Error-Code": "RepoNotFound"})
+        elif rest[:1] == ["tree"]:
+            self._json(self._listed(name, {}), send=send)
+        else:
+            siblings = [{"rfilename": file} for file in self.hub.files[name]]
+            about = {"id": f"{owner}/{repo}", "sha": COMMIT, "private": False, "tags": [], "siblings": siblings}
+            self._json(about | {"disabled": False, "gated": False, "downloads": 0, "likes": 0}, send=send)
 
     def do_HEAD(self) -> None:
         """Say what a file is."""
@@ -86,12 +129,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, name: str, body: bytes) -> None:
         for line in body.splitlines():
             entry = json.loads(line)
+            if entry["key"] == "lfsFile":
+                self.hub.files[name][entry["value"]["path"]] = self.hub.objects[entry["value"]["oid"]]
             if entry["key"] == "file":
                 self.hub.files[name][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
         self._json({"success": True, "commitOid": COMMIT, "commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}"})
 
     def _file(self, send: bool) -> None:
         path = self._asked("GET" if send else "HEAD")
+        if path.startswith("/api/"):
+            self._about(path, send)
+            return
         if self.hub.refuse is not None:
             self._json({"error": "refused"}, self.hub.refuse, send)
             return
@@ -102,13 +150,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"error": "no such file"}, 404, send, {"X-Error-Code": code})
             return
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        self.send_response(200)
+        start, last = self._range(len(content))
+        content = content[start : last + 1]
+        self.send_response(206 if "Range" in self.headers else 200)
         for header, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(header, value)
         self.end_headers()
         if send:
             self.wfile.write(content[: len(content) // 2] if self.hub.half else content)
             self.close_connection = self.hub.half
+
+    def _range(self, length: int) -> tuple[int, int]:
+        """Return the first and the last byte that are asked for."""
+        start, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        return int(start or 0), min(int(last or length - 1), length - 1)
 
     def _json(self, answer: Any, status: int = 200, send: bool = True, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(answer).encode()

@@ -29,6 +29,7 @@ from critic.run.config import RunConfig
 from critic.run.execute import Progress
 from critic.run.folder.export import Format
 from critic.run.folder.shards import About, ShardStore
+from critic.run.folder.turned import changed
 from critic.run.opening import Capabilities, settle
 from critic.run.request import Checked, RunRequest, check
 from critic.run.retest import SHARE, Retest, Tally, chosen, parts, varying_seats, what_varies
@@ -82,7 +83,8 @@ def run_on(
                 asked_twice = _asked_twice(checked, config, engines, store, retest_share, progress, cluster)
             seconds = time.monotonic() - began
             results = write_results(store, out, format, engines, with_reasoning, asked_twice)
-            return Outcome(progress, calls, seconds, results)
+            turned = changed(store.replaced(), turns=store.turns, rows=progress.rows)
+            return Outcome(progress, calls, seconds, results, turned)
 
 
 def _asked_twice(

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
+from critic.files.chat_cells import chat_of, is_chat
 from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
 
 SEPARATORS = ",;\t|"
@@ -72,10 +73,27 @@ def _row(header: list[str], cells: list[str] | csv.Error, name: str, line: int) 
         return Broken(where, "broken_line", f"not CSV: {cells}; look for a quote that isn't closed or doubled")
     if len(cells) != len(header):
         return Broken(where, "broken_line", f"{len(cells)} cells where the header names {len(header)}")
-    if any("\udc80" <= c <= "\udcff" for cell in cells if not cell.isascii() for c in cell):
-        return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
+    for cell in cells:
+        if not cell.isascii() and not _is_text(cell):
+            return Broken(where, "not_utf8", "a cell isn't UTF-8; save the file as UTF-8")
     # An empty cell says nothing, but its column is there: a missing label is not a missing column of labels.
-    return Raw(where, {column: cell or None for column, cell in zip(header, cells, strict=True)})
+    columns: dict[str, Any] = {column: cell or None for column, cell in zip(header, cells, strict=True)}
+    for column, cell in zip(header, cells, strict=True):
+        if cell.startswith("[") and is_chat(cell):
+            try:
+                columns[column] = chat_of(cell)
+            except ValueError as error:
+                return Broken(where, "bad_chat", f"{column} holds a chat {error}")
+    return Raw(where, columns)
+
+
+def _is_text(cell: str) -> bool:
+    """Whether no byte that is no UTF-8 left its trace in a cell."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _records(file: IO[str], first: str, separator: str, number: int) -> Iterator[_Record]:
@@ -91,13 +109,18 @@ def _records(file: IO[str], first: str, separator: str, number: int) -> Iterator
             taken.append(line)
             yield line
 
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(feed(), strict=True, delimiter=separator)
+
+    records = reader()
     while True:
         taken.clear()
         try:
-            cells = next(csv.reader(feed(), strict=True, delimiter=separator))
+            cells = next(records)
         except StopIteration:
             return
         except csv.Error as error:
+            records = reader()  # the old one is in the middle of a record
             ahead.extendleft(reversed(taken[1:]))
             yield number, error
             number += 1

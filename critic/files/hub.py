@@ -65,6 +65,12 @@ def hub_error(error: Exception, where: str) -> InputError:
         return InputError("the hub asks who you are (401): it is private, or isn't there", where=where, fix=SIGN_IN)
     if status == 403:
         return InputError("the hub refuses it to you (403)", where=where, fix="Ask its owner, or use another token.")
+    if status is None and name == "DatasetNotFoundError":  # of the library `datasets`, which hides the status
+        return InputError(
+            "the hub has no such data set, or doesn't show it to you (404 or 401)",
+            where=where,
+            fix=f"Look at its name. {SIGN_IN}",
+        )
     if status == 404 or name == "EntryNotFoundError":
         return InputError("the hub has no such data set, model or file (404)", where=where, fix="Look at its name.")
     lines = str(error).splitlines() or [name]

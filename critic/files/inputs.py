@@ -31,7 +31,6 @@ from critic.records import Item, Line, Message, Quarantined, Response
 from critic.rows import Broken
 from critic.rows import RowError as RowError
 
-RESPONSE_COLUMNS = (("responses",), ("chosen", "rejected"))
 JSON_COLUMNS = ("messages", "responses", "ranks", "scale")
 OWN_NAMES = naming()
 
@@ -124,7 +123,7 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
         if not (gives_answers(names) if reading.answers else gives_prompts(names)):
             found, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
             raise InputError(
-                f"none of the columns that are read: {found}",
+                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {found}",
                 where=opened.name,
                 fix=f"Name one of: {wanted}; or say with --column which is which.",
             )
@@ -146,13 +145,22 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
     try:
         columns = shaped(raw.columns, labels=reading.labels)
-        given = {column: value for column, value in columns.items() if value is not None}
-        found = reading.items(given, limit)
+        found = reading.items(_without_null(columns), limit)
     except RowError as error:
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
-    return [Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off) for item, cut, left_off in found]
+    lines: list[Line | Quarantined] = []
+    for item, cut, left_off in found:
+        lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off))
+    return lines
+
+
+def _without_null(columns: dict[str, Any]) -> dict[str, Any]:
+    for value in columns.values():
+        if value is None:
+            return {name: value for name, value in columns.items() if value is not None}
+    return columns  # as most rows: a copy of each of millions costs
 
 
 def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantined:
@@ -163,7 +171,7 @@ def _quarantined(number: int, where: str, reason: str, detail: str) -> Quarantin
 def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     columns, left_off = _without_answer(columns)
     messages = prompt_messages(columns)
-    if messages is None and any(set(names) <= columns.keys() for names in RESPONSE_COLUMNS):
+    if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
         messages = _shared([side(value) for value in _response_values(columns)], None)
     if messages is None:
         raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
@@ -233,19 +241,20 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
     sides = [side(value) for value in values]
     messages = _shared(sides, prompt_messages(_without_answer(columns)[0]))
     prompt, cut = prompt_of(messages, columns, limit)
-    texts = [text for _, text in sides]
-    refuse_characters(*texts)
-    if max(map(len, texts)) > limit.max_chars:
-        raise RowError(
-            "too_long", f"a response of {max(map(len, texts)):,} characters; the limit is {limit.max_chars:,}"
-        )
-    given = zip(texts, models, strict=True)
-    responses = tuple(Response(text=text, model=model, finish="given") for text, model in given)
-    return _Read(Item(prompt=prompt, responses=responses), cut, 0)
+    responses = []
+    for (_, text), model in zip(sides, models, strict=True):
+        refuse_characters(text)
+        if len(text) > limit.max_chars:
+            said = f"a response of {len(text):,} characters; the limit is {limit.max_chars:,}"
+            raise RowError("too_long", said)
+        responses.append(Response(text=text, model=model))
+    return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0)
 
 
 def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) -> Messages:
     """Return the prompt: ``messages``, or what all sides say before their answers. Raises `RowError`."""
+    if messages is not None and not any([before for before, _ in sides]):
+        return messages
     for before, _ in sides:
         if before and messages is None:
             messages = before
@@ -261,14 +270,13 @@ def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) ->
 
 
 def _response_values(columns: dict[str, Any]) -> list[Any]:
-    for names in RESPONSE_COLUMNS:
-        if all(name in columns for name in names):
-            if len(names) == 2:
-                return [columns[name] for name in names]
-            values = _from_json(columns, names[0])
-            if not isinstance(values, list):
-                raise RowError("bad_responses", "responses is not a list")
-            return values
+    if "responses" in columns:
+        values = _from_json(columns, "responses")
+        if not isinstance(values, list):
+            raise RowError("bad_responses", "responses is not a list")
+        return values
+    if "chosen" in columns and "rejected" in columns:
+        return [columns["chosen"], columns["rejected"]]
     if "completion" in columns or _without_answer(columns)[1]:
         return [columns.get("completion")]
     raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
@@ -295,8 +303,10 @@ def side(value: object) -> tuple[Messages, str]:
 def prompt_messages(columns: dict[str, Any]) -> Messages | None:
     """Return the prompt that a row names by one of `PROMPT_COLUMNS`, or None. Raises `RowError`."""
     # Tables that were joined have the columns of all: a null one says nothing.
-    column = next((name for name in PROMPT_COLUMNS if columns.get(name) is not None), None)
-    if column is None:
+    for column in PROMPT_COLUMNS:
+        if columns.get(column) is not None:
+            break
+    else:
         return None
     value = _from_json(columns, column)
     if isinstance(value, list):

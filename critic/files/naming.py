@@ -39,7 +39,7 @@ class Naming:
             self._kept[names] = None if same else found
         found_here = self._kept[names]
         if found_here is None:
-            return columns
+            return columns  # the same object: most inputs need no other names
         # A column that another one was mapped over is not the one of that name.
         hidden = set(self.given).difference(found_here)
         return {found_here.get(name, name): value for name, value in columns.items() if name not in hidden}
@@ -71,6 +71,11 @@ class Naming:
             if own not in taken:
                 found[name] = own
         return found
+
+    def missing(self, names: Sequence[str]) -> bool:
+        """Whether a column that a person named is none of these."""
+        alike = {name.strip().casefold() for name in names}
+        return any(given and given.strip().casefold() not in alike for given in self.given.values())
 
     def _source(self, own: str, given: str, names: Sequence[str]) -> str:
         if given in names:

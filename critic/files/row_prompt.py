@@ -18,11 +18,13 @@ class Limit(NamedTuple):
 def prompt_of(messages: tuple[Message, ...], columns: dict[str, Any], limit: Limit) -> tuple[Prompt, int]:
     """Return the prompt and the number of characters that were cut off it."""
     fitted, cut = _fit(messages, limit)
-    tags, identifier = _tags(columns.get("tags", ())), columns.get("id")
-    if isinstance(identifier, list | dict) or identifier != identifier:  # the latter is not a number
-        raise RowError("bad_prompt", "id is neither a string nor a number")
-    identifier = None if identifier is None else str(identifier)
-    refuse_characters(*tags, identifier or "")
+    tags = _tags(columns["tags"]) if "tags" in columns else ()
+    identifier = columns.get("id")
+    if identifier is not None:
+        if isinstance(identifier, list | dict) or identifier != identifier:  # the latter is not a number
+            raise RowError("bad_prompt", "id is neither a string nor a number")
+        identifier = str(identifier)
+        refuse_characters(identifier)
     try:
         return Prompt(messages=fitted, tags=tags, id=identifier), cut
     except ValidationError as error:
@@ -30,16 +32,28 @@ def prompt_of(messages: tuple[Message, ...], columns: dict[str, Any], limit: Lim
         raise RowError(reason, readable(error)) from None
 
 
+_NO_TAGS = "tags is neither a list of strings nor a string with commas"
+
+
 def _tags(value: object) -> tuple[str, ...]:
     values = value.split(",") if isinstance(value, str) else value
-    if not isinstance(values, list | tuple) or not all(isinstance(tag, str) for tag in values):
-        raise RowError("bad_prompt", "tags is neither a list of strings nor a string with commas")
-    return tuple(tag.strip() for tag in values if tag.strip())
+    if not isinstance(values, list | tuple):
+        raise RowError("bad_prompt", _NO_TAGS)
+    tags = []
+    for tag in values:
+        if not isinstance(tag, str):
+            raise RowError("bad_prompt", _NO_TAGS)
+        if stripped := tag.strip():
+            tags.append(stripped)
+    refuse_characters(*tags)
+    return tuple(tags)
 
 
 def _fit(messages: tuple[Message, ...], limit: Limit) -> tuple[tuple[Message, ...], int]:
     """Cut the last message at its end so that all of them hold ``max_chars`` characters; earlier turns stay."""
-    excess = sum(len(message.text) for message in messages) - limit.max_chars
+    excess = -limit.max_chars
+    for message in messages:
+        excess += len(message.text)
     if excess <= 0:
         return messages, 0
     found = f"{excess + limit.max_chars:,} characters; the limit is {limit.max_chars:,}"
@@ -57,6 +71,8 @@ def refuse_characters(*texts: str) -> None:
     for text in texts:
         if "\0" in text:
             raise RowError("bad_characters", "the text holds a NUL character")
+        if text.isascii():
+            continue  # known without looking at the text, and true of most
         try:
             text.encode()
         except UnicodeEncodeError:

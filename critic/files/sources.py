@@ -11,13 +11,14 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
+from critic.files.columnar import by_columns
 from critic.files.delimited import as_cells, delimited, separator_of
-from critic.files.hub import fetched, hub_address
+from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
 from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.remote import open_remote, while_connected, without_secrets
@@ -47,6 +48,7 @@ TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
 FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
 PIPE = "pipe"
+FIRST_ROWS = 20  # of rows with keys of their own, in which a column that a person named must stand once
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -60,7 +62,28 @@ def open_source(source: str, naming: Naming = EVERYTHING) -> Source:
     opened = _open(source, naming)
     if opened.columns is not None:
         naming.of_table(opened.columns, opened.name)
+    elif any(naming.given.values()):
+        opened = _begins_with(opened, naming)
     return replace(opened, unread=(partial(_named, read, naming) for read in opened.unread))
+
+
+def _begins_with(opened: Source, naming: Naming) -> Source:
+    """Look for the columns that a person named among the first rows. Raises `InputError` where none has one of them.
+
+    So a name that is mistyped is told before every row of the input is refused for it.
+    """
+    first: list[Unread] = []
+    seen: dict[str, None] = {}
+    for read in opened.unread:
+        first.append(read)
+        row = read()
+        seen |= {} if isinstance(row, Broken) else dict.fromkeys(row.columns)
+        missing = naming.missing(tuple(seen))
+        if not missing or len(first) == FIRST_ROWS:
+            break
+    if seen and missing:
+        naming.of_table(tuple(seen), opened.name)  # says so
+    return replace(opened, unread=chain(first, opened.unread))
 
 
 def source_name(source: str) -> str:
@@ -72,7 +95,7 @@ def _open(source: str, naming: Naming) -> Source:
     if source == "-":
         return Source("stdin", None, _guessed(sys.stdin.buffer, "stdin", naming))
     if (address := hub_address(source)) is not None:
-        return _hub(address.repo + address.split, naming) if address.file is None else _file(fetched(address), naming)
+        return _of_card(source, address, naming) if address.file is None else _file(fetched(address), naming)
     if "://" in source:
         opened = open_remote(source, partial(_file, naming=naming))
         return replace(opened, unread=while_connected(opened.unread, opened.name))
@@ -105,9 +128,10 @@ def _named(read: Unread, naming: Naming) -> Raw | Broken:
     if isinstance(row, Broken):
         return row
     try:
-        return Raw(row.where, naming.of_row(row.columns))
+        named = naming.of_row(row.columns)
     except NamingError as error:
         return Broken(row.where, "bad_columns", str(error))
+    return row if named is row.columns else Raw(row.where, named)
 
 
 def _file(path: "AnyPath", naming: Naming) -> Source:
@@ -123,9 +147,21 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
         return _delimited(path, name)
     if suffix == ".json":
         return _json(path, name)
-    with open_text(path, name):
-        pass  # what is no text is told at once
-    return Source(name, None, _lines(path, name, text_line if suffix == ".txt" else json_line))
+    with open_text(path, name) as file:  # what is no text is told at once
+        first = next(lines(file), (0, b""))[1]
+    if suffix == ".txt":
+        # Excel's "Unicode text" is a table.
+        is_table = b"\t" in first and _is_header(first, naming)
+        return _delimited(path, name) if is_table else Source(name, None, _lines(path, name, text_line))
+    if _begins_json(first) and not _has_rows(path, name):
+        return _json(path, name)
+    return Source(name, None, _lines(path, name, json_line))
+
+
+def _has_rows(path: "AnyPath", name: str) -> bool:
+    """Whether one of the lines after the first is a row: then the first alone is broken."""
+    with open_text(path, name) as file:
+        return any(line[:1] in b'{"' and isinstance(json_line(line, ""), Raw) for _, line in islice(lines(file), 1, 20))
 
 
 def _lines(path: "AnyPath", name: str, parse: Parse) -> Iterator[Unread]:
@@ -222,7 +258,11 @@ def _json(path: "AnyPath", name: str) -> Source:
             return Source(name, None, _lines(path, name, json_line))
         if not error.doc.strip():
             return Source(name, None, iter(()))
-        raise InputError(f"not JSON: {error.msg}", where=f"{name}:{error.lineno}:{error.colno}") from None
+        raise InputError(
+            f"not JSON: {error.msg}",
+            where=f"{name}:{error.lineno}:{error.colno}",
+            fix="Expected one array of rows, or a row a line: `jq -c .` makes lines of objects.",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON that can be read: {error}", where=name) from None
     return Source(name, None, _json_rows(value, name))
@@ -230,7 +270,9 @@ def _json(path: "AnyPath", name: str) -> Source:
 
 def _json_rows(value: object, name: str) -> Iterator[Unread]:
     if isinstance(value, dict):
-        value = next((value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value])
+        value = by_columns(value) or next(
+            (value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value]
+        )
     if not isinstance(value, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
     return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))
@@ -256,14 +298,28 @@ def _folder(path: Path, split: str | None, naming: Naming) -> Source:
     return dataset(path.name, data, naming)
 
 
-def _hub(source: str, naming: Naming) -> Source:
+def _of_card(source: str, address: HubAddress, naming: Naming) -> Source:
+    """Open what the card of a data set of the hub offers."""
+    try:
+        return _streamed(address.repo, address.split.removeprefix(":"), address.revision, naming)
+    except InputError:
+        raise
+    except Exception as error:  # the boundary: errors of the library, and those of the hub's client below it
+        raise hub_error(error, source) from None
+
+
+def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> Source:
     import datasets
 
+    data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
+    opened = dataset(name, data, naming)
+    return replace(opened, unread=while_connected(opened.unread, opened.name))
+
+
+def _hub(source: str, naming: Naming) -> Source:
     name, _, split = source.partition(":")
     try:
-        data = datasets.load_dataset(name, split=split or "train", streaming=True)
-        opened = dataset(name, data, naming)
-        return replace(opened, unread=while_connected(opened.unread, opened.name))
+        return _streamed(name, split, None, naming)
     except InputError:
         raise
     except Exception as error:  # likewise, network errors of several libraries among them

@@ -68,7 +68,7 @@ def _read(names: list[str], naming: Naming, where: str) -> list[str]:
     found = naming.of_table(names, where)
     if not found:
         raise InputError(
-            f"none of the columns that are read: {', '.join(names) or 'none at all'}",
+            f"no column is one that is read: there are {', '.join(names) or 'none at all'}",
             where=where,
             fix="Say with --column which is which, as in --column prompt=NAME.",
         )

@@ -4,6 +4,8 @@ HTML is shown as text; links and pictures are shown as they were written, with t
 own policy stands behind that.
 """
 
+from contextvars import ContextVar
+
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -14,6 +16,19 @@ _READER = (
 )
 
 
+_left: ContextVar[int | None] = ContextVar("characters of Markdown left", default=None)
+
+
+def at_most(characters: int) -> None:
+    """Let what runs in this context parse so many characters: a megabyte can take ten seconds."""
+    _left.set(characters)
+
+
 def rendered(text: str) -> Markup:
-    """Return the HTML of a text."""
+    """Return the HTML of a text; of one that is longer than what may be parsed here, as it was written."""
+    left = _left.get()
+    if left is not None:
+        if len(text) > left:
+            return Markup("<pre>{}</pre>").format(text)
+        _left.set(left - len(text))
     return Markup(_READER.render(text))

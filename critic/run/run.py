@@ -30,7 +30,7 @@ from critic.run.folder.manifest import write_manifest
 from critic.run.folder.reading import is_begun, open_rows
 from critic.run.folder.results import Results, gather
 from critic.run.folder.store import RunStore
-from critic.run.folder.turned import Turned, compare, keep_exports
+from critic.run.folder.turned import Turned, changed, keep_exports
 from critic.run.opening import learnt, settle
 from critic.run.pages.card import write_card
 from critic.run.pages.report import write_report
@@ -77,6 +77,7 @@ async def run(
     checked = check(request)
     if max_cost is not None:
         check_priced(checked)
+    _check_folder(out)
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = fingerprint(request)
     async with opened(checked.specs) as engines:
@@ -114,9 +115,14 @@ async def run(
             store.add_pace(progress.rows, seconds)
             capabilities = learnt(found.capabilities, engines.values())
             results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
-            turned = compare(store.replaced()) if turns or progress.rows else None
-            turned = turned if turned is not None and (turns or turned.rows) else None
+            turned = changed(store.replaced(), turns=turns, rows=progress.rows)
             return Outcome(progress, store.calls() - before, seconds, results, turned)
+
+
+def _check_folder(out: Path) -> None:
+    """Raise `InputError` where a run's folder can't be: before any engine is opened for it."""
+    if out.exists() and not out.is_dir():
+        raise InputError("this is a file", where=str(out), fix="Name a folder for the run.")
 
 
 async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path | None = None) -> Plan:
@@ -127,6 +133,8 @@ async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path 
     checked = check(request)
     if max_cost is not None:
         check_priced(checked)
+    if out is not None:
+        _check_folder(out)
     total = Plan()
     heads, paths = heads_needed(checked.constitution), _paths(out)
     engines = {spec: CountingEngine(spec, total, heads, paths.get(spec.target)) for spec in checked.specs}

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Self, TypeVar
 
 from fastapi import Request
@@ -30,6 +31,7 @@ class Stop:
     def __init__(self, seconds: float) -> None:
         self._seconds, self._end = seconds, float("inf")
         self._set = threading.Event()
+        self._ends: list[Callable[[], object]] = []
 
     def begin(self) -> None:
         """The work begins now."""
@@ -38,6 +40,27 @@ class Stop:
     def set(self) -> None:
         """Nobody waits for it any more."""
         self._set.set()
+        for end in self._ends:
+            end()
+
+    @contextmanager
+    def ending(self, end: Callable[[], object]) -> Iterator[None]:
+        """Within it ``end`` is called when nobody waits any more: it ends what can't look, and returns at once."""
+        self._ends.append(end)
+        try:
+            yield
+        finally:
+            self._ends.remove(end)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the work is to end."""
+        return self._set.is_set() or time.monotonic() > self._end
+
+    @property
+    def left(self) -> float:
+        """The seconds that the work has left, at least a thousandth."""
+        return max(0.001, min(self._seconds, self._end - time.monotonic()))
 
     def check(self) -> None:
         """Raise `Stopped` where nobody waits any more, and `Problem` 503 where it has taken too long."""

@@ -6,7 +6,7 @@ Plain ASGI, because a body has to be counted while it comes in.
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,11 +31,12 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if problem := self._refuse(scope):
+        headers = dict(scope["headers"])
+        if problem := self._refuse(scope, headers):
             await problem.response()(scope, receive, send)
             return
         started = False
-        body = _Body(receive, self._max, self._seconds, self._bodies, self._size(scope))
+        body = _Body(receive, self._max, self._seconds, self._bodies, self._size(headers))
 
         async def sent(message: Message) -> None:
             nonlocal started
@@ -51,15 +52,14 @@ class Limits:
         finally:
             body.leave()
 
-    def _refuse(self, scope: Scope) -> Problem | None:
+    def _refuse(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
         if b"%00" in scope.get("query_string", b"") or "\0" in scope["path"]:
             return Problem(400, "malformed", "the address holds a NUL character", "Leave it out.")
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        length = headers.get(b"content-length", b"0")
         return _too_large(self._max) if not length.isdigit() or int(length) > self._max else None
 
-    def _size(self, scope: Scope) -> int:
+    def _size(self, headers: Mapping[bytes, bytes]) -> int:
         """How long the body may be: what is said, or as much as is allowed."""
-        headers = dict(scope["headers"])
         return self._max if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
 
 

@@ -37,6 +37,10 @@ class TextBounds:
             found.append(Fault(where=at, problem=_too_long("all of it", total, self.label, "max_label_bytes")))
         return found
 
+    def fit(self, body: bytes) -> bool:
+        """Whether nothing in this JSON can be too long, however it is parsed: told at once, and of most bodies."""
+        return len(body) <= self.text and len(body) + VALUE_BYTES * (values(body) + 1) <= self.label
+
     @staticmethod
     def size(value: Any) -> int:
         """What a value counts, in bytes."""
@@ -45,6 +49,11 @@ class TextBounds:
     def check(self, value: Any, at: str = "") -> None:
         """Raise `Problem` 422 where something is too long."""
         refuse(self.faults(value, at))
+
+
+def values(body: bytes) -> int:
+    """How many values a JSON text may hold beside the whole, by the signs before them, wherever these stand."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def refuse(faults: list[Fault]) -> None:

@@ -19,6 +19,7 @@ from constitution.lint import lint
 from constitution.load import load
 from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json, constitution_names
 from service.cli.given.roots import Root
 from service.cli.shown.foreseen import foreseen_json, print_foreseen
@@ -40,7 +41,7 @@ _STYLES = {"same": "", "removed": "red strike", "added": "green"}
 
 
 @app.command("list")
-def list_(root: Root = None, as_json: Json = False) -> None:
+def list_(root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """List the constitutions that can be named, and where they are, in the order in which a name is looked up."""
     found = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
     listed = [(folder, c) for root in roots() for folder, c in found.values() if folder == root]
@@ -69,7 +70,7 @@ def _in(folder: Path) -> Iterator[Constitution]:
 
 
 @app.command()
-def show(ref: Reference, root: Root = None, as_json: Json = False) -> None:
+def show(ref: Reference, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """Print a constitution with its includes and its hash."""
     constitution = load(ref)
     if as_json:
@@ -88,7 +89,7 @@ def show(ref: Reference, root: Root = None, as_json: Json = False) -> None:
 
 
 @app.command("lint")
-def lint_(ref: Reference, root: Root = None, as_json: Json = False) -> None:
+def lint_(ref: Reference, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """Warn of faults of style. Exits with 0 unless the file can't be loaded."""
     constitution = load(ref)
     remarks = lint(constitution)
@@ -112,6 +113,7 @@ def diff_(
     ] = None,
     root: Root = None,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Show what changed from A to B, word by word, and with --run which of its judgements flip; no model is asked."""
     difference = diff(load(a), load(b))
@@ -131,7 +133,7 @@ def _foreseen(run: Path, difference: Diff) -> "Foreseen":
 
 
 @app.command("verify")
-def verify_(root: Root = None, as_json: Json = False) -> None:
+def verify_(root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """Check that every published file is what it was when it was published, in all folders that names come from."""
     for folder in roots():
         faults = verify(folder)
@@ -156,6 +158,7 @@ def publish_(
         Path, typer.Option(help="The folder of published constitutions. In ./published it is found by its name.")
     ] = PUBLISHED,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Copy a file to INTO/NAME/VERSION.yaml and add it to CHECKSUMS. It can't change after that."""
     say(f"published {publish(file, into)}")
@@ -170,6 +173,7 @@ def import_(
     version: Annotated[str, typer.Option(help="Its version.")] = "1.0.0",
     min_support: Annotated[float | None, typer.Option(help="polis: the support that a statement needs.")] = None,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Turn another format into a constitution file, and say what it could not carry over."""
     imported = _import(format, sources, name, version, min_support)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from service.cli.given.config import ConfigFile
+from service.cli.given.options import Json
+from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
     from service.exports.offers import Written
@@ -35,6 +38,9 @@ def export(
             help="Put the folder's tables and its card on the Hugging Face hub, as a data set; a new one is private.",
         ),
     ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Write a run, a data set or feedback as a file of another tool, or put it on the hub. No server is needed.
 
@@ -49,10 +55,11 @@ def export(
             )
         from service.exports.hub import push_dataset
 
-        typer.echo(push_dataset(source, push_to_hub))
+        address = push_dataset(source, push_to_hub)
+        typer.echo(json.dumps({"pushed": address}, indent=2)) if as_json else say(address)
         return
     if format is None and out is None:
-        _list_formats()
+        _list_formats(as_json)
         return
     if format is None or out is None:
         missing = "--format" if format is None else "--out"
@@ -65,9 +72,9 @@ def export(
     if out.suffix != ending:
         raise InputError(f"{form.name} is written as {ending}", where=str(out), fix=f"Name it {out.stem}{ending}.")
     written = write(offered(source), form, out, table_of(table))
-    print_written(written, out)
-    if usage := form.usage(written.table, out):
-        typer.echo(f"read it with: {usage}")
+    print_written(written, out, as_json)
+    if not as_json and (usage := form.usage(written.table, out)):
+        say(f"read it with: {usage}")
 
 
 def table_of(name: str | None) -> Any:
@@ -91,19 +98,34 @@ def options_of(text: str) -> dict[str, Any]:
     return options
 
 
-def print_written(written: "Written", out: Path) -> None:
+def print_written(written: "Written", out: Path, as_json: bool) -> None:
     """Say what a file holds now, and what it doesn't say."""
     skipped = sum(count for name, count in written.lost.items() if name.startswith("skipped_"))
-    typer.echo(f"{out}: {written.rows - skipped:,} rows of {written.table}")
-    for name, count in sorted(written.left_out.items()):
-        typer.echo(f"left out: {count:,} ({name})")
-    for name, count in sorted(written.lost.items()):
-        typer.echo(f"lost: {name}, in {count:,} rows")
+    rows = written.rows - skipped
+    left_out, lost = dict(sorted(written.left_out.items())), dict(sorted(written.lost.items()))
+    if as_json:
+        told = {"file": str(out), "table": written.table, "rows": rows, "left_out": left_out, "lost": lost}
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    say(f"{out}: {rows:,} rows of {written.table}")
+    for name, count in left_out.items():
+        say(f"left out: {count:,} ({name})")
+    for name, count in lost.items():
+        if name.startswith("skipped_"):
+            say(f"left out: {count:,} ({name.removeprefix('skipped_')})")
+    named = {name: count for name, count in lost.items() if not name.startswith("skipped_")}
+    for count in sorted(set(named.values()), reverse=True):
+        names = (name for name, of_name in named.items() if of_name == count)
+        say(f"lost in {count:,} rows: {', '.join(names)}")
 
 
-def _list_formats() -> None:
+def _list_formats(as_json: bool) -> None:
     from service.formats import FORMATS
 
+    if as_json:
+        listed = [{"name": name, "title": form.title, "writes": list(form.tables)} for name, form in FORMATS.items()]
+        typer.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        return
     for name, form in FORMATS.items():
         writes = f"writes {', '.join(form.tables)}" if form.tables else "is read only"
         typer.echo(f"{name:16}{form.title}: {writes}")

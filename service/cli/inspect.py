@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.given.columns import Column
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 from service.cli.shown.display import clean
 
@@ -21,6 +22,7 @@ def inspect(
     column: Column = None,
     whole: Annotated[bool, typer.Option("--all", help="Read every row, not a sample.")] = False,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
     from critic.files.shapes import naming
@@ -28,9 +30,21 @@ def inspect(
 
     found = read(file, naming(column), whole=whole)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_json(found), ensure_ascii=False, indent=2))
         return
     _print(found)
+
+
+def _json(found: "Inspection") -> dict[str, Any]:
+    from service.cli.inspection import middle
+
+    told = asdict(found)
+    for use in told["uses"]:
+        del use["prompt_tokens"], use["answer_tokens"]
+    for name in ("prompt_tokens", "answer_tokens"):
+        figures = middle(told[name])
+        told[name] = None if figures is None else dict(zip(("median", "p95", "longest"), figures, strict=True))
+    return told
 
 
 def _print(found: "Inspection") -> None:

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 
 from base.errors import InputError
-from critic.files.inputs import RowError, open_labelled, open_pairs, open_prompts
+from critic.files.inputs import open_labelled, open_pairs, open_prompts
 from critic.files.naming import Naming
-from critic.files.shapes import SHAPES, is_read, shaped
+from critic.files.shapes import SHAPES, is_read
 from critic.files.sources import open_source
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
@@ -40,13 +40,15 @@ class Use:
     """Of each reason the places and details, as they come; the first says what it means."""
     problem: str = ""
     """Why the command takes nothing of the file at all."""
+    prompt_tokens: list[int] = field(default_factory=list)
+    answer_tokens: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Inspection:
     """``columns`` are the input's names, by what they are read as; ``ignored`` those that no command reads.
 
-    ``prompt_tokens`` and ``answer_tokens`` are estimates, of each row that could be read.
+    ``prompt_tokens`` and ``answer_tokens`` are estimates, of the rows of the command that takes most of them.
     """
 
     name: str
@@ -70,13 +72,23 @@ def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int
         "judge": lambda: _alone(open_pairs(source, truncate=False, **limits)),
         "evaluate judge": lambda: open_labelled(source, **limits),
     }
-    for method in catalogue.listed().values():
-        if method.rows:
-            wanted = tuple(NAMES[name] for name in method.rows)
-            readers[f"train {method.name}"] = partial(open_examples, source, wanted, columns)
+    for rows, names in methods_by_rows().items():
+        wanted = tuple(NAMES[name] for name in rows)
+        readers[f"train {', '.join(names)}"] = partial(open_examples, source, wanted, columns)
     found = _described(source, columns, whole)
     found.uses = [_use(command, reader, whole) for command, reader in readers.items()]
+    found.prompt_tokens = max((use.prompt_tokens for use in found.uses), key=len)
+    found.answer_tokens = max((use.answer_tokens for use in found.uses), key=len)
     return found
+
+
+def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
+    """Return the training methods that learn from rows, by the kinds of rows that they take."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for method in catalogue.listed().values():
+        if method.rows:
+            found.setdefault(method.rows, []).append(method.name)
+    return dict(sorted(found.items()))
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:
@@ -110,7 +122,7 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
         if isinstance(raw, Broken):
             continue
         names |= dict.fromkeys(raw.columns)
-        _add(found, raw, columns, shapes)
+        shapes |= dict.fromkeys(_shapes(raw, columns))
     given = columns.of_table(tuple(names), opened.name)
     found.columns = {name: own for name, own in given.items() if is_read(own)}
     found.ignored = tuple(name for name in names if name not in found.columns)
@@ -118,27 +130,13 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
     return found
 
 
-def _add(found: Inspection, raw: Raw, columns: Naming, shapes: dict[str, None]) -> None:
-    """Count the row's shapes and lengths, as far as it can be read."""
+def _shapes(raw: Raw, columns: Naming) -> list[str]:
+    """Return the names of the shapes that a row has, as far as it can be read."""
     try:
         row = columns.of_row(raw.columns)
-        shapes |= {shape.name: None for shape in SHAPES if shape.fits(row)}
-        given = shaped(row, labels=False)
-    except (RowError, ValueError):
-        return
-    answers = [given.get(name) for name in ("chosen", "rejected", "completion")]
-    answers += given["responses"] if isinstance(given.get("responses"), list) else []
-    asked = [given.get(name) for name in ("prompt", "messages", "instruction", "question", "text", "input")]
-    found.prompt_tokens.append(sum(_length(value) for value in asked) // CHARACTERS_PER_TOKEN)
-    found.answer_tokens += [_length(value) // CHARACTERS_PER_TOKEN for value in answers if value is not None]
-
-
-def _length(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, list):
-        return sum(_length(turn) for turn in value)
-    return _length(value.get("content", value.get("text"))) if isinstance(value, dict) else 0
+        return [shape.name for shape in SHAPES if shape.fits(row)]
+    except Exception:  # whatever a stranger's values make Python raise: each command says it of the row
+        return []
 
 
 def _use(command: str, reader: Callable[[], Iterable[Callable[[], list[Any]]]], whole: bool) -> Use:
@@ -157,8 +155,16 @@ def _count(use: Use, row: Line | Quarantined | Example) -> None:
         use.refused.setdefault(row.reason, []).append(f"{row.where}: {row.detail}")
         return
     use.taken += 1
+    _measure(use, row)
     if len(use.first) < SHOWN:
         use.first.append(_said(row))
+
+
+def _measure(use: Use, row: Line | Example) -> None:
+    """Count the row's tokens, about."""
+    prompt = row.item.prompt if isinstance(row, Line) else row.prompt
+    use.prompt_tokens.append(sum(len(message.text) for message in prompt.messages) // CHARACTERS_PER_TOKEN)
+    use.answer_tokens += [len(answer) // CHARACTERS_PER_TOKEN for answer in _said(row)[1]]
 
 
 def _said(row: Line | Example) -> Said:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from critic.local import embedded
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 
 
@@ -25,6 +26,7 @@ class Found:
 def models(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the embedded model, if it is not here yet.")] = False,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Show which models are on this machine, where, and how large they are."""
     if fetch and not embedded.is_fetched():

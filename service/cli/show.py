@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean, print_pair
@@ -36,6 +37,7 @@ def show(
     pair: Annotated[int | None, typer.Option(min=0, help="Show one pair; they count from 0.")] = None,
     root: Root = None,
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """Show a run: its figures, or one pair with its votes."""
     from critic.run.folder.reading import open_rows

@@ -91,7 +91,7 @@ async def make(parts: Service, request: Request | None, asked: DatasetRequest, a
 def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) -> Counts:
     """Write the tables, of one state of the database: what is retracted meanwhile is among the labels."""
     conditions = asked.filter.conditions()
-    with parts.snapshots.open() as connection:
+    with parts.snapshots.open(stop) as connection:
         corrected = func.count(retractions.c.replaced_by)
         withdrawn = select(func.count().label("all"), corrected.label("replaced")).select_from(feedback)
         withdrawn = withdrawn.join(retractions, retractions.c.seq == feedback.c.seq).where(*conditions)

@@ -16,7 +16,7 @@ from critic.feedback.aggregate import build
 from critic.feedback.base import Columns
 from critic.files.sources import open_source
 from critic.rows import Broken, RowError
-from service.formats.base import DATA_TABLES, Entry, Format, Found, Table
+from service.formats.base import DATA_TABLES, Entry, Format, Found, Table, thoughts_in
 from service.formats.jsonl import JsonlFormat, from_own
 from service.formats.parquet import ParquetFormat
 
@@ -41,6 +41,7 @@ class Offer:
     name: str
     files: dict[Table, Path] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
     labels: Iterable[Feedback] | None = None
 
     @property
@@ -74,6 +75,7 @@ class Offer:
         for table in DATA_TABLES:
             for number, row in enumerate(self._rows(self.files[table])) if table in self.files else ():
                 where = f"{self.files[table].name}:{number}"
+                self.lost["reasoning"] += bool(thoughts_in(row))  # a label is of what was said
                 try:
                     yield from self._read(from_own(row, where, "human"))
                 except RowError as error:
@@ -127,6 +129,7 @@ def write(offer: Offer, form: Format, out: Path, table: Table | None = None) -> 
         if name not in form.tables:
             form.write(name, (), out)  # says so
         offer.left_out.clear()
+        offer.lost.clear()
         entries = offer.entries(name)
         if (first := next(entries, None)) is not None:
             return _written(offer, form, out, name, chain([first], entries))
@@ -166,4 +169,4 @@ def _written(offer: Offer, form: Format, out: Path, table: Table, entries: Itera
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-    return Written(table, count, lost, offer.left_out)
+    return Written(table, count, +(lost + offer.lost), offer.left_out)

@@ -41,6 +41,7 @@ class AxolotlFormat(ShapedFormat):
             "sft": ("messages",),
         }
     )
+    keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "All but the texts and the label, such as probability and group. Left out are ratings on a scale, and prompts "
         "whose history calls tools."

@@ -18,7 +18,7 @@ from base.errors import InputError
 from critic.feedback import Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
-from critic.files.inputs import RowError
+from critic.files.inputs import THOUGHTS, RowError
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming
@@ -52,6 +52,8 @@ class Format(Record):
     reads: ClassVar[tuple[str, ...]] = ()  # kinds of feedback
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType({})
     loses: ClassVar[str] = ""
+    keeps_reasoning: ClassVar[bool] = False
+    """Whether what a model thought before it answered has a place in its files. Where not, it is counted as lost."""
 
     def usage(self, table: Table, file: Path) -> str:
         """Return how its tool is told to read a file that holds ``table``; nothing where there is nothing to tell."""
@@ -75,7 +77,10 @@ class Format(Record):
             raise InputError(
                 f"the format {self.name} has no place for {table}", where="format", fix=_known("writes", table)
             )
-        return +self.save(table, _checked(table, entries), path)
+        thoughts: Counter[str] = Counter()
+        checked = _checked(table, entries)
+        lost = self.save(table, checked if self.keeps_reasoning else _without_thoughts(checked, thoughts), path)
+        return +(lost + thoughts)
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
         """Write a table that the format has a place for, as `write` says: here as JSON Lines, of `records`."""
@@ -102,6 +107,7 @@ class ShapedFormat(Format):
         return naming(self.columns)
 
 
+_CHATS = ("prompt", "chosen", "rejected", "completion")
 _NEEDED: dict[Table, tuple[str, ...]] = {
     "pairs": ("prompt", "chosen", "rejected"),
     "rankings": ("prompt", "responses", "ranks"),
@@ -121,6 +127,40 @@ def _checked(table: Table, entries: Iterable[Entry]) -> Iterator[Entry]:
         if missing:
             raise InputError(f"there is no {missing[0]!r}: this is no row of the table {table}", where=f"row {number}")
         yield entry
+
+
+def _without_thoughts(entries: Iterable[Entry], lost: Counter[str]) -> Iterator[Entry]:
+    """Yield the entries without what models thought, and count those that had any."""
+    for entry in entries:
+        spoken = _spoken_feedback(entry) if isinstance(entry, Feedback) else _spoken_row(entry)
+        lost["reasoning"] += spoken is not entry
+        yield spoken
+
+
+def _spoken_feedback(feedback: Feedback) -> Feedback:
+    if all(response.reasoning is None for response in feedback.responses):
+        return feedback
+    spoken = tuple(response.model_copy(update={"reasoning": None}) for response in feedback.responses)
+    return feedback.model_copy(update={"responses": spoken})
+
+
+def _spoken_row(row: Columns) -> Columns:
+    thinking = thoughts_in(row)
+    return row | {name: [_spoken(message) for message in row[name]] for name in thinking} if thinking else row
+
+
+def thoughts_in(row: Columns) -> list[str]:
+    """Return the chats of a data set's row in which a model thought before it answered."""
+    return [name for name in _CHATS if any(map(_thinks, row.get(name) or ()))]
+
+
+def _thinks(message: object) -> bool:
+    # Tables give every message the columns that any of them has: null ones say nothing.
+    return isinstance(message, dict) and any(message.get(name) is not None for name in THOUGHTS)
+
+
+def _spoken(message: Any) -> Any:
+    return {name: value for name, value in message.items() if name not in THOUGHTS} if _thinks(message) else message
 
 
 def _of(form: type["Format"]) -> Iterator[type["Format"]]:

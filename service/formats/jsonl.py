@@ -24,6 +24,7 @@ class JsonlFormat(ShapedFormat):
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".ndjson")
     reads: ClassVar[tuple[str, ...]] = tuple(KINDS)
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = OWN_COLUMNS
+    keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "Nothing. Read back as a label, a data set's row loses how many labels it was aggregated from, and by whom "
         "where there were several."

@@ -37,6 +37,7 @@ class NemoRlFormat(ShapedFormat):
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
         {"pairs": ("context", "completions"), "rankings": ("context", "completions"), "sft": ("messages",)}
     )
+    keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "All but the texts and ranks, such as probability and group. A ranking of two comes back as a comparison."
     )

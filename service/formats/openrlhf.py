@@ -39,6 +39,7 @@ class OpenRlhfFormat(ShapedFormat):
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType(
         {"pairs": ("chosen", "rejected"), "sft": ("input", "output"), "ratings": ("response", "label")}
     )
+    keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "All but the chats and the label, such as probability and group. Ratings on a scale are left out."
     )

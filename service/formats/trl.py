@@ -37,6 +37,7 @@ class TrlFormat(ShapedFormat):
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".parquet")
     reads: ClassVar[tuple[str, ...]] = ("comparison", "demonstration", "thumbs", "rating", "ranking")
     tables: ClassVar[Mapping[Table, tuple[str, ...]]] = COLUMNS
+    keeps_reasoning: ClassVar[bool] = True
     loses: ClassVar[str] = (
         "All but the texts and the label: probability, weight, group, and who gave the label under which constitution. "
         "Ratings on a scale are left out, since KTO knows good and bad alone."
@@ -64,6 +65,7 @@ class TrlPlainFormat(TrlFormat):
 
     name: ClassVar[str] = "trl-plain"
     title: ClassVar[str] = "TRL, as texts"
+    keeps_reasoning: ClassVar[bool] = False
     loses: ClassVar[str] = "As trl; besides, prompts of several turns are left out, and roles are not said."
 
     def records(self, table: Table, entry: Columns, lost: Counter[str]) -> Iterator[Columns]:

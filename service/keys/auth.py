@@ -3,6 +3,7 @@
 Each key has scopes, and may belong to an annotator: then labels given with it are that annotator's and no one else's.
 """
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -66,13 +67,28 @@ def new_key(
     return NewKey(id, f"{PREFIX}_{id}_{secret}", row)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key as the database knew it, and when to ask again."""
+
+    until: float  # of the monotonic clock
+    hash: str
+    caller: Caller
+    expires_at: datetime | None
+
+
 class Keys:
-    """Looks keys up, and remembers them for a moment."""
+    """Looks keys up, and remembers them for a moment.
+
+    The requests that come while a key is looked up share that one look: of a key that 64 clients use, all 64 would ask
+    the database in the moment in which it is forgotten.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._believed = EARLIEST
-        self._known: dict[str, tuple[float, str, Caller, datetime | None]] = {}
+        self._asked: dict[str, asyncio.Task[_Known | str]] = {}
+        self._known: dict[str, _Known] = {}
 
     async def caller(self, text: str | None) -> Caller:
         """Who the key ``text`` belongs to. Raises `Problem` 401 where that is nobody, or nobody any more."""
@@ -80,34 +96,51 @@ class Keys:
         if len(parts) != 3 or parts[0] != PREFIX:
             raise _refused("no API key" if not text else "this is no API key of this service")
         _, id, secret = parts
-        hash, caller, expires_at = await self._look_up(id)
-        if not secrets.compare_digest(hash, _hash(secret)):
+        known = await self._look_up(id)
+        if not secrets.compare_digest(known.hash, _hash(secret)):
             raise _refused("the API key is wrong")
-        self._must_be_valid(expires_at)
-        return caller
+        self._must_be_valid(known.expires_at)
+        return known.caller
 
     async def holder(self, id: str) -> Caller:
         """Who the key of this id belongs to, for who has shown its text before. Raises `Problem` 401 as `caller`."""
-        _, caller, expires_at = await self._look_up(id)
-        self._must_be_valid(expires_at)
-        return caller
+        known = await self._look_up(id)
+        self._must_be_valid(known.expires_at)
+        return known.caller
 
-    async def _look_up(self, id: str) -> tuple[str, Caller, datetime | None]:
-        until, hash, caller, expires_at = self._known.get(id, (0.0, "", None, None))
-        if caller is None or until < time.monotonic():
-            return await self._find(id)
-        return hash, caller, expires_at
+    async def _look_up(self, id: str) -> _Known:
+        known = self._known.get(id)
+        if known is None or known.until < time.monotonic():
+            known = await self._find(id)
+        return known
 
     def _must_be_valid(self, expires_at: datetime | None) -> None:
         # Of a clock that went back, what was believed before counts: a key that expired stays so.
-        if expires_at is not None and expires_at <= max(now(), self._believed):
+        if expires_at is not None and expires_at <= self.time:
             raise _refused(f"the API key expired at {expires_at.isoformat(timespec='seconds')}")
+
+    @property
+    def time(self) -> datetime:
+        """Now, or what was believed before where a clock went back since."""
+        return max(now(), self._believed)
 
     def forget(self, id: str) -> None:
         """Ask the database again: the key was changed here."""
         self._known.pop(id, None)
+        self._asked.pop(id, None)  # it may have been asked before the change
 
-    async def _find(self, id: str) -> tuple[str, Caller, datetime | None]:
+    async def _find(self, id: str) -> _Known:
+        asked = self._asked.get(id)
+        if asked is None:
+            asked = self._asked[id] = asyncio.create_task(self._ask(id))
+            asked.add_done_callback(lambda task: self._end(id, task))
+        known = await asyncio.shield(asked)  # one client that goes away doesn't end what others wait for
+        if isinstance(known, str):
+            raise _refused(known)
+        return known
+
+    async def _ask(self, id: str) -> _Known | str:
+        """What the database knows of a key, or why that is nobody's."""
         believed = select(clock.c.believed).scalar_subquery().label("believed")
         query = select(keys, annotators.c.group, annotators.c.erased_at, believed)
         query = query.join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
@@ -115,12 +148,20 @@ class Keys:
             row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
         # A key that was made while its annotator was erased is nobody's, too.
         if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
-            self.forget(id)
-            raise _refused("the API key is wrong" if row is None else "the API key was revoked")
+            self._known.pop(id, None)
+            return "the API key is wrong" if row is None else "the API key was revoked"
         self._believed = row["believed"] or EARLIEST
         caller = Caller(id, row["name"], frozenset(row["scopes"]), row["annotator"], row["group"])
-        self._known[id] = (time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
-        return row["hash"], caller, row["expires_at"]
+        known = _Known(time.monotonic() + CACHED_SECONDS, row["hash"], caller, row["expires_at"])
+        if self._asked.get(id) is asyncio.current_task():  # else it was changed here meanwhile
+            self._known[id] = known
+        return known
+
+    def _end(self, id: str, asked: asyncio.Task[_Known | str]) -> None:
+        if self._asked.get(id) is asked:
+            del self._asked[id]
+        if not asked.cancelled():
+            asked.exception()  # where all who waited are gone, nobody else looks at it
 
 
 def require(caller: Caller, scopes: Sequence[Scope]) -> None:

@@ -57,7 +57,7 @@ class Sessions:
         async with self._database.read() as connection:
             query = select(sessions.c.key, sessions.c.expires_at).where(sessions.c.id == _hash(token))
             row = (await connection.execute(query)).one_or_none()
-        if row is None or row.expires_at <= now():
+        if row is None or row.expires_at <= self._keys.time:
             raise _over("your session has ended")
         caller = await self._keys.holder(row.key)
         session = Session(_hash(token), caller, csrf(token))
@@ -87,7 +87,7 @@ class Sessions:
             raise _over("this link is none of ours")
         if row.used_at is not None:
             raise _over("this link was used already")
-        if row.expires_at <= now():
+        if row.expires_at <= self._keys.time:
             raise _over("this link ran out")
         return await self._keys.holder(row.key)
 
@@ -97,6 +97,7 @@ class Sessions:
         session = secrets.token_urlsafe(32)
         async with self._database.transaction() as connection:
             unused = update(links).where(links.c.id == _hash(token), links.c.used_at.is_(None))
+            unused = unused.where(links.c.expires_at > self._keys.time)
             if not (await connection.execute(unused.values(used_at=now()))).rowcount:
                 raise _over("this link was used already")
             await connection.execute(sessions.insert(), self._row(session, caller.key))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, func, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, Text, func, literal_column, select
 
 from service.labels.label_query import RETRACTED
 from service.store.tables import feedback, items, retractions
@@ -66,8 +65,8 @@ _POSTGRES = _Dialect(
 )
 
 
-async def page(
-    connection: AsyncConnection, conditions: Conditions, *, after: int, limit: int, retracted: bool | None = None
+def page(
+    connection: Connection, conditions: Conditions, *, after: int, limit: int, retracted: bool | None = None
 ) -> LabelPage:
     """Return the labels after number ``after`` that fulfil all conditions: ``limit``, or fewer where they are long.
 
@@ -77,24 +76,37 @@ async def page(
     chosen = [*conditions, place > after]
     if retracted is not None:
         chosen.append(RETRACTED if retracted else ~RETRACTED)
-    cut = (await connection.execute(_cut(of, place, chosen, limit))).one()
+    cut = connection.execute(_cut(of, place, chosen, limit)).one()
     if not cut.there:
         return LabelPage("[]", None)
     taken = _joined(select(feedback.c.seq, _object(of).label("text"))).where(*chosen, place <= cut.last)
     whole: ColumnElement[str | None] = literal_column(of.joined.format("text"))
     query = select(whole).select_from(taken.order_by(place).subquery("taken"))
-    text: str | None = (await connection.execute(query)).scalar_one()  # nothing where all were retracted just now
+    text: str | None = connection.execute(query).scalar_one()  # nothing where all were retracted just now
     return LabelPage(f"[{text or ''}]", cut.last if cut.there > cut.taken else None)
 
 
-async def one(connection: AsyncConnection, id: str) -> str | None:
+def one(connection: Connection, id: str) -> str | None:
     """The text of one label; None where there is none of this id."""
     query = _joined(select(_object(_of(connection)))).where(feedback.c.id == id)
-    text: str | None = (await connection.execute(query)).scalar_one_or_none()
+    text: str | None = connection.execute(query).scalar_one_or_none()
     return text
 
 
-def _of(connection: AsyncConnection) -> _Dialect:
+def latest(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Return the texts of labels in their order: the last ones, where all are more than a page may have."""
+    texts: list[str] = []
+    left = PAGE_BYTES
+    for id in reversed(ids):
+        text = one(connection, id) or ""
+        left -= len(text.encode())
+        if left < 0 and texts:
+            break
+        texts.insert(0, text)
+    return texts
+
+
+def _of(connection: Connection) -> _Dialect:
     return _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
 
 

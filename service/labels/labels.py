@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import zip_longest
 from typing import Any
 
+from prometheus_client import Counter as Counted
 from sqlalchemy import Table, select
 
 from base.digest import digest
 from base.errors import InputError
-from critic.feedback import Feedback
+from critic.feedback import Feedback, Kind, Source
 from critic.records import Prompt, Response
 from service.bounds.text_bounds import TextBounds
 from service.keys.auth import Caller
@@ -75,13 +77,14 @@ class Labels:
     _known: dict[str, _Bound] = field(default_factory=dict)
     _annotators: dict[str, _Annotator] = field(default_factory=dict)
 
-    async def read(self, row: Any, caller: Caller) -> Feedback:
-        """Return the feedback that ``row`` means, in short form or long, bound.
+    async def read(self, row: Any, caller: Caller, *, measured: bool = False) -> Feedback:
+        """Return the feedback that ``row`` means, in short form or long, bound. ``measured`` where it is short enough.
 
         Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Problem` 403 where the
         caller may not say so, 422 where it is too long.
         """
-        self.texts.check(row)
+        if not measured:
+            self.texts.check(row)
         found = long_form(row)
         if isinstance(found, dict):
             _as_own(found, caller)
@@ -221,7 +224,12 @@ def item_of(prompt: Prompt, responses: Sequence[Response]) -> str:
 def count(given: Sequence[Feedback]) -> None:
     """Count feedback that was stored."""
     for (kind, source), number in Counter((one.kind, one.source) for one in given).items():
-        FEEDBACK.labels(kind, source).inc(number)
+        _counter(kind, source).inc(number)
+
+
+@cache
+def _counter(kind: Kind, source: Source) -> Counted:
+    return FEEDBACK.labels(kind, source)
 
 
 def _record(given: Feedback, content: str, origin: Origin, at: datetime) -> dict[str, Any]:

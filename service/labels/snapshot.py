@@ -3,45 +3,107 @@
 All that is read of one snapshot fits together, whatever is stored or retracted meanwhile.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, create_engine, event, select
+from sqlalchemy import Connection, RowMapping, Select, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from base.errors import InputError
 from critic.records import Prompt, Response
 from service.bounds.lanes import Stop
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import ABOUT, ENVELOPE, WITHDRAWN, StoredFeedback, retracted
-from service.store.database import BUSY_SECONDS
+from service.store.connecting import READS, thread_engine
 from service.store.tables import feedback, items, retractions
 
 ROWS_READ = 32  # labels that are in memory at once, beside those of one item
+STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine: a few milliseconds
+READ_AT_ONCE = 2  # threads: each takes a core for some milliseconds
 ITEM_BYTES = 64 * 2**20  # of all labels of one item, which are in memory together
 
 _COLUMNS = [feedback.c[name] for name in ("seq", "item", "content", *ENVELOPE, *ABOUT)]
 
+T = TypeVar("T")
 Content = tuple[Prompt, tuple[Response, ...]]
 
 
 class Snapshots:
-    """Gives snapshots of one database."""
+    """Gives snapshots of one database, and threads for what reads one in a moment."""
 
     def __init__(self, url: URL) -> None:
-        self._engine = _engine(url)
+        self._threads = ThreadPoolExecutor(READ_AT_ONCE, "reads")
+        self._engine = thread_engine(
+            url,
+            READS,
+            isolation_level="REPEATABLE READ",
+            pool_pre_ping=True,
+            execution_options={"postgresql_readonly": True},
+        )
 
     def close(self) -> None:
         """Close all connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
 
     @contextmanager
-    def open(self) -> Iterator[Connection]:
-        """A connection that only reads, and sees one state until the end of the ``with``."""
+    def open(self, stop: Stop | None = None) -> Iterator[Connection]:
+        """A connection that only reads, and sees one state until the end of the ``with``.
+
+        Where there is a ``stop``, a question to the database ends with it, too, however long it takes.
+        """
         with self._engine.connect() as connection, connection.begin():
-            yield connection
+            if stop is None:
+                yield connection
+            else:
+                with _ended_by(stop, connection):
+                    yield connection
+
+    async def read(self, use: Callable[[Connection], T]) -> T:
+        """Return what ``use`` makes of a snapshot, in one go: each of its questions would wait for the event loop."""
+
+        def work() -> T:
+            with self.open() as connection:
+                return use(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+@contextmanager
+def _ended_by(stop: Stop, connection: Connection) -> Iterator[None]:
+    """Let ``stop`` end the questions to the database; what it raises takes the place of the database's own fault."""
+    ended = _on_sqlite if connection.dialect.name == "sqlite" else _on_postgres
+    with ended(stop, connection):
+        try:
+            yield
+        except OperationalError:
+            stop.check()
+            raise
+
+
+@contextmanager
+def _on_sqlite(stop: Stop, connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: stop.is_over, STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _on_postgres(stop: Stop, connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    until = {"ms": f"{1000 * stop.left:.0f}"}
+    connection.execute(text("SELECT set_config('statement_timeout', :ms, true)"), until)
+    with stop.ending(threading.Thread(target=driver.cancel_safe, daemon=True).start):  # over a connection of its own
+        yield
 
 
 def labels_by_item(connection: Connection, chosen: Select[Any], stop: Stop) -> Iterator[StoredFeedback]:
@@ -92,25 +154,3 @@ def _record(row: RowMapping, content: Content) -> StoredFeedback:
     record = StoredFeedback.model_validate(known | about)
     record.__dict__["item"] = row["item"]  # which is not made again of all texts
     return record
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(
-            url,
-            isolation_level="REPEATABLE READ",
-            pool_pre_ping=True,
-            execution_options={"postgresql_readonly": True},
-        )
-    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        connection.execute("PRAGMA query_only = ON")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine

@@ -53,7 +53,7 @@ async def figures_of(parts: Service, request: Request | None, project: str) -> F
         return kept
 
     def compute(stop: Stop) -> Figures:
-        with parts.snapshots.open() as connection:
+        with parts.snapshots.open(stop) as connection:
             return _computed(connection, project, kind, stop)
 
     figures = await parts.figures.run(request, compute)

@@ -8,10 +8,13 @@ from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Connection, Text, cast, or_, select
 
 from critic.feedback import Kind, Source
+from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import RETRACTED, FeedbackFilter, Time
+from service.labels.label_text import PAGE_BYTES
 from service.store.tables import feedback, items, retractions
 
 MOST = 200
+ROWS_READ = 8  # that are in memory at once
 SHOWN_CHARACTERS = 240  # of each text, in a list
 
 
@@ -72,10 +75,17 @@ def search(connection: Connection, asked: SearchQuery) -> Hits:
         query = query.where(_occurs(asked.text.strip()))
     if asked.before is not None:
         query = query.where(feedback.c.seq < asked.before)
-    rows = connection.execute(query).mappings().all()
-    hits = [_hit(dict(row)) for row in rows[: asked.limit]]
-    more = rows[asked.limit - 1]["seq"] if len(rows) > asked.limit else None
-    return Hits(items=hits, next=more)
+    # A few at a time: each may have megabytes, of which little is shown.
+    rows = connection.execute(query, execution_options={"yield_per": ROWS_READ}).mappings()
+    hits: list[Hit] = []
+    last = size = 0
+    for row in rows:
+        size += TextBounds.size(row["label"])
+        if len(hits) == asked.limit or (hits and size > PAGE_BYTES):
+            return Hits(items=hits, next=last)
+        hits.append(_hit(dict(row)))
+        last = row["seq"]
+    return Hits(items=hits, next=None)
 
 
 def _occurs(text: str) -> ColumnElement[bool]:

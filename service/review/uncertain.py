@@ -10,6 +10,7 @@ from service.store.tables import feedback, items, retractions
 
 SHOWN_CHARACTERS = 300  # of each text, in a list
 MOST = 500
+ROWS_READ = 8  # that are in memory at once: each may have megabytes, of which little is shown
 
 
 class UncertainQuery(BaseModel):
@@ -40,7 +41,7 @@ def least_sure(connection: Connection, asked: UncertainQuery) -> list[Uncertain]
 
     Items that a person has compared are left out. It looks at each of the judge's comparisons: for the lane of figures.
     """
-    rows = connection.execute(_query(asked)).all()
+    rows = connection.execute(_query(asked), execution_options={"yield_per": ROWS_READ})
     return [
         Uncertain(
             item=row.item,

@@ -20,6 +20,7 @@ def configured(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         log_level=settings.log_level,
         access_log=False,  # /metrics counts requests, and the audit says who did what
+        loop="uvloop",  # the same event loop at less processor time: a sixth of that of a label
         http=bounded(bounds(settings)),
         ws="none",  # no route is a web socket: a connection that became one would leave our bounds
         backlog=BACKLOG,

@@ -90,9 +90,9 @@ class Constitutions:
         await self.refresh()
         return await asyncio.to_thread(self.checked, content)
 
-    def checked(self, content: bytes) -> Constitution:
-        """As `check`, in a thread, and of what was `refresh`-ed before."""
-        found = self._with_file(content, lambda file: load(file, root=self._root))
+    def checked(self, content: bytes, look: Callable[[], None] = lambda: None) -> Constitution:
+        """As `check`, in a thread, and of what was `refresh`-ed before; ``look`` may end it by raising."""
+        found = self._with_file(content, lambda file: load(file, root=self._root, look=look))
         ids = [found.name, *(p.id for p in found.principles), *(p.group.id for p in found.principles if p.group)]
         if long := [id for id in ids if len(id) > MAX_ID]:
             raise InputError(f"{long[0][:40]!r}... is longer than {MAX_ID} characters", where=FILE, fix="shorten it")

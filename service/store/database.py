@@ -7,31 +7,30 @@ those too who waited behind: it is not asked again for each.
 """
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pydantic_core import to_json
-from sqlalchemy import Connection, Insert, Table, event, text
+from sqlalchemy import Connection, Insert, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
 from service.store import tables
+from service.store.connecting import WRITES, async_engine, thread_engine
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+T = TypeVar("T")
 
 GROUP_AT_MOST = 20_000  # rows of one commit, over all callers
 FEEDBACK_TURN = 0x6361695E  # of PostgreSQL's advisory locks
-BUSY_SECONDS = 30  # how long SQLite waits for another process's write
 ROWS_OWN = frozenset(("54000", "54011", "54023"))  # PostgreSQL's limits of a row, which it calls operational
 
 
@@ -55,16 +54,22 @@ class _Waiting:
 
 
 class Database:
-    """The service's database, for one event loop."""
+    """The service's database, for one event loop.
+
+    Groups are committed in a thread of their own, each in one go: through the event loop a commit of four statements
+    would wait for eight turns of it, each as long as all that is ready then.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = database_url(url)
-        self.engine = _engine(self.url)
+        self.engine = async_engine(self.url)
+        self.writer = thread_engine(self.url, WRITES, pool_size=1, pool_pre_ping=True)
+        self._thread = ThreadPoolExecutor(1, "database writer")
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # SQLite has one writer; so that it is ours in turn, and not by time-out
         self._refused: tuple[float, OperationalError] | None = None  # when SQLite last gave no turn, and why
-        self._writer: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -72,13 +77,15 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._write_on(), name="database writer")
+        self._task = asyncio.create_task(self._write_on(), name="database writer")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown)
+        self.writer.dispose()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -94,31 +101,29 @@ class Database:
         Raises `Locked` where another process keeps SQLite for `BUSY_SECONDS`, to all who waited for their turn
         meanwhile.
         """
-        if not self.is_sqlite:
-            async with self.engine.begin() as connection:
-                yield connection
-            return
-        since = time.monotonic()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._turn)
-            if self._refused is not None and since <= self._refused[0]:
-                raise Locked.of(self._refused[1])
+            await stack.enter_async_context(self._own_turn())
             connection = await stack.enter_async_context(self.engine.connect())
             await connection.execution_options(write=True)
-            try:
+            with _locked():
                 await stack.enter_async_context(connection.begin())
-            except OperationalError as error:
-                self._refused = time.monotonic(), error
-                raise Locked.of(error) from error
             yield connection
 
-    async def take_turn(self, connection: AsyncConnection) -> None:
-        """Make rows of feedback come in the order of their numbers: who reads on from the last one misses none.
-
-        To be called before feedback is inserted, before anything that another such transaction may wait for.
-        """
-        if not self.is_sqlite:  # numbers are given before the commit; other servers wait here until ours
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": FEEDBACK_TURN})
+    @asynccontextmanager
+    async def _own_turn(self) -> AsyncIterator[None]:
+        """Our turn among those who write to SQLite; PostgreSQL has several writers. Raises `Locked`."""
+        if not self.is_sqlite:
+            yield
+            return
+        since = time.monotonic()
+        async with self._turn:
+            if self._refused is not None and since <= self._refused[0]:
+                raise Locked.of(self._refused[1])
+            try:
+                yield
+            except Locked as error:
+                self._refused = time.monotonic(), error
+                raise
 
     async def insert(self, rows: Rows) -> None:
         """Insert rows into several tables, all or none, and return when they are durable.
@@ -147,8 +152,7 @@ class Database:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
-            async with self.transaction() as connection:
-                await self._store(connection, group)
+            await self._written(lambda connection: self._store(connection, group))
         except Exception as error:  # whatever it is, callers must hear of it instead of waiting for ever
             if len(group) > 1 and not is_of_database(error):
                 await self._commit_apart(group)
@@ -162,33 +166,43 @@ class Database:
 
     async def _commit_apart(self, group: Sequence[_Waiting]) -> None:
         """Commit all but those whose rows are at fault."""
-        faults: list[Exception | None] = []
         try:
-            async with self.transaction() as connection:
-                for entry in group:
-                    faults.append(await self._try(connection, entry))
+            faults = await self._written(lambda connection: [self._try(connection, entry) for entry in group])
         except Exception as error:  # as above
             _settle(group, error)
             return
         for entry, fault in zip(group, faults, strict=True):
             _settle([entry], fault)
 
-    async def _try(self, connection: AsyncConnection, entry: _Waiting) -> Exception | None:
+    async def _written(self, write: Callable[[Connection], T]) -> T:
+        """Do ``write`` in a transaction of the writer's thread, and return what it returns once that is durable."""
+
+        def work() -> T:
+            with self.writer.connect() as connection:
+                with _locked():
+                    transaction = connection.begin()
+                with transaction:
+                    return write(connection)
+
+        async with self._own_turn():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _try(self, connection: Connection, entry: _Waiting) -> Exception | None:
         """Store one caller's rows within a transaction, or nothing of them; return their fault."""
         try:
-            async with connection.begin_nested():
-                await self._store(connection, [entry])
+            with connection.begin_nested():
+                self._store(connection, [entry])
         except Exception as error:  # what is wrong with a row may be anything
             if is_of_database(error):
                 raise
             return error
         return None
 
-    async def _store(self, connection: AsyncConnection, group: Sequence[_Waiting]) -> None:
+    def _store(self, connection: Connection, group: Sequence[_Waiting]) -> None:
         if any(tables.feedback in entry.rows for entry in group):
-            await self.take_turn(connection)
+            take_turn(connection)
         for table, rows in _merged(group):
-            await connection.execute(self._insert(table), rows)
+            connection.execute(self._insert(table), rows)
 
     def _insert(self, table: Table) -> Insert:
         if not table.info.get("by_content"):
@@ -196,6 +210,24 @@ class Database:
         if self.is_sqlite:
             return sqlite.insert(table).on_conflict_do_nothing()
         return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def take_turn(connection: Connection) -> None:
+    """Make rows of feedback come in the order of their numbers: who reads on from the last one misses none.
+
+    To be called before feedback is inserted, before anything that another such transaction may wait for.
+    """
+    if connection.dialect.name == "postgresql":  # numbers are given before the commit; other servers wait until ours
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": FEEDBACK_TURN})
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """A transaction begins: what SQLite can't do then is give it a turn."""
+    try:
+        yield
+    except OperationalError as error:
+        raise Locked.of(error) from error
 
 
 def _merged(group: Sequence[_Waiting]) -> list[tuple[Table, list[Mapping[str, Any]]]]:
@@ -253,35 +285,3 @@ def known_url(text: str) -> URL:
     if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
         raise InputError("a database in memory would lose its labels", where="database", fix="sqlite:///FILE")
     return url.set(drivername=drivers[url.drivername])
-
-
-def _json(value: Any) -> str:
-    return to_json(value).decode()
-
-
-def _engine(url: URL) -> AsyncEngine:
-    common: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "json_serializer": _json}
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True, **common)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **common)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        # Labels are private until someone exports them. First, since SQLite's other files get the mode of this one.
-        for name in (f"{url.database}", f"{url.database}-wal", f"{url.database}-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(name, 0o600)
-        cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-        os.chmod(str(url.database), 0o600)  # where it is new
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begun(connection: Connection) -> None:
-        # A writer takes its place at once: one that began as a reader could not become a writer any more.
-        write = connection.get_execution_options().get("write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine

@@ -6,6 +6,7 @@ from collections import deque
 from fastapi import APIRouter, Request, Response
 
 from service.web.policy import REPORTS
+from service.web.visit import must_be_short
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,6 +20,7 @@ log = logging.getLogger("cai.service")
 @router.post(REPORTS, status_code=204)
 async def report(request: Request) -> Response:
     """Take one report."""
+    must_be_short(request)
     said = b""
     async for part in request.stream():
         said += part

@@ -15,6 +15,8 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
 
+from critic.feedback.base import storable
+from critic.pages import markdown
 from service import problems
 from service.context import Service
 from service.keys.auth import Caller, Scope, require
@@ -27,6 +29,8 @@ SESSION = "cai_session"
 VISITOR = "cai_visitor"  # of who isn't signed in yet: what the sign-in form is bound to
 SAFE = ("GET", "HEAD")
 MOST_FIELDS, MOST_FILES = 5000, 20
+MARKDOWN_CHARACTERS = 32_000  # of one page, which takes a third of a second at most: nobody else is answered then
+STRANGERS_BYTES = 16 * 1024  # of a body whose sender isn't signed in
 LONGEST_FIELD = 16 * 2**20  # bytes; `max_body_bytes` comes first
 
 
@@ -52,6 +56,7 @@ class PageRoute(APIRoute):
 
         async def page(request: Request) -> Response:
             request.state.visit, request.state.csrf, visitor = None, "", None
+            markdown.at_most(MARKDOWN_CHARACTERS)
             try:
                 visitor = await _recognised(request)
                 response = await _counted(request, handler)
@@ -85,20 +90,49 @@ async def _recognised(request: Request) -> str | None:
 
 
 async def _counted(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
-    service, visit = _service(request), request.state.visit
-    who = "anyone" if visit is None else visit.caller.key
-    service.pace.take(who)
-    with service.pace.under_way(who):
-        if request.method in SAFE:
-            return await handler(request)
-        _must_be_ours(request)
-        async with request.form(
-            max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD
-        ) as request.state.form:
-            given = request.state.form.get("csrf", "")
-            if not isinstance(given, str) or not secrets.compare_digest(given.encode(), request.state.csrf.encode()):
-                raise _stale(request)
-            return await handler(request)
+    visit: Visit | None = request.state.visit
+    if visit is None:  # strangers are not counted: one of them could keep all others from signing in
+        must_be_short(request)
+        return await _handled(request, handler)
+    pace = _service(request).pace
+    pace.take(visit.caller.key)
+    with pace.under_way(visit.caller.key):
+        return await _handled(request, handler)
+
+
+async def _handled(request: Request, handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+    if request.method in SAFE:
+        return await handler(request)
+    _must_be_ours(request)
+    async with request.form(
+        max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD
+    ) as request.state.form:
+        _must_be_storable(request.state.form)
+        given = request.state.form.get("csrf", "")
+        if not isinstance(given, str) or not secrets.compare_digest(given.encode(), request.state.csrf.encode()):
+            raise _stale(request)
+        return await handler(request)
+
+
+def must_be_short(request: Request) -> None:
+    """Raise `Problem` 413 for a body of a stranger's that says no length, or more than a form to sign in has.
+
+    It is asked before anything of the body is read: who has no key takes no memory that others wait for.
+    """
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > STRANGERS_BYTES:
+        detail = f"without signing in, {STRANGERS_BYTES:,} bytes can be sent"
+        raise Problem(413, "too_large", detail, "Sign in first.")
+
+
+def _must_be_storable(form: FormData) -> None:
+    """Raise `Problem` 400 for what no database can store, as `service.api.body` does for programs."""
+    for name, value in form.multi_items():
+        try:
+            storable(name)
+            storable(value if isinstance(value, str) else value.filename or "")
+        except ValueError as error:
+            raise Problem(400, "malformed", str(error), "Leave the character out.") from None
 
 
 def _must_be_ours(request: Request) -> None:

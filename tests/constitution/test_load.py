@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from base.nearest import nearest
 from constitution import InputError, load
 from constitution.library import shipped
 from constitution.versions import publish
@@ -298,3 +300,27 @@ def _shuffled(value: Any, chance: random.Random) -> Any:
 def test_the_shipped_folder_can_be_copied_and_used_as_a_root(tmp_path: Path) -> None:
     shutil.copytree(shipped(), tmp_path / "copy")
     assert load("hhh", root=tmp_path / "copy").digest == load("hhh").digest
+
+
+def test_of_many_faults_the_first_are_explained_and_the_others_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained: list[str] = []
+    module = sys.modules["constitution.load"]  # the package's own `load` is the function
+
+    def counted(key: str, names: Iterable[str]) -> str | None:
+        explained.append(key)
+        return nearest(key, names)
+
+    monkeypatch.setattr(module, "nearest", counted)
+    file = tmp_path / "many.yaml"
+    file.write_text("".join(f"k{number}: a\n" for number in range(5000)))
+    with pytest.raises(InputError) as error:
+        load(file)
+    assert error.value.problem.startswith("k0: unknown key")  # line 1, as the six keys are that must be there
+    assert "k13: unknown key" in error.value.problem and "k14: unknown key" not in error.value.problem
+    assert error.value.problem.endswith(f"and {5000 + 6 - 20} more")
+    assert len(explained) <= 20
+    file.write_text("principles:\n" + "- {}\n" * 10_001)
+    with pytest.raises(InputError, match="more than 10,000 principles"):
+        load(file)

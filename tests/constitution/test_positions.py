@@ -126,3 +126,24 @@ def test_the_pure_python_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) 
     assert read_yaml(text) == fast
     with pytest.raises(YamlError, match="tab"):
         read_yaml(b"a:\n\tb: 1\n")
+
+
+def test_whoever_reads_for_somebody_may_end_it_at_any_value() -> None:
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 50:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        read_yaml(b"- a\n" * 1000, look)
+    assert looks == 50
+
+
+def test_too_many_values_are_refused_where_they_are_too_many() -> None:
+    with pytest.raises(YamlError) as error:
+        read_yaml(b"- a\n" * 150_000)
+    assert "more than 100,000 values" in error.value.problem
+    assert 99_990 < error.value.line < 100_010

@@ -221,3 +221,34 @@ def test_a_bad_row_costs_itself_only(name: str) -> None:
 def test_the_page_of_formats_is_what_they_say() -> None:
     """`python -m service.exports.format_page` makes it."""
     assert PAGE.read_text("utf-8") == page()
+
+
+THOUGHT = "They may mean the one in Peru."
+THINKING = {"role": "assistant", "content": "The Ucayali.", "reasoning_content": THOUGHT}
+PLAIN = {"role": "assistant", "content": "The Rhine."}
+ASKED = [{"role": "user", "content": "Name a river."}]
+THOUGHT_ROWS: dict[Table, Columns] = {
+    "pairs": {"prompt": ASKED, "chosen": [THINKING], "rejected": [PLAIN]},
+    "ratings": {"prompt": ASKED, "completion": [THINKING], "label": True},
+    "sft": {"prompt": ASKED, "completion": [THINKING]},
+}
+
+
+@pytest.mark.parametrize(("name", "table"), [known for known in WRITTEN if known[1] in THOUGHT_ROWS])
+def test_what_a_model_thought_is_written_or_counted_as_lost(name: str, table: Table, tmp_path: Path) -> None:
+    row = THOUGHT_ROWS[table]
+    path = tmp_path / f"file{FORMATS[name].suffixes[0]}"
+    lost = format_of(name).write(table, [row, row], path)
+    is_text = path.suffix.startswith(".json")
+    assert lost["reasoning"] == (0 if FORMATS[name].keeps_reasoning else 2)
+    assert sum(count for key, count in lost.items() if key.startswith("skipped_")) == 0
+    assert (THOUGHT in path.read_text("utf-8") if is_text else False) == FORMATS[name].keeps_reasoning
+
+
+@pytest.mark.parametrize(("name", "table"), [known for known in WRITTEN if known[1] == "feedback"])
+def test_thoughts_in_labels_are_written_or_counted_as_lost(name: str, table: Table, tmp_path: Path) -> None:
+    label = feedback("comparison", {"choice": "first"})
+    first, *others = label.responses
+    thinking = label.model_copy(update={"responses": (first.model_copy(update={"reasoning": THOUGHT}), *others)})
+    lost = format_of(name).write(table, [thinking], tmp_path / f"file{FORMATS[name].suffixes[0]}")
+    assert lost["reasoning"] == (0 if FORMATS[name].keeps_reasoning else 1)

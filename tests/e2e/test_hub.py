@@ -125,6 +125,22 @@ def test_half_a_file_is_never_read(tmp_path: Path) -> None:
         assert "(404)" in missing and "prompts.jsonl" in missing
 
 
+@slow
+def test_a_data_set_is_read_by_its_card_and_refusals_say_what_to_do(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    with PretendedHub(large=True) as hub:
+        client(hub, tmp_path, PUSH.format(push="push_dataset", folder=str(folder), repo="me/rivers"))
+        assert hub.files["datasets/me/rivers"]["pairs.jsonl"] == (folder / "pairs.jsonl").read_bytes()
+        assert len(hub.objects) >= 3, "the tables went by LFS"
+        rows = client(hub, tmp_path, READ.format(source="hf://me/rivers"))
+        assert rows == [[f"A river, {i}.", "No."] for i in range(3)]
+        missing = client(hub, tmp_path, READ.format(source="hf://me/lakes"))
+        hub.refuse = 401
+        private = client(hub, tmp_path, READ.format(source="hf://me/rivers"))
+        assert "hf://me/lakes" in missing and "no such data set" in missing and "404" in missing
+        assert "hf://me/rivers" in private and "401" in private and "HF_TOKEN" in private
+
+
 def test_addresses_of_the_hub() -> None:
     assert hub_address("hf://me/rivers") == HubAddress("me/rivers", None, "", None)
     assert hub_address("hf://me/rivers:test") == HubAddress("me/rivers", None, ":test", None)

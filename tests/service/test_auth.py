@@ -1,10 +1,11 @@
 """Keys: nothing but the key itself opens a door, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from service.keys import auth
 from service.keys.auth import Caller, Keys, new_key, require
@@ -94,3 +95,63 @@ async def test_only_a_service_without_keys_tells_its_first_one(database_url: str
     assert await first_key(settings) is None
     async with Database(database_url) as opened:
         assert (await Keys(opened).caller(first)).may("jobs")
+
+
+def counted_looks(database: Database) -> list[str]:
+    """The questions that the database is asked, as they come."""
+    asked: list[str] = []
+    event.listen(
+        database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda connection, cursor, statement, *_: asked.append(statement) if "FROM keys" in statement else None,
+    )
+    return asked
+
+
+async def test_all_who_come_at_once_with_a_key_share_one_look_for_it(database: Database) -> None:
+    made = new_key("ada", ["label"])
+    await database.insert({keys: [made.row]})
+    known, asked = Keys(database), counted_looks(database)
+    callers = await asyncio.gather(*(known.caller(made.text) for _ in range(64)))
+    assert callers == [Caller(made.id, "ada", frozenset({"label"}))] * 64
+    assert len(asked) == 1
+    strangers = (known.caller(f"cai_000000000000_{'x' * number}") for number in range(1, 30))
+    refusals = await asyncio.gather(*strangers, return_exceptions=True)
+    assert len(set(map(id, refusals))) == 29  # what is raised in several places is not one exception
+    assert {str(error.document.detail) for error in refusals if isinstance(error, Problem)} == {"the API key is wrong"}
+    assert len(asked) == 2
+
+
+async def test_who_goes_away_ends_no_look_that_others_wait_for(database: Database) -> None:
+    made = new_key("ada", ["label"])
+    await database.insert({keys: [made.row]})
+    known = Keys(database)
+    gone, stays = asyncio.create_task(known.caller(made.text)), asyncio.create_task(known.caller(made.text))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).name == "ada"
+
+
+async def test_what_was_looked_up_before_a_key_was_changed_is_not_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_key("ada", ["label"])
+    await database.insert({keys: [made.row]})
+    known, going = Keys(database), asyncio.Event()
+    ask = Keys._ask
+
+    async def slowly(self: Keys, id: str) -> object:
+        answer = await ask(self, id)
+        await going.wait()
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Keys, "_ask", slowly)
+        early = asyncio.create_task(known.caller(made.text))
+        await asyncio.sleep(0.05)
+        async with database.transaction() as connection:
+            await connection.execute(update(keys).values(revoked_at=now()))
+        known.forget(made.id)
+        going.set()
+        await early
+    assert await refused(known, made.text) == "the API key was revoked"

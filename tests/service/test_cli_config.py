@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from base.errors import InputError
+from service.cli import register
 from service.cli.align import STAGES as ALIGN_STAGES
 from service.cli.given.config import PANELS, Command, ConfigFile, config_option, section
 from service.cli.given.options import Aggregation
@@ -193,3 +194,38 @@ def _below(command: Any, name: str) -> Any:
 
 def test_the_environment_is_as_it_was() -> None:
     assert "CAI_CONSTITUTIONS" not in os.environ
+
+
+def every_command() -> list[tuple[str, set[str]]]:
+    """Every command, and its options."""
+    command: Any = typer.main.get_command(register())
+    found: list[tuple[str, set[str]]] = []
+
+    def walk(name: str, one: Any) -> None:
+        for own, inner in getattr(one, "commands", {}).items():
+            walk(f"{name} {own}", inner)
+        if not hasattr(one, "commands"):
+            found.append((name, {option for parameter in one.params for option in parameter.opts}))
+
+    walk("cai", command)
+    return found
+
+
+PRINTS_NO_FIGURES = {
+    *("cai serve", "cai worker", "cai jobs submit", "cai jobs logs", "cai jobs cancel", "cai jobs retry"),
+    *("cai keys make", "cai keys revoke", "cai constitution publish", "cai constitution import"),
+    "cai jobs status",  # which is JSON
+}
+
+
+def test_every_command_takes_a_config_and_those_that_print_figures_print_json() -> None:
+    commands = dict(every_command())
+    assert len(commands) > 30
+    assert [name for name, options in commands.items() if "--config" not in options] == []
+    assert {name for name, options in commands.items() if "--json" not in options} == PRINTS_NO_FIGURES
+
+
+def test_a_command_of_a_server_reads_its_address_from_a_config(tmp_path: Path) -> None:
+    config = write(tmp_path, server="nowhere", key="cai_x")
+    result = CliRunner().invoke(register(), ["jobs", "list", "--config", config])
+    assert "'nowhere' is no address of a server" in str(result.exception)

@@ -12,8 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from base.errors import InputError
-from service.store import database as part
-from service.store import migrations
+from service.store import connecting, migrations
 from service.store.database import Database, Locked, is_of_database
 from service.store.tables import annotators, items, now
 
@@ -90,11 +89,12 @@ def test_an_address_that_can_not_be_used_is_refused(url: str) -> None:
 
 
 async def test_a_locked_sqlite_is_waited_for_once_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part, "BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(connecting, "BUSY_SECONDS", 0.5)
     asked: list[str] = []
     async with Database(f"sqlite:///{tmp_path / 'cai.db'}") as database:
         await migrations.upgrade(f"sqlite:///{tmp_path / 'cai.db'}")
-        event.listen(database.engine.sync_engine, "handle_error", lambda context: asked.append(context.statement))
+        for engine in (database.engine.sync_engine, database.writer):
+            event.listen(engine, "handle_error", lambda context: asked.append(context.statement))
         await database.insert({annotators: [annotator("0", "before")]})
 
         async def looks(number: int) -> None:
@@ -123,7 +123,7 @@ async def test_a_fault_of_the_database_takes_no_group_apart(
 ) -> None:
     groups: list[int] = []
 
-    async def full(self: Database, connection: object, group: Sequence[object]) -> None:
+    def full(self: Database, connection: object, group: Sequence[object]) -> None:
         groups.append(len(group))
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 
@@ -144,7 +144,7 @@ async def test_many_rows_at_fault_cost_two_commits_and_the_others_are_stored(dat
         nonlocal commits
         commits += 1
 
-    event.listen(database.engine.sync_engine, "commit", counted)
+    event.listen(database.writer, "commit", counted)
     asked = [
         database.insert({annotators: [annotator("1" if i % 3 == 0 else f"n{i}", f"name {i:02}")]}) for i in range(30)
     ]

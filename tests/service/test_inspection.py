@@ -45,9 +45,7 @@ def test_each_command_is_told(tmp_path: Path) -> None:
         "judge": (3, {"no_responses": 1}),
         "evaluate judge": (1, {"no_label": 3}),
         "train sft": (0, {"other_kind": 1, "no_label": 2, "unknown_format": 1}),
-        "train dpo": (1, {"no_label": 2, "unknown_format": 1}),
-        "train orpo": (1, {"no_label": 2, "unknown_format": 1}),
-        "train simpo": (1, {"no_label": 2, "unknown_format": 1}),
+        "train dpo, orpo, simpo": (1, {"no_label": 2, "unknown_format": 1}),
         "train reward": (1, {"no_label": 2, "unknown_format": 1}),
     }
     judged = found.uses[1]
@@ -81,7 +79,7 @@ def test_a_command_that_takes_nothing_of_a_table_says_why(tmp_path: Path) -> Non
     (tmp_path / "in.csv").write_text("Frage;tags\nWarum?;a\n")
     found = inspect(str(tmp_path / "in.csv"), naming("prompt=frage"))
     assert uses(found)["generate, align"] == (1, {})
-    assert "none of the columns" in found.uses[1].problem
+    assert "no column holds answers" in found.uses[1].problem
 
 
 def test_what_can_be_read_only_once_is_refused() -> None:

@@ -62,9 +62,9 @@ async def test_the_text_says_what_the_records_say(database: Database) -> None:
         whole = datetime(2026, 1, 2, 3, 4, 5, 0, UTC)
         await connection.execute(update(feedback).where(feedback.c.seq == 4).values(created_at=whole))
     async with database.read() as connection:
-        page = await label_text.page(connection, [], after=0, limit=500)
-        one = await label_text.one(connection, ids[0])
-        assert await label_text.one(connection, "nobody") is None
+        page = await connection.run_sync(label_text.page, [], after=0, limit=500)
+        one = await connection.run_sync(label_text.one, ids[0])
+        assert await connection.run_sync(label_text.one, "nobody") is None
     texts, expected = json.loads(page.items), await records(database)
     assert page.last is None and len(texts) == 4
     for text, record in zip(texts, expected, strict=True):
@@ -88,14 +88,14 @@ async def test_a_page_ends_by_number_and_the_next_begins_there(database: Databas
     after, pages = 0, 0
     async with database.read() as connection:
         while True:
-            page = await label_text.page(connection, [], after=after, limit=2)
+            page = await connection.run_sync(label_text.page, [], after=after, limit=2)
             seen += [one["prompt"]["messages"][0]["content"] for one in json.loads(page.items)]
             pages += 1
             if page.last is None:
                 break
             after = page.last
-        assert (await label_text.page(connection, [], after=5, limit=2)) == label_text.LabelPage("[]", None)
-        exact = await label_text.page(connection, [], after=0, limit=5)
+        assert (await connection.run_sync(label_text.page, [], after=5, limit=2)) == label_text.LabelPage("[]", None)
+        exact = await connection.run_sync(label_text.page, [], after=0, limit=5)
     assert (seen, pages) == (["0", "1", "2", "3", "4"], 3)
     assert exact.last is None
 
@@ -109,14 +109,14 @@ async def test_a_page_ends_by_bytes_and_has_one_label_at_least(
     sizes, after = [], 0
     async with database.read() as connection:
         while True:
-            page = await label_text.page(connection, [], after=after, limit=500)
+            page = await connection.run_sync(label_text.page, [], after=after, limit=500)
             sizes.append(len(json.loads(page.items)))
             if page.last is None:
                 break
             after = page.last
         assert sizes == [2, 2]
         monkeypatch.setattr(label_text, "PAGE_BYTES", 10)
-        assert len(json.loads((await label_text.page(connection, [], after=0, limit=500)).items)) == 1
+        assert len(json.loads((await connection.run_sync(label_text.page, [], after=0, limit=500)).items)) == 1
 
 
 async def test_filters_and_retracted_labels(database: Database) -> None:
@@ -133,6 +133,6 @@ async def test_filters_and_retracted_labels(database: Database) -> None:
     async with database.read() as connection:
         for filters, retracted, after, expected in wanted:
             conditions = FeedbackFilter.model_validate(filters).conditions()
-            page = await label_text.page(connection, conditions, after=after, limit=9, retracted=retracted)
+            page = await connection.run_sync(label_text.page, conditions, after=after, limit=9, retracted=retracted)
             found = [one["prompt"]["messages"][0]["content"] for one in json.loads(page.items)]
             assert found == list(expected), (filters, retracted)

@@ -1,11 +1,14 @@
 """How long texts may be: measured by bytes, and named by field, size and limit."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from critic.records import Item, Prompt, Response
-from service.bounds.text_bounds import VALUE_BYTES, TextBounds
+from service.bounds.text_bounds import VALUE_BYTES, TextBounds, _measured, values
 from service.problems import Problem
 from tests.service.calls import comparison
 
@@ -62,3 +65,21 @@ def test_the_problem_names_field_size_and_limit() -> None:
     document = refused.value.document
     assert (document.status, document.type) == (422, "too_long")
     assert document.detail == "/label/text: the text has 200 bytes; the limit is 100 (max_text_bytes)"
+
+
+@settings(max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=40),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
+        max_leaves=40,
+    ),
+    st.booleans(),
+)
+def test_what_is_told_of_a_whole_body_at_once_is_true_of_all_in_it(value: Any, is_ascii: bool) -> None:
+    body = json.dumps(value, ensure_ascii=is_ascii).encode()
+    longest, total = _measured(value)
+    assert total <= len(body) + VALUE_BYTES * (values(body) + 1)
+    assert TextBounds(longest, total).faults(value) == []
+    if TextBounds(longest - 1, total).fit(body) or TextBounds(longest, total - 1).fit(body):
+        raise AssertionError("it was told to fit, and does not")

@@ -5,6 +5,7 @@ comes out in this project's own columns, which are listed in `critic.files.shape
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from base.errors import InputError
 from critic.files.naming import Naming, read_mapping
@@ -13,26 +14,31 @@ from critic.files.shapes.base import PROMPTS, Columns, Shape
 from critic.files.shapes.demonstration import DEMONSTRATION
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CONTEXT, LISTS, TAG
-from critic.files.shapes.ranked import RANKED
+from critic.files.shapes.other_names import CONTEXT, LISTS, PREFERENCE, TAG
+from critic.files.shapes.ranked import GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
-from critic.files.shapes.transcripts import TRANSCRIPTS
+from critic.files.shapes.transcripts import MARKED, TRANSCRIPTS
+from critic.files.shapes.tree_messages import TREE_MESSAGES
 from critic.files.shapes.turns import NAMES, SHAREGPT
 from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    TREE_MESSAGES,
     TAG,
     CONTEXT,
     LISTS,
+    PREFERENCE,
     SHAREGPT,
     TRANSCRIPTS,
+    MARKED,
     DEMONSTRATION,
     ULTRAFEEDBACK,
     SHP,
     RANKED,
+    GENERATIONS,
     NUMBERED,
     SINGLE,
     TURNS_APART,
@@ -60,8 +66,9 @@ def is_read(name: str) -> bool:
 
 PROMPTS_IN = f"{', '.join(PROMPTS)}, conversations or history"
 ANSWERS_IN = "responses, or chosen and rejected, or response_a and response_b, output_1 and output_2 and the like"
+_SIDES = (("chosen", "rejected"), ("human_ref_a", "human_ref_b"), ("preferred_output", "non_preferred_output"))
 _ASKING = {*PROMPTS, *NAMES, "history", "chosen", "responses"}
-_ANSWERING = {"responses", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
+_ANSWERING = {"responses", "generations", "completions", "answers", "completion", *SINGLE.columns, *NAMES, "messages"}
 
 
 def gives_prompts(names: Iterable[str]) -> bool:
@@ -73,7 +80,7 @@ def gives_prompts(names: Iterable[str]) -> bool:
 def gives_answers(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold answers to prompts."""
     found = tuple(names)
-    pairs = {"chosen", "rejected"} <= set(found) or {"human_ref_a", "human_ref_b"} <= set(found)
+    pairs = any(set(sides) <= set(found) for sides in _SIDES)
     return pairs or not _ANSWERING.isdisjoint(found) or numbered.are_numbered(found)
 
 
@@ -82,10 +89,19 @@ def shaped(columns: Columns, *, labels: bool) -> Columns:
 
     A column that holds nothing stays with None: whether it is there can matter. Raises `RowError`.
     """
-    for shape in SHAPES:
-        if not shape.keys.isdisjoint(columns) and shape.fits(columns):
+    place = 0
+    while (asked := _first_asked(tuple(columns), place)) is not None:
+        shape = SHAPES[asked]
+        if shape.fits(columns):
             columns = shape.read(columns, labels)
+        place = asked + 1
     return columns
+
+
+@lru_cache(maxsize=4096)  # a file's rows have few sets of names, and are millions
+def _first_asked(names: tuple[str, ...], place: int) -> int | None:
+    """Return the place of the first shape from ``place`` on that a row of these names may have."""
+    return next((i for i in range(place, len(SHAPES)) if not SHAPES[i].keys.isdisjoint(names)), None)
 
 
 def naming(column: str | None = None) -> Naming:

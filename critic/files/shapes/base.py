@@ -15,6 +15,7 @@ Columns = dict[str, Any]
 Scale = tuple[float, float]
 Aspect = tuple[int, str, float, Scale]
 
+FIVE: Scale = (1.0, 5.0)  # of UltraFeedback's ratings, and of tools that do as it did
 _TRUTHS = {"true": 1, "false": 0, "1": 1, "0": 0}
 PROMPTS = ("prompt", "messages", "instruction", "question", "text", "input")
 

@@ -1,8 +1,8 @@
 """Answers in columns of their own: ``response_a`` and ``response_b``, ``output_1``, ``response_0`` to ``response_N``.
 
-Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1 or 2),
-``overall_preference`` (below 0: the first), ``winner`` (a or b, also as model_a; tie), or a column for each outcome
-(``winner_model_a``, ``winner_model_b``, ``winner_tie``).
+Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1, 2, or 1.5 for
+neither), ``overall_preference`` or ``preference_strength`` (below 0: the first), ``winner`` (a or b, also as model_a;
+tie), or a column for each outcome (``winner_model_a``, ``winner_model_b``, ``winner_tie``).
 """
 
 import re
@@ -15,7 +15,7 @@ _NAMES = ("response", "output", "answer", "completion", "generation", "conversat
 _NAME = re.compile(rf"({'|'.join(_NAMES)})_?(\d{{1,3}}|[a-z])")
 _TIES = ("tie", "equal", "same", "both", "bothbad", "none", "c")
 _FLAGS = ("winner_model_a", "winner_model_b", "winner_tie")
-LABELS = ("better_response_id", "preference", "overall_preference", "winner", *_FLAGS)
+LABELS = ("better_response_id", "preference", "overall_preference", "preference_strength", "winner", *_FLAGS)
 
 
 @lru_cache(maxsize=1000)
@@ -66,7 +66,9 @@ def _better(columns: Columns) -> int | None:
             return whole(value)
         case "preference" if whole(value) in (1, 2):
             return (whole(value) or 0) - 1
-        case "overall_preference" if (strength := number(value)) is not None:
+        case "preference" if number(value) == 1.5:
+            return None
+        case "overall_preference" | "preference_strength" if (strength := number(value)) is not None:
             return None if strength == 0 else int(strength > 0)
         case "winner" if isinstance(value, str):
             return _named(value)

@@ -1,6 +1,7 @@
 """Columns that say what others say, under the names of one source: they are given the common names.
 
-LLaMA-Factory's ``kto_tag`` is the ``label`` of an answer; Dolly's ``context`` is the ``input`` of an instruction. The
+LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an answer; Dolly's ``context`` is the
+``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names for a prompt and two answers. The
 answers of the arena's competition are JSON lists, one text a turn, in strings.
 """
 
@@ -10,13 +11,16 @@ from typing import Any
 from critic.files.shapes.base import Columns, Shape, has
 from critic.rows import RowError
 
+_TAGS = ("kto_tag", "is_safe")
+
 
 def _fits_tag(columns: Columns) -> bool:
-    return "kto_tag" in columns and "label" not in columns
+    # A row that already has a label keeps it; one whose is_safe is null has a label that is missing.
+    return sum(name in columns for name in _TAGS) == 1 and columns.keys().isdisjoint(("label", "rating", "chosen"))
 
 
 def _read_tag(columns: Columns, labels: bool) -> Columns:
-    return {("label" if name == "kto_tag" else name): value for name, value in columns.items()}
+    return {("label" if name in _TAGS else name): value for name, value in columns.items()}
 
 
 def _fits_context(columns: Columns) -> bool:
@@ -55,6 +59,23 @@ def _read_lists(columns: Columns, labels: bool) -> Columns:
     return columns | {"prompt": asked[0], "response_a": sides[0][0], "response_b": sides[1][0]}
 
 
-TAG = Shape("LLaMA-Factory's KTO", ("kto_tag",), _fits_tag, _read_tag, frozenset(("kto_tag",)))
+_PREFERENCE = ("input", "preferred_output", "non_preferred_output")
+
+
+def _fits_preference(columns: Columns) -> bool:
+    asked = columns.get("input")
+    return isinstance(asked, dict) and isinstance(asked.get("messages"), list) and has(columns, *_PREFERENCE)
+
+
+def _read_preference(columns: Columns, labels: bool) -> Columns:
+    read = {"prompt": columns["input"]["messages"]}
+    read |= {"chosen": columns["preferred_output"], "rejected": columns["non_preferred_output"]}
+    return columns | dict.fromkeys(_PREFERENCE) | read
+
+
+PREFERENCE = Shape(
+    "OpenAI's preferences", _PREFERENCE, _fits_preference, _read_preference, frozenset(("preferred_output",))
+)
+TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
 LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists, frozenset(("response_a",)))

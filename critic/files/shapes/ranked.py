@@ -1,8 +1,11 @@
-"""Ranked lists, as Nectar has them: ``answers``, each an object with ``answer``, ``model`` and ``rank`` (1 is best)."""
+"""Lists of answers: Nectar's ``answers``, each with ``answer``, ``model`` and ``rank`` (1 is best); distilabel's.
+
+distilabel's texts stand in ``generations``, and what its UltraFeedback task says of them in ``ratings`` (1 to 5).
+"""
 
 from typing import Any
 
-from critic.files.shapes.base import Columns, Shape, has, no_label, whole
+from critic.files.shapes.base import FIVE, Columns, Shape, has, no_label, number, whole
 from critic.rows import RowError
 
 
@@ -30,4 +33,33 @@ def _rank(answer: dict[str, Any]) -> int:
     return rank
 
 
+def _fits_generations(columns: Columns) -> bool:
+    return isinstance(columns.get("generations"), list) and not any(map(columns.get, ("chosen", "responses")))
+
+
+def _read_generations(columns: Columns, labels: bool) -> Columns:
+    read = columns | {
+        "generations": None,
+        "responses": columns["generations"],
+        "models": columns.get("generation_models"),
+    }
+    if not labels or "ratings" not in columns:
+        return read
+    ratings = columns["ratings"]
+    if not isinstance(ratings, list) or len(ratings) != len(columns["generations"]):
+        raise no_label("ratings", ratings, "a list with a rating of each generation")
+    values = [number(rating) for rating in ratings]
+    for rating, value in zip(ratings, values, strict=True):
+        if rating is not None and (value is None or not 1 <= value <= FIVE[1]):
+            raise RowError("bad_rating", f"a rating is {rating!r:.40}; expected 1 to 5")
+    return read | {"ratings": values, "scale": list(FIVE)}
+
+
+GENERATIONS = Shape(
+    "distilabel",
+    ("generations", "generation_models", "ratings"),
+    _fits_generations,
+    _read_generations,
+    frozenset(("generations",)),
+)
 RANKED = Shape("ranked answers", ("prompt", "answers"), _fits, _read, frozenset(("answers",)))

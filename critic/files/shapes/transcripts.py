@@ -1,16 +1,16 @@
-"""HH-RLHF's transcripts: texts with turns after ``Human:`` and ``Assistant:``, each after an empty line.
+"""Transcripts: texts with turns after ``Human:`` and ``Assistant:``, each after an empty line, as HH-RLHF has them.
 
 They stand in ``chosen`` and ``rejected``, which hold the prompt, and in ``prompt``, which ends with ``Assistant:``.
+Guanaco's have ``### Human:`` and ``### Assistant:``, in ``text``.
 """
 
 import re
 from typing import Any
 
-from critic.files.shapes.base import Columns, Shape, has
+from critic.files.shapes.base import PROMPTS, Columns, Shape, has
 from critic.rows import RowError
 
 _TURN = re.compile(r"(?:\r?\n\r?\n|\A)(Human|Assistant):")
-_BEGINS = re.compile(r"\s*Human:")
 _ASKS = re.compile(r"\r?\n\r?\nAssistant:\s*\Z")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 _SIDES = ("chosen", "rejected")
@@ -45,11 +45,11 @@ def _turns(transcript: str) -> list[dict[str, Any]]:
 
 
 def _is_transcript(value: object) -> bool:
-    return isinstance(value, str) and bool(_BEGINS.match(value))
+    return isinstance(value, str) and value.lstrip().startswith("Human:")
 
 
-def _asks(value: object) -> bool:
-    return isinstance(value, str) and bool(_BEGINS.match(value)) and bool(_ASKS.search(value))
+def _asks(value: Any) -> bool:
+    return _is_transcript(value) and bool(_ASKS.search(value))
 
 
 def _fits(columns: Columns) -> bool:
@@ -66,6 +66,31 @@ def _read(columns: Columns, labels: bool) -> Columns:
     return columns | answers | {"prompt": asked(columns["prompt"])}
 
 
+_MARKED = re.compile(r"\s*### ?(Human|Assistant): ?")
+# How chat templates begin: the roles of such a text are said in a model's own marks.
+_RENDERED = re.compile(
+    r"\s*(<s>|<bos>|<\|begin_of_text\|>)?\s*(<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|\[INST\]|<\|user\|>)"
+)
+
+
+def _fits_text(columns: Columns) -> bool:
+    text = columns.get("text")
+    begins = isinstance(text, str) and (text.lstrip().startswith("### Human:") or _RENDERED.match(text))
+    return bool(begins) and not any(has(columns, name) for name in PROMPTS if name != "text")
+
+
+def _read_text(columns: Columns, labels: bool) -> Columns:
+    text = columns["text"]
+    if _RENDERED.match(text):
+        raise RowError(
+            "rendered_chat", "text is a chat in the marks of a model's template; give its messages, or its prompt alone"
+        )
+    _, *parts = _MARKED.split(text)
+    turns = [{"role": _ROLES[name], "content": said} for name, said in zip(parts[::2], parts[1::2], strict=True)]
+    return columns | {"text": None, "messages": turns}
+
+
 _ANSWERS = (*_SIDES, "completion", "response")
 
 TRANSCRIPTS = Shape("transcripts", ("prompt", *_ANSWERS), _fits, _read, frozenset(("prompt", *_SIDES)))
+MARKED = Shape("marked turns", ("text",), _fits_text, _read_text, frozenset(("text",)))

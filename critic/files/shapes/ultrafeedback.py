@@ -6,11 +6,10 @@ Numbers come as texts, too; ``N/A`` is no rating.
 
 from typing import Any
 
-from critic.files.shapes.base import Aspect, Columns, Scale, Shape, has, number
+from critic.files.shapes.base import FIVE, Aspect, Columns, Scale, Shape, has, number
 from critic.rows import RowError
 
 TEN: Scale = (1.0, 10.0)
-FIVE: Scale = (1.0, 5.0)
 _NO_RATING = ("N/A", "")
 
 

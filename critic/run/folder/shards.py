@@ -6,6 +6,7 @@ so are the exports.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,9 +26,10 @@ from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, agree
 from critic.run.folder.results import replace_text
 from critic.run.folder.store import StoreError, lock_directory
-from critic.run.folder.turned import keep_exports
+from critic.run.folder.turned import keep_exports, second_name
 
 RUN_FILE, FOLDER = "shards.json", "shards"  # a trainer's folder has a run.json
+REPLACED = "replaced"  # the shards of before the last change of plan that were run again
 _SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])
 _ABOUT = b"cai"
 
@@ -72,6 +74,8 @@ class ShardStore:
         self._directory, self._folder = directory, directory / FOLDER
         self._run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
         self._open = ExitStack()
+        self.turns = False
+        """Whether this opening gave the directory another plan."""
 
     @classmethod
     def open(cls, directory: Path, config: RunConfig, provenance: Provenance, rows: int, *, extend: bool) -> Self:
@@ -95,13 +99,16 @@ class ShardStore:
             if begun:
                 run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
             agree(run["config"], config.flat(), directory, extend=extend)
-            if begun and RunConfig.of_flat(run["config"]).plan != config.plan:
+            turns = begun and RunConfig.of_flat(run["config"]).plan != config.plan
+            if turns:
                 keep_exports(directory)
+                shutil.rmtree(directory / REPLACED, ignore_errors=True)
+                (directory / REPLACED).mkdir()
             run |= {"config": config.flat(), "provenance": provenance.model_dump()}
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
             (directory / FOLDER).mkdir(exist_ok=True)
             store = cls(directory)
-            store._open = stack.pop_all()
+            store._open, store.turns = stack.pop_all(), turns
         return store
 
     def close(self) -> None:
@@ -136,7 +143,24 @@ class ShardStore:
                 calls=about.calls + _about(before.schema.metadata).calls,
             )
             data = _packed(about, [records[row] for row in sorted(records)])
+        self._keep(path, about)
         _put(path, data)
+
+    def _keep(self, path: Path, new: About) -> None:
+        """Keep the shard that ``new`` replaces, where it is of another plan, for `replaced`."""
+        kept = self._directory / REPLACED / path.name
+        if kept.parent.is_dir() and path.exists() and not kept.exists() and self._about(path).plan != new.plan:
+            second_name(path, kept)
+
+    def replaced(self) -> Iterator[tuple[Row, Row | None]]:
+        """Each result of before the last change of plan that has been replaced, with what is there now."""
+        plan = RunConfig.of_flat(self.config()).plan
+        for kept in sorted((self._directory / REPLACED).glob("*.parquet"), key=_number):
+            path = self._folder / kept.name
+            there = path.exists() and self._about(path).plan == plan
+            now = {row.row: row for row in _results(path)} if there else {}
+            for before in _results(kept):
+                yield before, now.get(before.row)
 
     def trim(self, shards: int) -> None:
         """Forget the shards from number ``shards`` on: the input that they came from has become shorter."""
@@ -194,6 +218,11 @@ class ShardStore:
             return _about(pq.read_schema(path).metadata)
         except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise _no_shard(path, error) from None
+
+
+def _results(path: Path) -> Iterator[Row]:
+    texts = pq.read_table(path, columns=["result"]).column("result").to_pylist()
+    return (Row.model_validate_json(text) for text in texts if text is not None)
 
 
 def _number(path: Path) -> int:

@@ -51,6 +51,17 @@ class Turned:
     turns: list[Turn] = field(default_factory=list)
 
 
+def changed(replaced: Iterable[tuple[Row, Row | None]], *, turns: bool, rows: int) -> Turned | None:
+    """Return what changed, where the run was extended and this start had a part in it.
+
+    ``turns`` says that this start changed the plan, ``rows`` how many it did.
+    """
+    if not turns and not rows:
+        return None
+    found = compare(replaced)
+    return found if turns or found.rows else None
+
+
 def compare(replaced: Iterable[tuple[Row, Row | None]]) -> Turned:
     """Compare results of before with what is there now.
 
@@ -97,12 +108,13 @@ def keep_exports(directory: Path) -> None:
     part.mkdir()
     for name in _EXPORTED:
         if (directory / name).is_file():
-            _second_name(directory / name, part / name)
+            second_name(directory / name, part / name)
     shutil.rmtree(kept, ignore_errors=True)
     part.rename(kept)
 
 
-def _second_name(file: Path, target: Path) -> None:
+def second_name(file: Path, target: Path) -> None:
+    """Give a file that is replaced, and never written into, another name, where its contents then stay."""
     try:
         os.link(file, target)
     except OSError:  # a file system without hard links

@@ -241,7 +241,7 @@ async def _found(parts: Parts, ref: str) -> Constitution:
 def checked_text(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
     """What is wrong with a text, and what could be better; in a thread, and of what was refreshed before."""
     try:
-        constitution = constitutions.checked(content)
+        constitution = constitutions.checked(content, stop.check)
     except InputError as error:
         return Linted(faults=_faults(error))
     stop.check()

@@ -5,11 +5,12 @@ A label says itself who sent it and when, so the audit doesn't repeat it; it hol
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from sqlalchemy import select
@@ -38,7 +39,8 @@ ID = re.compile("[0-9a-f]{1,64}")
 BREATH = 100  # rows of a batch that are read before other requests have their turn
 
 Giver = Annotated[Caller, allowed("feedback", "label")]
-Reader = Annotated[Caller, allowed(*access.LABELS)]
+MayRead = Annotated[Caller, allowed(*access.LABELS)]
+Reader = Callable[[Any], Awaitable[Feedback]]
 
 Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
 # Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
@@ -84,7 +86,7 @@ class FeedbackQuery(FeedbackFilter):
     response_model=Given | BatchGiven,
     responses=responses(409) | {207: {"model": BatchGiven, "description": "Some rows were stored, others refused"}},
 )
-async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSONResponse:
+async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce, request: Request) -> JSONResponse:
     """Store one label, or a list of up to 10,000. When it is answered, it is on disk.
 
     A list whose rows are all good is answered with 201, one with bad rows among them with 207: the good ones are
@@ -94,50 +96,57 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce) -> JSO
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
+    reader = partial(parts.labels.read, caller=caller, measured=parts.labels.texts.fit(await request.body()))
     try:
         async with parts.turns.labels:
             if isinstance(asked, list):
-                return await _several(asked, caller, parts, once)
-            return await _one(asked, caller, parts, once)
+                return await _several(asked, reader, caller, parts, once)
+            return await _one(asked, reader, caller, parts, once)
     except (Problem, InputError):
         await once.replay()  # it may have been good when it came first
         raise
 
 
 @router.get("", response_model=Page[StoredFeedback], responses=responses())
-async def listed(query: Annotated[FeedbackQuery, Query()], caller: Reader, parts: Parts) -> Response:
+async def listed(query: Annotated[FeedbackQuery, Query()], caller: MayRead, parts: Parts) -> Response:
     """Feedback in the order in which it was stored, by filters. Retracted labels are among it, marked.
 
     A page may end before `limit` where labels are long: `next` says whether more follow. A field of a label that has
     its default is left out.
     """
     after = number(query.cursor) or 0
-    async with parts.turns.pages, parts.database.read() as connection:
-        page = await label_text.page(
-            connection, query.conditions(), after=after, limit=query.limit, retracted=query.retracted
+    chosen = query.conditions()
+    async with parts.turns.pages:
+        page = await parts.snapshots.read(
+            lambda connection: label_text.page(
+                connection, chosen, after=after, limit=query.limit, retracted=query.retracted
+            )
         )
     following = "null" if page.last is None else f'"{encode(page.last)}"'
     return _json(f'{{"items":{page.items},"next":{following}}}')
 
 
 @router.get("/{id}", response_model=StoredFeedback, responses=responses(404))
-async def get(id: str, caller: Reader, parts: Parts) -> Response:
+async def get(id: str, caller: MayRead, parts: Parts) -> Response:
     """One label, as in a page."""
-    async with parts.database.read() as connection:
-        text = await label_text.one(connection, id)
+    text = await parts.snapshots.read(lambda connection: label_text.one(connection, id))
     if text is None:
         raise not_found("feedback", id)
     return _json(text)
 
 
 @router.get("/{id}/history", response_model=Page[StoredFeedback], responses=responses(404))
-async def history(id: str, caller: Reader, parts: Parts) -> Response:
-    """All versions of a label, the oldest first: what it corrects, and what corrected it. The last one counts."""
+async def history(id: str, caller: MayRead, parts: Parts) -> Response:
+    """All versions of a label, the oldest first: what it corrects, and what corrected it. The last one counts.
+
+    Of very many or long versions the last ones are told.
+    """
     async with parts.database.read() as connection:
-        texts = [await label_text.one(connection, version) for version in await replacing.versions(connection, id)]
+        versions = await replacing.versions(connection, id)
+    texts = await parts.snapshots.read(lambda connection: label_text.latest(connection, versions))
     if not texts:
         raise not_found("feedback", id)
-    return _json(f'{{"items":[{",".join(filter(None, texts))}],"next":null}}')
+    return _json(f'{{"items":[{",".join(texts)}],"next":null}}')
 
 
 @router.post("/{id}/retract", responses=responses(404))
@@ -165,14 +174,14 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
     return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 
 
-async def _one(asked: Any, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+async def _one(asked: Any, read: Reader, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     label, beside = _apart(asked)
     if "nth" in beside:
         raise _refused([Fault(where="/nth", problem="it belongs to a row of a list")])
     if faults := _faults(beside, ""):
         raise _refused(faults)
     try:
-        given = await parts.labels.read(label, caller)
+        given = await read(label)
     except ValidationError as error:
         raise _refused(faults_of(error)) from None
     before = await _replaced(parts, given, beside.get("replaces"))
@@ -196,7 +205,7 @@ async def _replaced(parts: Parts, given: Feedback, replaces: str | None) -> labe
     return known[0]
 
 
-async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Once) -> JSONResponse:
+async def _several(asked: Sequence[Any], read: Reader, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
     good: dict[int, Feedback] = {}
@@ -206,10 +215,10 @@ async def _several(asked: Sequence[Any], caller: Caller, parts: Parts, once: Onc
         if position % BREATH == BREATH - 1:
             await asyncio.sleep(0)
         label, beside = _apart(row)
-        read = await _read(label, f"/{position}", caller, parts)
-        wrong = _faults(beside, f"/{position}") + ([] if isinstance(read, Feedback) else read)
-        if isinstance(read, Feedback) and not wrong:
-            good[position], besides[position] = read, beside
+        told = await _read(label, f"/{position}", read)
+        wrong = _faults(beside, f"/{position}") + ([] if isinstance(told, Feedback) else told)
+        if isinstance(told, Feedback) and not wrong:
+            good[position], besides[position] = told, beside
         faults += wrong
     if not good:
         raise _refused(faults)
@@ -265,7 +274,7 @@ BESIDE = ("nth", "replaces")
 
 def _apart(row: Any) -> tuple[Any, dict[str, Any]]:
     """The label of a row, and what is said beside it; what is null is not said."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or row.keys().isdisjoint(BESIDE):  # as most are
         return row, {}
     label = {name: value for name, value in row.items() if name not in BESIDE}
     return label, {name: row[name] for name in BESIDE if name in row}
@@ -281,9 +290,9 @@ def _faults(beside: dict[str, Any], at: str) -> list[Fault]:
     return faults
 
 
-async def _read(row: Any, at: str, caller: Caller, parts: Parts) -> Feedback | list[Fault]:
+async def _read(row: Any, at: str, read: Reader) -> Feedback | list[Fault]:
     try:
-        return await parts.labels.read(row, caller)
+        return await read(row)
     except ValidationError as error:
         return faults_of(error, at)
     except InputError as error:

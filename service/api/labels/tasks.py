@@ -30,6 +30,7 @@ from service.labels.label_query import selected, stored
 from service.labels.shown import order
 from service.labels.tasking import SkipReason
 from service.problems import Problem, conflict, invalid, not_found, responses
+from service.store.database import take_turn
 from service.store.tables import feedback, leases, projects, retractions, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
@@ -193,7 +194,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
                 await tasking.correctable(connection, project, task, annotator, asked.replaces)
             _must_label(project, annotator)
             given, shown = await read(parts.labels, project, task, caller, asked)
-            await parts.database.take_turn(connection)
+            await connection.run_sync(take_turn)
             origin = labels.Origin(caller.key, project=project["id"], task=id, shown=shown)
             at = await tasking.time_of(connection)
             before = await _replaced(connection, asked.replaces)

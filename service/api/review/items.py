@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from service.api.body import StrictRoute
+from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
@@ -14,6 +15,7 @@ from service.review.adjudication import Adjudication, AdjudicationRequest, decid
 from service.review.search import Hits, SearchQuery, search
 from service.review.story import Story, story_of
 from service.review.uncertain import Uncertain, UncertainQuery, least_sure
+from service.store.database import take_turn
 
 router = APIRouter(prefix="/v1", tags=["review"], route_class=StrictRoute, responses=responses())
 
@@ -49,8 +51,8 @@ async def uncertain(
     `POST /v1/projects/ID/items` with `stored` puts them before people.
     """
 
-    def sought(stop: object) -> list[Uncertain]:
-        with parts.snapshots.open() as connection:
+    def sought(stop: Stop) -> list[Uncertain]:
+        with parts.snapshots.open(stop) as connection:
             return least_sure(connection, query)
 
     return UncertainItems(items=await parts.figures.run(request, sought))
@@ -60,8 +62,8 @@ async def uncertain(
 async def sought(query: Annotated[SearchQuery, Query()], request: Request, caller: Reader, parts: Parts) -> Hits:
     """Labels by a text that occurs in a prompt, a response or the label itself, and by filters; the newest first."""
 
-    def sought(stop: object) -> Hits:
-        with parts.snapshots.open() as connection:
+    def sought(stop: Stop) -> Hits:
+        with parts.snapshots.open(stop) as connection:
             return search(connection, query)
 
     return await parts.figures.run(request, sought)
@@ -72,7 +74,7 @@ async def decided(id: str, asked: AdjudicationRequest, caller: Maker, parts: Par
     """Decide an item whose labels differ, and say why. The labels stay; a later decision takes this one's place."""
     async with parts.database.transaction() as connection:
         decision, rows = await decide(connection, parts.labels, caller, id, asked)
-        await parts.database.take_turn(connection)
+        await connection.run_sync(take_turn)
         await store(connection, {**rows, **once.rows(decision)})
     return decision
 

@@ -12,6 +12,7 @@ from base.errors import InputError
 from service.cli.exits import QUARANTINED
 from service.cli.export import Options, TableName, options_of, print_written, table_of
 from service.cli.given.columns import Column
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 from service.cli.given.remote import HERE, Key, Server, connected
 from service.cli.shown.voice import Quiet, say
@@ -40,6 +41,7 @@ def imported(
     key: Key = "",
     as_json: Json = False,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Send a file's labels to a server; annotators that it lacks are made.
 
@@ -87,6 +89,9 @@ def export(
     project: Annotated[str | None, typer.Option(help="Only of this project, by its id.")] = None,
     server: Server = HERE,
     key: Key = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Write a server's labels to a file, in the order in which they were stored, without those that were retracted.
 
@@ -103,7 +108,7 @@ def export(
         wanted = "feedback"
     with connected(server, key) as client:
         stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
-        print_written(write(Offer(server, labels=stored), form, file, wanted), file)
+        print_written(write(Offer(server, labels=stored), form, file, wanted), file, as_json)
 
 
 class Labels:

@@ -11,6 +11,7 @@ import typer
 
 from base.errors import InputError
 from service.cli.exits import QUARANTINED
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
 from service.cli.given.remote import HERE, Key, Server, connected
 
@@ -29,6 +30,7 @@ def submit(
     request: Annotated[str, typer.Argument(metavar="FILE", help="The request as JSON; - is standard input.")],
     server: Server = HERE,
     key: Key = "",
+    config: ConfigFile = None,
 ) -> None:
     """Put a job into the queue, and print its id."""
     try:
@@ -45,6 +47,7 @@ def listed(
     server: Server = HERE,
     key: Key = "",
     as_json: Json = False,
+    config: ConfigFile = None,
 ) -> None:
     """The newest jobs, a line each."""
     rows = _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]
@@ -61,7 +64,7 @@ def listed(
 
 
 @app.command()
-def status(id: Id, server: Server = HERE, key: Key = "") -> None:
+def status(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
     """One job, as JSON. The exit code is 3 where it is done with rows quarantined."""
     job = _job(_send("GET", _path(id), server, key))
     typer.echo(job.model_dump_json(indent=2))
@@ -75,6 +78,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more until the job has ended.")] = False,
     server: Server = HERE,
     key: Key = "",
+    config: ConfigFile = None,
 ) -> None:
     """Everything that happened to a job."""
     from service.jobs.job import ENDED, JobEvents
@@ -92,13 +96,13 @@ def logs(
 
 
 @app.command()
-def cancel(id: Id, server: Server = HERE, key: Key = "") -> None:
+def cancel(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
     """End a job."""
     typer.echo(_job(_send("POST", f"{_path(id)}/cancel", server, key)).state)
 
 
 @app.command()
-def retry(id: Id, server: Server = HERE, key: Key = "") -> None:
+def retry(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
     """Do an ended job again: what is done stays, quarantined rows are tried again."""
     typer.echo(_job(_send("POST", f"{_path(id)}/retry", server, key)).state)
 

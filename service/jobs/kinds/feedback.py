@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from base.digest import digest
@@ -16,7 +16,7 @@ from service.bounds.portions import portions
 from service.bounds.text_bounds import TextBounds
 from service.jobs.work.ledger import JobStore
 from service.labels import labels
-from service.store.database import FEEDBACK_TURN
+from service.store.database import take_turn
 from service.store.tables import feedback, items
 
 LABELS_AT_ONCE = 500
@@ -61,8 +61,7 @@ def _records(job: str, given: Sequence[tuple[int, Feedback]]) -> tuple[list[Mapp
 
 
 def _insert(connection: Connection, contents: Sequence[Mapping[str, Any]], records: Sequence[dict[str, Any]]) -> None:
-    if connection.dialect.name == "postgresql":  # as `Database.take_turn`
-        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": FEEDBACK_TURN})
+    take_turn(connection)
     for table, rows in ((items, contents), (feedback, records)):
         if rows:
             connection.execute(_unless_there(connection, table), rows)

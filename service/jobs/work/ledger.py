@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -21,7 +21,7 @@ from base.digest import canonical_json
 from critic.calls.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
 from critic.run.folder.writer import Writer
-from service.store.database import BUSY_SECONDS
+from service.store.connecting import WRITES, thread_engine
 from service.store.tables import calls, job_events, job_rows, jobs, now
 
 T = TypeVar("T")
@@ -46,24 +46,9 @@ def connect(url: URL, idle_seconds: float = 60.0) -> Engine:
     A machine that hangs in the middle of a transaction keeps its job's row locked; PostgreSQL ends it after
     ``idle_seconds`` without a word.
     """
-    if url.get_backend_name() != "sqlite":
-        patience = f"-c idle_in_transaction_session_timeout={max(1, round(idle_seconds * 1000))}"
-        options = {"connect_timeout": CONNECT_SECONDS, "options": patience}
-        return create_engine(url, connect_args=options, pool_size=10, max_overflow=20)
-    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
+    patience = f"-c idle_in_transaction_session_timeout={max(1, round(idle_seconds * 1000))}"
+    options = {"connect_timeout": CONNECT_SECONDS, "options": patience}
+    return thread_engine(url, WRITES, connect_args=options, pool_size=10, max_overflow=20)
 
 
 def is_away(error: DBAPIError) -> bool:
@@ -99,7 +84,7 @@ def read(engine: Engine, ask: Callable[[Connection], T]) -> T:
     """Do ``ask``, which writes nothing; patiently."""
 
     def once() -> T:
-        with engine.connect() as connection, connection.execution_options(reads=True).begin():
+        with engine.connect() as connection, connection.execution_options(write=False).begin():
             return ask(connection)
 
     return patiently(once)
@@ -267,7 +252,7 @@ class JobStore(Claims):
 
     def _read(self, query: Any) -> list[Any]:
         def ask() -> list[Any]:
-            with self._engine.connect() as connection, connection.execution_options(reads=True).begin():
+            with self._engine.connect() as connection, connection.execution_options(write=False).begin():
                 return list(connection.execute(query).all())
 
         return patiently(ask, self._given_up)

@@ -12,14 +12,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
-from service.store.database import BUSY_SECONDS, database_url
+from service.store.connecting import MIGRATES, READS, thread_engine
+from service.store.database import database_url
 
 _LOCK = 0x6361695F  # of PostgreSQL's advisory locks: "cai_"
 
@@ -41,22 +41,23 @@ def config(connection: Connection) -> Config:
 def connected(url: URL, *, reads: bool = False) -> Iterator[Connection]:
     """A connection that no other upgrade has at the same time. One that only ``reads`` keeps no writer waiting."""
     sqlite = url.get_backend_name() == "sqlite"
-    engine = _sqlite(url, reads) if sqlite else create_engine(url)
+    # SQLite doesn't wait for a lock to change to a write-ahead log: so it is done here, where no other start is.
+    opened = thread_engine(url, READS if reads else MIGRATES)
     try:
         if sqlite:
-            with _private(f"{url.database}.lock") as lock:
+            with _private(str(url.database)), _private(f"{url.database}.lock") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                with engine.connect() as connection:
+                with opened.connect() as connection:
                     yield connection
         else:
-            with engine.connect() as connection:
+            with opened.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
                 connection.commit()
                 yield connection
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _LOCK})
                 connection.commit()
     finally:
-        engine.dispose()
+        opened.dispose()
 
 
 @contextmanager
@@ -67,24 +68,6 @@ def _private(name: str) -> Iterator[int]:
         yield number
     finally:
         os.close(number)
-
-
-def _sqlite(url: URL, reads: bool) -> Engine:
-    engine = create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        # Python's driver begins no transaction before a CREATE, ALTER or DROP. So we say BEGIN ourselves, below.
-        connection.isolation_level = None
-        if not reads:  # here, where no other start is: SQLite doesn't wait for a lock to change this
-            connection.execute("PRAGMA journal_mode = WAL")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    with _private(str(url.database)):  # else SQLite would make it readable for everyone until a service opens it
-        return engine
 
 
 def _upgrade(url: URL, revision: str) -> None:

@@ -32,6 +32,14 @@ SERVED = {
 """Feedback as `cai feedback export` writes it."""
 
 PAIRS = [
+    compared(
+        "HelpSteer2's preferences",
+        {"prompt": ASK, "response_1": EMU, "response_2": ROBIN, "preference_strength": -2},
+    ),
+    compared(
+        "OpenAI's preferences",
+        {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
+    ),
     compared("TRL, plain", SIDES),
     compared(
         "feedback of the service",

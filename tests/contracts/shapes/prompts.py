@@ -1,7 +1,8 @@
 """Cases with a prompt and no answer, and rows of which no command can read anything."""
 
-from tests.contracts.shapes.rows import ASK, EMU, ROBIN, asked, refused, says, taken_by_none, transcript, user
+from tests.contracts.shapes.rows import ASK, EMU, ROBIN, asked, refused, taken_by_none, transcript, user
 
+TREE = {"message_id": "2", "message_tree_id": "1", "lang": "en", "rank": None, "labels": {"name": ["spam"]}}
 NO_ANSWER = ["bad_responses"]
 
 PROMPTS = [
@@ -17,10 +18,10 @@ PROMPTS = [
     taken_by_none("MT-Bench's questions", {"question_id": 81, "category": "birds", "turns": [ASK, "And which swim?"]}),
     taken_by_none("red-teaming transcripts", {"transcript": transcript(ASK, EMU), "rating": 3}),
     taken_by_none("OpenAI's batches", {"custom_id": "1", "body": {"messages": [user()]}}),
-    taken_by_none(
-        "OpenAI's preferences",
-        {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
-        generate=["bad_prompt"],
+    refused("a rendered chat", {"text": f"<|im_start|>user\n{ASK}<|im_end|>\n"}, "rendered_chat"),
+    asked("OASST's messages, one that begins a tree", TREE | {"parent_id": None, "role": "prompter", "text": ASK}),
+    refused(
+        "OASST's messages, an answer", TREE | {"parent_id": "1", "role": "assistant", "text": EMU}, "within_a_tree"
     ),
     taken_by_none(
         "TL;DR's comparisons",

@@ -73,6 +73,17 @@ SEVERAL = [
         labels=[("ranking", (1, 2, 1))],
     ),
     Case(
+        "distilabel",
+        [{"instruction": ASK, "generations": [EMU, ROBIN], "generation_models": ["m1", "m2"], "ratings": [5, 1]}],
+        generate=[ASK],
+        judge=TWO,
+        evaluate=TWO,
+        dpo=[("Pair", EMU, ROBIN)],
+        reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.0)],
+        sft=["other_kind"],
+        labels=[("rating", 5, (1, 5), EMU, None), ("rating", 1, (1, 5), ROBIN, None)],
+    ),
+    Case(
         "UltraFeedback",
         [ULTRA],
         generate=[ASK],
@@ -97,7 +108,6 @@ SEVERAL = [
             *(("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL),
         ],
     ),
-    asked("distilabel's generations", {"instruction": ASK, "generations": [EMU, ROBIN], "ratings": [5, 2]}),
     asked("StackExchange", {"qid": 1, "question": ASK, "answers": [{"text": EMU, "pm_score": 3}]}),
     asked("TruthfulQA", {"question": ASK, "best_answer": EMU, "incorrect_answers": [ROBIN]}),
     unlabelled(

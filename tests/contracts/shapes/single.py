@@ -46,6 +46,23 @@ SINGLE = [
         {"conversation": [user() | {"language": "English"}, says(EMU) | {"toxic": False}], "model": "m"},
     ),
     thumb("LLaMA-Factory's KTO", {"instruction": ASK, "input": "", "output": EMU, "kto_tag": True}),
+    shown("Guanaco", {"text": f"### Human: {ASK}### Assistant: {EMU}"}),
+    thumb("BeaverTails", {"prompt": ASK, "response": EMU, "category": {"insult": False}, "is_safe": True}),
+    thumb(
+        "BeaverTails, an answer that isn't safe",
+        {"prompt": ASK, "response": EMU, "category": {"insult": True}, "is_safe": False},
+        reward=[("Rated", EMU, 0.0)],
+        labels=[("thumbs", "down", EMU)],
+    ),
+    thumb(
+        "BeaverTails, null",
+        {"prompt": ASK, "response": EMU, "is_safe": None},
+        evaluate=["no_label"],
+        dpo=["no_label"],
+        reward=["no_label"],
+        sft=["no_label"],
+        labels=["no_label"],
+    ),
     thumb(
         "LLaMA-Factory's KTO, null",
         {"instruction": ASK, "output": EMU, "kto_tag": None},

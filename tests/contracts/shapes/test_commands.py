@@ -87,7 +87,7 @@ def test_inspect_tells_what_each_command_does(case: Case, tmp_path: Path) -> Non
         "judge": case.judge,
         "evaluate judge": case.evaluate,
         "train sft": case.sft,
-        "train dpo": case.dpo,
+        "train dpo, orpo, simpo": case.dpo,
         "train reward": case.reward,
     }
     for command, outcome in expected.items():

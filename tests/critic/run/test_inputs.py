@@ -137,7 +137,7 @@ def test_the_first_known_column_is_the_prompt(tmp_path: Path) -> None:
         ("in.json", b'"caf\xe9"', "UTF-8"),
         ("in.csv", b"", "empty"),
         ("in.csv", b"prompt\n", "empty"),
-        ("in.csv", b"title,body\na,b\n", "none of the columns"),
+        ("in.csv", b"title,body\na,b\n", "no column holds prompts"),
         ("in.csv", b'"title\n', "header"),
         ("in.parquet", b"PAR1 and no more", "not a Parquet file"),
         ("in.xlsx", b"PK\x03\x04", "unknown format '.xlsx'"),
@@ -172,7 +172,8 @@ def test_a_hub_id_streams_and_its_failure_is_readable(monkeypatch: pytest.Monkey
 
     asked: list[Any] = []
 
-    def load(name: str, split: str, streaming: bool) -> Any:
+    def load(name: str, split: str, revision: str | None, streaming: bool) -> Any:
+        assert revision is None
         asked.append((name, split, streaming))
         if name == "who/absent":
             raise FileNotFoundError("not there")

@@ -192,6 +192,27 @@ def test_a_file_that_is_no_shard_is_named(
         store.finished()
 
 
+def test_what_a_new_plan_replaces_is_kept_until_the_next_and_beside_what_is_there_now(tmp_path: Path) -> None:
+    old: Ends = [result(0), result(1, "The Rhine."), refused(2)]
+    new: Ends = [result(0, "The Elbe."), refused(1), result(2)]
+    with opened(tmp_path / "out") as store:
+        store.put(packed(0, old), whole=True)
+        assert not store.turns and list(store.replaced()) == []
+    other = run_config(seed=7).plan
+    with opened(tmp_path / "out", extend=True, seed=7) as store:
+        assert store.turns and list(store.replaced()) == []
+        store.put(pack(About(0, other, ITEMS, 2, 1, (), 0), new), whole=True)
+        assert list(store.replaced()) == [(old[0], new[0]), (old[1], None)]
+        store.put(pack(About(0, other, ITEMS, 2, 1, (), 0), new[:1]), whole=True)  # the same plan again keeps the first
+        assert list(store.replaced()) == [(old[0], new[0]), (old[1], None)]
+        store.trim(0)
+        assert list(store.replaced()) == [(old[0], None), (old[1], None)]
+    with opened(tmp_path / "out", seed=7) as store:
+        assert not store.turns and len(list(store.replaced())) == 2
+    with opened(tmp_path / "out", extend=True) as store:
+        assert store.turns and list(store.replaced()) == []
+
+
 def test_another_config_is_refused_by_name_unless_extended(tmp_path: Path) -> None:
     with opened(tmp_path / "out") as store:
         store.put(packed(0, [result(0)]), whole=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import InputError
 from critic.run.folder.store import RunStore
 from critic.run.folder.turned import BEFORE, compare
 from tests.factories import both_orders, judgement, row
@@ -91,3 +92,11 @@ def test_a_run_that_was_never_extended_keeps_nothing(tmp_path: Path) -> None:
     assert not (bench.out / BEFORE).exists()
     with RunStore.open_existing(bench.out)._db as db:  # nothing is stored twice
         assert db.execute("SELECT count(*) FROM replaced").fetchone() == (0,)
+
+
+def test_a_file_where_the_folder_is_to_be_is_told_before_an_engine_opens(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.out.write_text("mine")
+    with pytest.raises(InputError, match="this is a file"):
+        bench.run()
+    assert bench.out.read_text() == "mine"

@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.routing import Route
 
+from service.api.body import StrictRoute
 from service.exports.datasets import DatasetRequest
 from service.keys.auth import Scope
 from service.labels.label_query import StoredFeedback
 from service.store.tables import now
+from service.web.visit import PageRoute
 from tests.service.calls import Api, comparison, problem
 
 KINDS: tuple[Scope, ...] = ("read", "feedback", "label", "jobs")
@@ -108,6 +111,28 @@ def routes(api: Api) -> list[str]:
 
 async def test_every_route_is_known(api: Api) -> None:
     assert set(routes(api)) == set(MATRIX)
+
+
+# Beside those of the document: what anyone may have, since it says nothing of anybody.
+OPEN = {
+    *("GET /healthz", "GET /readyz", "GET /metrics"),
+    *("GET /openapi.json", "GET /docs", "GET /docs/start.js", "GET /docs/{name}"),
+    *("GET /static/{name}", "GET /csp-reports", "POST /csp-reports"),
+}
+DOORS = (StrictRoute, PageRoute)
+"""What finds out who asks before anything else, and counts what they ask."""
+
+
+async def test_every_route_has_a_door(api: Api) -> None:
+    """Those too which no document names."""
+    without = {
+        f"{method} {route.path}"
+        for route in api.app.routes
+        if isinstance(route, Route) and not isinstance(route, DOORS)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert without == OPEN
 
 
 async def test_every_key_can_call_what_it_may_and_nothing_else(api: Api) -> None:

@@ -13,7 +13,7 @@ from service.keys.auth import Caller
 from service.labels import labels
 from service.labels.label_query import FeedbackFilter, selected
 from service.metrics import FEEDBACK
-from service.store.database import Database, Rows
+from service.store.database import Database, Rows, take_turn
 from service.store.tables import feedback, items, now, retractions
 from tests.service.calls import Api, comparison, problem
 
@@ -326,7 +326,7 @@ async def test_a_later_number_is_never_seen_before_an_earlier_one(api: Api) -> N
     first, second = await stored("first?"), await stored("second?")
     async with Database(api.service.settings.url) as other:
         async with other.transaction() as connection:
-            await other.take_turn(connection)
+            await connection.run_sync(take_turn)
             for table in (items, feedback):
                 await connection.execute(table.insert(), first[table])
             waiting = asyncio.create_task(api.service.database.insert(second))
@@ -340,7 +340,7 @@ async def test_a_label_costs_the_database_nothing_but_its_own_rows(api: Api) -> 
     ada, published = await api.annotator("Ada"), load("harmlessness").ref
     asked: list[str] = []
     event.listen(
-        api.service.database.engine.sync_engine,
+        api.service.database.writer,
         "before_cursor_execute",
         lambda connection, cursor, statement, *_: asked.append(" ".join(statement.split()[:3])),
     )

@@ -18,10 +18,10 @@ def settings(tmp_path: Path) -> Settings:
 async def test_a_full_disk_refuses_what_it_can_not_store_and_keeps_what_it_has(api: Api) -> None:
     small = comparison("A label from before.")
     assert (await api.admin.post("/v1/feedback", json=small)).status_code == 201
-    engine = api.service.database.engine
-    await engine.dispose()
+    writer = api.service.database.writer
+    writer.dispose()
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(writer, "connect")
     def full(connection: Any, _: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA max_page_count = 1")  # SQLite takes the size that the file has now
@@ -33,6 +33,6 @@ async def test_a_full_disk_refuses_what_it_can_not_store_and_keeps_what_it_has(a
     labels = (await api.admin.get("/v1/feedback")).json()["items"]
     assert [label["prompt"]["messages"][0]["content"] for label in labels] == ["A label from before."]
 
-    event.remove(engine.sync_engine, "connect", full)
-    await engine.dispose()
+    event.remove(writer, "connect", full)
+    writer.dispose()
     assert (await api.admin.post("/v1/feedback", json=large)).status_code == 201

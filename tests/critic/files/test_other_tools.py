@@ -1,0 +1,105 @@
+"""Files as other tools write them: pandas' JSON, chats in cells of a table, Excel's text, arrays on one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.errors import InputError
+from critic.files.inputs import read_pairs, read_prompts
+from critic.files.shapes import naming
+from critic.records import Line
+
+ROWS: list[dict[str, Any]] = [
+    {"prompt": "Which bird can't fly?", "chosen": "The emu.", "rejected": "A robin."},
+    {"prompt": "Which swims?", "chosen": "The duck.", "rejected": "The emu."},
+]
+WANTED = [(row["prompt"], [row["chosen"], row["rejected"]]) for row in ROWS]
+CHAT = [{"role": "user", "content": "Can it fly?"}, {"role": "assistant", "content": "It's too heavy."}]
+
+
+def read(folder: Path, name: str, content: str | bytes, column: str | None = None) -> list[Any]:
+    """The prompts and answers of a file's rows, and the reasons of those that are refused."""
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    lines = read_pairs(str(folder / name), max_chars=1000, truncate=False, columns=naming(column))
+    return [_said(line) for line in lines]
+
+
+def _said(line: Any) -> Any:
+    if not isinstance(line, Line):
+        return line.reason
+    return line.item.prompt.messages[-1].content, [answer.text for answer in line.item.responses]
+
+
+BY_COLUMN = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+TABLES: dict[str, Any] = {
+    "records": ROWS,
+    "list": BY_COLUMN,
+    "columns": {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()},
+    "index": {str(i): row for i, row in enumerate(ROWS)},
+    "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
+}
+
+
+@pytest.mark.parametrize("orient", TABLES)
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_a_table_of_pandas_is_read_in_each_of_its_orients(orient: str, ending: str, tmp_path: Path) -> None:
+    indent = None if ending == ".json" else 1  # under .jsonl a whole row on the first line is a row
+    assert read(tmp_path, f"rows{ending}", json.dumps(TABLES[orient], indent=indent)) == WANTED
+
+
+def test_one_row_is_not_taken_for_columns(tmp_path: Path) -> None:
+    row = {"messages": CHAT[:1], "responses": ["A", "B"]}
+    assert read(tmp_path, "row.json", json.dumps(row)) == [("Can it fly?", ["A", "B"])]
+    row = {"messages": CHAT[:1], "tags": ["birds"]}
+    assert read(tmp_path, "row.json", json.dumps(row)) == ["no_responses"]
+
+
+def test_an_array_on_one_line_is_read_under_the_ending_of_lines_and_a_broken_line_costs_itself(tmp_path: Path) -> None:
+    assert read(tmp_path, "rows.jsonl", json.dumps(ROWS)) == WANTED
+    lines = "[{\n" + "\n".join(map(json.dumps, ROWS))
+    assert read(tmp_path, "rows.jsonl", lines) == ["broken_line", *WANTED]
+
+
+def test_objects_of_several_lines_are_refused_with_what_makes_lines_of_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"jq -c") as error:
+        read(tmp_path, "rows.jsonl", "\n".join(json.dumps(row, indent=2) for row in ROWS))
+    assert "rows.jsonl:6" in str(error.value)
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr], ids=["JSON", "Python"])
+def test_a_chat_in_a_cell_is_a_chat(write: Any, tmp_path: Path) -> None:
+    sides = [[*CHAT[:1], {"role": "assistant", "content": text}] for text in ("It's too heavy.", "It can.")]
+    cells = ",".join('"' + write(side).replace('"', '""') + '"' for side in sides)
+    assert read(tmp_path, "rows.csv", f"chosen,rejected\n{cells}\n") == [
+        ("Can it fly?", ["It's too heavy.", "It can."])
+    ]
+
+
+def test_a_chat_that_numpy_wrote_is_refused_and_a_text_in_brackets_is_a_text(tmp_path: Path) -> None:
+    cell = "[{'role': 'user', 'content': 'q'}\n {'role': 'assistant', 'content': 'a'}]"
+    found = read(tmp_path, "rows.csv", f'prompt,chosen,rejected\nq,"{cell}",b\nq,"[{{a set}}]",[b]\n')
+    assert found == ["bad_chat", ("q", ["[{a set}]", "[b]"])]
+
+
+def test_a_table_that_excel_calls_text_is_a_table_and_a_prompt_with_a_tab_is_a_prompt(tmp_path: Path) -> None:
+    table = "prompt\tchosen\trejected\r\nWelcher Vogel?\tDer Emu.\tÄh.\r\n"
+    assert read(tmp_path, "table.txt", table.encode("utf-16")) == [("Welcher Vogel?", ["Der Emu.", "Äh."])]
+    (tmp_path / "prompts.txt").write_text("Which bird?\tAnd why?\nWhich fish?\n")
+    lines = list(read_prompts(str(tmp_path / "prompts.txt"), max_chars=1000, truncate=False))
+    assert [_said(line)[0] for line in lines] == ["Which bird?\tAnd why?", "Which fish?"]
+
+
+def test_a_column_that_no_row_has_is_told_before_any_row_is_refused(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"question": row["prompt"], "win": "a", "lose": "b"}) for row in ROWS)
+    with pytest.raises(InputError, match=r"no column 'questoin', which is to be prompt; there are question, win, lose"):
+        read(tmp_path, "rows.jsonl", lines, "prompt=questoin,chosen=win,rejected=lose")
+    assert read(tmp_path, "rows.jsonl", lines, "prompt=question,chosen=win,rejected=lose") == [
+        (row["prompt"], ["a", "b"]) for row in ROWS
+    ]
+
+
+def test_a_column_that_some_rows_lack_costs_those_rows_alone(tmp_path: Path) -> None:
+    lines = '{"q": "x", "chosen": "a", "rejected": "b"}\n{"chosen": "a", "rejected": "b"}\nno JSON\n'
+    assert read(tmp_path, "rows.jsonl", lines, "prompt=q") == [("x", ["a", "b"]), "bad_columns", "broken_line"]

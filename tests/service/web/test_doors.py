@@ -1,0 +1,68 @@
+"""What pages refuse before they do anything, by plain requests: strangers' long forms, and what nothing stores."""
+
+import re
+from collections.abc import AsyncIterator
+from contextvars import copy_context
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from critic.pages.markdown import at_most, rendered
+from service.settings import Settings
+from service.web.visit import STRANGERS_BYTES
+from tests.service.calls import Api
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data", worker=False, requests_at_once=1)
+
+
+async def form(client: httpx2.AsyncClient, **fields: str) -> httpx2.Response:
+    """Send the form of the sign-in page, as a browser would."""
+    page = await client.get("/sign-in")
+    token = re.search('name="csrf" value="([^"]+)"', page.text)
+    assert token is not None
+    return await client.post("/sign-in", data={"csrf": token[1], "to": "/", **fields})
+
+
+async def test_a_stranger_sends_no_more_than_a_form_to_sign_in(api: Api) -> None:
+    stranger = api.with_key(None)
+    for path in ("/sign-in", "/sign-in/token", "/sign-out", "/csp-reports"):
+        long = await stranger.post(path, content=b"a=" + b"x" * STRANGERS_BYTES, headers=FORM)
+        assert long.status_code == 413, path
+        endless = await stranger.post(path, content=_parts(), headers=FORM)
+        assert endless.status_code == 413, path
+
+
+async def _parts() -> AsyncIterator[bytes]:
+    """A body without a length."""
+    yield b"a="
+
+
+@pytest.mark.parametrize("what", ["key", "to"])
+async def test_what_no_database_stores_is_refused_at_the_door_of_pages(api: Api, what: str) -> None:
+    stranger = api.with_key(None)
+    assert (await form(stranger, **{what: "cai_a\0b_c"})).status_code == 400
+    half = {"Content-Type": "application/x-www-form-urlencoded; charset=unicode_escape"}
+    answer = await stranger.post("/sign-in", content=b"csrf=%5Cud800", headers=half)
+    assert answer.status_code in (400, 403)
+
+
+async def test_a_wrong_key_is_refused_and_the_right_one_signs_in(api: Api) -> None:
+    stranger = api.with_key(None)
+    assert (await form(stranger, key="cai_0123456789ab_wrong")).status_code == 401
+    made = (await api.admin.post("/v1/keys", json={"name": "ada", "scopes": ["read"]})).json()
+    assert (await form(stranger, key=made["key"])).status_code == 303
+
+
+def test_long_markdown_is_shown_as_it_was_written() -> None:
+    def page() -> list[str]:
+        at_most(10)
+        return [rendered(text) for text in ("*a*", "*b* <i>long", "*c*")]
+
+    assert copy_context().run(page) == ["<p><em>a</em></p>\n", "<pre>*b* &lt;i&gt;long</pre>", "<p><em>c</em></p>\n"]
+    assert rendered("*b* <i>long").startswith("<p><em>b</em>")  # elsewhere there is no such limit
