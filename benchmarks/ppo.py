@@ -32,9 +32,9 @@ from trainers.online import policy_gradient as pg
 from trainers.online.experience import Row
 from trainers.online.models import _with_entropy
 from trainers.online.prompts import Ask
-from trainers.online.rollout import HfWriter, Sample, Task
 from trainers.online.run import load_policy, read_prompts
 from trainers.online.scoring import EngineReward
+from trainers.online.writing.rollout import HfWriter, Sample, Task
 
 TITLE = "PPO, beside a plain loop"
 PROMPTS, SAMPLES, RUNS = 2, 4, 3

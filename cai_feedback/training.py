@@ -18,10 +18,10 @@ def train(method: str, *, config: str | Path | None = None, **settings: Any) -> 
     fit, and where the extra ``train`` is not installed.
     """
     require("train", "train")
-    from trainers import catalogue
     from trainers.config import build
+    from trainers.method import load
     from trainers.run import train as run
 
     given = {} if config is None else read_settings_file(Path(config))
-    chosen = build(catalogue.load(method).config, given | settings, str(config or "train"))
+    chosen = build(load(method).config, given | settings, str(config or "train"))
     return run(chosen)

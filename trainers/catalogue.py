@@ -5,27 +5,23 @@ it takes and what it makes. So the keywords of ``METHOD = ...`` that are literal
 """
 
 import ast
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from base.errors import InputError
 from base.nearest import nearest
-from trainers import methods
-
-if TYPE_CHECKING:
-    from trainers.config import TrainConfig
-    from trainers.method import Method
 
 POLICY, REWARD_MODEL = "policy", "reward model"
 """What a method makes."""
 TABLES = {"demonstrations": "sft", "pairs": "pairs", "rankings": "feedback", "ratings": "feedback"}
 """Which of a run's exports holds a kind of rows."""
 
+_PACKAGE = "trainers.methods"
+"""Found by name: its files stand on what stands on this one."""
 _OF_ALL = "TrainConfig"
 """The class that the settings of all methods are made of."""
 
@@ -50,7 +46,7 @@ class Listed:
 
 def names() -> list[str]:
     """Return the names of all methods."""
-    return sorted(module.name.replace("_", "-") for module in iter_modules(methods.__path__))
+    return sorted(module.name.replace("_", "-") for module in iter_modules(map(str, _folders())))
 
 
 def listed() -> dict[str, Listed]:
@@ -88,26 +84,19 @@ def gives_rewards(name: str | None) -> bool:
     return name in names() and read(str(name)).makes == REWARD_MODEL
 
 
-def load(name: str) -> "Method[Any]":
-    """Import method ``name``. Raises `InputError` where there is none."""
+def _folders() -> list[Path]:
+    spec = find_spec(_PACKAGE)
+    assert spec is not None
+    return [Path(folder) for folder in spec.submodule_search_locations or ()]
+
+
+def module(name: str) -> str:
+    """Return the module of method ``name``. Raises `InputError` where there is none."""
     _file(name)
-    found: Method[Any] = import_module(f"{methods.__name__}.{_module(name)}").METHOD
-    return found
+    return f"{_PACKAGE}.{_stem(name)}"
 
 
-def of(config: "TrainConfig") -> "Method[Any]":
-    """Return the method whose settings ``config`` are: the one of the file that its class is in."""
-    found: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
-    if found is None:
-        raise InputError(
-            f"{type(config).__name__} is the settings of no method",
-            where="config",
-            fix=f"expected {', '.join(names())}",
-        )
-    return found
-
-
-def _module(name: str) -> str:
+def _stem(name: str) -> str:
     return name.replace("-", "_")
 
 
@@ -117,7 +106,7 @@ def _file(name: str) -> Path:
         near = nearest(name, known)
         fix = f"did you mean {near!r}?" if near else f"expected one of {', '.join(known)}"
         raise InputError(f"there is no training method {name!r}", where="method", fix=fix)
-    files = (Path(folder) / f"{_module(name)}.py" for folder in methods.__path__)
+    files = (folder / f"{_stem(name)}.py" for folder in _folders())
     return next(file for file in files if file.is_file())
 
 
@@ -131,7 +120,7 @@ def _settings(file: Path, name: str) -> dict[str, bool]:
             imported = isinstance(node, ast.ImportFrom) and base in [alias.name for alias in node.names]
             if imported and base != _OF_ALL:
                 assert isinstance(node, ast.ImportFrom) and node.module is not None
-                root = Path(methods.__path__[0]).parents[1]
+                root = _folders()[0].parents[1]
                 found |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
     fields = [node for node in own.body if isinstance(node, ast.AnnAssign)]
     return found | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}

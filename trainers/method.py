@@ -7,13 +7,17 @@ prompts. All else follows: ``cai train NAME`` and its help, the train jobs of th
 that a run leaves. ``NAME`` is that of the file, with hyphens. Give what is a literal as one: see `trainers.catalogue`.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 from transformers import TrainerCallback
 
+from base.errors import InputError
+from trainers import catalogue
 from trainers.catalogue import POLICY, REWARD_MODEL
 from trainers.config import TrainConfig
 from trainers.folder import card
@@ -54,3 +58,21 @@ class Method(ABC, Generic[C]):
     @abstractmethod
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """Train what ``config`` says, or go on with it: see `trainers.run.train`."""
+
+
+def load(name: str) -> Method[Any]:
+    """Import method ``name``. Raises `InputError` where there is none."""
+    found: Method[Any] = import_module(catalogue.module(name)).METHOD
+    return found
+
+
+def of(config: TrainConfig) -> Method[Any]:
+    """Return the method whose settings ``config`` are: the one of the file that its class is in."""
+    found: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
+    if found is None:
+        raise InputError(
+            f"{type(config).__name__} is the settings of no method",
+            where="config",
+            fix=f"expected those of {', '.join(catalogue.names())}",
+        )
+    return found

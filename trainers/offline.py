@@ -20,7 +20,7 @@ from trainers.folder.disk import saving
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.metrics import MetricsFile
 from trainers.folder.results import Counts, Trained
-from trainers.folder.samples import Samples
+from trainers.folder.samples import SHARE, WRITTEN_COSTS, Samples
 from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.trainer import TreeTrainer
@@ -90,7 +90,16 @@ class Offline(Method[C]):
         writes = self.samples and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
         shown = trainer.held_out or trainer.examples
         prompts = [example.prompt for example in shown.examples] if writes and trainer.args.process_index == 0 else []
-        return Samples(Path(trainer.args.output_dir or ""), prompts, trainer.args.seed)
+        budget = int(SHARE * _tokens(trainer) / WRITTEN_COSTS)
+        return Samples(Path(trainer.args.output_dir or ""), prompts, trainer.args.seed, budget)
+
+
+def _tokens(trainer: TreeTrainer) -> float:
+    """Return how many tokens the run trains on, as its examples are on the mean."""
+    args, count = trainer.args, len(trainer.examples)
+    step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    taken = args.max_steps * step if args.max_steps > 0 else args.num_train_epochs * count
+    return taken * trainer.examples.tokens / count
 
 
 def _data(config: TrainConfig, wanted: tuple[type[Any], ...]) -> tuple[Data, Data | None]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from transformers import TrainerCallback
 
-from trainers import catalogue
+from trainers import method
 from trainers.config import TrainConfig
 from trainers.folder.results import Trained
 from trainers.method import Tell
@@ -21,4 +21,4 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), tell: 
     The class of ``config`` says by which method. ``tell`` hears what is trained on before the first step. Raises
     `InputError` for whatever a person has to mend.
     """
-    return catalogue.of(config).train(config, callbacks, tell)
+    return method.of(config).train(config, callbacks, tell)

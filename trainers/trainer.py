@@ -6,12 +6,10 @@ of an optimiser step, those of all accumulated batches and all processes: so it 
 """
 
 import contextlib
-import hashlib
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,17 +21,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from base.errors import InputError
-from critic.chats.tokens import TokenTree
-from critic.engine import EngineError
-from critic.files.inputs import RowError
 from critic.local.trees import attention
-from critic.records import Prompt, Quarantined
 from trainers.batches import data as reading
 from trainers.batches import forward, proof, vocabulary
 from trainers.batches.data import Data
 from trainers.batches.encoding import Encoder
 from trainers.batches.examples import Example
-from trainers.batches.packing import Batch, packed, padded
+from trainers.batches.inputs import Collator, Examples, Inputs
 from trainers.config import TrainConfig
 from trainers.folder import finish
 from trainers.folder.disk import saving
@@ -44,105 +38,6 @@ _PROVEN_ON = 16
 
 class NotFinite(InputError):
     """The loss of a batch is not a number. The last checkpoint is from before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """An example, its tokens, and the reference's log-probability of each answer where one was computed."""
-
-    example: Example
-    tree: TokenTree
-    reference: tuple[float, ...] = ()
-
-
-Encode = Callable[[Prompt, Sequence[str]], TokenTree]
-
-
-class Examples(torch.utils.data.Dataset[Encoded]):
-    """Examples that are encoded when they are asked for. Those that can't be, or are too long, are in ``refused``."""
-
-    def __init__(self, data: Data, encode: Encode) -> None:
-        self._encode = encode
-        self.examples: list[Example] = []
-        self.refused: list[Quarantined] = list(data.refused)
-        self.references: list[tuple[float, ...]] | None = None
-        self.longest = self.highest = 0
-        """The tokens of the longest prompt with an answer, and the highest id of all tokens."""
-        tokens = hashlib.sha256()
-        for row, example in enumerate(data.examples):
-            try:
-                tree = encode(example.prompt, example.answers)
-            except (RowError, EngineError) as error:
-                reason = error.reason if isinstance(error, RowError) else "cannot_encode"
-                self.refused.append(Quarantined(row=row, where=example.where, reason=reason, detail=str(error)))
-            else:
-                self.examples.append(example)
-                tokens.update(repr(tree.segments).encode())
-                root, *branches = tree.segments
-                self.longest = max(self.longest, len(root.ids) + max(len(branch.ids) for branch in branches))
-                self.highest = max(self.highest, *(max(s.ids, default=0) for s in tree.segments))
-        self.sha256 = tokens.hexdigest()
-        """A hash of all tokens."""
-        self.require_some()
-
-    def require_some(self) -> None:
-        """Raise `InputError` where no example is left."""
-        if not self.examples:
-            raise InputError(
-                f"all {len(self.refused)} rows were refused; the last: {self.refused[-1].detail}",
-                where=self.refused[-1].where,
-                fix="raise max_length, or give other data",
-            )
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Encoded:
-        example = self.examples[index]
-        reference = self.references[index] if self.references else ()
-        return Encoded(example, self._encode(example.prompt, self.answers(index)), reference)
-
-    def answers(self, index: int) -> tuple[str, ...]:
-        """Return the texts that follow the prompt of example ``index`` in a batch."""
-        return self.examples[index].answers
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """A batch of examples as a trainer gets it."""
-
-    batch: Batch
-    rows: list[Encoded]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Inputs":
-        """Return it with its tensors on ``device``."""
-        return Inputs(self.batch.to(device, non_blocking), self.rows)
-
-    @property
-    def examples(self) -> list[Example]:
-        """Its examples, in the order of the batch."""
-        return [row.example for row in self.rows]
-
-    def column(self, name: str, device: torch.device) -> Tensor:
-        """Return a number of each example: ``[E]`` in float32."""
-        return torch.tensor([getattr(example, name) for example in self.examples], device=device)
-
-
-class Collator:
-    """Makes a batch of encoded examples."""
-
-    def __init__(self, path: proof.Path) -> None:
-        self._path = path
-
-    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
-        """Return the batch of ``rows``, packed or padded."""
-        return Inputs(self.batch([row.tree for row in rows]), list(rows))
-
-    def batch(self, trees: Sequence[TokenTree]) -> Batch:
-        """Return the batch of ``trees``."""
-        if self._path == "packed":
-            return packed(trees)
-        return padded(trees, apart=self._path == "apart")
 
 
 Watched = dict[str, Tensor]
@@ -247,6 +142,13 @@ class TreeTrainer(Trainer):
             fix="the last checkpoint is from before this batch; look at these rows, or lower learning_rate",
         )
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the weights that decay: none of norms and biases, whatever a model calls them."""
+        vectors = {
+            name for name, weight in model.named_parameters() if len(getattr(weight, "ds_shape", weight.shape)) < 2
+        }
+        return [name for name in super().get_decay_parameter_names(model) if name not in vectors]
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
         norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # untyped there
         if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
@@ -318,14 +220,16 @@ class TreeTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def shards(self, examples: Examples) -> Iterator[tuple[Inputs, list[int]]]:
+    def shards(self, examples: Examples, only: Sequence[int] | None = None) -> Iterator[tuple[Inputs, list[int]]]:
         """Yield this process's batches, and which examples each holds: none where it is there for the others' sake.
 
-        All processes get equally many batches, as sharded models need.
+        ``only`` names the examples that are wanted, if not all. All processes get equally many batches, as sharded
+        models need.
         """
         rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
-        mine = list(range(rank, len(examples), world))
-        for start in range(0, math.ceil(len(examples) / world), size):
+        wanted = range(len(examples)) if only is None else only
+        mine = list(wanted[rank::world])
+        for start in range(0, math.ceil(len(wanted) / world), size):
             chosen = mine[start : start + size]
             yield self.data_collator([examples[i] for i in chosen or [0]]).to(self.args.device), chosen
 

@@ -66,21 +66,23 @@ class ComparisonRewards:
         seed = seed_of("tournament", prompt.key, *sorted(answers))
         met = pairs(len(answers), self.opponents, seed)
 
-        async def one(first: int, second: int) -> float | EngineError | None:
+        errors: list[EngineError] = []
+
+        async def one(first: int, second: int) -> float | None:
             question = Question(prompt, answers[first], answers[second], principles, seed)
             try:
                 votes = await self.mode.votes(self.engine, question, lane)
             except Unavailable:
                 raise  # the same request may be answered later
             except EngineError as error:
-                return error
+                errors.append(error)
+                return None
             return aggregate(votes, principles, TIE_BAND).probability
 
         found = await together(one(*pair) for pair in met)
-        errors = [result for result in found if isinstance(result, EngineError)]
         if len(errors) == len(found):
             raise errors[0]
-        results = [(*pair, result) for pair, result in zip(met, found, strict=True) if isinstance(result, float)]
+        results = [(*pair, result) for pair, result in zip(met, found, strict=True) if result is not None]
         grades = dict(zip(answers, _grades(len(answers), results), strict=True))
         place = [texts.index(answer) for answer in answers]
         shown = [(place[first], place[second], probability) for first, second, probability in results]

@@ -25,10 +25,10 @@ from service.align.evaluate import evaluate
 from service.align.policy import check_readable
 from service.align.report import write_report
 from service.align.request import CHAIN, AlignRequest
-from trainers import catalogue
 from trainers.config import TrainConfig, build
 from trainers.folder.identity import claim
 from trainers.folder.results import Trained
+from trainers.method import load as load_method
 from trainers.run import train
 
 Tell = Callable[[str, str], None]
@@ -128,7 +128,7 @@ def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[Train
     def of(stage: str, **given: Any) -> tuple[type[TrainConfig], dict[str, Any], str]:
         folder = str(out / ("policy" if stage == request.method else stage))
         chosen = {"seed": request.seed, "report_to": "none"} | dict(request.settings.get(stage, {}))
-        return catalogue.load(stage).config, chosen | {"output_dir": folder} | given, f"settings of {stage}"
+        return load_method(stage).config, chosen | {"output_dir": folder} | given, f"settings of {stage}"
 
     stages: Sequence[str] = ("sft", "reward", "ppo") if request.method == "ppo" else ("sft", "dpo")
     for stage in stages:

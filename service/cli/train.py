@@ -172,11 +172,12 @@ def config_file(name: str) -> Path:
 def load(method: str, file: Path, settings: Sequence[str]) -> "TrainConfig":
     """Read the settings of ``method``. Raises `InputError`; for those of another method it says whose they are."""
     from trainers import config
+    from trainers.method import load as load_method
 
     given, said = _read(file), config.read_texts(settings)
     for key in given.keys() & said.keys():
         say(f"{key}={said[key]} on the command line goes before {given[key]} of {file}", err=True)
-    kind: type[TrainConfig] = catalogue.load(method).config
+    kind: type[TrainConfig] = load_method(method).config
     known = {field.name for field in fields(kind)}
     for key in [key for key in {**given, **said} if key not in known]:
         if others := [name for name in catalogue.names() if key in catalogue.settings(name)]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainers.batches.examples import Pair
+from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig
 from trainers.offline import Offline
-from trainers.trainer import Inputs, TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tests.trainers.tiny import planted, write_model
 from trainers import catalogue
 from trainers.batches.examples import NAMES
 from trainers.config import TrainConfig
+from trainers.method import load as method_of
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = Path(__file__).parent / "foreign_method.py"
@@ -26,7 +27,7 @@ FOREIGN = Path(__file__).parent / "foreign_method.py"
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_what_is_read_off_a_file_is_what_its_object_says(name: str) -> None:
-    listed, method = catalogue.read(name), catalogue.load(name)
+    listed, method = catalogue.read(name), method_of(name)
     assert (listed.name, listed.config) == (name, method.config.__name__) == (method.name, listed.config)
     assert (listed.about, listed.rows, listed.makes) == (method.about, method.rows, method.makes)
     assert listed.rewarded == method.rewarded == (not method.rows)
@@ -153,5 +154,7 @@ def test_a_foreign_method_is_a_job(dropped: Path, tmp_path: Path) -> None:
         str(tmp_path / "given.json"),
         str(ROOT / "tests"),
     ]
-    done = subprocess.run(command, env=environment(dropped), capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(
+        command, env=environment(dropped), capture_output=True, text=True, check=False, timeout=280, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -15,8 +15,8 @@ from critic.local.loading import load
 from critic.local.trees import attention
 from critic.records import Message, Prompt
 from trainers.online.prompts import Ask
-from trainers.online.rollout import HfWriter, Sample, Task, Writer
-from trainers.online.rollout_vllm import VllmWriter
+from trainers.online.writing.rollout import HfWriter, Sample, Task, Writer
+from trainers.online.writing.rollout_vllm import VllmWriter
 
 
 def main(folder: str) -> None:

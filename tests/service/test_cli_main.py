@@ -210,10 +210,11 @@ def test_the_help_of_train_lists_settings_and_shipped_configs(cai: Cai, monkeypa
 def test_every_setting_of_ours_has_a_word_in_the_help_of_train() -> None:
     from service.cli.given.train_settings import classes, settings_of
     from trainers import catalogue, config
+    from trainers.method import load as method_of
     from trainers.online.config import OnlineConfig
 
     known: dict[str, type] = {"TrainConfig": config.TrainConfig, "OnlineConfig": OnlineConfig}
-    known |= {listed.config: catalogue.load(name).config for name, listed in catalogue.listed().items()}
+    known |= {listed.config: method_of(name).config for name, listed in catalogue.listed().items()}
     for _, file, name in classes():
         described = {setting.name: setting for setting in settings_of(file.read_text("utf-8"), name)}
         own = known[name].__annotations__
@@ -235,6 +236,12 @@ def test_a_setting_on_the_command_line_goes_before_the_file_s_aloud(cai: Cai, tm
     assert ended.code == 2 and "beta=0.2 on the command line goes before 0.1 of " in ended.err
     assert "error: command line: learning_rate is 'oops'" in ended.err
     assert "did you mean 'dpo-smoke'" in cai("train", "dpo", "--config", "dpo-smok").err
+
+
+def test_a_config_of_another_method_is_told(cai: Cai, tmp_path: Path) -> None:
+    (tmp_path / "dpo.yaml").write_text("data: x\noutput_dir: out\nbeta: 0.1\nlength_normalised: true\n")
+    told = cai("train", "sft", "--config", "dpo.yaml").err
+    assert "is a setting of" in told and "dpo" in told and "did you mean" in cai("train", "dpoo", "--config", "x").err
 
 
 def test_quiet_says_nothing_and_json_says_all(cai: Cai) -> None:

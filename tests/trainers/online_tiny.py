@@ -12,8 +12,8 @@ from critic.rewarding.grade import Grade
 from trainers.methods.ppo import PPOConfig, PPOTrainer
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
-from trainers.online.rollout import Sample
 from trainers.online.run import load_policy, read_prompts
+from trainers.online.writing.rollout import Sample
 
 from .tiny import config_of, question
 

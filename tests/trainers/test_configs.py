@@ -17,6 +17,7 @@ from base.errors import InputError
 from service.cli.train import config_file, load
 from trainers import catalogue, config
 from trainers.folder.identity import resolved, settings
+from trainers.method import load as method_of
 from trainers.methods.sft import SFTConfig
 
 FOLDER = Path(config.__file__).parent / "configs"
@@ -40,7 +41,7 @@ def test_it_loads_and_loads_again_as_what_it_resolved_to(name: str, tmp_path: Pa
     again.write_text(yaml.safe_dump(resolved(first)))
     method = name.rpartition("-")[0]
     second = load(method, again, [])
-    assert type(first) is type(second) is catalogue.load(method).config
+    assert type(first) is type(second) is method_of(method).config
     assert settings(first) == settings(second)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from base.errors import InputError
 from tests.factories import prompt
 from trainers.batches.examples import Example, Pair, Rated
-from trainers.batches.packing import packed
+from trainers.batches.packing import Packed, packed
 from trainers.methods.dpo import DPOConfig, DPOTrainer
 
 from .tiny import build, config_of, model_of, planted, question
@@ -178,7 +178,7 @@ def test_the_reference_is_computed_once_and_kept(policy: Path, tmp_path: Path, m
     pairs = planted(3)
     first = trainer_of(policy, tmp_path, pairs, pairs[:1])
     first.train()
-    monkeypatch.setattr(DPOTrainer, "_computed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("trainers.methods.dpo._keep", lambda *_: pytest.fail("computed again"))
     again = trainer_of(policy, tmp_path, pairs, pairs[:1])
     nudge(model_of(again))
     again.evaluate()
@@ -186,6 +186,43 @@ def test_the_reference_is_computed_once_and_kept(policy: Path, tmp_path: Path, m
     assert torch.allclose(
         torch.tensor(first.examples.references), logprobs(trainer_of(policy, tmp_path, pairs), pairs), atol=1e-4
     )
+
+
+def test_a_reference_that_was_cut_short_goes_on_where_it_was(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch after the other is kept; the process dies in the third, and the next one computes the rest."""
+    monkeypatch.setattr("trainers.methods.dpo._KEPT_EVERY", 1)
+    pairs = planted(10)
+    whole = trainer_of(policy, tmp_path / "whole", pairs, per_device_eval_batch_size=3)
+    whole.prepare_references()
+    cut = trainer_of(policy, tmp_path / "cut", pairs, per_device_eval_batch_size=3)
+    computed: list[int] = []
+    sums = Packed.sums
+
+    def dying(self: Packed, values: torch.Tensor) -> torch.Tensor:
+        computed.append(self.answers // 2)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return sums(self, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Packed, "sums", dying)
+        with pytest.raises(KeyboardInterrupt):
+            cut.prepare_references()
+        again = trainer_of(policy, tmp_path / "cut", pairs, per_device_eval_batch_size=3)
+        again.prepare_references()
+    assert computed == [3, 3, 3, 3, 1], "two batches were kept, and four examples left"
+    assert torch.allclose(torch.tensor(again.examples.references), torch.tensor(whole.examples.references))
+
+
+def test_a_reference_is_computed_only_of_what_the_steps_take(policy: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(policy, tmp_path, planted(10), max_steps=2, per_device_train_batch_size=3)
+    trainer.train()
+    assert trainer.examples.references is not None
+    known = [index for index, pair in enumerate(trainer.examples.references) if not math.isnan(pair[0])]
+    assert len(known) == 6 and trainer.state.global_step == 2
+    assert all(math.isfinite(row["loss"]) for row in trainer.state.log_history if "loss" in row)
 
 
 def test_a_reference_that_could_not_be_written_is_told(

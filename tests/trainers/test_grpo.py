@@ -16,7 +16,7 @@ from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 from trainers.online.alarms import Alarm
 from trainers.online.group_advantage import RULES
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, samples_of, share_of, trained_weights
 from .tiny import farthest

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from trainers import losses
 from trainers.losses import bradley_terry, dpo, ipo, kto, plackett_luce, unary
 
 NUMBERS = st.floats(-20, 20)
@@ -178,3 +179,15 @@ def test_large_numbers_stay_numbers() -> None:
     total.backward()
     assert total.item() == pytest.approx(1e4 * 2 + 1e4 * 2 + 2e4 + 1e4 * 2)
     assert x.grad is not None and x.grad.isfinite().all()
+
+
+def test_orpo_and_simpo_by_hand() -> None:
+    """Geometric mean probabilities 1/2 and 1/4: odds of 1 and 1/3, so an odds ratio of 3."""
+    means = torch.tensor([[math.log(1 / 2), math.log(1 / 4)]])
+    sure = torch.tensor([1.0])
+    expected = math.log(2) + 0.1 * math.log(1 + 1 / 3)
+    assert float(losses.orpo(means, sure, 0.1)) == pytest.approx(expected, rel=1e-5)
+    both = [float(losses.orpo(x, sure, 0.1)) for x in (means, means.flip(1))]
+    assert float(losses.orpo(means, torch.tensor([0.5]), 0.1)) == pytest.approx(sum(both) / 2, rel=1e-5)
+    simpo = losses.bradley_terry(2.0 * (means[:, 0] - means[:, 1]), sure, 0.5)
+    assert float(simpo) == pytest.approx(math.log(1 + math.exp(-(2 * math.log(2) - 0.5))), rel=1e-5)

@@ -15,8 +15,8 @@ from critic.engine import RunStopped
 from critic.rewarding.grade import Grade
 from trainers.folder import checkpoint, metrics
 from trainers.methods.ppo import PPOConfig
-from trainers.online import rollouts
-from trainers.online.rollout import Sample
+from trainers.online.writing import rollouts
+from trainers.online.writing.rollout import Sample
 from trainers.trainer import NotFinite
 
 from .online_tiny import Planted, len_of, ppo_config, ppo_trainer, prompts_file, samples_of, trained_weights

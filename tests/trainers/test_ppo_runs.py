@@ -15,7 +15,7 @@ from critic.local.loading import load
 from critic.local.trees import attention
 from trainers.folder import checkpoint, metrics
 from trainers.folder.results import Trained
-from trainers.online import rollouts
+from trainers.online.writing import rollouts
 from trainers.run import train
 
 from .online_tiny import LORA, ppo_config

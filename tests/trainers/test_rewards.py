@@ -27,8 +27,8 @@ from critic.rewarding.sources import rewards_of
 from tests.factories import FakeEngine, prompt, small_constitution
 from trainers.online import scoring
 from trainers.online.prompts import Ask
-from trainers.online.rollout import Sample, Task
 from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
+from trainers.online.writing.rollout import Sample, Task
 
 from .tiny import write_model
 

@@ -12,9 +12,9 @@ from critic.local.loading import Loaded, load
 from critic.local.trees import attention
 from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
-from trainers.online import rollout
 from trainers.online.prompts import Ask
-from trainers.online.rollout import HfWriter, Sample, Task
+from trainers.online.writing import rollout
+from trainers.online.writing.rollout import HfWriter, Sample, Task
 
 from .tiny import question, write_model
 

@@ -15,9 +15,10 @@ from tests.factories import prompt
 from trainers import models
 from trainers.batches.data import Data
 from trainers.batches.examples import Demonstration, Example, Pair
+from trainers.batches.inputs import Collator, Inputs
 from trainers.config import TrainConfig
 from trainers.methods.reward import RewardConfig
-from trainers.trainer import Collator, Inputs, TreeTrainer
+from trainers.trainer import TreeTrainer
 
 C = TypeVar("C", bound=TrainConfig)
 T = TypeVar("T", bound=TreeTrainer)

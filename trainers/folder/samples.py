@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,16 +23,36 @@ from critic.run.folder.results import replace_text
 
 FILE = "samples.jsonl"
 PROMPTS = 6
+SHARE = 0.05
+"""The most that the samples before, and those after, may cost of a run's time."""
+WRITTEN_COSTS = 3
+"""How many tokens are trained on while one is written: on two cores 1,000 and 345 a second, by the embedded model."""
+_FEWEST = 20
 log = logging.getLogger(__name__)
 SAMPLING = Sampling(max_tokens=96, temperature=0.7)
 
 
-class Samples:
-    """The samples of one run. They stand in its folder from the first start on, where the next start finds them."""
+def affordable(budget: int) -> tuple[int, Sampling]:
+    """Return how many prompts are answered, and how, in ``budget`` tokens: fewer prompts first, then shorter answers.
 
-    def __init__(self, folder: Path, prompts: Sequence[Prompt], seed: int) -> None:
+    Below some twenty tokens there is nothing to see, and none is.
+    """
+    tokens = min(SAMPLING.max_tokens, budget)
+    if tokens < _FEWEST:
+        return 0, SAMPLING
+    return min(PROMPTS, budget // tokens), replace(SAMPLING, max_tokens=tokens)
+
+
+class Samples:
+    """The samples of one run, of ``budget`` tokens at most before it and after it.
+
+    They stand in its folder from the first start on, where the next start finds them.
+    """
+
+    def __init__(self, folder: Path, prompts: Sequence[Prompt], seed: int, budget: int) -> None:
         self._file, self._seed = folder / FILE, seed
-        self._prompts = list({prompt.key: prompt for prompt in prompts}.values())[:PROMPTS]
+        count, self._sampling = affordable(budget)
+        self._prompts = list({prompt.key: prompt for prompt in prompts}.values())[:count]
         self.rows: list[dict[str, Any]] = []
 
     def take(self, when: Literal["before", "after"], model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -43,7 +64,9 @@ class Samples:
             return
         # A thread of its own: the caller's may be running an event loop, as notebooks do.
         with ThreadPoolExecutor(1) as pool:
-            texts = pool.submit(asyncio.run, _answers(model, tokenizer, self._prompts, self._seed)).result()
+            texts = pool.submit(
+                asyncio.run, _answers(model, tokenizer, self._prompts, self._sampling, self._seed)
+            ).result()
         if not self.rows:
             self.rows = [{"prompt": [m.model_dump() for m in prompt.messages]} for prompt in self._prompts]
         self.rows = [row | {when: text} for row, text in zip(self.rows, texts, strict=True)]
@@ -51,7 +74,7 @@ class Samples:
 
 
 async def _answers(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], seed: int
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], sampling: Sampling, seed: int
 ) -> list[str | None]:
     inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     training, kind = inner.training, inner.config._attn_implementation
@@ -66,7 +89,7 @@ async def _answers(
 
     async def one(prompt: Prompt) -> str | None:
         try:
-            return (await engine.complete(Request(prompt.messages, SAMPLING, seed_of(seed, prompt.key)))).text
+            return (await engine.complete(Request(prompt.messages, sampling, seed_of(seed, prompt.key)))).text
         except EngineError:  # too long a prompt, or weights that are no numbers: there is no answer to show
             return None
 

@@ -1,11 +1,13 @@
 """Direct preference optimisation: DPO with soft labels, IPO, and KTO for rated answers.
 
-The reference's log-probabilities are computed once, before the first step, by the model as it is then; a file keeps
-them, so that a run that goes on reads them instead.
+The reference's log-probabilities are computed once, before the first step, by the model as it is then, and only of
+examples that the steps will take. A file keeps them as they are computed, so that a run that was killed goes on there.
 """
 
 import contextlib
 import logging
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,19 +17,24 @@ from accelerate.utils import gather_object
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils.data import Subset
 
 from base.digest import digest
 from base.errors import InputError
+from base.seeds import seed_of
 from critic.files.inputs import RowError
 from critic.records import Quarantined
 from trainers import losses
 from trainers.batches.data import Data
 from trainers.batches.examples import Pair, Rated
+from trainers.batches.inputs import Encode, Examples, Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
-from trainers.trainer import Encode, Examples, Inputs, TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched
 
+_KEPT_EVERY = 32
+"""After how many batches of each process the references so far are written."""
 FALL_PER_TOKEN = 0.1
 """Nats. Chosen answers that have become so much less likely, per token, are told of."""
 
@@ -154,31 +161,56 @@ class DPOTrainer(TreeTrainer):
         }
 
     def prepare_references(self) -> None:
-        """Have the reference's log-probabilities of all examples: from the file, or by the model as it is now."""
+        """Have the reference's log-probabilities: from the file, else by the model as it is now."""
         for name, examples in (("train", self.examples), ("eval", self.held_out)):
             if examples is not None and examples.references is None:
+                only = self._to_come() if name == "train" else range(len(examples))
                 file = Path(self.args.output_dir or "") / f"reference-{name}.safetensors"
-                examples.references = _kept(file, examples) or self._computed(examples)
-                if self.args.should_save:
-                    _keep(file, examples)
+                known = self._references(examples, only, file).tolist()
+                examples.references = [(chosen, rejected) for chosen, rejected in known]
+
+    def _to_come(self) -> Sequence[int]:
+        """Return the examples that the run's steps take: of a run of less than an epoch no others are trained on."""
+        args, count = self.args, len(self.examples)
+        step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if not 0 < args.max_steps * step < count:
+            return range(count)
+        order = list(range(count))
+        if args.train_sampling_strategy != "sequential":
+            random.Random(seed_of("examples", args.seed, count)).shuffle(order)
+        chosen = sorted(order[: args.max_steps * step])
+        self.train_dataset = Subset(self.examples, chosen)
+        return chosen
 
     @torch.no_grad()
-    def _computed(self, examples: Examples) -> list[tuple[float, ...]]:
-        """Return the model's summed log-probabilities of all answers, computed by all processes together."""
+    def _references(self, examples: Examples, only: Sequence[int], file: Path) -> Tensor:
+        """Return the summed log-probabilities of all answers, ``[examples, 2]``: NaN for those not among ``only``.
+
+        All processes compute them together. The file has what was computed so far, so that a run that was killed goes
+        on with the rest.
+        """
+        found_N2 = _kept(file, examples)
+        missing = [index for index in only if bool(found_N2[index].isnan().any())]
         model = self._wrap_model(self.model, training=False).eval()
-        found: dict[int, tuple[float, ...]] = {}
-        for inputs, chosen in self.shards(examples):
-            with self.accelerator.autocast():  # as the policy is computed
-                sums = inputs.batch.sums(model(batch=inputs.batch)).view(-1, 2).tolist()
-            found |= {index: tuple(pair) for index, pair in zip(chosen, sums, strict=False)}
-        everywhere = {index: pair for part in gather_object([found]) for index, pair in part.items()}
-        return [everywhere[index] for index in range(len(examples))]
+        chunk = _KEPT_EVERY * self.args.eval_batch_size * self.args.world_size
+        for start in range(0, len(missing), chunk):
+            mine: dict[int, list[float]] = {}
+            for inputs, chosen in self.shards(examples, missing[start : start + chunk]):
+                with self.accelerator.autocast():  # as the policy is computed
+                    sums = inputs.batch.sums(model(batch=inputs.batch)).view(-1, 2).tolist()
+                mine |= dict(zip(chosen, sums, strict=False))
+            for part in gather_object([mine]):
+                for index, pair in part.items():
+                    found_N2[index] = torch.tensor(pair)
+            if self.args.should_save:
+                _keep(file, found_N2, examples)
+        return found_N2
 
 
-def _kept(file: Path, examples: Examples) -> list[tuple[float, ...]] | None:
-    """Return what ``file`` has for these very examples, or None where there is no such file."""
+def _kept(file: Path, examples: Examples) -> Tensor:
+    """Return what ``file`` has for these very examples; NaN for what is not there."""
     if not file.is_file():
-        return None
+        return torch.full((len(examples), 2), torch.nan)
     with safe_open(file, "pt") as opened:
         if (opened.metadata() or {}).get("examples") != examples.sha256:
             raise InputError(
@@ -186,15 +218,16 @@ def _kept(file: Path, examples: Examples) -> list[tuple[float, ...]] | None:
                 where=str(file),
                 fix="choose another output_dir",
             )
-        return [tuple(pair) for pair in opened.get_tensor("logps").tolist()]
+        found: Tensor = opened.get_tensor("logps")
+        return found
 
 
-def _keep(file: Path, examples: Examples) -> None:
+def _keep(file: Path, found_N2: Tensor, examples: Examples) -> None:
     """Write the log-probabilities, the whole file or none."""
     part = file.with_suffix(".part")
     file.parent.mkdir(parents=True, exist_ok=True)
     with saving("the reference's log-probabilities", file.parent):
-        save_file({"logps": torch.tensor(examples.references)}, part, metadata={"examples": examples.sha256})
+        save_file({"logps": found_N2}, part, metadata={"examples": examples.sha256})
         part.replace(file)
 
 

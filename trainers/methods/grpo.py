@@ -15,8 +15,8 @@ from trainers.online.config import Bounds, OnlineConfig, check_bounds
 from trainers.online.experience import Group
 from trainers.online.group_advantage import RULES, Rule
 from trainers.online.loop import Measured, OnlineTrainer, Sums
-from trainers.online.rollout import Sample
 from trainers.online.run import Online
+from trainers.online.writing.rollout import Sample
 
 _BOUNDS: Bounds = (("clip", 0, False), ("clip_high", 0, False), ("kl_coef", 0, True))
 

@@ -15,8 +15,8 @@ from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
 from trainers.online.experience import Group
 from trainers.online.loop import Measured, OnlineTrainer, Sums
-from trainers.online.rollout import Sample
 from trainers.online.run import Online
+from trainers.online.writing.rollout import Sample
 
 _BOUNDS: Bounds = (("beta", 0, False), ("scale", 0, False))
 

@@ -11,8 +11,8 @@ from trainers.online import experience, policy_gradient
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
 from trainers.online.experience import Group
 from trainers.online.loop import Measured, OnlineTrainer, Sums
-from trainers.online.rollout import Sample
 from trainers.online.run import Online
+from trainers.online.writing.rollout import Sample
 
 _BOUNDS: Bounds = (
     ("clip", 0, False), ("value_clip", 0, False), ("value_coef", 0, True), ("gamma", 0, True), ("lam", 0, True),

@@ -16,10 +16,11 @@ from critic.statistics.calibration import expected_calibration_error
 from trainers import losses
 from trainers.batches.data import Data, from_rows
 from trainers.batches.examples import Example, Pair, Ranked, Rated
+from trainers.batches.inputs import Examples, Inputs
 from trainers.config import TrainConfig
 from trainers.models import Trainee, reward_model
 from trainers.offline import Offline
-from trainers.trainer import Examples, Inputs, TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched
 
 
 @dataclass

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from trainers import losses
 from trainers.batches.examples import Pair
+from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.offline import Offline
-from trainers.trainer import Inputs, TreeTrainer, Watched
+from trainers.trainer import TreeTrainer, Watched
 
 
 @dataclass

@@ -6,10 +6,10 @@ answers to held-out prompts are given both the reward and a second opinion.
 
 import math
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, stdev
+from statistics import correlation, fmean, pstdev, stdev
 from typing import Any
 
 from base.errors import InputError
@@ -20,6 +20,10 @@ _PHRASE = (1, 2, 3)
 """Lengths of phrases, in words."""
 _COMMON = 0.2
 """A phrase of fewer answers counts as one of none."""
+_PAID, _GROWN = 1.0, 1.2
+"""Standard deviations of reward that a phrase gains, and times as long as in the first steps: then more is asked."""
+_FEWEST = 8
+"""Held-out answers that a correlation is taken of, at least."""
 _WORD = re.compile(r"\w+")
 # The beginnings of refusals in English, as models word them.
 _REFUSAL = re.compile(
@@ -48,13 +52,13 @@ class History:
 
     steps: list[dict[str, float]] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
-    phrases: list[dict[str, float]] = field(default_factory=list)
-    """By step: the phrases that many answers hold, and the share that does."""
+    phrases: list[dict[str, list[float]]] = field(default_factory=list)
+    """By step: `common_phrases`."""
 
-    def add(self, figures: Mapping[str, float], texts: Sequence[str]) -> None:
-        """Add a step: its ``figures``, and the ``texts`` of its answers."""
+    def add(self, figures: Mapping[str, float], texts: Sequence[str], rewards: Sequence[float]) -> None:
+        """Add a step: its ``figures``, and the ``texts`` of its answers with their ``rewards``."""
         self.steps.append({name: figures[name] for name in FIGURES})
-        self.phrases.append(common_phrases(texts))
+        self.phrases.append(common_phrases(texts, rewards))
 
     def first(self, name: str, window: int) -> float:
         """The mean of figure ``name`` over the first ``window`` steps."""
@@ -74,7 +78,7 @@ class History:
         return cls(plain["steps"], [Audit(**audit) for audit in plain["audits"]], plain["phrases"])
 
 
-FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std")
+FIGURES = ("kl", "length", "repetition", "refusals", "entropy", "reward_std", "length_correlation")
 """What each step must tell."""
 
 
@@ -84,13 +88,24 @@ def repetition(ids: Sequence[int]) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def common_phrases(texts: Sequence[str]) -> dict[str, float]:
-    """Return the phrases of one to three words that many of ``texts`` hold, with the share that does."""
-    counts: Counter[str] = Counter()
-    for text in texts:
+def common_phrases(texts: Sequence[str], rewards: Sequence[float]) -> dict[str, list[float]]:
+    """Return the phrases of one to three words that many of ``texts`` hold: the share that does, and what it gains.
+
+    The gain is how much higher the mean reward with the phrase is than without, in standard deviations of all.
+    """
+    holding: dict[str, list[float]] = defaultdict(list)
+    for text, reward in zip(texts, rewards, strict=True):
         words = _WORD.findall(text.lower())
-        counts.update({" ".join(words[i : i + n]) for n in _PHRASE for i in range(len(words) - n + 1)})
-    return {phrase: count / len(texts) for phrase, count in counts.items() if count >= _COMMON * len(texts)}
+        for phrase in {" ".join(words[i : i + n]) for n in _PHRASE for i in range(len(words) - n + 1)}:
+            holding[phrase].append(reward)
+    spread, total = pstdev(rewards) if rewards else 0.0, math.fsum(rewards)
+    found = {}
+    for phrase, held in holding.items():
+        others = len(texts) - len(held)
+        if len(held) >= _COMMON * len(texts):
+            lead = fmean(held) - (total - math.fsum(held)) / others if others and spread else 0.0
+            found[phrase] = [len(held) / len(texts), lead / spread if spread else 0.0]
+    return found
 
 
 def refuses(text: str) -> bool:
@@ -100,9 +115,8 @@ def refuses(text: str) -> bool:
 
 def alarms(history: History, config: OnlineConfig) -> list[str]:
     """Return what is wrong, in words for people; nothing where all is well."""
-    if not history.steps:
-        return []
-    return [message for look in _LOOKS for message in look(history, config)]
+    looks = _LOOKS if history.steps else _BEFORE_THE_FIRST
+    return [message for look in looks for message in look(history, config)]
 
 
 def _kl(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -118,6 +132,17 @@ def _length(history: History, config: OnlineConfig) -> Iterator[str]:
         yield f"answers have {now:.0f} tokens, and had {before:.0f} in the first steps (alarm_length {limit:g})"
 
 
+def _length_paid(history: History, config: OnlineConfig) -> Iterator[str]:
+    limit, window = config.alarm_length_correlation, config.alarm_window
+    before, now = (look("length", window) for look in (history.first, history.last))
+    paid = history.last("length_correlation", window)
+    if limit is not None and now > _GROWN * before and paid > limit:
+        yield (
+            f"answers have {now:.0f} tokens, and had {before:.0f} in the first steps, and longer ones get more: reward "
+            f"and length correlate by {paid:.2f} among the answers to a prompt (alarm_length_correlation {limit:g})"
+        )
+
+
 def _repetition(history: History, config: OnlineConfig) -> Iterator[str]:
     yield from _risen(history, config, "repetition", "of the answers' runs of four tokens are repetitions")
 
@@ -131,18 +156,22 @@ def _phrase(history: History, config: OnlineConfig) -> Iterator[str]:
     if limit is None:
         return
     before, now = _shares(history.phrases[:window]), _shares(history.phrases[-window:])
+    gains = _shares(history.phrases[-window:], 1)
     rises = {phrase: share - before.get(phrase, 0.0) for phrase, share in now.items()}
-    phrase = max(rises, key=lambda name: (rises[name], len(name)), default="")
-    if phrase and rises[phrase] > limit:
+    # One that is paid for is on its way to all answers, and is told of at half the rise.
+    weighed = {phrase: rise * (2 if gains[phrase] > _PAID else 1) for phrase, rise in rises.items()}
+    phrase = max(weighed, key=lambda name: (weighed[name], len(name)), default="")
+    if phrase and weighed[phrase] > limit:
         yield (
             f"{now[phrase]:.0%} of the answers hold {phrase!r}, and {before.get(phrase, 0.0):.0%} did in the first "
-            f"steps (alarm_phrase {limit:g})"
+            f"steps; they gain {gains[phrase]:.1f} standard deviations of reward (alarm_phrase {limit:g})"
         )
 
 
-def _shares(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each phrase's mean share over ``steps``."""
-    return {name: fmean(step.get(name, 0.0) for step in steps) for step in steps for name in step}
+def _shares(steps: Sequence[Mapping[str, Sequence[float]]], number: int = 0) -> dict[str, float]:
+    """Return each phrase's mean share over ``steps``; with 1 as ``number``, its mean gain."""
+    names = {name for step in steps for name in step}
+    return {name: math.fsum(step[name][number] for step in steps if name in step) / len(steps) for name in names}
 
 
 def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -181,6 +210,24 @@ def _heldout(history: History, config: OnlineConfig) -> Iterator[str]:
         )
 
 
+def _disagreement(history: History, config: OnlineConfig) -> Iterator[str]:
+    """Ask whether held-out answers of a higher reward are worse in the second opinion: no fall has to be seen."""
+    limit = config.alarm_disagreement
+    if limit is None or not history.audits:
+        return
+    now = history.audits[-1]
+    both = [(now.reward[key], now.heldout[key]) for key in now.reward if key in now.heldout]
+    if len(both) < _FEWEST or len({reward for reward, _ in both}) < 2 or len({other for _, other in both}) < 2:
+        return
+    r = correlation(*zip(*both, strict=True))
+    below = -r * math.sqrt((len(both) - 2) / max(1 - r * r, 1e-12))
+    if below > limit:
+        yield (
+            f"the held-out answers of a higher reward are worse in the second opinion: their correlation is {r:.2f}, "
+            f"{below:.1f} standard errors below 0 (alarm_disagreement {limit:g})"
+        )
+
+
 def _change(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     """Return the mean change of the prompts that both have, in its standard errors; 0 for fewer than 2 prompts."""
     changes = [now[key] - before[key] for key in before if key in now]
@@ -193,10 +240,14 @@ def _change(before: Mapping[str, float], now: Mapping[str, float]) -> float:
 _LOOKS: tuple[Callable[[History, OnlineConfig], Iterator[str]], ...] = (
     _kl,
     _length,
+    _length_paid,
     _repetition,
     _refusals,
     _entropy,
     _phrase,
     _flat,
     _heldout,
+    _disagreement,
 )
+_BEFORE_THE_FIRST = (_heldout, _disagreement)
+"""Those that need no step to look at."""

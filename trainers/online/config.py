@@ -14,8 +14,9 @@ _BOUNDS: Bounds = (
     ("max_new_tokens", 1, True), ("rollout_batch", 1, True), ("epochs", 1, True), ("minibatches", 1, True),
     ("temperature", 0, False), ("eval_steps", 1, True), ("unfinished_penalty", 0, True), ("opponents", 1, True),
     ("alarm_window", 1, True), ("alarm_flat", 1, True), ("alarm_kl", 0, False), ("alarm_length", 1, False),
-    ("alarm_repetition", 0, False), ("alarm_refusals", 0, False), ("alarm_entropy", 0, False),
-    ("alarm_phrase", 0, False), ("alarm_heldout", 0, False),
+    ("alarm_length_correlation", 0, False), ("alarm_repetition", 0, False), ("alarm_refusals", 0, False),
+    ("alarm_entropy", 0, False), ("alarm_phrase", 0, False), ("alarm_heldout", 0, False),
+    ("alarm_disagreement", 0, False),
 )  # fmt: skip
 
 # Settings of transformers that this loop has no place for, and the value that says nothing.
@@ -78,16 +79,20 @@ class OnlineConfig(TrainConfig):
     """Nats an answer."""
     alarm_length: float | None = 2.0
     """How many times as long, or as short, answers may become as they were in the first steps."""
+    alarm_length_correlation: float | None = 0.5
+    """How strongly reward and length may correlate among a prompt's answers, once answers have grown by a fifth."""
     alarm_repetition: float | None = 0.3
     """By how much the share of repeated n-grams may rise above that of the first steps."""
     alarm_refusals: float | None = 0.3
     """By how much the share of refusals may rise above that of the first steps."""
     alarm_entropy: float | None = 0.2
     """To what part of its first value the entropy may fall."""
-    alarm_phrase: float | None = 0.5
+    alarm_phrase: float | None = 0.4
     """By how much the share of answers that hold the same few words may rise above that of the first steps."""
     alarm_heldout: float | None = 3.0
     """By how many standard errors the held-out reward may fall while the reward rises by as many."""
+    alarm_disagreement: float | None = 3.0
+    """By how many standard errors reward and held-out reward of the same answers may be correlated below 0."""
     alarm_flat: int | None = 10
     """After how many steps in a row whose rewards were all the same the run stops."""
     learning_rate: float = 1e-6

@@ -3,6 +3,8 @@
 Shapes: M answer tokens, in the order of the samples; A answers, T tokens of the longest.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +20,7 @@ from trainers.batches.packing import Packed, packed
 from trainers.online.alarms import refuses, repetition
 from trainers.online.config import OnlineConfig
 from trainers.online.models import ActorCritic
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 T = TypeVar("T")
 
@@ -150,6 +152,22 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
         "entropy": sum(row["entropy"] for row in good) / sum(row["tokens"] for row in good),
         "length": fmean(row["tokens"] for row in good),
         "refusals": fmean(row["refused"] for row in good),
+        "length_correlation": _within(good, "tokens"),
         "unfinished": fmean(not row["ended"] for row in rows),
         "without_reward": float(len(rows) - len(good)),
     }
+
+
+def _within(rows: Sequence[Row], name: str) -> float:
+    """Return the correlation of the reward with figure ``name`` among the answers to a prompt; 0 without any spread."""
+    by_prompt: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_prompt[row["where"]].append(row)
+    products: list[tuple[float, float, float]] = []
+    for answers in by_prompt.values():
+        means = [fmean(row[key] for row in answers) for key in ("reward", name)]
+        for row in answers:
+            x, y = row["reward"] - means[0], row[name] - means[1]
+            products.append((x * y, x * x, y * y))
+    both, first, second = (math.fsum(values) for values in zip(*products, strict=True))
+    return both / math.sqrt(first * second) if first * second > 0 else 0.0

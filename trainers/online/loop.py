@@ -10,9 +10,8 @@ are summed over processes, so how many there are matters for rounding only. A me
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -26,11 +25,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     ProgressCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    get_scheduler,
 )
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
@@ -43,15 +40,17 @@ from trainers.batches import proof, vocabulary
 from trainers.batches.packing import Packed
 from trainers.folder import checkpoint
 from trainers.folder.metrics import MetricsFile
-from trainers.online import experience, models, rollouts
+from trainers.online import experience, models
 from trainers.online.alarms import Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
 from trainers.online.experience import Group, Row
 from trainers.online.models import ActorCritic
+from trainers.online.optimizer import make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
-from trainers.online.rollout import Sample, Task
 from trainers.online.scoring import RewardSource, SumReward, open_source
-from trainers.online.writers import open_writer
+from trainers.online.writing import rollouts
+from trainers.online.writing.rollout import Sample, Task
+from trainers.online.writing.writers import open_writer
 from trainers.trainer import NotFinite
 
 log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ class OnlineTrainer:
         self.args, self.asks, self.held_out, self.tokenizer = args, train_dataset, eval_dataset, processing_class
         self._out = Path(args.output_dir or "")
         self.accelerator = Accelerator(mixed_precision="bf16" if args.bf16 else "no", cpu=args.use_cpu)
-        self._check()
+        train_dataset.check_steps(args.prompts_per_step, self.accelerator.num_processes)
         with ExitStack() as opened:  # what follows may fail
             self._runner = opened.enter_context(asyncio.Runner())
             self.reward = self._open(opened, reward, args.reward, args.principles)
@@ -117,7 +116,8 @@ class OnlineTrainer:
                 args, model, processing_class, device, self.short, args.max_length, critic=self.critic
             )
             self._weights = self.models.trainable()
-            self._make_optimizer()
+            updates = args.max_steps * args.epochs * args.minibatches
+            self.optimizer, self._scheduler = make_optimizer(args, self._weights.values(), updates)
             self.history = History()
             self.state, self.control = TrainerState(), TrainerControl()
             self._callbacks = self._make_callbacks(model, callbacks)
@@ -164,18 +164,19 @@ class OnlineTrainer:
     def _step(self) -> None:
         self.control = self._callbacks.on_step_begin(self.args, self.state, self.control)
         seconds: dict[str, float] = {}
-        with _timed(seconds, "rollout"):
+        with timed(seconds, "rollout"):
             samples = self._write(self._asks_of_step(), self.args.samples_per_prompt, "step", self.state.global_step)
-        with _timed(seconds, "scoring"):
+        with timed(seconds, "scoring"):
             self._grade(samples)
             measured = self.measure(samples)
-        with _timed(seconds, "update"):
+        with timed(seconds, "update"):
             learnt = self._learn(measured.groups)
         self.state.global_step += 1
         self.state.epoch = self.state.global_step * self.args.prompts_per_step / len(self.asks.asks)
         rows = gather_object(measured.rows)
         figures = experience.figures(rows) | measured.figures | learnt
-        self.history.add(figures, [row["answer"] for row in rows if row["reward"] is not None])
+        good = [row for row in rows if row["reward"] is not None]
+        self.history.add(figures, [row["answer"] for row in good], [row["reward"] for row in good])
         if figures["reward_std"] == 0:
             log.warning(
                 "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
@@ -247,7 +248,7 @@ class OnlineTrainer:
         everywhere = {name: float(self.accelerator.reduce(value)) for name, value in sums.items()}
         count = everywhere.pop("of")
         means = {name: value / count for name, value in everywhere.items()} if count else {}
-        return means | {"grad_norm": norm, "learning_rate": self._scheduler.get_last_lr()[0]}
+        return means | {"grad_norm": norm, "learning_rate": float(self._scheduler.get_last_lr()[0])}
 
     def total(self, mine: float) -> Tensor:
         """Return what all processes have of something together."""
@@ -384,21 +385,6 @@ class OnlineTrainer:
         opened.callback(lambda: self._runner.run(found.close()))
         return found
 
-    def _make_optimizer(self) -> None:
-        kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args)
-        args, updates = self.args, self.args.max_steps * self.args.epochs * self.args.minibatches
-        decays = [weight for weight in self._weights.values() if weight.ndim > 1]
-        others = [weight for weight in self._weights.values() if weight.ndim <= 1]  # norms and biases
-        groups = [{"params": decays, "weight_decay": args.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = kind([group for group in groups if group["params"]], **settings)
-        self._scheduler = get_scheduler(
-            args.lr_scheduler_type,
-            self.optimizer,
-            args.get_warmup_steps(updates),
-            updates,
-            dict(args.lr_scheduler_kwargs or {}),  # type: ignore[arg-type]  # the config has made it a dictionary
-        )
-
     def _make_callbacks(self, model: PreTrainedModel, more: Sequence[TrainerCallback]) -> CallbackHandler:
         reporting = get_reporting_integration_callbacks(self.args.report_to)
         bars = [] if self.args.disable_tqdm else [ProgressCallback]
@@ -412,28 +398,3 @@ class OnlineTrainer:
         vocabulary.learn_end(model, self.tokenizer, self.args.model)
         self.short = proof.of_prompts(asked, model.config, self.args.max_length)
         self.proof = models.prepare(model, self.args, self.short, self.args.max_length, "the policy")
-
-    def _check(self) -> None:
-        """Raise `InputError` for prompts that don't make the steps that are wanted."""
-        count, world = self.args.prompts_per_step, self.accelerator.num_processes
-        if len(self.asks.asks) < count:
-            raise InputError(
-                f"there are {len(self.asks.asks)} prompts, and a step takes {count}",
-                where="prompts_per_step",
-                fix="give more prompts, or take fewer in a step",
-            )
-        if count % world:
-            raise InputError(
-                f"{count} prompts can't be shared by {world} processes",
-                where="prompts_per_step",
-                fix=f"expected a multiple of {world}",
-            )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    seconds[name] = time.perf_counter() - started

@@ -46,6 +46,21 @@ class Asks:
         kept, out = once.hold_out(self.asks, lambda ask: ask.prompt, share, EVALUATION)
         return Asks(tuple(kept), self.refused), Asks(tuple(out))
 
+    def check_steps(self, count: int, processes: int) -> None:
+        """Raise `InputError` where they don't make steps of ``count`` that ``processes`` can share."""
+        if len(self.asks) < count:
+            raise InputError(
+                f"there are {len(self.asks)} prompts, and a step takes {count}",
+                where="prompts_per_step",
+                fix="give more prompts, or take fewer in a step",
+            )
+        if count % processes:
+            raise InputError(
+                f"{count} prompts can't be shared by {processes} processes",
+                where="prompts_per_step",
+                fix=f"expected a multiple of {processes}",
+            )
+
     def of_step(self, step: int, count: int, seed: int) -> list[Ask]:
         """Return the ``count`` prompts of a step (from 0): all come once before one comes again, in a new order."""
         steps = len(self.asks) // count

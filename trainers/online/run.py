@@ -20,7 +20,7 @@ from trainers.folder.disk import saving
 from trainers.folder.finish import Saved
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.results import Counts, Trained
-from trainers.folder.samples import Samples
+from trainers.folder.samples import SHARE, Samples
 from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.online import prompts
@@ -115,7 +115,9 @@ def read_prompts(config: OnlineConfig, trainee: Trainee) -> tuple[Asks, Asks | N
 def _before(config: OnlineConfig, trainee: Trainee, shown: Asks, refused: Sequence[Quarantined]) -> Samples:
     """Write what was refused, and samples of the policy as it is before; by one process of all."""
     folder, main = Path(config.output_dir or ""), config.process_index == 0
-    samples = Samples(folder, [ask.prompt for ask in shown.asks] if main else [], config.seed)
+    written = config.max_steps * config.prompts_per_step * config.samples_per_prompt * config.max_new_tokens
+    shown_prompts = [ask.prompt for ask in shown.asks] if main else []
+    samples = Samples(folder, shown_prompts, config.seed, int(SHARE * written))
     if main:
         replace_text(folder / "refused.jsonl", "".join(row.model_dump_json() + "\n" for row in refused))
         samples.take("before", trainee.model, trainee.tokenizer)

@@ -25,7 +25,7 @@ from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import Grade, Source
 from critic.rewarding.sources import of_one_group, rewards_of
 from trainers.online.config import OnlineConfig
-from trainers.online.rollout import Sample
+from trainers.online.writing.rollout import Sample
 
 _AT_ONCE = 64
 _TIMEOUT, _FIRST_WAIT, _ATTEMPTS = 120.0, 1.0, 4

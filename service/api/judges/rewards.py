@@ -14,14 +14,19 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from constitution import Principle
+from critic.judging import offered
 from critic.records import Message, Prompt
+from critic.rewarding.comparing import ComparisonRewards
+from critic.rewarding.sources import of_one_group
 from service.api.body import PassingRequest, StrictRoute
 from service.bounds.watching import while_connected
 from service.context import Parts, allowed
 from service.keys.auth import Caller
 from service.problems import Problem, invalid, responses
 from service.rewards.chat_text import ChatTextError, answer_of, prompt_of, split
-from service.rewards.rewards import Answer, rewards, source_of
+from service.rewards.group import GroupAnswer, GroupRequest, principle_of, text_of
+from service.rewards.rewards import Answer, check_untagged, rewards, source_of
 
 MOST_ANSWERS = 1024
 
@@ -175,3 +180,59 @@ def _bearer(value: bytes) -> bytes:
         return b"Bearer " + base64.b64decode(encoded, validate=True).partition(b":")[2]
     except binascii.Error:
         return value
+
+
+@router.post("/compare", responses=responses(408, 502))
+async def compare(
+    asked: GroupRequest,
+    request: Request,
+    caller: Reader,
+    parts: Parts,
+    engine: Annotated[
+        str | None, Query(min_length=1, max_length=250, description="By default the default engine.")
+    ] = None,
+    constitution: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="What a judge compares under.")
+    ] = None,
+    group: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Whose values, where there are several.")
+    ] = None,
+    opponents: Annotated[int, Query(ge=1, le=63, description="With how many others each answer is compared.")] = 2,
+) -> GroupAnswer:
+    """Rewards within a group, in the shape of NeMo Gym's `genrm_compare`: a judge compares the answers to a prompt."""
+    each = replace(parts.labels.texts, label=sys.maxsize)  # many answers together may be long
+    each.check(asked.model_dump())
+    prompt, texts = _conversation(asked), _texts(asked)
+    judge = await parts.engines.get(engine)
+    mode, principles = offered(parts.engines.mode(engine), judge), await _principles(asked, parts, constitution, group)
+    source = ComparisonRewards(judge, mode, principles, opponents)
+    check_untagged(source)
+    return GroupAnswer.of(await while_connected(request, source.compared(prompt, texts, "interactive")))
+
+
+async def _principles(
+    asked: GroupRequest, parts: Parts, constitution: str | None, group: str | None
+) -> tuple[Principle, ...]:
+    if constitution is not None:
+        return of_one_group(await parts.constitutions.get(constitution), group)
+    if asked.principle is None:
+        raise invalid("there is nothing to compare by", "Name a constitution, or send a principle.", where="/principle")
+    return (principle_of(asked.principle),)
+
+
+def _conversation(asked: GroupRequest) -> Prompt:
+    try:
+        return Prompt(messages=tuple(asked.conversation_history))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise invalid(reason, where="/conversation_history") from None
+
+
+def _texts(asked: GroupRequest) -> list[str]:
+    texts = []
+    for number, response in enumerate(asked.response_objs):
+        try:
+            texts.append(text_of(response))
+        except ValueError as error:
+            raise invalid(str(error), where=f"/response_objs/{number}") from None
+    return texts

@@ -87,6 +87,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/models": JOBS,
     "GET /v1/models/{name}": JOBS,
     "POST /v1/rewards": JOBS,
+    "POST /v1/rewards/compare": JOBS,
     "GET /v1/engines": LABELS,
     "POST /v1/annotators": scopes("feedback"),
     "GET /v1/annotators": LABELS,

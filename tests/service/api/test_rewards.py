@@ -254,3 +254,45 @@ def test_verls_reward_function_asks_again_and_then_gives_up(monkeypatch: pytest.
         with pytest.raises(verl_reward.RewardError, match="can't be reached"):
             verl_reward.compute_score("r", SHORT, "", {"question": "?"}, url=url, key="k")
     assert waited == [1.0, 2.0, 4.0, 8.0]
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": text}]}]}
+
+
+GROUP: dict[str, Any] = {
+    "conversation_history": [{"role": "user", "content": "Name a river."}],
+    "response_objs": [_said(SHORT), _said(LONG), _said("I don't know.")],
+    "principle": "Answer the question.",
+}
+
+
+async def compared(api: Api, status: int = 200, query: dict[str, str] | None = None, **change: Any) -> dict[str, Any]:
+    answer = await api.admin.post("/v1/rewards/compare", params=query or {"engine": "judge"}, json=GROUP | change)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_siblings_are_compared_in_nemo_gym_s_shape(api: Api) -> None:
+    found = await compared(api)
+    assert sum(found["rewards"]) == pytest.approx(0, abs=1e-6) and len(set(found["rewards"])) == 3
+    assert all(error > 0 for error in found["errors"]) and found["problems"] == [None] * 3
+    assert found["metrics"]["comparisons"] == 3 == len(found["comparison_results"])
+    for result in found["comparison_results"]:
+        assert 0 < result["probability"] < 1 and result["response_i"] < result["response_j"]
+    again = await compared(api, query={"engine": "judge", "constitution": "helpfulness@1.0.0"}, principle=None)
+    assert again["rewards"] != found["rewards"]
+
+
+async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api: Api) -> None:
+    found = await compared(api, query={"engine": "broken"})
+    assert found["rewards"] == [None] * 3 and found["metrics"]["unread"] == 3
+    assert all("no comparison that could be read" in problem for problem in found["problems"])
+    alone = await compared(api, response_objs=["The Po."])
+    assert alone["rewards"] == [None] and "no other answer" in alone["problems"][0]
+
+
+async def test_a_group_that_can_t_be_compared_is_refused(api: Api) -> None:
+    assert "nothing to compare by" in str(await compared(api, 422, principle=None))
+    assert "no output_text" in str(await compared(api, 422, response_objs=[{"output": []}, "x"]))

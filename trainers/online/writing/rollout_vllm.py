@@ -20,7 +20,7 @@ from critic.engine import EngineError, Sampling
 from critic.local.loading import quiet
 from critic.vllm.opening import open_engine
 from critic.vllm.settings import settings
-from trainers.online.rollout import Copied, Sample, Task, without_answer
+from trainers.online.writing.rollout import Copied, Sample, Task, without_answer
 
 if TYPE_CHECKING:
     from critic.vllm.engine import VllmEngine
@@ -50,13 +50,13 @@ class VllmWriter(Copied):
         self._engine = runner.run(opened())
 
     def refresh(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See `trainers.online.rollout.Writer`."""
+        """See `trainers.online.writing.rollout.Writer`."""
         super().refresh(weights)
         self._save()
         self._runner.run(self._reload())
 
     def write(self, tasks: Sequence[Task]) -> list[Sample]:
-        """See `trainers.online.rollout.Writer`."""
+        """See `trainers.online.writing.rollout.Writer`."""
 
         async def written() -> list[Sample]:
             return await together(self._one(task) for task in tasks)

@@ -10,7 +10,7 @@ from critic.chats.chat import Chat
 from critic.chats.stops import end_ids
 from critic.local.proof import prove
 from trainers.online.config import OnlineConfig
-from trainers.online.rollout import HfWriter, Writer
+from trainers.online.writing.rollout import HfWriter, Writer
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def open_writer(
     chat = Chat(tokenizer, config.model)
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     if config.rollout == "vllm":
-        from trainers.online.rollout_vllm import VllmWriter
+        from trainers.online.writing.rollout_vllm import VllmWriter
 
         return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
     # What a policy would be said to have written otherwise than it does must not be learnt from.

@@ -1,0 +1,144 @@
+"""Whole runs of GRPO and online DPO: killed and resumed, stopped by a judge that is gone, and what they leave."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback, TrainerState
+
+from base.errors import InputError
+from critic.engine import RunStopped
+from critic.rewarding.grade import Grade
+from trainers import catalogue
+from trainers.folder import checkpoint, metrics
+from trainers.method import load as method_of
+from trainers.methods.grpo import GRPOConfig, GRPOTrainer
+from trainers.online.config import OnlineConfig
+from trainers.online.loop import OnlineTrainer
+from trainers.online.writing import rollouts
+from trainers.online.writing.rollout import Sample
+from trainers.run import train
+
+from .online_tiny import LORA, Planted, online_config, online_trainer, share_of, trained_weights
+from .tiny import farthest
+
+METHODS = pytest.mark.parametrize("name", ["grpo", "online-dpo"])
+
+
+class Killed(BaseException):
+    """What ends a process is caught nowhere."""
+
+
+class KillAt(TrainerCallback):
+    """Ends the run at the beginning or at the end of a step."""
+
+    def __init__(self, where: str, step: int) -> None:
+        self.where, self.step = where, step
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+        if (self.where, self.step) == ("begin", state.global_step):
+            raise Killed
+
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **others: Any) -> None:
+        if (self.where, self.step) == ("end", state.global_step):
+            raise Killed
+
+
+OWN: dict[str, dict[str, Any]] = {
+    "grpo": {"rule": "dapo", "kl_coef": 0.1, "epochs": 2},
+    "online-dpo": {"beta": 0.3, "epochs": 1},
+}
+
+
+def settings_of(name: str, scorer: Path) -> dict[str, Any]:
+    # An engine scores whatever waits in one row, and rounds by what is in it: on a busy machine that would differ.
+    same = {"reward": f"rm:{scorer}?dtype=float32&deterministic=true", "max_steps": 4, "max_new_tokens": 6}
+    same |= {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "linear", "eval_share": 0.3}
+    same |= {"eval_steps": 2, "heldout_reward": "verify:max-words=2", "lora": LORA | {"lora_dropout": 0.2}}
+    return same | OWN[name]
+
+
+@pytest.mark.slow
+@METHODS
+def test_killed_at_any_point_it_has_the_weights_of_an_uninterrupted_run(
+    name: str, policy: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first checkpoint, while one is written, between two steps, in the update, and after the last step."""
+    kind: type[OnlineConfig] = method_of(name).config
+    settings = settings_of(name, scorer)
+    train(online_config(kind, policy, tmp_path / "whole", **settings))
+
+    def start(where: str, step: int) -> None:
+        write, descend = checkpoint._write, OnlineTrainer._descend
+
+        def writing(folder: Path, content: dict[str, Any], state: TrainerState) -> None:
+            write(folder, content, state)
+            if (where, step) == ("save", state.global_step):
+                raise Killed
+
+        def descending(trainer: OnlineTrainer, groups: Any) -> float:
+            if (where, step) == ("update", trainer.state.global_step):
+                raise Killed
+            return descend(trainer, groups)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "_write", writing)
+            patched.setattr(OnlineTrainer, "_descend", descending)
+            train(online_config(kind, policy, tmp_path / "cut", **settings), [KillAt(where, step)])
+
+    for where, step in (("end", 1), ("save", 2), ("begin", 3), ("update", 3), ("end", 4)):
+        with pytest.raises(Killed):
+            start(where, step)
+    start("never", 0)
+    one, other = (checkpoint.load(tmp_path / folder / "checkpoint-4")[0] for folder in ("whole", "cut"))
+    assert one["weights"].keys() == other["weights"].keys() and one["history"] == other["history"]
+    for key, weight in one["weights"].items():
+        assert torch.equal(weight, other["weights"][key]), key
+    for file in ("model.safetensors", rollouts.FILE):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes(), file
+
+
+class Leaving(Planted):
+    """A judge that is gone in the middle of the third step, and is back later."""
+
+    def __init__(self, leaves: bool) -> None:
+        super().__init__(share_of("aeiou"))
+        self.leaves, self.calls = leaves, 0
+
+    async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
+        self.calls += 1
+        if self.leaves and self.calls == 3:
+            raise RunStopped("the judge's server is gone")
+        return await super().grade(samples)
+
+
+def test_a_judge_that_is_gone_costs_no_step_that_was_taken(policy: Path, tmp_path: Path) -> None:
+    """No checkpoint was due, and still the next start goes on with the third step: as if nothing had happened."""
+    after = []
+    for folder, leaves in (("cut", True), ("cut", False), ("whole", False)):
+        config = online_config(GRPOConfig, policy, tmp_path / folder, max_steps=3, save_steps=50)
+        trainer = online_trainer(GRPOTrainer, config, reward=Leaving(leaves))
+        if leaves:
+            with pytest.raises(InputError, match="server is gone"):
+                trainer.train()
+            assert (tmp_path / "cut" / "checkpoint-2").is_dir()
+        else:
+            trainer.train()
+            after.append(trained_weights(trainer))
+        trainer.close()
+    assert farthest(*after) == 0
+    assert [row["step"] for row in metrics.read(tmp_path / "cut")] == [1, 2, 3]
+
+
+@pytest.mark.slow
+@METHODS
+def test_a_run_leaves_a_model_folder_and_its_card(name: str, policy: Path, scorer: Path, tmp_path: Path) -> None:
+    settings = settings_of(name, scorer) | {"max_steps": 2}
+    done = train(online_config(method_of(name).config, policy, tmp_path / "out", **settings))
+    lineage = json.loads((done.folder / "lineage.json").read_text())
+    assert done.new and lineage["trainer"] == name
+    assert catalogue.read(name).about in (done.folder / "README.md").read_text()
+    assert (done.folder / "report.html").stat().st_size > 1000 and (done.folder / "adapter").is_dir()

@@ -1,0 +1,1 @@
+"""What writes the answers that are learnt from: in this process, or by vLLM."""
