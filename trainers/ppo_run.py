@@ -18,6 +18,7 @@ from trainers.folder.finish import Saved
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.results import Counts, Trained
 from trainers.folder.samples import Samples
+from trainers.gate import certified_reward, named
 from trainers.models import Trainee
 from trainers.online import prompts
 from trainers.online.config import PPOConfig
@@ -45,6 +46,7 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
     set_seed(config.seed)
     trainer = PPOTrainer(trainee.model, config, asks, trainee.tokenizer, held_out, callbacks=callbacks)
     try:
+        certificates = certified_reward(config, trainer.reward.identity)
         trainer.train()
     finally:
         trainer.close()
@@ -56,7 +58,7 @@ def train(config: PPOConfig, callbacks: Sequence[TrainerCallback], tell: Callabl
         taught = trainer.reward.identity
         constitutions = [taught["constitution"]] if "constitution" in taught else []
         others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
-        results.write(config, run, constitutions, found, samples.rows, others)
+        results.write(config, run, constitutions, found | named(certificates), samples.rows, others)
     return Trained.of(folder, found, new=True)
 
 

@@ -29,6 +29,7 @@ from trainers.folder.identity import claim, finished, identity
 from trainers.folder.metrics import MetricsFile
 from trainers.folder.results import Counts, Trained
 from trainers.folder.samples import Samples
+from trainers.gate import certified, named
 from trainers.models import Trainee
 from trainers.online.config import PPOConfig
 from trainers.reward import RewardTrainer, heads
@@ -51,6 +52,7 @@ def train(
         return ppo_run.train(config, callbacks or [], tell)
     method = _METHODS[type(config)]
     folder = Path(config.output_dir or "")
+    certificates = certified(config, method.wanted(config))
     data, held_out = _data(config, method.wanted(config))
     if done := finished(config, data.sha256):
         return Trained.of(folder, done, new=False)
@@ -75,7 +77,7 @@ def train(
     computed = {"batches": trainer.proof.facts(), "saved": _save(trainer, trainee)}
     found = results.facts(counts, results.figures(folder), trainer.state.global_step) | computed
     if config.process_index == 0:
-        results.write(config, run, data.constitutions, found, samples.rows)
+        results.write(config, run, data.constitutions, found | named(certificates), samples.rows)
     return Trained.of(folder, found, new=True)
 
 
