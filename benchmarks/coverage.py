@@ -1,8 +1,8 @@
 """How often 95 % intervals hold what they are of: simulations of every method, small numbers, extremes and clusters.
 
-``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times, and
-counts the intervals that hold it. Rates near the ends are drawn anew in each simulation, from a narrow band: at one rate
-alone, coverage of counts jumps up and down with it.
+``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times,
+and counts the intervals that hold it. Rates near the ends are drawn anew in each simulation, from a narrow band: at one
+rate alone, coverage of counts jumps up and down with it.
 """
 
 import sys
@@ -34,10 +34,8 @@ Trial = Callable[[Generator], tuple[float, float, float]]
 
 def rated(rng: Generator, units: int, right: float, yes: float, raters: int = 3, values: int = 2) -> Floats:
     """Return ratings (raters, units): of a true value, each right with a probability, else any value."""
-    if values == 2:
-        truth = (rng.random(units) < yes).astype(float)
-    else:
-        truth = rng.integers(values, size=units).astype(float)
+    chosen = rng.random(units) < yes if values == 2 else rng.integers(values, size=units)
+    truth = chosen.astype(float)
     guess = rng.integers(values, size=(raters, units)).astype(float)
     return np.where(rng.random((raters, units)) < right, truth, guess)
 
@@ -112,10 +110,7 @@ def powered(n: int, more: int, low: float, high: float, accuracy: float, each: i
     def trial(rng: Generator) -> tuple[float, float, float]:
         rate = rng.uniform(low, high)
         prompts = (n + more) // each
-        if each == 1:
-            own = np.full(prompts, rate)
-        else:
-            own = rng.beta(rate * 4, (1 - rate) * 4, prompts)
+        own = np.full(prompts, rate) if each == 1 else rng.beta(rate * 4, (1 - rate) * 4, prompts)
         of = np.repeat(np.arange(prompts), each)
         human = (rng.random(prompts * each) < own[of]).astype(float)
         judge = np.where(rng.random(human.size) < accuracy, human, 1 - human)

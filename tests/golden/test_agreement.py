@@ -11,7 +11,7 @@ import pytest
 from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.reliability.alpha import krippendorff
 from critic.statistics.reliability.coefficient import OfWeights
-from critic.statistics.reliability.kappa import cohen, cohen_linear, fleiss
+from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Ratings
 
 
@@ -88,9 +88,9 @@ def test_tulu(cai_data: Path) -> None:
     apart = np.abs(said[:, 0] - said[:, 1])
     assert (apart == 0).mean() == pytest.approx(strict, rel=1e-14)
     assert (1 - apart / 2).mean() == pytest.approx(relaxed, rel=1e-14)
-    codes = (said + 1).astype(np.int64)
-    weighted = cohen_linear(codes[:, 0], codes[:, 1], np.array([-1.0, 0.0, 1.0]))
-    assert value(weighted, 127) == pytest.approx(kappa, rel=1e-12)
+    # The published kappa is of the winners' names.
+    codes = np.unique([[_winner(row) for row in pair] for pair in pairs], return_inverse=True)[1].reshape(127, 2)
+    assert value(cohen(codes[:, 0], codes[:, 1]), 127) == pytest.approx(kappa, rel=1e-12)
     alike = [
         _accepts(first, str(model)) == _accepts(second, str(model))
         for first, second in pairs
@@ -104,6 +104,11 @@ def _leans(row: dict[object, object]) -> float:
     said = str(row["preference"])
     side = 0.0 if said == "tie" else 1.0 if said.startswith("a-") else -1.0
     return side if str(row["model_a"]) < str(row["model_b"]) else -side
+
+
+def _winner(row: dict[object, object]) -> str:
+    said = str(row["preference"])
+    return said if said == "tie" else str(row["model_a"] if said.startswith("a-") else row["model_b"])
 
 
 def _accepts(row: dict[object, object], model: str) -> object:

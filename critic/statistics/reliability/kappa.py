@@ -27,25 +27,6 @@ def cohen(first: Ints, second: Ints) -> OfWeights:
     return disagreement
 
 
-def cohen_linear(first: Ints, second: Ints, values: Floats) -> OfWeights:
-    """Return the disagreement of two raters' codes (U,) of ``values`` on a scale: by how far apart they are.
-
-    Cohen, Weighted kappa: Nominal scale agreement with provision for scaled disagreement (1968), linear weights.
-    """
-    span = float(np.ptp(values)) if values.size else 0.0
-    apart = np.abs(values[:, None] - values[None, :]) / (span or 1.0)
-
-    def disagreement(weights: Floats) -> Disagreement:
-        total = weights.sum()
-        if not total or not span:
-            return Disagreement(0.0, 0.0)
-        mine = np.bincount(first, weights, minlength=values.size) / total
-        other = np.bincount(second, weights, minlength=values.size) / total
-        return Disagreement(float(weights @ apart[first, second]) / total, float(mine @ apart @ other))
-
-    return disagreement
-
-
 def fleiss(ratings: Ratings) -> OfWeights:
     """Return the disagreement of all raters by the weights of units.
 
