@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openpyxl
@@ -21,7 +22,7 @@ def value(disagreement: OfWeights, units: int) -> float:
     return found
 
 
-def golden(folder: Path, part: str) -> dict[str, object]:
+def golden(folder: Path, part: str) -> dict[str, Any]:
     listed = json.loads((folder / "GOLDEN.json").read_text())[part]
     return {entry["what"]: entry["value"] for entry in listed}
 
@@ -38,7 +39,7 @@ def test_pandalm(cai_data: Path) -> None:
     by_what = {what.split(",")[0].split(" / ")[0]: found for what, found in given.items() if what.startswith("PandaLM")}
     assert kappas == pytest.approx(by_what["PandaLM testset-v1"], rel=1e-14)
     assert shares == pytest.approx(by_what["PandaLM raw pairwise agreement"], rel=1e-14)
-    alpha, kappa, *_ = by_what["PandaLM Krippendorff alpha nominal"]  # type: ignore[misc]
+    alpha, kappa, *_ = by_what["PandaLM Krippendorff alpha nominal"]
     assert value(krippendorff(ratings, "nominal"), 999) == pytest.approx(alpha, rel=1e-14)
     assert value(fleiss(ratings), 999) == pytest.approx(kappa, rel=1e-14)
 
@@ -74,11 +75,11 @@ def _labels(row: dict[str, object]) -> list[str]:
 
 def test_tulu(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
-    strict, relaxed, kappa, acceptable = next(found for what, found in given.items() if what.startswith("Tulu"))  # type: ignore[misc, attr-defined]
+    strict, relaxed, kappa, acceptable = next(found for what, found in given.items() if what.startswith("Tulu"))
     sheet = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)["sheet"]
     head, *lines = sheet.iter_rows(values_only=True)
     rows = [dict(zip(head, line, strict=True)) for line in lines if line[0] is not None]
-    items: dict[object, list[dict[object, object]]] = {}
+    items: dict[object, list[dict[Any, Any]]] = {}
     for row in sorted(rows, key=lambda row: str(row["timestamp"])):
         models = tuple(sorted((str(row["model_a"]), str(row["model_b"]))))
         items.setdefault((row["instance_id"], models), []).append(row)
@@ -99,19 +100,19 @@ def test_tulu(cai_data: Path) -> None:
     assert np.mean(alike) == pytest.approx(acceptable, rel=1e-14)
 
 
-def _leans(row: dict[object, object]) -> float:
+def _leans(row: dict[Any, Any]) -> float:
     """1 for the model whose name comes first, -1 for the other, 0 for a tie: raters saw them in different orders."""
     said = str(row["preference"])
     side = 0.0 if said == "tie" else 1.0 if said.startswith("a-") else -1.0
     return side if str(row["model_a"]) < str(row["model_b"]) else -side
 
 
-def _winner(row: dict[object, object]) -> str:
+def _winner(row: dict[Any, Any]) -> str:
     said = str(row["preference"])
     return said if said == "tie" else str(row["model_a"] if said.startswith("a-") else row["model_b"])
 
 
-def _accepts(row: dict[object, object], model: str) -> object:
+def _accepts(row: dict[Any, Any], model: str) -> object:
     return row["completion_a_is_acceptable" if row["model_a"] == model else "completion_b_is_acceptable"]
 
 
@@ -123,7 +124,7 @@ def test_xstest(cai_data: Path) -> None:
             rows = list(csv.DictReader(file))
         labels = np.array([[row["annotation_1"], row["annotation_2"]] for row in rows])
         codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
-        shares, kappa = published[name]  # type: ignore[index]
+        shares, kappa = published[name]
         assert (codes[:, 0] == codes[:, 1]).mean() == pytest.approx(shares, rel=1e-14)
         assert value(cohen(codes[:, 0], codes[:, 1]), len(rows)) == pytest.approx(kappa, rel=1e-14)
 

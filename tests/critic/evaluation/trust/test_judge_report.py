@@ -20,9 +20,15 @@ RULE = principle("good")
 Prefers = Callable[[Item], float]
 
 
-def label(number: int, first: str, second: str, choice: str, annotator: str = "ann", **more: object) -> Feedback:
-    models = more.pop("models", ("gemma-2b", "llama-7b"))
-    assert isinstance(models, tuple)
+def label(
+    number: int,
+    first: str,
+    second: str,
+    choice: str,
+    annotator: str = "ann",
+    group: str | None = None,
+    models: tuple[str, str] = ("gemma-2b", "llama-7b"),
+) -> Feedback:
     return Feedback(
         kind="comparison",
         prompt=prompt(f"Question {number}?"),
@@ -30,7 +36,7 @@ def label(number: int, first: str, second: str, choice: str, annotator: str = "a
         label=ComparisonLabel.model_validate({"choice": choice}),
         source="human",
         annotator=annotator,
-        **more,  # type: ignore[arg-type]
+        group=group,
     )
 
 
@@ -46,7 +52,7 @@ def labelled(seed: int, count: int = 120) -> People:
         truth = rng.random() < 0.5
         for name in ("ann", "bob", "cy"):
             first = truth if rng.random() < 0.9 else not truth
-            rows.append(label(number, *texts, "first" if first else "second", name, models=models))
+            rows.append(label(number, texts[0], texts[1], "first" if first else "second", name, models=models))
     return people(rows)
 
 

@@ -49,8 +49,7 @@ def test_ppi_is_that_of_another_implementation() -> None:
 
 def test_a_useless_judge_costs_nothing_and_a_perfect_one_leaves_the_rest() -> None:
     rng = np.random.default_rng(1)
-    y, f, rest = rng.integers(2, size=200), rng.integers(2, size=200), rng.integers(2, size=2000)
-    useless = ppi.mean(y, f, rest)
+    useless = ppi.mean(rng.integers(2, size=200), rng.integers(2, size=200), rng.integers(2, size=2000))
     assert useless.saved > -0.01 and useless.weight < 0.3
     y, f, rest = sampled(2, 200, 2000, accuracy=1.0)
     assert ppi.mean(y, f, rest).saved > 0.6
