@@ -52,6 +52,12 @@ class TrainConfig(TrainingArguments):
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
     prefix_packing: bool | None = None
+    certificate: str | None = None
+    """The certificate of the judge that gave the labels: a file, or the folder of ``certificate.json``.
+
+    Unset, the one that lies beside the data."""
+    require_certificate: bool | dict[str, float] = False
+    """Whether labels by judges need a certificate; with bounds, as in ``{accuracy: 0.7}``, one that reaches them."""
     dropout: bool = False
     """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
@@ -77,7 +83,15 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        _check_bounds(self.require_certificate)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
+
+
+def _check_bounds(wanted: object) -> None:
+    if isinstance(wanted, bool):
+        return
+    if not isinstance(wanted, dict) or not all(isinstance(bound, int | float) for bound in wanted.values()):
+        raise ValueError(f"require_certificate is {wanted!r}; expected true, false, or bounds as in {{accuracy: 0.7}}")
 
 
 def check_above_zero(config: TrainConfig, *names: str) -> None:

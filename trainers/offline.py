@@ -21,6 +21,7 @@ from trainers.folder.identity import claim, finished, identity
 from trainers.folder.metrics import MetricsFile
 from trainers.folder.results import Counts, Trained
 from trainers.folder.samples import SHARE, WRITTEN_COSTS, Samples
+from trainers.gate import certified, named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.trainer import TreeTrainer
@@ -56,6 +57,7 @@ class Offline(Method[C]):
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """See `Method.train`."""
         folder = Path(config.output_dir or "")
+        certificates = certified(config, self.wanted(config))
         data, held_out = _data(config, self.wanted(config))
         if done := finished(self.name, config, data.sha256):
             return Trained.of(folder, done, new=False)
@@ -80,7 +82,9 @@ class Offline(Method[C]):
             trainer.evaluate()
         samples.take("after", trainer.model, trainee.tokenizer)
         computed = {"batches": trainer.proof.facts(), "saved": _save(trainer, trainee)}
-        facts = results.facts(counts, results.figures(folder), trainer.state.global_step) | computed
+        facts = (
+            results.facts(counts, results.figures(folder), trainer.state.global_step) | computed | named(certificates)
+        )
         if config.process_index == 0:
             results.write(self.made, config, run, data.constitutions, facts, samples.rows)
         return Trained.of(folder, facts, new=True)

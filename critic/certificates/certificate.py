@@ -17,7 +17,6 @@ from base.digest import digest
 from base.errors import InputError
 from critic.files.row_prompt import readable
 from critic.messages import Record
-from critic.run.folder.results import replace_text
 from critic.statistics.intervals import Figure
 from critic.statistics.judges.maps import Map
 
@@ -102,11 +101,10 @@ class Certificate(Record):
         """Hash of everything but the date: the same measurement is the same certificate."""
         return digest(self.model_dump(mode="json", exclude={"made"}))
 
-    def write(self, folder: Path) -> Path:
-        """Write it into a folder, as `FILE`, with its hash."""
+    def text(self) -> str:
+        """What its file holds: its content and its hash, as JSON."""
         content = self.model_dump(mode="json") | {"sha256": self.sha256}
-        replace_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        return folder / FILE
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_certificate(path: Path) -> Certificate:

@@ -11,9 +11,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from base.digest import digest
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, Principle, load
+from critic.certificates.certificate import Certificate, read_certificate
+from critic.certificates.gate import Origin, require
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
 from critic.run.folder.export import Format
@@ -32,12 +35,14 @@ class ReweighRequest:
 
     ``principles`` names another constitution, of which ``only`` some principles count, ``weights`` replace theirs, and
     ``settings`` are those of `RunSettings` that weigh votes: ``aggregation``, ``priorities``, ``tie_band``.
+    ``certificate`` is the file of the judge's, whose map mends the probabilities.
     """
 
     principles: str | None = None
     only: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,12 @@ async def reweigh(request: ReweighRequest, directory: Path, out: Path, format: F
             "reweighed_from": old.config(),
             "weights": {principle.id: principle.weight for principle in constitution.principles},
         }
-        weighing = Weighing(constitution, settings, before.kind)
+        certificate = None
+        if request.certificate is not None:
+            certificate = _certificate(request.certificate, before, constitution)
+            config |= {"mended_by": certificate.sha256}
+        mended = None if certificate is None else certificate.map
+        weighing = Weighing(constitution, settings, before.kind, mended)
         with closing(RunStore.open(out, config, extend=False)) as new:
             # No plan: `cai generate` in this directory would not take these rows for its own.
             new.set_provenance(old.provenance().model_copy(update=source), "")
@@ -96,6 +106,28 @@ def _constitution(request: ReweighRequest, config: RunConfig) -> Constitution:
             raise InputError(f"{weight} is no weight", where=f"--weight {id}", fix="Give a number above 0.")
     weighed = tuple(p.model_copy(update={"weight": request.weights.get(p.id, p.weight)}) for p in kept)
     return constitution.model_copy(update={"principles": weighed})
+
+
+def _certificate(file: Path, config: RunConfig, constitution: Constitution) -> Certificate:
+    """The certificate, if it is of this run's judge and has a map. Raises `InputError`."""
+    certificate = read_certificate(file)
+    judges = [seat.judge.name for seat in config.jury]
+    modes = [str(seat.mode.get("name", "")) for seat in config.jury]
+    origin = Origin(
+        source="ai",
+        judge=", ".join(dict.fromkeys(judges)),
+        mode=modes[0] if len(modes) == 1 else "jury",
+        constitution_hash=constitution.digest,
+        templates=digest(config.templates),
+    )
+    require(certificate, {}, [origin], str(file))
+    if certificate.map is None:
+        raise InputError(
+            "the certificate has no map: none mended the judge's probabilities, or too few prompts are labelled",
+            where=str(file),
+            fix="Weigh without it, or certify the judge on more labels by people.",
+        )
+    return certificate
 
 
 def _own(config: RunConfig) -> Constitution:

@@ -60,8 +60,10 @@ def certify(
 ) -> None:
     """Certify a judge: its figures beside people's, bound to judge, mode, templates, constitution, data and code."""
     from constitution import load
+    from critic.certificates.certificate import FILE
     from critic.engine import RunStopped
     from critic.evaluation.trust.figures import judge_figures
+    from critic.run.folder.results import replace_text
 
     constitution = load(principles)
     people, refused = people_of(pairs, column, limit)
@@ -74,7 +76,8 @@ def certify(
         raise typer.Exit(STOPPED) from None
     figures = judge_figures(asked.answers, people, asked.judge.name)
     made = certificate(asked, constitution, people, figures)
-    file = made.write(out)
+    file = out / FILE
+    replace_text(file, made.text())
     _write_page(made, figures, out)
     if run is not None:
         name_in_run(made, run)
@@ -154,6 +157,7 @@ def _write_page(made: "Certificate", figures: "JudgeFigures", out: Path) -> None
 
 def name_in_run(made: "Certificate", run: Path) -> None:
     """Put the certificate into a run's folder, whose manifest names it. Raises `InputError` for another judge's run."""
+    from critic.certificates.certificate import FILE
     from critic.certificates.gate import require
     from critic.certificates.origins import origins
     from critic.run.folder.results import replace_text
@@ -168,7 +172,7 @@ def name_in_run(made: "Certificate", run: Path) -> None:
         raise InputError("it holds no pairs whose judge could be certified", where=str(run))
     require(made, {}, own, str(run))
     content = json.loads(manifest.read_text(encoding="utf-8")) | {"certificate": made.sha256}
-    made.write(run)
+    replace_text(run / FILE, made.text())
     replace_text(manifest, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     say(f"{run}/manifest.json names the certificate, which is beside it")
 

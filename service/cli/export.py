@@ -1,6 +1,7 @@
 """``cai export``: a run, a data set or a file of feedback, in the format of another tool, without a server."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from service.cli.given.options import Json
 from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
+    from critic.certificates.certificate import Certificate
     from service.exports.offers import Written
 
 FormatName = Annotated[str, typer.Option("--format", help="The file's format: trl, llama-factory, jsonl ...")]
@@ -31,6 +33,22 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
     table: TableName = None,
     options: Options = "{}",
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The certificate of the judge that gave the labels. Default: DIR's own."),
+    ] = None,
+    require_certificate: Annotated[
+        bool,
+        typer.Option("--require-certificate", help="Refuse labels by a judge that have no certificate, or a void one."),
+    ] = False,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIGURE=NUMBER",
+            help="A figure that the certificate has to reach with the worse end of its interval, as in accuracy=0.7; "
+            "repeatable.",
+        ),
+    ] = None,
     push_to_hub: Annotated[
         str | None,
         typer.Option(
@@ -44,8 +62,10 @@ def export(
 ) -> None:
     """Write a run, a data set or feedback as a file of another tool, or put it on the hub. No server is needed.
 
-    Without --format and --out, the formats are listed.
+    Without --format and --out, the formats are listed. A certificate that is given or lies in DIR is checked, and put
+    beside what is written.
     """
+    held = _certified(source, certificate, require_certificate or bool(bound), _bounds(bound or []))
     if push_to_hub is not None:
         if format is not None or out is not None:
             raise InputError(
@@ -64,6 +84,8 @@ def export(
     if format is None or out is None:
         missing = "--format" if format is None else "--out"
         raise InputError(f"{missing} is missing", fix="Give --format and --out; without both, the formats are listed.")
+    from critic.certificates.certificate import FILE
+    from critic.run.folder.results import replace_text
     from service.exports.offers import offered, write
     from service.formats import format_of
 
@@ -73,8 +95,48 @@ def export(
         raise InputError(f"{form.name} is written as {ending}", where=str(out), fix=f"Name it {out.stem}{ending}.")
     written = write(offered(source), form, out, table_of(table))
     print_written(written, out, as_json)
+    if held is not None:
+        replace_text(out.parent / FILE, held.text())
+        say(f"certificate: {out.parent / FILE} ({held.sha256})", err=as_json)
     if not as_json and (usage := form.usage(written.table, out)):
         say(f"read it with: {usage}")
+
+
+def _certified(source: Path, given: Path | None, required: bool, bounds: Mapping[str, float]) -> "Certificate | None":
+    """Return the certificate of the labels' judge. Raises `InputError` where one is needed and missing, or too weak."""
+    from critic.certificates.certificate import FILE, read_certificate
+    from critic.certificates.gate import require
+    from critic.certificates.origins import origins
+
+    file = given or (source / FILE if source.is_dir() else source.parent / FILE)
+    if given is None and not required and not file.is_file():
+        return None
+    by_judges = [one for table in _tables(source) for one in origins(str(table)) if not one.is_by_people]
+    if not by_judges:
+        return None
+    certificate = read_certificate(file)
+    require(certificate, bounds, by_judges, str(source))
+    return certificate
+
+
+def _tables(source: Path) -> list[Path]:
+    """The files of labels: of a folder, its own exports."""
+    if source.is_file():
+        return [source]
+    names = ("pairs", "feedback", "rankings", "ratings")
+    files = [source / f"{name}.{ending}" for name in names for ending in ("jsonl", "parquet")]
+    return [file for file in files if file.is_file()][:1]
+
+
+def _bounds(texts: list[str]) -> dict[str, float]:
+    bounds = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            bounds[name] = float(number)
+        except ValueError:
+            raise InputError(f"{text!r} is not FIGURE=NUMBER", where="--bound", fix="As in accuracy=0.7") from None
+    return bounds
 
 
 def table_of(name: str | None) -> Any:

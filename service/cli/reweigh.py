@@ -61,6 +61,14 @@ def reweigh(
         float | None,
         typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.", rich_help_panel=JUDGING),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Mend probabilities by the map in this certificate of the run's judge.",
+            rich_help_panel=JUDGING,
+        ),
+    ] = None,
     format: FormatOption = Format.jsonl,
     root: Root = None,
     as_json: Json = False,
@@ -76,7 +84,7 @@ def reweigh(
         settings["aggregation"] = aggregation.value
     if tie_band is not None:
         settings["tie_band"] = tie_band
-    request = ReweighRequest(principles, tuple(only or ()), _weights(weight or []), settings)
+    request = ReweighRequest(principles, tuple(only or ()), _weights(weight or []), settings, certificate)
     done = asyncio.run(start(request, directory, out, format.value))
     if as_json:
         typer.echo(json.dumps(_json(done), indent=2))

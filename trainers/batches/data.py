@@ -73,7 +73,7 @@ def read(source: str, wanted: Sequence[type[Example]], columns: Naming = OWN_NAM
 
     Raises `InputError` where the source can't be used at all, or holds no example of the ``wanted`` kinds.
     """
-    where = _table(source, wanted)
+    where = table(source, wanted)
     return _collect((read() for read in _open(where, wanted, columns)), where, wanted)
 
 
@@ -128,7 +128,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]]
     return _collect(given, name, wanted)
 
 
-def _table(source: str, wanted: Sequence[type[Example]]) -> str:
+def table(source: str, wanted: Sequence[type[Example]]) -> str:
     """Return the export that holds the first wanted kind, where ``source`` is the directory of a run."""
     folder = Path(source).expanduser()
     if not (folder / "manifest.json").is_file():
@@ -175,7 +175,7 @@ def open_examples(
 ) -> Iterator[Callable[[], list[Example | Quarantined]]]:
     """Open a source as `read` does, with a function a row that reads it; to be called in their order."""
     rows = _Kinds(wanted)
-    unread = enumerate(_open(_table(source, wanted), wanted, columns))
+    unread = enumerate(_open(table(source, wanted), wanted, columns))
     return (partial(lambda number, read: rows.examples(number, read()), number, read) for number, read in unread)
 
 

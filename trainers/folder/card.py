@@ -66,6 +66,7 @@ def _body(lineage: Mapping[str, Any], made: Made) -> Iterator[str]:
     yield from (made.about, "", "## Where it comes from", "")
     rows = [("parent", f"{parent['name']}, SHA-256 `{parent['revision']}`"), ("data", f"SHA-256 `{lineage['data']}`")]
     rows += [("constitution", f"SHA-256 `{name}`") for name in lineage["constitutions"]]
+    rows += [("judge's certificate", f"SHA-256 `{name}`") for name in lineage.get("certificates", ())]
     rows += [(f"ancestor ({own['trainer']})", own["name"]) for own in _ancestors(lineage)]
     rows += [("trained on", f"{counts['examples']:,} examples, {lineage['steps']:,} steps")]
     rows += [("held out", f"{counts['held_out']:,} examples")] if counts["held_out"] else []

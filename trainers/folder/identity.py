@@ -26,7 +26,7 @@ _FREE = {
     "logging_first_step", "logging_steps", "logging_strategy", "save_steps", "save_strategy", "save_total_limit",
     "project", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
     "dataloader_persistent_workers", "local_rank", "hub_token", "skip_memory_metrics", "eval_steps", "eval_strategy",
-    "per_device_eval_batch_size",
+    "per_device_eval_batch_size", "certificate", "require_certificate",
 }  # fmt: skip
 _SECRET = {"hub_token"}
 

@@ -21,12 +21,14 @@ from trainers.folder.finish import Saved
 from trainers.folder.identity import claim, finished, identity
 from trainers.folder.results import Counts, Trained
 from trainers.folder.samples import SHARE, Samples
+from trainers.gate import named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
 from trainers.online import prompts
 from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
+from trainers.online.reward_gate import certified_reward
 
 C = TypeVar("C", bound=OnlineConfig)
 
@@ -57,10 +59,11 @@ class Online(Method[C]):
         set_seed(config.seed)
         trainer = self.trainer(trainee.model, config, asks, trainee.tokenizer, held_out, callbacks=callbacks)
         try:
+            certificates = certified_reward(config, trainer.reward.identity)
             trainer.train()
         finally:
             trainer.close()
-        facts = results.facts(counts, results.figures(folder), trainer.state.global_step)
+        facts = results.facts(counts, results.figures(folder), trainer.state.global_step) | named(certificates)
         if config.process_index == 0:
             policy, saved = _save(trainer, trainee, folder)
             facts |= {"batches": trainer.proof.facts(), "saved": saved.facts()}

@@ -85,7 +85,9 @@ def _values(label: Feedback) -> Iterator[tuple[str, float]]:
             yield str(response), float(value == "up")
         case RankingLabel(ranks=ranks):
             for first, second in _pairs(len(ranks), label.item):
-                yield f"{first}:{second}", 0.5 + 0.5 * ((ranks[first] < ranks[second]) - (ranks[first] > ranks[second]))
+                one, other = ranks[first], ranks[second]
+                if one is not None and other is not None:
+                    yield f"{first}:{second}", 0.5 + 0.5 * ((one < other) - (one > other))
 
 
 def _pairs(responses: int, item: str) -> Iterable[tuple[int, int]]:

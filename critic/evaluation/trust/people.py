@@ -41,12 +41,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The items in the order of the file; how many labels were read, given again, or are of another kind."""
+    """The items in the order of the file; how many labels were given again, or are of another kind."""
 
     items: tuple[Item, ...]
-    labels: int
     repeated: int
     other_kinds: int
+
+    @property
+    def labels(self) -> int:
+        """One of each person for each item."""
+        return sum(len(item.said) for item in self.items)
 
     @property
     def sha256(self) -> str:
@@ -85,12 +89,11 @@ def people(labels: Iterable[Feedback]) -> People:
     A label without an annotator is somebody's of their own.
     """
     items: dict[str, Item] = {}
-    read, repeated, others = 0, 0, 0
+    repeated, others = 0, 0
     for label in labels:
         if label.source != "human" or not isinstance(label.label, ComparisonLabel) or label.label.choice is None:
             others += 1
             continue
-        read += 1
         item = _item(items, label)
         turned = label.in_order_of([item.first.text, item.second.text])
         name = label.annotator or f"unnamed {len(item.said) + 1}"
@@ -99,7 +102,7 @@ def people(labels: Iterable[Feedback]) -> People:
         item.said[name] = CHOICES[choice or "tie"]
         if label.group is not None:
             item.groups[name] = label.group
-    return People(tuple(items.values()), read, repeated, others)
+    return People(tuple(items.values()), repeated, others)
 
 
 def _item(items: dict[str, Item], label: Feedback) -> Item:

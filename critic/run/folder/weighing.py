@@ -5,12 +5,12 @@ reward model's) counts in the group it was cast for. Nothing stands in for a vot
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from constitution import Constitution, Principle
-from critic.judging.aggregate import aggregate
+from critic.judging.aggregate import Verdict, aggregate, is_tie
 from critic.pairing import Pairing, pair
 from critic.pipeline import principles_by_group
 from critic.records import Judgement, Row, Vote
@@ -49,10 +49,16 @@ class Changes:
 class Weighing:
     """Weighs rows, one after the other, and keeps count of what changes."""
 
-    def __init__(self, constitution: Constitution, settings: RunSettings, kind: Literal["generate", "judge"]) -> None:
+    def __init__(
+        self,
+        constitution: Constitution,
+        settings: RunSettings,
+        kind: Literal["generate", "judge"],
+        mended: Callable[[float], float] | None = None,
+    ) -> None:
         best_of_n = settings.strategy == "best-of-n" and kind == "generate"
         self.changes = Changes()
-        self._constitution, self._settings = constitution, settings
+        self._constitution, self._settings, self._mended = constitution, settings, mended
         self._pairing = Pairing(best_of_n, settings.ranking, settings.tie_band)
         self._digests = {principle.id: principle.digest for principle in constitution.principles}
 
@@ -73,7 +79,7 @@ class Weighing:
 
     def _judgement(self, comparison: Sequence[Judgement], group: str | None, principles: list[Principle]) -> Judgement:
         votes = _votes(comparison, group, principles)
-        verdict = aggregate(votes, principles, self._settings.tie_band, self._settings.pooling())
+        verdict = self._verdict(aggregate(votes, principles, self._settings.tie_band, self._settings.pooling()))
         return Judgement(
             first=comparison[0].first,
             second=comparison[0].second,
@@ -84,6 +90,13 @@ class Weighing:
             outcome=verdict.outcome,
             probability=verdict.probability,
         )
+
+    def _verdict(self, verdict: Verdict) -> Verdict:
+        """The verdict with its probability as a certificate's map mends it, if there is one."""
+        if self._mended is None or verdict.probability is None:
+            return verdict
+        probability = self._mended(verdict.probability)
+        return Verdict("tie" if is_tie(probability, self._settings.tie_band) else "preference", probability)
 
     def _count(self, before: Row, after: Row) -> None:
         changes = self.changes

@@ -108,7 +108,7 @@ def judge(
     if as_json:
         typer.echo(json.dumps(_json(name, asked, judged), indent=2, allow_nan=False))
     if report is not None:
-        _write_page(report, judge, next(iter(mode or [None])), asked, pairs, column, limit)
+        _write_page(report, judge, mode[0] if mode else None, asked, pairs, column, limit)
         say(f"report: {report}", err=as_json)
     if fit is not None and model is not None:
         fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")

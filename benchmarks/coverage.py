@@ -1,0 +1,284 @@
+"""How often 95 % intervals hold what they are of: simulations of every method, small numbers, extremes and clusters.
+
+``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times,
+and counts the intervals that hold it. Rates near the ends are drawn anew in each simulation, from a narrow band: at one
+rate alone, coverage of counts jumps up and down with it.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+
+from critic.statistics.intervals import Figure, jeffreys
+from critic.statistics.judges.leanings import controlled_accuracy, leaning
+from critic.statistics.people.bradley_terry import bradley_terry
+from critic.statistics.people.course import drift
+from critic.statistics.prediction import ppi
+from critic.statistics.prediction.rogan_gladen import prevalence
+from critic.statistics.prediction.routing import drawn, probabilities, routed_mean
+from critic.statistics.reliability.alpha import krippendorff
+from critic.statistics.reliability.coefficient import figure
+from critic.statistics.reliability.gwet import ac1, ac2
+from critic.statistics.reliability.kappa import cohen, fleiss
+from critic.statistics.reliability.ratings import Floats, Ratings
+
+SIMULATIONS = 1000
+LARGE = 200_000  # units, whose coefficient stands for the truth
+LEAST, MOST = 0.93, 0.97
+
+Trial = Callable[[Generator], tuple[float, float, float]]
+"""One simulation: the interval's limits, and the truth."""
+
+
+def rated(rng: Generator, units: int, right: float, yes: float, raters: int = 3, values: int = 2) -> Floats:
+    """Return ratings (raters, units): of a true value, each right with a probability, else any value."""
+    chosen = rng.random(units) < yes if values == 2 else rng.integers(values, size=units)
+    truth = chosen.astype(float)
+    guess = rng.integers(values, size=(raters, units)).astype(float)
+    return np.where(rng.random((raters, units)) < right, truth, guess)
+
+
+def coefficient(name: str, matrix: Floats, clusters: Floats | None = None) -> Figure:
+    """Return a coefficient of a matrix with its interval."""
+    ratings = Ratings.of_matrix(matrix)
+    units = ratings.number_of_units
+    if name == "cohen":
+        _, first, second = ratings.of_pair(0, 1)
+        found = figure(cohen(first, second), units, clusters)
+    else:
+        made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
+        found = figure(made(ratings) if made else krippendorff(ratings, name), units, clusters)  # type: ignore[arg-type]
+    return found if found is not None else Figure(0.0, -1.0, 1.0, 0, 0)
+
+
+_TRUTHS: dict[tuple[object, ...], float] = {}
+
+
+def truth(name: str, right: float, yes: float, values: int, missing: float) -> float:
+    """Return a coefficient's value in a very large sample, computed once."""
+    key = (name, right, yes, values, missing)
+    if key not in _TRUTHS:
+        rng = np.random.default_rng(99)
+        matrix = rated(rng, LARGE, right, yes, values=values)
+        ratings = Ratings.of_matrix(np.where(rng.random(matrix.shape) < missing, np.nan, matrix))
+        if name == "cohen":
+            units, first, second = ratings.of_pair(0, 1)
+            _TRUTHS[key] = cohen(first, second)(np.ones(units.size)).coefficient or 0.0
+        else:
+            made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
+            of = made(ratings) if made else krippendorff(ratings, name)  # type: ignore[arg-type]
+            _TRUTHS[key] = of(np.ones(ratings.number_of_units)).coefficient or 0.0
+    return _TRUTHS[key]
+
+
+def agreement(name: str, units: int, right: float, yes: float = 0.5, values: int = 2, missing: float = 0.0) -> Trial:
+    """Return a simulation of a coefficient."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        matrix = rated(rng, units, right, yes, values=values)
+        matrix = np.where(rng.random(matrix.shape) < missing, np.nan, matrix)
+        found = coefficient(name, matrix)
+        return found.low, found.high, truth(name, right, yes, values, missing)
+
+    return trial
+
+
+def agreement_in_clusters(name: str, prompts: int, each: int, right: float) -> Trial:
+    """Return a simulation in which the units of a prompt have one true value, and are equally hard."""
+
+    def matrix_of(rng: Generator, prompts: int) -> Floats:
+        value = np.repeat((rng.random(prompts) < 0.5).astype(float), each)
+        hard = np.repeat(np.clip(rng.normal(right, 0.15, prompts), 0, 1), each)
+        guess = rng.integers(2, size=(3, prompts * each)).astype(float)
+        return np.where(rng.random((3, prompts * each)) < hard, value, guess)
+
+    large = Ratings.of_matrix(matrix_of(np.random.default_rng(99), LARGE // each))
+    true = krippendorff(large, "nominal")(np.ones(large.number_of_units)).coefficient or 0.0
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        found = coefficient(name, matrix_of(rng, prompts), np.repeat(np.arange(prompts), each))
+        return found.low, found.high, true
+
+    return trial
+
+
+def powered(n: int, more: int, low: float, high: float, accuracy: float, each: int = 1) -> Trial:
+    """Return a simulation of PPI++'s mean of a rate drawn between two bounds, in clusters of ``each``."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        rate = rng.uniform(low, high)
+        prompts = (n + more) // each
+        own = np.full(prompts, rate) if each == 1 else rng.beta(rate * 4, (1 - rate) * 4, prompts)
+        of = np.repeat(np.arange(prompts), each)
+        human = (rng.random(prompts * each) < own[of]).astype(float)
+        judge = np.where(rng.random(human.size) < accuracy, human, 1 - human)
+        found = ppi.mean(human[:n], judge[:n], judge[n:], of[:n], of[n:]).figure
+        return found.low, found.high, rate
+
+    return trial
+
+
+def powered_difference(n: int, more: int, first: float, second: float) -> Trial:
+    """Return a simulation of PPI++'s paired difference of two rates, with ties."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        a, b = (np.select([rng.random(n + more) < rate], [1.0], 0.0) for rate in (first, second))
+        tied = rng.random(n + more) < 0.2
+        a, b = np.where(tied, 0.5, a), np.where(tied, 0.5, b)
+        f = np.where(rng.random(n + more) < 0.8, a, 1 - a)
+        g = np.where(rng.random(n + more) < 0.8, b, 1 - b)
+        found = ppi.difference((a[:n], b[:n]), (f[:n], g[:n]), (f[n:], g[n:])).figure
+        return found.low, found.high, 0.8 * (first - second)
+
+    return trial
+
+
+def screened(n: int, more: int, low: float, high: float) -> Trial:
+    """Return a simulation of Rogan and Gladen's estimate."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        rate = rng.uniform(low, high)
+        human = (rng.random(n + more) < rate).astype(float)
+        judge = np.where(rng.random(n + more) < np.where(human == 1, 0.85, 0.9), human, 1 - human)
+        try:
+            found = prevalence(human[:n], judge[:n], judge[n:])
+        except ValueError:
+            return -np.inf, np.inf, rate
+        return found.low, found.high, rate
+
+    return trial
+
+
+def routed(items: int, budget: int) -> Trial:
+    """Return a simulation of a routed mean over one population of items."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        doubt = rng.random(items)
+        judge = (rng.random(items) < 0.5).astype(float)
+        human = np.where(rng.random(items) < 0.5 * doubt, 1 - judge, judge)
+        chances = probabilities(np.sqrt(0.05 + 0.4 * doubt), budget)
+        shown = drawn(chances, int(rng.integers(2**31)))
+        found = routed_mean(human[shown], judge[shown], chances[shown], judge)
+        return found.low, found.high, float(human.mean())
+
+    return trial
+
+
+def strengths(comparisons: int) -> Trial:
+    """Return a simulation of a Bradley-Terry strength, with ties as halves."""
+    true = np.array([0.8, 0.2, 0.0, -0.3, -0.7])
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        i = rng.integers(5, size=comparisons)
+        j = (i + rng.integers(1, 5, size=comparisons)) % 5
+        y = (rng.random(comparisons) < 1 / (1 + np.exp(true[j] - true[i]))).astype(float)
+        found = bradley_terry(i, j, y)
+        return float(found.low[0]), float(found.high[0]), 0.8
+
+    return trial
+
+
+def leaned(pairs: int) -> Trial:
+    """Return a simulation of a judge's excess leaning to a trait."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        trait = rng.normal(size=pairs)
+        people = (rng.random(pairs) < np.where(trait > 0, 0.55, 0.45)).astype(float)
+        judge = (rng.random(pairs) < np.where(trait > 0, 0.7, 0.3)).astype(float)
+        found = leaning(judge, people, trait)
+        excess = Figure(0, -1, 1, 0, 0) if found is None else found.excess
+        return excess.low, excess.high, 0.15
+
+    return trial
+
+
+def controlled(pairs: int) -> Trial:
+    """Return a simulation of length-controlled accuracy."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        longer = rng.normal(size=pairs)
+        people = (rng.random(pairs) < np.where(longer > 0, 0.7, 0.3)).astype(float)
+        more = (people > 0.5) == (longer > 0)
+        right = (rng.random(pairs) < np.where(more, 0.9, 0.6)).astype(float)
+        found = controlled_accuracy(right, people, longer)
+        return (0.0, 1.0, 0.75) if found is None else (found.low, found.high, 0.75)
+
+    return trial
+
+
+def drifted(labels: int) -> Trial:
+    """Return a simulation of the change from the first half of an annotator's labels to the second."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        late = np.arange(labels) >= labels // 2
+        agrees = (rng.random(labels) < np.where(late, 0.6, 0.85)).astype(float)
+        found = drift(agrees, np.arange(labels))
+        return (-1.0, 1.0, -0.25) if found is None else (found.difference.low, found.difference.high, -0.25)
+
+    return trial
+
+
+def counted(n: int, low: float, high: float) -> Trial:
+    """Return a simulation of Jeffreys' interval of a rate drawn between two bounds."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        rate = rng.uniform(low, high)
+        return *jeffreys(float(rng.binomial(n, rate)), n), rate
+
+    return trial
+
+
+TRIALS: dict[str, Trial] = {
+    "Cohen, 40 units, agreement .7": agreement("cohen", 40, 0.7),
+    "Cohen, 200 units, yes in 1 of 10": agreement("cohen", 200, 0.8, 0.1),
+    "Fleiss, 30 units": agreement("fleiss", 30, 0.6),
+    "Fleiss, 100 units, nearly always agreeing": agreement("fleiss", 100, 0.95),
+    "alpha nominal, 30 units, a fifth missing": agreement("nominal", 30, 0.7, missing=0.2),
+    "alpha nominal, 60 units, near 1": agreement("nominal", 60, 0.95),
+    "alpha ordinal, 60 units, 5 values": agreement("ordinal", 60, 0.6, values=5),
+    "alpha interval, 60 units, 5 values, missing": agreement("interval", 60, 0.6, values=5, missing=0.2),
+    "alpha nominal, 40 prompts of 5 units": agreement_in_clusters("nominal", 40, 5, 0.7),
+    "AC1, 40 units, yes in 1 of 10": agreement("ac1", 40, 0.8, 0.1),
+    "AC2, 60 units, 5 values": agreement("ac2", 60, 0.6, values=5),
+    "PPI++ mean, 40 of 1,000": powered(40, 960, 0.3, 0.7, 0.8),
+    "PPI++ mean, 200 of 2,000, rate near 0": powered(200, 1800, 0.02, 0.08, 0.9),
+    "PPI++ mean, 100 of 1,000, rate near 1": powered(100, 900, 0.92, 0.98, 0.8),
+    "PPI++ mean, 50 prompts of 4 of 500": powered(200, 1800, 0.4, 0.6, 0.8, 4),
+    "PPI++ difference with ties, 60 of 1,000": powered_difference(60, 940, 0.6, 0.4),
+    "Rogan and Gladen, 200 of 1,000": screened(200, 800, 0.2, 0.6),
+    "Rogan and Gladen, 400 of 2,000, near 0": screened(400, 1600, 0.03, 0.1),
+    "routed mean, 100 of 1,000": routed(1000, 100),
+    "Bradley-Terry, 5 things, 100 comparisons": strengths(100),
+    "leaning, 100 pairs": leaned(100),
+    "length-controlled accuracy, 80 pairs": controlled(80),
+    "drift, 60 labels": drifted(60),
+    "rate of 30, near 0": counted(30, 0.02, 0.15),
+    "rate of 100, anywhere": counted(100, 0.05, 0.95),
+}
+
+
+def covered(trial: Trial, simulations: int) -> tuple[float, float]:
+    """Return how often the interval held the truth, and its mean width."""
+    rng = np.random.default_rng(7)
+    held, width = 0, 0.0
+    for _ in range(simulations):
+        low, high, true = trial(rng)
+        held += low - 1e-12 <= true <= high + 1e-12
+        width += min(high - low, 2.0)
+    return held / simulations, width / simulations
+
+
+def main() -> None:
+    """Print the table."""
+    simulations = int(sys.argv[1]) if len(sys.argv) > 1 else SIMULATIONS
+    print(f"| method ({simulations:,} simulations) | covers | mean width |\n|---|---:|---:|")
+    for name, trial in TRIALS.items():
+        share, width = covered(trial, simulations)
+        note = "" if LEAST <= share <= MOST else " (!)"
+        print(f"| {name} | {share:.3f}{note} | {width:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
