@@ -46,7 +46,7 @@ HELPERS = {
     "simulation",
 }
 # `make accuracy`, `make million`, and the page of templates.
-OWN_COMMANDS = {"judge_accuracy", "million", "reward_hh", "reward_model", "templates"}
+OWN_COMMANDS = {"coverage", "judge_accuracy", "million", "reward_hh", "reward_model", "templates"}
 HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
 
 

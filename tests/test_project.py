@@ -106,7 +106,7 @@ def test_pins_are_exact_and_cover_every_dependency() -> None:
     # vLLM is left to the machine: its GPU build pins a CUDA torch, and `make vllm` pins the one for CPUs.
     wanted = project["dependencies"] + [d for extra in extras if extra != "vllm" for d in extras[extra]]
     names = {re.split(r"[^\w.-]", d, maxsplit=1)[0].lower().replace("_", "-") for d in wanted}
-    assert names - set(pinned) == set()
+    assert names - {"cai-feedback"} - set(pinned) == set()  # extras that hold other extras
 
 
 def test_scripts_parse_and_make_explains_itself() -> None:

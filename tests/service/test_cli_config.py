@@ -215,6 +215,7 @@ PRINTS_NO_FIGURES = {
     *("cai serve", "cai worker", "cai jobs submit", "cai jobs logs", "cai jobs cancel", "cai jobs retry"),
     *("cai keys make", "cai keys revoke", "cai constitution publish", "cai constitution import"),
     "cai jobs status",  # which is JSON
+    "cai constitution ballot",  # a page to be printed
 }
 
 

@@ -160,7 +160,7 @@ def _phrase(history: History, config: OnlineConfig) -> Iterator[str]:
     rises = {phrase: share - before.get(phrase, 0.0) for phrase, share in now.items()}
     # One that is paid for is on its way to all answers, and is told of at half the rise.
     weighed = {phrase: rise * (2 if gains[phrase] > _PAID else 1) for phrase, rise in rises.items()}
-    phrase = max(weighed, key=lambda name: (weighed[name], len(name)), default="")
+    phrase = max(weighed, key=lambda name: (weighed[name], len(name), name), default="")
     if phrase and weighed[phrase] > limit:
         yield (
             f"{now[phrase]:.0%} of the answers hold {phrase!r}, and {before.get(phrase, 0.0):.0%} did in the first "

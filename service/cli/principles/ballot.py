@@ -9,6 +9,7 @@ import typer
 from base.errors import InputError
 from constitution.importers.polis import Poll, read_poll
 from constitution.schema import Group
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import OUTPUT
 from service.cli.shown.voice import Quiet, say
 
@@ -19,6 +20,7 @@ def ballot(
     ],
     out: Annotated[Path, typer.Option(help="The Markdown file to write.", rich_help_panel=OUTPUT)],
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Write a ballot of all statements, each with the support of every group, those that all groups share first."""
     if out.exists():

@@ -10,6 +10,7 @@ import typer
 
 from base.errors import InputError
 from service.cli.given.columns import Column
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import INPUT, FirstRows, Json
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
@@ -36,6 +37,7 @@ def recover(
     column: Column = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
     from critic.evaluation.principles.recovery import recover as find

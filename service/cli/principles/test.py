@@ -10,6 +10,7 @@ import typer
 
 from base.errors import InputError
 from service.cli.exits import BEYOND_LIMITS
+from service.cli.given.config import ConfigFile
 from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json, constitution_names
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
@@ -113,6 +114,7 @@ def test(
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Test a constitution by a run's stored votes: what decides, flips, repeats, contradicts; no model is asked.
 
