@@ -34,7 +34,7 @@ def number(cursor: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise _unknown()
+        raise unknown()
     return int(text)
 
 
@@ -45,11 +45,12 @@ def decode(cursor: str | None) -> str | None:
     try:
         place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError, ValueError):
-        raise _unknown() from None
+        raise unknown() from None
     if "\0" in place:  # which PostgreSQL can't compare with anything
-        raise _unknown()
+        raise unknown()
     return place
 
 
-def _unknown() -> Exception:
+def unknown() -> Exception:
+    """What to raise for a cursor that no page gave: `Problem` 422."""
     return invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")

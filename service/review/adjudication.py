@@ -59,6 +59,8 @@ async def decide(
     given = await _read(known, row, task, caller, asked)
     at = now()
     [id], rows = labels.rows([given], labels.Origin(key=caller.key, project=project), at)
+    # An older version may have named the same content otherwise, and its name is what stands among the items.
+    rows = {**rows, feedback: [{**rows[feedback][0], "content": task["content"]}]}
     entry: dict[str, Any] = {
         "feedback": id,
         "project": project,
@@ -101,7 +103,7 @@ async def _about(connection: AsyncConnection, project: str, item: str) -> tuple[
     row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
     if row is None:
         raise not_found("project", project, "GET /v1/projects lists them.")
-    query = select(items.c.prompt, items.c.responses).join(tasks, tasks.c.content == items.c.id)
+    query = select(items.c.prompt, items.c.responses, tasks.c.content).join(tasks, tasks.c.content == items.c.id)
     query = query.where(tasks.c.project == project, tasks.c.item == item)
     task = (await connection.execute(query)).mappings().one_or_none()
     if task is None:

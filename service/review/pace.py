@@ -74,10 +74,12 @@ class Paces:
                 continue
             self._count += 1
             name = label.annotator
-            given = _Given(
-                label.created_at, label.item, label.seconds or self._seconds.get(label.id), equal[name], compared[name]
-            )
+            given = _Given(label.created_at, label.item, self._took(label), equal[name], compared[name])
             self._given.setdefault(name, []).append(given)
+
+    def _took(self, label: StoredFeedback) -> float | None:
+        """Return how long a label took: as the client measured it, else since the task was leased."""
+        return label.seconds if label.seconds is not None else self._seconds.get(label.id)
 
     def figures(self) -> list[Pace]:
         """Return each annotator's, by id."""

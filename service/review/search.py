@@ -1,11 +1,12 @@
 """A search over labels and what they are about: a text that occurs in a prompt, a response or a label."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
-from sqlalchemy import ColumnElement, Connection, Text, cast, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Text, cast, or_, select
 
 from critic.feedback import Flag, Kind, Source
 from service.bounds.text_bounds import TextBounds
@@ -77,12 +78,16 @@ def search(connection: Connection, asked: SearchQuery) -> Hits:
     if asked.before is not None:
         query = query.where(feedback.c.seq < asked.before)
     # A few at a time: each may have megabytes, of which little is shown.
-    rows = connection.execute(query, execution_options={"yield_per": ROWS_READ}).mappings()
+    with connection.execute(query, execution_options={"yield_per": ROWS_READ}) as rows:
+        return _page(rows.mappings(), asked.limit)
+
+
+def _page(rows: Iterable[RowMapping], most: int) -> Hits:
     hits: list[Hit] = []
     last = size = 0
     for row in rows:
         size += TextBounds.size(row["label"])
-        if len(hits) == asked.limit or (hits and size > PAGE_BYTES):
+        if len(hits) == most or (hits and size > PAGE_BYTES):
             return Hits(items=hits, next=last)
         hits.append(_hit(dict(row)))
         last = row["seq"]

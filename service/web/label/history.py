@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import RowMapping, select, tuple_
 
 from critic.feedback.base import FormField
-from service.api.paging import Cursor, decode, encode
+from service.api.paging import Cursor, decode, encode, unknown
 from service.context import Parts
 from service.labels import tasking
 from service.labels.label_query import selected, stored
@@ -43,7 +43,7 @@ async def history(request: Request, visit: Labeller, parts: Parts, cursor: Curso
     return render(request, "label/history.html.j2", entries=entries, following=following, **about)
 
 
-def _closed(annotator: str, after: Any) -> Any:
+def _closed(annotator: str, after: str | None) -> Any:
     """The tasks that somebody answered or skipped, the latest first."""
     name = projects.c.name.label("project_name")
     query = select(
@@ -52,10 +52,18 @@ def _closed(annotator: str, after: Any) -> Any:
     query = query.join(tasks, leases.c.task == tasks.c.id).join(projects, tasks.c.project == projects.c.id)
     query = query.join(items, tasks.c.content == items.c.id)
     query = query.where(leases.c.annotator == annotator, leases.c.state != tasking.LEASED)
-    if isinstance(after, str) and " " in after:
-        at, _, task = after.partition(" ")
-        query = query.where(tuple_(leases.c.until, leases.c.task) < tuple_(datetime.fromisoformat(at), task))
+    if after is not None:
+        query = query.where(tuple_(leases.c.until, leases.c.task) < tuple_(*_after(after)))
     return query.order_by(leases.c.until.desc(), leases.c.task.desc()).limit(AT_ONCE + 1)
+
+
+def _after(place: str) -> tuple[datetime, str]:
+    """Return the time and the task of `_place`. Raises `Problem` 422 for what is none."""
+    at, _, task = place.partition(" ")
+    try:
+        return datetime.fromisoformat(at), task
+    except ValueError:
+        raise unknown() from None
 
 
 def _place(row: RowMapping) -> str:

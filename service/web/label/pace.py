@@ -32,7 +32,7 @@ def zone_of(request: Request) -> tzinfo:
     """The browser's time zone; UTC where it doesn't say."""
     try:
         return ZoneInfo(request.cookies.get(ZONE) or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, or a name too long for a file
         return ZoneInfo("UTC")
 
 

@@ -96,7 +96,7 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     """Keep what was begun."""
     annotator = tasking.require_annotator(visit.caller.annotator)
     text = text_of(form, "fields")
-    if len(text) > DRAFT_BYTES:
+    if len(text.encode()) > DRAFT_BYTES:
         raise Problem(413, "too_large", "the draft is too long to be kept", "It stays in the browser.")
     fields = _parsed(text)
     async with parts.database.transaction() as connection:
