@@ -145,6 +145,8 @@ class Message(Record):
     @property
     def tools(self) -> dict[str, Any]:
         """Its tool fields, as JSON: none where the message has nothing to do with tools."""
+        if self.tool_calls is None and self.tool_call_id is None and self.name is None:
+            return {}  # nearly all are like this, and millions are hashed
         return self.model_dump(mode="json", exclude={"role", "content"})
 
     def hashed(self) -> list[Any]:
