@@ -12,13 +12,13 @@ import pytest_asyncio
 
 from constitution import load
 from critic.engine import Choices, Completion, Engine, Node, Request, Sampling, Score
-from critic.engines import openai
 from critic.files.inputs import read_pairs, read_prompts
 from critic.judging.base import Question
 from critic.judging.modes.contrast import Contrast
 from critic.judging.modes.logprob import Logprob
 from critic.local import language_model as hf
 from critic.records import Item, Line, Message, Quarantined, Vote
+from critic.server import chat_opening as openai
 from tests.e2e.remote_engine import RemoteEngine
 from tests.e2e.vllm_server import MODEL
 

@@ -14,9 +14,9 @@ from base.errors import InputError
 from critic.engine import Engine, Request, RequestTooLong, Sampling
 from critic.engines import open_engine as open_any
 from critic.engines import parse_spec
-from critic.engines.openai import open_engine
 from critic.judging.modes.verdict import SCHEMA, parse_verdict
 from critic.records import Message
+from critic.server.chat_opening import open_engine
 from tests.e2e.vllm_server import KEY, MODEL
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from critic.engine import Engine
-from critic.engines.openai import open_engine
+from critic.server.chat_opening import open_engine
 from tests.critic.engines.fake_server import VLLM, FakeServer
 
 

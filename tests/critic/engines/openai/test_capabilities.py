@@ -8,8 +8,8 @@ import pytest
 
 from base.errors import InputError
 from critic.engine import Engine, EngineError, Request
-from critic.engines.openai import open_engine
 from critic.server import survey
+from critic.server.chat_opening import open_engine
 from tests.critic.engines.fake_server import NO_WAIT, FakeServer, Fault, chat
 
 from .asking import request

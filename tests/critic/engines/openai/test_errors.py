@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from critic.engine import Engine, EngineDown, EngineError, RequestTooLong, Unavailable
-from critic.engines.openai import open_engine
+from critic.server.chat_opening import open_engine
 from tests.critic.engines.fake_server import NO_WAIT, FakeServer, Fault, chat
 
 from .asking import request, user

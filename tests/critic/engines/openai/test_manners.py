@@ -7,10 +7,10 @@ import pytest
 
 from base.errors import InputError
 from critic.engine import Engine, EngineDown, EngineError, HeldBack, Request, Sampling, Unavailable
-from critic.engines.openai import open_engine
 from critic.records import Message, Role
 from critic.server import survey
 from critic.server.chat_fault import Fault as Told
+from critic.server.chat_opening import open_engine
 from critic.server.manners import Manners
 from tests.critic.engines.fake_server import VLLM, Answer, FakeServer, Fault, chat, likely
 

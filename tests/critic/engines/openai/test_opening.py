@@ -10,7 +10,7 @@ import pytest
 from base.errors import InputError
 from critic.engines import open_engine as open_spec
 from critic.engines import parse_spec
-from critic.engines.openai import open_engine
+from critic.server.chat_opening import open_engine
 from tests.critic.engines.fake_server import KEY, Answer, FakeServer
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from critic.engine import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong
-from critic.engines.openai import open_engine
 from critic.records import Message
 from critic.server import survey
+from critic.server.chat_opening import open_engine
 from critic.server.chat_reply import Likely, Position
 from tests.critic.engines.fake_server import NO_WAIT, VLLM, FakeServer, chat, likely
 
