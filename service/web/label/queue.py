@@ -16,6 +16,9 @@ from service.web.label.pace import pace_of, zone_of
 from service.web.rendering import render
 from service.web.visit import PageRoute, Visit, signed_in
 
+# What is left is told in steps: an exact number stands still after a gold item, and so would tell which they are.
+ABOUT = 5
+
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MOST = 200  # projects that one annotator is shown
@@ -41,6 +44,7 @@ async def queue(request: Request, visit: Labeller, parts: Parts) -> Response:
             "project": project,
             "done": done.get(project.id, 0),
             "left": left.get(project.id, 0),
+            "about": left.get(project.id, 0) // ABOUT * ABOUT,
             "practises": project.id in practising,
         }
         for project in open_ones
