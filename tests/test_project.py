@@ -16,7 +16,7 @@ from critic.files.inputs import read_pairs, read_prompts
 from critic.records import Line, Quarantined
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("base", "constitution", "critic", "service", "trainers", "principles")
+PACKAGES = ("base", "cai_feedback", "constitution", "critic", "service", "trainers", "principles")
 
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -35,8 +35,11 @@ def method_names(incomplete: str) -> list[str]:
 
 
 def known_method(name: str) -> str:
-    """Return ``name``, if there is such a method. Raises `InputError`."""
-    return catalogue.read(name).name
+    """Return ``name``, if there is such a method. Raises `typer.BadParameter`."""
+    try:
+        return catalogue.read(name).name
+    except InputError as error:
+        raise typer.BadParameter(f"{error.problem}; {error.fix}") from None
 
 
 def shipped() -> Path:

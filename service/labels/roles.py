@@ -31,7 +31,7 @@ class PageSettings(BaseModel):
 
     blur: Annotated[bool, Field(strict=True)] = False
     break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = 45
-    pass_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    pass_share: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
     gold_every: Annotated[int, Field(ge=2, le=1000, strict=True)] | None = None
 
 
@@ -42,7 +42,7 @@ class PageChange(BaseModel):
 
     blur: Annotated[bool, Field(strict=True)] | None = None
     break_minutes: Annotated[int, Field(ge=1, le=600, strict=True)] | None = None
-    pass_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    pass_share: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     gold_every: Annotated[int, Field(ge=2, le=1000, strict=True)] | None = None
 
     def changed(self, stored: Mapping[str, Any]) -> dict[str, Any]:

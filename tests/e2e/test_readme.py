@@ -43,11 +43,12 @@ def apart(block: str) -> bool:
 def test_the_blocks_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     said = [run(tmp_path, "bash", "-euc", block) for block in blocks("bash") if not apart(block)]
-    made, judged, evaluated = said
+    made, judged, tested, evaluated = said
     assert "chosen" in made and "mean shift" in evaluated
     assert "runs/first was made under harmlessness@1.1.0" in judged and "changed side" in judged
-    [python] = blocks("python")
-    assert "probability" in run(tmp_path, sys.executable, "-c", python)
+    assert "harmlessness@1.1.0" in tested and (tmp_path / "runs/tested/test.json").is_file()
+    loaded, asked = (run(tmp_path, sys.executable, "-c", block) for block in blocks("python"))
+    assert "probability" in loaded and len(json.loads(asked.replace("(", "[").replace(")", "]").replace("'", '"'))) == 2
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_refused_rows_are_3_and_named(folder: Path) -> None:
         (("dpo", "--config", "c.yaml", "data=none.jsonl"), "none.jsonl"),
         (("dpo", "--config", "c.yaml", "output_dir=."), "is not empty"),
         (("dpo", "--config", "c.yaml", "model=no/such-model-anywhere"), "no/such-model-anywhere"),
-        (("walk", "--config", "c.yaml"), "'walk' is not one of"),
+        (("walk", "--config", "c.yaml"), "training method 'walk'"),
     ],
 )
 def test_bad_input_is_2_with_one_clear_error(folder: Path, arguments: tuple[str, ...], said: str) -> None:

