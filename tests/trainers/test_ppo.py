@@ -120,7 +120,7 @@ def test_it_learns_what_is_planted_at_a_bounded_kl(lora: dict[str, Any] | None, 
     config = ppo_config(
         policy, tmp_path / "out", lora=lora, max_steps=25, prompts_per_step=8, samples_per_prompt=8, rollout_batch=64,
         per_device_train_batch_size=8, learning_rate=0.01 if lora else 0.002, kl_coef=0.015 if lora else 0.02,
-        alarm_kl=20.0,
+        alarm_kl=20.0, alarm_phrase=None,
     )  # fmt: skip
     trainer = ppo_trainer(config, reward=Planted(share_of(ascii_lowercase)))
     trainer.train()

@@ -74,9 +74,9 @@ def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
 
 
 def ppo_settings(settings: dict[str, Any]) -> set[str]:
-    return {*settings, "output_dir", "model", "data", "use_cpu", "bf16", "max_length", "report_to", "disable_tqdm",
-            "prompts_per_step", "samples_per_prompt", "rollout_batch", "epochs", "minibatches", "learning_rate",
-            "per_device_train_batch_size", "logging_steps", "lr_scheduler_type"}  # fmt: skip
+    return {*settings, "unfinished", "output_dir", "model", "data", "use_cpu", "bf16", "max_length", "report_to",
+            "disable_tqdm", "prompts_per_step", "samples_per_prompt", "rollout_batch", "epochs", "minibatches",
+            "learning_rate", "per_device_train_batch_size", "logging_steps", "lr_scheduler_type"}  # fmt: skip
 
 
 def child_environment() -> dict[str, str]:

@@ -103,7 +103,10 @@ def test_lineage_card_and_settings_name_all_that_the_model_comes_from(policy: Pa
 
 
 @pytest.mark.slow
-def test_samples_before_are_the_parents_and_those_after_the_models(policy: Path, rows: Path, tmp_path: Path) -> None:
+def test_samples_before_are_the_parents_and_those_after_the_models(
+    policy: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.offline.SHARE", 1e6)  # of so short a run nothing is left for samples
     still = train(settings("dpo", policy, rows, tmp_path / "still", learning_rate=0.0)).folder
     moved = train(settings("dpo", policy, rows, tmp_path / "moved", learning_rate=0.05)).folder
     one, other = (
@@ -122,8 +125,9 @@ class Interrupt(TrainerCallback):
 
 @pytest.mark.slow
 def test_a_run_that_was_cut_short_goes_on_and_its_samples_are_still_the_parents(
-    policy: Path, rows: Path, tmp_path: Path
+    policy: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("trainers.offline.SHARE", 1e6)
     own = {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 2, "learning_rate": 0.05}
     whole = train(settings("dpo", policy, rows, tmp_path / "whole", **own))
     with pytest.raises(KeyboardInterrupt):
