@@ -67,7 +67,7 @@ def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
         assert torch.equal(weight, other[0]["weights"][name]), name
     assert one[0]["method"] == other[0]["method"] != {"kl_coef": 0.05}
     assert one[0]["history"] == other[0]["history"]
-    files = ("model.safetensors", rollouts.FILE, "samples.jsonl")
+    files = ("model.safetensors", rollouts.FILE)  # so short a run leaves nothing for samples
     for name in files:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
     assert whole.steps == 5 and not train(ppo_config(policy, tmp_path / "cut", **settings)).new

@@ -166,7 +166,9 @@ def test_a_saved_model_still_names_the_dropout_of_its_parent(tmp_path: Path) -> 
 
 def test_ppo_refuses_before_the_first_step_what_it_cannot_pack(tmp_path: Path) -> None:
     folder = zoo.tiny("mamba2", tmp_path / "model")
-    with pytest.raises(InputError, match=r"PPO computes each prompt once for all of its answers, and the policy can't"):
+    with pytest.raises(
+        InputError, match=r"each prompt is computed once for all of its answers here, and the policy can't"
+    ):
         ppo_trainer(ppo_config(folder, tmp_path / "out"))
 
 

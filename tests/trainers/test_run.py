@@ -58,6 +58,7 @@ def settings(kind: str, folder: Path, rows: Path, out: Path, **more: Any) -> Tra
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "SAMPLING", Sampling(max_tokens=6, temperature=0.7))
+    monkeypatch.setattr(samples, "_FEWEST", 1)
 
 
 @pytest.mark.slow

@@ -11,10 +11,12 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from service.settings import Settings
 from tests.service.web.site import Site, serving
+
+expect.set_options(timeout=60_000)  # a busy machine must not fail a page: what comes, comes
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -28,7 +28,7 @@ async def key_of_good(page: Page) -> str:
 
 async def until_stored(site: Site, project: str, count: int) -> list[dict[str, Any]]:
     """The labels of a project that count, once there are so many."""
-    for _ in range(200):
+    for _ in range(1200):
         kept = [row for row in await site.labels(project) if row["retracted"] is None]
         if len(kept) >= count:
             assert len(kept) == count
@@ -174,7 +174,7 @@ async def test_an_answer_that_was_stored_but_not_acknowledged_is_stored_once(sit
     await page.route("**/label/**", lost)
     await page.keyboard.press("1")
     await expect(page.locator(".conversation")).to_contain_text("Name river 1.")
-    for _ in range(200):
+    for _ in range(1200):
         if tries == 2:
             break
         await asyncio.sleep(0.05)
