@@ -247,7 +247,7 @@ async def test_skipping_says_why_and_is_taken_back_by_undo(site: Site) -> None:
     await page.get_by_role("button", name="Skip it").click()
     await expect(page.locator(".conversation")).to_contain_text("Name river 1.")
     rows: list[Any] = []
-    for _ in range(100):
+    for _ in range(1200):
         rows = (await site.admin.get(f"/v1/projects/{project}/skips")).json()["items"]
         if rows:
             break
