@@ -49,7 +49,7 @@ def coefficient(name: str, matrix: Floats, clusters: Floats | None = None) -> Fi
         found = figure(cohen(first, second), units, clusters)
     else:
         made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
-        found = figure(made(ratings) if made else krippendorff(ratings, name), units, clusters)  # type: ignore[arg-type]
+        found = figure(made(ratings) if made else krippendorff(ratings, name), units, clusters)  # type: ignore[arg-type]  # its name is a level
     return found if found is not None else Figure(0.0, -1.0, 1.0, 0, 0)
 
 
@@ -68,7 +68,7 @@ def truth(name: str, right: float, yes: float, values: int, missing: float) -> f
             _TRUTHS[key] = cohen(first, second)(np.ones(units.size)).coefficient or 0.0
         else:
             made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
-            of = made(ratings) if made else krippendorff(ratings, name)  # type: ignore[arg-type]
+            of = made(ratings) if made else krippendorff(ratings, name)  # type: ignore[arg-type]  # its name is a level
             _TRUTHS[key] = of(np.ones(ratings.number_of_units)).coefficient or 0.0
     return _TRUTHS[key]
 

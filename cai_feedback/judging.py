@@ -41,7 +41,7 @@ class AsyncJudge:
         engine = open_engine(self.spec)
         try:
             self._mode, _ = await settled(self._mode, engine)
-        except BaseException:
+        except BaseException:  # interrupted or not, what was opened is closed, and it goes on up
             await engine.close()
             raise
         self._engine = engine
@@ -122,7 +122,7 @@ class Judge:
         runner = asyncio.Runner()
         try:
             runner.run(self._judge.__aenter__())
-        except BaseException:
+        except BaseException:  # interrupted or not, what was opened is closed, and it goes on up
             runner.close()
             raise
         self._runner = runner

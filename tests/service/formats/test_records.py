@@ -92,7 +92,7 @@ def test_annotated_pairs_are_one_comparison_a_pair(tmp_path: Path) -> None:
     (pair,) = whole["comparisons"]
     assert sorted(annotation["pref"] for annotation in pair["annotations"].values()) == ["a", "b"]
     assert {annotator["name"] for annotator in whole["annotators"].values()} == {"ann", "bob"}
-    turned = [(label.annotator, label.label.choice) for label in found if isinstance(label, Feedback)]  # type: ignore[attr-defined]
+    turned = [(label.annotator, label.label.choice) for label in found if isinstance(label, Feedback)]  # type: ignore[attr-defined]  # a comparison
     assert turned == [("ann", "first"), ("bob", "second")]
 
 
@@ -118,7 +118,7 @@ def foreign(pref: str | None, **fields: Any) -> dict[str, Any]:
 def test_annotated_pairs_of_their_own_project(tmp_path: Path) -> None:
     person, principle = read("annotated-pairs", foreign("a"), tmp_path)
     assert isinstance(person, Feedback) and isinstance(principle, Feedback)
-    assert (person.source, person.annotator, person.label.choice) == ("human", "preferred_text", "first")  # type: ignore[attr-defined]
+    assert (person.source, person.annotator, person.label.choice) == ("human", "preferred_text", "first")  # type: ignore[attr-defined]  # a comparison
     assert (principle.source, principle.annotator) == ("ai", "Prefer the shorter response")
     assert [response.model for response in person.responses] == ["m", "given"]
 

@@ -106,7 +106,7 @@ def test_ranks(tmp_path: Path) -> None:
     path = csv(tmp_path / "file.csv", rows, header)
     options = {"responses": ["a", "b"], "ranks": ["rank_a", "rank_b"]}
     good, bad = format_of("spreadsheet", options).read(path)
-    assert isinstance(good, Feedback) and good.label.ranks == (2, 1)  # type: ignore[attr-defined]
+    assert isinstance(good, Feedback) and good.label.ranks == (2, 1)  # type: ignore[attr-defined]  # a ranking
     assert isinstance(bad, Broken) and bad.reason == "bad_label"
 
 

@@ -151,7 +151,7 @@ async def test_a_form_without_its_token_or_from_another_site_does_nothing(api: A
 async def test_a_key_that_labels_opens_only_the_pages_for_labelling(api: Api, ada: httpx2.AsyncClient) -> None:
     id, other = await project(api), await api.annotator("Other")
     theirs = await project(api, name="theirs", assigned=[other])
-    places = [route.path for router in PAGES for route in router.routes if "GET" in route.methods]  # type: ignore[attr-defined]
+    places = [route.path for router in PAGES for route in router.routes if "GET" in route.methods]  # type: ignore[attr-defined]  # all are API routes
     mine = {"/label", "/label/history", "/label/{project}", "/", "/sign-in"}
     for place in places:
         if "{" in place and place != "/label/{project}":

@@ -36,15 +36,15 @@ class KindPage:
 
     def values(self, asked: Asked, fields: Fields) -> dict[str, Any]:
         """What the template shows, with ``fields`` filled in."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
     def label(self, asked: Asked, fields: Fields) -> Any:
         """The label that a form means, in the order of the page. Raises `Problem` 422."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
     def fields(self, label: Mapping[str, Any]) -> Fields:
         """The fields that say a label: what the page begins with where it is answered already."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
     def said(self, asked: Asked, label: Mapping[str, Any]) -> str:
         """A label in a few words, as its annotator would say it."""
