@@ -24,7 +24,7 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import labels, practising, tasking
+from service.labels import drafts, labels, practising, tasking
 from service.labels.answering import AnswerRequest, read
 from service.labels.label_query import selected, stored
 from service.labels.shown import order
@@ -211,6 +211,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
                 await tasking.answered(connection, id, annotator, stored, at)
             else:
                 await tasking.corrected(connection, id, annotator, stored)
+            await drafts.drop(connection, id, annotator)
             # The item is stored, by whatever version of this service, and so under whatever id its content had then.
             records = [{**record, "content": task["content"]} for record in rows[feedback]]
             withdrawn = {retractions: rows[retractions]} if retractions in rows else {}
@@ -235,6 +236,7 @@ async def skip(id: str, caller: Labeller, parts: Parts, asked: SkipRequest | Non
             raise invalid(f"the project doesn't offer the reason {asked.reason!r}", fix, where="/reason")
         why = tasking.Skip(asked.reason, asked.note, asked.seconds)
         await tasking.skipped(connection, id, annotator, await tasking.time_of(connection), why)
+        await drafts.drop(connection, id, annotator)
         await _insert(connection, audited(caller, "task.skipped", id))
     return Done(id=id)
 

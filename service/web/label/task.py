@@ -101,7 +101,7 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     fields = _parsed(text)
     async with parts.database.transaction() as connection:
         await project_of(connection, project, visit.caller)
-        await drafts.save(connection, task, annotator, fields)
+        await drafts.save(connection, task, annotator, fields, text_of(form, "replaces") or None)
     return Response(status_code=204)
 
 
@@ -140,31 +140,20 @@ async def _done(
 ) -> dict[str, str]:
     """Do what the button says, once. Raises `Problem`."""
     does = text_of(form, "do")
+    done = {"id": task}
     try:
         if does == "skip":
             reason, note = one(fields, "reason") or None, one(fields, "skip_note")
             asked = SkipRequest.model_validate({"reason": reason, "note": note, "seconds": _seconds(fields)})
             await tasks.skip(task, caller, parts, asked)
-            done = {"id": task}
         elif does == "unskip":
             await tasks.unskip(task, caller, parts)
-            return {"id": task}
         else:
             async with only_once(parts, caller, form, f"{project['id']}/{task}") as once:
                 done = {"id": await _answered(parts, project, task, caller, fields, once)}
     except Replay:  # it was stored before, and its answer was lost on the way
-        done = {"id": task}
-    await _forget_draft(parts, task, tasking.require_annotator(caller.annotator))
+        pass
     return done
-
-
-async def _forget_draft(parts: Service, task: str, annotator: str) -> None:
-    """Most tasks have none, and are not waited for."""
-    async with parts.database.read() as connection:
-        if await drafts.read(connection, task, annotator) is None:
-            return
-    async with parts.database.transaction() as connection:
-        await drafts.drop(connection, task, annotator)
 
 
 async def _answered(parts: Service, project: RowMapping, task: str, caller: Caller, fields: Fields, once: Once) -> str:
