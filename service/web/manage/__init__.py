@@ -11,6 +11,7 @@ from service.web.manage import (
     models,
     projects,
     search,
+    submitting,
     uncertain,
 )
 
@@ -21,6 +22,7 @@ ROUTERS = (
     items.router,
     uncertain.router,
     search.router,
+    submitting.router,  # before jobs: /jobs/new is none
     jobs.router,
     datasets.router,
     models.router,

@@ -10,7 +10,7 @@ from service.context import Parts
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
 from service.web.manage.asking import Maker, Reader, lines_of, names_of, requested
-from service.web.manage.preview import first_task
+from service.web.manage.preview import first_sheet
 from service.web.manage.tables import csv
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
@@ -35,14 +35,15 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
     skips = await tasks.skips(id, visit.caller, parts, limit=SKIPS)
     async with parts.database.read() as connection:
         progress = await progress_of(connection, id)
-        preview = await first_task(connection, id)
+    bound = None if project.constitution is None else await parts.constitutions.get(project.constitution)
     return render(
         request,
         "manage/project.html.j2",
         tab="progress",
         project=project,
         progress=progress,
-        preview=preview,
+        sheet=await first_sheet(parts, id),
+        constitution=bound,
         left_out=left_out,
         skips=skips.items,
         names=await names_of(parts, [*project.assigned, *(one.annotator for one in skips.items)]),
