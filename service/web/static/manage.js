@@ -16,6 +16,9 @@ for (const form of document.querySelectorAll("form[data-making]")) {
   show();
 }
 
+// A preview shows what scripts would offer an annotator, too.
+for (const preview of document.querySelectorAll(".preview")) preview.classList.add("scripted");
+
 // A job's page goes on by itself until the job has ended. What is open or scrolled stays so.
 const live = document.querySelector("[data-live]");
 if (live) {
