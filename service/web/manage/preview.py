@@ -17,7 +17,9 @@ async def first_sheet(parts: Service, project: str) -> Sheet | None:
     query = query.where(tasks.c.project == project, tasks.c.role == roles.WORK).order_by(tasks.c.position).limit(1)
     async with parts.database.read() as connection:
         row = (await connection.execute(query)).mappings().one_or_none()
-        asked: RowMapping = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one()
+        asked: RowMapping = (
+            (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one()
+        )
     if row is None or asked["kind"] not in PAGES:
         return None
     return await unanswered(parts, asked, row, LOOKER)

@@ -1,4 +1,4 @@
-"""A form made of a request's model, and the request that a filled-in form means: a field of one is a field of the other.
+"""A form made of a request's model, and the request that a filled-in form means, field by field.
 
 So whatever a request may say can be said on a page, and the model itself checks it. An empty field says nothing: the
 request's own default holds.
@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.problems import invalid
+from service.web.manage.asking import lines_of
 
 Given = Mapping[str, str]
 """What was typed, by names such as ``settings.samples``."""
@@ -120,14 +121,10 @@ def _truth(text: str) -> Any:
     return {"yes": True, "no": False}.get(text, text)
 
 
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.split("\n") if line.strip()]
-
-
 def _more(text: str) -> dict[str, Any]:
     """Settings of a method's own: ``name = value``, one a line. Raises `Problem` 422."""
     values: dict[str, Any] = {}
-    for line in _lines(text):
+    for line in lines_of(text):
         name, is_given, value = (part.strip() for part in line.partition("="))
         if not name or not is_given:
             raise invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one a line.", where="/settings")
@@ -144,6 +141,6 @@ CONTROLS: Mapping[str, Callable[[str], Any]] = {
     "whole": _whole,
     "real": _real,
     "truth": _truth,
-    "lines": _lines,
+    "lines": lines_of,
 }
 """What a field takes, and how the text in it is read."""

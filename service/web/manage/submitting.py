@@ -216,5 +216,3 @@ async def _named(parts: Service) -> dict[str, list[str]]:
         "models": both,
         "judges": both,
     }
-
-

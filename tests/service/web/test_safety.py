@@ -179,7 +179,9 @@ async def test_an_answer_ends_its_draft_and_one_that_comes_late_is_none(api: Api
     me = (await api.admin.get("/v1/keys")).json()["items"]
     owner = next(key["annotator"] for key in me if key["id"] == ada.headers["x-key-id"])
     program = await api.client("label", annotator=owner)
-    corrected = await program.post(f"/v1/tasks/{task}/answer", json={"label": {"text": "The Arno."}, "replaces": answer})
+    corrected = await program.post(
+        f"/v1/tasks/{task}/answer", json={"label": {"text": "The Arno."}, "replaces": answer}
+    )
     assert corrected.status_code == 201
     assert "The Arno." in await seen() and "Tiber" not in await seen()  # whoever answers, the draft goes with it
 
