@@ -1,19 +1,8 @@
 """Where those who run projects look and decide: projects, items, jobs, data sets, models, constitutions, a search."""
 
-from service.web.manage import (
-    constitutions,
-    datasets,
-    editor,
-    figures,
-    items,
-    jobs,
-    making,
-    models,
-    projects,
-    search,
-    submitting,
-    uncertain,
-)
+from service.web.manage import constitutions, datasets, editor, items, models, search
+from service.web.manage.job import jobs, submitting
+from service.web.manage.project import figures, making, projects, uncertain
 
 ROUTERS = (
     making.router,  # before projects: /projects/new is no project

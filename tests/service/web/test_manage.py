@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from service.jobs.inputs.artifacts import of_job
 from service.store.tables import jobs, now
-from service.web.manage.submitting import KINDS
+from service.web.manage.job.submitting import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
 from tests.service.web import managed

@@ -4,8 +4,8 @@ import pytest
 from pydantic import BaseModel
 
 from service.problems import Problem
-from service.web.manage.request_form import Entry, entries_of, values_of
-from service.web.manage.submitting import KINDS
+from service.web.manage.job.request_form import Entry, entries_of, values_of
+from service.web.manage.job.submitting import KINDS
 
 
 def names(entries: list[Entry]) -> set[str]:
