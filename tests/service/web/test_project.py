@@ -121,7 +121,7 @@ async def by_keyboard_alone(page: Page, link: str) -> None:
 
 async def tab_to(page: Page, name: str) -> None:
     """Press Tab until a button or link has the focus."""
-    for _ in range(30):
+    for _ in range(400):  # other tests leave projects, whose links come first
         focused = await page.evaluate("document.activeElement.textContent")
         if " ".join(focused.split()) == name:
             return

@@ -1,5 +1,7 @@
 """Forms that are made of requests: every field of every request, and what is typed into them."""
 
+from typing import Any
+
 import pytest
 from pydantic import BaseModel
 
@@ -16,12 +18,12 @@ def names(entries: list[Entry]) -> set[str]:
 
 def fields(model: type[BaseModel], before: str = "") -> set[str]:
     """The fields of a model by their places, read off the model itself."""
-    found = set()
+    places: set[str] = set()
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        is_settings = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Source"
-        found |= fields(kind, f"{before}{name}.") if is_settings else {f"{before}{name}"}
-    return found
+        kind: Any = field.annotation
+        is_group = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Source"
+        places |= fields(kind, f"{before}{name}.") if is_group else {f"{before}{name}"}
+    return places
 
 
 @pytest.mark.parametrize("kind", KINDS)
