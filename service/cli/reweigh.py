@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from constitution.library import completed
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import (
     INPUT,
@@ -17,7 +18,6 @@ from service.cli.given.options import (
     Format,
     FormatOption,
     Json,
-    constitution_names,
 )
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
@@ -38,7 +38,7 @@ def reweigh(
         typer.Option(
             help="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.",
             rich_help_panel=INPUT,
-            autocompletion=constitution_names,
+            autocompletion=completed,
         ),
     ] = None,
     only: Annotated[

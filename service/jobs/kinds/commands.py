@@ -36,9 +36,7 @@ def train(work: Work) -> dict[str, Any]:
     folder = run_folder(work)
 
     def training() -> dict[str, Any]:
-        config = work.folder / "config.yaml"
-        config.write_text(yaml.safe_dump(_config(work, asked, folder)), "utf-8")
-        command(work, ["train", asked.method, "--config", str(config)])
+        command(work, ["train", asked.method], _config(work, asked, folder))
         return {}
 
     work.step("train", training)
