@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import BaseMetadata
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from base.errors import InputError
 from base.nearest import meant
@@ -63,6 +63,17 @@ def bounded(model: type[M]) -> type[M]:
         if more:
             fields[name] = (Annotated[(field.annotation, field, *more)], field.default)
     return create_model(f"Bounded{model.__name__}", __base__=model, __doc__=model.__doc__, **fields)
+
+
+def unset(model: type[M], told: str) -> type[M]:
+    """Return the same model with all fields None by default: for who changes some. ``told`` goes behind their help."""
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        help = f"{field.description} {told}" if field.description else told
+        kind: Any = field.annotation | None
+        about = Field(default=None, description=help)
+        fields[name] = (Annotated[(kind, *field.metadata, about)], None)
+    return create_model(f"Unset{model.__name__}", __base__=model, __doc__=model.__doc__, **fields)
 
 
 def read(model: type[M], values: Mapping[str, Any]) -> M:

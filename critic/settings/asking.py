@@ -6,8 +6,9 @@ from pydantic import Field
 
 from base.option import Option
 from critic.messages import Record
-from critic.settings.judging import Banded, Drawn, OneJudge, Principled, Seeded
+from critic.settings.judging import Banded, Drawn, Seeded
 from critic.settings.panels import INPUT, JUDGING, SAMPLING
+from critic.settings.shared import OneJudge, Principled
 
 
 class _Prompt(Principled):

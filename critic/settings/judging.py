@@ -6,9 +6,8 @@ from annotated_types import Ge, Le
 from pydantic import Field
 
 from base.option import InRequests, Option
-from constitution.library import completed
 from critic.messages import Record
-from critic.settings.panels import INPUT, JUDGING, SAMPLING
+from critic.settings.panels import JUDGING, SAMPLING
 
 Method = Literal["log-odds", "probability", "majority", "minimum"]
 
@@ -61,22 +60,6 @@ class JudgingSettings(Pooling, Drawn):
 
     ranking: Annotated[bool, Option(JUDGING)] = Field(
         default=False, description="Rank all answers by all comparisons, and pair by their ranks."
-    )
-
-
-class Principled(Record):
-    """What is judged, criticised and revised by."""
-
-    principles: Annotated[str, Option(INPUT, complete=completed)] = Field(
-        description="A constitution: FILE, NAME@VERSION, or NAME for its newest version."
-    )
-
-
-class OneJudge(Record):
-    """Who judges, where that is one."""
-
-    judge: Annotated[str, Option(JUDGING)] = Field(
-        default="embedded", description="The engine that judges: embedded, hf:PATH_OR_ID ..."
     )
 
 

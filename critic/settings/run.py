@@ -1,7 +1,6 @@
 """What a run is asked for: `cai generate` and `cai judge`, jobs of both kinds, and the Python API."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
@@ -10,8 +9,9 @@ from pydantic import Field, model_validator
 from base.option import InRequests, Option, read
 from critic.engine import Sampling
 from critic.messages import Record
-from critic.settings.judging import JudgingSettings, Principled, Seeded
+from critic.settings.judging import JudgingSettings, Seeded
 from critic.settings.panels import INPUT, JUDGING, LIMITS, OUTPUT, SAMPLING
+from critic.settings.shared import COUNT_AT_MOST, Columns, Extended, Jury, Principled, RunFolder
 
 Strategy = Literal["samples", "revision", "best-of-n"]
 Format = Literal["jsonl", "parquet"]
@@ -72,10 +72,16 @@ class RunSettings(Seeded, WritingSettings, JudgingSettings):
         return read(cls, values)
 
 
-class RunLimits(Record):
+class Exported(Record):
+    """What the tables of a run are written as."""
+
+    format: Annotated[Format, Option(OUTPUT)] = Field(default="jsonl", description="The exports' format.")
+
+
+class RunLimits(Exported):
     """How much of the input a run reads, what it may cost, and what it leaves: no row depends on these."""
 
-    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(2**31 - 1))] = Field(
+    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
         default=None,
         ge=1,
         description="Use only the first N rows of the input. A larger one goes on in the same directory.",
@@ -86,7 +92,7 @@ class RunLimits(Record):
     truncate: Annotated[bool, Option(LIMITS)] = Field(
         default=False, description="Cut prompts over --max-chars at their end, and count them."
     )
-    max_calls: Annotated[int | None, Option(LIMITS), InRequests(Ge(1), Le(2**31 - 1))] = Field(
+    max_calls: Annotated[int | None, Option(LIMITS), InRequests(Ge(1), Le(COUNT_AT_MOST))] = Field(
         default=None, ge=0, description="A hard limit on the run's recorded calls."
     )
     max_cost: Annotated[float | None, Option(LIMITS), InRequests(Gt(0), Le(1e9))] = Field(
@@ -95,7 +101,6 @@ class RunLimits(Record):
         description="A hard limit on the run's cost, in US dollars, at the prices in the engines' specs (input_price, "
         "output_price); it is passed by no more than the error of estimated prompt tokens.",
     )
-    format: Annotated[Format, Option(OUTPUT)] = Field(default="jsonl", description="The exports' format.")
     with_reasoning: Annotated[bool, Option(OUTPUT)] = Field(
         default=False, description="Export what models thought before they answered, too."
     )
@@ -108,36 +113,11 @@ class RunLimits(Record):
     )
 
 
-class _Run(RunLimits):
-    extend: Annotated[bool, Option(OUTPUT)] = Field(
-        default=False, description="Go on in a directory whose run had another config."
-    )
+class _Run(Columns, Extended, RunLimits):
     on: Annotated[str | None, Option(LIMITS, metavar="ray[://HOST:PORT]")] = Field(
         default=None,
         description="Run on a Ray cluster, and write its rows as Parquet shards: ray, or ray://HOST:PORT, with "
         "?actors=MIN-MAX&cpus=C&gpus=G&shard=ROWS as needed.",
-    )
-    column: Annotated[str | None, Option(INPUT, metavar="NAME=COLUMN,...")] = Field(
-        default=None,
-        description="Which columns of the input hold what, as in prompt=question,chosen=win; id= leaves the ids out. "
-        "Names that differ in case alone need none.",
-    )
-
-
-class _Judges(Record):
-    out: Annotated[Path, Option(OUTPUT)] = Field(
-        description="The run's directory. The same command again goes on where it stopped."
-    )
-    judge: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
-        default=("embedded",),
-        min_length=1,
-        description="The engine that critiques, revises and judges: embedded, hf:PATH_OR_ID ... Several are a jury; "
-        "the first that can write critiques and revises.",
-    )
-    mode: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
-        default=(),
-        description="The judge mode, as in logprob or cot?samples=4; one for all judges, or one for each. Default: by "
-        "engine.",
     )
 
 
@@ -156,9 +136,9 @@ class _Pairs(Principled):
     )
 
 
-class GenerateSettings(_Run, RunSettings, _Judges, _Prompts):
+class GenerateSettings(_Run, RunSettings, Jury, RunFolder, _Prompts):
     """What `cai generate` is asked for."""
 
 
-class JudgeSettings(_Run, Seeded, JudgingSettings, _Judges, _Pairs):
+class JudgeSettings(_Run, Seeded, JudgingSettings, Jury, RunFolder, _Pairs):
     """What `cai judge` is asked for."""

@@ -11,7 +11,9 @@ from pydantic.config import JsonDict
 
 from base.option import bounded
 from critic.files.shapes import naming
+from critic.settings.aligning import ChainSettings
 from critic.settings.run import SAMPLES_AT_MOST, TOKENS_AT_MOST, RunLimits, RunSettings
+from critic.settings.shared import FirstRows, OnePrinciple
 from trainers import catalogue
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -68,9 +70,17 @@ class Source(Asked):
 
 
 if TYPE_CHECKING:  # a checker of types has no use for bounds
-    BoundedSettings, BoundedLimits = RunSettings, RunLimits
+    BoundedSettings = RunSettings
+    BoundedLimits = RunLimits
+    BoundedChain = ChainSettings
+    BoundedRows = FirstRows
+    BoundedPrinciple = OnePrinciple
 else:
-    BoundedSettings, BoundedLimits = bounded(RunSettings), bounded(RunLimits)
+    BoundedSettings = bounded(RunSettings)
+    BoundedLimits = bounded(RunLimits)
+    BoundedChain = bounded(ChainSettings)
+    BoundedRows = bounded(FirstRows)
+    BoundedPrinciple = bounded(OnePrinciple)
 
 
 class Settings(BoundedSettings):
@@ -209,7 +219,7 @@ class TrainRequest(Asked):
         return self
 
 
-class AlignRequest(Asked):
+class AlignRequest(BoundedChain, Asked):
     """Generate, train, and compare before and after on held-out prompts: `cai align`. Registers the policy."""
 
     model_config = ConfigDict(
@@ -225,10 +235,6 @@ class AlignRequest(Asked):
     policy: Name | None = Field(default=None, description="An engine whose weights are here. None: the default.")
     judges: list[Name] = Field(default=[], max_length=16)
     modes: list[Mode] = Field(default=[], max_length=16)
-    method: Literal["dpo", "ppo"] = "dpo"
-    held_out: float = Field(default=0.25, gt=0, lt=1)
-    limit: Count | None = None
-    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     samples: int = Field(default=4, ge=2, le=SAMPLES_AT_MOST)
     max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
     sft: TrainSettings = TrainSettings()
@@ -237,7 +243,7 @@ class AlignRequest(Asked):
     ppo: TrainSettings = TrainSettings()
 
 
-class EvaluateRequest(Asked):
+class EvaluateRequest(BoundedRows, BoundedPrinciple, Asked):
     """How often a judge agrees with people who compared the same answers: `cai evaluate judge`.
 
     Rows have ``prompt``, ``chosen`` (the better answer by people) and ``rejected``.
@@ -260,8 +266,6 @@ class EvaluateRequest(Asked):
     input: Source
     judge: Name | None = None
     modes: list[Mode] = Field(default=[], max_length=16)
-    principle: Name | None = Field(default=None, description="The id of the principle. None: the first.")
-    limit: Count | None = None
 
 
 class ExportRequest(Asked):

@@ -173,8 +173,8 @@ def _reasons(
     from critic.judging.aggregate import aggregate, principle_log_odds
     from critic.settings.judging import EXACT, Pooling
 
-    own = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
-    pooling = Pooling(**EXACT.model_dump() | own)
+    settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
+    pooling = Pooling(**EXACT.model_dump() | settings)
     found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
     odds = {name: sign * mean for name, mean in found.items() if mean is not None}
     unread = len(found) - len(odds)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from constitution import Principle
-from critic.judging.aggregate import CLIP, Method, aggregate, principle_log_odds
+from critic.judging.aggregate import CLIP, aggregate, principle_log_odds
 from critic.judging.base import MAX_LOG_ODDS, log_odds
 from critic.records import Vote
-from critic.settings.judging import Pooling
+from critic.settings.judging import Method, Pooling
 from tests.factories import both_orders, vote
 
 
