@@ -90,6 +90,10 @@ def read(model: type[M], values: Mapping[str, Any]) -> M:
 
 
 def as_file(settings: BaseModel) -> dict[str, Any]:
-    """Return settings as a ``--config`` file of their command has them, as plain JSON; None is left out."""
+    """Return settings as a ``--config`` file of their command has them, as plain JSON.
+
+    What is None is left out, and so are arguments, which stand on the command line alone.
+    """
     plain = settings.model_dump(mode="json", exclude_none=True)
-    return {name: value for name, value in plain.items() if option_of(type(settings), name) is not None}
+    options = {name: option_of(type(settings), name) for name in plain}
+    return {name: plain[name] for name, option in options.items() if option is not None and not option.is_argument}
