@@ -70,9 +70,9 @@ def unset(model: type[M], told: str) -> type[M]:
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         help = f"{field.description} {told}" if field.description else told
-        kind: Any = field.annotation | None
+        of_field: Any = field.annotation
         about = Field(default=None, description=help)
-        fields[name] = (Annotated[(kind, *field.metadata, about)], None)
+        fields[name] = (Annotated[(of_field | None, *field.metadata, about)], None)
     return create_model(f"Unset{model.__name__}", __base__=model, __doc__=model.__doc__, **fields)
 
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import NoneType, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -96,8 +96,8 @@ def _annotation(field: FieldInfo, about: Option) -> Any:
         return str
     if not _several(field):
         return field.annotation
-    kind: Any = list[get_args(field.annotation)[0]]  # type: ignore[misc]  # a type that is known when this runs
-    return kind if field.is_required() or field.default else kind | None
+    several: Any = GenericAlias(list, get_args(field.annotation)[0])
+    return several if field.is_required() or field.default else several | None
 
 
 def _default(field: FieldInfo, about: Option) -> Any:

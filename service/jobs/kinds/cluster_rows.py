@@ -53,7 +53,7 @@ def settings_of(
     given |= {"principles": str(principles), "out": out, "on": on}
     given |= {"judge": request.judges, "mode": request.modes, "column": request.columns}
     if request.policy is None:
-        own = settings.model_dump(include=JudgeSettings.model_fields.keys())
+        own = settings.model_dump(include=set(JudgeSettings.model_fields))
         return JudgeSettings(pairs=request.source, **given, **own)
     return GenerateSettings(prompts=request.source, policy=request.policy, **given, **settings.model_dump())
 
