@@ -86,7 +86,7 @@ def _parameters(model: type[BaseModel]) -> Iterator[inspect.Parameter]:
         about = option_of(model, name)
         if about is not None:
             kind, default = _annotation(field, about), _default(field, about)
-            annotation = Annotated[kind, option(model, name)]
+            annotation: Any = Annotated[(kind, option(model, name))]
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
