@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.labels.tasks import tasking
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import drafts, leases, now
 
 Fields = Sequence[tuple[str, str]]
@@ -25,7 +25,7 @@ class Draft:
 async def save(
     connection: AsyncConnection, task: str, annotator: str, fields: Fields, replaces: str | None = None
 ) -> None:
-    """Keep a draft in the place of the one before. Raises `Problem` 404 for a task that the annotator never got.
+    """Keep a draft in the place of the one before. Raises `NotFound` for a task that the annotator never got.
 
     ``replaces`` is the answer that it began to correct. A draft that comes later than the answer which it led to, or
     than the skip, is of no use any more, and is left out: its page had sent it before.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from service.problems import Problem
+from service.refusals import Invalid
 from service.web.manage.job.request_form import Entry, entries_of, values_of
 from service.web.manage.job.submitting import KINDS
 
@@ -63,5 +63,5 @@ def test_what_is_typed_is_what_the_request_says() -> None:
 
 
 def test_a_setting_without_a_value_is_refused() -> None:
-    with pytest.raises(Problem, match="is no setting"):
+    with pytest.raises(Invalid, match="is no setting"):
         values_of(entries_of(KINDS["train"]), {"settings.more": "gamma"})

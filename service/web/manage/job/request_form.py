@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.problems import invalid
+from service.refusals import Invalid
 from service.web.manage.asking import lines_of
 
 Given = Mapping[str, str]
@@ -53,7 +53,7 @@ def entries_of(model: type[BaseModel]) -> list[Entry]:
 
 
 def values_of(entries: Sequence[Entry], given: Given) -> dict[str, Any]:
-    """The request that a form means, but for its sources. Raises `Problem` 422 for lines that can't be read."""
+    """The request that a form means, but for its sources. Raises `Invalid` for lines that can't be read."""
     values: dict[str, Any] = {}
     for entry in entries:
         if entry.control == "group":
@@ -122,12 +122,12 @@ def _truth(text: str) -> Any:
 
 
 def _more(text: str) -> dict[str, Any]:
-    """Settings of a method's own: ``name = value``, one a line. Raises `Problem` 422."""
+    """Settings of a method's own: ``name = value``, one a line. Raises `Invalid`."""
     values: dict[str, Any] = {}
     for line in lines_of(text):
         name, is_given, value = (part.strip() for part in line.partition("="))
         if not name or not is_given:
-            raise invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one a line.", where="/settings")
+            raise Invalid(f"{line[:80]!r} is no setting", "Write NAME = VALUE, one a line.", where="/settings")
         try:
             values[name] = json.loads(value)
         except ValueError:

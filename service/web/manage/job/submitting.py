@@ -12,11 +12,13 @@ from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
+from service import problems
 from service.api.jobs import jobs as api
 from service.context import Parts, Service
 from service.jobs.inputs.uploads import Ending
 from service.jobs.requests import AnyRequest
-from service.problems import Problem, ProblemDocument, invalid, not_found
+from service.problems import ProblemDocument
+from service.refusals import Conflict, Invalid, NoRoom, NotFound, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import datasets, jobs, models
 from service.web.manage.asking import Submitter, new_number, once, requested, typed
@@ -31,7 +33,8 @@ ORIGINS = ("upload", "dataset", "job", "rows")  # where rows come from: see `ser
 ENDINGS: tuple[str, ...] = get_args(Ending)
 MOST_LISTED = 200  # jobs and data sets to choose from, the newest
 MOST_SOURCES = 16
-REFUSED = (404, 409, 413, 422, 429, 507)  # what is told above the form, with what was typed still in it
+# What is told above the form, with what was typed still in it.
+REFUSED = (InputError, NotFound, Conflict, TooLarge, Invalid, TooMany, NoRoom)
 
 
 def _kinds() -> dict[str, type[BaseModel]]:
@@ -61,13 +64,8 @@ async def submit(request: Request, visit: Submitter, parts: Parts, form: Form) -
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     try:
         made = await _submitted(parts, visit, form, kind, given)
-    except InputError as error:
-        problem = invalid(error.problem, error.fix, where=error.where)
-        return await _page(request, parts, kind, given, problem.document)
-    except Problem as problem:
-        if problem.status_code not in REFUSED:
-            raise
-        return await _page(request, parts, kind, given, problem.document)
+    except REFUSED as error:
+        return await _page(request, parts, kind, given, problems.of(error).public())
     return RedirectResponse(f"/jobs/{made}", 303)
 
 
@@ -110,9 +108,9 @@ async def _source(
         case "job":
             source["job"] = given.get(f"{name}.job", "")
         case _:
-            raise invalid(f"rows don't come from {origin[:40]!r}", "Choose one.", where=_where(name))
+            raise Invalid(f"rows don't come from {origin[:40]!r}", "Choose one.", where=_where(name))
     if not source[origin]:
-        raise invalid("where do the rows come from?", "Choose one.", where=_where(name))
+        raise Invalid("where do the rows come from?", "Choose one.", where=_where(name))
     return {**source, "file": file} if file else source
 
 
@@ -124,19 +122,19 @@ def _is_filled(form: FormData, given: dict[str, str], name: str) -> bool:
 
 
 async def _upload(file: Any, name: str) -> tuple[str, bytes, str]:
-    """A file's id, content and ending. Raises `Problem` 422."""
+    """A file's id, content and ending. Raises `Invalid`."""
     if not isinstance(file, UploadFile) or not file.filename:
-        raise invalid("which file?", "Choose one with a row a line.", where=_where(name))
+        raise Invalid("which file?", "Choose one with a row a line.", where=_where(name))
     ending = Path(file.filename).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
-        raise invalid(f"{file.filename!r} has none of the endings {', '.join(ENDINGS)}", "Rename or convert it.",
+        raise Invalid(f"{file.filename!r} has none of the endings {', '.join(ENDINGS)}", "Rename or convert it.",
                       where=_where(name))  # fmt: skip
     content = await file.read()
     return sha256(content).hexdigest(), content, ending
 
 
 def _rows(text: str, name: str) -> list[Any]:
-    """Rows in the form itself, a JSON value a line. Raises `Problem` 422."""
+    """Rows in the form itself, a JSON value a line. Raises `Invalid`."""
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -145,7 +143,7 @@ def _rows(text: str, name: str) -> list[Any]:
             rows.append(json.loads(line))
         except ValueError:
             fix = 'Write a row a line, such as {"prompt": "Name a river."}'
-            raise invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
+            raise Invalid(f"line {number} is no JSON: {line.strip()[:80]}", fix, where=_where(name)) from None
     return rows
 
 

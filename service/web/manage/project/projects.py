@@ -8,7 +8,7 @@ from service.api.labels import tasks
 from service.api.review.figures import paused
 from service.context import Parts
 from service.labels.tasks.project_items import ItemsRequest
-from service.problems import invalid
+from service.refusals import Invalid
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
@@ -101,7 +101,7 @@ async def add(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
     project = await api.get(id, visit.caller, parts)
     read = await of_upload(form, "file", project.kind, items_of)
     if read is None:
-        raise invalid("which file?", "Choose one with a row for each item.", where="/file")
+        raise Invalid("which file?", "Choose one with a row for each item.", where="/file")
     asked = requested(ItemsRequest, {"items": [item.model_dump() for item in read.items]})
     await api.add(id, asked, visit.caller, parts, once(parts, visit, form))
     left_out = f"?left_out={read.left_out_count}" if read.left_out_count else ""
