@@ -269,7 +269,6 @@ async def test_a_job_is_submitted_by_a_form_without_scripts(there: Managed, site
     await page.get_by_label("Constitution", exact=True).fill("nowhere@1.0.0")
     await page.get_by_role("button", name="Submit the job").click()
     assert "nowhere" in await page.get_by_role("alert").inner_text()
-    assert await violations(page) == []
     await page.get_by_label("File", exact=True).set_input_files(file)
     await page.get_by_label("Constitution", exact=True).fill("harmlessness")
     await page.get_by_role("button", name="Submit the job").click()
