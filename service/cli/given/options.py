@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
+from constitution.library import published, roots
 from service.cli.given.config import PANELS
 
 INPUT, SAMPLING, JUDGING, LIMITS, OUTPUT, SERVER = PANELS
@@ -40,8 +41,6 @@ class Format(StrEnum):
 
 def constitution_names(incomplete: str) -> list[str]:
     """Complete a constitution's name in a shell."""
-    from constitution.library import published, roots
-
     names = {
         name for root in roots() for own, versions in published(root).items() for name in [own, *_refs(own, versions)]
     }

@@ -26,7 +26,7 @@ from critic.run.config import RunSettings
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
 from critic.run.retest import SHARE
-from service.cli import generate as commands
+from service.cli.runs import started as commands
 from service.jobs.kinds.cluster_rows import JUDGING, _wait_for, arguments
 from service.jobs.work.ledger import Moved
 from service.settings import Settings
