@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from base.errors import InputError
 from base.extras import told_missing
 from service.cli import commands
 from service.cli.exits import BAD_INPUT, FAILED
-from service.cli.found import group, in_folders
+from service.cli.found import Place, group, in_folders
 
 # What a file that a person named can be at fault for. All else that the system refuses is the machine's.
 _NAMED_WRONG = frozenset(
@@ -22,9 +22,17 @@ _NAMED_WRONG = frozenset(
     }
 )  # fmt: skip
 
+
+def _opened(place: Place) -> Any:
+    # Late, because what makes a command of a file is of no use to those that are only listed.
+    from service.cli.opened import opened
+
+    return opened(place)
+
+
 app = typer.Typer(
     name="cai",
-    cls=group(in_folders(commands.__name__, Path(commands.__path__[0]), commands.HEADINGS)),
+    cls=group(in_folders(commands.__name__, Path(commands.__path__[0]), commands.HEADINGS), _opened),
     help="Constitutional AI: critiques, revisions and AI-labelled preference pairs under a versioned constitution.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

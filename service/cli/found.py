@@ -4,7 +4,7 @@ What a listing says of a command is read off its file, as text: so it can't say 
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,20 @@ class Place:
     heading: str | None = None
 
 
+Opener = Callable[[Place], Any]
+"""Imports a command, and returns it as Typer runs it."""
+
+
 class Unread(TyperCommand):
     """A command as listings have it: nothing of it is imported."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, open: Opener) -> None:
         super().__init__(place.name, rich_help_panel=place.heading)
-        self.place = place
+        self.place, self._open = place, open
+
+    def opened(self) -> Any:
+        """Return the command as it runs."""
+        return self._open(self.place)
 
     def described(self) -> "Unread":
         """Read its help, if that was not done before."""
@@ -43,11 +51,11 @@ class Unread(TyperCommand):
 class FoundGroup(TyperGroup):
     """A group of commands that were found; `group` makes its class."""
 
-    places: Sequence[Place] = ()
+    found: Sequence[Unread] = ()
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {place.name: Unread(place) for place in self.places}
+        self.commands = {command.place.name: command for command in self.found}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command as listings have it."""
@@ -56,16 +64,13 @@ class FoundGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that the arguments name, as it runs."""
-        # Late, because what makes a command of a file is of no use to those that are only listed.
-        from service.cli.opened import opened
-
-        name, unread, rest = super().resolve_command(ctx, args)
-        return name, opened(unread.place) if isinstance(unread, Unread) else unread, rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.opened() if isinstance(command, Unread) else command, rest
 
 
-def group(places: Sequence[Place]) -> type[FoundGroup]:
+def group(places: Iterable[Place], open: Opener) -> type[FoundGroup]:
     """Return the class of a group that has these commands."""
-    return type("Group", (FoundGroup,), {"places": tuple(places)})
+    return type("Group", (FoundGroup,), {"found": [Unread(place, open) for place in places]})
 
 
 def in_folder(package: str, folder: Path, heading: str | None = None) -> Iterator[Place]:

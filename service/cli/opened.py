@@ -20,8 +20,8 @@ COMMAND_CLASS = "COMMAND_CLASS"
 def opened(place: Place) -> Any:
     """Import a command, and return it as it runs. Raises `InputError` for a file that holds none."""
     if place.path.is_dir():
-        places = list(in_folder(place.module, place.path))
-        return _made(typer.Typer(cls=group(places), help=description(place), no_args_is_help=True), place)
+        commands = group(in_folder(place.module, place.path), opened)
+        return _made(typer.Typer(cls=commands, help=description(place), no_args_is_help=True), place)
     module = import_module(place.module)
     application = getattr(module, GROUP, None)
     if isinstance(application, typer.Typer):
@@ -33,7 +33,7 @@ def opened(place: Place) -> Any:
 def every(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the names that lead to each command below ``command``, and it as it runs: for documents and tests."""
     if isinstance(command, Unread):
-        command = opened(command.place)
+        command = command.opened()
     if not isinstance(command, TyperGroup):
         yield path, command
         return

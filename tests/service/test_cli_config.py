@@ -11,11 +11,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from base.errors import InputError
 import service.cli
+from base.errors import InputError
 from service.cli.given.config import PANELS, Command, ConfigFile, config_option, section
-from service.cli.opened import every
 from service.cli.given.options import Aggregation
+from service.cli.opened import every
 from service.cli.shown.voice import Quiet, is_quiet
 
 Run = Callable[..., dict[str, Any]]

@@ -93,7 +93,7 @@ def test_stopped_by_a_person_is_130(cai: Cai, monkeypatch: pytest.MonkeyPatch) -
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.runs.inspection.inspect", stopped)
+    monkeypatch.setattr("service.cli.commands.runs.inspect.read", stopped)
     assert cai("inspect", "p.txt").code == 130
 
 

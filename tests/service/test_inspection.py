@@ -12,8 +12,8 @@ from base.errors import InputError
 from critic.files.inputs import read_pairs
 from critic.files.shapes import naming
 from critic.records import Quarantined
-from service.cli.runs import inspection
 from service.cli.commands.runs.inspect import inspect as command
+from service.cli.runs import inspection
 from service.cli.runs.inspection import Inspection, inspect, middle
 
 ROWS: list[Any] = [

@@ -26,7 +26,7 @@ from critic.run.config import RunSettings
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
 from critic.run.retest import SHARE
-from service.cli.runs import started as commands
+from service.cli.commands.runs import generate, judge
 from service.jobs.kinds.cluster_rows import JUDGING, _wait_for, arguments
 from service.jobs.work.ledger import Moved
 from service.settings import Settings
@@ -69,10 +69,11 @@ REQUESTS = st.builds(
 def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str) -> None:
     told: list[Any] = []
     app = typer.Typer()
-    for command in (commands.generate, commands.judge):
+    for command in (generate.generate, judge.judge):
         app.command()(command)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "_start", lambda *given: told.extend(given))
+        for module in (generate, judge):
+            patch.setattr(module, "start", lambda *given: told.extend(given))
         line = arguments(asked, HELPFULNESS, Path("out"), format, "ray?shard=8")
         assert CliRunner().invoke(app, line).exit_code == 0
     understood, out, how, _ = told
