@@ -33,6 +33,7 @@ LOCAL = (
     "critic.cluster.",
     "service.align",
     "service.cli.shown.steps",
+    "service.cli.training.",
 )
 WALK = """
 import importlib, pkgutil, sys
