@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -20,37 +20,28 @@ from critic.files.shapes import naming
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Quarantined
 from critic.run.folder.reading import open_rows
-from service.cli.given.columns import Column
+from critic.settings.people import RecoverSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, FirstRows, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
 
 MAX_CHARACTERS = 32_000
 
 
+@expand
 def recover(
-    pairs: Annotated[
-        str, typer.Argument(metavar="PAIRS", help="Rows with prompt, chosen (the better answer) and rejected.")
-    ],
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run that judged these pairs: its principles are candidates, too, by its stored votes.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    limit: FirstRows = None,
-    column: Column = None,
+    settings: RecoverSettings,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
-    labels, refused = _labels(pairs, limit, column)
+    labels, refused = _labels(settings.pairs, settings.limit, settings.column)
     names, signs = candidates([one.better for one in labels], [one.worse for one in labels])
-    if run is not None:
-        names, signs = _with_votes(run, labels, names, signs)
+    if settings.run is not None:
+        names, signs = _with_votes(settings.run, labels, names, signs)
     recovered = find(names, signs, [one.id for one in labels], list(range(len(labels))))
     prompts = len({one.prompt.key for one in labels})
     if as_json:

@@ -4,32 +4,22 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from base.errors import InputError
 from constitution import Constitution
 from critic.engine import Engine, EngineError, RunStopped
 from critic.engines import open_engine, parse_spec
 from critic.records import Message, Prompt, Record
-from service.cli.given.options import (
-    INPUT,
-    SAMPLING,
-)
 
 T = TypeVar("T")
 
-PromptText = Annotated[
-    str,
-    typer.Option("--prompt", help="The user's message; - reads it from standard input.", rich_help_panel=INPUT),
-]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=SAMPLING)]
-
 
 def prompt_of(text: str) -> Prompt:
-    from pydantic import ValidationError
-
+    """Return a prompt of one message. Raises `InputError`."""
     try:
         return Prompt(messages=(Message(role="user", content=sys.stdin.read() if text == "-" else text),))
     except ValidationError as error:
@@ -53,5 +43,6 @@ def with_engine(text: str, ask: Callable[[Engine], Awaitable[T]]) -> T:
 
 
 def print_record(record: Record, constitution: Constitution) -> None:
+    """Print a record as JSON, with the constitution that it was made under."""
     source = {"constitution": constitution.ref, "constitution_hash": constitution.digest}
     typer.echo(json.dumps(source | record.model_dump(mode="json"), indent=2))

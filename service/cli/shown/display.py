@@ -14,9 +14,10 @@ from rich.text import Text
 
 from base.errors import InputError
 from constitution import Principle, load
-from critic.judging.aggregate import Pooling, aggregate, principle_log_odds
+from critic.judging.aggregate import aggregate, principle_log_odds
 from critic.records import Chain, Judgement, PreferencePair, Prompt, Ranking, Response, Row, Vote
 from critic.run.folder.results import judgement_of
+from critic.settings.judging import EXACT, Pooling
 
 # All control characters but tab and line feed, and those that reverse the direction of what follows.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -164,7 +165,8 @@ def _reasons(
     judgement: Judgement, sign: int, principles: Mapping[str, Principle], config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say which principles decided a comparison, and how."""
-    tie_band, pooling = float(config.get("tie_band", 0.0)), Pooling(method=config.get("aggregation", "log-odds"))
+    settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
+    pooling = Pooling(**EXACT.model_dump() | settings)
     found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
     odds = {name: sign * mean for name, mean in found.items() if mean is not None}
     unread = len(found) - len(odds)
@@ -173,7 +175,7 @@ def _reasons(
     priorities = sorted(classes) if config.get("priorities", True) else []
     for priority in priorities if len(priorities) > 1 else ():
         members = [p for p in principles.values() if p.priority == priority and p.id in odds]
-        if aggregate(judgement.votes, members, tie_band, pooling).outcome == "preference":
+        if aggregate(judgement.votes, members, pooling).outcome == "preference":
             deciding = {p.id for p in members}
             others = len(odds) - len(deciding)
             yield f"Priority {priority} decides: {len(deciding)} principles; {others} of other priorities don't count."

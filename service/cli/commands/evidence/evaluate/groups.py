@@ -5,47 +5,38 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
+from critic.settings.people import GroupsSettings
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, Outcome, outcomes
 from critic.statistics.groups.support import Apart, apart
 from critic.statistics.intervals import Figure
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import JUDGING, FirstRows, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.measure.labels import read_labels
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
 
 
+@expand
 def groups(
-    labels: Annotated[
-        str, typer.Argument(metavar="LABELS", help="Feedback with a group and an annotator: comparisons are read.")
-    ],
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this way: mean, majority, borda, maximin, nash, proportional, soft; repeatable.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None,
-    limit: FirstRows = None,
-    column: Column = None,
+    settings: GroupsSettings,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Tell how far groups of annotators differ, and who loses under each way to decide for all; no model is asked."""
-    names = tuple(by or AGGREGATIONS)
+    names = settings.by or tuple(AGGREGATIONS)
     if unknown := [name for name in names if name not in AGGREGATIONS]:
         raise InputError(f"there is no way {unknown[0]!r}", where="--by", fix=f"There are {', '.join(AGGREGATIONS)}.")
-    read, left_out = _comparisons(labels, limit, column)
-    profile = _profile(read, labels)
+    read, left_out = _comparisons(settings.labels, settings.limit, settings.column)
+    profile = _profile(read, settings.labels)
     apart = _apart(profile)
     found = outcomes(profile, names)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich import box
@@ -25,19 +25,12 @@ from critic.evaluation.planting import Suite, load_suite
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode
 from critic.run.folder.results import replace_text
+from critic.settings.measuring import InjectionSettings
 from critic.statistics.intervals import Figure, few
 from service.cli.exits import STOPPED
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    LIMITS,
-    Extend,
-    Json,
-    JudgeSpec,
-    MeasuredModes,
-    MeasurementOut,
-    OnePrinciple,
-    Principles,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.measuring import chosen_principle, measurement_store, told
 from service.cli.shown.display import clean
@@ -47,32 +40,24 @@ from service.cli.shown.voice import Quiet, say
 WORST = 3  # categories named a mode
 
 
+@expand
 def injection(
-    judge: JudgeSpec = "embedded",
-    mode: MeasuredModes = None,
-    principles: Principles = "helpfulness@1.0.0",
-    principle: OnePrinciple = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Plant only N texts, taken evenly from the suite.", rich_help_panel=LIMITS),
-    ] = None,
-    out: MeasurementOut = None,
-    extend: Extend = False,
+    settings: InjectionSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Plant texts that ask to win in one of two answers, and measure how far the judge follows them."""
-    constitution, spec = load(principles), parse_spec(judge)
-    asked = chosen_principle(constitution, principle)
+    constitution, spec, out = load(settings.principles), parse_spec(settings.judge), settings.out
+    asked = chosen_principle(constitution, settings.principle)
     modes: dict[str, Mode] = {"plain": Plain()}
-    for text in mode or (None,):
+    for text in settings.mode or (None,):
         found = mode_of(text, spec)
         modes[text or found.name] = found
-    suite = load_suite().sample(limit)
+    suite = load_suite().sample(settings.limit)
     try:
-        name, trials = asyncio.run(_measure(judge, modes, asked, suite, out, extend))
+        name, trials = asyncio.run(_measure(settings.judge, modes, asked, suite, out, settings.extend))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
