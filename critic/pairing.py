@@ -1,7 +1,7 @@
 """Judgements to preference pairs, or to drops with the reason. Pure: a run and `cai reweigh` pair alike."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
@@ -19,7 +19,7 @@ class Pairing:
 
     best_of_n: bool = False
     ranking: bool = False
-    pooling: Pooling = Pooling()
+    pooling: Pooling = field(default_factory=Pooling)
 
 
 @dataclass(frozen=True, slots=True)
