@@ -102,8 +102,7 @@ def _on_cluster(cluster: Cluster, request: RunRequest, settings: Settings, displ
             fix="Limit the rows with --limit; --dry-run says what they cost.",
         )
     with told_missing("--on"):
-        # Late, because Ray is an extra.
-        from critic.cluster.cluster import run_on
+        from critic.cluster.cluster import run_on  # late, because Ray is an extra
     return run_on(
         cluster,
         request,
