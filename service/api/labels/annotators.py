@@ -1,7 +1,6 @@
 """Annotators: the people who label. Labels name them by an id that says nothing; name and attributes can be erased."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.feedback import Name
+from service.answers.annotators import Annotator
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
@@ -56,17 +56,6 @@ class AnnotatorChange(BaseModel):
 
     group: Name | None = None
     attributes: Attributes = {}
-
-
-class Annotator(BaseModel):
-    """A person who labels. ``name`` is null once erased."""
-
-    id: str
-    name: str | None
-    group: str | None
-    attributes: dict[str, str]
-    created_at: datetime
-    erased_at: datetime | None
 
 
 @router.post("", status_code=201, responses=responses(409))
