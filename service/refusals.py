@@ -20,8 +20,7 @@ class Fault(BaseModel):
 
 
 class ProblemDocument(BaseModel):
-    """What a client reads of a refusal (RFC 9457). ``type`` is a slug that programs can compare; ``fix`` says what
-    to do next."""
+    """RFC 9457. ``type`` is a slug that programs can compare; ``fix`` says what to do next."""
 
     type: str
     title: str

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from service.answers.keys import AuditEntry
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import Parts, allowed
 from service.keys.auth import Caller
 from service.labels.label_query import Time

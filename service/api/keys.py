@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
 from service.answers.keys import Key, KeyMade
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators
 from service.keys.auth import Caller, Scope, audited, new_key

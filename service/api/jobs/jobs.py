@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlalchemy import select
 
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import OnlyOnce, Parts, allowed
 from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import Job, JobEvent, JobEvents, Kind, State

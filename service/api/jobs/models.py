@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path
 from sqlalchemy import RowMapping, select
 
 from service.answers.models import Model
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import Parts, allowed
 from service.engines import TRAINED
 from service.keys.auth import Caller

@@ -13,8 +13,9 @@ from constitution.faults import FaultyFile
 from constitution.lint import lint
 from constitution.positions import MAX_BYTES
 from service.answers.constitutions import Shown, Summary
+from service.answers.page import Page
 from service.api.body import StrictRoute, parse
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access

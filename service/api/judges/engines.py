@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from service.answers.judges import EngineShown
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Page
 from service.context import Parts, allowed
 from service.keys.auth import Caller
 from service.problems import responses

@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
 from service.answers.datasets import Dataset
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.exports import datasets as building

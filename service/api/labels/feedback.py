@@ -19,8 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from base.errors import InputError
 from critic.feedback import Feedback
 from service.answers.feedback import BatchGiven, Given
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import LateOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited

@@ -16,10 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.base import storable
 from critic.feedback.feedback import Note, Seconds
+from service.answers.feedback import Given
+from service.answers.page import Page
 from service.answers.tasks import Done, NextTask, OwnAnswer, OwnTask, Skipped, Task
 from service.api.body import StrictRoute
-from service.api.labels.feedback import Given
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
