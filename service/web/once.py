@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from base.digest import digest
 from service.context import Service
 from service.keys.auth import Caller
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.web.visit import text_of
 
 NOT_ASKED = ("csrf", "once", "seconds")  # what differs when the same is sent again

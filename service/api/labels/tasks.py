@@ -25,14 +25,15 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import LateOnce, Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels import handing, labels, tasking
-from service.labels.answering import AnswerRequest
-from service.labels.handing import HandedOut, Seen
+from service.labels import labels
 from service.labels.label_query import selected, stored
-from service.labels.shown import order
-from service.labels.tasking import SkipReason
+from service.labels.tasks import handing, tasking
+from service.labels.tasks.answering import AnswerRequest
+from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.shown import order
+from service.labels.tasks.tasking import SkipReason
 from service.problems import Problem, not_found, responses
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, leases, projects, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())

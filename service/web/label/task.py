@@ -15,12 +15,12 @@ from service.api.labels import tasks
 from service.api.labels.tasks import OwnTask, SkipRequest
 from service.context import Parts, Service
 from service.keys.auth import Caller
-from service.labels import drafts, handing, practising, tasking
-from service.labels.answering import AnswerRequest
-from service.labels.handing import HandedOut, Seen
-from service.labels.shown import order
+from service.labels.tasks import drafts, handing, practising, tasking
+from service.labels.tasks.answering import AnswerRequest
+from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.shown import order
 from service.problems import Problem, invalid, not_found
-from service.store.idempotency import Once, Replay
+from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
 from service.web.label.pace import Pace, pace_of, zone_of

@@ -1,0 +1,46 @@
+"""What somebody began to say of a task: kept on the server, too, so that no closed browser loses it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, select
+
+from service.labels.tasks import tasking
+from service.problems import not_found
+from service.store.tables import drafts, now
+
+Fields = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The fields of a task's page, as they were at ``saved_at``."""
+
+    fields: Fields
+    saved_at: datetime
+
+
+def save(connection: Connection, task: str, annotator: str, fields: Fields) -> None:
+    """Keep a draft in the place of the one before. Raises `Problem` 404 for a task that the annotator never got."""
+    if tasking.lease(connection, task, annotator) is None:
+        raise not_found("task", task)
+    drop(connection, task, annotator)
+    row = {"task": task, "annotator": annotator, "fields": [list(field) for field in fields], "saved_at": now()}
+    connection.execute(drafts.insert(), row)
+
+
+def read(connection: Connection, task: str, annotator: str) -> Draft | None:
+    """The draft of a task, if there is one."""
+    row = connection.execute(_READ, {"of_task": task, "of_annotator": annotator}).one_or_none()
+    return None if row is None else Draft([(name, value) for name, value in row.fields], row.saved_at)
+
+
+def drop(connection: Connection, task: str, annotator: str) -> None:
+    """Forget a draft: the task was answered or skipped."""
+    connection.execute(_DROP, {"of_task": task, "of_annotator": annotator})
+
+
+_MINE = (drafts.c.task == bindparam("of_task"), drafts.c.annotator == bindparam("of_annotator"))
+_READ = select(drafts).where(*_MINE)
+_DROP = delete(drafts).where(*_MINE)
