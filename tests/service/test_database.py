@@ -120,10 +120,11 @@ async def test_changes_that_wait_are_one_commit_on_sqlite(tmp_path: Path) -> Non
     commits: list[object] = []
     async with Database(url) as database:
         event.listen(database.writer, "commit", commits.append)
-        rows = [annotator(f"n{number}", f"n{number}") for number in range(50)]
-        await asyncio.gather(
-            *(database.change(lambda to, row=row: to.execute(annotators.insert(), row)) for row in rows)
-        )
+
+        def made(connection: Connection, number: int) -> None:
+            connection.execute(annotators.insert(), annotator(f"n{number}", f"n{number}"))
+
+        await asyncio.gather(*(database.change(partial(made, number=number)) for number in range(50)))
     assert len(commits) <= 2
 
 

@@ -14,8 +14,9 @@ from critic.feedback import Flag
 from service.api.labels import tasks
 from service.api.labels.tasks import OwnTask, SkipRequest
 from service.context import Parts, Service
+from service.keys import access
 from service.keys.auth import Caller
-from service.labels.tasks import drafts, handing, practising, tasking
+from service.labels.tasks import drafts, handing, practising, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.handing import HandedOut, Seen
 from service.labels.tasks.shown import order
@@ -95,18 +96,15 @@ async def answer(project: str, task: str, request: Request, visit: Labeller, for
     fields = fields_of(form)
     annotator = tasking.require_annotator(visit.caller.annotator)
 
-    def look(connection: Connection) -> tuple[RowMapping, Seen | None]:
-        row = project_of(connection, project, visit.caller)
-        if task in practising.standing(connection, row, annotator).tasks:
-            return row, None
+    def look(connection: Connection) -> Seen:
         seen = handing.seen(connection, task, annotator)
-        if seen.project["id"] != project:
+        if seen.project["id"] != project or not access.sees(visit.caller, seen.project):
             raise not_found("task", task, "Ask for the next one.")
-        return row, seen
+        return seen
 
-    row, seen = await parts.database.look(look)
-    if seen is None:
-        return await practice.answered(request, parts, row, task, visit.caller, fields)
+    seen = await parts.database.look(look)
+    if seen.task["role"] == roles.PRACTICE:
+        return await practice.answered(request, parts, seen.project, task, visit.caller, fields)
     try:
         done = await _done(parts, seen, visit.caller, form, fields)
     except Problem as problem:
