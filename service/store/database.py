@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 GROUP_AT_MOST = 20_000  # rows of one commit, over all callers
 CHANGE_COUNTS = 200  # as so many rows: each asks several questions before it writes
-LOOKS_AT_ONCE = 2  # threads: each look takes less than a millisecond
+LOOKS_AT_ONCE = 4  # threads: each look takes a moment, most of which a database elsewhere is waited for
 CHANGES_AT_ONCE = 8  # on PostgreSQL, where each is a transaction that may wait for another's row
 FEEDBACK_TURN = 0x6361695E  # of PostgreSQL's advisory locks
 ROWS_OWN = frozenset(("54000", "54011", "54023"))  # PostgreSQL's limits of a row, which it calls operational
@@ -102,7 +102,8 @@ class Database:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for pool in (self._thread, self._changers, self._lookers):
+        self._lookers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._thread, self._changers):
             await asyncio.to_thread(pool.shutdown)
         self.writer.dispose()
         self.reader.dispose()
