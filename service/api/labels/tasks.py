@@ -32,7 +32,8 @@ from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.handing import HandedOut, Seen
 from service.labels.tasks.shown import order
 from service.labels.tasks.tasking import SkipReason
-from service.problems import Problem, not_found, responses
+from service.problems import responses
+from service.refusals import Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, leases, projects, tasks
 
@@ -183,11 +184,11 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
 
 
 async def answered(seen: Seen, asked: AnswerRequest, caller: Caller, parts: Service, once: Once) -> Given:
-    """Store the answer to a task that was seen: for whoever takes answers, also on a page. Raises `Problem`."""
+    """Store the answer to a task that was seen: for whoever takes answers, also on a page. Raises `Refusal`."""
     answer = await handing.read(parts.labels, seen, caller, asked)
     try:
         stored = await parts.database.change(lambda connection: handing.take_back(connection, answer, caller, once))
-    except (Problem, InputError, IntegrityError):
+    except (Refusal, InputError, IntegrityError):
         await once.replay()  # the same request was quicker, or came before
         raise
     if not isinstance(answer.read, Exception):

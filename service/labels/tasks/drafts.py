@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, select
 
 from service.labels.tasks import tasking
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import drafts, now
 
 Fields = Sequence[tuple[str, str]]
@@ -22,7 +22,7 @@ class Draft:
 
 
 def save(connection: Connection, task: str, annotator: str, fields: Fields) -> None:
-    """Keep a draft in the place of the one before. Raises `Problem` 404 for a task that the annotator never got."""
+    """Keep a draft in the place of the one before. Raises `NotFound` for a task that the annotator never got."""
     if tasking.lease(connection, task, annotator) is None:
         raise not_found("task", task)
     drop(connection, task, annotator)

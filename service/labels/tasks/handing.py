@@ -18,7 +18,7 @@ from service.labels import labels
 from service.labels.tasks import answering, drafts, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.shown import Order
-from service.problems import Problem, conflict, invalid
+from service.refusals import Conflict, Forbidden, Invalid, Refusal
 from service.store.database import Rows, take_turn
 from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, projects
@@ -49,7 +49,7 @@ class Answer:
     seen: Seen
     asked: AnswerRequest
     annotator: str
-    read: tuple[Feedback, Order] | Problem | InputError
+    read: tuple[Feedback, Order] | Refusal | InputError
 
 
 _PROJECT = select(projects).where(projects.c.id == bindparam("id"))
@@ -67,7 +67,7 @@ def hand_out(connection: Connection, id: str, annotator: str, seconds: float, be
     """Lease the next task of a project for so many ``seconds``: see `tasking.next_task`. Raises 403, 404 and 409."""
     project = tasking.lock(connection, id)
     if project["closed_at"] is not None:
-        raise conflict("the project is closed", "Nothing is left to do here.")
+        raise Conflict("the project is closed", "Nothing is left to do here.")
     must_label(project, annotator)
     practising.must_be_done(connection, project, annotator)
     at = tasking.time_of(connection)
@@ -82,7 +82,7 @@ async def read(known: labels.Labels, one: Seen, caller: Caller, asked: AnswerReq
     annotator = tasking.require_annotator(caller.annotator)
     try:
         given = await answering.read(known, one.project, one.task, caller, asked)
-    except (Problem, InputError) as fault:
+    except (Refusal, InputError) as fault:
         return Answer(one, asked, annotator, fault)
     return Answer(one, asked, annotator, given)
 
@@ -119,7 +119,7 @@ def skip(connection: Connection, id: str, caller: Caller, why: tasking.Skip) -> 
     offered = tasking.reasons_of(dict(project))
     if why.reason is not None and why.reason not in offered:
         fix = f"It offers {', '.join(offered) or 'none'}."
-        raise invalid(f"the project doesn't offer the reason {why.reason!r}", fix, where="/reason")
+        raise Invalid(f"the project doesn't offer the reason {why.reason!r}", fix, where="/reason")
     tasking.skipped(connection, id, annotator, at, why)
     drafts.drop(connection, id, annotator)
     insert(connection, audited(caller, "task.skipped", id))
@@ -148,9 +148,9 @@ def must_label(project: RowMapping, annotator: str) -> None:
     """Raise 403 where the annotator may not label in a project now."""
     if not access.may_label(project, annotator):
         fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
-        raise Problem(403, "forbidden", "the project is assigned to others", fix)
+        raise Forbidden("the project is assigned to others", fix)
     if access.is_paused(project, annotator):
-        raise Problem(403, "paused", "your work in this project is paused", "Ask those who run it when it goes on.")
+        raise Forbidden("your work in this project is paused", "Ask those who run it when it goes on.", slug="paused")
 
 
 def insert(connection: Connection, rows: Rows | Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:

@@ -6,11 +6,12 @@ from fastapi import Request, Response
 from sqlalchemy import Connection, RowMapping
 
 from critic.feedback import KINDS
+from service import problems
 from service.context import Service
 from service.keys.auth import Caller
 from service.labels.tasks import answering, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.problems import Problem
+from service.refusals import Conflict, Invalid
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
@@ -53,10 +54,9 @@ async def answered(
         is_right, where = await parts.database.change(
             lambda connection: _stored(connection, project["id"], task, annotator, said)
         )
-    except Problem as problem:
-        if problem.status_code not in (409, 422):
-            raise
-        return await _whole(request, parts, project, sheet, problem.status_code, problem.public())
+    except (Conflict, Invalid) as refusal:
+        problem = problems.of(refusal)
+        return await _whole(request, parts, project, sheet, problem.status, problem.public())
     kind = KINDS[project["kind"]]
     expected = kind.model_validate(task["expected"]).reordered(shown)
     about: dict[str, Any] = {

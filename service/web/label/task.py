@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from starlette.datastructures import FormData
 
 from critic.feedback import Flag
+from service import problems
 from service.api.labels import tasks
 from service.api.labels.tasks import OwnTask, SkipRequest
 from service.context import Parts, Service
@@ -20,7 +21,7 @@ from service.labels.tasks import drafts, handing, practising, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.handing import HandedOut, Seen
 from service.labels.tasks.shown import order
-from service.problems import Problem, invalid, not_found
+from service.refusals import Conflict, Invalid, TooLarge, not_found
 from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
@@ -107,10 +108,10 @@ async def answer(project: str, task: str, request: Request, visit: Labeller, for
         return await practice.answered(request, parts, seen.project, task, visit.caller, fields)
     try:
         done = await _done(parts, seen, visit.caller, form, fields)
-    except Problem as problem:
-        if wants_json(request) or problem.status_code not in (409, 422):
+    except (Conflict, Invalid) as refusal:
+        if wants_json(request):
             raise
-        return await _again(request, visit, parts, seen, fields, problem)
+        return await _again(request, visit, parts, seen, fields, problems.of(refusal))
     return JSONResponse(done) if wants_json(request) else RedirectResponse(_after(form, project, task), 303)
 
 
@@ -120,7 +121,7 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     annotator = tasking.require_annotator(visit.caller.annotator)
     text = text_of(form, "fields")
     if len(text.encode()) > DRAFT_BYTES:
-        raise Problem(413, "too_large", "the draft is too long to be kept", "It stays in the browser.")
+        raise TooLarge("the draft is too long to be kept", "It stays in the browser.")
     fields = _parsed(text)
 
     def save(connection: Connection) -> None:
@@ -190,7 +191,7 @@ def wants_json(request: Request) -> bool:
 
 
 async def _done(parts: Service, seen: Seen, caller: Caller, form: FormData, fields: Fields) -> dict[str, str]:
-    """Do what the button says, once. Raises `Problem`."""
+    """Do what the button says, once. Raises `Refusal`."""
     does, task = text_of(form, "do"), seen.task["id"]
     if does == "skip":
         reason, note = one(fields, "reason") or None, one(fields, "skip_note")
@@ -221,13 +222,13 @@ async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, 
 
 
 async def _again(
-    request: Request, visit: Visit, parts: Service, seen: Seen, fields: Fields, problem: Problem
+    request: Request, visit: Visit, parts: Service, seen: Seen, fields: Fields, problem: problems.Problem
 ) -> Response:
     """The page with what was given, and what was wrong with it."""
     project, task = seen.project["id"], seen.task["id"]
     got = await parts.database.look(lambda connection: _shown(connection, request, visit, project, task))
     sheet = await sheet_of(parts, got.project, got.task, got.before, fields)
-    status = problem.status_code
+    status = problem.status
     return await whole(request, parts, got.project, sheet, got.pace, status=status, error=problem.public())
 
 
@@ -246,12 +247,12 @@ def _seconds(fields: Fields) -> float | None:
 
 
 def _parsed(text: str) -> Fields:
-    """A draft's fields. Raises `Problem` 422."""
+    """A draft's fields. Raises `Invalid`."""
     try:
         pairs = json.loads(text)
         fields = [(str(name), str(value)) for name, value in pairs]
     except (ValueError, TypeError):
-        raise invalid("the draft is malformed", "Reload the page.") from None
+        raise Invalid("the draft is malformed", "Reload the page.") from None
     if len(fields) > MOST_FIELDS or "\0" in text or "\\u0000" in text:
-        raise invalid("the draft can't be stored", "It stays in the browser.")
+        raise Invalid("the draft can't be stored", "It stays in the browser.")
     return fields

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, event, func, select
 
-from service.problems import Problem
+from service.refusals import Unauthorized
 from service.settings import Settings
 from service.store.tables import drafts, sessions
 from tests.service.calls import Api
@@ -101,7 +101,7 @@ async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(
     await known.end(await _id_of(api))
     goes_on.set()
     await looking  # it was there when it was asked for
-    with pytest.raises(Problem, match="your session has ended"):
+    with pytest.raises(Unauthorized, match="your session has ended"):
         await known.find(token)
 
 
