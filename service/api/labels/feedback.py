@@ -156,7 +156,7 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
             for table, rows in audited(caller, "feedback.retracted", id).items():
                 await connection.execute(table.insert(), rows)
             if row.task is not None:
-                await tasking.reopen(connection, row.task, id)
+                await connection.run_sync(tasking.reopen, row.task, id)
     withdrawn = await _found(parts, id)
     return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 

@@ -166,7 +166,7 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
 async def discard(id: str, caller: Maker, parts: Parts) -> None:
     """Discard a project that nobody has labelled, skipped or begun anything in."""
     async with parts.database.transaction() as connection:
-        await tasking.lock(connection, id)
+        await connection.run_sync(tasking.lock, id)
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
@@ -227,7 +227,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
-    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
+    live = and_(*tasking.live(await connection.run_sync(tasking.time_of)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
     skips = await _skips(connection, ids)

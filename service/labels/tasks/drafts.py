@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, delete, select
 
 from service.labels.tasks import tasking
 from service.refusals import not_found
@@ -22,22 +21,26 @@ class Draft:
     saved_at: datetime
 
 
-async def save(connection: AsyncConnection, task: str, annotator: str, fields: Fields) -> None:
+def save(connection: Connection, task: str, annotator: str, fields: Fields) -> None:
     """Keep a draft in the place of the one before. Raises `NotFound` for a task that the annotator never got."""
-    if await tasking.lease(connection, task, annotator) is None:
+    if tasking.lease(connection, task, annotator) is None:
         raise not_found("task", task)
-    await drop(connection, task, annotator)
+    drop(connection, task, annotator)
     row = {"task": task, "annotator": annotator, "fields": [list(field) for field in fields], "saved_at": now()}
-    await connection.execute(drafts.insert(), row)
+    connection.execute(drafts.insert(), row)
 
 
-async def read(connection: AsyncConnection, task: str, annotator: str) -> Draft | None:
+def read(connection: Connection, task: str, annotator: str) -> Draft | None:
     """The draft of a task, if there is one."""
-    query = select(drafts).where(drafts.c.task == task, drafts.c.annotator == annotator)
-    row = (await connection.execute(query)).one_or_none()
+    row = connection.execute(_READ, {"of_task": task, "of_annotator": annotator}).one_or_none()
     return None if row is None else Draft([(name, value) for name, value in row.fields], row.saved_at)
 
 
-async def drop(connection: AsyncConnection, task: str, annotator: str) -> None:
+def drop(connection: Connection, task: str, annotator: str) -> None:
     """Forget a draft: the task was answered or skipped."""
-    await connection.execute(delete(drafts).where(drafts.c.task == task, drafts.c.annotator == annotator))
+    connection.execute(_DROP, {"of_task": task, "of_annotator": annotator})
+
+
+_MINE = (drafts.c.task == bindparam("of_task"), drafts.c.annotator == bindparam("of_annotator"))
+_READ = select(drafts).where(*_MINE)
+_DROP = delete(drafts).where(*_MINE)
