@@ -107,6 +107,14 @@ async def practice_sheet(
     given: Fields = (),
 ) -> Sheet:
     """The sheet of a practice task."""
+    number = {"is_practice": True, "number": where.tasks.index(task["id"]) + 1, "of": len(where.tasks)}
+    return {**await unanswered(parts, project, task, annotator, given), **number}
+
+
+async def unanswered(
+    parts: Service, project: RowMapping, task: RowMapping, annotator: str, given: Fields = ()
+) -> Sheet:
+    """A sheet of a task with its prompt and responses, of which nothing is stored."""
     shown = order(task["id"], annotator, len(task["responses"]))
     responses = [task["responses"][place]["text"] for place in shown]
     prompt = [Message.model_validate(message) for message in task["prompt"]["messages"]]
@@ -119,9 +127,7 @@ async def practice_sheet(
         "is_skipped": False,
         "skip_reasons": [],
         "flag": None,
-        "is_practice": True,
-        "number": where.tasks.index(task["id"]) + 1,
-        "of": len(where.tasks),
+        "is_practice": False,
         "draft_saved": None,
     }
 

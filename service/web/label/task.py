@@ -123,11 +123,11 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     text = text_of(form, "fields")
     if len(text.encode()) > DRAFT_BYTES:
         raise TooLarge("the draft is too long to be kept", "It stays in the browser.")
-    fields = _parsed(text)
+    fields, replaces = _parsed(text), text_of(form, "replaces") or None
 
     def save(connection: Connection) -> None:
         project_of(connection, project, visit.caller)
-        drafts.save(connection, task, annotator, fields)
+        drafts.save(connection, task, annotator, fields, replaces)
 
     await parts.database.change(save)
     return Response(status_code=204)

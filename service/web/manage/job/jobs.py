@@ -20,7 +20,7 @@ from service.web.manage.asking import JobReader, Submitter, once
 from service.web.manage.tables import csv
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit
-from trainers.folder.report import CHARTS, Logs, pictures
+from trainers.folder.report import pictures
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -117,12 +117,11 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
     readable = visit.caller.may("read") or job.key == visit.caller.key
     files: list[Artifact] = []
     events: list[JobEvent] = []
-    logs: Logs = []
+    drawn: dict[str, str] = {}
     if readable:
         files = await asyncio.to_thread(parts.jobs.artifacts.listing, of_job(id))
         events = await _last_events(parts, id)
-        logs = await asyncio.to_thread(_metrics, parts, id) if job.kind in ("train", "align") else []
-    drawn = {name: picture.draw() for name, picture in pictures(logs).items()}
+        drawn = await asyncio.to_thread(_curves, parts, id)
     return {
         "job": job,
         "running": job.state not in ENDED,
@@ -133,7 +132,6 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
         "request_text": json.dumps(job.request, indent=2, ensure_ascii=False),
         "result": _result(job),
         "drawn": drawn,
-        "charts": [chart for chart in CHARTS if chart.name in drawn],
     }
 
 
@@ -152,19 +150,19 @@ def _result(job: Job) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in (job.result or {}).items() if not isinstance(value, dict | list)]
 
 
+def _curves(parts: Service, id: str) -> dict[str, str]:
+    """The pictures of what a training has logged, by name; of a job that logs nothing, none."""
+    return {name: picture.draw() for name, picture in pictures(_metrics(parts, id)).items()}
+
+
 def _content(parts: Service, id: str, name: str) -> bytes | None:
     artifact = parts.jobs.artifacts.find(of_job(id), name)
     return None if artifact is None else b"".join(parts.jobs.artifacts.blocks(of_job(id), artifact.name))
 
 
 def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
-    """What a training has logged so far: of one that runs, as its folder has it."""
-    content = _content(parts, id, METRICS)
-    if content is None:
-        folder = parts.settings.data / "runs" / Path(id).name
-        found = sorted(folder.rglob(METRICS), key=lambda path: path.stat().st_mtime)
-        content = found[-1].read_bytes() if found and found[-1].stat().st_size <= MOST_METRICS else b""
-    lines = content.decode("utf-8", "replace").split("\n")
+    """What a training has logged so far: of one that runs, as its folder has it; of one that has ended, its file."""
+    lines = (_content(parts, id, METRICS) or _logged(parts, id)).decode("utf-8", "replace").split("\n")
     rows = []
     for line in lines[:-1]:  # the last is empty, or being written
         try:
@@ -172,6 +170,13 @@ def _metrics(parts: Service, id: str) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return [row for row in rows if isinstance(row, dict) and "step" in row]
+
+
+def _logged(parts: Service, id: str) -> bytes:
+    """The file that was written last, where a job trains in several stages."""
+    folder = parts.settings.data / "runs" / Path(id).name
+    files = sorted(folder.rglob(METRICS), key=lambda path: path.stat().st_mtime)
+    return files[-1].read_bytes() if files and files[-1].stat().st_size <= MOST_METRICS else b""
 
 
 def _policy(page: str) -> str:
