@@ -83,6 +83,17 @@ def test_what_the_model_refuses_names_the_option(line: tuple[str, ...], where: s
     assert error.value.where == where
 
 
+def test_what_the_model_refuses_of_a_file_names_the_file(tmp_path: Path) -> None:
+    file = _written(tmp_path, {"name": "a", "band": 0.6})
+    with pytest.raises(InputError) as error:
+        given("--config", str(file))
+    assert error.value.where == f"{file}: band"
+    with pytest.raises(InputError) as error:
+        given("--config", str(file), "--band", "0.7")
+    assert error.value.where == "--band"
+    assert given("--config", str(file), "--band", "0.1").band == 0.1
+
+
 def test_what_typer_refuses_is_a_wrong_line() -> None:
     assert given("--name", "a", "--band", "-1").exit_code == 2
     assert given("--name", "a", "--inner", "4").exit_code == 2, "a field without an option is not the command line's"
