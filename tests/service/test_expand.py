@@ -66,6 +66,11 @@ def test_defaults_and_values_of_each_kind() -> None:
     assert given("--name", "a", "--count", "all").count is None
 
 
+def test_a_file_of_defaults_is_read_as_defaults(tmp_path: Path) -> None:
+    file = _written(tmp_path, as_file(Sample(name="a")))
+    assert given("--config", str(file)) == Sample(name="a")
+
+
 def test_help_is_the_model_s() -> None:
     text = CliRunner().invoke(probe(Sample, []), ["--help"], env={"COLUMNS": "120"}).output
     told = " ".join(text.replace("│", " ").split())
