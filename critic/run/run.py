@@ -99,9 +99,7 @@ async def run(
             progress = Progress()
 
             def tell() -> None:
-                now = time.monotonic()
-                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(now)
-                progress.slowest = budget.slowest(now)
+                progress.engines = budget.under_way.told()
                 on_progress(progress, budget.answered, total)
 
             async with _told(tell):
