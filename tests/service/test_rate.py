@@ -5,7 +5,6 @@ import io
 import pytest
 from rich.console import Console
 
-from critic.calls.ledger import Budget
 from critic.run.execute import Progress
 from service.cli.shown import progress
 from service.cli.shown.rate import WINDOW, Rate, duration
