@@ -5,6 +5,7 @@ A sample is read: all of the first rows, and one in so many of those after. The 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from critic.files.sources import open_source
 from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
+from critic.run.execute import Seen
 from critic.run.plan import CHARACTERS_PER_TOKEN
 from trainers import catalogue
 from trainers.batches.data import open_examples
@@ -97,10 +99,14 @@ def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:
-    def alone(read: Callable[[], Line | Quarantined]) -> list[Any]:
-        return [read()]
+    """Yield a run's rows, as it takes them: each prompt once, and no id for two."""
 
-    return (partial(alone, read) for read in unread)
+    def alone(seen: Seen, read: Callable[[], Line | Quarantined]) -> list[Any]:
+        return [seen.check(read())]
+
+    with closing(Seen()) as seen:
+        for read in unread:
+            yield partial(alone, seen, read)
 
 
 def _sampled(unread: Iterable[Any], whole: bool) -> Iterator[Any]:
