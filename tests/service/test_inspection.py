@@ -70,7 +70,7 @@ def test_what_turns_say_beside_is_named(tmp_path: Path) -> None:
 
 
 def test_it_says_what_the_command_itself_finds(tmp_path: Path) -> None:
-    source = written(tmp_path / "in.jsonl", ROWS * 3)
+    source = written(tmp_path / "in.jsonl", ROWS)
     lines = list(read_pairs(source, max_chars=32_000, truncate=False))
     refused = sum(isinstance(line, Quarantined) for line in lines)
     assert uses(inspect(source, naming()))["judge"] == (len(lines) - refused, {"no_responses": refused})
