@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base.errors import InputError
+from base.nearest import perhaps
 from service.cli.shown.voice import is_quiet
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def chosen_principle(constitution: "Constitution", id: str | None) -> "Principle
     """Return the principle of that id, or the first."""
     known = [p.id for p in constitution.principles]
     if id is not None and id not in known:
-        raise InputError(
-            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
-        )
+        fix = f"{perhaps(id, known)}It has {', '.join(known)}"
+        raise InputError(f"{constitution.ref} has no principle {id!r}", where="--principle", fix=fix)
     return constitution.principle(id or known[0])
 
 

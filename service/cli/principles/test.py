@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from base.nearest import perhaps
 from constitution.library import completed
 from service.cli.exits import BEYOND_LIMITS
 from service.cli.given.config import ConfigFile
@@ -199,7 +200,7 @@ def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Consti
         raise InputError(
             f"{constitution.ref} has no principle {unknown[0]!r}",
             where="--weight",
-            fix=f"It has {', '.join(sorted(known))}",
+            fix=f"{perhaps(unknown[0], known)}It has {', '.join(sorted(known))}",
         )
     principles = tuple(
         principle.model_copy(update={"weight": weights[principle.id]}) if principle.id in weights else principle
