@@ -120,7 +120,8 @@ def _data(config: TrainConfig, wanted: tuple[type[Any], ...]) -> tuple[Data, Dat
 def _counts(trainer: TreeTrainer) -> Counts:
     refused = [*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ())]
     why: Mapping[str, int] = Data((), tuple(refused)).why_refused()
-    return Counts(len(trainer.examples), len(trainer.held_out) if trainer.held_out else 0, dict(why))
+    held_out = len(trainer.held_out) if trainer.held_out else 0
+    return Counts(len(trainer.examples), held_out, dict(why), trainer.examples.thoughts)
 
 
 def _write_refused(folder: Path, trainer: TreeTrainer) -> None:

@@ -37,6 +37,7 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self._encode = encode
         self.examples: list[Example] = []
         self.refused: list[Quarantined] = list(data.refused)
+        self.thoughts = data.thoughts
         self.references: list[tuple[float, ...]] | None = None
         self.longest = self.highest = self.tokens = 0
         """The tokens of the longest prompt with an answer, the highest id of all tokens, and how many there are."""

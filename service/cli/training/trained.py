@@ -101,6 +101,8 @@ def print_counts(counts: Counts, *, err: bool = False) -> None:
     say(f"training on {counts.examples:,} examples{held_out}", err=err)
     for reason, count in sorted(counts.refused.items()):
         say(f"{'left out' if reason in LEFT_OUT else 'refused'}: {count:,} rows ({reason})", err=err)
+    if counts.thoughts:
+        say(f"left out: what a model thought, in {counts.thoughts:,} rows", err=err)
 
 
 def print_trained(done: Trained) -> None:

@@ -55,7 +55,7 @@ def train(
         str,
         typer.Argument(
             parser=known_method,
-            metavar=f"{{{'|'.join(catalogue.names())}}}",
+            metavar="|".join(catalogue.names()),
             autocompletion=method_names,
             help="What to train, and how.",
         ),
@@ -71,7 +71,7 @@ def train(
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the file's; they are listed below."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings on top of the file's; they are listed below."),
     ] = None,
     column: Column = None,
     push_to_hub: Annotated[
