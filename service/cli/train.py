@@ -17,7 +17,7 @@ from base.settings_file import read_settings_file
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.given.columns import Column
 from service.cli.given.config import Command
-from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
 from service.cli.given.roots import Root
 from service.cli.shown.voice import Quiet, say
 from trainers import catalogue
@@ -101,13 +101,39 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what memory and disk it takes, and refuse what can't fit; a config.json is enough.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="With --dry-run: of so many processes, one a GPU.", min=1, rich_help_panel=LIMITS),
+    ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="With --dry-run: they share the weights out.", rich_help_panel=LIMITS)
+    ] = False,
+    device_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB", help="With --dry-run: on GPUs of so many GB.", min=0.001, rich_help_panel=LIMITS
+        ),
+    ] = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
+    if not dry_run and (processes or sharded or device_memory):
+        raise typer.BadParameter("--processes, --sharded and --device-memory describe a --dry-run")
     require("train", "cai train")
     chosen = load(method, config_file(config), settings or [])
+    if dry_run:
+        _plan(chosen, processes, sharded, device_memory, as_json)
+        return
     if column is not None:
         chosen.data = [_under_names(source, column) for source in chosen.data]
         chosen.eval_data = [_under_names(source, column) for source in chosen.eval_data]
@@ -122,6 +148,33 @@ def train(
         say(push_model(Path(done.folder), push_to_hub), err=as_json)
     if faults(done.counts.refused):
         raise typer.Exit(QUARANTINED)
+
+
+def _plan(
+    config: "TrainConfig", processes: int | None, sharded: bool, device_memory: float | None, as_json: bool
+) -> None:
+    """Say what a run takes, of this machine or of the one that is described."""
+    from dataclasses import replace
+
+    from trainers.method import of
+    from trainers.planning import dry_run
+    from trainers.planning.settings import this_machine
+
+    device = this_machine(config)
+    if processes is not None:
+        device = replace(device, processes=processes)
+    if device_memory is not None:
+        device = replace(device, memory=int(device_memory * dry_run.GIGA), on_cpu=False)
+    device = replace(device, sharded=sharded or device.sharded)
+    method = of(config)
+    planned = dry_run.dry_run(method.name, config, method.plan, method.work(config, device.processes), device)
+    if config.process_index:
+        return
+    if as_json:
+        typer.echo(json.dumps(planned.facts(), indent=2))
+        return
+    for line in planned.lines():
+        typer.echo(line)
 
 
 def _json(done: "Trained") -> dict[str, Any]:

@@ -17,6 +17,7 @@ from trainers.online.group_advantage import RULES, Rule
 from trainers.online.loop import Measured, OnlineTrainer, Sums
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
+from trainers.planning.memory import Needs
 
 _BOUNDS: Bounds = (("clip", 0, False), ("clip_high", 0, False), ("kl_coef", 0, True))
 
@@ -142,4 +143,5 @@ METHOD = Online(
     trainer=GRPOTrainer,
     about="A language model, trained by reinforcement learning (GRPO) from rewards relative to other answers.",
     rewarded=True,
+    plan=Needs(reference=True, writes=True),
 )
