@@ -23,7 +23,7 @@ from trainers.config import TrainConfig
 from trainers.folder import card
 from trainers.folder.card import Made
 from trainers.folder.results import Counts, Trained
-from trainers.planning.memory import Needs, Work
+from trainers.planning.memory import NOTHING, Needs, Work
 
 C = TypeVar("C", bound=TrainConfig)
 
@@ -46,7 +46,7 @@ class Method(ABC, Generic[C]):
     makes: str = POLICY
     rewarded: bool = False
     samples: bool = True
-    plan: Needs = Needs()
+    plan: Needs = NOTHING
 
     @property
     def name(self) -> str:

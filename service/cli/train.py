@@ -118,9 +118,7 @@ def train(
     ] = False,
     device_memory: Annotated[
         float | None,
-        typer.Option(
-            metavar="GB", help="With --dry-run: on GPUs of so many GB.", min=0.001, rich_help_panel=LIMITS
-        ),
+        typer.Option(metavar="GB", help="With --dry-run: on GPUs of so many GB.", min=0.001, rich_help_panel=LIMITS),
     ] = None,
     root: Root = None,
     as_json: Json = False,

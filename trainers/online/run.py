@@ -11,7 +11,6 @@ from transformers import PreTrainedModel, TrainerCallback, set_seed
 
 from base.errors import InputError
 from critic.chats.chat import Chat
-from critic.local.loading import default_device, default_dtype
 from critic.records import Quarantined
 from critic.run.folder.results import replace_text
 from trainers import models
@@ -31,6 +30,7 @@ from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
 from trainers.planning.memory import Work
+from trainers.planning.settings import is_sharded, refuse_sharded
 from trainers.planning.shapes import Model
 
 C = TypeVar("C", bound=OnlineConfig)
@@ -53,11 +53,13 @@ class Online(Method[C]):
             answer=config.max_new_tokens,
             accumulates=prompts > together * config.minibatches,
             slots=min(config.rollout_batch, prompts * config.samples_per_prompt),
-            rewards=sum(map(_reward_bytes, _rewards(config))),
+            rewards=sum(_reward_weights(spec) for spec in _rewards(config)) * (2 if config.bf16 else 4),
         )
 
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
-        """See `Method.train`."""
+        """See `Method.train`. Raises `InputError` where it was started with FSDP or DeepSpeed."""
+        if is_sharded():
+            refuse_sharded(self.name)
         folder = Path(config.output_dir or "")
         trainee = load_policy(config)
         asks, held_out = read_prompts(config, trainee)
@@ -98,15 +100,15 @@ def _rewards(config: OnlineConfig) -> list[str]:
     return [config.reward, *others, *([config.heldout_reward] if config.heldout_reward else [])]
 
 
-def _reward_bytes(spec: str) -> int:
-    """Return the bytes of a reward model that is to lie beside the policy; 0 of what answers from elsewhere.
+def _reward_weights(spec: str) -> int:
+    """Return the weights of a reward model that is to lie beside the policy; 0 of what answers from elsewhere.
 
     Raises `InputError` for a reward model that is not here.
     """
     kind, _, folder = spec.partition("?")[0].partition(":")
     if kind != "rm":
         return 0
-    return Model(folder, heads=1).shape.weights * default_dtype(default_device()).itemsize
+    return Model(folder, heads=1).shape.weights
 
 
 def _save(trainer: OnlineTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:

@@ -12,11 +12,13 @@ from base.errors import InputError
 from trainers.config import TrainConfig
 from trainers.planning.memory import Needs, Plan, Work
 from trainers.planning.remedies import LORA, Case, remedies
-from trainers.planning.settings import Device, setting_of
+from trainers.planning.settings import Device, refuse_sharded, setting_of
 from trainers.planning.shapes import Model
 
 GIGA = 10**9
-_ELSEWHERE = "OpenRLHF or verl, which shard policy, reference and rollouts, take this service's rewards: docs/TRAINING.md"
+_ELSEWHERE = (
+    "OpenRLHF or verl, which shard policy, reference and rollouts, take this service's rewards: docs/TRAINING.md"
+)
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,18 @@ def case_of(config: TrainConfig, needs: Needs, work: Work, device: Device) -> Ca
     return Case(model.shape, needs, work, setting, proposed)
 
 
-def dry_run(method: str, config: TrainConfig, needs: Needs, work: Work, device: Device) -> Planned:
-    """Return what a run takes, if it fits. Raises `InputError` where it does not, and says what would."""
+def dry_run(
+    method: str, config: TrainConfig, needs: Needs, work: Work, device: Device, free: int | None = None
+) -> Planned:
+    """Return what a run takes, if it fits. Raises `InputError` where it does not, and says what would.
+
+    ``free`` are the bytes of the disk, by default those that are free where ``output_dir`` will be.
+    """
+    if needs.writes and device.sharded:
+        refuse_sharded(method)
     case = case_of(config, needs, work, device)
-    return checked(Planned(method, case.plan, device, _free(Path(config.output_dir or "."))), case, config)
+    there = _free(Path(config.output_dir or ".")) if free is None else free
+    return checked(Planned(method, case.plan, device, there), case, config)
 
 
 def checked(planned: Planned, case: Case, config: TrainConfig) -> Planned:
@@ -115,5 +125,3 @@ def _free(folder: Path) -> int:
     """Return the free bytes of the disk that ``folder`` is on, or will be."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
-
-

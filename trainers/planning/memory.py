@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 FLOAT = 4
 """Bytes of a number in float32."""
-OVERHEAD = 300_000_000
-"""Bytes: what libraries and kernels take once they run, and what the allocator keeps. Measured (benchmarks/memory.py)."""
+OVERHEAD = 150_000_000
+"""Bytes: what libraries and kernels take once they run. Measured: see `benchmarks.memory`."""
 _BLOCK = 128
 """Tokens: the cache of keys and values grows by so many (`critic.local.trees.kv_cache`)."""
 _PREFILL = 4096
@@ -32,12 +32,13 @@ _LEARNT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What the arithmetic needs of a model. All are counts of numbers but ``layers``, ``stored`` and ``positions``.
+    """What the arithmetic needs of a model. All are counts of numbers but ``layers`` and ``stored``.
 
     ``multiplied`` are the weights of linear layers, the output's table included; ``layer`` are those of the largest
     layer, ``embedding`` those of the input's table, and ``table`` those of the output's: they are counted once where
-    both are one (``tied``). ``queries`` and ``keys`` are what a token has of them in one layer, ``inner`` the features of the layer
-    in between, of all experts that a token goes to. ``stored`` are the bytes of a number in the model's folder.
+    both are one (``tied``). ``queries`` and ``keys`` are what a token has of them in one layer, ``inner`` the features
+    between a layer's two products, of all experts that a token goes to. ``stored`` are the bytes of a number in the
+    model's folder.
     """
 
     weights: int
@@ -53,7 +54,6 @@ class Shape:
     inner: int
     vocabulary: int
     stored: float = 2
-    positions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class Needs:
 
     ``answers`` is how many a prompt of its rows has, ``scored`` that rewards are read instead of the vocabulary's
     logits, and ``compared`` that answers are compared with what the model said of them before the first step, which is
-    computed once and kept on the disk. ``reference`` is a frozen copy, ``critic`` a model of values, ``writes`` a copy that writes the answers:
-    adapters share one base for the first two.
+    computed once and kept on the disk. ``reference`` is a frozen copy, ``critic`` a model of values, ``writes`` a copy
+    that writes the answers: adapters share one base for the first two.
     """
 
     answers: int = 1
@@ -72,6 +72,10 @@ class Needs:
     reference: bool = False
     critic: bool = False
     writes: bool = False
+
+
+NOTHING = Needs()
+"""What a method needs that says nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +119,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes by name: what is there ``always``, what each of the ``phases`` adds, and what is written to the ``disk``."""
+    """Bytes by name: what is there ``always``, what each of the ``phases`` adds, and what is written to ``disk``."""
 
     always: Mapping[str, int]
     phases: Mapping[str, Mapping[str, int]]
@@ -151,7 +155,9 @@ def plan(shape: Shape, needs: Needs, work: Work, setting: Setting) -> Plan:
         phases["scoring"] = _scoring(shape, work, setting)
     if setting.on_cpu:
         phases["saving"] = {"the finished model, read again": int((FLOAT + shape.stored) * shape.weights)}
-    return Plan(_always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting))
+    return Plan(
+        _always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting)
+    )
 
 
 def _learnt(shape: Shape, needs: Needs, setting: Setting) -> int:
@@ -297,7 +303,7 @@ def _within(shape: Shape, setting: Setting, tokens: int) -> int:
 
 
 def _disk(shape: Shape, setting: Setting, learnt: int) -> dict[str, int]:
-    """Return what is written: checkpoints of what learns with its optimiser, one more while it is written, the model."""
+    """Return what is written: checkpoints of what learns and of its optimiser, and the finished model."""
     one = int((FLOAT + setting.optimizer) * learnt)
     finished = int(shape.stored * shape.weights) + (FLOAT * learnt if setting.adapters is not None else 0)
     return {"checkpoints": setting.checkpoints * one, "the finished model": finished}

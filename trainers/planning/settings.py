@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from transformers import TrainingArguments
 
+from base.errors import InputError
 from critic.local.loading import default_device
 from trainers.config import TrainConfig
 from trainers.planning.memory import Setting
@@ -61,6 +63,16 @@ def is_sharded() -> bool:
     """Whether this process was started with FSDP or DeepSpeed, as ``accelerate launch`` tells its children."""
     names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     return any(os.environ.get(name, "false").lower() in ("true", "1") for name in names)
+
+
+def refuse_sharded(method: str) -> NoReturn:
+    """Raise `InputError`: each process of an online method holds the whole model, which writes the answers, too."""
+    raise InputError(
+        f"{method} can't share a model out by FSDP or DeepSpeed: each process writes with all of its weights",
+        where="accelerate launch",
+        fix="give --num_processes without --config_file, with lora where the weights are many; for models that fit no "
+        "single GPU that way, OpenRLHF or verl take this service's rewards (docs/TRAINING.md)",
+    )
 
 
 def setting_of(config: TrainConfig, device: Device, adapters: int | None) -> Setting:
