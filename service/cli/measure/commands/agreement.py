@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from critic.settings.people import AgreementSettings
 from service.cli.exits import QUARANTINED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.labels import read_labels
 from service.cli.measure.measurement import Measurement
@@ -32,22 +33,9 @@ if TYPE_CHECKING:
 NAMED = 10  # refused rows, and annotators, that the terminal names
 
 
+@expand
 def agreement(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Labels by people: feedback, or pairs with an annotator a row.")
-    ],
-    kind: Annotated[
-        str | None,
-        typer.Option(help="comparison, rating, ranking or thumbs. Default: the most frequent.", rich_help_panel=INPUT),
-    ] = None,
-    gold: Annotated[
-        str | None,
-        typer.Option(help="A file of labels that are known to be right, on some of the items.", rich_help_panel=INPUT),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page with pictures here (.html).", rich_help_panel=OUTPUT)
-    ] = None,
-    column: Column = None,
+    settings: AgreementSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -57,11 +45,12 @@ def agreement(
     from critic.evaluation.agreement.figures import agreement_figures
     from critic.evaluation.agreement.units import said
 
-    labels, refused = read_labels(file, column)
-    chosen = kind or _most_frequent(file, labels)
+    file, report = settings.file, settings.report
+    labels, refused = read_labels(file, settings.column)
+    chosen = settings.kind or _most_frequent(file, labels)
     try:
         own, repeated = said(labels, chosen)
-        figures = agreement_figures(own, chosen, _known(gold, chosen, column), repeated)
+        figures = agreement_figures(own, chosen, _known(settings.gold, chosen, settings.column), repeated)
     except ValueError as error:
         raise InputError(str(error), where=file) from None
     with told(as_json):
