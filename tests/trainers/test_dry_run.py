@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from base.errors import InputError
-from service.cli import register
+from service.cli import app
 from trainers import catalogue
 from trainers.method import load
 from trainers.methods.dpo import DPOConfig
@@ -139,11 +139,11 @@ def test_the_command_says_it_and_writes_nothing(empty: Path, tmp_path: Path) -> 
     )
     given = ["train", "sft", "--config", str(tmp_path / "c.yaml"), "gradient_checkpointing=true", "save_total_limit=1"]
     machine = ["--dry-run", "--device-memory", "80", "lora={r: 16, target_modules: all-linear}"]
-    said = CliRunner().invoke(register(), [*given, *machine])
+    said = CliRunner().invoke(app, [*given, *machine])
     assert said.exit_code == 0, said.output
     assert "weights                                32.29 GB" in said.output and "of 80.00, while" in said.output
-    facts = json.loads(CliRunner().invoke(register(), [*given, *machine, "--json"]).output)
+    facts = json.loads(CliRunner().invoke(app, [*given, *machine, "--json"]).output)
     assert facts["always"]["weights"] == 4 * (8_030_261_248 + 41_943_040) and facts["memory"] == 80 * 10**9
     assert not (tmp_path / "out").exists()
-    wrong = CliRunner().invoke(register(), [*given, "--processes", "8"])
+    wrong = CliRunner().invoke(app, [*given, "--processes", "8"])
     assert wrong.exit_code == 2 and "--dry-run" in wrong.output
