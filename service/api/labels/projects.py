@@ -1,7 +1,6 @@
 """Labelling projects: which items, which kind of feedback, under which guidelines, how many labels an item, by whom."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
@@ -11,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import Kind
-from critic.feedback.base import FormField
 from critic.feedback.feedback import Name
+from service.answers.page import Page
+from service.answers.projects import ItemsAdded, Progress, Project
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
@@ -90,45 +90,6 @@ class ProjectChange(BaseModel):
     skip_reasons: Reasons | None = None
     settings: PageChange | None = None
     closed: bool | None = Field(default=None, strict=True)
-
-
-class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
-
-    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
-    """
-
-    items: int = 0
-    done: int = 0
-    labels: int = 0
-    leased: int = 0
-    skips: dict[str, int] = {}
-
-
-class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
-
-    id: str
-    name: str
-    kind: Kind
-    constitution: str | None
-    constitution_hash: str | None
-    guidelines: str
-    form: list[FormField]
-    labels_per_item: int
-    assigned: list[str]
-    paused: list[str]
-    skip_reasons: list[SkipReason]
-    settings: PageSettings
-    created_at: datetime
-    closed_at: datetime | None
-    progress: Progress
-
-
-class ItemsAdded(BaseModel):
-    """How many items became tasks."""
-
-    added: int
 
 
 @router.post("", status_code=201, responses=responses(409))

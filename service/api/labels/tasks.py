@@ -6,7 +6,7 @@ own. It is turned back when the answer is stored.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -15,13 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from critic.feedback import Flag, Kind
-from critic.feedback.base import FormField, storable
+from critic.feedback.base import storable
 from critic.feedback.feedback import Note, Seconds
-from critic.records import Message
+from service.answers.feedback import Given
+from service.answers.page import Page
+from service.answers.tasks import Done, NextTask, OwnAnswer, OwnTask, Skipped, Task
 from service.api.body import StrictRoute
-from service.api.labels.feedback import Given
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import LateOnce, Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
@@ -69,73 +69,12 @@ class SkipRequest(BaseModel):
     seconds: Seconds | None = None
 
 
-class Task(BaseModel):
-    """What an annotator is asked until ``until``. Answers have this ``form``, and count responses as they are here.
-
-    ``skip_reasons`` are those that may be given for skipping it.
-    """
-
-    id: str
-    project: str
-    kind: Kind
-    guidelines: str
-    constitution: str | None
-    form: list[FormField]
-    prompt: list[Message]
-    responses: list[str]
-    skip_reasons: list[SkipReason]
-    until: datetime
-
-
-class OwnAnswer(BaseModel):
-    """What an annotator answered, for the responses in the order in which they were shown."""
-
-    id: str
-    label: dict[str, Any]
-    seconds: float | None
-    flag: Flag | None
-
-
-class OwnTask(Task):
-    """A task that the key's annotator has, had or skipped, and the answer that stands, if any.
-
-    ``state`` is ``leased``, ``answered`` or ``skipped``; of the latter two ``until`` is when that was.
-    """
-
-    state: str
-    answer: OwnAnswer | None
-
-
-class Skipped(BaseModel):
-    """That an annotator left a task to others, and why. ``item`` is that of feedback."""
-
-    task: str
-    item: str
-    annotator: str
-    reason: SkipReason | None
-    note: str
-    seconds: float | None
-    at: datetime
-
-
-class NextTask(BaseModel):
-    """The next task; null where none is left for this annotator now."""
-
-    task: Task | None
-
-
 class TaskState(BaseModel):
     """How many labels a task has. ``item`` is that of feedback."""
 
     id: str
     item: str
     answers: int
-
-
-class Done(BaseModel):
-    """The task is closed for this annotator."""
-
-    id: str
 
 
 @router.get("/projects/{id}/tasks", responses=responses(404))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from critic.feedback.base import FormField
 from critic.records import Message
-from service.api.labels.tasks import OwnTask, Task
+from service.answers.tasks import OwnTask, Task
 from service.context import Service
 from service.keys import access
 from service.keys.auth import Caller

@@ -12,8 +12,9 @@ from starlette.datastructures import FormData
 
 from critic.feedback import Flag
 from service import problems
+from service.answers.tasks import OwnTask
 from service.api.labels import tasks
-from service.api.labels.tasks import OwnTask, SkipRequest
+from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
 from service.keys import access
 from service.keys.auth import Caller
