@@ -23,6 +23,7 @@ from base.disk import must_be_spare
 from critic.feedback import Feedback
 from critic.feedback.aggregate import Method, build
 from critic.run.folder.export import JsonLines
+from service.answers.datasets import Counts, Table
 from service.bounds.lanes import Stop
 from service.bounds.watching import Client
 from service.context import Service
@@ -65,21 +66,6 @@ class DatasetRequest(BaseModel):
     aggregation: Method
     filter: FeedbackFilter = FeedbackFilter()
     pool_groups: bool = Field(default=False, strict=True)
-
-
-class Table(BaseModel):
-    """One file of a data set."""
-
-    rows: int
-    sha256: str
-
-
-class Counts(BaseModel):
-    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason."""
-
-    labels: int
-    tables: dict[str, Table]
-    dropped: dict[str, int]
 
 
 async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
