@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,16 @@ from typer.testing import CliRunner
 import service.cli
 from base.errors import InputError
 from service.cli.given.config import PANELS, Command, ConfigFile, config_option, section
-from service.cli.given.options import Aggregation
 from service.cli.opened import every
 from service.cli.shown.voice import Quiet, is_quiet
+
+
+class Aggregation(StrEnum):
+    """A choice."""
+
+    log_odds = "log-odds"
+    majority = "majority"
+
 
 Run = Callable[..., dict[str, Any]]
 WithStages = Annotated[Path | None, config_option(("dpo", "sft"))]

@@ -5,36 +5,27 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from base.errors import InputError
 from base.nearest import perhaps
 from constitution import Constitution, load
-from constitution.library import completed
 from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
 from critic.evaluation.principles.report import report
 from critic.evaluation.principles.table import Table
 from critic.run.folder.flips import Foreseen
 from critic.run.folder.reading import foresee, open_rows, read_config
 from critic.run.folder.results import replace_text
+from critic.settings.testing import ConstitutionTestSettings
 from service.cli.exits import BEYOND_LIMITS
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{text!r} is no share: expected a number from 0 to 1")
-    return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,67 +44,9 @@ class Change:
         return len(self.flips) / total if total else None
 
 
+@expand
 def test(
-    ref: Annotated[
-        str,
-        typer.Argument(metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=completed),
-    ],
-    run: Annotated[Path, typer.Option(help="The run whose stored votes are read.", rich_help_panel=INPUT)],
-    again: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="A run that judged the same pairs once more, or by another judge: then ambiguous clauses are told; "
-            "repeatable.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID=W", help="What if a principle had this weight? Repeatable, all at once.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE|NAME@VERSION", help="What if this version were in force? Repeatable.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    max_duplicates: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Pairs of principles that may say the same.", rich_help_panel=LIMITS),
-    ] = None,
-    max_contradictions: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="N", help="Pairs of principles that may contradict each other.", rich_help_panel=LIMITS
-        ),
-    ] = None,
-    max_ambiguous: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Clauses that may be ambiguous.", rich_help_panel=LIMITS)
-    ] = None,
-    max_silent: Annotated[
-        float | None,
-        typer.Option(
-            parser=_share,
-            metavar="SHARE",
-            help="The share of comparisons that no principle may speak to.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            parser=_share,
-            metavar="SHARE",
-            help="The share of the run's judgements that this constitution may flip.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A directory for test.json and test.html.", rich_help_panel=OUTPUT)
-    ] = None,
+    settings: ConstitutionTestSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -123,10 +56,16 @@ def test(
 
     Exits with 4 where a limit is not held.
     """
-    constitution = load(ref)
-    tested = _findings(constitution, run, again or [])
-    changes = list(_changes(run, constitution, _weights(weight or []), against or []))
-    limits = Limits(max_duplicates, max_contradictions, max_ambiguous, max_silent, max_flips)
+    constitution, out = load(settings.ref), settings.out
+    tested = _findings(constitution, settings.run, settings.again)
+    changes = list(_changes(settings.run, constitution, _weights(settings.weight), settings.against))
+    limits = Limits(
+        settings.max_duplicates,
+        settings.max_contradictions,
+        settings.max_ambiguous,
+        settings.max_silent,
+        settings.max_flips,
+    )
     broken = limits.broken(tested, changes[0].share)
     data = plain(tested) | {"changes": [asdict(change) for change in changes], "broken": broken}
     if out is not None:

@@ -1,7 +1,7 @@
 """``cai export``: a run, a data set or a file of feedback, in the format of another tool, without a server."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,9 @@ from critic.certificates.certificate import FILE, Certificate, read_certificate
 from critic.certificates.gate import require
 from critic.certificates.origins import origins
 from critic.run.folder.results import replace_text
+from critic.settings.exporting import ExportSettings, Tabled
 from service.cli.given.config import ConfigFile
+from service.cli.given.expand import expand, option
 from service.cli.given.options import Json
 from service.cli.shown.voice import Quiet, say
 from service.exports.hub import push_dataset
@@ -20,64 +22,28 @@ from service.exports.offers import Written, offered, write
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
 
-FormatName = Annotated[str, typer.Option("--format", help="The file's format: trl, llama-factory, jsonl ...")]
-Options = Annotated[str, typer.Option(help="The format's options, as a JSON object.")]
-TableName = Annotated[
-    str | None,
-    typer.Option(
-        "--table",
-        help="What is written: pairs, rankings, ratings, sft or feedback. Default: the first that is there.",
-    ),
-]
+Options = Annotated[str, option(Tabled, "options")]
+TableName = Annotated[str | None, option(Tabled, "table")]
 
 
-def export(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, a data set's, or a feedback file.")],
-    format: Annotated[str | None, typer.Option(help="The format: trl, llama-factory, axolotl, spreadsheet ...")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
-    table: TableName = None,
-    options: Options = "{}",
-    certificate: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The certificate of the judge that gave the labels. Default: DIR's own."),
-    ] = None,
-    require_certificate: Annotated[
-        bool,
-        typer.Option("--require-certificate", help="Refuse labels by a judge that have no certificate, or a void one."),
-    ] = False,
-    bound: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIGURE=NUMBER",
-            help="A figure that the certificate has to reach with the worse end of its interval, as in accuracy=0.7; "
-            "repeatable.",
-        ),
-    ] = None,
-    push_to_hub: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OWNER/NAME",
-            help="Put the folder's tables and its card on the Hugging Face hub, as a data set; a new one is private.",
-        ),
-    ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    config: ConfigFile = None,
-) -> None:
+@expand
+def export(settings: ExportSettings, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
     """Write a run, a data set or feedback as a file of another tool, or put it on the hub. No server is needed.
 
     Without --format and --out, the formats are listed. A certificate that is given or lies in DIR is checked, and put
     beside what is written.
     """
-    held = _certified(source, certificate, require_certificate or bool(bound), _bounds(bound or []))
-    if push_to_hub is not None:
+    source, format, out = settings.source, settings.format, settings.out
+    required = settings.require_certificate or bool(settings.bound)
+    held = _certified(source, settings.certificate, required, _bounds(settings.bound))
+    if settings.push_to_hub is not None:
         if format is not None or out is not None:
             raise InputError(
                 "a folder is put on the hub as it is",
                 where="--push-to-hub",
                 fix="Leave --format and --out out; the file that they make can be written apart.",
             )
-        address = push_dataset(source, push_to_hub)
+        address = push_dataset(source, settings.push_to_hub)
         typer.echo(json.dumps({"pushed": address}, indent=2)) if as_json else say(address)
         return
     if format is None and out is None:
@@ -86,11 +52,11 @@ def export(
     if format is None or out is None:
         missing = "--format" if format is None else "--out"
         raise InputError(f"{missing} is missing", fix="Give --format and --out; without both, the formats are listed.")
-    form = format_of(format, options_of(options))
+    form = format_of(format, options_of(settings.options))
     ending = form.suffixes[0]
     if out.suffix != ending:
         raise InputError(f"{form.name} is written as {ending}", where=str(out), fix=f"Name it {out.stem}{ending}.")
-    written = write(offered(source), form, out, table_of(table))
+    written = write(offered(source), form, out, table_of(settings.table))
     print_written(written, out, as_json)
     if held is not None:
         replace_text(out.parent / FILE, held.text())
@@ -121,7 +87,7 @@ def _tables(source: Path) -> list[Path]:
     return [file for file in files if file.is_file()][:1]
 
 
-def _bounds(texts: list[str]) -> dict[str, float]:
+def _bounds(texts: Iterable[str]) -> dict[str, float]:
     bounds = {}
     for text in texts:
         name, _, number = text.partition("=")
