@@ -48,9 +48,7 @@ class _Spans(torch.autograd.Function):
     """See `attend_spans`."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
         """Attend span by span."""
         ctx.save_for_backward(query, key, value)
         ctx.paths, ctx.scale = paths, scale
