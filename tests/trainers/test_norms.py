@@ -33,7 +33,7 @@ def states() -> Tensor:
     return torch.randn(1, 7, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
 
-def values_and_gradients(norm: nn.Module, states: Tensor) -> list[Tensor]:
+def values_and_gradients(norm: Any, states: Tensor) -> list[Tensor]:
     """Return what three linear layers make of the normed states, and the gradients, in bfloat16 compute."""
     generator = torch.Generator().manual_seed(2)
     weights = [torch.randn(5, 24, generator=generator) for _ in range(3)]

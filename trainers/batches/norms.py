@@ -28,7 +28,7 @@ def round_once(model: PreTrainedModel) -> int:
 
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-    """Return ``weight * states / rms(states)`` over the last dimension, computed in float32 and rounded to ``dtype``."""
+    """Return ``weight * states / rms(states)`` over the last dimension: computed in float32, then rounded."""
     normed: Tensor = _RootMeanSquare.apply(states, weight, epsilon, dtype)  # type: ignore[no-untyped-call]  # untyped in torch
     return normed
 
@@ -42,10 +42,11 @@ class _RootMeanSquare(torch.autograd.Function):
         length = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32)
         inverse = length.square_().div_(states.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(states, weight, inverse)
-        return (states * inverse).mul_(weight).to(dtype)
+        normed: Tensor = (states * inverse).mul_(weight)
+        return normed.to(dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch's has no types
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of states and weight."""
         states, weight, inverse = ctx.saved_tensors
         normed = states * inverse

@@ -37,7 +37,7 @@ class _LogProbabilities(torch.autograd.Function):
         return logits_MV.gather(1, targets_M[:, None])[:, 0].float() - normaliser_M
 
     @staticmethod
-    def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # torch's has no types
+    def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor, None]:
         """Return ``g (onehot - p)`` for each row."""
         logits_MV, targets_M, normaliser_M = ctx.saved_tensors
         grads_MV = torch.empty_like(logits_MV)

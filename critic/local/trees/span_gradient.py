@@ -4,7 +4,8 @@ PyTorch's fused attention is fast forwards on a CPU; its gradient takes several 
 consists of. Here the shares are computed again for the gradient, a block of queries at a time, with grouped heads as
 queries of one head. So nothing of the size of queries times keys is kept from the one to the other.
 
-Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, Q queries of a block, W keys, D numbers a head.
+Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, Q queries of a block, W keys, and D
+numbers a head.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,10 @@ class Path:
 
 
 def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
-    """Return ``[N, H, D]`` for ``query [H, N, D]``, ``key`` and ``value [K, N, D]`` of one type; each span has a path."""
+    """Return ``[N, H, D]`` for ``query [H, N, D]``, ``key`` and ``value [K, N, D]``, all of one type.
+
+    ``paths`` holds one for each span that has tokens.
+    """
     found: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
     return found
 
@@ -71,7 +75,7 @@ class _Spans(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_NHD: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch's has no types
+    def backward(ctx: Any, grad_NHD: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of query, key and value."""
         query, key, value = ctx.saved_tensors
         to_query = torch.empty_like(query)

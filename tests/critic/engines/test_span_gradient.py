@@ -1,7 +1,6 @@
 """Attention of spans by plain products, and log-probabilities by blocks, against the formulas that they replace."""
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -83,14 +82,14 @@ def test_a_plan_takes_products_for_a_gradient_under_autocast(monkeypatch: pytest
         return attend_spans(query, key, value, paths, scale)
 
     monkeypatch.setattr("critic.local.trees.attention.attend_spans", counted)
-    attend = partial(TreePlan(spans(), torch.device("cpu")).attend, 0)
-    given = states(torch.float32)
+    plan = TreePlan(spans(), torch.device("cpu"))
+    query, key, value = states(torch.float32)
     rule = Rule(1 / math.sqrt(NUMBERS))
     with torch.autocast("cpu", torch.bfloat16):
-        mine = attend(*given, rule)
+        mine = plan.attend(0, query, key, value, rule)
         with torch.no_grad():
-            plain = attend(*(x.detach() for x in given), rule)
-    exact = attend(*given, rule)
+            plain = plan.attend(0, query.detach(), key.detach(), value.detach(), rule)
+    exact = plan.attend(0, query, key, value, rule)
     assert calls == [torch.bfloat16]
     assert torch.equal(mine.float(), plain.float())
     assert relative(mine, exact) <= TOLERANCE[torch.bfloat16]
