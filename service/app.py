@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service import metrics, problems
-from service.api import ROUTERS
+from service.api.routers import ROUTERS
 from service.bounds.lanes import Lane
 from service.bounds.limits import Limits, Pace
 from service.context import Service
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.exception_handler(Replay)
     async def replay(request: Request, before: Replay) -> JSONResponse:
-        return before.response
+        return JSONResponse(before.body, before.status, {"Idempotency-Replayed": "true"})
 
     for router in (*ROUTERS, *(PAGES if settings.pages else ())):
         app.include_router(router)

@@ -7,14 +7,17 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
+from service.answers.keys import Key, KeyMade
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators
 from service.keys.auth import Caller, Scope, audited, new_key
 from service.keys.sessions import LINK_HOURS, LONGEST_LINK_HOURS, new_link
 from service.labels.label_query import Time
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.tables import annotators, keys, links, now
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
@@ -34,24 +37,6 @@ class KeyRequest(BaseModel):
     scopes: frozenset[Scope] = Field(min_length=1)
     annotator: str | None = Field(default=None, max_length=64)
     expires_at: Time | None = None
-
-
-class Key(BaseModel):
-    """A key, without its text."""
-
-    id: str
-    name: str
-    scopes: list[Scope]
-    annotator: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
-class KeyMade(Key):
-    """A key that was just made: ``key`` is its text, and is never told again."""
-
-    key: str
 
 
 @router.post("", status_code=201, responses=responses(404, 409))
@@ -121,7 +106,7 @@ async def revoke(id: str, caller: Admin, parts: Parts) -> Key:
     A key can't revoke itself, and the last administrator's key that never expires can't be revoked.
     """
     if id == caller.key:
-        raise conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
+        raise Conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
     async with parts.database.transaction() as connection:
         await administrators.in_turn(connection)
         await administrators.must_still_be(connection, caller.key)

@@ -2,25 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from fastapi import Query
-from pydantic import BaseModel
 
-from service.problems import invalid
-
-T = TypeVar("T")
+from service.refusals import Invalid
 
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the page before.")]
-
-
-class Page(BaseModel, Generic[T]):
-    """Part of a list. ``next`` is the cursor of the page that follows; null where this is the last."""
-
-    items: Sequence[T]
-    next: str | None = None
 
 
 def encode(place: int | str) -> str:
@@ -29,7 +18,7 @@ def encode(place: int | str) -> str:
 
 
 def number(cursor: str | None) -> int | None:
-    """The row number that a cursor holds. Raises `Problem` 422."""
+    """The row number that a cursor holds. Raises `Invalid`."""
     text = decode(cursor)
     if text is None:
         return None
@@ -39,7 +28,7 @@ def number(cursor: str | None) -> int | None:
 
 
 def decode(cursor: str | None) -> str | None:
-    """The place that a cursor holds. Raises `Problem` 422."""
+    """The place that a cursor holds. Raises `Invalid`."""
     if cursor is None:
         return None
     try:
@@ -52,5 +41,5 @@ def decode(cursor: str | None) -> str | None:
 
 
 def unknown() -> Exception:
-    """What to raise for a cursor that no page gave: `Problem` 422."""
-    return invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")
+    """What to raise for a cursor that no page gave: `Invalid`."""
+    return Invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")

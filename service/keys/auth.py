@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from service.problems import Problem
+from service.refusals import Forbidden, Unauthorized
 from service.store.database import Database
 from service.store.tables import annotators, audit, clock, keys, now
 
@@ -77,6 +77,18 @@ class _Known:
     expires_at: datetime | None
 
 
+_KEY = (
+    select(
+        keys,
+        annotators.c.group,
+        annotators.c.erased_at,
+        select(clock.c.believed).scalar_subquery().label("believed"),
+    )
+    .join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
+    .where(keys.c.id == bindparam("id"))
+)
+
+
 class Keys:
     """Looks keys up, and remembers them for a moment.
 
@@ -91,7 +103,7 @@ class Keys:
         self._known: dict[str, _Known] = {}
 
     async def caller(self, text: str | None) -> Caller:
-        """Who the key ``text`` belongs to. Raises `Problem` 401 where that is nobody, or nobody any more."""
+        """Who the key ``text`` belongs to. Raises `Unauthorized` where that is nobody, or nobody any more."""
         parts = (text or "").split("_", 2)
         if len(parts) != 3 or parts[0] != PREFIX:
             raise _refused("no API key" if not text else "this is no API key of this service")
@@ -103,7 +115,7 @@ class Keys:
         return known.caller
 
     async def holder(self, id: str) -> Caller:
-        """Who the key of this id belongs to, for who has shown its text before. Raises `Problem` 401 as `caller`."""
+        """Who the key of this id belongs to, for who has shown its text before. Raises `Unauthorized` as `caller`."""
         known = await self._look_up(id)
         self._must_be_valid(known.expires_at)
         return known.caller
@@ -141,11 +153,9 @@ class Keys:
 
     async def _ask(self, id: str) -> _Known | str:
         """What the database knows of a key, or why that is nobody's."""
-        believed = select(clock.c.believed).scalar_subquery().label("believed")
-        query = select(keys, annotators.c.group, annotators.c.erased_at, believed)
-        query = query.join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
+        row = await self._database.look(
+            lambda connection: connection.execute(_KEY, {"id": id}).mappings().one_or_none(),
+        )
         # A key that was made while its annotator was erased is nobody's, too.
         if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
             self._known.pop(id, None)
@@ -165,24 +175,19 @@ class Keys:
 
 
 def require(caller: Caller, scopes: Sequence[Scope]) -> None:
-    """Raise `Problem` 403 where the caller has none of ``scopes``."""
+    """Raise `Forbidden` where the caller has none of ``scopes``."""
     if not any(caller.may(scope) for scope in scopes):
         needed = " or ".join(scopes)
-        raise Problem(403, "forbidden", f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
+        raise Forbidden(f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _refused(detail: str) -> Problem:
-    return Problem(
-        401,
-        "unauthorized",
-        detail,
-        "Send a key as `Authorization: Bearer cai_...`. An administrator makes them: POST /v1/keys.",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+def _refused(detail: str) -> Unauthorized:
+    fix = "Send a key as `Authorization: Bearer cai_...`. An administrator makes them: POST /v1/keys."
+    return Unauthorized(detail, fix)
 
 
 def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:

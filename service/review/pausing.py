@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.keys.auth import Caller, audited
 from service.labels.tasks import tasking
 from service.labels.tasks.tasking import LEASED
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import annotators, feedback, leases, now, projects, retractions, tasks
 
 
@@ -38,8 +38,8 @@ class Paused(BaseModel):
 
 
 async def pause(connection: AsyncConnection, caller: Caller, project: str, asked: PauseRequest) -> Paused:
-    """Pause an annotator in a project, or let them go on. Raises `Problem` 404."""
-    row = await tasking.lock(connection, project)
+    """Pause an annotator in a project, or let them go on. Raises `NotFound`."""
+    row = await connection.run_sync(tasking.lock, project)
     known = select(annotators.c.id).where(annotators.c.id == asked.annotator)
     if (await connection.execute(known)).first() is None:
         raise not_found("annotator", asked.annotator, "GET /v1/annotators lists them.")
@@ -76,5 +76,5 @@ async def _withdraw(connection: AsyncConnection, project: str, asked: PauseReque
         rows = [{"seq": row.seq, "reason": reason, "key": caller.key, "at": now()} for row in given]
         await connection.execute(insert(retractions), rows)
     for row in given:
-        await tasking.reopen(connection, row.task, row.id)
+        await connection.run_sync(tasking.reopen, row.task, row.id)
     return len(given)

@@ -19,11 +19,13 @@ from critic.judging import offered
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.sources import of_one_group
+from service.answers.judges import RewardAnswer
 from service.api.body import PassingRequest, StrictRoute
 from service.bounds.watching import while_connected
 from service.context import Parts, allowed
 from service.keys.auth import Caller
-from service.problems import Problem, invalid, responses
+from service.problems import responses
+from service.refusals import Invalid
 from service.rewards.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.rewards.group import GroupAnswer, GroupRequest, principle_of, text_of
 from service.rewards.rewards import Answer, check_untagged, rewards, source_of
@@ -96,18 +98,6 @@ class RewardRequest(BaseModel):
         return self
 
 
-class RewardAnswer(BaseModel):
-    """A reward for each answer, in order; null where it can't be read, and then ``problems`` says why.
-
-    ``scores`` are the same numbers and ``extra_logs`` is empty: OpenRLHF reads both.
-    """
-
-    rewards: list[float | None]
-    scores: list[float | None]
-    extra_logs: dict[str, list[float]] = {}
-    problems: list[str | None]
-
-
 @router.post("", responses=responses(408, 502))
 async def reward(
     asked: RewardRequest,
@@ -148,11 +138,11 @@ def _answers(asked: RewardRequest) -> list[Answer]:
 
 def _split(query: str, prompt: str | list[Message] | None, number: int) -> Answer:
     if isinstance(prompt, list):
-        raise invalid("messages are no beginning of a text", "Send responses.", where=f"/prompts/{number}")
+        raise Invalid("messages are no beginning of a text", "Send responses.", where=f"/prompts/{number}")
     try:
         return split(query, prompt)
     except ChatTextError as error:
-        raise invalid(str(error), _INSTEAD, where=f"/query/{number}") from None
+        raise Invalid(str(error), _INSTEAD, where=f"/query/{number}") from None
 
 
 def _prompt(prompt: str | list[Message], number: int) -> Prompt:
@@ -161,14 +151,14 @@ def _prompt(prompt: str | list[Message], number: int) -> Prompt:
     except ValidationError as error:
         raise _refused(error, number) from None
     except ChatTextError as error:
-        raise invalid(str(error), _INSTEAD, where=f"/prompts/{number}") from None
+        raise Invalid(str(error), _INSTEAD, where=f"/prompts/{number}") from None
 
 
 _INSTEAD = "Send prompts as lists of messages, and responses."
 
 
-def _refused(error: ValidationError, number: int) -> Problem:
-    return invalid(error.errors()[0]["msg"].removeprefix("Value error, "), where=f"/prompts/{number}")
+def _refused(error: ValidationError, number: int) -> Invalid:
+    return Invalid(error.errors()[0]["msg"].removeprefix("Value error, "), where=f"/prompts/{number}")
 
 
 def _bearer(value: bytes) -> bytes:
@@ -216,7 +206,7 @@ async def _principles(
     if constitution is not None:
         return of_one_group(await parts.constitutions.get(constitution), group)
     if asked.principle is None:
-        raise invalid("there is nothing to compare by", "Name a constitution, or send a principle.", where="/principle")
+        raise Invalid("there is nothing to compare by", "Name a constitution, or send a principle.", where="/principle")
     return (principle_of(asked.principle),)
 
 
@@ -225,7 +215,7 @@ def _conversation(asked: GroupRequest) -> Prompt:
         return Prompt(messages=tuple(asked.conversation_history))
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise invalid(reason, where="/conversation_history") from None
+        raise Invalid(reason, where="/conversation_history") from None
 
 
 def _texts(asked: GroupRequest) -> list[str]:
@@ -234,5 +224,5 @@ def _texts(asked: GroupRequest) -> list[str]:
         try:
             texts.append(text_of(response))
         except ValueError as error:
-            raise invalid(str(error), where=f"/response_objs/{number}") from None
+            raise Invalid(str(error), where=f"/response_objs/{number}") from None
     return texts

@@ -1,7 +1,6 @@
 """Annotators: the people who label. Labels name them by an id that says nothing; name and attributes can be erased."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,13 +10,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.feedback import Name
+from service.answers.annotators import Annotator
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators, retention
 from service.keys.auth import Caller, audited
 from service.labels.labels import new_id
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.tables import annotators, now
 
 router = APIRouter(prefix="/v1/annotators", tags=["annotators"], route_class=StrictRoute, responses=responses())
@@ -57,17 +59,6 @@ class AnnotatorChange(BaseModel):
     attributes: Attributes = {}
 
 
-class Annotator(BaseModel):
-    """A person who labels. ``name`` is null once erased."""
-
-    id: str
-    name: str | None
-    group: str | None
-    attributes: dict[str, str]
-    created_at: datetime
-    erased_at: datetime | None
-
-
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: AnnotatorRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Annotator:
     """Make an annotator. A key for them is made with `POST /v1/keys` and the id."""
@@ -76,7 +67,7 @@ async def make(asked: AnnotatorRequest, caller: Maker, parts: Parts, once: OnlyO
     try:
         await once.insert({annotators: [row], **audited(caller, "annotator.made", made.id)}, made)
     except IntegrityError:
-        raise conflict(
+        raise Conflict(
             f"there is an annotator {asked.name!r} already", "GET /v1/annotators?name= finds them; or use another name."
         ) from None
     return made
@@ -116,7 +107,7 @@ async def change(id: str, asked: AnnotatorChange, caller: Maker, parts: Parts) -
     async with parts.database.transaction() as connection:
         before = await _found(connection, id)
         if before.erased_at is not None:
-            raise conflict("the annotator was erased", "Make a new one: POST /v1/annotators.")
+            raise Conflict("the annotator was erased", "Make a new one: POST /v1/annotators.")
         if changes:
             await connection.execute(update(annotators).where(annotators.c.id == id).values(**changes))
             await _audit(connection, audited(caller, "annotator.changed", id, changed=sorted(changes)))

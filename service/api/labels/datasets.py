@@ -3,29 +3,30 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
 from sqlalchemy import select, tuple_
 from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
+from service.answers.datasets import Dataset
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.exports import datasets as building
-from service.exports.datasets import Counts, DatasetRequest
+from service.exports.datasets import DatasetRequest
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.database import Rows
 from service.store.disk import dataset_folder
 from service.store.disk.scratch import scratch, temporary
@@ -45,17 +46,6 @@ Table = Annotated[
 ]
 
 
-class Dataset(BaseModel):
-    """One version. ``sha256`` is of its tables' hashes; ``request`` is what it was built from."""
-
-    name: str
-    version: int
-    sha256: str
-    request: dict[str, Any]
-    counts: Counts
-    created_at: datetime
-
-
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Parts, once: OnlyOnce) -> Dataset:
     """Build the next version of a data set. It is answered when all of it is written.
@@ -71,7 +61,7 @@ async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Pa
         return Dataset.model_validate(await building.make(parts, request, asked, also))
     except IntegrityError:
         await once.replay()
-        raise conflict("another version was made at the same time", "Send it again.") from None
+        raise Conflict("another version was made at the same time", "Send it again.") from None
 
 
 @router.get("")

@@ -1,7 +1,6 @@
 """Labelling projects: which items, which kind of feedback, under which guidelines, how many labels an item, by whom."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
@@ -11,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import Kind
-from critic.feedback.base import FormField
 from critic.feedback.feedback import Name
+from service.answers.page import Page
+from service.answers.projects import ItemsAdded, Progress, Project
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
@@ -24,7 +24,8 @@ from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows
 from service.labels.tasks.project_options import form_of, with_options
 from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
-from service.problems import conflict, invalid, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Invalid, not_found
 from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
@@ -91,45 +92,6 @@ class ProjectChange(BaseModel):
     closed: bool | None = Field(default=None, strict=True)
 
 
-class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
-
-    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
-    """
-
-    items: int = 0
-    done: int = 0
-    labels: int = 0
-    leased: int = 0
-    skips: dict[str, int] = {}
-
-
-class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
-
-    id: str
-    name: str
-    kind: Kind
-    constitution: str | None
-    constitution_hash: str | None
-    guidelines: str
-    form: list[FormField]
-    labels_per_item: int
-    assigned: list[str]
-    paused: list[str]
-    skip_reasons: list[SkipReason]
-    settings: PageSettings
-    created_at: datetime
-    closed_at: datetime | None
-    progress: Progress
-
-
-class ItemsAdded(BaseModel):
-    """How many items became tasks."""
-
-    added: int
-
-
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Project:
     """Make a project, with items given here or taken from stored feedback, each once. More can be added later."""
@@ -157,7 +119,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     try:
         await once.insert({projects: [row], **rows, **entry}, made)
     except IntegrityError:
-        raise conflict(f"there is a project {asked.name!r} already", "Use another name.") from None
+        raise Conflict(f"there is a project {asked.name!r} already", "Use another name.") from None
     return made
 
 
@@ -204,13 +166,13 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
 async def discard(id: str, caller: Maker, parts: Parts) -> None:
     """Discard a project that nobody has labelled, skipped or begun anything in."""
     async with parts.database.transaction() as connection:
-        await tasking.lock(connection, id)
+        await connection.run_sync(tasking.lock, id)
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
         practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
         if any(found.first() is not None for found in (begun, decided, practised)):
-            raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+            raise Conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
         for table, rows in audited(caller, "project.discarded", id).items():
@@ -229,7 +191,7 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     try:
         await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)
     except IntegrityError:
-        raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
+        raise Conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
 
 
@@ -246,7 +208,7 @@ async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> N
     query = select(annotators.c.id).where(annotators.c.id.in_(assigned), annotators.c.erased_at.is_(None))
     known = set((await connection.execute(query)).scalars()) if assigned else set()
     if unknown := [id for id in assigned if id not in known]:
-        raise invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
+        raise Invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
 
 
 async def _found(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> Project:
@@ -265,7 +227,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
-    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
+    live = and_(*tasking.live(await connection.run_sync(tasking.time_of)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
     skips = await _skips(connection, ids)

@@ -2,24 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from base.errors import InputError
+from constitution import Constitution, load
+from constitution.library import completed
+from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
+from critic.evaluation.principles.report import report
+from critic.evaluation.principles.table import Table
+from critic.run.folder.flips import Foreseen
+from critic.run.folder.reading import foresee, open_rows, read_config
+from critic.run.folder.results import replace_text
 from service.cli.exits import BEYOND_LIMITS
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json, constitution_names
+from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
-
-if TYPE_CHECKING:
-    from constitution import Constitution
-    from critic.evaluation.principles.findings import Findings
-    from critic.run.folder.flips import Foreseen
 
 
 def _share(text: str) -> float:
@@ -38,8 +42,8 @@ class Change:
 
     name: str
     stays: int
-    flips: "Sequence[Foreseen]"
-    may_flip: "Sequence[Foreseen]"
+    flips: Sequence[Foreseen]
+    may_flip: Sequence[Foreseen]
 
     @property
     def share(self) -> float | None:
@@ -51,9 +55,7 @@ class Change:
 def test(
     ref: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=constitution_names
-        ),
+        typer.Argument(metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=completed),
     ],
     run: Annotated[Path, typer.Option(help="The run whose stored votes are read.", rich_help_panel=INPUT)],
     again: Annotated[
@@ -120,9 +122,6 @@ def test(
 
     Exits with 4 where a limit is not held.
     """
-    from constitution import load
-    from critic.evaluation.principles.findings import Limits, plain
-
     constitution = load(ref)
     tested = _findings(constitution, run, again or [])
     changes = list(_changes(run, constitution, _weights(weight or []), against or []))
@@ -139,13 +138,7 @@ def test(
         raise typer.Exit(BEYOND_LIMITS)
 
 
-def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) -> "Findings":
-    from contextlib import closing
-
-    from critic.evaluation.principles.findings import examine
-    from critic.evaluation.principles.table import Table
-    from critic.run.folder.reading import open_rows, read_config
-
+def _findings(constitution: Constitution, run: Path, again: Sequence[Path]) -> Findings:
     with closing(open_rows(run)) as store:
         settings = read_config(store, run).settings
         table = Table.of(store.rows(), constitution)
@@ -159,7 +152,7 @@ def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) ->
                     where=str(other),
                     fix="Name a run that judged the same pairs.",
                 )
-    return examine(table, constitution, settings.tie_band, settings.pooling())
+    return examine(table, constitution, settings)
 
 
 def _weights(texts: Sequence[str]) -> dict[str, float]:
@@ -176,12 +169,9 @@ def _weights(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _changes(
-    run: Path, constitution: "Constitution", weights: dict[str, float], against: Sequence[str]
+    run: Path, constitution: Constitution, weights: dict[str, float], against: Sequence[str]
 ) -> "Sequence[Change]":
     """What the constitution itself makes of the run first, then the weights, then the other versions."""
-    from constitution import load
-    from critic.run.folder.reading import foresee
-
     named = {f"{constitution.ref} in force": constitution}
     if weights:
         said = ", ".join(f"{name} weighs {weight:g}" for name, weight in weights.items())
@@ -194,7 +184,7 @@ def _changes(
     return made
 
 
-def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Constitution":
+def _weighed(constitution: Constitution, weights: dict[str, float]) -> Constitution:
     known = {principle.id for principle in constitution.principles}
     if unknown := [name for name in weights if name not in known]:
         raise InputError(
@@ -209,20 +199,13 @@ def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Consti
     return constitution.model_copy(update={"principles": principles})
 
 
-def _write(
-    out: Path, tested: "Findings", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]
-) -> None:
-    from critic.evaluation.principles.report import report
-    from critic.run.folder.results import replace_text
-
+def _write(out: Path, tested: Findings, changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "test.html", report(tested, changes, broken))
     replace_text(out / "test.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def _print(tested: "Findings", changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
-    from critic.evaluation.principles.findings import sentences
-
+def _print(tested: Findings, changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
     say(clean(f"{tested.constitution}: {tested.comparisons:,} comparisons of {tested.prompts:,} prompts"))
     width = max((len(one.principle) for one in tested.influences), default=0)
     say(f"{'':{width}}     read  decides    flips   speaks  followed")

@@ -6,7 +6,7 @@ discards it. So nobody labels what was set up by mistake.
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,14 +17,16 @@ from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
 from critic.feedback import KINDS
+from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.labels.tasks.tasking import REASONS
-from service.problems import Fault, Problem, invalid
+from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
-from service.store.tables import annotators, datasets, jobs
+from service.store.tables import datasets, jobs
 from service.web.manage.asking import Maker, new_number, once, requested, typed
+from service.web.manage.project.pools import pools_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
 
@@ -34,7 +36,7 @@ T = TypeVar("T")
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
-MOST_LISTED = 200  # annotators, runs and data sets to choose from, the newest
+MOST_LISTED = 200  # runs and data sets to choose from, the newest
 
 
 @router.get("/projects/new")
@@ -50,32 +52,24 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
         values, read = await _asked(parts, form)
         asked = requested(api.ProjectRequest, values)
         made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
-    except InputError as error:
-        return await _page(request, parts, _given(form), invalid(error.problem, error.fix, where=error.where))
-    except Problem as problem:
-        if problem.status_code not in (409, 422):
-            raise
-        return await _page(request, parts, _given(form), problem)
+    except (InputError, Conflict, Invalid) as error:
+        return await _page(request, parts, _given(form), problems.of(error).public())
     left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
     return RedirectResponse(f"/projects/{made.id}{left_out}", 303)
 
 
-async def _page(request: Request, parts: Service, given: dict[str, Any], problem: Problem | None) -> Response:
+async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
     async with parts.database.read() as connection:
-        known = annotators.c.erased_at.is_(None)
-        people = select(annotators.c.id, annotators.c.name, annotators.c.group).where(known)
-        people = people.order_by(annotators.c.group, annotators.c.name).limit(MOST_LISTED)
         runs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(
             jobs.c.kind.in_(("generate", "judge")), jobs.c.state == "done"
         )
         runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
         sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
         choices = {
-            "pools": _pools((await connection.execute(people)).all()),
             "runs": (await connection.execute(runs)).all(),
             "datasets": (await connection.execute(sets)).all(),
         }
-    faults: list[Fault] = [] if problem is None else problem.document.faults
+    faults: list[Fault] = [] if problem is None else problem.faults
     return render(
         request,
         "manage/new_project.html.j2",
@@ -85,19 +79,12 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         reasons=REASONS,
         constitutions=await parts.constitutions.refs(),
         given=typed(given),
-        problem=None if problem is None else problem.document,
+        problem=problem,
         faults=faults,
         number=new_number(),
+        pools=await pools_of(parts),
         **choices,
     )
-
-
-def _pools(people: Sequence[Any]) -> list[tuple[str | None, list[Any]]]:
-    """Annotators by their groups; those without one come last."""
-    by_group: dict[str | None, list[Any]] = {}
-    for one in people:
-        by_group.setdefault(one.group, []).append(one)
-    return sorted(by_group.items(), key=lambda pool: (pool[0] is None, pool[0] or ""))
 
 
 def _given(form: FormData) -> dict[str, Any]:
@@ -128,12 +115,12 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
             name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
         }
     if values["kind"] not in KINDS:
-        raise invalid("which kind of label?", "Choose one.", where="/kind")
+        raise Invalid("which kind of label?", "Choose one.", where="/kind")
     read = await _items(parts, form, values)
     if read is not None:
         values["items"] = [item.model_dump() for item in read.items]
     for role in ROLES:
-        known = await _of_upload(form, role, values["kind"], known_items_of)
+        known = await of_upload(form, role, values["kind"], known_items_of)
         values["items"] = [*values.get("items", ()), *(item.model_dump() | {"role": role} for item in known or ())]
     if read is not None:
         values["name"] = values["name"] or _called(form)
@@ -160,7 +147,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
     """Read the items, or say in ``values`` which stored ones are meant."""
     match text_of(form, "source"):
         case "file":
-            read: ItemsOfFile | None = await _of_upload(form, "file", values["kind"], items_of)
+            read: ItemsOfFile | None = await of_upload(form, "file", values["kind"], items_of)
             if read is None:
                 raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
             return read
@@ -168,7 +155,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
             job = text_of(form, "run")
             values["from_feedback"] = {"filter": {"job": job}, "limit": _whole(form, "limit") or 1000}
             if not job:
-                raise invalid("which run?", "Choose one.", where="/run")
+                raise Invalid("which run?", "Choose one.", where="/run")
         case "dataset":
             return await _of_dataset(parts, text_of(form, "dataset"), values["kind"])
         case "feedback":
@@ -179,11 +166,11 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
         case "later":
             pass
         case _:
-            raise invalid("where do the items come from?", "Choose one.", where="/source")
+            raise Invalid("where do the items come from?", "Choose one.", where="/source")
     return None
 
 
-async def _of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
+async def of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
     """What is read of the file in a field; None where none was chosen."""
     file = form.get(name)
     if not isinstance(file, UploadFile) or not file.filename:
