@@ -1,9 +1,6 @@
 """``cai evaluate agreement``: how far people agree, and what each annotator's labels are worth."""
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +53,7 @@ def agreement(
     """Measure how far people agree: coefficients with intervals, each annotator, and what to do with each item."""
     from critic.evaluation.agreement.figures import agreement_figures
     from critic.evaluation.agreement.units import said
+    from critic.statistics.plain import plain
 
     labels, refused = read_labels(file, column)
     chosen = kind or _most_frequent(file, labels)
@@ -152,17 +150,6 @@ def _cells(figure: "Figure") -> tuple[str, str, str]:
 
     limits = f"{figure.low:.4f} to {figure.high:.4f}" if figure.clusters >= FEW else f"fewer than {FEW} prompts"
     return f"{figure.estimate:.4f}", limits, f"{figure.n:,}"
-
-
-def plain(value: Any) -> Any:
-    """As JSON: what has no bounds has None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 MEASUREMENT = Measurement("agreement", agreement)
