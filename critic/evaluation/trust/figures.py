@@ -1,7 +1,7 @@
 """A judge's figures beside people's: all that its report shows and its certificate holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +16,7 @@ from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import Ceiling, ceiling
 from critic.statistics.judges.leanings import Leaning, controlled_accuracy, faults, first_position, leaning
 from critic.statistics.judges.maps import Isotonic, Temperature, curve, isotonic, mended, temperature
+from critic.statistics.policies.change import mean_change
 from critic.statistics.reliability.coefficient import figure
 from critic.statistics.reliability.kappa import cohen
 from critic.statistics.reliability.ratings import Floats
@@ -262,13 +263,9 @@ def _low_mass(read: Sequence[Answer]) -> Figure | None:
 
 def _retested(read: Sequence[Answer]) -> Retested:
     twice = [(_p(answer), answer.again) for answer in read if answer.again is not None]
-    mean = Mean()
-    turned = 0
-    for one, other in twice:
-        mean.count(abs(one - other))
-        mean.end_cluster()
-        turned += (one - 0.5) * (other - 0.5) < 0
-    return Retested(len(twice), mean.figure(), turned)
+    spread = mean_change([abs(one - other) for one, other in twice], range(len(twice)))
+    turned = sum((one - 0.5) * (other - 0.5) < 0 for one, other in twice)
+    return Retested(len(twice), None if spread is None else replace(spread, low=max(0.0, spread.low)), turned)
 
 
 def _mended(read: Sequence[Answer]) -> dict[str, Mended]:

@@ -44,7 +44,7 @@ def plan(human: ArrayLike, judge: ArrayLike, unlabelled: int, width: float, clus
     if not 0 < width < math.inf:
         raise ValueError(f"the width is {width}; expected a number above 0")
     number = int(of.max()) + 1
-    # Of one label, its cluster's companions counted. That all labels of a pilot are the same does not prove it of others.
+    # Of one label, its cluster's companions counted. A pilot whose labels are all the same proves it of no others.
     spread = max(covariance_of_means(y, y, of), least_variance(number)) * y.size
     judged = covariance_of_means(f, f, of) * y.size
     correlation = 0.0
