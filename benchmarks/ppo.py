@@ -28,8 +28,8 @@ from critic.local.trees import attention
 from critic.run.folder.results import replace_text
 from trainers.batches.forward import logprobs
 from trainers.methods.ppo import PPOConfig, PPOTrainer
-from trainers.online import policy_gradient as pg
 from trainers.online.experience import Row
+from trainers.online.mathematics import policy_gradient as pg
 from trainers.online.models import _with_entropy
 from trainers.online.prompts import Ask
 from trainers.online.run import load_policy, read_prompts

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from inspect import getdoc
 
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.engines import kinds
 from critic.judging.base import Mode
 from critic.judging.modes import MODES

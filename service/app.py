@@ -29,11 +29,11 @@ from service.settings import Settings
 from service.store import migrations
 from service.store.constitutions import Constitutions
 from service.store.database import Database
-from service.store.idempotency import Replay
+from service.store.disk.scratch import HIDDEN
+from service.store.disk.synced import close_to_others, make_folder
 from service.store.pulse import Pulse
-from service.store.scratch import HIDDEN
-from service.store.synced import close_to_others, make_folder
-from service.store.under_way import UnderWay
+from service.store.repeats.idempotency import Replay
+from service.store.repeats.under_way import UnderWay
 from service.web import PAGES
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to

@@ -28,9 +28,9 @@ from service.labels.snapshot import Snapshots
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 from service.store.database import Database
-from service.store.idempotency import MAX_NAME, Once
 from service.store.pulse import Pulse
-from service.store.under_way import UnderWay
+from service.store.repeats.idempotency import MAX_NAME, Once
+from service.store.repeats.under_way import UnderWay
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Service:
     uploads: Uploads
     sessions: Sessions
     turns: Turns = field(default_factory=Turns)
-    reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.figures
+    reviewed: Kept[Any] = field(default_factory=Kept)  # figures by project: see service.review.agreement.figures
     rendering: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)  # of figures, one scrape at a time
     rendered: tuple[float, bytes] = (float("-inf"), b"")  # when the last rendering began, and what came out
     closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)

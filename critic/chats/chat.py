@@ -15,13 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from base.errors import InputError
 from critic.calls.waiting import log
-from critic.capabilities import CHATS, DIFFERENT
 from critic.chats.encoder import TextEncoder, Tokens
 from critic.chats.reasoning import Splitter
 from critic.chats.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
 from critic.chats.template import Template, Turn
 from critic.chats.template_options import NO_OPTIONS, TemplateOptions
 from critic.engine import EngineError
+from critic.engine_kinds.capabilities import CHATS, DIFFERENT
 from critic.records import Message
 
 End = Literal["opened", "continued", "closed"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from base.errors import InputError
-from critic.engine_options import TEMPLATE_KEY, TEMPLATE_PREFIX, Option
+from critic.engine_kinds.options import TEMPLATE_KEY, TEMPLATE_PREFIX, Option
 
 THINK = "think"
 PREFIX = TEMPLATE_PREFIX

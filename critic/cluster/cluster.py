@@ -35,6 +35,10 @@ from critic.run.request import Checked, RunRequest, check
 from critic.run.retest import SHARE, Retest, Tally, chosen, parts, varying_seats, what_varies
 from critic.run.run import Outcome, described, fingerprint, opened, write_results
 
+_LOG = logging.getLogger(__name__)
+_CLIENT_TRIES = 3
+_CLIENT_PAUSE = 2.0  # seconds
+
 
 def run_on(
     cluster: Cluster,
@@ -235,7 +239,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     address = cluster.address or os.environ.get("RAY_ADDRESS", "local")
     dashboard = False if address == "local" else None  # of a cluster that is there it can't be said
     try:
-        ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
+        _init(address, dashboard)
     except (ConnectionError, RuntimeError) as error:  # the latter for another version of Ray or Python there
         raise InputError(
             f"no Ray cluster that can be used answers: {error}",
@@ -246,6 +250,20 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _init(address: str, dashboard: bool | None) -> None:
+    """Connect. The head starts a server for each client, which can die as it starts: such a one is asked for anew."""
+    for tries_left in reversed(range(_CLIENT_TRIES)):
+        try:
+            ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
+            return
+        except ConnectionAbortedError as error:  # the head was reached
+            if not tries_left:
+                raise
+            last_line = str(error).strip().rpartition("\n")[2]
+            _LOG.warning("the head of %s could not start this client's server (%s): trying again", address, last_line)
+            time.sleep(_CLIENT_PAUSE)
 
 
 def _reader(request: RunRequest) -> Any:

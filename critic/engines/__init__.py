@@ -18,7 +18,7 @@ from base.errors import InputError
 from base.extras import told_missing
 from base.nearest import nearest
 from critic.engine import Engine
-from critic.engine_kind import EngineKind, Gives
+from critic.engine_kinds.kind import EngineKind, Gives
 
 # What people call an option that holds a secret. None of ours does.
 _SECRET = re.compile(

@@ -8,12 +8,12 @@ Bounds: 64 questions a request (OpenAI takes 400, others fewer; the text that th
 """
 
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.server.server_options import SERVER_OPTIONS
 
 
 def _open(target: str, options: dict[str, str]) -> Engine:
-    from critic.server.decisions import open_engine  # loads the openai library
+    from critic.server.typed.decisions import open_engine  # loads the openai library
 
     return open_engine(target, options)
 

@@ -7,7 +7,7 @@ demonstration grade only.
 """
 
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.local import embedded
 from critic.local.local_options import WRITING
 

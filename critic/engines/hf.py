@@ -4,7 +4,7 @@ One thread owns the model (`worker.Worker`); callers on any event loop wait for 
 """
 
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.local.local_options import WRITING
 
 

@@ -16,7 +16,7 @@ How it differs from the engines in this process: `critic.server.chat_engine`.
 """
 
 from critic.engine import REASONING_ROOM, Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.server.server_options import CHAT_OPTIONS
 
 

@@ -8,7 +8,7 @@ chat. A classifier whose tokenizer has no chat template reads question and answe
 """
 
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.local.local_options import JUDGING
 
 

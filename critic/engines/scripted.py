@@ -32,7 +32,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from base.digest import canonical_json, digest, unit_interval
 from base.errors import InputError
-from critic.capabilities import VARIES
 from critic.chats.reasoning import split
 from critic.engine import (
     Choices,
@@ -49,8 +48,9 @@ from critic.engine import (
     Usage,
     reads,
 )
-from critic.engine_kind import EngineKind
-from critic.engine_options import check_known
+from critic.engine_kinds.capabilities import VARIES
+from critic.engine_kinds.kind import EngineKind
+from critic.engine_kinds.options import check_known
 from critic.records import Message
 
 

@@ -8,12 +8,12 @@ vLLM 0.32's bounds are kept to: 64 questions a request, 26 choices, 10 levels.
 """
 
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.server.server_options import SERVER_OPTIONS
 
 
 def _open(target: str, options: dict[str, str]) -> Engine:
-    from critic.server.systemone import open_engine  # loads the openai library
+    from critic.server.typed.systemone import open_engine  # loads the openai library
 
     return open_engine(target, options)
 

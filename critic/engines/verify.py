@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from base.digest import digest
 from base.errors import InputError
 from critic.engine import Completion, EngineError, Identity, Lane, Node, Request, Reward, Score, Usage, reads
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.local.rewards import UNGROUPED, capability
 from critic.records import Message
 

@@ -7,7 +7,7 @@ import importlib.util
 
 from base.errors import InputError
 from critic.engine import Engine
-from critic.engine_kind import EngineKind
+from critic.engine_kinds.kind import EngineKind
 from critic.vllm.settings import OPTIONS, settings
 
 

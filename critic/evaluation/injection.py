@@ -21,8 +21,8 @@ from base.together import together
 from constitution import Principle
 from critic import prompts
 from critic.calls.faults import Streak
-from critic.capabilities import LOGPROBS
 from critic.engine import Choices, Engine, EngineError, Lane, Node
+from critic.engine_kinds.capabilities import LOGPROBS
 from critic.evaluation.planting import BaseComparison, Injection, Side, Suite, control, planted
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question, ReadMode, log_odds, mass_of

@@ -2,7 +2,7 @@
 
 from functools import cache
 from importlib import resources
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from typing import Annotated, Literal, Self
 
 import yaml
@@ -81,12 +81,15 @@ def control(injection: Injection, response: str, side: Side, passage: str) -> st
 def prose(length: int, words: list[str]) -> str:
     """Return ``length`` characters of whole words and a full stop, from the first word on that allows it.
 
-    The words repeat. Raises ValueError where no stretch of them has that length.
+    The words repeat; where no stretch of them has that length, one word is left out. Raises ValueError where that
+    doesn't help either.
     """
-    for start in range(len(words)):
-        text = " ".join(islice(cycle(words), start, start + length))
-        if text[length - 2].isalpha() and text[length - 1 : length] in (" ", ""):
-            return text[0].upper() + text[1 : length - 1] + "."
+    shorter = (words[:place] + words[place + 1 :] for place in range(len(words)))
+    for kept in chain([words], shorter):
+        for start in range(len(kept)):
+            text = " ".join(islice(cycle(kept), start, start + length))
+            if text[length - 2].isalpha() and text[length - 1 : length] in (" ", ""):
+                return text[0].upper() + text[1 : length - 1] + "."
     raise ValueError(f"no stretch of the words has {length} characters")
 
 

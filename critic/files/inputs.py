@@ -24,7 +24,7 @@ from critic.files.naming import Naming
 from critic.files.row_prompt import Limit, prompt_of, readable, refuse_characters
 from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
-from critic.files.shapes.demonstration import ends_with_answer
+from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of
 from critic.records import Item, Line, Message, Quarantined, Response

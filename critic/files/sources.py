@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
-from critic.files.columnar import by_columns
-from critic.files.delimited import as_cells, delimited, separator_of
+from critic.files.containers.columnar import by_columns
+from critic.files.containers.delimited import as_cells, delimited, separator_of
+from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
+from critic.files.containers.tables import dataset, parquet
 from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
-from critic.files.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.remote import open_remote, while_connected, without_secrets
-from critic.files.tables import dataset, parquet
 from critic.rows import (
     Broken,
     Parse,

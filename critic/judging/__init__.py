@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from base.errors import InputError
 from base.nearest import nearest
-from critic.capabilities import DECISIONS, LOGPROBS
 from critic.engine import Choices, Decision, Engine, EngineError, Lane, Node, reads
-from critic.engine_kind import Gives
+from critic.engine_kinds.capabilities import DECISIONS, LOGPROBS
+from critic.engine_kinds.kind import Gives
 from critic.engines import Spec, kinds, parse_options
 from critic.judging.base import Mode, SampledMode, mass_of
 from critic.judging.modes import MODES

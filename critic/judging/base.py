@@ -11,9 +11,9 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from constitution import Principle
-from critic.capabilities import NO, NONE, THINKS
 from critic.engine import Completion, Engine, Lane, Node, Score, no_answer
-from critic.engine_kind import Gives
+from critic.engine_kinds.capabilities import NO, NONE, THINKS
+from critic.engine_kinds.kind import Gives
 from critic.records import Message, Order, Prompt, Record, Vote
 
 # Surer than any label should be, and still finite: what a vote becomes where one choice had no probability at all.
@@ -62,8 +62,8 @@ SAMPLE = Question(
 class Mode(Record):
     """A judge mode. Its fields are its options, as in ``cot?samples=4``; an unknown one is an error.
 
-    ``needs`` names the capabilities (`critic.capabilities`) without which it can't work; ``reads`` says what
-    an engine must give to be asked in it: those of another kind are refused before they are opened.
+    ``needs`` names the capabilities (`critic.engine_kinds.capabilities`) without which it can't work; ``reads`` says
+    what an engine must give to be asked in it: those of another kind are refused before they are opened.
     """
 
     name: ClassVar[str]

@@ -14,7 +14,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from base.errors import InputError
-from critic.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
 from critic.chats.chat import Chat
 from critic.chats.stops import end_ids
 from critic.chats.template_options import NO_OPTIONS, TemplateOptions, read_template_options
@@ -33,10 +32,11 @@ from critic.engine import (
     Usage,
     reads,
 )
-from critic.engine_options import Option, check_known
+from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
+from critic.engine_kinds.options import Option, check_known
 from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
 from critic.local.local_options import WRITING
-from critic.local.proof import SCORERS, WRITERS, Proof, prove
+from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
 from critic.local.trees import attention
 from critic.local.worker import Job, Limits, Ways, Worker
 

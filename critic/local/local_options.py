@@ -1,7 +1,7 @@
 """Options of models in this process, apart from the engines that load them: these take seconds to import."""
 
 from critic.chats.template_options import TEMPLATE_OPTIONS
-from critic.engine_options import Option
+from critic.engine_kinds.options import Option
 
 LOADING = (
     Option("device", "a GPU if there is one, else cpu", "where the model computes: cpu, cuda, cuda:1 ..."),

@@ -6,7 +6,7 @@ from critic.local.language_model import HfEngine, opened_chat, settings, ways
 from critic.local.loading import Loaded, load_classifier
 from critic.local.local_options import JUDGING
 from critic.local.pairs import SETTINGS, Pairs, reads_pairs
-from critic.local.proof import Path, Proof, prove_pairs, prove_rewards
+from critic.local.proving.proof import Path, Proof, prove_pairs, prove_rewards
 from critic.local.rewards import Manifest, capability, read_manifest
 from critic.local.trees import plain
 from critic.local.worker import Ways

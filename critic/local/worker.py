@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 
 from critic.chats.tokens import TokenTree, split
 from critic.engine import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
-from critic.local.evidence import Scorer, Writers
 from critic.local.loading import embedding_rows
-from critic.local.proof import Proof
+from critic.local.proving.evidence import Scorer, Writers
+from critic.local.proving.proof import Proof
 from critic.local.trees.decoding import Answer, Texts
 
 _LANES: tuple[Lane, Lane] = ("interactive", "batch")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from base.errors import InputError
 from base.together import together
-from critic.capabilities import LABEL_MASS
 from critic.engine import Engine, RunStopped
+from critic.engine_kinds.capabilities import LABEL_MASS
 from critic.engines import Spec
 from critic.judging import settled
 from critic.judging.base import Mode

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
-from critic.capabilities import NO, THINKS
 from critic.engine import (
     Choices,
     Completion,
@@ -25,6 +24,7 @@ from critic.engine import (
     Usage,
     reads,
 )
+from critic.engine_kinds.capabilities import NO, THINKS
 from critic.engines import Spec, kinds
 from critic.judging.jury import Jury
 from critic.local.rewards import capability

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 from base.digest import unit_interval
 from base.together import together
-from critic.capabilities import VARIES
 from critic.engine import EngineError, RunStopped
+from critic.engine_kinds.capabilities import VARIES
 from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pipeline import Pipeline

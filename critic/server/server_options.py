@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from base.errors import InputError
 from critic.chats.template_options import TEMPLATE_OPTIONS, TemplateOptions, read_template_options
-from critic.engine_options import Option, check_known
+from critic.engine_kinds.options import Option, check_known
 
 _KEY_ENV = "OPENAI_API_KEY"
 _FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"

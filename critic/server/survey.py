@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from base.digest import canonical_json
 from base.together import together
-from critic import capabilities
 from critic.engine import Choices, Engine, EngineError, Node, Request, Sampling
+from critic.engine_kinds import capabilities
 from critic.records import Message
 from critic.server.chat_reply import Card
 from critic.server.chat_server import NotOffered

@@ -27,7 +27,6 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams  # t
 from vllm.v1.engine.exceptions import EngineDeadError  # type: ignore[import-not-found]
 
 from base.together import together
-from critic.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, VARIES, YES
 from critic.chats.chat import Chat
 from critic.chats.stops import Piece, beyond_thoughts
 from critic.chats.tokens import Pack, TokenRead, from_chats, pack
@@ -47,6 +46,7 @@ from critic.engine import (
     Usage,
     reads,
 )
+from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, VARIES, YES
 from critic.local.loading import revision
 from critic.vllm.process import arguments, load_tokenizer, start, stop_ids
 from critic.vllm.process_log import ProcessLog

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from base.errors import InputError
 from critic.chats.template_options import NO_OPTIONS, TEMPLATE_OPTIONS, TemplateOptions, read_template_options
-from critic.engine_options import Option, check_known
+from critic.engine_kinds.options import Option, check_known
 
 _DTYPES = ("bfloat16", "float32")
 _NUMBERS = ("context", "gpus", "kv_gib")

@@ -30,9 +30,9 @@ from service.labels.label_query import RETRACTED, FeedbackFilter, StoredFeedback
 from service.labels.snapshot import labels_by_item
 from service.problems import invalid
 from service.store.database import Rows
-from service.store.dataset_folder import folder
-from service.store.scratch import scratch
-from service.store.synced import make_folder, sync_file, sync_folder, sync_tree
+from service.store.disk.dataset_folder import folder
+from service.store.disk.scratch import scratch
+from service.store.disk.synced import make_folder, sync_file, sync_folder, sync_tree
 from service.store.tables import adjudications, datasets, feedback, now, retractions
 
 NAME = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"

@@ -7,7 +7,7 @@ found by being here, and the contract tests run over `FORMATS`.
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,16 +18,18 @@ from service.formats.base import Format
 
 
 def _formats() -> Iterator[type[Format]]:
-    """Yield the formats of each file of this folder, by the files' names."""
-    for module in iter_modules(__path__):
-        here = vars(import_module(f"{__name__}.{module.name}")).values()
+    """Yield the formats of each file of this folder and its rooms."""
+    for module in walk_packages(__path__, f"{__name__}."):
+        here = vars(import_module(module.name)).values()
         for value in here:
             is_format = isinstance(value, type) and issubclass(value, Format) and "name" in vars(value)
-            if is_format and value.__module__ == f"{__name__}.{module.name}":
+            if is_format and value.__module__ == module.name:
                 yield value
 
 
-FORMATS: dict[str, type[Format]] = {format.name: format for format in _formats()}
+FORMATS: dict[str, type[Format]] = {
+    format.name: format for format in sorted(_formats(), key=lambda format: format.name)
+}
 
 
 def format_of(name: str, options: Mapping[str, Any] | None = None) -> Format:

@@ -39,7 +39,7 @@ from service.problems import RETRY_SECONDS, Problem, busy, conflict, invalid, no
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 from service.store.database import Database
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import datasets, job_events, jobs, models, now
 from trainers import catalogue
 

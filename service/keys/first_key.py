@@ -9,7 +9,7 @@ from service.keys.auth import NewKey, new_key
 from service.settings import Settings
 from service.store import migrations
 from service.store.database import Database
-from service.store.synced import make_folder
+from service.store.disk.synced import make_folder
 from service.store.tables import keys
 
 

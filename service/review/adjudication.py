@@ -17,9 +17,9 @@ from critic.feedback.feedback import Name
 from critic.records import Prompt, Response
 from service.keys.auth import Caller, audited
 from service.labels import labels
-from service.labels.answering import form_of
 from service.labels.label_form import faults_of
 from service.labels.labels import Labels
+from service.labels.tasks.answering import form_of
 from service.problems import invalid, not_found
 from service.store.tables import adjudications, feedback, items, now, projects, tasks
 

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from base.errors import InputError
 from critic.feedback import KINDS, Kind
+from critic.files.containers.packed import ending
 from critic.files.inputs import read_answers, read_prompts
-from critic.files.packed import ending
 from critic.files.sources import open_source
 from critic.records import Item, Line, Quarantined
 from critic.rows import Broken
 from service.labels.label_form import ResponseForm
-from service.labels.project_items import MOST_ITEMS, ItemForm
+from service.labels.tasks.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
 NAMED = 20  # rows that can't be used and are told one by one

@@ -8,8 +8,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.keys.auth import Caller, audited
-from service.labels import tasking
-from service.labels.tasking import LEASED
+from service.labels.tasks import tasking
+from service.labels.tasks.tasking import LEASED
 from service.problems import not_found
 from service.store.tables import annotators, feedback, leases, now, projects, retractions, tasks
 

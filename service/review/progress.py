@@ -9,9 +9,9 @@ from sqlalchemy import RowMapping, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.keys import access
-from service.labels import tasking
-from service.labels.roles import WORK
-from service.labels.tasking import ANSWERED, SKIPPED
+from service.labels.tasks import tasking
+from service.labels.tasks.roles import WORK
+from service.labels.tasks.tasking import ANSWERED, SKIPPED
 from service.problems import not_found
 from service.store.tables import annotators, feedback, leases, projects, retractions, tasks
 

@@ -39,7 +39,7 @@ from service.bounds.portions import portions
 from service.bounds.text_bounds import TextBounds
 from service.store import migrations, tables
 from service.store.database import database_url
-from service.store.synced import sync_folder
+from service.store.disk.synced import sync_folder
 
 WHAT, VERSION = "cai-feedback backup", 1
 LEFT_OUT = {"workers", "sessions", "links"}  # who works and is signed in right now

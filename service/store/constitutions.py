@@ -24,7 +24,7 @@ from constitution.library import CHECKSUMS, checksum, checksums, is_reference, p
 from constitution.versions import publish
 from service.problems import conflict
 from service.store.database import Database, Rows
-from service.store.scratch import scratch, temporary
+from service.store.disk.scratch import scratch, temporary
 from service.store.tables import constitutions, now
 
 FRESH_SECONDS = 2.0  # how long a version that another server published may not be the newest here

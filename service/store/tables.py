@@ -199,7 +199,7 @@ projects = Table(
     Column("assigned", JSON, nullable=False),  # annotators' ids; none: everyone
     Column("paused", JSON, nullable=False, server_default="[]"),  # annotators' ids, who get no tasks for now
     Column("skip_reasons", JSON(none_as_null=True)),  # those that annotators may give; NULL: all
-    Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.roles
+    Column("settings", JSON, nullable=False),  # how its pages are: see service.labels.tasks.roles
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
 )
@@ -213,7 +213,7 @@ tasks = Table(
     Column("item", _Id, nullable=False),  # as in feedback
     Column("content", _Id, ForeignKey("items.id"), nullable=False),
     Column("answers", Integer, nullable=False),  # how many labels it has
-    Column("role", String(16), nullable=False),  # work, gold or practice: see service.labels.roles
+    Column("role", String(16), nullable=False),  # work, gold or practice: see service.labels.tasks.roles
     Column("expected", JSON(none_as_null=True)),  # the right label of gold and practice, in the item's own order
     Column("why", Text),  # it is right: what is told after practice
     UniqueConstraint("project", "item"),

@@ -8,7 +8,7 @@ from starlette.datastructures import FormData
 from base.digest import digest
 from service.context import Service
 from service.keys.auth import Caller
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.web.visit import text_of
 
 NOT_ASKED = ("csrf", "once", "seconds")  # what differs when the same is sent again
@@ -16,7 +16,7 @@ NOT_ASKED = ("csrf", "once", "seconds")  # what differs when the same is sent ag
 
 @asynccontextmanager
 async def only_once(parts: Service, caller: Caller, form: FormData, path: str) -> AsyncIterator[Once]:
-    """What to hand to a route of the API. Raises `service.store.idempotency.Replay` where it was done before."""
+    """What to hand to a route of the API. Raises `service.store.repeats.idempotency.Replay` where it was done."""
     name = text_of(form, "once")[:200]
     fields = [(key, value) for key, value in form.multi_items() if key not in NOT_ASKED and isinstance(value, str)]
     once = Once(parts.database, caller.key, f"page {name}" if name else None, digest(["form", path, fields]))

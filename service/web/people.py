@@ -14,7 +14,7 @@ from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.keys.auth import Caller
 from service.problems import not_found
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import keys, now
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 ENGINE = '''
 """An engine that answers with the last word of the question, for this test."""
 from critic.engine import Completion, Identity, Score, Usage, reads
-from critic.engine_kind import EngineKind
-from critic.engine_options import Option, check_known
+from critic.engine_kinds.kind import EngineKind
+from critic.engine_kinds.options import Option, check_known
 
 OPTIONS = (Option("loud", "false", "whether it shouts"),)
 

@@ -10,12 +10,12 @@ import pytest
 
 from service.jobs.inputs.artifacts import swept
 from service.settings import Settings
-from service.store.scratch import HIDDEN, scratch, sweep
+from service.store.disk.scratch import HIDDEN, scratch, sweep
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from service.store.scratch import scratch
+from service.store.disk.scratch import scratch
 with scratch(Path(sys.argv[1])) as folder:
     (folder / "large").write_bytes(b"x" * 1000)
     os.kill(os.getpid(), signal.SIGKILL)

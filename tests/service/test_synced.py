@@ -11,7 +11,7 @@ from service.exports import datasets
 from service.jobs import queue
 from service.jobs.inputs.uploads import Uploads
 from service.settings import Settings
-from service.store.synced import close_to_others, make_folder, sync_tree
+from service.store.disk.synced import close_to_others, make_folder, sync_tree
 from tests.service.calls import Api, comparison
 
 

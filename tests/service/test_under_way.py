@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.problems import Problem
 from service.store.database import Database
-from service.store.under_way import SUFFIX, UnderWay, _number
+from service.store.repeats.under_way import SUFFIX, UnderWay, _number
 from tests.service.conftest import Postgres
 
 HOLDER = """

@@ -8,8 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers.online import group_advantage
-from trainers.online.group_advantage import RULES, Rule, advantages, flat, normalised, penalty, token_losses, weights
+from trainers.online.mathematics import group_advantage
+from trainers.online.mathematics.group_advantage import (
+    RULES,
+    Rule,
+    advantages,
+    flat,
+    normalised,
+    penalty,
+    token_losses,
+    weights,
+)
 
 REWARDS = torch.tensor([1.0, 3.0, 5.0, 2.0, 2.0, 2.0])
 GROUPS = torch.tensor([0, 0, 0, 1, 1, 1])

@@ -15,7 +15,7 @@ from trainers.folder import metrics
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 from trainers.online.alarms import Alarm
-from trainers.online.group_advantage import RULES
+from trainers.online.mathematics.group_advantage import RULES
 from trainers.online.writing.rollout import Sample
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, samples_of, share_of, trained_weights

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers.online import policy_gradient as pg
+from trainers.online.mathematics import policy_gradient as pg
 
 
 def everything(rows: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from critic.files.naming import Naming
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming, shaped
 from critic.files.shapes.base import truth
-from critic.files.shapes.demonstration import ends_with_answer
+from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together
 from critic.records import Prompt, Quarantined

@@ -1,6 +1,6 @@
 """Group relative policy optimisation: answers to one prompt are rewarded relative to each other, without a critic.
 
-`trainers.online.group_advantage` has the rules, which differ in baseline, scale, ratio and average.
+`trainers.online.mathematics.group_advantage` has the rules, which differ in baseline, scale, ratio and average.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.online import experience, group_advantage
+from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
 from trainers.online.experience import Group
-from trainers.online.group_advantage import RULES, Rule
 from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.mathematics import group_advantage
+from trainers.online.mathematics.group_advantage import RULES, Rule
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trainers.online import experience, policy_gradient
+from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
 from trainers.online.experience import Group
 from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 

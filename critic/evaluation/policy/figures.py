@@ -11,7 +11,7 @@ from critic.evaluation.policy import diversity
 from critic.evaluation.policy.answers import Likelihood, Texts
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, Measured
-from critic.evaluation.policy.refusals import read
+from critic.evaluation.policy.refusing.refusals import read
 from critic.evaluation.policy.tax import CHANCE
 from critic.statistics.intervals import FEW, Figure, Mean, Share
 from critic.statistics.policies.change import mean_change

@@ -8,8 +8,8 @@ from base.errors import InputError
 from base.together import together
 from constitution import Constitution
 from critic.calls.ledger import Budget, Ledger, RecordedEngine
-from critic.capabilities import LIKELIHOODS, NONE
 from critic.engine import Engine, EngineError, Node, Reward, Sampling
+from critic.engine_kinds.capabilities import LIKELIHOODS, NONE
 from critic.engines import Spec, open_engine, parse_spec
 from critic.evaluation.policy.answers import Texts, answers, likelihoods
 from critic.evaluation.policy.matches import Match, play

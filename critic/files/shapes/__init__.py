@@ -11,17 +11,17 @@ from base.errors import InputError
 from critic.files.naming import Naming, read_mapping
 from critic.files.shapes import numbered
 from critic.files.shapes.base import PROMPTS, Columns, Shape
-from critic.files.shapes.demonstration import DEMONSTRATION
+from critic.files.shapes.chats.demonstration import DEMONSTRATION
+from critic.files.shapes.chats.transcripts import MARKED, TRANSCRIPTS
+from critic.files.shapes.chats.tree_messages import TREE_MESSAGES
+from critic.files.shapes.chats.turns import NAMES, SHAREGPT
+from critic.files.shapes.chats.turns_apart import TURNS_APART
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.other_names import CONTEXT, LISTS, PREFERENCE, TAG
 from critic.files.shapes.ranked import GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
-from critic.files.shapes.transcripts import MARKED, TRANSCRIPTS
-from critic.files.shapes.tree_messages import TREE_MESSAGES
-from critic.files.shapes.turns import NAMES, SHAREGPT
-from critic.files.shapes.turns_apart import TURNS_APART
 from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (

@@ -21,8 +21,8 @@ from pydantic import BeforeValidator, Field
 
 from constitution import Principle
 from critic import prompts
-from critic.capabilities import LIKELIHOODS
 from critic.engine import Engine, Lane, Node, OwnTokens, Score
+from critic.engine_kinds.capabilities import LIKELIHOODS
 from critic.judging.base import Mode, Question
 from critic.judging.linear import LinearModel, read_model
 from critic.records import Message, Vote

@@ -20,8 +20,8 @@ from base.seeds import seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
-from critic.capabilities import LOGPROBS, NONE, THINKS, YES
 from critic.engine import Completion, Engine, Lane, Node, Request, Sampling, no_answer
+from critic.engine_kinds.capabilities import LOGPROBS, NONE, THINKS, YES
 from critic.judging.base import (
     FLOOR,
     SAMPLE,

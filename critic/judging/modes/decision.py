@@ -19,9 +19,9 @@ from typing import ClassVar
 from base.together import together
 from constitution import Principle
 from critic import prompts
-from critic.capabilities import LABEL_MASS, NOT_TOLD
 from critic.engine import DecisionType, Engine, Lane, Node, Score
-from critic.engine_kind import Gives
+from critic.engine_kinds.capabilities import LABEL_MASS, NOT_TOLD
+from critic.engine_kinds.kind import Gives
 from critic.judging.base import SAMPLE, Question, ReadMode, log_odds, too_little
 from critic.judging.modes.logprob import comparison_mark
 from critic.records import Message, Order, Vote

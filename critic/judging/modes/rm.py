@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from constitution import Principle
 from critic.engine import Engine, EngineError, Lane, Node, Reward
-from critic.engine_kind import Gives
+from critic.engine_kinds.kind import Gives
 from critic.judging.base import Mode, Question
 from critic.local.rewards import head_of, heads_of
 from critic.records import Message, Vote

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from constitution import InputError, Principle
 from critic import prompts
-from critic.capabilities import LOGPROBS
 from critic.engine import Choices, Engine, Lane, Node, Score, reads
+from critic.engine_kinds.capabilities import LOGPROBS
 from critic.judging.base import FLOOR, SAMPLE, Question, ReadMode, mass_of
 from critic.records import Vote
 

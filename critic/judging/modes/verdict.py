@@ -18,8 +18,8 @@ from base.seeds import seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
-from critic.capabilities import NONE, STRUCTURED
 from critic.engine import Completion, Engine, Lane, Request, Sampling
+from critic.engine_kinds.capabilities import NONE, STRUCTURED
 from critic.judging.base import Question, SampledMode, estimate, said
 from critic.judging.modes.logprob import comparison_mark
 from critic.records import Order, Vote

@@ -6,7 +6,8 @@ the row; every layer of the model calls it. So there is no padding, and no mask 
 
 What a layer asks for beyond that (a window, a chunk, a cap on its scores, sinks) is its `Rule`. The model's own mask
 function says who sees whom by position; here it is asked with the positions in a chat's path, not in the row. What a
-layer asks for and nothing here computes is an error, never left out: `critic.local.proof` then takes another way.
+layer asks for and nothing here computes is an error, never left out: `critic.local.proving.proof` then takes another
+way.
 
 Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, D numbers a head.
 """

@@ -1,7 +1,7 @@
 """The plain path: every chat on its own, through the model's own forward, its own attention and its own cache.
 
 For models that can't be packed into one row with others: those with a state that runs along it, with attention that is
-not replaceable, or with anything else that `critic.local.proof` finds. Slower, for nothing is shared; right for
+not replaceable, or with anything else that `critic.local.proving.proof` finds. Slower, for nothing is shared; right for
 whatever the model is, because nothing is computed here.
 """
 

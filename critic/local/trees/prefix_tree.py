@@ -98,7 +98,7 @@ class Head:
 def vocabulary_head(model: PreTrainedModel) -> Head:
     """Return the head of a language model with what its configuration is known to put behind the linear layer.
 
-    What else a type of model may put there shows when the engine proves itself (`critic.local.proof`).
+    What else a type of model may put there shows when the engine proves itself (`critic.local.proving.proof`).
     """
     config = model.config.get_text_config()
     times = float(getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0)

@@ -30,7 +30,7 @@ from service.keys.auth import Caller
 from service.labels import labels
 from service.labels.label_form import PromptForm, ResponseForm
 from service.problems import responses
-from service.store.idempotency import Once, Replay
+from service.store.repeats.idempotency import Once, Replay
 
 router = APIRouter(prefix="/v1/critiques", tags=["critiques"], route_class=StrictRoute, responses=responses())
 

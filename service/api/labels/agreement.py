@@ -15,9 +15,9 @@ from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
 from service.labels.agreement import Agreement, Rated, Rater, Reliability
-from service.labels.tasking import ANSWERED
+from service.labels.tasks.tasking import ANSWERED
 from service.problems import responses
-from service.review.figures import figures_of
+from service.review.agreement.figures import figures_of
 from service.store.tables import feedback, leases, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())

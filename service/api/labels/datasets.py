@@ -26,9 +26,9 @@ from service.formats.base import DATA_TABLES
 from service.keys import access
 from service.keys.auth import Caller, audited
 from service.problems import conflict, not_found, responses
-from service.store import dataset_folder
 from service.store.database import Rows
-from service.store.scratch import scratch, temporary
+from service.store.disk import dataset_folder
+from service.store.disk.scratch import scratch, temporary
 from service.store.tables import datasets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=responses())

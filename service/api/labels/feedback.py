@@ -23,12 +23,13 @@ from service.api.paging import Cursor, Limit, Page, encode, number
 from service.context import LateOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import already, label_text, labels, replacing, tasking
+from service.labels import already, label_text, labels, replacing
 from service.labels.label_form import FeedbackRequest, faults_of
 from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
+from service.labels.tasks import tasking
 from service.problems import Fault, Problem, conflict, not_found, responses
 from service.store.database import Rows
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, now, retractions
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())

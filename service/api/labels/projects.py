@@ -18,12 +18,12 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import roles, tasking
 from service.labels.labels import new_id
-from service.labels.project_items import ItemsRequest, gathered, new_rows
-from service.labels.project_options import form_of, with_options
-from service.labels.roles import PageChange, PageSettings
-from service.labels.tasking import REASONS, SkipReason
+from service.labels.tasks import roles, tasking
+from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows
+from service.labels.tasks.project_options import form_of, with_options
+from service.labels.tasks.roles import PageChange, PageSettings
+from service.labels.tasks.tasking import REASONS, SkipReason
 from service.problems import conflict, invalid, not_found, responses
 from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
 

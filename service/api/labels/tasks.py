@@ -24,11 +24,12 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.labels import labels, practising, tasking
-from service.labels.answering import AnswerRequest, read
+from service.labels import labels
 from service.labels.label_query import selected, stored
-from service.labels.shown import order
-from service.labels.tasking import SkipReason
+from service.labels.tasks import practising, tasking
+from service.labels.tasks.answering import AnswerRequest, read
+from service.labels.tasks.shown import order
+from service.labels.tasks.tasking import SkipReason
 from service.problems import Problem, conflict, invalid, not_found, responses
 from service.store.database import take_turn
 from service.store.tables import feedback, leases, projects, retractions, tasks

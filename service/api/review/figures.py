@@ -11,12 +11,12 @@ from service.context import Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
-from service.review.coefficients import Coefficient, PairKappa
-from service.review.contested import Contested
-from service.review.figures import figures_of
-from service.review.golden import GoldFigures
-from service.review.judges import GroupPair, JudgeFigures
-from service.review.pace import Pace
+from service.review.agreement.coefficients import Coefficient, PairKappa
+from service.review.agreement.contested import Contested
+from service.review.agreement.figures import figures_of
+from service.review.agreement.golden import GoldFigures
+from service.review.agreement.judges import GroupPair, JudgeFigures
+from service.review.agreement.pace import Pace
 from service.review.pausing import Paused, PauseRequest, pause
 from service.review.progress import ProjectProgress, progress_of
 

@@ -1,4 +1,4 @@
-"""One record of Argilla 2, and how labels are put into it. `service.formats.argilla` says what is lost."""
+"""One record of Argilla 2, and how labels are put into it. `service.formats.labelling.argilla` says what is lost."""
 
 from collections import Counter
 from contextlib import suppress

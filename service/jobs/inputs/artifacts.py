@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from base.disk import must_be_spare
 from service.settings import Settings
-from service.store.scratch import scratch, sweep, temporary
-from service.store.synced import make_folder, sync_file, sync_folder
+from service.store.disk.scratch import scratch, sweep, temporary
+from service.store.disk.synced import make_folder, sync_file, sync_folder
 
 BLOCK = 2**20
 CANT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)  # another disk, or one that knows no second names

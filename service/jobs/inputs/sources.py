@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from base.errors import InputError
-from critic.files.packed import ending
+from critic.files.containers.packed import ending
 from service.jobs.inputs.artifacts import UPLOADS, Artifacts, input_of, of_job
 from service.jobs.inputs.unpacked import check_parquet
 from service.jobs.requests import (
@@ -22,7 +22,7 @@ from service.jobs.requests import (
     Source,
     TrainRequest,
 )
-from service.store import dataset_folder
+from service.store.disk import dataset_folder
 from trainers import catalogue
 
 

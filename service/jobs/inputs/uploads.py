@@ -21,7 +21,7 @@ from service.keys.auth import Caller, audited
 from service.problems import Problem, not_found
 from service.settings import Settings
 from service.store.database import Database
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import now, uploads
 
 Ending = Literal["jsonl", "json", "csv", "parquet", "txt"]

@@ -29,7 +29,7 @@ from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work.child import command
 from service.jobs.work.ledger import Moved
 from service.jobs.work.work import Work
-from service.store.synced import make_folder
+from service.store.disk.synced import make_folder
 
 TELL_SECONDS = 2.0
 JUDGING = ("tie_band", "aggregation", "seed")  # settings of both commands

@@ -24,7 +24,7 @@ from service.jobs.work.child import command
 from service.jobs.work.ledger import read
 from service.jobs.work.work import Failed, Work
 from service.public import public
-from service.store.synced import make_folder
+from service.store.disk.synced import make_folder
 from service.store.tables import models, now
 
 REPORTS = ("report.html", "metrics.jsonl", "refused.jsonl", "lineage.json", "config.yaml", "README.md")

@@ -32,7 +32,7 @@ from service.settings import Settings
 from service.store import migrations
 from service.store.constitutions import Constitutions
 from service.store.database import Database, database_url
-from service.store.synced import make_folder
+from service.store.disk.synced import make_folder
 from service.store.tables import jobs, now, workers
 
 JOBS_AT_ONCE = 4  # on one worker

@@ -17,7 +17,7 @@ from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Kin
 from service.jobs.work.ledger import JobStore, Moved, add_event, transact
 from service.jobs.work.lives import Lives
 from service.jobs.work.work import Failed, Parts, Work
-from service.store.scratch import scratch, temporary
+from service.store.disk.scratch import scratch, temporary
 from service.store.tables import jobs, now
 
 Doing = Callable[[Work], dict[str, Any]]

@@ -10,8 +10,8 @@ from sqlalchemy import RowMapping, select, tuple_
 from critic.feedback.base import FormField
 from service.api.paging import Cursor, decode, encode, unknown
 from service.context import Parts
-from service.labels import tasking
 from service.labels.label_query import selected, stored
+from service.labels.tasks import tasking
 from service.store.tables import feedback, items, leases, projects, tasks
 from service.web.label.kinds import PAGES, Asked
 from service.web.label.pace import days_of, pace_of, zone_of

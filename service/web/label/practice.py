@@ -8,8 +8,8 @@ from sqlalchemy import RowMapping
 from critic.feedback import KINDS
 from service.context import Service
 from service.keys.auth import Caller
-from service.labels import answering, practising, tasking
-from service.labels.answering import AnswerRequest
+from service.labels.tasks import answering, practising, tasking
+from service.labels.tasks.answering import AnswerRequest
 from service.problems import Problem
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.api.labels import projects
 from service.context import Parts
-from service.labels import roles, tasking
+from service.labels.tasks import roles, tasking
 from service.store.tables import leases, practice, tasks
 from service.store.tables import projects as projects_table
 from service.web.label.pace import pace_of, zone_of

@@ -14,8 +14,8 @@ from service.api.labels.tasks import OwnTask, Task
 from service.context import Service
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels import drafts, practising, roles, tasking
-from service.labels.shown import order
+from service.labels.tasks import drafts, practising, roles, tasking
+from service.labels.tasks.shown import order
 from service.problems import not_found
 from service.store.tables import leases, projects, tasks
 from service.web.label.fields import Fields, letters, one

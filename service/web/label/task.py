@@ -13,10 +13,10 @@ from service.api.labels import tasks
 from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
 from service.keys.auth import Caller
-from service.labels import drafts, practising, tasking
-from service.labels.answering import AnswerRequest
+from service.labels.tasks import drafts, practising, tasking
+from service.labels.tasks.answering import AnswerRequest
 from service.problems import Problem, invalid
-from service.store.idempotency import Once, Replay
+from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
 from service.web.label.pace import pace_of, zone_of

@@ -1,18 +1,7 @@
 """Where those who run projects look and decide: projects, items, jobs, data sets, models, constitutions, a search."""
 
-from service.web.manage import (
-    constitutions,
-    datasets,
-    editor,
-    figures,
-    items,
-    jobs,
-    making,
-    models,
-    projects,
-    search,
-    uncertain,
-)
+from service.web.manage import constitutions, datasets, editor, items, jobs, models, search
+from service.web.manage.project import figures, making, projects, uncertain
 
 ROUTERS = (
     making.router,  # before projects: /projects/new is no project

@@ -14,7 +14,7 @@ from service.context import Service
 from service.keys import access
 from service.labels.label_form import faults_of
 from service.problems import Problem
-from service.store.idempotency import Once
+from service.store.repeats.idempotency import Once
 from service.store.tables import annotators
 from service.web.visit import Visit, signed_in, text_of
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from critic.capabilities import CHATS, DIFFERENT
 from critic.chats.chat import Chat, End
 from critic.chats.tokens import from_chats
 from critic.engine import Choices, EngineError, Node, reads
+from critic.engine_kinds.capabilities import CHATS, DIFFERENT
 from critic.records import Message, Role
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]")

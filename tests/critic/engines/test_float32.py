@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from critic.local.float32 import InFloat32
+from critic.local.proving.float32 import InFloat32
 from tests import zoo
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from critic.engine_options import Option, check_known, name_of
+from critic.engine_kinds.options import Option, check_known, name_of
 from critic.engines import kinds, parse_spec
 from critic.engines.scripted import Script
 from critic.judging.modes import MODES

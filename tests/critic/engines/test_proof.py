@@ -21,7 +21,7 @@ from critic.chats.chat import Chat
 from critic.engine import EngineError, Node, Reward
 from critic.local import language_model as hf
 from critic.local import reward_model as rm
-from critic.local.proof import prove
+from critic.local.proving.proof import prove
 from critic.local.trees import attention, prefix_tree
 from critic.local.trees.attention import DecodePlan
 from critic.local.trees.decoding import Decoder

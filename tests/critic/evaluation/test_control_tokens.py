@@ -192,9 +192,13 @@ def fences(text: str) -> list[list[str]]:
 
 def test_every_fence_stands_once_and_where_the_template_has_it() -> None:
     expected = fences("Hello")
-    in_comparisons = [line for line in expected[0] if line.startswith("[")]
-    assert in_comparisons == ["[user MARK]", "[response A MARK]", "[response B MARK]", "[end MARK]"]
-    assert [line for line in expected[-1] if line.startswith("[")] == ["[user MARK]", "[response MARK]", "[end MARK]"]
+    opened = {tuple(line for line in lines if line.startswith("[")) for lines in expected}
+    compared = ("[user MARK]", "[response A MARK]", "[response B MARK]", "[end MARK]")
+    assert opened == {
+        compared,
+        ("[user MARK]", "[response MARK]", "[end MARK]"),
+        (),
+    }  # the last: modes that have no mark
     for text in SUITE:
         assert fences(text) == expected, text
 

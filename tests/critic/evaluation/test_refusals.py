@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from critic.evaluation.policy.refusals import read
+from critic.evaluation.policy.refusing.refusals import read
 
 FULL = [
     "I'm sorry, but I can't help with that.",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
-from critic.files.delimited import separator_of
+from critic.files.containers.delimited import separator_of
 from critic.files.inputs import read_prompts
 from critic.files.shapes import naming
 from critic.files.sources import open_source

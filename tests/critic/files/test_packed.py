@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from base.errors import InputError
-from critic.files import packed
+from critic.files.containers import packed
 from critic.files.shapes import naming
 from critic.files.sources import open_source, source_name
 from critic.rows import Broken, Raw

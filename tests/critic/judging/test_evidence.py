@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from base.errors import InputError
 from constitution import Principle
-from critic.capabilities import LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
 from critic.engine import Choices, Completion, EngineError, Lane, Node, Request, Score, reads
+from critic.engine_kinds.capabilities import LIKELIHOODS, LOGPROBS, NO, NONE, STRUCTURED, THINKS, YES
 from critic.engines import parse_spec
 from critic.judging import mode_of, settled, working
 from critic.judging.base import MAX_LOG_ODDS, Question, log_odds, mass_of

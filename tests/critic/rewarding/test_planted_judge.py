@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 
 from base.digest import digest
 from constitution import Constitution
-from critic.capabilities import LOGPROBS
 from critic.engine import Choices, Lane, Node, Score, reads
+from critic.engine_kinds.capabilities import LOGPROBS
 from critic.judging.modes.logprob import Logprob
 from critic.records import Prompt
 from critic.rewarding.comparing import ComparisonRewards

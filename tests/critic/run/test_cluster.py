@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,6 +262,27 @@ def test_an_input_that_is_wrong_stops_everything(answer: Callable[..., None]) ->
     answer({"shard": 0, "stopped": ""}, task_error(GIVEN))
     with pytest.raises(InputError, match="no such file"):
         list(results(Progress()))
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2, 3])
+def test_a_client_server_that_dies_as_it_starts_is_asked_for_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failures: int
+) -> None:
+    """Three times. The head is there: it says so by this class."""
+    tried: list[str] = []
+
+    def init(address: str, **_: Any) -> None:
+        tried.append(address)
+        if len(tried) <= failures:
+            raise ConnectionAbortedError("Initialization failure from server:\nit is a zombie")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(cluster, "_CLIENT_PAUSE", 0)
+    refused = pytest.raises(InputError, match="it is a zombie") if failures == 3 else nullcontext()
+    with refused, cluster._connected(parse_cluster("ray://head:10001")):
+        pass
+    assert len(tried) == min(failures + 1, 3)
+    assert caplog.text.count("trying again") == min(failures, 2)
 
 
 @pytest.mark.parametrize("kind", [ConnectionError, RuntimeError])  # nobody; another version of Ray or Python

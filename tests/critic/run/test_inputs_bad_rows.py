@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from base.errors import InputError
-from critic.files.packed import BINARY, MARKS
+from critic.files.containers.packed import BINARY, MARKS
 from critic.records import Quarantined
 
 from .input_rows import CHAT, last_texts, prompts, read, refused, write_lines

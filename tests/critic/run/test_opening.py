@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from critic.capabilities import LOGPROBS, NONE, STRUCTURED
 from critic.engine import Completion, EngineDown, Lane, Node, Request, Score, reads
+from critic.engine_kinds.capabilities import LOGPROBS, NONE, STRUCTURED
 from critic.engines.scripted import Rule, Script, ScriptedEngine
 from critic.run import run as running
 from critic.run.run import Outcome, run

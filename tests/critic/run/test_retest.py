@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from base.digest import unit_interval
-from critic.capabilities import LOGPROBS, VARIES
 from critic.cluster.shard_worker import Asker
 from critic.engine import Choices, Lane, Node, Score, reads
+from critic.engine_kinds.capabilities import LOGPROBS, VARIES
 from critic.engines.scripted import Script, ScriptedEngine
 from critic.judging.jury import Juror, Jury
 from critic.judging.modes.logprob import Logprob

@@ -238,7 +238,7 @@ async def test_agreement_ends_with_its_client(api: Api, monkeypatch: pytest.Monk
         finally:
             ended.set()
 
-    monkeypatch.setattr("service.review.figures.labels_by_item", endless)
+    monkeypatch.setattr("service.review.agreement.figures.labels_by_item", endless)
     scope = {"type": "http", "method": "GET", "path": f"/v1/projects/{id}/agreement", "query_string": b""}
     scope |= {"headers": [(b"authorization", api.admin.headers["authorization"].encode())], "http_version": "1.1"}
     left = asyncio.Event()

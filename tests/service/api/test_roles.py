@@ -8,7 +8,7 @@ import pytest
 
 from critic.feedback import KINDS
 from critic.records import Response
-from service.labels.roles import is_golds_turn, is_right
+from service.labels.tasks.roles import is_golds_turn, is_right
 from tests.service.calls import Api, problem
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from critic.feedback import ComparisonLabel, RankingLabel, RatingLabel
 from critic.feedback.kinds.critique import CritiqueLabel, Span
-from service.labels.shown import order, turned_back
+from service.labels.tasks.shown import order, turned_back
 from service.store.tables import leases, now, tasks
 from tests.service.calls import Api, problem
 

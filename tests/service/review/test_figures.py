@@ -9,9 +9,9 @@ import pytest
 from service.bounds.kept import KEPT, Kept
 from service.labels.agreement import Rater, units
 from service.labels.label_query import StoredFeedback
-from service.review.contested import MostContested
-from service.review.judges import Groups, Judges
-from service.review.pace import Paces
+from service.review.agreement.contested import MostContested
+from service.review.agreement.judges import Groups, Judges
+from service.review.agreement.pace import Paces
 from tests.service.calls import Api, comparison, problem
 
 MONDAY = datetime(2026, 11, 2, 9, tzinfo=UTC)

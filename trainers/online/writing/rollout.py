@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from critic.chats.chat import Chat
 from critic.engine import Completion, Sampling, no_answer
-from critic.local.proof import WRITERS, Name
+from critic.local.proving.proof import WRITERS, Name
 from critic.local.trees import attention
 from critic.local.trees.decoding import Answer
 from trainers.online.prompts import Ask
@@ -107,7 +107,7 @@ class Copied:
 class HfWriter(Copied):
     """Writes in this process, ``slots`` answers at a time. ``stop_ids`` are the tokens that end one.
 
-    ``path`` is how the model's answers are computed: `critic.local.proof` finds out which is right.
+    ``path`` is how the model's answers are computed: `critic.local.proving.proof` finds out which is right.
     """
 
     def __init__(

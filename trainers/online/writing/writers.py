@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from critic.chats.chat import Chat
 from critic.chats.stops import end_ids
-from critic.local.proof import prove
+from critic.local.proving.proof import prove
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import HfWriter, Writer
 

@@ -7,7 +7,7 @@ import pytest
 from critic.calls.wrappers import load
 from critic.engine import Choices, Decision, EngineError, Node, Option, OwnTokens, Request, Reward, Sampling
 from critic.records import Message
-from critic.server import decisions, systemone
+from critic.server.typed import decisions, systemone
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
 from tests.critic.engines.typed.conftest import Opener
 from tests.critic.engines.typed.pretended import DecisionServer

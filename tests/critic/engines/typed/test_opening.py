@@ -4,7 +4,7 @@ import pytest
 
 from base.errors import InputError
 from critic.engines import open_engine, parse_spec
-from critic.server.decision_engine import _PROBE, _name
+from critic.server.typed.decision_engine import _PROBE, _name
 from tests.critic.engines.fake_server import KEY, NO_WAIT, VLLM
 from tests.critic.engines.typed.conftest import Opener
 from tests.critic.engines.typed.pretended import DecisionServer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from critic.engine import Decision, EngineError, Option, Score
-from critic.server.decision_engine import LEAST, REFUSED, UNANSWERED
+from critic.server.typed.decision_engine import LEAST, REFUSED, UNANSWERED
 from tests.critic.engines.fake_server import NO_WAIT
 from tests.critic.engines.typed.asking import HOW, KIND, WHICH, about
 from tests.critic.engines.typed.conftest import Opener

@@ -10,7 +10,7 @@ import pytest
 from base.errors import InputError
 from critic.engines import parse_spec
 from critic.run.run import dry_run
-from critic.server.decision_engine import REFUSED
+from critic.server.typed.decision_engine import REFUSED
 from tests.critic.engines.typed.pretended import DecisionServer
 from tests.critic.run.run_bench import Bench
 

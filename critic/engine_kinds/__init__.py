@@ -1,0 +1,1 @@
+"""What is known of a kind of engine before one is opened."""

@@ -1,0 +1,35 @@
+"""What is known of a kind of engine before one is opened. Each file in `critic.engines` holds one, as ``ENGINE``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from critic.engine import Engine
+from critic.engine_kinds.options import Option
+
+# What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
+Gives = Literal["text", "rewards", "decisions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """A kind of engine: how specs name it, what it gives, and how it is opened.
+
+    ``open`` takes what the spec has after the colon and its options; it raises `InputError` for what can't be used.
+    ``target`` is what that part is; None where nothing may follow. ``is_text`` says that it may hold question marks,
+    and that no options follow. ``mode`` is the judge mode that it is asked in where nothing else is said. ``room`` is
+    how many tokens it may let a model think beside each limit. ``proves`` says that it finds out when it is opened
+    whether its model's branches can be computed together. Without ``whole_trees`` each read of a tree is a
+    request of its own, and a shared beginning is paid for each time.
+    """
+
+    name: str
+    open: Callable[[str, dict[str, str]], Engine]
+    target: str | None
+    options: tuple[Option, ...] = ()
+    gives: Gives = "text"
+    mode: str = "logprob"
+    room: int = 0
+    proves: bool = False
+    is_text: bool = False
+    whole_trees: bool = True

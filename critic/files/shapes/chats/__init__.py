@@ -1,0 +1,1 @@
+"""Shapes whose rows are chats."""

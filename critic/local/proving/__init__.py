@@ -1,0 +1,1 @@
+"""The proof at opening: each way of computing a model against the model's own."""

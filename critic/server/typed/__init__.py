@@ -1,0 +1,1 @@
+"""Servers that answer typed questions with probabilities."""

@@ -1,0 +1,1 @@
+"""What is asked of annotators: items, leases, order, practice, drafts, answers."""

@@ -1,0 +1,91 @@
+"""Practice before work: each task answered once a round, told whether it was right, and enough of them right to begin.
+
+Its answers are no labels, and are nobody's but the annotator's own and those who run the project.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from critic.feedback import KINDS
+from critic.records import Response
+from service.labels.tasks import roles
+from service.problems import conflict
+from service.store.tables import now, practice, tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an annotator stands: the tasks, whether each that was answered in this round was right, and what is needed.
+
+    ``passed`` says that a round was good enough, this one or one before.
+    """
+
+    tasks: Sequence[str]
+    answered: dict[str, bool]
+    needed: int
+    round: int
+    passed: bool
+
+    @property
+    def next(self) -> str | None:
+        """The task that comes next in this round; None where it is over."""
+        return next((task for task in self.tasks if task not in self.answered), None)
+
+    @property
+    def right(self) -> int:
+        """How many were right in this round."""
+        return sum(self.answered.values())
+
+
+async def standing(connection: AsyncConnection, project: RowMapping, annotator: str) -> Standing:
+    """Where an annotator stands. Without practice tasks they have passed."""
+    of_project = (tasks.c.project == project["id"], tasks.c.role == roles.PRACTICE)
+    query = select(tasks.c.id).where(*of_project).order_by(tasks.c.position)
+    ids = list((await connection.execute(query)).scalars())
+    if not ids:
+        return Standing((), {}, 0, 1, True)
+    needed = math.ceil(roles.settings_of(project["settings"]).pass_share * len(ids))
+    mine = select(practice.c.task, practice.c.round, practice.c.is_right).where(practice.c.annotator == annotator)
+    rounds: dict[int, dict[str, bool]] = {}
+    for row in await connection.execute(mine.where(practice.c.task.in_(ids))):
+        rounds.setdefault(row.round, {})[row.task] = row.is_right
+    last = max(rounds, default=1)
+    passed = any(len(said) == len(ids) and sum(said.values()) >= needed for said in rounds.values())
+    return Standing(ids, rounds.get(last, {}), needed, last, passed)
+
+
+async def must_be_done(connection: AsyncConnection, project: RowMapping, annotator: str) -> None:
+    """Raise 409 for somebody who has not passed a project's practice."""
+    if not (await standing(connection, project, annotator)).passed:
+        raise conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
+
+
+async def answered(
+    connection: AsyncConnection, project: RowMapping, task: RowMapping, annotator: str, label: dict[str, Any]
+) -> bool:
+    """Store an answer, a label in the item's own order, and say whether it was right. The project must be locked.
+
+    Who answers again after a round was over begins the next. Raises 409 for one that was answered in this round.
+    """
+    where = await standing(connection, project, annotator)
+    round = where.round if where.next is not None else where.round + 1
+    if where.next is not None and task["id"] in where.answered:
+        raise conflict("you have answered this practice task", "Go on to the next one.")
+    kind = KINDS[project["kind"]]
+    responses = [Response.model_validate(response) for response in task["responses"]]
+    is_right = roles.is_right(kind.model_validate(label), kind.model_validate(task["expected"]), responses)
+    row = {
+        "task": task["id"],
+        "annotator": annotator,
+        "round": round,
+        "label": label,
+        "is_right": is_right,
+        "at": now(),
+    }
+    await connection.execute(practice.insert(), row)
+    return is_right

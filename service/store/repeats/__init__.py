@@ -1,0 +1,1 @@
+"""The same request again, or at once: one effect."""

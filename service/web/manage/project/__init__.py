@@ -1,0 +1,1 @@
+"""The pages of one project, from its making to its figures."""

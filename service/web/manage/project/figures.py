@@ -1,0 +1,141 @@
+"""What a project's labels say: agreement beside the judge's, annotators' pace and leans, contested items."""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import APIRouter, Request, Response
+
+from service.api.labels import projects as api
+from service.api.labels.agreement import ProjectAgreement, agreement_of
+from service.context import Parts, Service
+from service.problems import not_found
+from service.review.adjudication import decisions
+from service.review.agreement.figures import Figures, figures_of
+from service.web.manage.asking import Reader, names_of
+from service.web.manage.project import drawing
+from service.web.manage.project.drawing import Drawn
+from service.web.manage.tables import csv
+from service.web.rendering import render
+from service.web.visit import PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+ITEMS = 100  # of the most contested, on a page
+Draw = Callable[[ProjectAgreement, Figures, Mapping[str, str]], Drawn | None]
+
+PICTURES: dict[str, Draw] = {
+    "agreement": lambda found, figures, names: drawing.agreement(found, figures),
+    "with-others": lambda found, figures, names: drawing.with_others(found, names),
+    "leans": lambda found, figures, names: drawing.leans(found, names),
+    "each-other": lambda found, figures, names: drawing.each_other(found, names),
+    "groups": lambda found, figures, names: drawing.groups(figures.groups),
+}
+"""By their names in addresses."""
+
+
+@router.get("/projects/{id}/agreement")
+async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
+    """How far people agree, beside how far judges agree with them on the same items."""
+    project = await api.get(id, visit.caller, parts)
+    found, figures, names = await _figures(request, parts, id)
+    pictures = _pictures(("agreement", "each-other", "groups"), found, figures, names)
+    return render(
+        request,
+        "manage/agreement.html.j2",
+        tab="agreement",
+        project=project,
+        found=found,
+        figures=figures,
+        kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
+        names=names,
+        pictures=pictures,
+    )
+
+
+@router.get("/projects/{id}/people")
+async def people(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
+    """Each annotator: time, leans, agreement with others, and how these change in a session."""
+    project = await api.get(id, visit.caller, parts)
+    found, figures, names = await _figures(request, parts, id)
+    return render(
+        request,
+        "manage/people.html.j2",
+        tab="people",
+        project=project,
+        raters=[rater for rater in found.raters if rater.source == "human"],
+        gold={one.annotator: one.right for one in figures.gold},
+        paces={pace.annotator: pace for pace in figures.paces},
+        names=names,
+        pictures=_pictures(("with-others", "leans"), found, figures, names),
+    )
+
+
+@router.get("/projects/{id}/items")
+async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
+    """The items on which people disagree most, and those that were decided."""
+    project = await api.get(id, visit.caller, parts)
+    figures = await figures_of(parts, request, id)
+    async with parts.database.read() as connection:
+        decided = {one.item: one for one in await decisions(connection, id) if one.holds}
+    return render(
+        request,
+        "manage/items.html.j2",
+        tab="items",
+        project=project,
+        items=figures.contested[:ITEMS],
+        of=figures.contested_of,
+        decided=decided,
+    )
+
+
+@router.get("/projects/{id}/items.csv")
+async def items_csv(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
+    """The numbers of the most contested items."""
+    figures = await figures_of(parts, request, id)
+    return csv(f"disagreement-{id}", [one.model_dump() for one in figures.contested])
+
+
+@router.get("/projects/{id}/people.csv")
+async def people_csv(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
+    """The numbers of each annotator's stages of a session."""
+    figures = await figures_of(parts, request, id)
+    rows = [
+        {"annotator": pace.annotator, "seconds_median": pace.seconds, "sessions": pace.sessions} | stage.model_dump()
+        for pace in figures.paces
+        for stage in pace.stages
+    ]
+    return csv(f"pace-{id}", rows)
+
+
+@router.get("/projects/{id}/pictures/{name}.svg")
+async def picture(request: Request, id: str, name: str, visit: Reader, parts: Parts) -> Response:
+    """A picture as a file."""
+    return Response(str((await _drawn(request, parts, id, name)).picture.file()), media_type="image/svg+xml")
+
+
+@router.get("/projects/{id}/pictures/{name}.csv")
+async def numbers(request: Request, id: str, name: str, visit: Reader, parts: Parts) -> Response:
+    """The numbers of a picture."""
+    return csv(f"{name}-{id}", (await _drawn(request, parts, id, name)).rows)
+
+
+async def _figures(request: Request, parts: Service, id: str) -> tuple[ProjectAgreement, Figures, dict[str, str]]:
+    found = await agreement_of(parts, request, id)
+    figures = await figures_of(parts, request, id)
+    people = [rater.annotator for rater in found.raters if rater.source == "human"]
+    return found, figures, await names_of(parts, people)
+
+
+def _pictures(
+    wanted: tuple[str, ...], found: ProjectAgreement, figures: Figures, names: Mapping[str, str]
+) -> dict[str, str]:
+    drawn = {name: PICTURES[name](found, figures, names) for name in wanted}
+    return {name: one.picture.draw() for name, one in drawn.items() if one is not None}
+
+
+async def _drawn(request: Request, parts: Service, id: str, name: str) -> Drawn:
+    if name not in PICTURES:
+        raise not_found("picture", name, f"There are: {', '.join(PICTURES)}.")
+    drawn = PICTURES[name](*(await _figures(request, parts, id)))
+    if drawn is None:
+        raise not_found("picture", name, "There are too few labels for it yet.")
+    return drawn

@@ -1,0 +1,227 @@
+"""Making a project on one page: what is asked, under which constitution, of whom, and where the items come from.
+
+A project is made closed. Its page then shows the first task as annotators will see it; a button opens it, another one
+discards it. So nobody labels what was set up by mistake.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import select
+from starlette.datastructures import FormData, UploadFile
+
+from base.errors import InputError
+from critic.feedback import KINDS
+from service.api.labels import projects as api
+from service.context import Parts, Service
+from service.labels.tasks.tasking import REASONS
+from service.problems import Fault, Problem, invalid
+from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
+from service.store.disk import dataset_folder
+from service.store.tables import annotators, datasets, jobs
+from service.web.manage.asking import Maker, new_number, once, requested, typed
+from service.web.rendering import render
+from service.web.visit import Form, PageRoute, text_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+T = TypeVar("T")
+
+ROLES = ("gold", "practice")
+SOURCES = ("file", "run", "dataset", "feedback", "later")
+MOST_LISTED = 200  # annotators, runs and data sets to choose from, the newest
+
+
+@router.get("/projects/new")
+async def form(request: Request, visit: Maker, parts: Parts) -> Response:
+    """Ask for a project."""
+    return await _page(request, parts, {}, None)
+
+
+@router.post("/projects/new")
+async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Make a project, closed."""
+    try:
+        values, read = await _asked(parts, form)
+        asked = requested(api.ProjectRequest, values)
+        made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
+    except InputError as error:
+        return await _page(request, parts, _given(form), invalid(error.problem, error.fix, where=error.where))
+    except Problem as problem:
+        if problem.status_code not in (409, 422):
+            raise
+        return await _page(request, parts, _given(form), problem)
+    left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
+    return RedirectResponse(f"/projects/{made.id}{left_out}", 303)
+
+
+async def _page(request: Request, parts: Service, given: dict[str, Any], problem: Problem | None) -> Response:
+    async with parts.database.read() as connection:
+        known = annotators.c.erased_at.is_(None)
+        people = select(annotators.c.id, annotators.c.name, annotators.c.group).where(known)
+        people = people.order_by(annotators.c.group, annotators.c.name).limit(MOST_LISTED)
+        runs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(
+            jobs.c.kind.in_(("generate", "judge")), jobs.c.state == "done"
+        )
+        runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
+        sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
+        choices = {
+            "pools": _pools((await connection.execute(people)).all()),
+            "runs": (await connection.execute(runs)).all(),
+            "datasets": (await connection.execute(sets)).all(),
+        }
+    faults: list[Fault] = [] if problem is None else problem.document.faults
+    return render(
+        request,
+        "manage/new_project.html.j2",
+        status=200 if problem is None else 422,
+        kinds=list(KINDS),
+        sources=SOURCES,
+        reasons=REASONS,
+        constitutions=await parts.constitutions.refs(),
+        given=typed(given),
+        problem=None if problem is None else problem.document,
+        faults=faults,
+        number=new_number(),
+        **choices,
+    )
+
+
+def _pools(people: Sequence[Any]) -> list[tuple[str | None, list[Any]]]:
+    """Annotators by their groups; those without one come last."""
+    by_group: dict[str | None, list[Any]] = {}
+    for one in people:
+        by_group.setdefault(one.group, []).append(one)
+    return sorted(by_group.items(), key=lambda pool: (pool[0] is None, pool[0] or ""))
+
+
+def _given(form: FormData) -> dict[str, Any]:
+    """What was typed, to be shown again; of a field with several values all."""
+    given: dict[str, Any] = {name: text_of(form, name) for name in form}
+    several = ("assigned", "skip_reasons")
+    return given | {name: [str(value) for value in form.getlist(name)] for name in several}
+
+
+async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
+    """The request that the form means, and what was read of a file, if one was sent."""
+    values: dict[str, Any] = {
+        "name": text_of(form, "name").strip(),
+        "kind": text_of(form, "kind"),
+        "constitution": text_of(form, "constitution") or None,
+        "guidelines": text_of(form, "guidelines"),
+        "assigned": [str(id) for id in form.getlist("assigned")],
+        "closed": True,
+    }
+    for name in ("labels_per_item", "levels"):
+        if (number := _whole(form, name)) is not None:
+            values[name] = number
+    if values["kind"] != "comparison":
+        values.pop("levels", None)
+    values |= _options(form)
+    if values["kind"] == "rating" and text_of(form, "scale_min").strip():
+        values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ("min", "max")} | {
+            name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
+        }
+    if values["kind"] not in KINDS:
+        raise invalid("which kind of label?", "Choose one.", where="/kind")
+    read = await _items(parts, form, values)
+    if read is not None:
+        values["items"] = [item.model_dump() for item in read.items]
+    for role in ROLES:
+        known = await _of_upload(form, role, values["kind"], known_items_of)
+        values["items"] = [*values.get("items", ()), *(item.model_dump() | {"role": role} for item in known or ())]
+    if read is not None:
+        values["name"] = values["name"] or _called(form)
+    return values, read
+
+
+def _options(form: FormData) -> dict[str, Any]:
+    """What else a project may say, where something was said."""
+    options: dict[str, Any] = {}
+    if text_of(form, "by_principle") == "yes":
+        options["by_principle"] = True
+    if text_of(form, "asks_reasons"):
+        options["skip_reasons"] = [str(reason) for reason in form.getlist("skip_reasons")]
+    settings: dict[str, Any] = {"blur": text_of(form, "blur") == "yes"}
+    for name in ("break_minutes", "gold_every"):
+        if (number := _whole(form, name)) is not None:
+            settings[name] = number
+    if share := text_of(form, "pass_percent").strip():
+        settings["pass_share"] = int(share) / 100 if share.isascii() and share.isdigit() and len(share) < 4 else share
+    return options | {"settings": settings}
+
+
+async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> ItemsOfFile | None:
+    """Read the items, or say in ``values`` which stored ones are meant."""
+    match text_of(form, "source"):
+        case "file":
+            read: ItemsOfFile | None = await _of_upload(form, "file", values["kind"], items_of)
+            if read is None:
+                raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
+            return read
+        case "run":
+            job = text_of(form, "run")
+            values["from_feedback"] = {"filter": {"job": job}, "limit": _whole(form, "limit") or 1000}
+            if not job:
+                raise invalid("which run?", "Choose one.", where="/run")
+        case "dataset":
+            return await _of_dataset(parts, text_of(form, "dataset"), values["kind"])
+        case "feedback":
+            names = ("kind", "source", "group", "project")
+            chosen = {name: text_of(form, f"filter_{name}").strip() for name in names}
+            filter = {name: value for name, value in chosen.items() if value}
+            values["from_feedback"] = {"filter": filter, "limit": _whole(form, "limit") or 1000}
+        case "later":
+            pass
+        case _:
+            raise invalid("where do the items come from?", "Choose one.", where="/source")
+    return None
+
+
+async def _of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
+    """What is read of the file in a field; None where none was chosen."""
+    file = form.get(name)
+    if not isinstance(file, UploadFile) or not file.filename:
+        return None
+    content, suffix = await file.read(), known_ending(file.filename)
+
+    def reading() -> T:
+        with tempfile.TemporaryDirectory(prefix="cai-items-") as folder:
+            path = Path(folder) / f"{name}{suffix}"
+            path.write_bytes(content)
+            return read(path, kind)
+
+    return await asyncio.to_thread(reading)
+
+
+async def _of_dataset(parts: Service, named: str, kind: Any) -> ItemsOfFile:
+    name, _, version = named.partition("@")
+    number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+    query = select(datasets.c.counts).where(datasets.c.name == name, datasets.c.version == number)
+    async with parts.database.read() as connection:
+        counts = (await connection.execute(query)).scalar_one_or_none()
+    if counts is None:
+        raise InputError(f"there is no data set {named!r}", where="/dataset", fix="Choose one.")
+    tables = [table for table in ("pairs", "rankings", "ratings", "sft") if table in counts["tables"]]
+    file = dataset_folder.folder(parts.settings.data, name, number) / f"{tables[0]}.jsonl"
+    return await asyncio.to_thread(items_of, file, kind)
+
+
+def _called(form: FormData) -> str:
+    """A project without a name has its file's."""
+    file = form.get("file")
+    name = file.filename if isinstance(file, UploadFile) and file.filename else ""
+    return Path(name).name.partition(".")[0][:200]
+
+
+def _whole(form: FormData, name: str) -> Any:
+    """A whole number; what is none is left for the request to refuse; None where nothing was said."""
+    text = text_of(form, name).strip()
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text

@@ -1,0 +1,94 @@
+"""Projects: the list, and the first page of one, with its progress by annotator and pool and what can be done there."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from service.api.labels import projects as api
+from service.api.labels import tasks
+from service.api.review.figures import paused
+from service.context import Parts
+from service.review.pausing import PauseRequest
+from service.review.progress import progress_of
+from service.web.manage.asking import Maker, Reader, lines_of, names_of, requested
+from service.web.manage.project.preview import first_task
+from service.web.manage.tables import csv
+from service.web.rendering import render
+from service.web.visit import Form, PageRoute, text_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+PAGE = 50
+SKIPS = 50  # that are told of on a project's page
+
+
+@router.get("/projects")
+async def listed(request: Request, visit: Reader, parts: Parts, cursor: str | None = None) -> Response:
+    """All projects, with how far each is."""
+    page = await api.listed(visit.caller, parts, limit=PAGE, cursor=cursor)
+    return render(request, "manage/projects.html.j2", projects=page.items, next=page.next)
+
+
+@router.get("/projects/{id}")
+async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: int = 0) -> Response:
+    """A project: how far it is, by annotator and pool. ``left_out`` rows of its file could not be used."""
+    project = await api.get(id, visit.caller, parts)
+    skips = await tasks.skips(id, visit.caller, parts, limit=SKIPS)
+    async with parts.database.read() as connection:
+        progress = await progress_of(connection, id)
+        preview = await first_task(connection, id)
+    return render(
+        request,
+        "manage/project.html.j2",
+        tab="progress",
+        project=project,
+        progress=progress,
+        preview=preview,
+        left_out=left_out,
+        skips=skips.items,
+        names=await names_of(parts, [*project.assigned, *(one.annotator for one in skips.items)]),
+    )
+
+
+@router.get("/projects/{id}/progress.csv")
+async def progress_csv(id: str, visit: Reader, parts: Parts) -> Response:
+    """The numbers of the table of annotators."""
+    async with parts.database.read() as connection:
+        progress = await progress_of(connection, id)
+    return csv(f"progress-{id}", [one.model_dump(mode="json") for one in progress.annotators])
+
+
+@router.post("/projects/{id}/pause")
+async def pause(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Pause an annotator, or let them go on."""
+    asked = requested(
+        PauseRequest,
+        {
+            "annotator": text_of(form, "annotator"),
+            "paused": text_of(form, "paused") == "yes",
+            "reason": text_of(form, "reason"),
+            "put_back_labels": text_of(form, "put_back") == "yes",
+        },
+    )
+    await paused(id, asked, visit.caller, parts)
+    return RedirectResponse(f"/projects/{id}#annotators", 303)
+
+
+@router.post("/projects/{id}/change")
+async def change(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Open or close a project, assign it, ask for more or fewer labels an item."""
+    values: dict[str, object] = {}
+    if text_of(form, "closed"):
+        values["closed"] = text_of(form, "closed") == "yes"
+    if labels := text_of(form, "labels_per_item").strip():
+        values["labels_per_item"] = int(labels) if labels.isascii() and labels.isdigit() else labels
+    if "assigned" in form:
+        values["assigned"] = lines_of(text_of(form, "assigned"))
+    await api.change(id, requested(api.ProjectChange, values), visit.caller, parts)
+    return RedirectResponse(f"/projects/{id}", 303)
+
+
+@router.post("/projects/{id}/discard")
+async def discard(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Discard a project that nobody has labelled in."""
+    await api.discard(id, visit.caller, parts)
+    return RedirectResponse("/projects", 303)

@@ -1,0 +1,1 @@
+"""Advantages and losses of policy gradients, as pure functions."""
