@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, func, select, type_coerce
 
@@ -14,7 +14,7 @@ from service.api.body import StrictRoute
 from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels.agreement import Agreement, Rated, Rater, Reliability
+from service.labels.agreement import Agreement, Rated, Rater, Reliability, Together
 from service.labels.tasks.tasking import ANSWERED
 from service.problems import responses
 from service.review.agreement.figures import figures_of
@@ -23,6 +23,9 @@ from service.store.tables import feedback, leases, tasks
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
 
 Reader = Annotated[Caller, allowed(*access.LABELS)]
+Pooled = Annotated[
+    bool, Query(description="Bring the people of several groups together, which no figure does unasked.")
+]
 
 SECOND = 1_000_000  # in the database's microseconds
 
@@ -50,7 +53,9 @@ class ReliabilityFigures(BaseModel):
 
 
 class RaterFigures(BaseModel):
-    """One rater. ``agreement`` is with people other than themselves, label by label.
+    """One rater. ``agreement`` is with people other than themselves, label by label: of a person's own group, if any.
+
+    It is null for a judge where people are of several groups: `GET /v1/projects/{id}/judges` sets it beside each group.
 
     ``first_lean`` is how often the preferred response is the one shown first, ``longer_lean`` how often the longer one:
     0.5 is no lean. ``unsure`` is how many of the labels say that their annotator can't tell.
@@ -81,8 +86,22 @@ class PairFigures(BaseModel):
     kappa: float | None
 
 
+class GroupAgreement(BaseModel):
+    """How far the people of one group agree among themselves; ``group`` is null for people who have none.
+
+    ``by_principle`` is how far they agree by one principle each, where they were asked for that.
+    """
+
+    group: str | None
+    people: ReliabilityFigures
+    by_principle: dict[str, ReliabilityFigures]
+
+
 class ProjectAgreement(BaseModel):
     """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not.
+
+    ``groups`` has the people of each group apart, at most 100 of them. Where there are several, ``people``,
+    ``everyone`` and ``by_principle``, which bring them together, are null unless the request asks for them, ``pooled``.
 
     Of ``raters`` there are at most 1,000, those who labelled first: ``raters_left_out`` are among all other figures.
     ``pairs`` are of the first 100. ``by_principle`` is how far people agree by one principle each, where they were
@@ -93,31 +112,40 @@ class ProjectAgreement(BaseModel):
     kind: Kind
     items: int
     labels: int
-    people: ReliabilityFigures
-    everyone: ReliabilityFigures
-    by_principle: dict[str, ReliabilityFigures]
+    pooled: bool
+    people: ReliabilityFigures | None
+    everyone: ReliabilityFigures | None
+    by_principle: dict[str, ReliabilityFigures] | None
     principles_left_out: int
+    groups: list[GroupAgreement]
+    groups_left_out: int
     raters: list[RaterFigures]
     raters_left_out: int
     pairs: list[PairFigures]
 
 
 @router.get("/{id}/agreement", responses=responses(404))
-async def agreement(id: str, request: Request, caller: Reader, parts: Parts) -> ProjectAgreement:
+async def agreement(
+    id: str, request: Request, caller: Reader, parts: Parts, pooled: Pooled = False
+) -> ProjectAgreement:
     """How far a project's raters agree, which way they lean, and how fast they are. Retracted labels don't count.
 
     It is computed when it is asked for; where too many others wait for figures, or it takes too long, the answer is
     503. Of rankings of more than 100 responses pairs are drawn.
     """
-    return await agreement_of(parts, request, id)
+    return await agreement_of(parts, request, id, pooled=pooled)
 
 
-async def agreement_of(parts: Service, request: Request | None, project: str) -> ProjectAgreement:
+async def agreement_of(
+    parts: Service, request: Request | None, project: str, *, pooled: bool = False
+) -> ProjectAgreement:
     """A project's agreement, as `agreement` answers it."""
     figures = await figures_of(parts, request, project)
     async with parts.database.read() as connection:
         speed = {row.annotator: _seconds(row.n, row.spent) for row in await connection.execute(_speed(project))}
-    return _figures(project, figures.kind, figures.agreement, speed)
+    return _figures(
+        project, figures.kind, figures.agreement, speed, pooled or not figures.agreement.is_of_several_groups
+    )
 
 
 def _speed(project: str) -> Any:
@@ -134,17 +162,28 @@ def _seconds(labels: int, spent: Any) -> float | None:
     return float(spent) / SECOND / labels if spent else None
 
 
-def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float | None]) -> ProjectAgreement:
+def _figures(
+    project: str, kind: Any, found: Agreement, speed: dict[str, float | None], pooled: bool
+) -> ProjectAgreement:
+    groups = sorted(found.groups.items(), key=lambda group: group[0] or "")
     return ProjectAgreement(
         project=project,
         kind=kind,
         items=found.items,
         labels=found.labels,
-        people=_reliability(found.people, kind),
-        everyone=_reliability(found.everyone, kind),
-        by_principle={name: _reliability(said, kind) for name, said in sorted(found.by_principle.items())},
+        pooled=pooled,
+        people=_reliability(found.pooled.people, kind) if pooled else None,
+        everyone=_reliability(found.everyone, kind) if pooled else None,
+        by_principle=_by_principle(found.pooled, kind) if pooled else None,
         principles_left_out=len(found.principles_left_out),
-        raters=[_rater(rater, rated, speed) for rater, rated in sorted(found.raters.items(), key=str)],
+        groups=[
+            GroupAgreement(
+                group=name, people=_reliability(together.people, kind), by_principle=_by_principle(together, kind)
+            )
+            for name, together in groups
+        ],
+        groups_left_out=len(found.groups_left_out),
+        raters=[_rater(rater, rated, speed, pooled) for rater, rated in sorted(found.raters.items(), key=str)],
         raters_left_out=len(found.left_out),
         pairs=[
             PairFigures(
@@ -159,8 +198,15 @@ def _figures(project: str, kind: Any, found: Agreement, speed: dict[str, float |
     )
 
 
-def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterFigures:
+def _by_principle(together: Together, kind: str) -> dict[str, ReliabilityFigures]:
+    return {name: _reliability(said, kind) for name, said in sorted(together.by_principle.items())}
+
+
+def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: bool) -> RaterFigures:
     seconds = speed.get(rater.annotator or "")
+    with_others = rated.with_people if pooled else None
+    if not pooled and rater.source == "human":
+        with_others = rated.within_group
     return RaterFigures.model_validate(
         {
             "source": rater.source,
@@ -168,7 +214,7 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None]) -> RaterF
             "group": rated.group,
             "labels": rated.labels,
             "unsure": rated.unsure,
-            "agreement": _share(rated.with_people),
+            "agreement": None if with_others is None else _share(with_others),
             "first_lean": _share(rated.first_lean),
             "longer_lean": _share(rated.longer_lean),
             "seconds": seconds,

@@ -136,7 +136,9 @@ def test_too_little_is_a_sentence_and_no_number() -> None:
     assert "fewer than 20" in estimate(columns_of(few, ["old"])[0]).why_not["powered"]
     same = gathered([label(i, 0.9) for i in range(60)] + [label(i, 1.0, "ann") for i in range(40)])
     alike = estimate(next(one for one in columns_of(same, ["old"]) if one.what == "win rate"))
-    assert alike.powered is not None and alike.powered.high == 1 and alike.powered.low < 0.98, "no interval without width"
+    assert alike.powered is not None and alike.powered.high == 1 and alike.powered.low < 0.98, (
+        "no interval without width"
+    )
     assert "both a yes and a no" in alike.why_not["screened"]
     made = planned(next(one for one in columns_of(same, ["old"]) if one.what == "win rate"), 0.05).plan
     assert made is not None and made.with_judge is not None and made.with_judge > 40, "equal labels prove little"
