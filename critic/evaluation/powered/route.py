@@ -70,7 +70,7 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
     chances[left] = probabilities(sizes[left], budget)
     is_drawn = np.zeros(len(items), bool)
     is_drawn[left[drawn(chances[left], seed)]] = True
-    decided, slip = _verdicts(gathered)
+    to_do, slip = decided(gathered)
     routed = tuple(
         Routed(
             one=one,
@@ -78,7 +78,7 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
             is_drawn=bool(is_drawn[place]),
             doubt=float(doubts[place]),
             signals={name: _known(values[place]) for name, values in told.items()},
-            verdicts=decided.get(one.item.id, {}),
+            verdicts=to_do.get(one.item.id, {}),
         )
         for place, one in enumerate(items)
     )
@@ -106,9 +106,9 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _verdicts(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str, float]]:
+def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str, float]]:
     """Return what to do with each labelled item, by its id and group, and each group's slips."""
-    decided: dict[str, dict[str, Verdict]] = {}
+    to_do: dict[str, dict[str, Verdict]] = {}
     slip_of: dict[str, float] = {}
     for group in by_group(gathered, pool=False):
         counted = {one.item.id: _counts(one, group) for one in gathered.items}
@@ -119,8 +119,8 @@ def _verdicts(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[s
         name = group or EVERYBODY
         slip_of[name] = min(0.5, slips(first, second))
         for item, verdict in zip(own, verdicts(first, second, slip_of[name]), strict=True):
-            decided.setdefault(item, {})[name] = verdict
-    return decided, slip_of
+            to_do.setdefault(item, {})[name] = verdict
+    return to_do, slip_of
 
 
 def _counts(one: Compared, group: str | None) -> tuple[float, float]:
