@@ -23,8 +23,8 @@ from base.digest import digest
 from base.disk import must_be_spare
 from critic.certificates.certificate import FILE as CERTIFICATE
 from critic.feedback import Feedback
-from critic.feedback.base import not_given
 from critic.feedback.aggregate import Method, build
+from critic.feedback.base import not_given
 from critic.run.folder.export import JsonLines
 from service.bounds.lanes import Stop
 from service.context import Service

@@ -90,18 +90,19 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
         raise invalid(error.problem, error.fix or "Send a certificate.json as it is.", where="/certificate") from None
     if (before := await _stored(parts, certificate.sha256)) is not None:
         return before
+    at = now()
     row = {
         "sha256": certificate.sha256,
         "judge": certificate.judge.name,
         "content": certificate.text(),
         "key": caller.key,
-        "created_at": now(),
+        "created_at": at,
     }
     made = StoredCertificate(
         sha256=certificate.sha256,
         judge=certificate.judge.name,
         certificate=certificate,
-        created_at=row["created_at"],
+        created_at=at,
     )
     entry = audited(caller, "certificate.stored", certificate.sha256, judge=certificate.judge.name[:200])
     try:

@@ -16,6 +16,7 @@ from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import INPUT, OUTPUT, Json
 from service.cli.given.roots import Root
+from service.cli.measure.gathering import PoolGroups
 from service.cli.measure.labels import read_labels
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import told
@@ -23,6 +24,8 @@ from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from critic.evaluation.agreement.figures import AgreementFigures
     from critic.statistics.intervals import Figure
 
@@ -41,6 +44,7 @@ def agreement(
         str | None,
         typer.Option(help="A file of labels that are known to be right, on some of the items.", rich_help_panel=INPUT),
     ] = None,
+    pool_groups: PoolGroups = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a page with pictures here (.html).", rich_help_panel=OUTPUT)
     ] = None,
@@ -50,22 +54,27 @@ def agreement(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Measure how far people agree: coefficients with intervals, each annotator, and what to do with each item."""
-    from critic.evaluation.agreement.figures import agreement_figures
+    """Measure how far people agree: coefficients with intervals, each annotator, and what to do with each item.
+
+    People of different groups stay apart, each group with figures of its own.
+    """
+    from critic.evaluation.agreement.figures import agreement_figures, by_group
     from critic.evaluation.agreement.units import said
-    from critic.statistics.plain import plain
 
     labels, refused = read_labels(file, column)
     chosen = kind or _most_frequent(file, labels)
     try:
         own, repeated = said(labels, chosen)
-        figures = agreement_figures(own, chosen, _known(gold, chosen, column), repeated)
+        known = _known(gold, chosen, column)
+        apart = by_group(own, pool_groups) or {None: []}
+        figures = {group: agreement_figures(mine, chosen, known, repeated) for group, mine in apart.items()}
     except ValueError as error:
         raise InputError(str(error), where=file) from None
     with told(as_json):
-        _print(figures)
+        for group, its in figures.items():
+            _print(its, _of(group, len(figures)))
     if as_json:
-        typer.echo(json.dumps(plain(figures), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_json(figures), indent=2, allow_nan=False))
     if report is not None:
         from critic.evaluation.agreement.page import agreement_page
         from critic.run.folder.results import replace_text
@@ -77,6 +86,22 @@ def agreement(
     if refused:
         typer.echo(f"left out: {len(refused):,} rows", err=True)
         raise typer.Exit(QUARANTINED)
+
+
+def _of(group: str | None, groups: int) -> str:
+    """Whose figures they are, where there are several groups."""
+    if groups < 2:
+        return ""
+    return f" by {group}" if group else " by people of no group"
+
+
+def _json(figures: "Mapping[str | None, AgreementFigures]") -> Any:
+    """One group's figures as they are; of several groups a list, each with its name."""
+    from critic.statistics.plain import plain
+
+    if len(figures) < 2:
+        return plain(next(iter(figures.values())))
+    return {"groups": [{"group": group} | plain(its) for group, its in figures.items()]}
 
 
 def _most_frequent(file: str, labels: "list[Any]") -> str:
@@ -99,8 +124,8 @@ def _known(gold: str | None, kind: str, column: str | None) -> dict[str, float]:
     return {one.unit: one.value for one in said(labels, kind)[0]}
 
 
-def _print(figures: "AgreementFigures") -> None:
-    people = f"{len(figures.annotators):,} people"
+def _print(figures: "AgreementFigures", of: str) -> None:
+    people = f"{len(figures.annotators):,} people{of}"
     title = f"{figures.labels:,} labels ({figures.kind}) of {figures.units:,} units by {people}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE)
     for name in ("coefficient", "estimate", "95 % interval", "n"):
