@@ -1,4 +1,4 @@
-"""``cai evaluate agreement``, ``cai certify``, gates and ``cai reweigh --certificate``, from the files that people have."""
+"""``cai evaluate agreement``, ``cai certify``, gates and ``cai reweigh --certificate``, on files that people have."""
 
 import json
 import random
