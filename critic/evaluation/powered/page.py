@@ -8,7 +8,7 @@ from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.statistics.intervals import Figure
 
-BOTH, ALONE, SCREENED = (
+SERIES = (
     Series("people and the judge", "accent"),
     Series("people alone", "muted"),
     Series("Rogan and Gladen", "muted", diamond=True),
@@ -56,8 +56,11 @@ def _pictures(figures: Sequence[Estimate]) -> dict[str, Picture]:
     for what, text in (("win rate", "share of items that people prefer it on"), ("accuracy", "share of items")):
         own = [one for one in figures if one.what == what and one.powered is not None]
         if own:
-            rows = tuple((_named(one), (_dot(one.powered), _dot(one.human), _dot(one.screened))) for one in own)
-            drawn[what] = Strips(rows, (BOTH, ALONE, SCREENED), shares(text), 0.5)
+            rows = [(_named(one), (_dot(one.powered), _dot(one.human), _dot(one.screened))) for one in own]
+            # A series that has no dot at all would only stand in the legend.
+            kept = [place for place in range(len(SERIES)) if any(dots[place] is not None for _, dots in rows)]
+            shown = tuple((name, tuple(dots[place] for place in kept)) for name, dots in rows)
+            drawn[what] = Strips(shown, tuple(SERIES[place] for place in kept), shares(text), 0.5)
     return drawn
 
 
@@ -75,7 +78,7 @@ def _row(one: Estimate) -> dict[str, str]:
         "both": _cell(one.powered),
         "alone": _cell(one.human),
         "screened": _cell(one.screened),
-        "judge": "-" if one.judge is None else f"{one.judge:.3f}",
+        "judge": "-" if one.judge is None else f"{one.judge:.2f}",
         "saved": "-" if one.saved is None else f"{max(0.0, one.saved):.0%}",
         "labelled": f"{one.labelled:,}",
         "judged": f"{one.judged:,}",
@@ -83,4 +86,4 @@ def _row(one: Estimate) -> dict[str, str]:
 
 
 def _cell(figure: Figure | None) -> str:
-    return "-" if figure is None else f"{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    return "-" if figure is None else f"{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"

@@ -10,7 +10,7 @@ from critic.certificates.certificate import Certificate, CertifiedJudge
 from critic.statistics.judges.maps import Temperature
 from service.store.disk import dataset_folder
 from tests.critic.certificates.test_certificates import HASH, certificate
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, comparison, problem
 
 
 def judged(number: int, probability: float, judge: str = "judge", **more: Any) -> dict[str, Any]:
@@ -100,9 +100,7 @@ async def test_a_data_set_asks_for_its_judge_s_certificate(api: Api) -> None:
 
 
 async def test_people_s_labels_need_no_certificate(api: Api) -> None:
-    row = {key: value for key, value in judged(1, 0.9).items() if key != "label"}
-    person = row | {"source": "human", "annotator": "ann", "label": {"choice": "first"}}
-    await api.admin.post("/v1/feedback", json=[person])
+    await api.admin.post("/v1/feedback", json=[comparison("Which?")])
     asked = {"name": "d", "aggregation": "each", "require_certificate": True}
     assert (await api.admin.post("/v1/datasets", json=asked)).status_code == 201
 
