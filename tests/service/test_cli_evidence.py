@@ -44,7 +44,7 @@ def agreement(file: str, *more: str) -> dict[str, Any]:
     return read
 
 
-def crowd(items: int = 60) -> list[dict[str, Any]]:
+def crowd(items: int = 50) -> list[dict[str, Any]]:
     """Three who are right on nine of ten, and one who says whatever."""
     rng = random.Random(3)
     rows = []
@@ -67,7 +67,7 @@ def test_agreement_names_the_spammer_and_right_answers(tmp_path: Path) -> None:
     assert people["ann"]["gold"]["estimate"] == 1 and people["ann"]["accuracy"] > 0.8 > people["eve"]["accuracy"]
     assert any("eve's labels say next to nothing" in alarm for alarm in found["alarms"])
     assert not any("ann" in alarm for alarm in found["alarms"])
-    assert sum(found["verdicts"].values()) == 60 and "Person by person" in page.read_text()
+    assert sum(found["verdicts"].values()) == 50 and "Person by person" in page.read_text()
 
 
 def test_opposed_groups_stay_apart(tmp_path: Path) -> None:
@@ -139,6 +139,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_certificate_binds_a_run_and_gates_hold(folder: Path) -> None:
     made = cai("certify", *JUDGE, "--pairs", "people.jsonl", "--out", "cert", "--run", "run", "--json")
     assert made.exit_code == 0, (made.output, made.exception)
@@ -174,6 +175,7 @@ def _probabilities(file: Path) -> dict[str, float]:
     return {json.dumps(row["prompt"]): row["probability"] for row in rows if row.get("probability") is not None}
 
 
+@pytest.mark.slow
 def test_another_judge_s_certificate_is_refused_everywhere(folder: Path) -> None:
     (folder / "other.yaml").write_text("choose: first")
     other = ("--judge", "scripted:other.yaml", "--principles", "c.yaml")
@@ -191,16 +193,18 @@ def test_another_judge_s_certificate_is_refused_everywhere(folder: Path) -> None
     assert isinstance(refused, InputError) and "not what its hash says" in str(refused)
 
 
+@pytest.mark.slow
 def test_few_labels_beside_a_run(folder: Path) -> None:
     some = [row for row in map(json.loads, (folder / "people.jsonl").read_text().splitlines())][:120]
     write(folder / "some.jsonl", some)
     done = cai("evaluate", "powered", "some.jsonl", "run", "--json", "--report", "powered.html")
     assert done.exit_code == 0, (done.output, done.exception)
-    (accuracy,) = json.loads(done.stdout)["figures"]
+    wins, also, accuracy = json.loads(done.stdout)["figures"]
+    assert wins["judge"] is not None and wins["powered"]["estimate"] == pytest.approx(1 - also["powered"]["estimate"])
     assert accuracy["what"] == "accuracy" and accuracy["labelled"] == 60 and accuracy["judged"] == 240
     assert accuracy["powered"]["low"] < 0.5 < accuracy["powered"]["high"], "a coin's"
     plan = cai("evaluate", "plan", "some.jsonl", "run", "--width", "0.1", "--json")
-    assert json.loads(plan.stdout)["plans"][0]["plan"]["more"] > 100
+    assert json.loads(plan.stdout)["plans"][-1]["plan"]["more"] > 100
     assert isinstance(cai("evaluate", "plan", "some.jsonl", "run", "--width", "nan").exception, InputError)
     for width in ("0", "1.5"):
         assert isinstance(cai("evaluate", "plan", "some.jsonl", "run", "--width", width).exception, InputError)
@@ -214,9 +218,9 @@ def test_few_labels_beside_a_run(folder: Path) -> None:
     assert sum(row["chance"] for row in rows if not row["labels"]) == pytest.approx(20)
     assert {row["chance"] for row in rows if row["labels"]} == {1.0}
     early = cai("evaluate", "powered", "some.jsonl", "run", "--drawn", "drawn/routing.jsonl", "--json")
-    assert "have not labelled 20 of the items drawn" in json.loads(early.stdout)["figures"][0]["why_not"]["powered"]
+    assert "have not labelled 20 of the items drawn" in json.loads(early.stdout)["figures"][-1]["why_not"]["powered"]
     late = cai("evaluate", "powered", "people.jsonl", "run", "--drawn", "drawn/routing.jsonl", "--json")
-    figure = json.loads(late.stdout)["figures"][0]["powered"]
+    figure = json.loads(late.stdout)["figures"][-1]["powered"]
     assert figure["n"] == 80 and figure["low"] < 0.5 < figure["high"], "labels of items that weren't drawn don't count"
     (folder / "broken.jsonl").write_text('{"item": "a", "chance": 2}\n')
     refused = cai("evaluate", "powered", "people.jsonl", "run", "--drawn", "broken.jsonl").exception
