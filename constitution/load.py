@@ -11,11 +11,11 @@ from pydantic_core import ErrorDetails
 
 from base.errors import InputError
 from base.nearest import nearest
+from constitution.faults import MAX_REPORTED, FaultyFile, FileFault, faulty
 from constitution.library import CHECKSUMS, content_of, find, is_reference, roots, shipped
 from constitution.positions import MAX_BYTES, Document, YamlError, read_yaml
 from constitution.schema import Constitution, Example, Group, Include, Principle, Turn
 
-MAX_REPORTED = 20
 MAX_PRINCIPLES = 10_000  # more don't fit into the values that a file may have, unless each is wrong
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -89,17 +89,17 @@ def _build(
     try:
         document = read_yaml(content, look)
     except YamlError as error:
-        raise InputError(error.problem, where=f"{file}:{error.line}") from None
+        raise faulty(file, error.line, error.problem) from None
     own = _validate(file, document)
     return _resolve(file, document, own, roots, above)
 
 
 def _validate(file: Path, document: Document) -> Constitution:
     if not isinstance(document.data, dict):
-        raise InputError("expected a mapping with name, version, title and principles", where=f"{file}:1")
+        raise faulty(file, 1, "expected a mapping with name, version, title and principles")
     if len(document.data.get("principles") or ()) > MAX_PRINCIPLES:
         line = document.line(("principles", MAX_PRINCIPLES))
-        raise InputError(f"more than {MAX_PRINCIPLES:,} principles", where=f"{file}:{line}")
+        raise faulty(file, line, f"more than {MAX_PRINCIPLES:,} principles")
     faults = _duplicate_ids(document)
     unnamed = 0
     try:
@@ -111,13 +111,13 @@ def _validate(file: Path, document: Document) -> Constitution:
         faults += [_fault(document, e) for e in errors[:MAX_REPORTED]]  # to explain one takes a while, and a text may
         unnamed = len(errors[MAX_REPORTED:])  # be wrong in 100,000 places
     if faults:
-        raise _report(file, faults, unnamed)
+        raise FaultyFile(file, faults, unnamed=unnamed)
     if not constitution.principles and not constitution.includes:
-        raise InputError("no principles and no includes", where=f"{file}:1", fix="add at least one principle")
+        raise faulty(file, 1, "no principles and no includes", fix="add at least one principle")
     return constitution
 
 
-def _duplicate_ids(document: Document) -> list[tuple[int, str]]:
+def _duplicate_ids(document: Document) -> list[FileFault]:
     principles = document.data.get("principles")
     first: dict[str, int] = {}
     faults = []
@@ -127,15 +127,16 @@ def _duplicate_ids(document: Document) -> list[tuple[int, str]]:
             continue
         line = document.line(("principles", i, "id"))
         if id in first:
-            faults.append((line, f"principles[{i}].id: {id!r} is also the id of the principle on line {first[id]}"))
+            problem = f"{id!r} is also the id of the principle on line {first[id]}"
+            faults.append(FileFault(line, f"principles[{i}].id", problem))
         first.setdefault(id, line)
     return faults
 
 
-def _fault(document: Document, error: ErrorDetails) -> tuple[int, str]:
+def _fault(document: Document, error: ErrorDetails) -> FileFault:
     path = tuple(error["loc"])
     key = re.sub(r"\.?\[", "[", ".".join(f"[{part}]" if isinstance(part, int) else part for part in path))
-    return document.line(path), f"{key}: {_explain(error, path)}"
+    return FileFault(document.line(path), key, _explain(error, path))
 
 
 def _explain(error: ErrorDetails, path: tuple[str | int, ...]) -> str:
@@ -174,15 +175,6 @@ def _unknown_key(key: str, model: type[BaseModel]) -> str:
     return "unknown key; " + (f"did you mean {near!r}?" if near else f"expected {', '.join(model.model_fields)}")
 
 
-def _report(file: Path, faults: list[tuple[int, str]], unnamed: int) -> InputError:
-    faults = sorted(set(faults))
-    (line, first), *others = faults[:MAX_REPORTED]
-    lines = [first, *(f"{file}:{line}: {problem}" for line, problem in others)]
-    if more := len(faults[MAX_REPORTED:]) + unnamed:
-        lines.append(f"and {more} more")
-    return InputError("\n".join(lines), where=f"{file}:{line}")
-
-
 def _resolve(
     file: Path, document: Document, own: Constitution, roots: tuple[Path, ...], above: tuple[str, ...]
 ) -> _Loaded:
@@ -190,13 +182,14 @@ def _resolve(
     places = {p.id: f"{file}:{document.line(('principles', i, 'id'))}" for i, p in enumerate(own.principles)}
     principles, includes = list(own.principles), []
     for i, include in enumerate(own.includes):
-        where = f"{file}:{document.line(('includes', i))}"
-        included = _included(include, where, roots, (*above, own.ref))
+        line = document.line(("includes", i))
+        included = _included(include, file, line, roots, (*above, own.ref))
         for principle in included.constitution.principles:
             if principle.id in places:
-                raise InputError(
+                raise faulty(
+                    file,
+                    line,
                     f"{include.ref} brings a principle {principle.id!r}, which is also at {places[principle.id]}",
-                    where=where,
                     fix=f"its own place is {included.places[principle.id]}; rename one of them",
                 )
             places[principle.id] = included.places[principle.id]
@@ -207,18 +200,18 @@ def _resolve(
     return _Loaded(resolved, places)
 
 
-def _included(include: Include, where: str, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
+def _included(include: Include, file: Path, line: int, roots: tuple[Path, ...], above: tuple[str, ...]) -> _Loaded:
     if include.ref in above:
         cycle = " -> ".join([*above[above.index(include.ref) :], include.ref])
-        raise InputError(f"the includes form a cycle: {cycle}", where=where, fix="take one of them out")
+        raise faulty(file, line, f"the includes form a cycle: {cycle}", fix="take one of them out")
     try:
         loaded = _load_published(include.ref, roots, above)
     except InputError as error:
         if error.where:
             raise
-        raise InputError(error.problem, where=where, fix=error.fix) from None
+        raise faulty(file, line, error.problem, fix=error.fix) from None
     if include.digest not in (None, loaded.constitution.digest):
-        raise InputError(
-            f"{include.ref} has the digest {loaded.constitution.digest}, not the one that is pinned", where=where
+        raise faulty(
+            file, line, f"{include.ref} has the digest {loaded.constitution.digest}, not the one that is pinned"
         )
     return loaded

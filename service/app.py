@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.exception_handler(Replay)
     async def replay(request: Request, before: Replay) -> JSONResponse:
-        return before.response
+        return JSONResponse(before.body, before.status, {"Idempotency-Replayed": "true"})
 
     for router in (*ROUTERS, *(PAGES if settings.pages else ())):
         app.include_router(router)

@@ -82,7 +82,7 @@ _BEARER = _Documented(auto_error=False, description="An API key: `cai_...`", bea
 async def entered(request: Request) -> AsyncIterator[None]:
     """Find out who asks, before anything of the body is read, and count the request while it is worked on.
 
-    Raises `Problem` 401 and 429.
+    Raises `Unauthorized` and 429.
     """
     service = _service(request)
     scheme, _, text = request.headers.get("authorization", "").partition(" ")

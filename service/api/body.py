@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from service.bounds.limits import SHORT_BYTES
 from service.bounds.text_bounds import values
 from service.context import entered
-from service.problems import Problem
+from service.refusals import Malformed, TooLarge
 
 MOST_VALUES = 1_000_000
 """Of one body: a value of two bytes becomes a hundred here."""
@@ -25,7 +25,7 @@ class StrictRequest(Request):
     stored = True
 
     async def json(self) -> Any:
-        """The parsed body. Raises `Problem` 400."""
+        """The parsed body. Raises `Malformed`."""
         if not hasattr(self, "_json"):
             self._json = parse(await self.body(), stored=self.stored)
         return self._json
@@ -54,10 +54,10 @@ class StrictRoute(APIRoute):
 
 
 def parse(body: bytes, *, stored: bool = True) -> Any:
-    """Parse JSON. Raises `Problem` 400 where it is none, or holds what can't be ``stored``, 413 for too many values."""
+    """Parse JSON. Raises `Malformed` where it is none, or holds what can't be ``stored``, 413 for too many values."""
     if len(body) > MOST_VALUES and values(body) > MOST_VALUES:
         fix = "Send fewer rows a request."
-        raise Problem(413, "too_large", f"the body holds more than {MOST_VALUES:,} values", fix)
+        raise TooLarge(f"the body holds more than {MOST_VALUES:,} values", fix)
     try:
         found = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -70,7 +70,7 @@ def parse(body: bytes, *, stored: bool = True) -> Any:
 
 
 def _must_be_narrow(body: Any) -> None:
-    """Raise `Problem` 413 for a list or object of so many entries that the errors of all would fill the memory.
+    """Raise `TooLarge` for a list or object of so many entries that the errors of all would fill the memory.
 
     Rows of a job are plain values, of which none is an error: see `service.jobs.requests.Source`.
     """
@@ -79,7 +79,7 @@ def _must_be_narrow(body: Any) -> None:
         value = waiting.pop()
         most = MOST_KEYS if isinstance(value, dict) else MOST_ENTRIES
         if len(value) > most:
-            raise Problem(413, "too_large", f"a list or object has more than {most:,} entries", "Send fewer.")
+            raise TooLarge(f"a list or object has more than {most:,} entries", "Send fewer.")
         inside = (inner for key, inner in value.items() if key != "rows") if isinstance(value, dict) else value
         waiting += [inner for inner in inside if isinstance(inner, dict | list)]
 
@@ -95,5 +95,5 @@ def _has_nul(value: Any) -> bool:
     return False
 
 
-def _malformed(detail: str) -> Problem:
-    return Problem(400, "malformed", detail, "Send UTF-8 JSON, as `curl --json` does; see /docs for its form.")
+def _malformed(detail: str) -> Malformed:
+    return Malformed(detail, "Send UTF-8 JSON, as `curl --json` does; see /docs for its form.")

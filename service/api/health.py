@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from service.context import Parts
 from service.metrics import REGISTRY
-from service.problems import RETRY_SECONDS, Problem, responses
+from service.problems import responses
+from service.refusals import Busy
 
 router = APIRouter(tags=["health"])
 
@@ -45,9 +46,7 @@ async def readyz(parts: Parts) -> Ready:
     Workers that are silent don't make the server unready, since labels need none: they are told beside it.
     """
     if not await parts.pulse.answers():
-        fix, wait = "Look after the database.", str(RETRY_SECONDS)
-        detail = "the database does not answer"
-        raise Problem(503, "database_unavailable", detail, fix, headers={"Retry-After": wait})
+        raise Busy("the database does not answer", "Look after the database.", slug="database_unavailable")
     age = parts.pulse.age()
     return Ready(workers=parts.pulse.workers, heartbeat_age=None if age is None else round(age, 3))
 

@@ -14,7 +14,8 @@ from service.keys import administrators
 from service.keys.auth import Caller, Scope, audited, new_key
 from service.keys.sessions import LINK_HOURS, LONGEST_LINK_HOURS, new_link
 from service.labels.label_query import Time
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.tables import annotators, keys, links, now
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute, responses=responses())
@@ -121,7 +122,7 @@ async def revoke(id: str, caller: Admin, parts: Parts) -> Key:
     A key can't revoke itself, and the last administrator's key that never expires can't be revoked.
     """
     if id == caller.key:
-        raise conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
+        raise Conflict("a key can't revoke itself: the last one would lock everyone out", "Use another key.")
     async with parts.database.transaction() as connection:
         await administrators.in_turn(connection)
         await administrators.must_still_be(connection, caller.key)

@@ -8,7 +8,7 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Query
 from pydantic import BaseModel
 
-from service.problems import invalid
+from service.refusals import Invalid
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def encode(place: int | str) -> str:
 
 
 def number(cursor: str | None) -> int | None:
-    """The row number that a cursor holds. Raises `Problem` 422."""
+    """The row number that a cursor holds. Raises `Invalid`."""
     text = decode(cursor)
     if text is None:
         return None
@@ -39,7 +39,7 @@ def number(cursor: str | None) -> int | None:
 
 
 def decode(cursor: str | None) -> str | None:
-    """The place that a cursor holds. Raises `Problem` 422."""
+    """The place that a cursor holds. Raises `Invalid`."""
     if cursor is None:
         return None
     try:
@@ -52,5 +52,5 @@ def decode(cursor: str | None) -> str | None:
 
 
 def unknown() -> Exception:
-    """What to raise for a cursor that no page gave: `Problem` 422."""
-    return invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")
+    """What to raise for a cursor that no page gave: `Invalid`."""
+    return Invalid("this is no cursor of ours", "Pass the `next` of the page before as it is.", where="cursor")

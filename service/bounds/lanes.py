@@ -13,10 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
-from fastapi import Request
-
-from service.bounds.watching import while_connected
-from service.problems import Problem, busy
+from service.bounds.watching import Client, while_connected
+from service.refusals import Busy
 
 T = TypeVar("T")
 
@@ -63,15 +61,14 @@ class Stop:
         return max(0.001, min(self._seconds, self._end - time.monotonic()))
 
     def check(self) -> None:
-        """Raise `Stopped` where nobody waits any more, and `Problem` 503 where it has taken too long."""
+        """Raise `Stopped` where nobody waits any more, and `Busy` where it has taken too long."""
         if self._set.is_set():
             raise Stopped
         if time.monotonic() > self._end:
-            raise Problem(
-                503,
-                "took_too_long",
+            raise Busy(
                 f"this took over {self._seconds:g} s and was given up",
                 "Ask for less, or export the labels (`cai feedback export`) and compute it where they are.",
+                slug="took_too_long",
             )
 
     def watched(self, rows: Iterable[T]) -> Iterator[T]:
@@ -97,18 +94,18 @@ class Lane:
             stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, request: Request | None, do: Callable[[Stop], T]) -> T:
-        """Return what ``do`` returns. Raises `Problem` 503 where too many wait, or it takes too long.
+    async def run(self, client: Client | None, do: Callable[[Stop], T]) -> T:
+        """Return what ``do`` returns. Raises `Busy` where too many wait, or it takes too long.
 
-        Where there is a request and its client goes away, the work ends: 408, which nobody reads.
+        Where there is a client and it goes away, the work ends: 408, which nobody reads.
         """
         if len(self._under_way) >= self._places:
-            raise busy(f"{len(self._under_way)} others wait for {self._name} already")
+            raise Busy(f"{len(self._under_way)} others wait for {self._name} already")
         stop = Stop(self._seconds)
         self._under_way.add(stop)
         try:
             work = self._done(do, stop)
-            return await (work if request is None else while_connected(request, work))
+            return await (work if client is None else while_connected(client, work))
         finally:
             self._under_way.discard(stop)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import Problem, busy
+from service import problems
+from service.refusals import Busy, Malformed, Refusal, TooLarge, TooMany, TooSlow
 
 REMEMBERED = 10_000  # callers whose pace is kept
 SHORT_BYTES = 2**16  # a body that waits for no turn: as many as there may be connections are few megabytes
@@ -32,8 +33,8 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if problem := self._refuse(scope, headers):
-            await problem.response()(scope, receive, send)
+        if refusal := self._refuse(scope, headers):
+            await problems.of(refusal).response()(scope, receive, send)
             return
         started = False
         body = _Body(receive, self._max, self._seconds, self._bodies, self._size(headers))
@@ -45,16 +46,16 @@ class Limits:
 
         try:
             await self._app(scope, body.receive, sent)
-        except Problem as problem:
+        except Refusal as refusal:
             if started:
                 raise
-            await problem.response()(scope, receive, send)
+            await problems.of(refusal).response()(scope, receive, send)
         finally:
             body.leave()
 
-    def _refuse(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Problem | None:
+    def _refuse(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Refusal | None:
         if b"%00" in scope.get("query_string", b"") or "\0" in scope["path"]:
-            return Problem(400, "malformed", "the address holds a NUL character", "Leave it out.")
+            return Malformed("the address holds a NUL character", "Leave it out.")
         length = headers.get(b"content-length", b"0")
         return _too_large(self._max) if not length.isdigit() or int(length) > self._max else None
 
@@ -71,7 +72,7 @@ class Room:
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
-        """Return when there is room for ``size`` bytes. Raises `Problem` 503 where that takes too long."""
+        """Return when there is room for ``size`` bytes. Raises `Busy` where that takes too long."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = min(size, self._most), turn
         self._queue.append(entry)
@@ -81,7 +82,7 @@ class Room:
                 await turn
         except TimeoutError:
             self._leave_queue(entry)
-            raise busy("other long requests are being worked on") from None
+            raise Busy("other long requests are being worked on") from None
         except BaseException:  # also where the client is gone: what was taken is given back, and it goes on up
             self._leave_queue(entry)
             raise
@@ -117,7 +118,7 @@ class _Body:
         self._taken = 0
 
     async def receive(self) -> Message:
-        """ASGI. Raises `Problem`."""
+        """ASGI. Raises `Refusal`."""
         if self._complete:  # from here on it waits for the client to go away, for as long as it takes
             return await self._receive()
         if self._deadline is None:
@@ -143,11 +144,11 @@ class _Body:
             async with asyncio.timeout_at(deadline):
                 return await self._receive()
         except TimeoutError:
-            raise Problem(408, "too_slow", f"the body took over {self._seconds:g} s", "Send it faster.") from None
+            raise TooSlow(f"the body took over {self._seconds:g} s", "Send it faster.") from None
 
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, "too_large", f"the body is over {most:,} bytes", "Send fewer rows a request.")
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body is over {most:,} bytes", "Send fewer rows a request.")
 
 
 @dataclass(slots=True)
@@ -163,7 +164,7 @@ class Pace:
     _under_way: Counter[str] = field(default_factory=Counter)
 
     def take(self, caller: str) -> None:
-        """Count one request. Raises `Problem` 429 where there are too many."""
+        """Count one request. Raises `TooMany` where there are too many."""
         at = time.monotonic()
         burst, rate = max(1.0, self.per_minute / 6), self.per_minute / 60
         left, before = self._left.get(caller, (burst, at))
@@ -176,7 +177,7 @@ class Pace:
 
     @contextmanager
     def under_way(self, caller: str) -> Iterator[None]:
-        """Count a request while it is worked on. Raises `Problem` 429 where the caller has too many of them."""
+        """Count a request while it is worked on. Raises `TooMany` where the caller has too many of them."""
         if self._under_way[caller] >= self.at_once:
             raise _too_many(f"more than {self.at_once} requests at once", 1)
         self._under_way[caller] += 1
@@ -188,11 +189,5 @@ class Pace:
                 del self._under_way[caller]
 
 
-def _too_many(problem: str, wait: float) -> Problem:
-    return Problem(
-        429,
-        "too_many_requests",
-        problem,
-        "Wait, or send batches.",
-        headers={"Retry-After": str(max(1, round(wait)))},
-    )
+def _too_many(problem: str, wait: float) -> TooMany:
+    return TooMany(problem, "Wait, or send batches.", retry_after=max(1, round(wait)))

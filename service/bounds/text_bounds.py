@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.problems import Fault, Problem
+from service.refusals import Fault, Invalid
 
 VALUE_BYTES = 64
 """What every value counts beside its text: a million numbers cost memory, too."""
@@ -47,7 +47,7 @@ class TextBounds:
         return _measured(value)[1]
 
     def check(self, value: Any, at: str = "") -> None:
-        """Raise `Problem` 422 where something is too long."""
+        """Raise `Invalid` where something is too long."""
         refuse(self.faults(value, at))
 
 
@@ -57,10 +57,10 @@ def values(body: bytes) -> int:
 
 
 def refuse(faults: list[Fault]) -> None:
-    """Raise `Problem` 422 where there are any."""
+    """Raise `Invalid` where there are any."""
     if faults:
         detail = "; ".join(f"{fault.where or '/'}: {fault.problem}" for fault in faults)
-        raise Problem(422, "too_long", detail, "Shorten the texts: nothing is cut silently.", faults=faults)
+        raise Invalid(detail, "Shorten the texts: nothing is cut silently.", faults=faults, slug="too_long")
 
 
 def _too_long(what: str, size: int, limit: int, setting: str) -> str:

@@ -11,7 +11,7 @@ from critic.certificates.certificate import Certificate, certificate_of
 from critic.certificates.gate import Origin, require
 from critic.feedback import ComparisonLabel
 from service.labels.label_query import StoredFeedback
-from service.problems import Problem, invalid
+from service.refusals import Invalid
 from service.store.tables import certificates
 
 WHERE = "/require_certificate"
@@ -38,7 +38,7 @@ class Covering:
     _covered: dict[Origin, Certificate] = field(default_factory=dict)
 
     def of(self, label: StoredFeedback) -> Certificate | None:
-        """Return the certificate of a label's judge; None for a person's. Raises `Problem` 422 where none covers it."""
+        """Return the certificate of a label's judge; None for a person's. Raises `Invalid` where none covers it."""
         if label.source == "human":
             return None
         origin = _origin(label)
@@ -52,7 +52,7 @@ class Covering:
         candidates = [one for one in self.known if self.named in (None, one.sha256)]
         if not candidates:
             named = "no certificate is stored" if self.named is None else f"there is no certificate {self.named}"
-            raise invalid(f"{whose} need a certificate, and {named}", MAKE, where=WHERE)
+            raise Invalid(f"{whose} need a certificate, and {named}", MAKE, where=WHERE)
         refusals = []
         for certificate in candidates:
             try:
@@ -77,17 +77,17 @@ def _origin(label: StoredFeedback) -> Origin:
     return Origin("ai", label.annotator, modes[0] if modes else None, label.constitution_hash, None)
 
 
-def _refused(error: InputError) -> Problem:
-    return invalid(f"{error.where}: {error.problem}" if error.where else error.problem, error.fix or MAKE, where=WHERE)
+def _refused(error: InputError) -> Invalid:
+    return Invalid(f"{error.where}: {error.problem}" if error.where else error.problem, error.fix or MAKE, where=WHERE)
 
 
 def mended(label: StoredFeedback, certificate: Certificate) -> StoredFeedback:
     """Return a judge's comparison with the probability that the certificate's map makes of it; any other as it is.
 
-    Raises `Problem` 422 for a certificate without a map.
+    Raises `Invalid` for a certificate without a map.
     """
     if certificate.map is None:
-        raise invalid(
+        raise Invalid(
             f"the certificate {certificate.sha256} has no map: none mended the judge's probabilities when it was made",
             "Leave mend out, or certify the judge with more labels.",
             where="/mend",

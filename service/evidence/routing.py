@@ -15,7 +15,7 @@ from critic.feedback import Feedback
 from service.bounds.lanes import Stop
 from service.labels.label_query import RETRACTED, FeedbackFilter, numbers
 from service.labels.snapshot import labels_by_item
-from service.problems import invalid
+from service.refusals import Invalid
 from service.store.tables import feedback, retractions, routed
 
 MOST_ITEMS = 10_000  # that a draw is made from
@@ -37,14 +37,14 @@ class RouteRequest(BaseModel):
 
 
 def draw(connection: Connection, asked: RouteRequest, stop: Stop) -> Route:
-    """Draw items. Raises `Problem` 422 where there is nothing to draw from, or too much."""
+    """Draw items. Raises `Invalid` where there is nothing to draw from, or too much."""
     found = _gathered(connection, _by_judges(asked), stop)
     if not found.items:
-        raise invalid("no judge's comparison is chosen", "Choose other feedback.", where="/filter")
+        raise Invalid("no judge's comparison is chosen", "Choose other feedback.", where="/filter")
     try:
         return route(found, asked.budget, asked.seed)
     except ValueError as error:
-        raise invalid(str(error), "Have a judge compare more, or choose other feedback.", where="/filter") from None
+        raise Invalid(str(error), "Have a judge compare more, or choose other feedback.", where="/filter") from None
 
 
 def gathered_again(connection: Connection, asked: RouteRequest, routing: str, stop: Stop) -> Gathered:
@@ -69,7 +69,7 @@ def _gathered(connection: Connection, by_judges: Sequence[ColumnElement[bool]], 
 
 
 def _bounded(labels: Iterable[Feedback]) -> Iterator[Feedback]:
-    """Yield labels while they fit. Raises `Problem` 422."""
+    """Yield labels while they fit. Raises `Invalid`."""
     items: set[str] = set()
     characters = 0
     for label in labels:
@@ -79,7 +79,7 @@ def _bounded(labels: Iterable[Feedback]) -> Iterator[Feedback]:
             characters += sum(len(message.content) for message in label.prompt.messages)
         characters += _said(label)
         if len(items) > MOST_ITEMS or characters > CHARACTERS:
-            raise invalid(
+            raise Invalid(
                 f"more than {MOST_ITEMS:,} items, or {CHARACTERS:,} characters, are chosen",
                 "Choose fewer, say those of one job.",
                 where="/filter",

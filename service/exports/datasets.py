@@ -15,7 +15,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
-from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -27,11 +26,12 @@ from critic.feedback.aggregate import Method, build
 from critic.feedback.base import not_given
 from critic.run.folder.export import JsonLines
 from service.bounds.lanes import Stop
+from service.bounds.watching import Client
 from service.context import Service
 from service.evidence.certificates import Covering, mended, stored_certificates
 from service.labels.label_query import RETRACTED, FeedbackFilter, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
-from service.problems import invalid
+from service.refusals import Invalid
 from service.store.database import Rows
 from service.store.disk.dataset_folder import folder
 from service.store.disk.scratch import scratch
@@ -107,15 +107,15 @@ class Counts(BaseModel):
     certificates: list[str] | None = Field(default=None, exclude_if=not_given)
 
 
-async def make(parts: Service, request: Request | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
+async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
     """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
 
-    Raises `Problem` 422 where no label gives a row, and 503 where too many data sets are being built. Where the
-    request's client goes away, nothing is stored.
+    Raises `Invalid` where no label gives a row, and 503 where too many data sets are being built. Where the
+    client goes away, nothing is stored.
     """
     make_folder((parts.settings.data / "datasets").absolute())
     with scratch(parts.settings.data) as building:
-        counts = await parts.builds.run(request, lambda stop: _build(parts, asked, building, stop))
+        counts = await parts.builds.run(client, lambda stop: _build(parts, asked, building, stop))
         return await _keep(parts, asked, counts, building, also)
 
 
@@ -145,7 +145,7 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
     counts.dropped |= {reason: count for reason, count in reasons.items() if count}
     if not counts.tables:
         why = ", ".join(f"{reason}: {count}" for reason, count in counts.dropped.items()) or "the filter chooses none"
-        raise invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
+        raise Invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
     sync_tree(building)  # here, where nobody else waits for it
     return counts
 

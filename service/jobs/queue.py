@@ -35,7 +35,7 @@ from service.jobs.requests import (
 from service.jobs.work import durable
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.problems import RETRY_SECONDS, Problem, busy, conflict, invalid, not_found
+from service.refusals import RETRY_SECONDS, Busy, Conflict, Invalid, Refusal, TooMany, not_found
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 from service.store.database import Database
@@ -89,7 +89,7 @@ class Jobs:
             return await self._store(_row(id, request, caller), given, caller, client, once)
         except BaseException as error:
             # Files stay where the database may have gone away with the job stored, and nowhere else.
-            if not stored or isinstance(error, InputError | IntegrityError | Problem):
+            if not stored or isinstance(error, InputError | IntegrityError | Refusal):
                 await asyncio.to_thread(self.artifacts.remove, of_job(id))
             if isinstance(error, InputError | IntegrityError):
                 await once.replay()
@@ -109,7 +109,7 @@ class Jobs:
         return answer
 
     async def get(self, id: str) -> Job:
-        """One job. Raises `Problem` 404."""
+        """One job. Raises `NotFound`."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(*COLUMNS).where(jobs.c.id == id))).mappings().one_or_none()
         if row is None:
@@ -117,13 +117,13 @@ class Jobs:
         return Job.model_validate(dict(row))
 
     async def readable(self, id: str, caller: Caller) -> None:
-        """Raise `Problem` 404 where there is no such job, and 403 where the caller may not read what it holds."""
+        """Raise `NotFound` where there is no such job, and 403 where the caller may not read what it holds."""
         await self.get(id)
         async with self._database.read() as connection:
             await access.must_read_job(connection, caller, id)
 
     async def _must_read(self, request: AnyRequest, caller: Caller) -> None:
-        """Raise `Problem` 403 where the request would show the caller what no other route does."""
+        """Raise `Forbidden` where the request would show the caller what no other route does."""
         for source in sources(request).values():
             if source.dataset is not None:
                 access.must_read_labels(caller, f"the data set {source.dataset!r}")
@@ -132,14 +132,14 @@ class Jobs:
                     await access.must_read_job(connection, caller, source.job)
 
     async def _must_have_place(self, caller: Caller) -> None:
-        """Raise `Problem` 429 where too many jobs of the caller wait already: each has files, and is looked at."""
+        """Raise `TooMany` where too many jobs of the caller wait already: each has files, and is looked at."""
         mine = (jobs.c.key == caller.key, jobs.c.state.not_in(ENDED))
         async with self._database.read() as connection:
             open = (await connection.execute(select(func.count()).where(*mine))).scalar_one()
         if open >= self._settings.open_jobs_per_key:
             fix = "Wait for some to end, or cancel them: POST /v1/jobs/ID/cancel."
             detail = f"{open:,} jobs of the key {caller.name!r} have not ended; that is as many as there may be"
-            raise Problem(429, "too_many_jobs", detail, fix, headers={"Retry-After": str(RETRY_SECONDS)})
+            raise TooMany(detail, fix, slug="too_many_jobs", retry_after=RETRY_SECONDS)
 
     async def cancel(self, id: str, caller: Caller) -> Job:
         """End a job. Its worker can commit nothing from now on, and stops when it next looks."""
@@ -155,7 +155,7 @@ class Jobs:
     async def retry(self, id: str, caller: Caller, once: Once) -> Job:
         """Enqueue an ended job again: what is done stays, and quarantined rows are tried again.
 
-        Raises `Problem` 409 where the job has not ended.
+        Raises `Conflict` where the job has not ended.
         """
         client, before = await self._opened(), await self.get(id)
         attempt = before.attempt + 1
@@ -165,7 +165,7 @@ class Jobs:
             async with self._database.transaction() as connection:
                 ended = and_(jobs.c.id == id, jobs.c.state.in_(ENDED), jobs.c.attempt == attempt - 1)
                 if not (await connection.execute(update(jobs).where(ended).values(new))).rowcount:
-                    raise conflict(f"the job has not ended: it is {before.state}", "Wait for it, or cancel it.")
+                    raise Conflict(f"the job has not ended: it is {before.state}", "Wait for it, or cancel it.")
                 await _tell(connection, id, "queued", {"attempt": attempt})
                 for table, rows in {**audited(caller, "job.retried", id), **once.rows(answer, 200)}.items():
                     await connection.execute(table.insert(), rows)
@@ -185,9 +185,9 @@ class Jobs:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     def must_have_room(self) -> None:
-        """Raise `Problem` 503 where too many follow jobs already."""
+        """Raise `Busy` where too many follow jobs already."""
         if self._followers >= FOLLOWERS:
-            raise busy(f"{self._followers} others follow jobs already")
+            raise Busy(f"{self._followers} others follow jobs already")
 
     async def follow(self, id: str, after: int) -> AsyncIterator[dict[str, Any] | None]:
         """Events as they come, until the job has ended; None where nothing has happened for a while."""
@@ -279,14 +279,14 @@ class Jobs:
         await self._new_name(request.name)
         if request.model is not None and await self._trained(request.model) is None:
             if request.model not in self._engines.names:
-                raise invalid(f"there is no model and no engine {request.model[:100]!r}", where="model")
+                raise Invalid(f"there is no model and no engine {request.model[:100]!r}", where="model")
             if self._engines.kind(request.model) not in TRAINABLE:
-                raise invalid(f"the weights of {request.model} are not here to be trained", where="model")
+                raise Invalid(f"the weights of {request.model} are not here to be trained", where="model")
         if request.reward is not None:
             if (trainer := await self._trained(request.reward)) is None:
                 self._engines.mode(request.reward)
             elif not catalogue.gives_rewards(trainer):
-                raise invalid(f"{request.reward} was trained by {trainer}, and gives no rewards", where="reward")
+                raise Invalid(f"{request.reward} was trained by {trainer}, and gives no rewards", where="reward")
 
     async def _trained(self, name: str) -> str | None:
         """What trained the model of this name, if it was trained here."""
@@ -311,13 +311,13 @@ class Jobs:
             version = (await connection.execute(query)).scalar_one_or_none()
         if version is None:
             wanted = source.dataset if source.version is None else f"{source.dataset}, version {source.version}"
-            raise invalid(f"there is no data set {wanted!r}", "GET /v1/datasets lists them.", where="dataset")
+            raise Invalid(f"there is no data set {wanted!r}", "GET /v1/datasets lists them.", where="dataset")
         return source.model_copy(update={"version": version})
 
     async def _new_name(self, name: str) -> None:
         async with self._database.read() as connection:
             if (await connection.execute(select(models.c.id).where(models.c.name == name))).first() is not None:
-                raise conflict(f"there is a model {name!r} already", "Choose another name.")
+                raise Conflict(f"there is a model {name!r} already", "Choose another name.")
 
     async def _count_on(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, RowMapping, Text, cast, false, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.keys.auth import Caller, Scope
-from service.problems import Problem
+from service.refusals import Forbidden
 from service.store.tables import jobs, projects
 
 LABELS: tuple[Scope, ...] = ("read", "feedback")
@@ -30,13 +30,13 @@ def reads_labels(caller: Caller) -> bool:
 
 
 def must_read_labels(caller: Caller, what: str) -> None:
-    """Raise `Problem` 403 where the caller may not read labels, which are in ``what``."""
+    """Raise `Forbidden` where the caller may not read labels, which are in ``what``."""
     if not reads_labels(caller):
         raise _refused(f"{what} holds labels, which the key {caller.name!r} may not read")
 
 
 async def must_read_job(connection: AsyncConnection, caller: Caller, job: str) -> None:
-    """Raise `Problem` 403 where the caller may not read what a job was given and what it left.
+    """Raise `Forbidden` where the caller may not read what a job was given and what it left.
 
     A job that is not there is for others to tell.
     """
@@ -75,5 +75,5 @@ async def reads_constitution(connection: AsyncConnection, caller: Caller, ref: s
     return (await connection.execute(named)).first() is not None
 
 
-def _refused(detail: str) -> Problem:
-    return Problem(403, "forbidden", detail, "Use a key with the scope read.")
+def _refused(detail: str) -> Forbidden:
+    return Forbidden(detail, "Use a key with the scope read.")

@@ -7,7 +7,7 @@ Whatever takes keys away (revoking one, erasing an annotator, `annotator_days`) 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.problems import Problem, conflict
+from service.refusals import Conflict, Unauthorized
 from service.store.tables import keys
 
 _TURN = 0x6361695D  # of PostgreSQL's advisory locks
@@ -28,13 +28,13 @@ async def left(connection: AsyncConnection) -> set[str]:
 
 
 async def one_left(connection: AsyncConnection, before: set[str]) -> None:
-    """Raise `Problem` 409 where the transaction takes away the last of those that were there ``before``."""
+    """Raise `Conflict` where the transaction takes away the last of those that were there ``before``."""
     if before and not await left(connection):
-        raise conflict("that would leave no administrator's key that never expires", FIX)
+        raise Conflict("that would leave no administrator's key that never expires", FIX)
 
 
 async def must_still_be(connection: AsyncConnection, key: str) -> None:
-    """Raise `Problem` 401 where the caller's key was revoked while this request waited for its turn."""
+    """Raise `Unauthorized` where the caller's key was revoked while this request waited for its turn."""
     query = select(keys.c.id).where(keys.c.id == key, keys.c.revoked_at.is_not(None))
     if (await connection.execute(query)).first() is not None:
-        raise Problem(401, "unauthorized", "the API key was revoked", "Use another key.")
+        raise Unauthorized("the API key was revoked", "Use another key.")

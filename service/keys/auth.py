@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import select
 
-from service.problems import Problem
+from service.refusals import Forbidden, Unauthorized
 from service.store.database import Database
 from service.store.tables import annotators, audit, clock, keys, now
 
@@ -91,7 +91,7 @@ class Keys:
         self._known: dict[str, _Known] = {}
 
     async def caller(self, text: str | None) -> Caller:
-        """Who the key ``text`` belongs to. Raises `Problem` 401 where that is nobody, or nobody any more."""
+        """Who the key ``text`` belongs to. Raises `Unauthorized` where that is nobody, or nobody any more."""
         parts = (text or "").split("_", 2)
         if len(parts) != 3 or parts[0] != PREFIX:
             raise _refused("no API key" if not text else "this is no API key of this service")
@@ -103,7 +103,7 @@ class Keys:
         return known.caller
 
     async def holder(self, id: str) -> Caller:
-        """Who the key of this id belongs to, for who has shown its text before. Raises `Problem` 401 as `caller`."""
+        """Who the key of this id belongs to, for who has shown its text before. Raises `Unauthorized` as `caller`."""
         known = await self._look_up(id)
         self._must_be_valid(known.expires_at)
         return known.caller
@@ -165,24 +165,19 @@ class Keys:
 
 
 def require(caller: Caller, scopes: Sequence[Scope]) -> None:
-    """Raise `Problem` 403 where the caller has none of ``scopes``."""
+    """Raise `Forbidden` where the caller has none of ``scopes``."""
     if not any(caller.may(scope) for scope in scopes):
         needed = " or ".join(scopes)
-        raise Problem(403, "forbidden", f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
+        raise Forbidden(f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _refused(detail: str) -> Problem:
-    return Problem(
-        401,
-        "unauthorized",
-        detail,
-        "Send a key as `Authorization: Bearer cai_...`. An administrator makes them: POST /v1/keys.",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+def _refused(detail: str) -> Unauthorized:
+    fix = "Send a key as `Authorization: Bearer cai_...`. An administrator makes them: POST /v1/keys."
+    return Unauthorized(detail, fix)
 
 
 def audited(caller: Caller, action: str, target: str, **detail: Any) -> dict[Any, list[dict[str, Any]]]:

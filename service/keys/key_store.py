@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from base.errors import InputError
 from service.keys import administrators
 from service.keys.auth import SCOPES, NewKey, new_key
-from service.problems import Problem
+from service.refusals import Conflict
 from service.store.database import Database
 from service.store.tables import annotators, audit, keys, now
 
@@ -51,8 +51,8 @@ async def revoke(url: str, id: str) -> None:
             await _audit(connection, "key.revoked", id, {})
         try:
             await administrators.one_left(connection, before)
-        except Problem as problem:
-            raise InputError(problem.document.detail, where="ID", fix="Make another first: `cai keys make`.") from None
+        except Conflict as refusal:
+            raise InputError(refusal.detail, where="ID", fix="Make another first: `cai keys make`.") from None
 
 
 async def take_back(url: str, id: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from service.keys.auth import Caller, Keys
-from service.problems import Problem
+from service.refusals import Unauthorized
 from service.store.database import Database
 from service.store.tables import links, now, sessions
 
@@ -62,7 +62,7 @@ class Sessions:
         return token
 
     async def find(self, token: str) -> Session:
-        """The session of a browser. Raises `Problem` 401 where it is over, or its key is."""
+        """The session of a browser. Raises `Unauthorized` where it is over, or its key is."""
         async with self._database.read() as connection:
             query = select(sessions.c.key, sessions.c.expires_at).where(sessions.c.id == _hash(token))
             row = (await connection.execute(query)).one_or_none()
@@ -80,7 +80,7 @@ class Sessions:
             await connection.execute(delete(sessions).where(sessions.c.id == id))
 
     async def peek(self, token: str) -> Caller:
-        """Whose link it is, without using it. Raises `Problem` 401 where it can't be used any more."""
+        """Whose link it is, without using it. Raises `Unauthorized` where it can't be used any more."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(links).where(links.c.id == _hash(token)))).one_or_none()
         if row is None:
@@ -122,5 +122,5 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _over(detail: str) -> Problem:
-    return Problem(401, "unauthorized", detail, FIX)
+def _over(detail: str) -> Unauthorized:
+    return Unauthorized(detail, FIX)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from critic.feedback import KINDS, AnyLabel, Flag, Kind, Source
 from critic.feedback.feedback import Name, Seconds
 from critic.records import Message, Prompt
-from service.problems import Fault
+from service.refusals import Fault
 
 FAULTS = 20  # of one record that are named: one that is wrong all through has as many as it has values
 MOST_MESSAGES = MOST_RESPONSES = 10_000  # of one prompt or label: each value that is wrong is an error to be told

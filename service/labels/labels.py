@@ -24,7 +24,7 @@ from service.bounds.text_bounds import TextBounds
 from service.keys.auth import Caller
 from service.labels.label_form import long_form
 from service.metrics import FEEDBACK
-from service.problems import Problem
+from service.refusals import Forbidden
 from service.store.constitutions import Constitutions
 from service.store.database import Database, Rows
 from service.store.tables import annotators, feedback, items, now, retractions
@@ -80,7 +80,7 @@ class Labels:
     async def read(self, row: Any, caller: Caller, *, measured: bool = False) -> Feedback:
         """Return the feedback that ``row`` means, in short form or long, bound. ``measured`` where it is short enough.
 
-        Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Problem` 403 where the
+        Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Forbidden` where the
         caller may not say so, 422 where it is too long.
         """
         if not measured:
@@ -160,7 +160,7 @@ class Labels:
 
 
 def _as_own(row: dict[str, Any], caller: Caller) -> None:
-    """Make the label the caller's own where it says nothing else. Raises `Problem` 403 where it may not say so."""
+    """Make the label the caller's own where it says nothing else. Raises `Forbidden` where it may not say so."""
     if caller.annotator is not None and row["source"] == "human" and row.get("annotator") is None:
         row["annotator"] = caller.annotator
     if caller.may("feedback"):
@@ -168,7 +168,7 @@ def _as_own(row: dict[str, Any], caller: Caller) -> None:
     others = [name for name, own in _own(caller).items() if row.get(name) not in (None, own)]
     if others:
         detail = f"the key {caller.name!r} may only label as its own annotator; {', '.join(others)} says otherwise"
-        raise Problem(403, "forbidden", detail, "Leave it out, or use a key with the scope feedback.")
+        raise Forbidden(detail, "Leave it out, or use a key with the scope feedback.")
 
 
 def _own(caller: Caller) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from service.labels import labels
 from service.labels.label_form import faults_of
 from service.labels.labels import Labels
 from service.labels.tasks.answering import form_of
-from service.problems import invalid, not_found
+from service.refusals import Invalid, not_found
 from service.store.tables import adjudications, feedback, items, now, projects, tasks
 
 
@@ -54,7 +54,7 @@ class Adjudication(BaseModel):
 async def decide(
     connection: AsyncConnection, known: Labels, caller: Caller, project: str, asked: AdjudicationRequest
 ) -> tuple[Adjudication, Mapping[Any, Sequence[Mapping[str, Any]]]]:
-    """Return a decision and the rows that store it. Raises `Problem` 404, and 422 for a label of another kind."""
+    """Return a decision and the rows that store it. Raises `NotFound`, and 422 for a label of another kind."""
     row, task = await _about(connection, project, asked.item)
     given = await _read(known, row, task, caller, asked)
     at = now()
@@ -131,7 +131,7 @@ async def _read(
         )
     except ValidationError as error:
         faults = faults_of(error)
-        raise invalid(f"{faults[0].where}: {faults[0].problem}", "See the project's form.", where="/label") from None
+        raise Invalid(f"{faults[0].where}: {faults[0].problem}", "See the project's form.", where="/label") from None
     given.label.fits_form(form)
     await known.must_be_principles(given)
     return given

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.keys.auth import Caller, audited
 from service.labels.tasks import tasking
 from service.labels.tasks.tasking import LEASED
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import annotators, feedback, leases, now, projects, retractions, tasks
 
 
@@ -38,7 +38,7 @@ class Paused(BaseModel):
 
 
 async def pause(connection: AsyncConnection, caller: Caller, project: str, asked: PauseRequest) -> Paused:
-    """Pause an annotator in a project, or let them go on. Raises `Problem` 404."""
+    """Pause an annotator in a project, or let them go on. Raises `NotFound`."""
     row = await tasking.lock(connection, project)
     known = select(annotators.c.id).where(annotators.c.id == asked.annotator)
     if (await connection.execute(known)).first() is None:

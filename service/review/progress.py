@@ -12,7 +12,7 @@ from service.keys import access
 from service.labels.tasks import tasking
 from service.labels.tasks.roles import WORK
 from service.labels.tasks.tasking import ANSWERED, SKIPPED
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import annotators, feedback, leases, projects, retractions, tasks
 
 
@@ -55,7 +55,7 @@ class ProjectProgress(BaseModel):
 
 
 async def progress_of(connection: AsyncConnection, project: str) -> ProjectProgress:
-    """Return a project's progress. Raises `Problem` 404."""
+    """Return a project's progress. Raises `NotFound`."""
     row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
     if row is None:
         raise not_found("project", project, "GET /v1/projects lists them.")

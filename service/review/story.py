@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.records import Prompt, Response
 from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
-from service.problems import not_found
+from service.refusals import not_found
 from service.review.adjudication import Adjudication
 from service.store.tables import (
     adjudications,
@@ -77,7 +77,7 @@ class Story(BaseModel):
 
 
 async def story_of(connection: AsyncConnection, item: str) -> Story:
-    """Return an item's story. Raises `Problem` 404."""
+    """Return an item's story. Raises `NotFound`."""
     query = selected().where(feedback.c.item == item).order_by(feedback.c.seq).limit(MOST_LABELS)
     rows = (await connection.execute(query)).mappings().all()
     labels = [stored(row) for row in rows]

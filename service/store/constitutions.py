@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -20,9 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from constitution import Constitution, InputError, load
+from constitution.faults import FaultyFile
 from constitution.library import CHECKSUMS, checksum, checksums, is_reference, published, shipped
 from constitution.versions import publish
-from service.problems import conflict
+from service.refusals import Conflict
 from service.store.database import Database, Rows
 from service.store.disk.scratch import scratch, temporary
 from service.store.tables import constitutions, now
@@ -101,7 +103,7 @@ class Constitutions:
     async def publish(self, constitution: Constitution, content: bytes, also: Rows) -> bool:
         """Store a text that was checked, and the rows ``also``; False where the same bytes are published already.
 
-        Raises `Problem` 409 where the version is published with other content, or is older than the newest.
+        Raises `Conflict` where the version is published with other content, or is older than the newest.
         """
         await self.refresh()
         if await asyncio.to_thread(self._is_published, constitution, content):
@@ -160,7 +162,7 @@ class Constitutions:
         return found
 
     def _is_published(self, constitution: Constitution, content: bytes) -> bool:
-        """Whether these very bytes are there. Raises `Problem` 409 where publishing them would break a rule."""
+        """Whether these very bytes are there. Raises `Conflict` where publishing them would break a rule."""
         there = self.file(constitution)
         if there.is_file() and there.read_bytes() == content:
             return True
@@ -173,7 +175,7 @@ class Constitutions:
         try:
             self._with_file(content, attempt)
         except InputError as error:
-            raise conflict(error.problem, error.fix) from None
+            raise Conflict(error.problem, error.fix) from None
         return False
 
     def _with_file(self, content: bytes, use: Callable[[Path], T]) -> T:
@@ -194,6 +196,10 @@ def _hidden(*folders: Path) -> Iterator[None]:
 
     try:
         yield
+    except FaultyFile as error:
+        faults = [replace(fault, problem=without(fault.problem)) for fault in error.faults]
+        file = Path(without(str(error.file)))
+        raise FaultyFile(file, faults, unnamed=error.unnamed, fix=without(error.fix)) from None
     except InputError as error:
         raise InputError(without(error.problem), where=without(error.where), fix=without(error.fix)) from None
 

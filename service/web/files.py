@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from service.problems import not_found
+from service.refusals import not_found
 
 router = APIRouter(include_in_schema=False)
 

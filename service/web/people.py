@@ -13,7 +13,7 @@ from service.api.labels.annotators import Annotator, AnnotatorRequest
 from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.keys.auth import Caller
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import keys, now
 from service.web.rendering import render

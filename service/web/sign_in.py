@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from service.context import Parts
 from service.keys.auth import Caller
-from service.problems import Problem
+from service.refusals import Unauthorized
 from service.store.tables import annotators
 from service.web.rendering import render
 from service.web.visit import SESSION, Form, PageRoute, Visit, clear_cookie, local, set_cookie, signed_in, text_of
@@ -28,10 +28,8 @@ async def by_key(request: Request, form: Form, parts: Parts) -> Response:
     to = local(text_of(form, "to") or "/")
     try:
         caller = await parts.keys.caller(text_of(form, "key").strip())
-    except Problem as problem:
-        if problem.status_code != 401:
-            raise
-        return render(request, "sign_in.html.j2", status=401, to=to, refused=problem.document.detail)
+    except Unauthorized as refusal:
+        return render(request, "sign_in.html.j2", status=401, to=to, refused=refusal.detail)
     return _entered(request, await parts.sessions.begin(caller.key), to)
 
 
@@ -40,10 +38,8 @@ async def link(request: Request, token: str, parts: Parts, to: str = "/") -> Res
     """Show whose link it is. It is used by the button: what looks at addresses in messages uses none up."""
     try:
         caller = await parts.sessions.peek(token)
-    except Problem as problem:
-        if problem.status_code != 401:
-            raise
-        return render(request, "sign_in.html.j2", status=401, to=local(to), refused=problem.document.detail)
+    except Unauthorized as refusal:
+        return render(request, "sign_in.html.j2", status=401, to=local(to), refused=refusal.detail)
     name = await _name(parts, caller)
     return render(request, "sign_in_link.html.j2", token=token, to=local(to), name=name)
 
@@ -54,10 +50,8 @@ async def by_link(request: Request, token: str, form: Form, parts: Parts) -> Res
     to = local(text_of(form, "to") or "/")
     try:
         session = await parts.sessions.use(token)
-    except Problem as problem:
-        if problem.status_code != 401:
-            raise
-        return render(request, "sign_in.html.j2", status=401, to=to, refused=problem.document.detail)
+    except Unauthorized as refusal:
+        return render(request, "sign_in.html.j2", status=401, to=to, refused=refusal.detail)
     return _entered(request, session, to)
 
 

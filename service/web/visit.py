@@ -21,7 +21,7 @@ from service import problems
 from service.context import Service
 from service.keys.auth import Caller, Scope, require
 from service.keys.sessions import csrf
-from service.problems import Problem
+from service.refusals import Forbidden, Malformed, Refusal, TooLarge, Unauthorized
 from service.web.policy import secure
 from service.web.rendering import render
 
@@ -76,9 +76,8 @@ async def _recognised(request: Request) -> str | None:
     if token:
         try:
             session = await _service(request).sessions.find(token)
-        except Problem as problem:
-            if problem.status_code != 401:
-                raise
+        except Unauthorized:
+            pass  # as if there were no cookie
         else:
             request.state.visit = Visit(session.id, session.caller, session.csrf)
             request.state.csrf = session.csrf
@@ -115,48 +114,48 @@ async def _handled(request: Request, handler: Callable[[Request], Coroutine[Any,
 
 
 def must_be_short(request: Request) -> None:
-    """Raise `Problem` 413 for a body of a stranger's that says no length, or more than a form to sign in has.
+    """Raise `TooLarge` for a body of a stranger's that says no length, or more than a form to sign in has.
 
     It is asked before anything of the body is read: who has no key takes no memory that others wait for.
     """
     length = request.headers.get("content-length", "0")
     if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > STRANGERS_BYTES:
         detail = f"without signing in, {STRANGERS_BYTES:,} bytes can be sent"
-        raise Problem(413, "too_large", detail, "Sign in first.")
+        raise TooLarge(detail, "Sign in first.")
 
 
 def _must_be_storable(form: FormData) -> None:
-    """Raise `Problem` 400 for what no database can store, as `service.api.body` does for programs."""
+    """Raise `Malformed` for what no database can store, as `service.api.body` does for programs."""
     for name, value in form.multi_items():
         try:
             storable(name)
             storable(value if isinstance(value, str) else value.filename or "")
         except ValueError as error:
-            raise Problem(400, "malformed", str(error), "Leave the character out.") from None
+            raise Malformed(str(error), "Leave the character out.") from None
 
 
 def _must_be_ours(request: Request) -> None:
-    """Raise `Problem` 403 for what another site sent: browsers say so, beside the form's token."""
+    """Raise `Forbidden` for what another site sent: browsers say so, beside the form's token."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Problem(403, "forbidden", "the form was sent by another site", "Open the page here, and send it again.")
+        raise Forbidden("the form was sent by another site", "Open the page here, and send it again.")
 
 
-def _stale(request: Request) -> Problem:
+def _stale(request: Request) -> Refusal:
     if request.state.visit is None and request.cookies.get(SESSION):
-        return Problem(401, "unauthorized", "your session has ended", "Sign in again.")
+        return Unauthorized("your session has ended", "Sign in again.")
     detail = "the form was made for another session"
-    return Problem(403, "stale_form", detail, "Open the page again, and send it again.")
+    return Forbidden(detail, "Open the page again, and send it again.", slug="stale_form")
 
 
 def _failed(request: Request, error: Exception) -> Response:
     problem = problems.of(error)
-    if problem.status_code == 401 and request.method in SAFE and request.state.visit is None:
+    if problem.status == 401 and request.method in SAFE and request.state.visit is None:
         return RedirectResponse(sign_in_address(request), 303)
     if request.headers.get("accept") == "application/json":
         return problem.response()
     document = problem.public()
     response = render(request, "problem.html.j2", status=document.status, problem=document)
-    response.headers.update(problem.headers or {})
+    response.headers.update(problem.headers)
     return response
 
 
@@ -172,7 +171,7 @@ def signed_in(*scopes: Scope) -> Any:
     async def check(request: Request) -> Visit:
         visit: Visit | None = request.state.visit
         if visit is None:
-            raise Problem(401, "unauthorized", "you are not signed in", "Sign in again.")
+            raise Unauthorized("you are not signed in", "Sign in again.")
         if scopes:
             require(visit.caller, scopes)
         return visit

@@ -9,7 +9,8 @@ from sqlalchemy import event, select, update
 
 from service.keys import auth
 from service.keys.auth import Caller, Keys, new_key, require
-from service.problems import Problem
+from service.problems import STATUS, of
+from service.refusals import Refusal
 from service.settings import Settings
 from service.store import migrations
 from service.store.database import Database
@@ -24,11 +25,11 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def refused(found: Keys, text: str | None) -> str:
-    with pytest.raises(Problem) as error:
+    with pytest.raises(Refusal) as error:
         await found.caller(text)
-    assert error.value.status_code == 401
-    assert error.value.headers == {"WWW-Authenticate": "Bearer"}
-    return error.value.document.detail
+    assert STATUS[type(error.value)] == 401
+    assert of(error.value).headers == {"WWW-Authenticate": "Bearer"}
+    return error.value.detail
 
 
 async def test_a_key_opens_and_nothing_near_it_does(database: Database) -> None:
@@ -80,9 +81,9 @@ async def test_a_revoked_key_is_refused_once_it_is_looked_up_again(
 def test_scopes() -> None:
     labeller = Caller("1", "ada", frozenset({"label"}))
     require(labeller, ["feedback", "label"])
-    with pytest.raises(Problem, match="lacks the scope feedback or jobs") as error:
+    with pytest.raises(Refusal, match="lacks the scope feedback or jobs") as error:
         require(labeller, ["feedback", "jobs"])
-    assert error.value.status_code == 403
+    assert STATUS[type(error.value)] == 403
     require(Caller("2", "root", frozenset({"admin"})), ["jobs"])
 
 
@@ -118,7 +119,7 @@ async def test_all_who_come_at_once_with_a_key_share_one_look_for_it(database: D
     strangers = (known.caller(f"cai_000000000000_{'x' * number}") for number in range(1, 30))
     refusals = await asyncio.gather(*strangers, return_exceptions=True)
     assert len(set(map(id, refusals))) == 29  # what is raised in several places is not one exception
-    assert {str(error.document.detail) for error in refusals if isinstance(error, Problem)} == {"the API key is wrong"}
+    assert {error.detail for error in refusals if isinstance(error, Refusal)} == {"the API key is wrong"}
     assert len(asked) == 2
 
 

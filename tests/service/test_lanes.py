@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from service.bounds.lanes import Lane, Stop, Stopped
-from service.problems import Problem
+from service.problems import STATUS
+from service.refusals import Refusal
 
 
 class Client:
@@ -59,9 +60,9 @@ async def test_work_ends_where_its_client_goes_away_and_the_next_has_its_place(l
     await happened(endless.begun)
     second = asyncio.create_task(lane.run(Client().request, next_one))
     client.leave()
-    with pytest.raises(Problem) as gone:
+    with pytest.raises(Refusal) as gone:
         await first
-    assert gone.value.document.type == "client_gone" and endless.ended.is_set()
+    assert gone.value.slug == "client_gone" and endless.ended.is_set()
     next_one.let_go.set()
     assert await second == "done"
 
@@ -73,7 +74,7 @@ async def test_work_that_has_not_begun_never_does_where_its_client_is_gone(lane:
     second = asyncio.create_task(lane.run(client.request, waiting))
     await asyncio.sleep(0)
     client.leave()
-    with pytest.raises(Problem):
+    with pytest.raises(Refusal):
         await second
     under_way.let_go.set()
     assert await first == "done"
@@ -84,10 +85,10 @@ async def test_what_would_wait_behind_too_many_is_refused_at_once(lane: Lane) ->
     works = [Work(), Work()]
     tasks = [asyncio.create_task(lane.run(Client().request, work)) for work in works]
     await happened(works[0].begun)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refusal) as refused:
         await lane.run(Client().request, Work())
-    assert (refused.value.status_code, refused.value.document.type) == (503, "busy")
-    assert refused.value.headers == {"Retry-After": "5"}
+    assert (STATUS[type(refused.value)], refused.value.slug) == (503, "busy")
+    assert refused.value.retry_after == 5
     for work in works:
         work.let_go.set()
     assert await asyncio.gather(*tasks) == ["done", "done"]
@@ -106,9 +107,9 @@ async def test_work_has_an_end_that_is_counted_from_its_beginning(monkeypatch: p
     clock[0] += 10
     assert list(stop.watched("ab")) == ["a", "b"]
     clock[0] += 0.1
-    with pytest.raises(Problem) as late:
+    with pytest.raises(Refusal) as late:
         next(stop.watched("a"))
-    assert (late.value.status_code, late.value.document.type) == (503, "took_too_long")
+    assert (STATUS[type(late.value)], late.value.slug) == (503, "took_too_long")
     stop.set()
     with pytest.raises(Stopped):
         stop.check()

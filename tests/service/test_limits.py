@@ -8,7 +8,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.bounds import limits
 from service.bounds.limits import SHORT_BYTES, Limits, Pace, Room
-from service.problems import Problem
+from service.problems import STATUS
+from service.refusals import Refusal
 
 
 async def answer(body: list[bytes], headers: dict[str, str] | None = None, most: int = 10, **scope: Any) -> int:
@@ -77,14 +78,14 @@ def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytes
     pace = Pace(per_minute=60, at_once=10)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refusal) as refused:
         pace.take("ada")
-    assert refused.value.status_code == 429
-    assert refused.value.headers == {"Retry-After": "1"}
+    assert STATUS[type(refused.value)] == 429
+    assert refused.value.retry_after == 1
     pace.take("grace")
     clock[0] += 1.0
     pace.take("ada")
-    with pytest.raises(Problem):
+    with pytest.raises(Refusal):
         pace.take("ada")
 
 
@@ -92,9 +93,9 @@ def test_a_caller_has_only_so_many_requests_under_way() -> None:
     pace = Pace(per_minute=60, at_once=2)
     with pace.under_way("ada"):
         with pace.under_way("ada"):
-            with pytest.raises(Problem) as refused, pace.under_way("ada"):
+            with pytest.raises(Refusal) as refused, pace.under_way("ada"):
                 pass
-            assert refused.value.status_code == 429 and "2 requests at once" in refused.value.document.detail
+            assert STATUS[type(refused.value)] == 429 and "2 requests at once" in refused.value.detail
             with pace.under_way("grace"):
                 pass
         with pace.under_way("ada"):
@@ -128,10 +129,10 @@ async def test_who_waits_too_long_or_goes_away_leaves_the_room_as_it_was(monkeyp
     monkeypatch.setattr(limits, "TURN_SECONDS", 0.01)
     room = Room(100)
     await room.take(60)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refusal) as refused:
         await room.take(60)
-    assert (refused.value.status_code, refused.value.document.type) == (503, "busy")
-    assert refused.value.headers == {"Retry-After": "5"}
+    assert (STATUS[type(refused.value)], refused.value.slug) == (503, "busy")
+    assert refused.value.retry_after == 5
     monkeypatch.setattr(limits, "TURN_SECONDS", 60)
     gone = asyncio.create_task(room.take(60))
     await asyncio.sleep(0)

@@ -10,8 +10,8 @@ import pytest
 
 from base.errors import InputError
 from critic.engine import EngineError, RequestTooLong, RunStopped, Unavailable
-from service.problems import Problem
 from service.public import public
+from service.refusals import Conflict
 from tests.service.calls import Api
 
 SECRETS = ("10.0.0.7", "8123", "inference.internal", "/srv", "VAULT_KEY", "COMPANY_VAR", "/tmp", "/opt/ada")
@@ -64,7 +64,7 @@ ERRORS: list[Exception] = [
     RunStopped(TEXT),
     RequestTooLong(TEXT),
     InputError(TEXT, where=HOME, fix=TEXT),
-    Problem(409, "conflict", TEXT, TEXT),
+    Conflict(TEXT, TEXT),
     OSError(errno.EACCES, TEXT, HOME),
     socket.gaierror(TEXT),
     RuntimeError(TEXT),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from service.bounds.lanes import Stop, Stopped
 from service.labels.snapshot import Snapshots
-from service.problems import Problem
+from service.refusals import Refusal
 from service.store import migrations
 from service.store.database import database_url as parsed
 
@@ -42,9 +42,9 @@ def test_a_question_ends_where_nobody_waits_for_its_answer(snapshots: Snapshots)
 
 
 def test_a_question_ends_with_its_time(snapshots: Snapshots) -> None:
-    with pytest.raises(Problem) as error, snapshots.open(begun(0.1)) as connection:
+    with pytest.raises(Refusal) as error, snapshots.open(begun(0.1)) as connection:
         connection.execute(ENDLESS)
-    assert error.value.document.type == "took_too_long"
+    assert error.value.slug == "took_too_long"
 
 
 def test_a_fault_of_the_question_stays_what_it_is(snapshots: Snapshots) -> None:

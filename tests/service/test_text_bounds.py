@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from critic.records import Item, Prompt, Response
 from service.bounds.text_bounds import VALUE_BYTES, TextBounds, _measured, values
-from service.problems import Problem
+from service.refusals import Invalid, Refusal
 from tests.service.calls import comparison
 
 BOUNDS = TextBounds(text=100, label=10_000)
@@ -60,11 +60,11 @@ def test_what_is_nested_deeply_is_measured_without_recursion() -> None:
 
 
 def test_the_problem_names_field_size_and_limit() -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refusal) as refused:
         BOUNDS.check({"label": {"text": "x" * 200}})
-    document = refused.value.document
-    assert (document.status, document.type) == (422, "too_long")
-    assert document.detail == "/label/text: the text has 200 bytes; the limit is 100 (max_text_bytes)"
+    assert isinstance(refused.value, Invalid)
+    assert refused.value.slug == "too_long"
+    assert refused.value.detail == "/label/text: the text has 200 bytes; the limit is 100 (max_text_bytes)"
 
 
 @settings(max_examples=40)

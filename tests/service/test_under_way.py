@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from service.problems import Problem
+from service.problems import STATUS
+from service.refusals import Refusal
 from service.store.database import Database
 from service.store.repeats.under_way import SUFFIX, UnderWay, _number
 from tests.service.conftest import Postgres
@@ -106,8 +107,8 @@ async def test_a_connection_that_broke_is_made_anew(postgres_url: str) -> None:
 
 
 async def _is_refused(under_way: UnderWay) -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(Refusal) as problem:
         async with under_way.alone("key", "name"):
             pytest.fail("both are at it")
-    assert problem.value.document.status == 409
-    assert problem.value.headers == {"Retry-After": "1"}
+    assert STATUS[type(problem.value)] == 409
+    assert problem.value.retry_after == 1

@@ -16,7 +16,8 @@ from service.api.body import StrictRoute
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.problems import conflict, invalid, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Invalid, not_found
 from service.store.tables import certificates, now
 
 router = APIRouter(prefix="/v1/certificates", tags=["certificates"], route_class=StrictRoute, responses=responses())
@@ -87,7 +88,7 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
     try:
         certificate = certificate_of(asked.certificate, "/certificate")
     except InputError as error:
-        raise invalid(error.problem, error.fix or "Send a certificate.json as it is.", where="/certificate") from None
+        raise Invalid(error.problem, error.fix or "Send a certificate.json as it is.", where="/certificate") from None
     if (before := await _stored(parts, certificate.sha256)) is not None:
         return before
     at = now()
@@ -108,7 +109,7 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
     try:
         await once.insert({certificates: [row], **entry}, made)
     except IntegrityError:
-        raise conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
+        raise Conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
     return made
 
 
@@ -131,7 +132,7 @@ async def mend(sha256: Sha256, asked: MendRequest, caller: Reader, parts: Parts)
     """Mend probabilities by the certificate's map. They should be of the judge that it is of, in the same mode."""
     map = (await _found(parts, sha256)).certificate.map
     if map is None:
-        raise invalid(
+        raise Invalid(
             "the certificate has no map: none mended the judge's probabilities when it was made",
             "Use the probabilities as they are, or certify the judge with more labels.",
         )

@@ -22,7 +22,8 @@ from service.keys.auth import Caller, audited
 from service.labels.labels import new_id
 from service.labels.tasks.answering import form_of
 from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows
-from service.problems import conflict, invalid, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Invalid, not_found
 from service.store.tables import now, projects, routed, routings, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["routing"], route_class=StrictRoute, responses=responses())
@@ -119,7 +120,7 @@ async def make(id: str, asked: RouteRequest, request: Request, caller: Maker, pa
     try:
         await once.insert({**rows, **own, **entry}, made)
     except IntegrityError:
-        raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
+        raise Conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return made
 
 
@@ -194,13 +195,13 @@ def _rows(project: str, asked: RouteRequest, found: Route, added: int) -> tuple[
 
 
 async def _project(parts: Parts, id: str) -> RowMapping:
-    """The project, of comparisons. Raises `Problem`."""
+    """The project, of comparisons. Raises `Refusal`."""
     async with parts.database.read() as connection:
         row = (await connection.execute(select(projects).where(projects.c.id == id))).mappings().one_or_none()
     if row is None:
         raise not_found("project", id, "GET /v1/projects lists them.")
     if row["kind"] != "comparison":
-        raise invalid(
+        raise Invalid(
             f"the project asks for labels of the kind {row['kind']}, and what judges compared is routed",
             "Name a project of comparisons.",
         )

@@ -19,7 +19,8 @@ from service.jobs.job import COLUMNS, Job, JobEvent, JobEvents, State
 from service.jobs.requests import Kind, Request
 from service.keys import access
 from service.keys.auth import Caller
-from service.problems import not_found, responses
+from service.problems import responses
+from service.refusals import not_found
 from service.store.tables import jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, responses=responses())

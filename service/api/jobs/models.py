@@ -13,8 +13,9 @@ from service.api.paging import Cursor, Limit, Page, decode, encode
 from service.context import Parts, allowed
 from service.engines import TRAINED
 from service.keys.auth import Caller
-from service.problems import not_found, responses
+from service.problems import responses
 from service.public import public
+from service.refusals import not_found
 from service.store.tables import models
 from trainers import catalogue
 

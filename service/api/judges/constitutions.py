@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from constitution import Constitution, InputError, diff
 from constitution.changes import Change, Changed, Diff
+from constitution.faults import FaultyFile
 from constitution.lint import lint
 from constitution.positions import MAX_BYTES
 from service.api.body import StrictRoute, parse
@@ -18,7 +18,8 @@ from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.problems import Fault, Problem, invalid, responses
+from service.problems import responses
+from service.refusals import Fault, Forbidden, Invalid, NotFound
 from service.store.constitutions import FILE, Constitutions
 
 router = APIRouter(prefix="/v1", tags=["constitutions"], route_class=StrictRoute, responses=responses())
@@ -145,7 +146,7 @@ async def _content(request: Request) -> bytes:
     """The body as a constitution file: JSON is YAML once its escapes are written out."""
     body = await request.body()
     if not body:
-        raise invalid("there is no body", "Send the constitution's YAML or JSON.", where="body")
+        raise Invalid("there is no body", "Send the constitution's YAML or JSON.", where="body")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or len(body) > MAX_BYTES:  # too long is refused as such, without being parsed
         return body
@@ -210,7 +211,7 @@ async def get(
     found = await _found(parts, ref)
     async with parts.database.read() as connection:
         if not await access.reads_constitution(connection, caller, found.ref):
-            raise Problem(403, "forbidden", f"no task of yours names {found.ref}", "Use a key with the scope read.")
+            raise Forbidden(f"no task of yours names {found.ref}", "Use a key with the scope read.")
     if format == "yaml" or (format is None and "yaml" in accept):
         content = await asyncio.to_thread(parts.constitutions.file(found).read_bytes)
         return Response(content, media_type=YAML)
@@ -235,7 +236,7 @@ async def _found(parts: Parts, ref: str) -> Constitution:
     try:
         return await parts.constitutions.get(ref)
     except InputError as error:
-        raise Problem(404, "not_found", error.problem, error.fix) from None
+        raise NotFound(error.problem, error.fix) from None
 
 
 def checked_text(constitutions: Constitutions, content: bytes, stop: Stop) -> Linted:
@@ -282,22 +283,16 @@ def _fields(changes: tuple[Change, ...]) -> list[FieldChange]:
     return [FieldChange.model_validate(change) for change in changes]
 
 
-def _refused(error: InputError) -> Problem:
+def _refused(error: InputError) -> Invalid:
     """Name every fault of a text that can't be published."""
     faults = [Fault(where=f"line {f.line} {f.key}".strip(), problem=f.problem) for f in _faults(error)]
-    return Problem(422, "invalid", f"{error.where}: {error.problem}".strip(": "), error.fix, faults=faults)
+    return Invalid(f"{error.where}: {error.problem}".strip(": "), error.fix, faults=faults)
 
 
 def _faults(error: InputError) -> list[FaultInFile]:
-    """Take apart what `constitution.load` says: one line a fault, each with its place."""
-    return [_fault(line) for line in f"{error.where}: {error.problem}".split("\n")]
-
-
-def _fault(text: str) -> FaultInFile:
-    place = re.match(rf"{re.escape(FILE)}(?::(\d+))?: ", text)
-    line = int(place[1]) if place and place[1] else None
-    rest = text[place.end() :] if place else text
-    key, colon, problem = rest.partition(": ")
-    if not colon or " " in key:
-        key, problem = "", rest
-    return FaultInFile(line=line, key=key, problem=problem)
+    """Each fault with its place: its line and key, where it is the text itself that is wrong."""
+    if isinstance(error, FaultyFile) and str(error.file) == FILE:
+        named = [FaultInFile(line=fault.line, key=fault.key, problem=fault.problem) for fault in error.faults]
+        more = [FaultInFile(line=None, key="", problem=f"and {error.unnamed} more")] if error.unnamed else []
+        return named + more
+    return [FaultInFile(line=None, key="", problem=error.problem)]

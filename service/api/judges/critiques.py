@@ -223,7 +223,7 @@ async def _events(request: Request, work: Callable[[Tell], Awaitable[Any]]) -> A
             done = to_json(await work(lambda stage, body: told.put_nowait((stage, to_json(body)))))
             told.put_nowait(("done", done))
         except Replay as before:
-            told.put_nowait(("done", bytes(before.response.body)))
+            told.put_nowait(("done", to_json(before.body)))
         except Exception as error:  # the status is sent already: whatever it is can only be told as an event
             told.put_nowait(("error", await _problem(request, error)))
 

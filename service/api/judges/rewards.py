@@ -23,7 +23,8 @@ from service.api.body import PassingRequest, StrictRoute
 from service.bounds.watching import while_connected
 from service.context import Parts, allowed
 from service.keys.auth import Caller
-from service.problems import Problem, invalid, responses
+from service.problems import responses
+from service.refusals import Invalid
 from service.rewards.chat_text import ChatTextError, answer_of, prompt_of, split
 from service.rewards.group import GroupAnswer, GroupRequest, principle_of, text_of
 from service.rewards.rewards import Answer, check_untagged, rewards, source_of
@@ -148,11 +149,11 @@ def _answers(asked: RewardRequest) -> list[Answer]:
 
 def _split(query: str, prompt: str | list[Message] | None, number: int) -> Answer:
     if isinstance(prompt, list):
-        raise invalid("messages are no beginning of a text", "Send responses.", where=f"/prompts/{number}")
+        raise Invalid("messages are no beginning of a text", "Send responses.", where=f"/prompts/{number}")
     try:
         return split(query, prompt)
     except ChatTextError as error:
-        raise invalid(str(error), _INSTEAD, where=f"/query/{number}") from None
+        raise Invalid(str(error), _INSTEAD, where=f"/query/{number}") from None
 
 
 def _prompt(prompt: str | list[Message], number: int) -> Prompt:
@@ -161,14 +162,14 @@ def _prompt(prompt: str | list[Message], number: int) -> Prompt:
     except ValidationError as error:
         raise _refused(error, number) from None
     except ChatTextError as error:
-        raise invalid(str(error), _INSTEAD, where=f"/prompts/{number}") from None
+        raise Invalid(str(error), _INSTEAD, where=f"/prompts/{number}") from None
 
 
 _INSTEAD = "Send prompts as lists of messages, and responses."
 
 
-def _refused(error: ValidationError, number: int) -> Problem:
-    return invalid(error.errors()[0]["msg"].removeprefix("Value error, "), where=f"/prompts/{number}")
+def _refused(error: ValidationError, number: int) -> Invalid:
+    return Invalid(error.errors()[0]["msg"].removeprefix("Value error, "), where=f"/prompts/{number}")
 
 
 def _bearer(value: bytes) -> bytes:
@@ -216,7 +217,7 @@ async def _principles(
     if constitution is not None:
         return of_one_group(await parts.constitutions.get(constitution), group)
     if asked.principle is None:
-        raise invalid("there is nothing to compare by", "Name a constitution, or send a principle.", where="/principle")
+        raise Invalid("there is nothing to compare by", "Name a constitution, or send a principle.", where="/principle")
     return (principle_of(asked.principle),)
 
 
@@ -225,7 +226,7 @@ def _conversation(asked: GroupRequest) -> Prompt:
         return Prompt(messages=tuple(asked.conversation_history))
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise invalid(reason, where="/conversation_history") from None
+        raise Invalid(reason, where="/conversation_history") from None
 
 
 def _texts(asked: GroupRequest) -> list[str]:
@@ -234,5 +235,5 @@ def _texts(asked: GroupRequest) -> list[str]:
         try:
             texts.append(text_of(response))
         except ValueError as error:
-            raise invalid(str(error), where=f"/response_objs/{number}") from None
+            raise Invalid(str(error), where=f"/response_objs/{number}") from None
     return texts

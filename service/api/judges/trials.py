@@ -16,7 +16,8 @@ from service.bounds.watching import while_connected
 from service.context import Parts, Service, allowed
 from service.keys.auth import Caller
 from service.labels.label_query import RETRACTED, StoredFeedback, selected, stored
-from service.problems import invalid, responses
+from service.problems import responses
+from service.refusals import Invalid
 from service.store.tables import feedback, retractions
 
 router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
@@ -73,7 +74,7 @@ async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts
     try:
         constitution = await parts.constitutions.check(asked.text.encode())
     except InputError as error:
-        raise invalid(f"{error.where}: {error.problem}", error.fix, where="/text") from None
+        raise Invalid(f"{error.where}: {error.problem}", error.fix, where="/text") from None
     principles_of(constitution, [asked.principle])
     mode = parts.engines.mode(asked.engine, asked.mode)
     engine = await parts.engines.get(asked.engine)
@@ -132,7 +133,7 @@ async def _examples(parts: Service, items: list[str]) -> list[list[StoredFeedbac
             query = selected().where(feedback.c.item == item, feedback.c.kind == "comparison", ~RETRACTED)
             rows = (await connection.execute(query.order_by(feedback.c.seq).limit(LOOKED_AT))).mappings().all()
             if not rows:
-                raise invalid(f"no comparison is about an item {item!r}", "Leave items out.", where="/items")
+                raise Invalid(f"no comparison is about an item {item!r}", "Leave items out.", where="/items")
             found.append([stored(row) for row in rows])
     return found
 

@@ -17,7 +17,8 @@ from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators, retention
 from service.keys.auth import Caller, audited
 from service.labels.labels import new_id
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.tables import annotators, now
 
 router = APIRouter(prefix="/v1/annotators", tags=["annotators"], route_class=StrictRoute, responses=responses())
@@ -76,7 +77,7 @@ async def make(asked: AnnotatorRequest, caller: Maker, parts: Parts, once: OnlyO
     try:
         await once.insert({annotators: [row], **audited(caller, "annotator.made", made.id)}, made)
     except IntegrityError:
-        raise conflict(
+        raise Conflict(
             f"there is an annotator {asked.name!r} already", "GET /v1/annotators?name= finds them; or use another name."
         ) from None
     return made
@@ -116,7 +117,7 @@ async def change(id: str, asked: AnnotatorChange, caller: Maker, parts: Parts) -
     async with parts.database.transaction() as connection:
         before = await _found(connection, id)
         if before.erased_at is not None:
-            raise conflict("the annotator was erased", "Make a new one: POST /v1/annotators.")
+            raise Conflict("the annotator was erased", "Make a new one: POST /v1/annotators.")
         if changes:
             await connection.execute(update(annotators).where(annotators.c.id == id).values(**changes))
             await _audit(connection, audited(caller, "annotator.changed", id, changed=sorted(changes)))

@@ -25,7 +25,8 @@ from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.problems import conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, not_found
 from service.store.database import Rows
 from service.store.disk import dataset_folder
 from service.store.disk.scratch import scratch, temporary
@@ -71,7 +72,7 @@ async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Pa
         return Dataset.model_validate(await building.make(parts, request, asked, also))
     except IntegrityError:
         await once.replay()
-        raise conflict("another version was made at the same time", "Send it again.") from None
+        raise Conflict("another version was made at the same time", "Send it again.") from None
 
 
 @router.get("")

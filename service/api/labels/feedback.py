@@ -27,7 +27,8 @@ from service.labels import already, label_text, labels, replacing
 from service.labels.label_form import FeedbackRequest, faults_of
 from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
 from service.labels.tasks import tasking
-from service.problems import Fault, Problem, conflict, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Fault, Forbidden, Invalid, Refusal, not_found
 from service.store.database import Rows
 from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, now, retractions
@@ -96,14 +97,14 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce, reques
     """
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
-        raise Problem(403, "forbidden", f"the key {caller.name!r} belongs to no annotator", fix)
+        raise Forbidden(f"the key {caller.name!r} belongs to no annotator", fix)
     reader = partial(parts.labels.read, caller=caller, measured=parts.labels.texts.fit(await request.body()))
     try:
         async with parts.turns.labels:
             if isinstance(asked, list):
                 return await _several(asked, reader, caller, parts, once)
             return await _one(asked, reader, caller, parts, once)
-    except (Problem, InputError):
+    except (Refusal, InputError):
         await once.replay()  # it may have been good when it came first
         raise
 
@@ -159,7 +160,7 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
     """
     before = await _found(parts, id)
     if not caller.may("feedback") and (before.source != "human" or before.annotator != caller.annotator):
-        raise Problem(403, "forbidden", "the label is another annotator's", "Use a key with the scope feedback.")
+        raise Forbidden("the label is another annotator's", "Use a key with the scope feedback.")
     async with parts.database.transaction() as connection:
         query = select(feedback.c.seq, feedback.c.task).where(feedback.c.id == id).with_for_update()
         row = (await connection.execute(query)).one()
@@ -197,12 +198,12 @@ async def _one(asked: Any, read: Reader, caller: Caller, parts: Parts, once: Onc
 
 
 async def _replaced(parts: Parts, given: Feedback, replaces: str | None) -> labels.Replaced | None:
-    """What a label corrects. Raises `Problem` 409 where it can't correct that."""
+    """What a label corrects. Raises `Conflict` where it can't correct that."""
     if replaces is None:
         return None
     known = await replacing.find(parts.database, {0: replacing.Corrected(given, replaces)})
     if isinstance(known[0], str):
-        raise conflict(known[0], "GET /v1/feedback/ID/history has all versions of a label.")
+        raise Conflict(known[0], "GET /v1/feedback/ID/history has all versions of a label.")
     return known[0]
 
 
@@ -298,8 +299,8 @@ async def _read(row: Any, at: str, read: Reader) -> Feedback | list[Fault]:
         return faults_of(error, at)
     except InputError as error:
         return [Fault(where=at + error.where, problem=error.problem)]
-    except Problem as problem:
-        faults = problem.document.faults or [Fault(where="", problem=problem.document.detail)]
+    except Refusal as refusal:
+        faults = refusal.faults or [Fault(where="", problem=refusal.detail)]
         return [Fault(where=at + fault.where, problem=fault.problem) for fault in faults]
 
 
@@ -309,11 +310,11 @@ async def _store(given: Sequence[Feedback], rows: Rows, answer: Any, status: int
     return JSONResponse(answer, status)
 
 
-def _refused(faults: Sequence[Fault]) -> Problem:
+def _refused(faults: Sequence[Fault]) -> Invalid:
     detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults[:3])
     if len(faults) > 3:
         detail += f"; and {len(faults) - 3:,} more"
-    return Problem(422, "invalid", detail, "Mend it and send it again; /docs shows each kind's form.", faults=faults)
+    return Invalid(detail, "Mend it and send it again; /docs shows each kind's form.", faults=faults)
 
 
 def _json(text: str) -> Response:

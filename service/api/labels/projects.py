@@ -24,7 +24,8 @@ from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows
 from service.labels.tasks.project_options import form_of, with_options
 from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
-from service.problems import conflict, invalid, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Invalid, not_found
 from service.store.tables import adjudications, annotators, leases, now, practice, projects, routed, routings, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
@@ -157,7 +158,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
     try:
         await once.insert({projects: [row], **rows, **entry}, made)
     except IntegrityError:
-        raise conflict(f"there is a project {asked.name!r} already", "Use another name.") from None
+        raise Conflict(f"there is a project {asked.name!r} already", "Use another name.") from None
     return made
 
 
@@ -210,7 +211,7 @@ async def discard(id: str, caller: Maker, parts: Parts) -> None:
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
         practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
         if any(found.first() is not None for found in (begun, decided, practised)):
-            raise conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+            raise Conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
         drawn = select(routings.c.id).where(routings.c.project == id)
         await connection.execute(delete(routed).where(routed.c.routing.in_(drawn)))
         await connection.execute(delete(routings).where(routings.c.project == id))
@@ -232,7 +233,7 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     try:
         await once.insert({**rows, **audited(caller, "project.items_added", id, items=added.added)}, added)
     except IntegrityError:
-        raise conflict("some of the items were added by someone else at the same time", "Send it again.") from None
+        raise Conflict("some of the items were added by someone else at the same time", "Send it again.") from None
     return added
 
 
@@ -249,7 +250,7 @@ async def _must_exist(connection: AsyncConnection, assigned: Sequence[str]) -> N
     query = select(annotators.c.id).where(annotators.c.id.in_(assigned), annotators.c.erased_at.is_(None))
     known = set((await connection.execute(query)).scalars()) if assigned else set()
     if unknown := [id for id in assigned if id not in known]:
-        raise invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
+        raise Invalid(f"there is no annotator {unknown[0]!r}", "POST /v1/annotators makes one.", where="/assigned")
 
 
 async def _found(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> Project:

@@ -30,7 +30,8 @@ from service.labels.tasks import practising, tasking
 from service.labels.tasks.answering import AnswerRequest, read
 from service.labels.tasks.shown import order
 from service.labels.tasks.tasking import SkipReason
-from service.problems import Problem, conflict, invalid, not_found, responses
+from service.problems import responses
+from service.refusals import Conflict, Forbidden, Invalid, Refusal, not_found
 from service.store.database import take_turn
 from service.store.tables import feedback, leases, projects, retractions, tasks
 
@@ -157,7 +158,7 @@ async def next_task(id: str, caller: Labeller, parts: Parts, beside: Beside = ()
     async with parts.database.transaction() as connection:
         project = await tasking.lock(connection, id)
         if project["closed_at"] is not None:
-            raise conflict("the project is closed", "Nothing is left to do here.")
+            raise Conflict("the project is closed", "Nothing is left to do here.")
         _must_label(project, annotator)
         await practising.must_be_done(connection, project, annotator)
         at, seconds = await tasking.time_of(connection), parts.settings.lease_seconds
@@ -216,7 +217,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
             records = [{**record, "content": task["content"]} for record in rows[feedback]]
             withdrawn = {retractions: rows[retractions]} if retractions in rows else {}
             await _insert(connection, {feedback: records, **withdrawn, **once.rows(Given(id=stored))})
-    except (Problem, IntegrityError):
+    except (Refusal, IntegrityError):
         await once.replay()  # the same request may have been quicker
         raise
     labels.count([given])
@@ -233,7 +234,7 @@ async def skip(id: str, caller: Labeller, parts: Parts, asked: SkipRequest | Non
         offered = tasking.reasons_of(dict(project))
         if asked.reason is not None and asked.reason not in offered:
             fix = f"It offers {', '.join(offered) or 'none'}."
-            raise invalid(f"the project doesn't offer the reason {asked.reason!r}", fix, where="/reason")
+            raise Invalid(f"the project doesn't offer the reason {asked.reason!r}", fix, where="/reason")
         why = tasking.Skip(asked.reason, asked.note, asked.seconds)
         await tasking.skipped(connection, id, annotator, await tasking.time_of(connection), why)
         await _insert(connection, audited(caller, "task.skipped", id))
@@ -322,9 +323,9 @@ def _skipped(row: RowMapping) -> Skipped:
 def _must_label(project: RowMapping, annotator: str) -> None:
     if not access.may_label(project, annotator):
         fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
-        raise Problem(403, "forbidden", "the project is assigned to others", fix)
+        raise Forbidden("the project is assigned to others", fix)
     if access.is_paused(project, annotator):
-        raise Problem(403, "paused", "your work in this project is paused", "Ask those who run it when it goes on.")
+        raise Forbidden("your work in this project is paused", "Ask those who run it when it goes on.", slug="paused")
 
 
 async def _insert(connection: AsyncConnection, rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:

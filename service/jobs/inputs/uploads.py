@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.inputs.artifacts import UPLOADS, Artifacts
 from service.keys.auth import Caller, audited
-from service.problems import Problem, not_found
+from service.refusals import NoRoom, TooLarge, not_found
 from service.settings import Settings
 from service.store.database import Database
 from service.store.repeats.idempotency import Once
@@ -45,7 +45,7 @@ class Uploads:
         self._settings, self._database, self._artifacts = settings, database, artifacts
 
     async def store(self, content: bytes, format: Ending, caller: Caller, once: Once) -> Upload:
-        """Store a file for the caller. Raises `Problem` 413 and 507 where there is no room; then nothing is left."""
+        """Store a file for the caller. Raises `TooLarge` and 507 where there is no room; then nothing is left."""
         made = Upload(id=sha256(content).hexdigest(), format=format, bytes=len(content))
         async with self._database.read() as connection:
             self._must_fit(made, await self._used(connection, caller, made))
@@ -74,7 +74,7 @@ class Uploads:
             return await self._sum(connection, caller), await asyncio.to_thread(self._artifacts.size, UPLOADS)
 
     async def delete(self, id: str, caller: Caller) -> None:
-        """Delete the caller's uploads of this id; for an administrator everybody's. Raises `Problem` 404."""
+        """Delete the caller's uploads of this id; for an administrator everybody's. Raises `NotFound`."""
         mine = [uploads.c.id == id, *([] if caller.may("admin") else [uploads.c.key == caller.key])]
         async with self._turn() as connection:
             formats = set((await connection.execute(select(uploads.c.format).where(*mine))).scalars())
@@ -115,14 +115,14 @@ class Uploads:
 
     def _must_fit(self, made: Upload, used: tuple[int, int]) -> None:
         own, all = used
-        for status, whose, before, name in (
-            (413, "your uploads have", own, "upload_bytes_per_key"),
-            (507, "all uploads have", all, "upload_bytes"),
+        for refused, whose, before, name in (
+            (TooLarge, "your uploads have", own, "upload_bytes_per_key"),
+            (NoRoom, "all uploads have", all, "upload_bytes"),
         ):
             limit: int = getattr(self._settings, name)
             if before + made.bytes > limit:
                 detail = f"{whose} {before:,} bytes, and this has {made.bytes:,}; the limit is {limit:,} ({name})"
-                raise Problem(status, "quota", detail, _FIX)
+                raise refused(detail, _FIX, slug="quota")
 
     async def _tidy(self, made: Upload) -> None:
         """Leave no file behind that nobody was told of."""

@@ -17,7 +17,7 @@ from service.labels.label_form import MOST_RESPONSES, Id, faults_of
 from service.labels.labels import Labels
 from service.labels.tasks import tasking
 from service.labels.tasks.shown import Order, order, turned_back
-from service.problems import invalid
+from service.refusals import Invalid
 
 
 class AnswerRequest(BaseModel):
@@ -49,7 +49,7 @@ async def read(
 ) -> tuple[Feedback, Order]:
     """Return the feedback that an answer means, in the item's own order, and the order that was shown.
 
-    Raises `Problem` 422, and `InputError` for what the project doesn't ask.
+    Raises `Invalid`, and `InputError` for what the project doesn't ask.
     """
     responses = tuple(Response.model_validate(response) for response in task["responses"])
     shown = order(task["id"], tasking.require_annotator(caller.annotator), len(responses))
@@ -71,7 +71,7 @@ async def read(
         )
     except ValidationError as error:
         faults = faults_of(error)
-        raise invalid(f"{faults[0].where}: {faults[0].problem}", "The task's form says what is asked.") from None
+        raise Invalid(f"{faults[0].where}: {faults[0].problem}", "The task's form says what is asked.") from None
     as_shown.label.fits_form(form)
     await labels.must_be_principles(as_shown)
     own = {"responses": responses, "label": turned_back(as_shown.label, shown)}

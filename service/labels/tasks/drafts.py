@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.labels.tasks import tasking
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import drafts, now
 
 Fields = Sequence[tuple[str, str]]
@@ -23,7 +23,7 @@ class Draft:
 
 
 async def save(connection: AsyncConnection, task: str, annotator: str, fields: Fields) -> None:
-    """Keep a draft in the place of the one before. Raises `Problem` 404 for a task that the annotator never got."""
+    """Keep a draft in the place of the one before. Raises `NotFound` for a task that the annotator never got."""
     if await tasking.lease(connection, task, annotator) is None:
         raise not_found("task", task)
     await drop(connection, task, annotator)

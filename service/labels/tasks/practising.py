@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from critic.feedback import KINDS
 from critic.records import Response
 from service.labels.tasks import roles
-from service.problems import conflict
+from service.refusals import Conflict
 from service.store.tables import now, practice, tasks
 
 
@@ -62,7 +62,7 @@ async def standing(connection: AsyncConnection, project: RowMapping, annotator: 
 async def must_be_done(connection: AsyncConnection, project: RowMapping, annotator: str) -> None:
     """Raise 409 for somebody who has not passed a project's practice."""
     if not (await standing(connection, project, annotator)).passed:
-        raise conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
+        raise Conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
 
 
 async def answered(
@@ -75,7 +75,7 @@ async def answered(
     where = await standing(connection, project, annotator)
     round = where.round if where.next is not None else where.round + 1
     if where.next is not None and task["id"] in where.answered:
-        raise conflict("you have answered this practice task", "Go on to the next one.")
+        raise Conflict("you have answered this practice task", "Go on to the next one.")
     kind = KINDS[project["kind"]]
     responses = [Response.model_validate(response) for response in task["responses"]]
     is_right = roles.is_right(kind.model_validate(label), kind.model_validate(task["expected"]), responses)

@@ -17,7 +17,7 @@ from service.labels.label_form import PromptForm, ResponsesForm, faults_of, prom
 from service.labels.label_query import FeedbackFilter
 from service.labels.labels import content_of, item_of, new_id
 from service.labels.tasks.roles import Role
-from service.problems import Fault, invalid
+from service.refusals import Fault, Invalid
 from service.store.tables import feedback, items, retractions, tasks
 
 MOST_ITEMS = 10_000
@@ -86,7 +86,7 @@ async def gathered(
 ) -> list[Chosen]:
     """Return the items that ``asked`` names and that the kind can be about.
 
-    Raises `Problem` 422 for one that was given and can't be labelled so; stored ones are then left out.
+    Raises `Invalid` for one that was given and can't be labelled so; stored ones are then left out.
     """
     found = _given(asked.items, kind, form, texts)
     if asked.from_feedback is not None:
@@ -143,9 +143,8 @@ def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds)
         except ValueError as error:
             faults.append(Fault(where=f"{at}/responses", problem=str(error)))
     if faults:
-        problem = invalid(f"{faults[0].where}: {faults[0].problem}", "Mend or leave out the items that are named.")
-        problem.document.faults = faults
-        raise problem
+        detail, fix = f"{faults[0].where}: {faults[0].problem}", "Mend or leave out the items that are named."
+        raise Invalid(detail, fix, faults=faults)
     return found
 
 
@@ -185,17 +184,17 @@ async def _stored(connection: AsyncConnection, asked: FromFeedback, kind: Kind) 
 
 
 async def _named(connection: AsyncConnection, ids: Sequence[str], kind: Kind) -> list[Chosen]:
-    """The items of these ids, as some label has them. Raises `Problem` 422 for one that can't be used."""
+    """The items of these ids, as some label has them. Raises `Invalid` for one that can't be used."""
     chosen = []
     for position, id in enumerate(ids):
         query = select(feedback.c.content, items.c.responses).join(items, feedback.c.content == items.c.id)
         row = (await connection.execute(query.where(feedback.c.item == id).order_by(feedback.c.seq).limit(1))).first()
         if row is None:
-            raise invalid(
+            raise Invalid(
                 f"no label is about an item {id!r}", "GET /v1/search finds them.", where=f"/stored/{position}"
             )
         if not _fit(kind, [Response.model_validate(response) for response in row.responses]):
-            raise invalid(f"the item {id} can't be labelled so", "Leave it out.", where=f"/stored/{position}")
+            raise Invalid(f"the item {id} can't be labelled so", "Leave it out.", where=f"/stored/{position}")
         chosen.append(Chosen(id, row.content))
     return chosen
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, create_model
 
 from critic.feedback import KINDS
 from critic.feedback.base import FormField, ProjectOptions
-from service.problems import invalid
+from service.refusals import Invalid
 
 Request = TypeVar("Request", bound=BaseModel)
 
@@ -22,7 +22,7 @@ def with_options(request: type[Request]) -> type[Request]:
 def form_of(kind: str, asked: BaseModel, constitution: str | None) -> tuple[FormField, ...]:
     """Return what a project of ``kind`` asks people, by the options in the request that makes it.
 
-    Raises `Problem` 422 for an option that the kind doesn't have, or that needs a constitution where there is none.
+    Raises `Invalid` for an option that the kind doesn't have, or that needs a constitution where there is none.
     """
     known = {name for label in KINDS.values() for name in label.options.model_fields}
     said = {name: value for name in sorted(known) if (value := getattr(asked, name)) is not None}
@@ -30,8 +30,8 @@ def form_of(kind: str, asked: BaseModel, constitution: str | None) -> tuple[Form
     for name in said:
         if name not in label.options.model_fields:
             has = [other.kind for other in KINDS.values() if name in other.options.model_fields]
-            raise invalid(f"only a {' or a '.join(has)} has {name}", "Leave it out.", where=f"/{name}")
+            raise Invalid(f"only a {' or a '.join(has)} has {name}", "Leave it out.", where=f"/{name}")
     options: ProjectOptions = label.options(**said)
     if options.needs_constitution and constitution is None:
-        raise invalid("principles are those of a constitution", "Give NAME@VERSION.", where="/constitution")
+        raise Invalid("principles are those of a constitution", "Give NAME@VERSION.", where="/constitution")
     return label.form(**said)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, delete, ex
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.labels.tasks import roles
-from service.problems import Problem, conflict, not_found
+from service.refusals import Conflict, Forbidden, not_found
 from service.store.tables import items, leases, now, projects, tasks
 
 LEASED, ANSWERED, SKIPPED = "leased", "answered", "skipped"
@@ -112,18 +112,18 @@ async def held(
     again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
     mine = await lease(connection, task["id"], annotator)
     if project["closed_at"] is not None:
-        raise conflict("the project is closed", "Nothing is left to do here.")
+        raise Conflict("the project is closed", "Nothing is left to do here.")
     if mine is None:
-        raise conflict("the task is not leased to you", again)
+        raise Conflict("the task is not leased to you", again)
     if mine["state"] == ANSWERED:
         id = mine["feedback"]
         correct = f'Correct it by an answer with "replaces": "{id}"; or withdraw it: POST /v1/feedback/{id}/retract.'
-        raise conflict("you have answered this task", correct)
+        raise Conflict("you have answered this task", correct)
     if mine["state"] == SKIPPED:
-        raise conflict("you have skipped this task", f"POST /v1/tasks/{task['id']}/unskip takes that back.")
+        raise Conflict("you have skipped this task", f"POST /v1/tasks/{task['id']}/unskip takes that back.")
     over = mine["until"] <= at or mine["since"] > at + AHEAD
     if over and not await _is_wanted(connection, project, task, at):
-        raise conflict(f"your lease ran out at {mine['until']:%H:%M:%S} UTC, and the task was given to others", again)
+        raise Conflict(f"your lease ran out at {mine['until']:%H:%M:%S} UTC, and the task was given to others", again)
 
 
 async def correctable(
@@ -131,13 +131,13 @@ async def correctable(
 ) -> None:
     """Raise 409 unless ``replaces`` is the annotator's answer to the task, which may be corrected."""
     if project["closed_at"] is not None:
-        raise conflict("the project is closed", "Its answers stay as they are.")
+        raise Conflict("the project is closed", "Its answers stay as they are.")
     mine = await lease(connection, task["id"], annotator)
     if mine is None or mine["state"] != ANSWERED:
-        raise conflict("you have not answered this task", "Send the answer without replaces.")
+        raise Conflict("you have not answered this task", "Send the answer without replaces.")
     if mine["feedback"] != replaces:
         fix = f"The answer that stands is {mine['feedback']}: name that one."
-        raise conflict(f"{replaces!r} is not your answer to this task, or was corrected already", fix)
+        raise Conflict(f"{replaces!r} is not your answer to this task, or was corrected already", fix)
 
 
 async def answered(connection: AsyncConnection, task: str, annotator: str, feedback: str, at: datetime) -> None:
@@ -163,12 +163,12 @@ async def unskipped(
     """Lease a task again to the annotator who skipped it. The project must be locked. Raises 409."""
     again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
     if project["closed_at"] is not None:
-        raise conflict("the project is closed", "Nothing is left to do here.")
+        raise Conflict("the project is closed", "Nothing is left to do here.")
     mine = await lease(connection, task["id"], annotator)
     if mine is None or mine["state"] != SKIPPED:
-        raise conflict("you have not skipped this task", again)
+        raise Conflict("you have not skipped this task", again)
     if not await _is_wanted(connection, project, task, at):
-        raise conflict("others have the task, or have answered it", again)
+        raise Conflict("others have the task, or have answered it", again)
     until = at + timedelta(seconds=seconds)
     change = {"state": LEASED, "since": at, "until": until, "reason": None, "note": None, "seconds": None}
     await _close(connection, task["id"], annotator, change)
@@ -201,7 +201,7 @@ def require_annotator(annotator: str | None) -> str:
     """The annotator of a key. Raises 403 where it has none."""
     if annotator is None:
         fix = "Use a key that was made with an annotator: POST /v1/keys."
-        raise Problem(403, "forbidden", "the key belongs to no annotator", fix)
+        raise Forbidden("the key belongs to no annotator", fix)
     return annotator
 
 

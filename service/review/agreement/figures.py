@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from fastapi import Request
 from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
 
 from critic.feedback import KINDS, Kind
@@ -16,13 +15,14 @@ from critic.feedback.base import Form
 from critic.statistics.raters import Level
 from service.bounds.kept import State
 from service.bounds.lanes import Stop
+from service.bounds.watching import Client
 from service.context import Service
 from service.labels.agreement import MOST_GROUPS, Agreement, Group, Rater, Values, units
 from service.labels.label_query import RETRACTED, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.labels.tasks.answering import form_of
 from service.labels.tasks.tasking import ANSWERED
-from service.problems import not_found
+from service.refusals import not_found
 from service.review.agreement.coefficients import Coefficient, PairKappa, Rated
 from service.review.agreement.contested import Contested, MostContested
 from service.review.agreement.golden import Golden, GoldFigures, expected_of
@@ -49,8 +49,8 @@ class Figures:
     gold: list[GoldFigures]
 
 
-async def figures_of(parts: Service, request: Request | None, project: str) -> Figures:
-    """Return a project's figures. Raises `Problem` 404, and 503 where too many wait or it takes too long."""
+async def figures_of(parts: Service, client: Client | None, project: str) -> Figures:
+    """Return a project's figures. Raises `NotFound`, and 503 where too many wait or it takes too long."""
     async with parts.database.read() as connection:
         row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
         if row is None:
@@ -65,7 +65,7 @@ async def figures_of(parts: Service, request: Request | None, project: str) -> F
         with parts.snapshots.open(stop) as connection:
             return _computed(connection, project, kind, form, stop)
 
-    figures = await parts.figures.run(request, compute)
+    figures = await parts.figures.run(client, compute)
     parts.reviewed.put(project, state, figures)
     return figures
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from service.problems import Problem
+from service.refusals import Invalid
 from service.store.database import Database, Rows
 from service.store.tables import idempotency, now
 
@@ -22,11 +21,11 @@ MAX_NAME = 255
 
 
 class Replay(Exception):
-    """The request was answered before: with ``response``."""
+    """The request was answered before: with ``body``, under the HTTP status ``status``."""
 
-    def __init__(self, response: JSONResponse) -> None:
+    def __init__(self, body: Any, status: int) -> None:
         super().__init__("answered before")
-        self.response = response
+        self.body, self.status = body, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Once:
     request: str
 
     async def replay(self) -> None:
-        """Raise `Replay` where it was answered before, and `Problem` where its name stood for something else."""
+        """Raise `Replay` where it was answered before, and `Refusal` where its name stood for something else."""
         if self.name is None:
             return
         where = (idempotency.c.key == self.key) & (idempotency.c.name == self.name)
@@ -48,13 +47,12 @@ class Once:
         if row is None:
             return
         if row["request"] != self.request:
-            raise Problem(
-                422,
-                "idempotency_mismatch",
+            raise Invalid(
                 f"the Idempotency-Key {self.name!r} was used with another request before",
                 "Use a new key for each new request, and the same only to repeat one.",
+                slug="idempotency_mismatch",
             )
-        raise Replay(JSONResponse(row["body"], row["status"], {"Idempotency-Replayed": "true"}))
+        raise Replay(row["body"], row["status"])
 
     def rows(self, answer: Any, status: int = 201) -> dict[Any, Sequence[Mapping[str, Any]]]:
         """The row to store in the transaction of the effect itself."""

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.problems import Problem
+from service.refusals import Conflict
 from service.store.database import Database
 
 RETRY_SECONDS = 1
@@ -59,7 +59,7 @@ class UnderWay:
 
     @asynccontextmanager
     async def alone(self, key: str, name: str) -> AsyncIterator[None]:
-        """Nobody else works on the request ``name`` of the API key ``key``. Raises `Problem` 409."""
+        """Nobody else works on the request ``name`` of the API key ``key``. Raises `Conflict`."""
         number = _number(key, name)
         turn = self._turns.setdefault(number, _Turn())
         turn.users += 1
@@ -76,7 +76,7 @@ class UnderWay:
         if not await self._locks.take(number):
             detail = f"the request with the Idempotency-Key {name!r} is under way at another server"
             fix = "Send it again in a moment: it is answered as that is."
-            raise Problem(409, "under_way", detail, fix, headers={"Retry-After": str(RETRY_SECONDS)})
+            raise Conflict(detail, fix, slug="under_way", retry_after=RETRY_SECONDS)
         try:
             yield
         finally:

@@ -58,7 +58,7 @@ def _closed(annotator: str, after: str | None) -> Any:
 
 
 def _after(place: str) -> tuple[datetime, str]:
-    """Return the time and the task of `_place`. Raises `Problem` 422 for what is none."""
+    """Return the time and the task of `_place`. Raises `Invalid` for what is none."""
     at, _, task = place.partition(" ")
     try:
         return datetime.fromisoformat(at), task

@@ -6,11 +6,12 @@ from fastapi import Request, Response
 from sqlalchemy import RowMapping
 
 from critic.feedback import KINDS
+from service import problems
 from service.context import Service
 from service.keys.auth import Caller
 from service.labels.tasks import answering, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.problems import Problem
+from service.refusals import Conflict, Invalid
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
@@ -51,10 +52,9 @@ async def answered(
             said = given.label.model_dump(mode="json", exclude_defaults=True)
             is_right = await practising.answered(connection, locked, task, annotator, said)
             where = await practising.standing(connection, locked, annotator)
-    except Problem as problem:
-        if problem.status_code not in (409, 422):
-            raise
-        return await _whole(request, parts, project, sheet, problem.status_code, problem.public())
+    except (Conflict, Invalid) as refusal:
+        problem = problems.of(refusal)
+        return await _whole(request, parts, project, sheet, problem.status, problem.public())
     kind = KINDS[project["kind"]]
     expected = kind.model_validate(task["expected"]).reordered(shown)
     about: dict[str, Any] = {

@@ -16,7 +16,7 @@ from service.keys import access
 from service.keys.auth import Caller
 from service.labels.tasks import drafts, practising, roles, tasking
 from service.labels.tasks.shown import order
-from service.problems import not_found
+from service.refusals import not_found
 from service.store.tables import leases, projects, tasks
 from service.web.label.fields import Fields, letters, one
 from service.web.label.kinds import PAGES, Asked, KindPage

@@ -9,13 +9,14 @@ from sqlalchemy import RowMapping
 from starlette.datastructures import FormData
 
 from critic.feedback import Flag
+from service import problems
 from service.api.labels import tasks
 from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
 from service.keys.auth import Caller
 from service.labels.tasks import drafts, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.problems import Problem, invalid
+from service.refusals import Conflict, Invalid, TooLarge
 from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
@@ -84,10 +85,10 @@ async def answer(project: str, task: str, request: Request, visit: Labeller, for
         return await practice.answered(request, parts, row, task, visit.caller, fields)
     try:
         done = await _done(parts, row, task, visit.caller, form, fields)
-    except Problem as problem:
-        if wants_json(request) or problem.status_code not in (409, 422):
+    except (Conflict, Invalid) as refusal:
+        if wants_json(request):
             raise
-        return await _again(request, visit, parts, row, task, fields, problem)
+        return await _again(request, visit, parts, row, task, fields, problems.of(refusal))
     return JSONResponse(done) if wants_json(request) else RedirectResponse(_after(form, project, task), 303)
 
 
@@ -97,7 +98,7 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     annotator = tasking.require_annotator(visit.caller.annotator)
     text = text_of(form, "fields")
     if len(text.encode()) > DRAFT_BYTES:
-        raise Problem(413, "too_large", "the draft is too long to be kept", "It stays in the browser.")
+        raise TooLarge("the draft is too long to be kept", "It stays in the browser.")
     fields = _parsed(text)
     async with parts.database.transaction() as connection:
         await project_of(connection, project, visit.caller)
@@ -138,7 +139,7 @@ def wants_json(request: Request) -> bool:
 async def _done(
     parts: Service, project: RowMapping, task: str, caller: Caller, form: FormData, fields: Fields
 ) -> dict[str, str]:
-    """Do what the button says, once. Raises `Problem`."""
+    """Do what the button says, once. Raises `Refusal`."""
     does = text_of(form, "do")
     try:
         if does == "skip":
@@ -177,12 +178,18 @@ async def _answered(parts: Service, project: RowMapping, task: str, caller: Call
 
 
 async def _again(
-    request: Request, visit: Visit, parts: Service, project: RowMapping, task: str, fields: Fields, problem: Problem
+    request: Request,
+    visit: Visit,
+    parts: Service,
+    project: RowMapping,
+    task: str,
+    fields: Fields,
+    problem: problems.Problem,
 ) -> Response:
     """The page with what was given, and what was wrong with it."""
     own = await tasks.own(task, visit.caller, parts)
     sheet = await sheet_of(parts, project, own, visit.caller, fields)
-    return await whole(request, visit, parts, project, sheet, status=problem.status_code, error=problem.public())
+    return await whole(request, visit, parts, project, sheet, status=problem.status, error=problem.public())
 
 
 def _after(form: FormData, project: str, task: str) -> str:
@@ -200,12 +207,12 @@ def _seconds(fields: Fields) -> float | None:
 
 
 def _parsed(text: str) -> Fields:
-    """A draft's fields. Raises `Problem` 422."""
+    """A draft's fields. Raises `Invalid`."""
     try:
         pairs = json.loads(text)
         fields = [(str(name), str(value)) for name, value in pairs]
     except (ValueError, TypeError):
-        raise invalid("the draft is malformed", "Reload the page.") from None
+        raise Invalid("the draft is malformed", "Reload the page.") from None
     if len(fields) > MOST_FIELDS or "\0" in text or "\\u0000" in text:
-        raise invalid("the draft can't be stored", "It stays in the browser.")
+        raise Invalid("the draft can't be stored", "It stays in the browser.")
     return fields

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData
 from service.context import Service
 from service.keys import access
 from service.labels.label_form import faults_of
-from service.problems import Problem
+from service.refusals import Invalid
 from service.store.repeats.idempotency import Once
 from service.store.tables import annotators
 from service.web.visit import Visit, signed_in, text_of
@@ -31,13 +31,13 @@ LONGEST_QUERY = 200  # names that are looked up at once
 
 
 def requested(model: type[M], values: dict[str, Any]) -> M:
-    """The request that a form means, by the same rules as the API's. Raises `Problem` 422 with every fault."""
+    """The request that a form means, by the same rules as the API's. Raises `Invalid` with every fault."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         faults = faults_of(error)
         detail = f"{faults[0].where}: {faults[0].problem}"
-        raise Problem(422, "invalid", detail, "Mend it and send it again.", faults=faults) from None
+        raise Invalid(detail, "Mend it and send it again.", faults=faults) from None
 
 
 def once(parts: Service, visit: Visit, form: FormData) -> Once:

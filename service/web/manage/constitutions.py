@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from base.errors import InputError
 from constitution import Constitution, diff
 from service.context import Parts, Service
-from service.problems import Problem
+from service.refusals import NotFound
 from service.web.manage.asking import Everyone
 from service.web.rendering import render
 from service.web.visit import PageRoute
@@ -66,8 +66,8 @@ async def _versions(parts: Service, name: str) -> list[str]:
 
 
 async def published(parts: Service, ref: str) -> Constitution:
-    """The constitution of this name. Raises `Problem` 404."""
+    """The constitution of this name. Raises `NotFound`."""
     try:
         return await parts.constitutions.get(ref)
     except InputError as error:
-        raise Problem(404, "not_found", error.problem, error.fix) from None
+        raise NotFound(error.problem, error.fix) from None

@@ -8,11 +8,13 @@ from sqlalchemy import select
 
 from base.errors import InputError
 from critic.feedback import KINDS
+from service import problems
 from service.api.labels import datasets as api
 from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
-from service.problems import Problem, ProblemDocument, invalid
+from service.problems import ProblemDocument
+from service.refusals import Invalid
 from service.store.tables import job_events, models
 from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
 from service.web.rendering import render
@@ -44,12 +46,8 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
     try:
         asked = requested(DatasetRequest, values)
         made = await api.make(asked, request, visit.caller, parts, once(parts, visit, form))
-    except InputError as error:
-        return await _listed(request, visit, parts, None, values | filter, invalid(error.problem, error.fix).document)
-    except Problem as problem:
-        if problem.status_code != 422:
-            raise
-        return await _listed(request, visit, parts, None, values | filter, problem.document)
+    except (InputError, Invalid) as error:
+        return await _listed(request, visit, parts, None, values | filter, problems.of(error).public())
     return RedirectResponse(f"/datasets/{made.name}/{made.version}", 303)
 
 

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from base.errors import InputError
+from service import problems
 from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
 from service.context import Parts, Service
-from service.problems import Problem, ProblemDocument
+from service.problems import ProblemDocument
+from service.refusals import Forbidden, Refusal
 from service.web.manage.asking import Everyone, new_number, once, requested
 from service.web.manage.constitutions import published
 from service.web.rendering import render
@@ -56,8 +58,8 @@ async def act(request: Request, visit: Everyone, parts: Parts, form: Form) -> Re
         try:
             content = text.encode()
             answer = await api.publish(visit_admin(visit), parts, once(parts, visit, form), content, Response())
-        except Problem as problem:
-            return await _page(request, parts, visit, text, problem=problem.document)
+        except Refusal as refusal:
+            return await _page(request, parts, visit, text, problem=problems.of(refusal).public())
         return RedirectResponse(f"/constitutions/{answer.ref}", 303)
     return await _page(request, parts, visit, text)
 
@@ -70,9 +72,9 @@ async def check(request: Request, visit: Everyone, parts: Parts, form: Form) -> 
 
 
 def visit_admin(visit: Visit) -> Any:
-    """The caller, who must be an administrator. Raises `Problem` 403."""
+    """The caller, who must be an administrator. Raises `Forbidden`."""
     if not visit.may("admin"):
-        raise Problem(403, "forbidden", "only an administrator publishes", "Ask one, with the text as it is.")
+        raise Forbidden("only an administrator publishes", "Ask one, with the text as it is.")
     return visit.caller
 
 
@@ -85,8 +87,8 @@ async def _try(request: Request, parts: Service, visit: Visit, form: Any, text: 
     values = {"text": text, "principle": text_of(form, "principle"), "engine": text_of(form, "engine") or None}
     try:
         trial = await tried(requested(TrialRequest, values), request, visit.caller, parts)
-    except Problem as problem:
-        return await _page(request, parts, visit, text, problem=problem.document)
+    except Refusal as refusal:
+        return await _page(request, parts, visit, text, problem=problems.of(refusal).public())
     return await _page(request, parts, visit, text, trial=trial, principle=values["principle"])
 
 

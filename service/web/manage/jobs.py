@@ -15,7 +15,7 @@ from service.api.jobs import jobs as api
 from service.context import Parts, Service
 from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
-from service.problems import not_found
+from service.refusals import not_found
 from service.web.manage.asking import JobReader, Submitter, once
 from service.web.manage.tables import csv
 from service.web.rendering import render

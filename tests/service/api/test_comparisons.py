@@ -11,7 +11,7 @@ from critic.engine import Engine, EngineDown, EngineError, Lane, Node, RequestTo
 from service import engines as part
 from service.api.judges.comparisons import ComparisonAnswer
 from service.bounds.watching import while_connected
-from service.problems import Problem
+from service.refusals import Refusal
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem, running
@@ -289,8 +289,8 @@ async def test_work_ends_where_the_client_goes_away() -> None:
             ended.set()
             raise
 
-    with pytest.raises(Problem):
-        await while_connected(Leaving(0.01), work())  # type: ignore[arg-type]  # only `receive` is called
+    with pytest.raises(Refusal):
+        await while_connected(Leaving(0.01), work())
     assert ended.is_set()
 
 
@@ -300,7 +300,7 @@ async def test_work_that_is_done_is_answered() -> None:
         return seconds
 
     for seconds in (0.0, 0.2):
-        assert await while_connected(Leaving(60), work(seconds)) == seconds  # type: ignore[arg-type]  # as above
+        assert await while_connected(Leaving(60), work(seconds)) == seconds
 
 
 @pytest.mark.slow

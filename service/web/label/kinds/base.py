@@ -7,7 +7,7 @@ from typing import Any
 from constitution import Constitution
 from critic.feedback import Kind
 from critic.feedback.base import FormField
-from service.problems import Problem, invalid
+from service.refusals import Invalid
 from service.web.label.fields import Fields, one
 from service.web.texts import Texts
 
@@ -39,7 +39,7 @@ class KindPage:
         raise NotImplementedError  # each kind has its own
 
     def label(self, asked: Asked, fields: Fields) -> Any:
-        """The label that a form means, in the order of the page. Raises `Problem` 422."""
+        """The label that a form means, in the order of the page. Raises `Invalid`."""
         raise NotImplementedError  # each kind has its own
 
     def fields(self, label: Mapping[str, Any]) -> Fields:
@@ -52,31 +52,31 @@ class KindPage:
 
 
 def chosen_of(fields: Fields) -> str:
-    """The button or radio that was chosen. Raises `Problem` 422."""
+    """The button or radio that was chosen. Raises `Invalid`."""
     if not (value := one(fields, "choice")):
         raise missing("nothing was chosen", "Choose an answer.")
     return value
 
 
-def missing(detail: str, fix: str) -> Problem:
+def missing(detail: str, fix: str) -> Invalid:
     """Something is not there that has to be."""
-    return invalid(detail, fix)
+    return Invalid(detail, fix)
 
 
 def whole(text: str, what: str) -> int:
-    """A whole number. Raises `Problem` 422."""
+    """A whole number. Raises `Invalid`."""
     try:
         return int(text)
     except ValueError:
-        raise invalid(f"{what} is no whole number: {text[:40]!r}", "Use the page's own buttons.") from None
+        raise Invalid(f"{what} is no whole number: {text[:40]!r}", "Use the page's own buttons.") from None
 
 
 def real(text: str, what: str) -> float:
-    """A number. Raises `Problem` 422."""
+    """A number. Raises `Invalid`."""
     try:
         return float(text)
     except ValueError:
-        raise invalid(f"{what} is no number: {text[:40]!r}", "Give a number, such as 4.") from None
+        raise Invalid(f"{what} is no number: {text[:40]!r}", "Give a number, such as 4.") from None
 
 
 def response_of(fields: Fields) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.problems import invalid
+from service.refusals import Invalid
 from service.web.label.fields import Fields, one
 from service.web.label.kinds.base import Asked, KindPage, missing, response_of
 
@@ -24,7 +24,7 @@ class CorrectionPage(KindPage):
         """See `KindPage`. Browsers end lines in one way; where the answer's lines end in another, they still do."""
         text, place = one(fields, "text"), response_of(fields)
         if place >= len(asked.responses):
-            raise invalid("there is no such answer", "Choose one of those on the page.")
+            raise Invalid("there is no such answer", "Choose one of those on the page.")
         before = asked.responses[place]
         if not text.strip():
             raise missing("the edited answer is empty", "Write what a good answer is.")

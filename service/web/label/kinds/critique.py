@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.problems import invalid
+from service.refusals import Invalid
 from service.web.label.fields import Fields, one, several
 from service.web.label.kinds.base import Asked, KindPage, missing, whole
 
@@ -45,7 +45,7 @@ def _marked(fields: Fields) -> list[dict[str, Any]]:
 def _span(value: str) -> dict[str, Any]:
     parts = [whole(part, "a marked place") for part in value.split(":")]
     if len(parts) != 3:
-        raise invalid("a marked place is malformed", "Mark the words again.")
+        raise Invalid("a marked place is malformed", "Mark the words again.")
     return dict(zip(("response", "start", "end"), parts, strict=True))
 
 
@@ -55,17 +55,17 @@ def _words(responses: Sequence[str], span: Mapping[str, Any]) -> str:
 
 
 def _quoted(responses: Sequence[str], quote: str) -> list[dict[str, Any]]:
-    """The one place of words that were copied. Raises `Problem` 422 where they stand nowhere, or in several places."""
+    """The one place of words that were copied. Raises `Invalid` where they stand nowhere, or in several places."""
     quote = quote.strip()
     if not quote:
         return []
     places = [(place, text.replace("\r\n", "\n")) for place, text in enumerate(responses)]
     there = [(place, text) for place, text in places if quote in text]
     if not there:
-        raise invalid("these words stand in no answer", "Copy them exactly, or leave the field empty.")
+        raise Invalid("these words stand in no answer", "Copy them exactly, or leave the field empty.")
     if sum(text.count(quote) for _, text in there) > 1:
-        raise invalid("these words stand in more than one place", "Copy a few words more, so that one place is meant.")
+        raise Invalid("these words stand in more than one place", "Copy a few words more, so that one place is meant.")
     start = responses[there[0][0]].find(quote)
     if start < 0:
-        raise invalid("these words go over a line's end", "Copy words of one line.")
+        raise Invalid("these words go over a line's end", "Copy words of one line.")
     return [{"response": there[0][0], "start": start, "end": start + len(quote), "note": ""}]

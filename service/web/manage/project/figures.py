@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from service.api.labels import projects as api
 from service.api.labels.agreement import ProjectAgreement, agreement_of
 from service.context import Parts, Service
-from service.problems import not_found
+from service.refusals import not_found
 from service.review.adjudication import decisions
 from service.review.agreement.figures import Figures, figures_of
 from service.web.manage.asking import Reader, names_of

@@ -17,10 +17,12 @@ from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
 from critic.feedback import KINDS
+from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.labels.tasks.tasking import REASONS
-from service.problems import Fault, Problem, invalid
+from service.problems import ProblemDocument
+from service.refusals import Conflict, Fault, Invalid
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
 from service.store.tables import annotators, datasets, jobs
@@ -50,17 +52,13 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
         values, read = await _asked(parts, form)
         asked = requested(api.ProjectRequest, values)
         made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
-    except InputError as error:
-        return await _page(request, parts, _given(form), invalid(error.problem, error.fix, where=error.where))
-    except Problem as problem:
-        if problem.status_code not in (409, 422):
-            raise
-        return await _page(request, parts, _given(form), problem)
+    except (InputError, Conflict, Invalid) as error:
+        return await _page(request, parts, _given(form), problems.of(error).public())
     left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
     return RedirectResponse(f"/projects/{made.id}{left_out}", 303)
 
 
-async def _page(request: Request, parts: Service, given: dict[str, Any], problem: Problem | None) -> Response:
+async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
     async with parts.database.read() as connection:
         known = annotators.c.erased_at.is_(None)
         people = select(annotators.c.id, annotators.c.name, annotators.c.group).where(known)
@@ -75,7 +73,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
             "runs": (await connection.execute(runs)).all(),
             "datasets": (await connection.execute(sets)).all(),
         }
-    faults: list[Fault] = [] if problem is None else problem.document.faults
+    faults: list[Fault] = [] if problem is None else problem.faults
     return render(
         request,
         "manage/new_project.html.j2",
@@ -85,7 +83,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         reasons=REASONS,
         constitutions=await parts.constitutions.refs(),
         given=typed(given),
-        problem=None if problem is None else problem.document,
+        problem=problem,
         faults=faults,
         number=new_number(),
         **choices,
@@ -128,7 +126,7 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
             name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
         }
     if values["kind"] not in KINDS:
-        raise invalid("which kind of label?", "Choose one.", where="/kind")
+        raise Invalid("which kind of label?", "Choose one.", where="/kind")
     read = await _items(parts, form, values)
     if read is not None:
         values["items"] = [item.model_dump() for item in read.items]
@@ -168,7 +166,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
             job = text_of(form, "run")
             values["from_feedback"] = {"filter": {"job": job}, "limit": _whole(form, "limit") or 1000}
             if not job:
-                raise invalid("which run?", "Choose one.", where="/run")
+                raise Invalid("which run?", "Choose one.", where="/run")
         case "dataset":
             return await _of_dataset(parts, text_of(form, "dataset"), values["kind"])
         case "feedback":
@@ -179,7 +177,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
         case "later":
             pass
         case _:
-            raise invalid("where do the items come from?", "Choose one.", where="/source")
+            raise Invalid("where do the items come from?", "Choose one.", where="/source")
     return None
 
 

@@ -1,0 +1,59 @@
+"""The service's own errors, which know nothing of HTTP, and the core that neither does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from service import problems, refusals
+from service.refusals import Fault, Invalid, NotFound, Refusal, not_found
+
+SERVICE = Path(refusals.__file__).parent
+CORE = ("labels", "keys", "jobs", "store", "review", "exports", "serving", "align", "formats")
+
+
+def kinds() -> list[type[Refusal]]:
+    return Refusal.__subclasses__()
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
+def test_each_kind_of_refusal_has_one_status_and_is_told_whole(kind: type[Refusal]) -> None:
+    refusal = kind("it was not done", "Do it otherwise.")
+    problem = problems.of(refusal)
+    told = problem.public()
+    assert told.status == problems.STATUS[kind] >= 400
+    assert (told.type, told.detail, told.fix) == (kind.default_slug, "it was not done", "Do it otherwise.")
+    assert ("Retry-After" in problem.headers) == (refusal.retry_after is not None)
+    assert ("WWW-Authenticate" in problem.headers) == (told.status == 401)
+
+
+def test_no_two_kinds_share_a_status_or_a_slug() -> None:
+    assert set(problems.STATUS) == set(kinds())
+    assert len(set(problems.STATUS.values())) == len({kind.default_slug for kind in kinds()}) == len(kinds())
+
+
+def test_what_is_wrong_keeps_its_place() -> None:
+    assert Invalid("too long", where="/label").faults == [Fault(where="/label", problem="too long")]
+    faults = [Fault(where="/a", problem="x"), Fault(where="/b", problem="y")]
+    assert Invalid("two things", faults=faults).faults == faults
+    assert isinstance(not_found("project", "p1"), NotFound)
+    assert str(not_found("project", "p1")) == "there is no project 'p1'"
+
+
+def imported(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_the_core_does_not_speak_http() -> None:
+    """Routes and pages do, what bounds connections does, and `service.problems`."""
+    files = [file for room in CORE for file in sorted((SERVICE / room).rglob("*.py"))]
+    assert len(files) > 60
+    spoken = {
+        f"{file.relative_to(SERVICE)}: {name}"
+        for file in files
+        for name in imported(file)
+        if name.partition(".")[0] in ("fastapi", "starlette", "http") or name == "service.problems"
+    }
+    assert spoken == set()
