@@ -41,12 +41,15 @@ def by_lm_eval(folder: str) -> float:
 def by_inspect(folder: str) -> float:
     """The task's accuracy by written letters."""
     from inspect_ai import eval
-    from inspect_ai.model import ModelOutput, get_model
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     from critic.evaluation.harnesses.inspect_task import multiple_choice
 
     def answer(messages: Any, *_: Any) -> ModelOutput:
-        return ModelOutput.from_content("pretended", f"{liked(messages[-1].text)}.")
+        said = ModelOutput.from_content("pretended", f"{liked(messages[-1].text)}.")
+        # Else it counts tokens, by a table that it would fetch.
+        said.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return said
 
     model = get_model("mockllm/model", custom_outputs=answer)
     (log,) = eval(multiple_choice(folder, shots=1), model=model, log_dir=str(Path(folder) / "logs"), display="none")
