@@ -225,3 +225,29 @@ def test_few_labels_beside_a_run(folder: Path) -> None:
     (folder / "broken.jsonl").write_text('{"item": "a", "chance": 2}\n')
     refused = cai("evaluate", "powered", "people.jsonl", "run", "--drawn", "broken.jsonl").exception
     assert isinstance(refused, InputError) and "chance above 0" in str(refused)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")],
+        [said(1, "first")] * 3,
+        [said(n, "first", name) for n in range(24) for name in ("ann", "bob")],
+        [said(n, "first", "ann", group="x") for n in range(24)] + [said(1, "second", "bob", group="y")],
+    ],
+    ids=["all ties", "one item three times", "constant raters", "a group of one label"],
+)
+def test_a_certificate_of_poor_labels_has_no_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(1)))
+    (tmp_path / "judge.yaml").write_text("choose: first")
+    write(tmp_path / "l.jsonl", rows)
+    done = cai("certify", *JUDGE, "--pairs", "l.jsonl", "--out", "cert", "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    made = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+    for name, figure in made["figures"].items():
+        assert figure["low"] is None or figure["low"] < figure["high"], f"{name} has an interval without width"
+    assert " nan" not in ((tmp_path / "cert/report.html").read_text() + done.output).lower()

@@ -23,7 +23,7 @@ _LETTER = re.compile(r"(?:^|answer(?:\s+is)?\s*:?\s*)[\s(*\"']*([A-D])(?![\w'])"
 _WORD = re.compile(r"^\s*A\s+[a-z]")
 
 
-@task
+@task  # type: ignore[untyped-decorator]  # typed only where the harness is installed
 def multiple_choice(folder: str, shots: int = 0, limit: int | None = None) -> Task:
     """Ask a folder's questions; a subject is a group of the score."""
     exam = read_exam(Path(folder), shots, limit)
@@ -38,7 +38,7 @@ def multiple_choice(folder: str, shots: int = 0, limit: int | None = None) -> Ta
     return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=letter())
 
 
-@scorer(metrics=[grouped(accuracy(), "subject"), stderr()])
+@scorer(metrics=[grouped(accuracy(), "subject"), stderr()])  # type: ignore[untyped-decorator]  # likewise
 def letter() -> Scorer:
     """Score whether the letter that was written is the right one."""
 
