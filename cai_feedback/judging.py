@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from base.errors import InputError
+from base.option import read
 from constitution import Constitution, load
 from critic.asking import compared, critiqued, drawn
 from critic.engine import Engine, Sampling
@@ -15,9 +16,11 @@ from critic.engines import Spec, open_engine, parse_spec
 from critic.judging import mode_of, settled
 from critic.messages import Message
 from critic.records import Chain, Prompt, Row
+from critic.settings.judging import Pooling
 
 Text = str | Sequence[Message | Mapping[str, Any]]
 """A prompt: the user's message, or a chat that ends with one."""
+_POOLING = Pooling()
 
 
 class AsyncJudge:
@@ -57,7 +60,7 @@ class AsyncJudge:
         responses: Sequence[str],
         *,
         judge_principles: int | None = None,
-        tie_band: float = 0.02,
+        tie_band: float = _POOLING.tie_band,
         seed: int = 0,
     ) -> Row:
         """Compare two or more responses, each pair of them by each principle in both orders.
@@ -73,7 +76,7 @@ class AsyncJudge:
             _prompt(prompt),
             responses,
             judge_principles=judge_principles,
-            tie_band=tie_band,
+            pooling=read(Pooling, {"tie_band": tie_band}),
             seed=seed,
         )
 
@@ -140,7 +143,7 @@ class Judge:
         responses: Sequence[str],
         *,
         judge_principles: int | None = None,
-        tie_band: float = 0.02,
+        tie_band: float = _POOLING.tie_band,
         seed: int = 0,
     ) -> Row:
         """See `AsyncJudge.compare`."""

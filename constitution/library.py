@@ -115,3 +115,14 @@ def _unknown(ref: str, name: str, version: str, known: dict[str, list[str]]) -> 
 
 def _summary(known: dict[str, list[str]]) -> str:
     return ", ".join(f"{name}@{versions[-1]}" for name, versions in known.items()) or "none"
+
+
+def completed(incomplete: str) -> list[str]:
+    """Return the published names, with and without versions, that begin like ``incomplete``."""
+    names = {
+        name
+        for root in roots()
+        for own, versions in published(root).items()
+        for name in [own, *(f"{own}@{version}" for version in versions)]
+    }
+    return sorted(name for name in names if name.startswith(incomplete))

@@ -15,6 +15,9 @@ from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
 from critic.records import Chain, Item, Line, Prompt, Response, Row
 from critic.revise import revise
+from critic.settings.judging import Pooling
+
+_POOLING = Pooling()
 
 
 async def compared(
@@ -25,7 +28,7 @@ async def compared(
     responses: Sequence[str],
     *,
     judge_principles: int | None = None,
-    tie_band: float = 0.02,
+    pooling: Pooling = _POOLING,
     seed: int = 0,
 ) -> Row:
     """Compare two or more responses to a prompt, each pair of them by each principle in both orders.
@@ -44,7 +47,7 @@ async def compared(
         unused,
         seed=seed,
         judge_principles=judge_principles,
-        tie_band=tie_band,
+        pooling=pooling,
         lane="interactive",
     )
     given = tuple(Response(text=text, model="given") for text in responses)

@@ -1,12 +1,13 @@
 """Judgements to preference pairs, or to drops with the reason. Pure: a run and `cai reweigh` pair alike."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
 from critic.judging.ranking import rank
 from critic.records import Drop, Judgement, PreferencePair, Ranking, Response
+from critic.settings.judging import Pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Pairing:
 
     best_of_n: bool = False
     ranking: bool = False
-    tie_band: float = 0.02
+    pooling: Pooling = field(default_factory=Pooling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def best_against_worst(judgements: Sequence[Judgement]) -> tuple[list[Judgement]
 def _pair_ranked(candidates: Sequence[Response], judgements: Sequence[Judgement], how: Pairing) -> Paired:
     rankings, pairs, drops = [], [], []
     for mine in _by_group(judgements):
-        ranking = rank(candidates, mine, how.tie_band)
+        ranking = rank(candidates, mine, how.pooling)
         if ranking is None:
             drops.append(_unranked(mine))
             continue

@@ -13,21 +13,20 @@ Chance comes only from hashes of (seed, prompt, what is drawn), so a prompt's ro
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Literal
 
 from base.seeds import seed_of
 from base.together import together
 from constitution import Constitution, Principle, sample
 from critic.chats.reasoning import split
 from critic.engine import Completion, Engine, Lane, Request, Sampling, no_answer
-from critic.judging.aggregate import Pooling, aggregate
+from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pairing import Pairing, pair
 from critic.records import Chain, Drop, Judgement, Line, Prompt, Response, Row
 from critic.revise import revise
-
-Strategy = Literal["samples", "revision", "best-of-n"]
+from critic.settings.judging import Pooling
+from critic.settings.run import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,6 @@ class Pipeline:
     revisions: int = 1
     strategy: Strategy = "samples"
     judge_principles: int | None = None
-    tie_band: float = 0.02
     pooling: Pooling = field(default_factory=Pooling)
     ranking: bool = False
     lane: Lane = "batch"
@@ -70,7 +68,7 @@ class Pipeline:
             drops += [drop for chain in chains for drop in _revision_drops(chain)]
         judgements = await self._judge(prompt, candidates, compared)
         best_of_n = self.strategy == "best-of-n" and not given
-        paired = pair(candidates, judgements, Pairing(best_of_n, self.ranking, self.tie_band))
+        paired = pair(candidates, judgements, Pairing(best_of_n, self.ranking, self.pooling))
         return Row(
             row=line.row,
             where=line.where,
@@ -134,7 +132,7 @@ class Pipeline:
             first, second = pair
             question = Question(prompt, candidates[first].text, candidates[second].text, principles, self.seed, group)
             votes = await self.jury.votes(question, self.lane) if principles else ()
-            verdict = aggregate(votes, principles, self.tie_band, self.pooling)
+            verdict = aggregate(votes, principles, self.pooling)
             return Judgement(
                 first=first,
                 second=second,

@@ -27,13 +27,13 @@ from critic.engine import RunStopped
 from critic.records import Provenance
 from critic.run.config import RunConfig
 from critic.run.execute import Progress
-from critic.run.folder.export import Format
 from critic.run.folder.shards import About, ShardStore
 from critic.run.folder.turned import changed
 from critic.run.opening import Capabilities, settle
 from critic.run.request import Checked, RunRequest, check
-from critic.run.retest import SHARE, Retest, Tally, chosen, parts, varying_seats, what_varies
+from critic.run.retest import Retest, Tally, chosen, parts, varying_seats, what_varies
 from critic.run.run import Outcome, described, fingerprint, opened, write_results
+from critic.settings.run import RETEST, Format
 
 _LOG = logging.getLogger(__name__)
 _CLIENT_TRIES = 3
@@ -48,7 +48,7 @@ def run_on(
     extend: bool = False,
     format: Format = "jsonl",
     with_reasoning: bool = False,
-    retest_share: float = SHARE,
+    retest_share: float = RETEST,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, on ``cluster``, and write its shards and results into the directory ``out``.

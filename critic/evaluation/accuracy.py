@@ -18,6 +18,7 @@ from critic.engine import Engine, EngineError
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question
 from critic.records import Prompt, Vote
+from critic.settings.judging import EXACT
 from critic.statistics.calibration import bootstrapped, brier, expected_calibration_error
 from critic.statistics.intervals import Figure, Paired, Share, paired
 
@@ -97,7 +98,7 @@ async def judge(
                 return Judged(label, None, problem=str(error))
             finally:
                 on_done()
-        first = aggregate(votes, (principle,), tie_band=0.0).probability
+        first = aggregate(votes, (principle,), EXACT).probability
         if first is None:
             return Judged(label, None, votes, "; ".join(vote.raw for vote in votes if vote.raw is not None))
         return Judged(label, first if label.better_is_first else 1 - first, votes)

@@ -27,6 +27,7 @@ from critic.evaluation.planting import BaseComparison, Injection, Side, Suite, c
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Mode, Question, ReadMode, log_odds, mass_of
 from critic.records import Message, Prompt, Vote
+from critic.settings.judging import EXACT
 from critic.statistics.intervals import Figure, Mean, Share
 
 IN_FLIGHT = 64  # comparisons asked at once: enough to fill an engine's batches
@@ -176,7 +177,7 @@ async def _probability(
         votes = await streak.do(lambda: mode.votes(judge, question))
     except EngineError as error:
         return None, str(error)
-    first = aggregate(votes, (principle,), tie_band=0.0).probability
+    first = aggregate(votes, (principle,), EXACT).probability
     if first is None:
         return None, "; ".join(vote.raw for vote in votes if vote.raw is not None)
     return first if side == "first" else 1 - first, None

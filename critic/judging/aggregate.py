@@ -21,20 +21,12 @@ from itertools import groupby
 from typing import Literal
 
 from constitution import Principle
-from critic.records import Record, Vote
+from critic.records import Vote
+from critic.settings.judging import Method, Pooling
 
 CLIP = 6.0
 CERTAIN = 1 / (1 + math.exp(-CLIP))
 """What a unanimous majority counts as in a ranking: certainty would have no finite strength."""
-
-Method = Literal["log-odds", "probability", "majority", "minimum"]
-
-
-class Pooling(Record):
-    """How votes are pooled. Without ``priorities`` all principles are in one class."""
-
-    method: Method = "log-odds"
-    priorities: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +37,16 @@ class Verdict:
     probability: float | None
 
 
-def aggregate(
-    votes: Iterable[Vote], principles: Sequence[Principle], tie_band: float, pooling: Pooling | None = None
-) -> Verdict:
+def aggregate(votes: Iterable[Vote], principles: Sequence[Principle], pooling: Pooling) -> Verdict:
     """Pool ``votes`` under the weights and priorities of ``principles``; other principles' votes don't count."""
     if not principles:
         return Verdict("no_principle", None)
-    found = [_juror(mine, principles, tie_band, pooling or Pooling()) for mine in _by_juror(votes)]
+    found = [_juror(mine, principles, pooling) for mine in _by_juror(votes)]
     read = [probability for probability in found if probability is not None]
     if not read:
         return Verdict("unreadable", None)
     probability = read[0] if len(read) == 1 else _logistic(_mean([_logit(p) for p in read]))
-    return Verdict("tie" if is_tie(probability, tie_band) else "preference", probability)
+    return Verdict("tie" if pooling.is_tie(probability) else "preference", probability)
 
 
 def principle_log_odds(votes: Iterable[Vote]) -> dict[str | None, float | None]:
@@ -64,7 +54,7 @@ def principle_log_odds(votes: Iterable[Vote]) -> dict[str | None, float | None]:
     return {principle: _mean(odds) if odds is not None else None for principle, odds in _reads(votes).items()}
 
 
-def _juror(votes: list[Vote], principles: Sequence[Principle], tie_band: float, pooling: Pooling) -> float | None:
+def _juror(votes: list[Vote], principles: Sequence[Principle], pooling: Pooling) -> float | None:
     """Return one juror's probability, or None where nothing of it could be read."""
     reads = _reads(votes)
     if None in reads:
@@ -73,8 +63,8 @@ def _juror(votes: list[Vote], principles: Sequence[Principle], tie_band: float, 
     members = [(p, odds) for p in principles if (odds := reads.get(p.id)) is not None]
     probability = None
     for group in _classes(members, pooling):
-        probability = _pool(group, pooling.method)
-        if not is_tie(probability, tie_band):
+        probability = _pool(group, pooling.aggregation)
+        if not pooling.is_tie(probability):
             break
     return probability
 
@@ -119,12 +109,6 @@ def _reads(votes: Iterable[Vote]) -> dict[str | None, list[float] | None]:
         elif odds is not None:
             odds.append(max(-CLIP, min(CLIP, vote.log_odds)))
     return reads
-
-
-def is_tie(probability: float, tie_band: float) -> bool:
-    """Whether a probability is so near one half that it prefers neither side."""
-    # What is one half by arithmetic may be off by rounding; it is a tie without any band.
-    return abs(probability - 0.5) < max(tie_band, 1e-12)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,8 +16,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from critic.judging.aggregate import CERTAIN, is_tie
+from critic.judging.aggregate import CERTAIN
 from critic.records import Judgement, Ranking, Response
+from critic.settings.judging import Pooling
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ def bradley_terry(wins_KK: Array) -> Array | None:
     raise ArithmeticError(f"no strengths found for the wins {wins_KK.tolist()}")
 
 
-def rank(candidates: Sequence[Response], judgements: Sequence[Judgement], tie_band: float) -> Ranking | None:
+def rank(candidates: Sequence[Response], judgements: Sequence[Judgement], pooling: Pooling) -> Ranking | None:
     """Rank all ``candidates`` by one group's ``judgements``; None where those that were read don't connect them.
 
     Candidates of equal text are one. Neighbours share a rank where the model's probability that one beats the other is
@@ -69,7 +70,7 @@ def rank(candidates: Sequence[Response], judgements: Sequence[Judgement], tie_ba
     if strengths_K is None:
         return None
     strengths = strengths_K.tolist()
-    ranks = _ranks(strengths, tie_band)
+    ranks = _ranks(strengths, pooling)
     return Ranking(
         group=judgements[0].group,
         ranks=tuple(ranks[i] for i in place),
@@ -85,11 +86,11 @@ def _connected(wins_KK: Array) -> bool:
     return bool(reaches_KK.all())
 
 
-def _ranks(strengths: Sequence[float], tie_band: float) -> list[int]:
+def _ranks(strengths: Sequence[float], pooling: Pooling) -> list[int]:
     """Ranks from 1, the best; the next rank after a shared one is the next number."""
     order = sorted(range(len(strengths)), key=lambda i: -strengths[i])
     ranks = [1] * len(strengths)
     for better, worse in pairwise(order):
         probability = 1 / (1 + math.exp(strengths[worse] - strengths[better]))
-        ranks[worse] = ranks[better] + (not is_tie(probability, tie_band))
+        ranks[worse] = ranks[better] + (not pooling.is_tie(probability))
     return ranks

@@ -19,8 +19,9 @@ from critic.records import Prompt
 from critic.rewarding.grade import Grade
 from critic.rewarding.sources import NO_PRINCIPLE
 from critic.rewarding.tournament import pairs, strengths
+from critic.settings.judging import Pooling
 
-TIE_BAND = 0.02
+POOLING = Pooling()
 """Inside it a class of principles decides nothing, and the next one is asked, as in a run."""
 
 Result = tuple[int, int, float]
@@ -77,7 +78,7 @@ class ComparisonRewards:
             except EngineError as error:
                 errors.append(error)
                 return None
-            return aggregate(votes, principles, TIE_BAND).probability
+            return aggregate(votes, principles, POOLING).probability
 
         found = await together(one(*pair) for pair in met)
         if len(errors) == len(found):

@@ -88,7 +88,6 @@ class Checked:
             revisions=settings.revisions,
             strategy=settings.strategy,
             judge_principles=settings.judge_principles,
-            tie_band=settings.tie_band,
             pooling=settings.pooling(),
             ranking=settings.ranking,
         )

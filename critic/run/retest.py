@@ -24,7 +24,6 @@ from critic.records import Judgement, Row, Vote
 from critic.run.config import Seat
 from critic.run.execute import Progress
 
-SHARE = 0.01
 AT_LEAST = 8
 AT_ONCE = 64
 

@@ -19,12 +19,12 @@ from critic.certificates.certificate import Certificate, read_certificate
 from critic.certificates.gate import Origin, require
 from critic.records import Quarantined, Row
 from critic.run.config import RunConfig, RunSettings
-from critic.run.folder.export import Format
 from critic.run.folder.reading import open_rows, read_config
 from critic.run.folder.results import Results
 from critic.run.folder.store import RunStore
 from critic.run.folder.weighing import Changes, Weighing
 from critic.run.run import write_results
+from critic.settings.run import Format
 
 BATCH = 1000  # rows that are committed together
 
@@ -34,7 +34,7 @@ class ReweighRequest:
     """What a person asks for; all else stays as the run had it.
 
     ``principles`` names another constitution, of which ``only`` some principles count, ``weights`` replace theirs, and
-    ``settings`` are those of `RunSettings` that weigh votes: ``aggregation``, ``priorities``, ``tie_band``.
+    ``settings`` are those of `critic.settings.judging.Pooling`.
     ``certificate`` is the file of the judge's, whose map mends the probabilities.
     """
 

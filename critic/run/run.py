@@ -25,7 +25,6 @@ from critic.local.rewards import heads_of
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, Seat
 from critic.run.execute import Progress, Seen, execute
-from critic.run.folder.export import Format
 from critic.run.folder.manifest import write_manifest
 from critic.run.folder.reading import is_begun, open_rows
 from critic.run.folder.results import Results, gather
@@ -36,7 +35,8 @@ from critic.run.pages.card import write_card
 from critic.run.pages.report import write_report
 from critic.run.plan import CountingEngine, Plan, plan
 from critic.run.request import Checked, RunRequest, check, check_priced, heads_needed
-from critic.run.retest import SHARE, Retest, retested
+from critic.run.retest import Retest, retested
+from critic.settings.run import RETEST, Format
 
 TELL_EVERY = 0.2  # seconds
 
@@ -64,7 +64,7 @@ async def run(
     max_cost: float | None = None,
     format: Format = "jsonl",
     with_reasoning: bool = False,
-    retest_share: float = SHARE,
+    retest_share: float = RETEST,
     on_progress: Callable[[Progress, int, int | None], None] = lambda progress, calls, total: None,
 ) -> Outcome:
     """Do the run, or what is left of it, in the directory ``out``, and write its results there.

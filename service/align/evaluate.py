@@ -22,6 +22,7 @@ from critic.run.folder.results import replace_text
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run
+from critic.settings.judging import Drawn, Pooling, Seeded
 from critic.statistics.intervals import Figure, Mean, Share
 from critic.statistics.policies.change import mean_change
 from service.align.policy import leaking, matches, measured
@@ -119,8 +120,7 @@ async def _judged(request: AlignRequest, settings: RunSettings, answered: Sequen
         rows = [{"prompt": [m.model_dump() for m in row.prompt.messages], "tags": list(row.prompt.tags),
                  "responses": list(pair)} for row, pair in places]  # fmt: skip
         replace_text(folder / "pairs.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        wanted = {"judge_principles", "tie_band", "aggregation", "priorities", "seed"}
-        own = {key: value for key, value in settings.model_dump().items() if key in wanted}
+        own = settings.model_dump(include={*Pooling.model_fields, *Drawn.model_fields, *Seeded.model_fields})
         asked = RunRequest(request.principles, str(folder / "pairs.jsonl"), request.judges, None, request.modes, own)
         outcome = await run(asked, folder / "judge")
         if outcome.progress.stopped:

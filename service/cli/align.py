@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,21 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.extras import require
+from critic.settings.aligning import AlignSettings
 from service.cli.exits import QUARANTINED, STOPPED
-from service.cli.given.columns import Column
 from service.cli.given.config import config_name, config_option, section
-from service.cli.given.options import (
-    EMBEDDED,
-    INPUT,
-    LIMITS,
-    SAMPLING,
-    Json,
-    JudgeSpecs,
-    Modes,
-    Out,
-    Principles,
-    Seed,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.progress import Bar
 from service.cli.shown.voice import Quiet, say
@@ -36,38 +25,12 @@ if TYPE_CHECKING:
 STAGES = ("generate", "sft", "reward", "dpo", "ppo", "evaluate")  # those of service.align.request, without its imports
 
 AlignConfig = Annotated[Path | None, config_option(STAGES)]
-ChainLimit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Use only the first N prompts.", rich_help_panel=LIMITS)
-]
 
 
-class AlignMethod(StrEnum):
-    """How the policy learns from preferences."""
-
-    dpo = "dpo"
-    ppo = "ppo"
-
-
+@expand
 def align(
     context: typer.Context,
-    principles: Principles,
-    prompts: Annotated[
-        str, typer.Option(help="JSON Lines, JSON, CSV, Parquet, text, or a dataset.", rich_help_panel=INPUT)
-    ],
-    out: Out,
-    method: Annotated[
-        AlignMethod, typer.Option(help="How the policy learns from preferences.", rich_help_panel=SAMPLING)
-    ] = AlignMethod.dpo,
-    policy: Annotated[
-        str, typer.Option(help="What is trained: embedded, hf:PATH_OR_ID ...", rich_help_panel=SAMPLING)
-    ] = "embedded",
-    judge: JudgeSpecs = EMBEDDED,
-    mode: Modes = None,
-    held_out: Annotated[
-        float, typer.Option(help="The share of prompts kept for the report.", rich_help_panel=INPUT)
-    ] = 0.25,
-    limit: ChainLimit = None,
-    seed: Seed = 0,
+    chain: AlignSettings,
     settings: Annotated[
         list[str] | None,
         typer.Argument(
@@ -76,7 +39,6 @@ def align(
             "its settings under it.",
         ),
     ] = None,
-    column: Column = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -93,10 +55,20 @@ def align(
     from service.align.request import read_settings
     from service.cli.shown.steps import StepBar
 
+    out = chain.out
     request = AlignRequest(
-        principles, prompts, tuple(judge), tuple(mode or ()), policy, method.value, held_out, limit, seed,
-        _settings(context, read_settings(settings or [])), column,
-    )  # fmt: skip
+        principles=chain.principles,
+        prompts=chain.prompts,
+        judges=chain.judge,
+        modes=chain.mode,
+        policy=chain.policy,
+        method=chain.method,
+        held_out=chain.held_out,
+        limit=chain.limit,
+        seed=chain.seed,
+        settings=_settings(context, read_settings(settings or [])),
+        columns=chain.column,
+    )
     logging.disable_progress_bar()
     rows, steps = _Rows(), StepBar()
     try:

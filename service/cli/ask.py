@@ -4,24 +4,15 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from base.errors import InputError
+from critic.settings.asking import CompareSettings, CritiqueSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    INPUT,
-    JUDGING,
-    SAMPLING,
-    Json,
-    JudgePrinciples,
-    JudgeSpec,
-    Principles,
-    Seed,
-    TieBand,
-    principles_count,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import print_chain, print_comparison
 
@@ -32,83 +23,52 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PromptText = Annotated[
-    str,
-    typer.Option("--prompt", help="The user's message; - reads it from standard input.", rich_help_panel=INPUT),
-]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=SAMPLING)]
 
-
-def critique(
-    principles: Principles,
-    prompt_text: PromptText,
-    response: Annotated[
-        str | None, typer.Option(help="The response to work on; the judge writes one if none.", rich_help_panel=INPUT)
-    ] = None,
-    judge: JudgeSpec = "embedded",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of critique and revision.", rich_help_panel=SAMPLING)] = 1,
-    principle: Annotated[
-        str | None, typer.Option(help="The id of the principle; otherwise one is drawn a round.", rich_help_panel=INPUT)
-    ] = None,
-    max_tokens: MaxTokens = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.", rich_help_panel=SAMPLING)] = 0.0,
-    seed: Seed = 0,
-    root: Root = None,
-    as_json: Json = False,
-    config: ConfigFile = None,
-) -> None:
+@expand
+def critique(settings: CritiqueSettings, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """Critique a response, and revise it."""
     from constitution import load
     from critic.asking import critiqued, drawn
     from critic.engine import Sampling
 
-    constitution, prompt = load(principles), _prompt(prompt_text)
-    chosen = drawn(constitution, prompt, rounds, seed, principle)
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
-    chain = _with_engine(judge, lambda engine: critiqued(engine, prompt, response, chosen, sampling, seed))
+    constitution, prompt, seed = load(settings.principles), _prompt(settings.prompt), settings.seed
+    chosen = drawn(constitution, prompt, settings.rounds, seed, settings.principle)
+    sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature)
+    chain = _with_engine(
+        settings.judge, lambda engine: critiqued(engine, prompt, settings.response, chosen, sampling, seed)
+    )
     if as_json:
         _print_json(chain, constitution)
     else:
         print_chain(prompt, chain)
 
 
-def compare(
-    principles: Principles,
-    prompt_text: PromptText,
-    response: Annotated[
-        list[str], typer.Option(help="A response to compare; give it twice or more.", rich_help_panel=INPUT)
-    ],
-    judge: JudgeSpec = "embedded",
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            help="The judge mode, with options as in cot?samples=4. Default: by engine.", rich_help_panel=JUDGING
-        ),
-    ] = None,
-    judge_principles: JudgePrinciples = "all",
-    tie_band: TieBand = 0.02,
-    seed: Seed = 0,
-    root: Root = None,
-    as_json: Json = False,
-    config: ConfigFile = None,
-) -> None:
+@expand
+def compare(settings: CompareSettings, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
     """Say which of two or more responses is better, principle by principle."""
     from constitution import load
     from critic.asking import compared
     from critic.engines import parse_spec
     from critic.judging import mode_of
 
-    if len(response) < 2:
+    if len(settings.response) < 2:
         raise InputError("there is one response", where="--response", fix="Give --response twice or more.")
-    constitution, prompt = load(principles), _prompt(prompt_text)
-    how, count = mode_of(mode, parse_spec(judge)), principles_count(judge_principles)
+    constitution, prompt = load(settings.principles), _prompt(settings.prompt)
+    how = mode_of(settings.mode, parse_spec(settings.judge))
 
     async def ask(engine: "Engine") -> "Row":
         return await compared(
-            engine, how, constitution, prompt, response, judge_principles=count, tie_band=tie_band, seed=seed
+            engine,
+            how,
+            constitution,
+            prompt,
+            settings.response,
+            judge_principles=settings.judge_principles,
+            pooling=settings.pooling(),
+            seed=settings.seed,
         )
 
-    row = _with_engine(judge, ask)
+    row = _with_engine(settings.judge, ask)
     if as_json:
         _print_json(row, constitution)
     else:

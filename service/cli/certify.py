@@ -5,15 +5,16 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from base.errors import InputError
+from critic.settings.measuring import CertifySettings
 from service.cli.exits import QUARANTINED, STOPPED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, JUDGING, OUTPUT, Extend, FirstRows, Json, JudgeSpec, Principles
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.judging import Asked, ask_judge, people_of
 from service.cli.shown.display import clean
@@ -30,33 +31,9 @@ if TYPE_CHECKING:
 ANSWERS = "answers"  # the folder of the judge's answers, in --out
 
 
+@expand
 def certify(
-    pairs: Annotated[
-        str,
-        typer.Option(help="Comparisons by people: feedback, or rows with chosen and rejected.", rich_help_panel=INPUT),
-    ],
-    out: Annotated[
-        Path, typer.Option(help="A folder for certificate.json, report.html and the answers.", rich_help_panel=OUTPUT)
-    ],
-    judge: JudgeSpec = "embedded",
-    mode: Annotated[
-        str | None, typer.Option(help="The judge mode. Default: the judge's.", rich_help_panel=JUDGING)
-    ] = None,
-    principles: Principles = "helpfulness@1.0.0",
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run's folder that this judge labelled: the certificate is put there, and its manifest names it.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    limit: FirstRows = None,
-    extend: Extend = False,
-    column: Column = None,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    config: ConfigFile = None,
+    settings: CertifySettings, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
 ) -> None:
     """Certify a judge: its figures beside people's, bound to judge, mode, templates, constitution, data and code."""
     from constitution import load
@@ -65,12 +42,16 @@ def certify(
     from critic.evaluation.trust.figures import judge_figures
     from critic.run.folder.results import replace_text
 
-    constitution = load(principles)
-    people, refused = people_of(pairs, column, limit)
+    constitution, out = load(settings.principles), settings.out
+    people, refused = people_of(settings.pairs, settings.column, settings.limit)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with Bar("pairs judged", len(people.items)) as bar:
-            asked = asyncio.run(ask_judge(judge, mode, constitution, people, out / ANSWERS, extend, bar.advance))
+            asked = asyncio.run(
+                ask_judge(
+                    settings.judge, settings.mode, constitution, people, out / ANSWERS, settings.extend, bar.advance
+                )
+            )
     except (RunStopped, KeyboardInterrupt) as reason:
         say(f"Stopped{f': {reason}' if str(reason) else ''}; the same command goes on from here.", err=True)
         raise typer.Exit(STOPPED) from None
@@ -79,8 +60,8 @@ def certify(
     file = out / FILE
     replace_text(file, made.text())
     _write_page(made, figures, out)
-    if run is not None:
-        name_in_run(made, run)
+    if settings.run is not None:
+        name_in_run(made, settings.run)
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json") | {"sha256": made.sha256}, indent=2, allow_nan=False))
     _print(made, figures, file, err=as_json)

@@ -14,13 +14,13 @@ from base.errors import InputError
 from constitution.changes import Change, Changed, Diff, diff
 from constitution.dump import dump
 from constitution.importers import FORMATS, Imported, polis
-from constitution.library import PUBLISHED, content_of, published, roots, shipped
+from constitution.library import PUBLISHED, completed, content_of, published, roots, shipped
 from constitution.lint import lint
 from constitution.load import load
 from constitution.schema import Constitution, Principle
 from constitution.versions import publish, verify
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import Json, constitution_names
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.principles.ballot import ballot
 from service.cli.principles.recover import recover
@@ -41,9 +41,7 @@ app.command("ballot")(ballot)
 
 Reference = Annotated[
     str,
-    typer.Argument(
-        metavar="FILE|NAME@VERSION", help="NAME alone means its newest version.", autocompletion=constitution_names
-    ),
+    typer.Argument(metavar="FILE|NAME@VERSION", help="NAME alone means its newest version.", autocompletion=completed),
 ]
 
 _STYLES = {"same": "", "removed": "red strike", "added": "green"}

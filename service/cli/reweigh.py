@@ -2,23 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from base.errors import InputError
+from critic.settings.judging import Pooling
+from critic.settings.weighing import ReweighSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    INPUT,
-    JUDGING,
-    OUTPUT,
-    Aggregation,
-    Format,
-    FormatOption,
-    Json,
-    constitution_names,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
 from service.cli.shown.turned import JUDGEMENTS, counted
@@ -30,69 +25,27 @@ if TYPE_CHECKING:
     from critic.run.reweigh import Reweighed
 
 
+@expand
 def reweigh(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The --out directory of a run; it is only read.")],
-    out: Annotated[Path, typer.Option(help="A new directory for the results.", rich_help_panel=OUTPUT)],
-    principles: Annotated[
-        str | None,
-        typer.Option(
-            help="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.",
-            rich_help_panel=INPUT,
-            autocompletion=constitution_names,
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="Count only this principle; repeatable.", rich_help_panel=JUDGING),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID=W", help="Give a principle another weight; repeatable.", rich_help_panel=JUDGING),
-    ] = None,
-    aggregation: Annotated[
-        Aggregation | None,
-        typer.Option(help="How votes are pooled. Default: as in the run.", rich_help_panel=JUDGING),
-    ] = None,
-    ignore_priorities: Annotated[
-        bool,
-        typer.Option("--ignore-priorities", help="Pool all principles as one class.", rich_help_panel=JUDGING),
-    ] = False,
-    tie_band: Annotated[
-        float | None,
-        typer.Option(help="A probability this near 0.5 is a tie. Default: as in the run.", rich_help_panel=JUDGING),
-    ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Mend probabilities by the map in this certificate of the run's judge.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None,
-    format: FormatOption = Format.jsonl,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    config: ConfigFile = None,
+    settings: ReweighSettings, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
 ) -> None:
     """Weigh a run's stored votes again: other weights, priorities, groups or pooling, and no model is asked."""
     from critic.run.reweigh import ReweighRequest
     from critic.run.reweigh import reweigh as start
 
-    settings: dict[str, Any] = {"priorities": False} if ignore_priorities else {}
-    if aggregation is not None:
-        settings["aggregation"] = aggregation.value
-    if tie_band is not None:
-        settings["tie_band"] = tie_band
-    request = ReweighRequest(principles, tuple(only or ()), _weights(weight or []), settings, certificate)
-    done = asyncio.run(start(request, directory, out, format.value))
+    own = settings.model_dump(include=set(Pooling.model_fields), exclude_none=True)
+    if settings.ignore_priorities:
+        own["priorities"] = False
+    request = ReweighRequest(settings.principles, settings.only, _weights(settings.weight), own, settings.certificate)
+    out = settings.out
+    done = asyncio.run(start(request, settings.directory, out, settings.format))
     if as_json:
         typer.echo(json.dumps(_json(done), indent=2))
     else:
         _print(done, out)
 
 
-def _weights(texts: list[str]) -> dict[str, float]:
+def _weights(texts: Iterable[str]) -> dict[str, float]:
     weights = {}
     for text in texts:
         name, _, number = text.partition("=")

@@ -4,15 +4,16 @@ Nothing in a request is a path or an address: engines, clusters, constitutions, 
 named, and looked up. Numbers are bounded, so that one request can't ask for more than a machine has.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
+from base.option import bounded
 from critic.files.shapes import naming
-from critic.run.config import RunSettings
-from critic.run.folder.export import Format
-from critic.run.retest import SHARE
+from critic.settings.aligning import ChainSettings
+from critic.settings.run import SAMPLES_AT_MOST, TOKENS_AT_MOST, RunLimits, RunSettings
+from critic.settings.shared import FirstRows, OnePrinciple
 from trainers import catalogue
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -32,7 +33,6 @@ def _known(method: str) -> str:
 
 Method = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": catalogue.names()})]
 
-SAMPLES_AT_MOST, TOKENS_AT_MOST = 64, 131_072
 ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
 
 
@@ -69,40 +69,32 @@ class Source(Asked):
         return self
 
 
-class Settings(RunSettings):
+if TYPE_CHECKING:  # a checker of types has no use for bounds
+    BoundedSettings = RunSettings
+    BoundedLimits = RunLimits
+    BoundedChain = ChainSettings
+    BoundedRows = FirstRows
+    BoundedPrinciple = OnePrinciple
+else:
+    BoundedSettings = bounded(RunSettings)
+    BoundedLimits = bounded(RunLimits)
+    BoundedChain = bounded(ChainSettings)
+    BoundedRows = bounded(FirstRows)
+    BoundedPrinciple = bounded(OnePrinciple)
+
+
+class Settings(BoundedSettings):
     """The settings of a run, with bounds."""
 
     model_config = ConfigDict(strict=True)
 
-    samples: int = Field(default=2, ge=1, le=SAMPLES_AT_MOST)
-    revisions: int = Field(default=1, ge=0, le=16)
-    judge_principles: int | None = Field(default=None, ge=1, le=10_000)
-    seed: int = Field(default=0, ge=-(2**53), le=2**53)
-    max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
-    temperature: float = Field(default=1.0, ge=0, le=100)
-    judge_max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
-    judge_temperature: float = Field(default=0.7, ge=0, le=100)
 
-
-class _Judging(Asked):
+class _Judging(BoundedLimits, Asked):
     constitution: Name = Field(description="NAME or NAME@VERSION; a name alone is its newest version now.")
     input: Source
     judges: list[Name] = Field(default=[], max_length=16, description="Engines by name. None: the default engine.")
     modes: list[Mode] = Field(default=[], max_length=16, description="One for each judge, one for all, or none.")
     settings: Settings = Settings()
-    limit: Count | None = Field(default=None, description="Use only so many rows.")
-    max_chars: int = Field(default=32_000, ge=1, le=10_000_000)
-    truncate: bool = False
-    max_calls: Count | None = None
-    max_cost: float | None = Field(default=None, gt=0, le=1e9)
-    format: Format = "jsonl"
-    with_reasoning: bool = Field(default=False, description="Export what models thought before they answered, too.")
-    retest: float = Field(
-        default=SHARE,
-        ge=0,
-        le=1,
-        description="The share of the votes that is asked twice, at least 8, where a judge's answers can differ.",
-    )
     cluster: Name | None = Field(
         default=None,
         description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "
@@ -227,7 +219,7 @@ class TrainRequest(Asked):
         return self
 
 
-class AlignRequest(Asked):
+class AlignRequest(BoundedChain, Asked):
     """Generate, train, and compare before and after on held-out prompts: `cai align`. Registers the policy."""
 
     model_config = ConfigDict(
@@ -243,10 +235,6 @@ class AlignRequest(Asked):
     policy: Name | None = Field(default=None, description="An engine whose weights are here. None: the default.")
     judges: list[Name] = Field(default=[], max_length=16)
     modes: list[Mode] = Field(default=[], max_length=16)
-    method: Literal["dpo", "ppo"] = "dpo"
-    held_out: float = Field(default=0.25, gt=0, lt=1)
-    limit: Count | None = None
-    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     samples: int = Field(default=4, ge=2, le=SAMPLES_AT_MOST)
     max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
     sft: TrainSettings = TrainSettings()
@@ -255,7 +243,7 @@ class AlignRequest(Asked):
     ppo: TrainSettings = TrainSettings()
 
 
-class EvaluateRequest(Asked):
+class EvaluateRequest(BoundedRows, BoundedPrinciple, Asked):
     """How often a judge agrees with people who compared the same answers: `cai evaluate judge`.
 
     Rows have ``prompt``, ``chosen`` (the better answer by people) and ``rejected``.
@@ -278,8 +266,6 @@ class EvaluateRequest(Asked):
     input: Source
     judge: Name | None = None
     modes: list[Mode] = Field(default=[], max_length=16)
-    principle: Name | None = Field(default=None, description="The id of the principle. None: the first.")
-    limit: Count | None = None
 
 
 class ExportRequest(Asked):

@@ -14,6 +14,7 @@ from critic.judging.jury import Juror, Jury
 from critic.judging.modes import MODES
 from critic.pipeline import Pipeline
 from critic.records import Item, Line, Row
+from critic.settings.judging import Pooling
 from tests.factories import prompt, response
 
 
@@ -178,7 +179,7 @@ async def test_best_of_n_pairs_the_best_with_the_worst() -> None:
 
 
 async def test_a_ranking_of_all_samples_makes_their_pairs() -> None:
-    row = await pipeline(Script(), ranking=True, samples=4, revisions=0, tie_band=0.0).run(line())
+    row = await pipeline(Script(), ranking=True, samples=4, revisions=0, pooling=Pooling(tie_band=0.0)).run(line())
     [ranking] = row.rankings
     assert len(row.judgements) == 6 and sorted(ranking.ranks) == [1, 2, 3, 4]
     for pair in row.pairs:

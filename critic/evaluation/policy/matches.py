@@ -10,11 +10,12 @@ from constitution import Constitution
 from critic.calls.faults import Streak
 from critic.engine import EngineError
 from critic.evaluation.policy.answers import Texts
-from critic.judging.aggregate import Pooling, aggregate
+from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
 from critic.judging.jury import Jury
 from critic.pipeline import principles_by_group
 from critic.records import Prompt
+from critic.settings.judging import Pooling
 
 IN_FLIGHT = 64
 
@@ -47,7 +48,6 @@ async def play(
     constitution: Constitution,
     prompts: Sequence[Prompt],
     texts: Sequence[Sequence[Texts]],
-    tie_band: float,
     pooling: Pooling,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Match]:
@@ -76,7 +76,7 @@ async def play(
                 votes = await streak.do(lambda: jury.votes(question))
             except EngineError:  # counted as unread
                 return None
-        verdict = aggregate(votes, question.principles, tie_band, pooling)
+        verdict = aggregate(votes, question.principles, pooling)
         if verdict.probability is None:
             return None
         return 0.5 if verdict.outcome == "tie" else float(verdict.probability < 0.5)

@@ -16,10 +16,10 @@ from critic.evaluation.policy.matches import Match, play
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Drift, Likelihoods, Measured
 from critic.evaluation.policy.tax import Exam, sit
 from critic.judging import settled
-from critic.judging.aggregate import Pooling
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.records import Message, Prompt
+from critic.settings.judging import Pooling
 
 Tell = Callable[[str], None]
 
@@ -43,7 +43,6 @@ class Plan:
     sampling: Sampling
     samples: int = 1
     seed: int = 0
-    tie_band: float = 0.02
     pooling: Pooling = _POOLING
     exam: Exam | None = None
     reward: str | None = None
@@ -158,7 +157,7 @@ async def _judged(
             constitution = under.get(name)
             if constitution is not None:
                 tell(f"{name} prompts judged under {constitution.ref}")
-                matches[name] = await play(jury, constitution, prompts, texts[name], plan.tie_band, plan.pooling)
+                matches[name] = await play(jury, constitution, prompts, texts[name], plan.pooling)
                 judged_by[name] = f"{jury.judge}, under {constitution.ref}"
     finally:
         for engine in engines.values():

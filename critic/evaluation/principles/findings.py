@@ -9,7 +9,7 @@ from critic.evaluation.principles.ambiguity import Ambiguity, ambiguities
 from critic.evaluation.principles.influence import Coverage, Influence, coverage, influences
 from critic.evaluation.principles.redundancy import Relation, relations
 from critic.evaluation.principles.table import Table
-from critic.judging.aggregate import Pooling
+from critic.settings.judging import Pooling
 from critic.statistics.intervals import few
 
 
@@ -82,14 +82,14 @@ class Limits:
         return said
 
 
-def examine(table: Table, constitution: Constitution, tie_band: float, pooling: Pooling) -> Findings:
+def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findings:
     """Return what the votes of ``table`` say of ``constitution``."""
     found, sentence = ambiguities(table)
     return Findings(
         constitution.ref,
         len(table.comparisons),
         len({comparison.row for comparison in table.comparisons}),
-        tuple(influences(table, constitution, tie_band, pooling)),
+        tuple(influences(table, constitution, pooling)),
         coverage(table),
         tuple(relations(table)),
         tuple(found),

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from constitution import Constitution, Principle
 from critic.evaluation.principles.table import Comparison, Table
-from critic.judging.aggregate import Pooling, Verdict, aggregate
+from critic.judging.aggregate import Verdict, aggregate
+from critic.settings.judging import Pooling
 from critic.statistics.intervals import Figure, Share
 
 SPEAKS = 0.5  # log-odds (a probability of .62 or .38) from which a vote says something
@@ -71,13 +72,13 @@ class _Counted:
             share.end_cluster()
 
 
-def influences(table: Table, constitution: Constitution, tie_band: float, pooling: Pooling) -> list[Influence]:
-    """Return each principle's part in a run made with ``tie_band`` and ``pooling``, in the constitution's order."""
+def influences(table: Table, constitution: Constitution, pooling: Pooling) -> list[Influence]:
+    """Return each principle's part in a run made with ``pooling``, in the constitution's order."""
     known = {principle.id: principle for principle in constitution.principles}
     counted = {id: _Counted() for id in known}
     for comparisons in by_row(table.comparisons):
         for comparison in comparisons:
-            _count(comparison, known, counted, tie_band, pooling)
+            _count(comparison, known, counted, pooling)
         for one in counted.values():
             one.end()
     return [_influence(id, one, table.stale[id]) for id, one in counted.items()]
@@ -114,11 +115,10 @@ def _count(
     comparison: Comparison,
     known: Mapping[str, Principle],
     counted: Mapping[str, _Counted],
-    tie_band: float,
     pooling: Pooling,
 ) -> None:
     principles = [known[id] for id in comparison.voted]
-    whole = aggregate(comparison.votes, principles, tie_band, pooling)
+    whole = aggregate(comparison.votes, principles, pooling)
     for id, odds in comparison.odds.items():
         one = counted[id]
         one.read += 1
@@ -127,7 +127,7 @@ def _count(
         if side and odds:
             one.with_outcome.count((odds > 0) == (side > 0))
         others = [principle for principle in principles if principle.id != id]
-        without = _side(aggregate(comparison.votes, others, tie_band, pooling)) if others else None
+        without = _side(aggregate(comparison.votes, others, pooling)) if others else None
         flips = bool(side and without and side != without)
         one.decides.count(side != without)
         one.flips.count(flips)

@@ -14,6 +14,7 @@ from critic.judging.aggregate import aggregate, principle_log_odds
 from critic.judging.base import Mode, Question
 from critic.pipeline import principles_by_group
 from critic.records import Vote
+from critic.settings.judging import EXACT
 
 IN_FLIGHT = 64
 RETESTED = 40  # items that are asked again, where there are so many
@@ -87,7 +88,7 @@ async def _asked(engine: Engine, mode: Mode, principles: Principles, item: Item,
         shown = item.first.text, item.second.text
         own = await mode.votes(engine, Question(item.prompt, *shown, tuple(asked), seed=seed, group=group))
         votes += own
-        probability = aggregate(own, asked, tie_band=0.0).probability
+        probability = aggregate(own, asked, EXACT).probability
         if probability is None:
             continue
         probabilities.append(probability)

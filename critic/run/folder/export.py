@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from critic.records import Provenance, Quarantined, Row
 from critic.run.folder.tables import Record, Table, tables, with_tool_turns
-
-Format = Literal["jsonl", "parquet"]
+from critic.settings.run import Format
 
 GROUP_ROWS = 1000  # of a Parquet row group, which is written when either limit is reached
 GROUP_CHARACTERS = 16 * 2**20

@@ -160,7 +160,7 @@ class Foreseer:
         )
 
     def _verdict(self, votes: Sequence[Vote], principles: Sequence[Principle]) -> Verdict:
-        return aggregate(votes, principles, self.config.settings.tie_band, self.config.settings.pooling())
+        return aggregate(votes, principles, self.config.settings)
 
     def _rewritten(self, prompt: Prompt, number: int, chain: Chain) -> int:
         """How many rounds of a chain would be asked for again."""

@@ -11,9 +11,10 @@ from typing import Any
 from critic.engine import Identity
 from critic.records import Judgement, PreferencePair, Provenance, Quarantined, Row
 from critic.run.family import Kinship, families, kinship
-from critic.run.folder.export import ExportCounts, Format, export
+from critic.run.folder.export import ExportCounts, export
 from critic.run.reasons import Cause, Causes
 from critic.run.retest import Retest
+from critic.settings.run import Format
 from critic.statistics.run import RunStatistics
 from critic.statistics.warnings import warnings
 

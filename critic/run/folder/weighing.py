@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from constitution import Constitution, Principle
-from critic.judging.aggregate import Verdict, aggregate, is_tie
+from critic.judging.aggregate import Verdict, aggregate
 from critic.pairing import Pairing, pair
 from critic.pipeline import principles_by_group
 from critic.records import Judgement, Row, Vote
@@ -59,7 +59,7 @@ class Weighing:
         best_of_n = settings.strategy == "best-of-n" and kind == "generate"
         self.changes = Changes()
         self._constitution, self._settings, self._mended = constitution, settings, mended
-        self._pairing = Pairing(best_of_n, settings.ranking, settings.tie_band)
+        self._pairing = Pairing(best_of_n, settings.ranking, settings)
         self._digests = {principle.id: principle.digest for principle in constitution.principles}
 
     def row(self, row: Row) -> Row:
@@ -79,7 +79,7 @@ class Weighing:
 
     def _judgement(self, comparison: Sequence[Judgement], group: str | None, principles: list[Principle]) -> Judgement:
         votes = _votes(comparison, group, principles)
-        verdict = self._verdict(aggregate(votes, principles, self._settings.tie_band, self._settings.pooling()))
+        verdict = self._verdict(aggregate(votes, principles, self._settings))
         return Judgement(
             first=comparison[0].first,
             second=comparison[0].second,
@@ -96,7 +96,7 @@ class Weighing:
         if self._mended is None or verdict.probability is None:
             return verdict
         probability = self._mended(verdict.probability)
-        return Verdict("tie" if is_tie(probability, self._settings.tie_band) else "preference", probability)
+        return Verdict("tie" if self._settings.is_tie(probability) else "preference", probability)
 
     def _count(self, before: Row, after: Row) -> None:
         changes = self.changes

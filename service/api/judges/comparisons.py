@@ -16,6 +16,7 @@ from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
 from critic.records import Drop, Item, Line, Provenance, Row, Vote
+from critic.settings.judging import Banded
 from critic.statistics.intervals import Share
 from critic.statistics.run import RunStatistics
 from service.api.body import StrictRoute
@@ -36,7 +37,7 @@ _UNUSED = Sampling(max_tokens=1)  # nothing is written here but by the judge's m
 Feedbacker = Annotated[Caller, allowed("feedback")]
 
 
-class ComparisonRequest(BaseModel):
+class ComparisonRequest(Banded):
     """Responses to be compared. ``principles`` are ``all``, so many drawn by the seed, or those of these ids."""
 
     model_config = ConfigDict(
@@ -61,7 +62,6 @@ class ComparisonRequest(BaseModel):
     engine: EngineName = None
     mode: ModeSpec = None
     seed: Seed = 0
-    tie_band: float = Field(default=0.02, ge=0, lt=0.5)
 
 
 class ComparisonJudged(BaseModel):
@@ -186,7 +186,7 @@ def pipeline_of(asked: ComparisonRequest, constitution: Constitution, engine: En
         _UNUSED,
         seed=asked.seed,
         judge_principles=drawn,
-        tie_band=asked.tie_band,
+        pooling=asked.pooling(),
         ranking=len(asked.responses) > 2,
         lane="interactive",
     )

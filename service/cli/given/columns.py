@@ -2,15 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from critic.settings.run import GenerateSettings
+from service.cli.given.expand import option
 
-Column = Annotated[
-    str | None,
-    typer.Option(
-        "--column",
-        metavar="NAME=COLUMN,...",
-        help="Which columns of the input hold what, as in prompt=question,chosen=win; id= leaves the ids out. Names "
-        "that differ in case alone need none.",
-        rich_help_panel="Input",
-    ),
-]
+Column = Annotated[str | None, option(GenerateSettings, "column")]

@@ -15,10 +15,9 @@ from typer.core import TyperCommand, TyperOption
 from base.errors import InputError
 from base.nearest import meant
 from base.settings_file import read_settings_file
+from critic.settings.panels import PANELS as PANELS
 from service.cli.shown.voice import say
 
-PANELS = ("Input", "Sampling", "Judging", "Limits", "Output", "Server")
-"""The headings under which options stand in ``--help``."""
 # What is of the command line alone.
 _NOT_IN_FILES = ("config", "help", "quiet", "install-completion", "show-completion")
 _FILE, _SECTIONS = "cai.config.file", "cai.config.sections"
@@ -145,7 +144,7 @@ def _type(command: Any, option: TyperOption) -> Any:
     wanted = get_type_hints(inspect.unwrap(command.callback))[option.name or ""]
     while arguments := [one for one in get_args(wanted) if one is not type(None)]:  # of `int | None`, of `list[str]`
         wanted = arguments[0]
-    return wanted
+    return wanted if isinstance(wanted, type) else type(wanted)  # a choice's type is that of its words
 
 
 def _plain(wanted: Any, value: Any, where: str) -> Any:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from base.errors import InputError
-from service.cli.given.options import INPUT
 from service.cli.measure.labels import read_labels
 from service.cli.shown.display import clean
 
@@ -17,29 +16,6 @@ if TYPE_CHECKING:
 
 NAMED = 10  # refused rows that the terminal names
 TABLES = ("feedback.jsonl", "feedback.parquet")
-
-Files = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILE|DIR...",
-        help="Comparisons by people and by judges: files of feedback or pairs, and runs' folders; one or more.",
-    ),
-]
-Model = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A model whose win rate is wanted; repeatable. Default: every model that stands against another.",
-        rich_help_panel=INPUT,
-    ),
-]
-PoolGroups = Annotated[
-    bool,
-    typer.Option(
-        "--pool-groups",
-        help="Bring the labels of all groups of people together, which otherwise stay apart.",
-        rich_help_panel=INPUT,
-    ),
-]
 
 
 def gather(sources: Sequence[str], column: str | None) -> "tuple[Gathered, list[Broken]]":
@@ -72,9 +48,9 @@ def _table(source: str) -> str:
     return next((str(file) for file in files if file.is_file()), source)
 
 
-def models_of(made: "Gathered", given: Sequence[str] | None) -> list[str]:
+def models_of(made: "Gathered", given: Sequence[str]) -> list[str]:
     """Return the models whose win rates are asked for. Raises `InputError` for one that stands against none."""
-    for name in given or ():
+    for name in given:
         if name not in made.models:
             known = ", ".join(made.models) or "none that is named"
             raise InputError(

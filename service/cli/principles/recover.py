@@ -4,14 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from base.errors import InputError
-from service.cli.given.columns import Column
+from critic.settings.people import RecoverSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, FirstRows, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
 
@@ -22,19 +23,9 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 32_000
 
 
+@expand
 def recover(
-    pairs: Annotated[
-        str, typer.Argument(metavar="PAIRS", help="Rows with prompt, chosen (the better answer) and rejected.")
-    ],
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run that judged these pairs: its principles are candidates, too, by its stored votes.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    limit: FirstRows = None,
-    column: Column = None,
+    settings: RecoverSettings,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
@@ -43,10 +34,10 @@ def recover(
     from critic.evaluation.principles.recovery import recover as find
     from critic.evaluation.principles.traits import candidates
 
-    labels, refused = _labels(pairs, limit, column)
+    labels, refused = _labels(settings.pairs, settings.limit, settings.column)
     names, signs = candidates([one.better for one in labels], [one.worse for one in labels])
-    if run is not None:
-        names, signs = _with_votes(run, labels, names, signs)
+    if settings.run is not None:
+        names, signs = _with_votes(settings.run, labels, names, signs)
     recovered = find(names, signs, [one.id for one in labels], list(range(len(labels))))
     prompts = len({one.prompt.key for one in labels})
     if as_json:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from constitution.library import completed
 from service.cli.exits import BEYOND_LIMITS
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json, constitution_names
+from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
@@ -51,9 +52,7 @@ class Change:
 def test(
     ref: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=constitution_names
-        ),
+        typer.Argument(metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=completed),
     ],
     run: Annotated[Path, typer.Option(help="The run whose stored votes are read.", rich_help_panel=INPUT)],
     again: Annotated[
@@ -159,7 +158,7 @@ def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) ->
                     where=str(other),
                     fix="Name a run that judged the same pairs.",
                 )
-    return examine(table, constitution, settings.tie_band, settings.pooling())
+    return examine(table, constitution, settings)
 
 
 def _weights(texts: Sequence[str]) -> dict[str, float]:

@@ -170,9 +170,11 @@ def _reasons(
     judgement: "Judgement", sign: int, principles: Mapping[str, "Principle"], config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say which principles decided a comparison, and how."""
-    from critic.judging.aggregate import Pooling, aggregate, principle_log_odds
+    from critic.judging.aggregate import aggregate, principle_log_odds
+    from critic.settings.judging import EXACT, Pooling
 
-    tie_band, pooling = float(config.get("tie_band", 0.0)), Pooling(method=config.get("aggregation", "log-odds"))
+    settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
+    pooling = Pooling(**EXACT.model_dump() | settings)
     found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
     odds = {name: sign * mean for name, mean in found.items() if mean is not None}
     unread = len(found) - len(odds)
@@ -181,7 +183,7 @@ def _reasons(
     priorities = sorted(classes) if config.get("priorities", True) else []
     for priority in priorities if len(priorities) > 1 else ():
         members = [p for p in principles.values() if p.priority == priority and p.id in odds]
-        if aggregate(judgement.votes, members, tie_band, pooling).outcome == "preference":
+        if aggregate(judgement.votes, members, pooling).outcome == "preference":
             deciding = {p.id for p in members}
             others = len(odds) - len(deciding)
             yield f"Priority {priority} decides: {len(deciding)} principles; {others} of other priorities don't count."

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from base.errors import InputError
-from critic.run.config import RunSettings
+from base.option import as_file
 from critic.run.folder.shards import RUN_FILE, ShardStore
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
-from critic.run.retest import SHARE
 from critic.run.run import fingerprint
+from critic.settings.run import GenerateSettings, JudgeSettings, RunLimits, RunSettings
 from service.jobs.inputs.artifacts import input_of, of_job
 from service.jobs.kinds import feedback
 from service.jobs.kinds.commands import principles_file, run_folder
@@ -32,8 +32,6 @@ from service.jobs.work.work import Work
 from service.store.disk.synced import make_folder
 
 TELL_SECONDS = 2.0
-JUDGING = ("tie_band", "aggregation", "seed")  # settings of both commands
-SAMPLING = ("samples", "revisions", "strategy", "max_tokens", "temperature", "judge_max_tokens", "judge_temperature")
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -46,29 +44,18 @@ def run(work: Work) -> dict[str, Any]:
     return found
 
 
-def arguments(
-    request: RunRequest,
-    principles: Path,
-    out: Path,
-    format: str,
-    on: str,
-    with_reasoning: bool = False,
-    retest: float = SHARE,
-) -> list[str]:
-    """The command line of ``cai`` that does ``request``; ``principles`` is the file of its constitution."""
+def settings_of(
+    request: RunRequest, principles: Path, out: Path, on: str, limits: RunLimits
+) -> GenerateSettings | JudgeSettings:
+    """What ``cai`` is asked for that does ``request``; ``principles`` is the file of its constitution."""
     settings = RunSettings.read(request.settings)
-    source = "prompts" if request.kind == "generate" else "pairs"
-    options = [("principles", principles), (source, request.source), ("out", out), ("on", on), ("format", format)]
-    options += [("retest", retest)]
-    options += [("judge", judge) for judge in request.judges] + [("mode", mode) for mode in request.modes]
-    options += [("judge-principles", settings.judge_principles or "all"), ("max-chars", request.max_chars)]
-    if request.policy is not None:
-        options += [("policy", request.policy), *((name, getattr(settings, name)) for name in SAMPLING)]
-    options += [(name, getattr(settings, name)) for name in JUDGING]
-    options += [("limit", request.limit)] if request.limit is not None else []
-    flags = {"--ranking": settings.ranking, "--truncate": request.truncate, "--with-reasoning": with_reasoning}
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in options]
-    return [request.kind, *given, *(flag for flag, wanted in flags.items() if wanted)]
+    given: dict[str, Any] = {name: getattr(limits, name) for name in RunLimits.model_fields}
+    given |= {"principles": str(principles), "out": out, "on": on}
+    given |= {"judge": request.judges, "mode": request.modes, "column": request.columns}
+    if request.policy is None:
+        own = settings.model_dump(include=set(JudgeSettings.model_fields))
+        return JudgeSettings(pairs=request.source, **given, **own)
+    return GenerateSettings(prompts=request.source, policy=request.policy, **given, **settings.model_dump())
 
 
 def _run(work: Work, folder: Path) -> dict[str, Any]:
@@ -83,7 +70,7 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
     _, total = fingerprint(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
-        command(work, arguments(request, principles, folder, asked.format, on, asked.with_reasoning, asked.retest))
+        command(work, [request.kind], as_file(settings_of(request, principles, folder, on, asked)))
     return {"total": total}
 
 

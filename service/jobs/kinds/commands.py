@@ -14,7 +14,10 @@ import yaml
 from sqlalchemy import Connection, insert, select
 
 from base.errors import InputError
+from base.option import as_file
 from critic.engines import parse_spec
+from critic.settings.aligning import AlignSettings, ChainSettings
+from critic.settings.measuring import MeasureJudgeSettings
 from service.engines import TRAINED
 from service.jobs.inputs.artifacts import MODELS, of_job
 from service.jobs.kinds.rows import mode_texts
@@ -36,9 +39,7 @@ def train(work: Work) -> dict[str, Any]:
     folder = run_folder(work)
 
     def training() -> dict[str, Any]:
-        config = work.folder / "config.yaml"
-        config.write_text(yaml.safe_dump(_config(work, asked, folder)), "utf-8")
-        command(work, ["train", asked.method, "--config", str(config)])
+        command(work, ["train", asked.method], _config(work, asked, folder))
         return {}
 
     work.step("train", training)
@@ -64,13 +65,17 @@ def evaluate(work: Work) -> dict[str, Any]:
 
     def measuring() -> dict[str, Any]:
         [source] = work.inputs()
-        arguments = ["evaluate", "judge", "--pairs", str(source), "--judge", _spec(work, asked.judge)]
-        arguments += ["--principles", principles_file(work, asked.constitution), "--out", str(folder)]
-        arguments += [text for mode in asked.modes for text in ("--mode", mode)]
-        arguments += ["--principle", asked.principle] if asked.principle else []
-        arguments += ["--limit", str(asked.limit)] if asked.limit else []
-        arguments += ["--column", asked.input.columns] if asked.input.columns else []
-        command(work, arguments)
+        settings = MeasureJudgeSettings(
+            pairs=str(source),
+            judge=_spec(work, asked.judge),
+            mode=tuple(asked.modes),
+            principles=principles_file(work, asked.constitution),
+            principle=asked.principle,
+            limit=asked.limit,
+            column=asked.input.columns,
+            out=folder,
+        )
+        command(work, ["evaluate", "judge"], as_file(settings))
         work.parts.artifacts.put(folder / "accuracy.json", of_job(work.id), "accuracy.json")
         return {"file": "accuracy.json"}
 
@@ -80,19 +85,21 @@ def evaluate(work: Work) -> dict[str, Any]:
 def _align(work: Work, asked: AlignRequest, folder: Path) -> dict[str, Any]:
     [source] = work.inputs()
     judges = asked.judges or [work.parts.settings.engine]
-    arguments = ["align", "--principles", principles_file(work, asked.constitution), "--prompts", str(source)]
-    arguments += ["--out", str(folder), "--method", asked.method, "--policy", _spec(work, asked.policy)]
-    arguments += [text for judge in judges for text in ("--judge", _spec(work, judge))]
-    arguments += [text for mode in mode_texts(work, judges, asked.modes) for text in ("--mode", mode)]
-    arguments += ["--held-out", str(asked.held_out), "--seed", str(asked.seed)]
-    arguments += ["--limit", str(asked.limit)] if asked.limit else []
-    arguments += ["--column", asked.input.columns] if asked.input.columns else []
-    arguments += [f"generate.samples={asked.samples}", f"generate.max_tokens={asked.max_tokens}"]
-    stages = {"sft": asked.sft, asked.method: getattr(asked, asked.method)}
-    stages |= {"reward": asked.reward} if asked.method == "ppo" else {}
-    for stage, settings in stages.items():
-        arguments += [f"{stage}.{key}={value}" for key, value in _given(settings).items()]
-    command(work, arguments)
+    chain = AlignSettings(
+        principles=principles_file(work, asked.constitution),
+        prompts=str(source),
+        out=folder,
+        policy=_spec(work, asked.policy),
+        judge=tuple(_spec(work, judge) for judge in judges),
+        mode=mode_texts(work, judges, asked.modes),
+        column=asked.input.columns,
+        **{name: getattr(asked, name) for name in ChainSettings.model_fields},
+    )
+    stages: dict[str, Any] = {"generate": {"samples": asked.samples, "max_tokens": asked.max_tokens}}
+    stages |= {stage: _given(getattr(asked, stage)) for stage in ("sft", asked.method)}
+    if asked.method == "ppo":
+        stages["reward"] = _given(asked.reward)
+    command(work, ["align"], as_file(chain) | stages)
     return {}
 
 

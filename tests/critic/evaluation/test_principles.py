@@ -13,8 +13,9 @@ from critic.evaluation.principles.findings import Findings, Limits, examine, pla
 from critic.evaluation.principles.redundancy import relations
 from critic.evaluation.principles.report import report
 from critic.evaluation.principles.table import Table
-from critic.judging.aggregate import Pooling, aggregate
+from critic.judging.aggregate import aggregate
 from critic.records import Judgement, Order, Response, Row, Vote
+from critic.settings.judging import Pooling
 from tests.factories import prompt, small_constitution
 
 POOLING = Pooling()
@@ -45,7 +46,7 @@ def votes(
 
 
 def row(constitution: Constitution, number: int, cast: Sequence[Vote]) -> Row:
-    verdict = aggregate(cast, constitution.principles, 0.02, POOLING)
+    verdict = aggregate(cast, constitution.principles, POOLING)
     judgement = Judgement(
         first=0,
         second=1,
@@ -72,7 +73,7 @@ def run(constitution: Constitution, odds: Any) -> Table:
 
 
 def findings(constitution: Constitution, table: Table) -> Findings:
-    return examine(table, constitution, 0.02, POOLING)
+    return examine(table, constitution, POOLING)
 
 
 def quality(rng: np.random.Generator, prompts: int, principles: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from critic.judging.base import Question
 from critic.judging.modes import MODES
 from critic.judging.modes.decision import DecisionMode
 from critic.records import Vote
+from critic.settings.judging import Pooling
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?")
@@ -87,7 +88,7 @@ async def test_a_judge_that_likes_a_place_comes_out_at_a_half() -> None:
     engine = Deciding({(GIVEN, "Kinder?"): shares(0.9, 0.1), (SWAPPED, "Kinder?"): shares(0.9, 0.1)})
     got = await votes(engine, KIND)
     assert [v.log_odds for v in got] == pytest.approx([math.log(9), -math.log(9)])
-    assert aggregate(got, [KIND], tie_band=0.02).probability == 0.5
+    assert aggregate(got, [KIND], Pooling()).probability == 0.5
 
 
 async def test_all_principles_of_an_order_are_one_tree() -> None:

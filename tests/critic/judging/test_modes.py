@@ -21,6 +21,7 @@ from critic.judging.modes.logprob import Logprob
 from critic.judging.modes.verdict import parse_verdict
 from critic.records import Message, Vote
 from critic.run.folder.store import RunStore
+from critic.settings.judging import Pooling
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(
@@ -72,7 +73,7 @@ async def test_logprob_reads_both_letters_once_a_principle_and_order() -> None:
 async def test_an_always_first_judge_says_one_half() -> None:
     engine = ScriptedEngine(Script(choose="first"))
     got = await votes("logprob", engine, question(KIND, SHORT))
-    verdict = aggregate(got, [KIND, SHORT], tie_band=0.02)
+    verdict = aggregate(got, [KIND, SHORT], Pooling())
     assert (verdict.outcome, verdict.probability) == ("tie", 0.5)
 
 

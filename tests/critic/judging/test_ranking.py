@@ -13,6 +13,7 @@ from scipy.special import expit, log_expit, logit
 
 from critic.judging.ranking import Array, bradley_terry, rank
 from critic.records import Ranking
+from critic.settings.judging import Pooling
 from tests.factories import judgement, response
 
 Compared = dict[tuple[int, int], float]  # the probability that the first is better
@@ -35,7 +36,7 @@ def strengths(wins_KK: Array) -> Array:
 def ranking(compared: Compared, texts: str = "abcdefgh", tie_band: float = 0.02) -> Ranking | None:
     responses = 1 + max(map(max, compared))
     judged = [judgement((), p, first=first, second=second) for (first, second), p in compared.items()]
-    return rank([response(text) for text in texts[:responses]], judged, tie_band)
+    return rank([response(text) for text in texts[:responses]], judged, Pooling(tie_band=tie_band))
 
 
 def test_two_responses_by_hand() -> None:
@@ -138,10 +139,10 @@ def test_equal_texts_are_one_response() -> None:
 
 def test_an_unreadable_comparison_is_left_out() -> None:
     judged = [judgement((), 0.8), judgement((), None, first=0, second=2), judgement((), 0.6, first=1, second=2)]
-    found = rank([response(text) for text in "abc"], judged, 0.02)
+    found = rank([response(text) for text in "abc"], judged, Pooling())
     assert found is not None and found.ranks == (1, 2, 3)
     assert found.strengths[0] - found.strengths[2] == pytest.approx(logit(0.8) + logit(0.6))
-    assert rank([response(text) for text in "abc"], judged[:2], 0.02) is None
+    assert rank([response(text) for text in "abc"], judged[:2], Pooling()) is None
 
 
 def test_unanimous_comparisons_have_finite_strengths() -> None:

@@ -12,6 +12,7 @@ from critic.judging.aggregate import aggregate
 from critic.judging.base import MAX_LOG_ODDS, Mode, Question
 from critic.judging.modes.rm import Rm
 from critic.local.rewards import capability
+from critic.settings.judging import Pooling
 from tests.factories import FakeEngine, prompt
 
 KIND = Principle(id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?")
@@ -41,7 +42,7 @@ async def test_the_vote_is_the_difference_of_the_rewards() -> None:
     [vote] = await Rm().votes(engine, question())
     assert (vote.log_odds, vote.values, vote.order) == (1.5, (3.0, 1.5), None)
     assert (vote.principle, vote.principle_digest, vote.judge, vote.mode) == (None, None, "rewards", "rm")
-    verdict = aggregate([vote], [KIND, SHORT], tie_band=0.02)
+    verdict = aggregate([vote], [KIND, SHORT], Pooling())
     assert verdict.outcome == "preference"
     assert verdict.probability == pytest.approx(0.8176, abs=1e-4)
 

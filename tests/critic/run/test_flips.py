@@ -12,6 +12,7 @@ from critic.judging.aggregate import aggregate
 from critic.records import Judgement
 from critic.run.folder.flips import Foreseer, Foresight
 from critic.run.folder.reading import foresee
+from critic.settings.judging import Pooling
 from tests.factories import both_orders, judgement, row, run_config, small_constitution
 
 from .run_bench import Bench
@@ -124,7 +125,7 @@ def _judged(first: float, second: float) -> Judgement:
     """A judgement of two principles with these log-odds."""
     votes = (*both_orders("p0", first, first), *both_orders("p1", second, second))
     principles = Constitution.model_validate(small_constitution(2)).principles
-    return judgement(votes, aggregate(votes, principles, 0.02).probability)
+    return judgement(votes, aggregate(votes, principles, Pooling()).probability)
 
 
 def test_a_missing_vote_that_can_not_outweigh_the_others_leaves_the_side() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +21,16 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from base.option import as_file
 from constitution.library import shipped
-from critic.cluster.spec import parse_cluster
 from critic.run.config import RunSettings
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
-from critic.run.retest import SHARE
+from critic.settings.run import RunLimits
 from service.cli import generate as commands
-from service.jobs.kinds.cluster_rows import JUDGING, _wait_for, arguments
+from service.cli.given.config import Command
+from service.jobs.kinds.cluster_rows import _wait_for, settings_of
+from service.jobs.work.child import _written
 from service.jobs.work.ledger import Moved
 from service.settings import Settings
 from tests.service.calls import running
@@ -58,31 +61,35 @@ REQUESTS = st.builds(
     policy=st.none() | st.just("scripted:a.yaml"),
     modes=st.just(("logprob", "rm")),
     settings=settings_of_a_run,
-    limit=st.none() | st.integers(1, 99),
-    max_chars=st.integers(1, 10**7),
-    truncate=st.booleans(),
+    columns=st.none() | st.just("prompt=question"),
+)
+LIMITS = st.builds(
+    RunLimits,
+    format=st.sampled_from(["jsonl", "parquet"]),
+    with_reasoning=st.booleans(),
+    retest=st.floats(0, 1),
+    max_cost=st.none() | st.floats(0, 9),
 )
 
 
 @settings_of_hypothesis(max_examples=60)  # a whole command line each
-@given(asked=REQUESTS, format=st.sampled_from(["jsonl", "parquet"]))
-def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, format: str) -> None:
+@given(asked=REQUESTS, limits=LIMITS)
+def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, limits: RunLimits) -> None:
     told: list[Any] = []
     app = typer.Typer()
     for command in (commands.generate, commands.judge):
-        app.command()(command)
-    with pytest.MonkeyPatch.context() as patch:
+        app.command(cls=Command)(command)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(commands, "_start", lambda *given: told.extend(given))
-        line = arguments(asked, HELPFULNESS, Path("out"), format, "ray?shard=8")
-        assert CliRunner().invoke(app, line).exit_code == 0
-    understood, out, how, _ = told
-    wanted = RunSettings.read(asked.settings).model_dump(exclude={"priorities"})
-    if asked.policy is None:  # answers that are given are not sampled
-        wanted = {name: wanted[name] for name in ("judge_principles", "ranking", *JUDGING)}
+        settings = settings_of(asked, HELPFULNESS, Path("out"), "ray?shard=8", limits)
+        line = [asked.kind, "--config", str(_written(Path(folder), as_file(settings)))]
+        assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
+    understood, how, _ = told
+    assert how == settings, "what was written is what was read"
+    wanted = RunSettings.read(asked.settings).model_dump(include=set(type(settings).model_fields))
     assert understood == replace(asked, settings=wanted)
-    assert (out, how.format.value, how.cluster) == (Path("out"), format, parse_cluster("ray?shard=8"))
-    assert (how.with_reasoning, how.retest) == (False, SHARE)
-    assert not (how.extend or how.max_calls or how.max_cost)
+    assert {name: getattr(how, name) for name in RunLimits.model_fields} == limits.model_dump()
+    assert (how.out, how.on, how.extend) == (Path("out"), "ray?shard=8", False)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from critic.settings.people import AgreementSettings
 from service.cli.exits import QUARANTINED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
-from service.cli.measure.gathering import PoolGroups
 from service.cli.measure.labels import read_labels
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import told
@@ -32,23 +32,9 @@ if TYPE_CHECKING:
 NAMED = 10  # refused rows, and annotators, that the terminal names
 
 
+@expand
 def agreement(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Labels by people: feedback, or pairs with an annotator a row.")
-    ],
-    kind: Annotated[
-        str | None,
-        typer.Option(help="comparison, rating, ranking or thumbs. Default: the most frequent.", rich_help_panel=INPUT),
-    ] = None,
-    gold: Annotated[
-        str | None,
-        typer.Option(help="A file of labels that are known to be right, on some of the items.", rich_help_panel=INPUT),
-    ] = None,
-    pool_groups: PoolGroups = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page with pictures here (.html).", rich_help_panel=OUTPUT)
-    ] = None,
-    column: Column = None,
+    settings: AgreementSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -58,15 +44,16 @@ def agreement(
 
     People of different groups stay apart, each group with figures of its own.
     """
-    from critic.evaluation.agreement.figures import agreement_figures, by_group
+    from critic.evaluation.agreement.figures import agreement_figures
     from critic.evaluation.agreement.units import said
 
-    labels, refused = read_labels(file, column)
-    chosen = kind or _most_frequent(file, labels)
+    file, report = settings.file, settings.report
+    labels, refused = read_labels(file, settings.column)
+    chosen = settings.kind or _most_frequent(file, labels)
     try:
         own, repeated = said(labels, chosen)
-        known = _known(gold, chosen, column)
-        apart = by_group(own, pool_groups) or {None: []}
+        known = _known(settings.gold, chosen, settings.column)
+        apart = by_group(own, settings.pool_groups) or {None: []}
         figures = {group: agreement_figures(mine, chosen, known, repeated) for group, mine in apart.items()}
     except ValueError as error:
         raise InputError(str(error), where=file) from None

@@ -5,10 +5,9 @@ import json
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -16,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from critic.settings.measuring import ChoicesSettings
 from service.cli.exits import QUARANTINED, STOPPED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, JUDGING, FirstRows, Json, JudgeSpec, MeasurementOut
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.measure.measurement import Measurement
 from service.cli.shown.display import clean
 from service.cli.shown.progress import Bar
@@ -34,38 +34,9 @@ if TYPE_CHECKING:
 NAMED = 5  # quarantined rows that the terminal names; JSON names all
 
 
-class FormatName(StrEnum):
-    """How two answers are put as a question."""
-
-    plain = "plain"
-    paper = "paper"
-
-
+@expand
 def choices(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows of prompt, corrects and incorrects.")],
-    judge: JudgeSpec = "embedded",
-    format: Annotated[
-        FormatName,
-        typer.Option(
-            help="plain: this project's question; paper: the Constitutional AI paper's.", rich_help_panel=JUDGING
-        ),
-    ] = FormatName.plain,
-    principles: Annotated[
-        list[Path] | None,
-        typer.Option(help="With paper: its comparison instructions (JSON), and its few-shots.", rich_help_panel=INPUT),
-    ] = None,
-    limit: FirstRows = None,
-    out: MeasurementOut = None,
-    floor: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="With less probability than this on all letters, a pair is unreadable.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = 0.1,
-    column: Column = None,
+    settings: ChoicesSettings,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
@@ -74,18 +45,19 @@ def choices(
     from critic.engine import RunStopped
     from critic.evaluation.choice_rows import ChoiceRow, read_rows
 
-    how = _format(format, principles or [])
-    read = list(islice(read_rows(file, column), limit))
+    file, out = settings.file, settings.out
+    how = _format(settings.format, settings.principles)
+    read = list(islice(read_rows(file, settings.column), settings.limit))
     if not read:
         raise InputError("the file holds no rows", where=file, fix="Give at least one, with prompt and answers.")
     try:
-        measured = asyncio.run(_measure(judge, [r for r in read if isinstance(r, ChoiceRow)], how, out, file, floor))
+        measured = asyncio.run(_measure(settings, [row for row in read if isinstance(row, ChoiceRow)], how))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
     refused = [row for row in read if not isinstance(row, ChoiceRow)] + measured.refused
-    results = _results(file, format, floor, measured, sorted(refused, key=lambda row: row.row))
+    results = _results(settings, measured, sorted(refused, key=lambda row: row.row))
     if out:
         from critic.run.folder.results import replace_text
 
@@ -106,11 +78,11 @@ class _Measured:
     refused: "list[Quarantined]"
 
 
-def _format(name: FormatName, principles: Sequence[Path]) -> "Format":
+def _format(name: str, principles: Sequence[Path]) -> "Format":
     from constitution.importers.cai_paper import read_paper
     from critic.evaluation.choice_formats import PaperFormat, Plain
 
-    if name == FormatName.plain:
+    if name == "plain":
         if principles:
             raise InputError("the plain format asks by no principles", where="--principles", fix="Add --format paper.")
         return Plain()
@@ -124,9 +96,7 @@ def _format(name: FormatName, principles: Sequence[Path]) -> "Format":
     return PaperFormat(paper)
 
 
-async def _measure(
-    judge: str, rows: "Sequence[ChoiceRow]", format: "Format", out: Path | None, file: str, floor: float
-) -> _Measured:
+async def _measure(settings: ChoicesSettings, rows: "Sequence[ChoiceRow]", format: "Format") -> _Measured:
     from base.digest import digest
     from critic.calls.ledger import Budget, RecordedEngine
     from critic.engines import open_engine, parse_spec
@@ -134,10 +104,11 @@ async def _measure(
     from critic.records import Quarantined
     from critic.run.folder.store import RunStore
 
-    engine = open_engine(parse_spec(judge))
+    engine = open_engine(parse_spec(settings.judge))
+    out = settings.out
     config = {
         "kind": "choices",
-        "file": Path(file).name,
+        "file": Path(settings.file).name,
         "judge": engine.identity.name,
         "judge_hash": digest(asdict(engine.identity)),
         "format": format.key,
@@ -146,30 +117,28 @@ async def _measure(
         opened = closing(RunStore.open(out, config, extend=False)) if out else nullcontext()
         with opened as store, Bar("rows", len(rows)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
-            found = await measure(asked, rows, format, bar.advance, floor)
+            found = await measure(asked, rows, format, bar.advance, settings.floor)
     finally:
         await engine.close()
     readings = [reading for reading in found if isinstance(reading, RowReading)]
     return _Measured(engine.identity.name, readings, [r for r in found if isinstance(r, Quarantined)])
 
 
-def _results(
-    file: str, format: FormatName, floor: float, measured: _Measured, refused: "Sequence[Quarantined]"
-) -> dict[str, Any]:
+def _results(settings: ChoicesSettings, measured: _Measured, refused: "Sequence[Quarantined]") -> dict[str, Any]:
     from critic.evaluation.choice_figures import figures, unreadable
 
     problems = [f"{row.where}: {problem}" for row in measured.readings for problem in row.problems]
     return {
-        "file": Path(file).name,
+        "file": Path(settings.file).name,
         "judge": measured.judge,
-        "format": format.value,
-        "floor": floor,
+        "format": settings.format,
+        "floor": settings.floor,
         "rows": len(measured.readings),
         "rows_in_one_order": sum(row.one_order for row in measured.readings),
         "figures": {
             name: None if figure is None else asdict(figure) for name, figure in figures(measured.readings).items()
         },
-        "unreadable": unreadable(measured.readings, floor)._asdict(),
+        "unreadable": unreadable(measured.readings, settings.floor)._asdict(),
         "problems": problems,
         "quarantined": [row.model_dump() for row in refused],
     }

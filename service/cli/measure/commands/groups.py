@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from base.errors import InputError
-from service.cli.given.columns import Column
+from critic.settings.people import GroupsSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import JUDGING, FirstRows, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.measure.measurement import Measurement
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
@@ -24,19 +25,9 @@ if TYPE_CHECKING:
     from critic.statistics.intervals import Figure
 
 
+@expand
 def groups(
-    labels: Annotated[
-        str, typer.Argument(metavar="LABELS", help="Feedback with a group and an annotator: comparisons are read.")
-    ],
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this way: mean, majority, borda, maximin, nash, proportional, soft; repeatable.",
-            rich_help_panel=JUDGING,
-        ),
-    ] = None,
-    limit: FirstRows = None,
-    column: Column = None,
+    settings: GroupsSettings,
     as_json: Json = False,
     quiet: Quiet = False,
     config: ConfigFile = None,
@@ -45,11 +36,11 @@ def groups(
     from critic.statistics.groups.aggregations import AGGREGATIONS
     from critic.statistics.groups.losers import outcomes
 
-    names = tuple(by or AGGREGATIONS)
+    names = settings.by or tuple(AGGREGATIONS)
     if unknown := [name for name in names if name not in AGGREGATIONS]:
         raise InputError(f"there is no way {unknown[0]!r}", where="--by", fix=f"There are {', '.join(AGGREGATIONS)}.")
-    read, left_out = _comparisons(labels, limit, column)
-    profile = _profile(read, labels)
+    read, left_out = _comparisons(settings.labels, settings.limit, settings.column)
+    profile = _profile(read, settings.labels)
     apart = _apart(profile)
     found = outcomes(profile, names)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -15,18 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from critic.settings.measuring import InjectionSettings
 from service.cli.exits import STOPPED
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    LIMITS,
-    Extend,
-    Json,
-    JudgeSpec,
-    MeasuredModes,
-    MeasurementOut,
-    OnePrinciple,
-    Principles,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import chosen_principle, measurement_store, told
@@ -44,17 +37,9 @@ if TYPE_CHECKING:
 WORST = 3  # categories named a mode
 
 
+@expand
 def injection(
-    judge: JudgeSpec = "embedded",
-    mode: MeasuredModes = None,
-    principles: Principles = "helpfulness@1.0.0",
-    principle: OnePrinciple = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Plant only N texts, taken evenly from the suite.", rich_help_panel=LIMITS),
-    ] = None,
-    out: MeasurementOut = None,
-    extend: Extend = False,
+    settings: InjectionSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -68,15 +53,15 @@ def injection(
     from critic.evaluation.planting import load_suite
     from critic.judging import mode_of
 
-    constitution, spec = load(principles), parse_spec(judge)
-    asked = chosen_principle(constitution, principle)
+    constitution, spec, out = load(settings.principles), parse_spec(settings.judge), settings.out
+    asked = chosen_principle(constitution, settings.principle)
     modes: dict[str, Mode] = {"plain": Plain()}
-    for text in mode or (None,):
+    for text in settings.mode or (None,):
         found = mode_of(text, spec)
         modes[text or found.name] = found
-    suite = load_suite().sample(limit)
+    suite = load_suite().sample(settings.limit)
     try:
-        name, trials = asyncio.run(_measure(judge, modes, asked, suite, out, extend))
+        name, trials = asyncio.run(_measure(settings.judge, modes, asked, suite, out, settings.extend))
     except (RunStopped, KeyboardInterrupt) as reason:
         kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)

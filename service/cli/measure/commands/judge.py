@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -16,21 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from critic.settings.measuring import MeasureJudgeSettings
 from service.cli.exits import QUARANTINED, STOPPED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    INPUT,
-    OUTPUT,
-    Extend,
-    FirstRows,
-    Json,
-    JudgeSpec,
-    MeasuredModes,
-    MeasurementOut,
-    OnePrinciple,
-    Principles,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.judging import ask_judge, people_of
 from service.cli.measure.measurement import Measurement
@@ -54,35 +44,9 @@ LEVEL = 0.05  # of a test, as the intervals are of 95 %
 TOO_FEW = "too few"
 
 
+@expand
 def judge(
-    pairs: Annotated[
-        str,
-        typer.Option(
-            help="Rows with prompt, chosen (the better answer by people) and rejected.", rich_help_panel=INPUT
-        ),
-    ],
-    judge: JudgeSpec = "embedded",
-    mode: MeasuredModes = None,
-    principles: Principles = "helpfulness@1.0.0",
-    principle: OnePrinciple = None,
-    limit: FirstRows = None,
-    fit: Annotated[
-        Path | None,
-        typer.Option(
-            help="Fit a linear contrast on the rows, and write it here: contrast?weights=FILE.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    out: MeasurementOut = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write a page here (.html): the first mode beside people, with their own agreement as its ceiling.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    extend: Extend = False,
-    column: Column = None,
+    settings: MeasureJudgeSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -94,44 +58,48 @@ def judge(
     from critic.engines import parse_spec
     from critic.judging import mode_of
 
-    spec, asked = parse_spec(judge), chosen_principle(load(principles), principle)
-    modes = {text or mode_of(None, spec).name: mode_of(text, spec) for text in mode or (None,)}
-    labels, refused = _labels(pairs, limit, column)
+    spec, asked = parse_spec(settings.judge), chosen_principle(load(settings.principles), settings.principle)
+    modes = {text or mode_of(None, spec).name: mode_of(text, spec) for text in settings.mode or (None,)}
+    labels, refused = _labels(settings.pairs, settings.limit, settings.column)
     try:
-        name, judged, model = asyncio.run(_measure(judge, modes, asked, labels, fit is not None, out, extend))
+        name, judged, model = asyncio.run(_measure(settings, modes, asked, labels))
     except (RunStopped, KeyboardInterrupt) as reason:
-        kept = "the same command goes on from here" if out else "nothing was kept, for there is no --out"
+        kept = "the same command goes on from here" if settings.out else "nothing was kept, for there is no --out"
         say(f"Stopped{f': {reason}' if str(reason) else ''}; {kept}.", err=True)
         raise typer.Exit(STOPPED) from None
     with told(as_json):
-        _report(name, asked, labels, judged, out)
+        _report(name, asked, labels, judged, settings.out)
     if as_json:
         typer.echo(json.dumps(_json(name, asked, judged), indent=2, allow_nan=False))
-    if report is not None:
-        _write_page(report, judge, mode[0] if mode else None, asked, pairs, column, limit)
-        say(f"report: {report}", err=as_json)
-    if fit is not None and model is not None:
-        fit.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        say(f"a linear contrast, fitted on {model.labels} labels: {fit} (--mode 'contrast?weights={fit}')", err=as_json)
+    if settings.report is not None:
+        _write_page(settings.report, settings, asked)
+        say(f"report: {settings.report}", err=as_json)
+    if settings.fit is not None and model is not None:
+        file = settings.fit
+        file.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        say(
+            f"a linear contrast, fitted on {model.labels} labels: {file} (--mode 'contrast?weights={file}')",
+            err=as_json,
+        )
     for row in refused:
         typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)
     if refused:
         raise typer.Exit(QUARANTINED)
 
 
-def _write_page(
-    file: Path, spec: str, mode: str | None, principle: "Principle", pairs: str, column: str | None, limit: int | None
-) -> None:
+def _write_page(file: Path, settings: MeasureJudgeSettings, principle: "Principle") -> None:
     """Write the report's page. People's labels are read with their names here, which the table above has no use for."""
     from critic.evaluation.trust.figures import judge_figures
     from critic.evaluation.trust.page import judge_page
     from critic.run.folder.results import replace_text
 
-    people, _ = people_of(pairs, column, limit)
+    people, _ = people_of(settings.pairs, settings.column, settings.limit)
     with Bar("pairs judged for the report", len(people.items)) as bar:
-        asked = asyncio.run(ask_judge(spec, mode, principle, people, None, False, bar.advance))
+        mode = settings.mode[0] if settings.mode else None
+        answered = ask_judge(settings.judge, mode, principle, people, None, False, bar.advance)
+        asked = asyncio.run(answered)
     figures = judge_figures(asked.answers, people, asked.judge.name)
-    lead = f"{asked.judge.name} in mode {asked.mode.name}, principle {principle.id}, {Path(pairs).name}"
+    lead = f"{asked.judge.name} in mode {asked.mode.name}, principle {principle.id}, {Path(settings.pairs).name}"
     replace_text(file, judge_page("A judge beside people", lead, figures, {}))
 
 
@@ -172,13 +140,7 @@ def _labels(source: str, limit: int | None, column: str | None) -> "tuple[list[L
 
 
 async def _measure(
-    judge_spec: str,
-    modes: "Mapping[str, Mode]",
-    principle: "Principle",
-    labels: "Sequence[Labelled]",
-    fit: bool,
-    out: Path | None,
-    extend: bool,
+    settings: MeasureJudgeSettings, modes: "Mapping[str, Mode]", principle: "Principle", labels: "Sequence[Labelled]"
 ) -> "tuple[str, dict[str, list[Judged]], LinearModel | None]":
     """Return the judge's name, the answers of each mode, and the linear model where one was asked for."""
     from critic.calls.ledger import Budget, RecordedEngine
@@ -187,10 +149,15 @@ async def _measure(
     from critic.evaluation.fitting import fit_contrast
     from critic.judging import settled
 
-    engine = open_engine(parse_spec(judge_spec))
+    engine = open_engine(parse_spec(settings.judge))
+    out, fit = settings.out, settings.fit is not None
     try:
         modes = {name: (await settled(mode, engine))[0] for name, mode in modes.items()}
-        opened = closing(measurement_store(out, extend, "judge", engine.identity, principle)) if out else nullcontext()
+        opened = (
+            closing(measurement_store(out, settings.extend, "judge", engine.identity, principle))
+            if out
+            else nullcontext()
+        )
         with opened as store, Bar("pairs judged", len(labels) * (len(modes) + fit)) as bar:
             asked: Engine = RecordedEngine(engine, store, Budget()) if store else engine
             judged = {name: await ask(asked, mode, principle, labels, bar.advance) for name, mode in modes.items()}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich import box
@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from base.errors import InputError
+from critic.settings.few_labels import PlanSettings
 from service.cli.exits import QUARANTINED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import LIMITS, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
-from service.cli.measure.gathering import Files, Model, PoolGroups, gather, models_of, name_refused, told_apart
+from service.cli.measure.gathering import gather, models_of, name_refused, told_apart
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import told
 from service.cli.shown.display import clean
@@ -26,19 +26,9 @@ if TYPE_CHECKING:
     from critic.evaluation.powered.estimates import Planned
 
 
+@expand
 def plan(
-    files: Files,
-    width: Annotated[
-        float,
-        typer.Option(
-            metavar="WIDTH",
-            help="From the lower to the upper limit of a 95 % interval: 0.1 is 5 points to either side.",
-            rich_help_panel=LIMITS,
-        ),
-    ],
-    model: Model = None,
-    pool_groups: PoolGroups = False,
-    column: Column = None,
+    settings: PlanSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -52,16 +42,16 @@ def plan(
     from critic.evaluation.powered.estimates import planned
     from critic.statistics.plain import plain
 
-    if not 0 < width < 1:
-        raise InputError(f"{width:g} is no width of a share's interval", where="--width", fix="Say 0.1, or 0.05.")
-    made, refused = gather(files, column)
-    columns = columns_of(made, models_of(made, model), pool=pool_groups)
-    plans = [planned(one, width) for one in columns]
+    made, refused = gather(settings.files, settings.column)
+    columns = columns_of(made, models_of(made, settings.model), pool=settings.pool_groups)
+    plans = [planned(one, settings.width) for one in columns]
     notes = told_apart(made)
     with told(as_json):
-        _print(plans, width, notes)
+        _print(plans, settings.width, notes)
     if as_json:
-        typer.echo(json.dumps({"width": width, "plans": plain(plans), "notes": notes}, indent=2, allow_nan=False))
+        typer.echo(
+            json.dumps({"width": settings.width, "plans": plain(plans), "notes": notes}, indent=2, allow_nan=False)
+        )
     name_refused(refused)
     if refused:
         raise typer.Exit(QUARANTINED)

@@ -5,28 +5,16 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from base.errors import InputError
+from critic.settings.measuring import PolicySettings
 from service.cli.exits import STOPPED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import (
-    EMBEDDED,
-    INPUT,
-    JUDGING,
-    LIMITS,
-    SAMPLING,
-    FirstRows,
-    Json,
-    JudgeSpecs,
-    Modes,
-    Out,
-    Principles,
-    Seed,
-)
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.measure.measurement import Measurement
 from service.cli.shown.display import clean
@@ -41,58 +29,9 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 32_000
 
 
+@expand
 def policy(
-    policies: Annotated[
-        list[str],
-        typer.Argument(metavar="BASE TRAINED...", help="Engines, the base first: embedded, hf:PATH_OR_ID ..."),
-    ],
-    prompts: Annotated[str, typer.Option(help="Held-out prompts: none that were trained on.", rich_help_panel=INPUT)],
-    out: Out,
-    red_team: Annotated[str | None, typer.Option(help="Prompts that ask for harm.", rich_help_panel=INPUT)] = None,
-    safe: Annotated[str | None, typer.Option(help="Harmless prompts that look harmful.", rich_help_panel=INPUT)] = None,
-    choices: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Multiple choice in MMLU's form: CSV files, or folders dev and val or test.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    shots: Annotated[int, typer.Option(min=0, max=5, help="Shots before each question.", rich_help_panel=INPUT)] = 0,
-    choices_limit: Annotated[
-        int | None, typer.Option(min=1, help="Use only N questions, evenly from the subjects.", rich_help_panel=LIMITS)
-    ] = None,
-    judge: JudgeSpecs = EMBEDDED,
-    mode: Modes = None,
-    principles: Principles = "helpfulness@1.0.0",
-    harmless: Annotated[
-        str, typer.Option(help="The constitution for red-team prompts.", rich_help_panel=JUDGING)
-    ] = "harmlessness@1.1.0",
-    reward: Annotated[
-        str | None,
-        typer.Option(help="The reward model that was trained on: rm:PATH_OR_ID.", rich_help_panel=JUDGING),
-    ] = None,
-    people: Annotated[
-        str | None,
-        typer.Option(
-            help="What people prefer of these very answers: rows with prompt, chosen and rejected.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    learnt_from: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="A run whose pairs were trained on: its policy and judges are looked at for leaks; repeatable.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Answers a prompt.", rich_help_panel=SAMPLING)] = 1,
-    max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens an answer.", rich_help_panel=SAMPLING)] = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the answers.", rich_help_panel=SAMPLING)] = 1.0,
-    limit: FirstRows = None,
-    seed: Seed = 0,
-    column: Column = None,
+    settings: PolicySettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -107,23 +46,27 @@ def policy(
     from critic.evaluation.policy.tax import read_exam
     from critic.run.request import RunRequest, check
 
-    if shots and choices is None:
+    if settings.shots and settings.choices is None:
         raise InputError("there are no questions to show shots before", where="--shots", fix="Add --choices DIR.")
-    if people is not None and reward is None:
+    if settings.people is not None and settings.reward is None:
         raise InputError("people's labels are compared with a reward", where="--people", fix="Add --reward rm:PATH.")
-    checked = check(RunRequest(principles, prompts, tuple(judge), None, tuple(mode or ()), {}))
-    files = {HELD_OUT: prompts, RED_TEAM: red_team, SAFE: safe}
+    out, column = settings.out, settings.column
+    checked = check(RunRequest(settings.principles, settings.prompts, settings.judge, None, settings.mode, {}))
+    files = {HELD_OUT: settings.prompts, RED_TEAM: settings.red_team, SAFE: settings.safe}
+    exam = None
+    if settings.choices is not None:
+        exam = read_exam(settings.choices, settings.shots, settings.choices_limit)
     plan = Plan(
-        policies=tuple(policies),
-        prompts={name: _prompts(file, limit, column) for name, file in files.items() if file is not None},
+        policies=settings.policies,
+        prompts={name: _prompts(file, settings.limit, column) for name, file in files.items() if file is not None},
         judges=checked.seats,
         constitution=checked.constitution,
-        harmless=load(harmless),
-        sampling=Sampling(max_tokens, temperature),
-        samples=samples,
-        seed=seed,
-        exam=read_exam(choices, shots, choices_limit) if choices is not None else None,
-        reward=reward,
+        harmless=load(settings.harmless),
+        sampling=Sampling(settings.max_tokens, settings.temperature),
+        samples=settings.samples,
+        seed=settings.seed,
+        exam=exam,
+        reward=settings.reward,
     )
     try:
         measured = asyncio.run(_measure(plan, out, as_json))
@@ -131,7 +74,7 @@ def policy(
         because = f": {reason}" if str(reason) else ""
         say(f"Stopped{because}; the same command goes on from here.", err=True)
         raise typer.Exit(STOPPED) from None
-    measured = _with_people_and_leaks(measured, plan, people, learnt_from or [], column)
+    measured = _with_people_and_leaks(measured, plan, settings.people, settings.learnt_from, column)
     found = figures(measured)
     _write(out, found, measured)
     if as_json:

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -11,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from critic.settings.few_labels import PoweredSettings
 from service.cli.exits import QUARANTINED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
-from service.cli.measure.gathering import Files, Model, PoolGroups, gather, models_of, name_refused, told_apart
+from service.cli.measure.gathering import gather, models_of, name_refused, told_apart
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import told
 from service.cli.shown.display import clean
@@ -27,22 +27,9 @@ if TYPE_CHECKING:
     from critic.statistics.intervals import Figure
 
 
+@expand
 def powered(
-    files: Files,
-    model: Model = None,
-    drawn: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="routing.jsonl of `cai evaluate routing`, if people labelled what it drew: its probabilities count.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    pool_groups: PoolGroups = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page with pictures here (.html).", rich_help_panel=OUTPUT)
-    ] = None,
-    column: Column = None,
+    settings: PoweredSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,22 +43,22 @@ def powered(
     from critic.evaluation.powered.estimates import differences, estimate
     from critic.evaluation.powered.routing_file import read_draw
 
-    made, refused = gather(files, column)
-    draw = None if drawn is None else read_draw(drawn)
-    columns = columns_of(made, models_of(made, model), pool=pool_groups)
+    made, refused = gather(settings.files, settings.column)
+    draw = None if settings.drawn is None else read_draw(settings.drawn)
+    columns = columns_of(made, models_of(made, settings.model), pool=settings.pool_groups)
     figures = [estimate(one, draw) for one in columns]
-    between = [] if drawn is not None else differences(columns)
+    between = [] if draw is not None else differences(columns)
     notes = told_apart(made)
     with told(as_json):
         _print(figures, between, notes)
     if as_json:
         typer.echo(json.dumps(_json(figures, between, notes), indent=2, allow_nan=False))
-    if report is not None:
+    if settings.report is not None:
         from critic.evaluation.powered.page import powered_page
         from critic.run.folder.results import replace_text
 
-        replace_text(report, powered_page(figures, between, notes))
-        say(f"report: {report}", err=as_json)
+        replace_text(settings.report, powered_page(figures, between, notes))
+        say(f"report: {settings.report}", err=as_json)
     name_refused(refused)
     if refused:
         raise typer.Exit(QUARANTINED)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
+from critic.settings.few_labels import RoutingSettings
 from service.cli.exits import QUARANTINED
-from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import LIMITS, OUTPUT, SAMPLING, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
-from service.cli.measure.gathering import Files, gather, name_refused, told_apart
+from service.cli.measure.gathering import gather, name_refused, told_apart
 from service.cli.measure.measurement import Measurement
 from service.cli.measure.measuring import told
 from service.cli.shown.display import clean
@@ -31,20 +32,9 @@ SHOWN = 10  # drawn items that the terminal names
 CHARACTERS = 60  # of a prompt, there
 
 
+@expand
 def routing(
-    files: Files,
-    budget: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many more items people can label.", rich_help_panel=LIMITS)
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="A folder for routing.jsonl (every item with its probability) and to-label.jsonl (those for people).",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
-    seed: Annotated[int, typer.Option(help="The draw comes from it.", rich_help_panel=SAMPLING)] = 0,
-    column: Column = None,
+    settings: RoutingSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -58,12 +48,12 @@ def routing(
     from critic.evaluation.powered.route import route
     from critic.evaluation.powered.routing_file import write_route
 
-    made, refused = gather(files, column)
+    made, refused = gather(settings.files, settings.column)
     try:
-        found = route(made, budget, seed)
+        found = route(made, settings.budget, settings.seed)
     except ValueError as error:
-        raise InputError(str(error), where=", ".join(files)) from None
-    items, asked = write_route(found, out)
+        raise InputError(str(error), where=", ".join(settings.files)) from None
+    items, asked = write_route(found, settings.out)
     notes = told_apart(made)
     with told(as_json):
         _print(found, notes, items, asked)

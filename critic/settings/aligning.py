@@ -1,0 +1,41 @@
+"""What `cai align` is asked for, beside the settings of its stages."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field
+
+from base.option import InRequests, Option
+from critic.messages import Record
+from critic.settings.panels import INPUT, LIMITS, SAMPLING
+from critic.settings.shared import COUNT_AT_MOST, Columns, Jury, Principled, RunFolder
+
+AlignMethod = Literal["dpo", "ppo"]
+
+
+class ChainSettings(Record):
+    """What a chain is asked for on a command line and in a request alike."""
+
+    method: Annotated[AlignMethod, Option(SAMPLING)] = Field(
+        default="dpo", description="How the policy learns from preferences."
+    )
+    held_out: Annotated[float, Option(INPUT)] = Field(
+        default=0.25, gt=0, lt=1, description="The share of prompts kept for the report."
+    )
+    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
+        default=None, ge=1, description="Use only the first N prompts."
+    )
+    seed: Annotated[int, Option(SAMPLING), InRequests(Ge(0), Le(2**32 - 1))] = Field(
+        default=0, description="All chance comes from it."
+    )
+
+
+class _Prompts(Principled):
+    prompts: Annotated[str, Option(INPUT)] = Field(description="JSON Lines, JSON, CSV, Parquet, text, or a dataset.")
+    policy: Annotated[str, Option(SAMPLING)] = Field(
+        default="embedded", description="What is trained: embedded, hf:PATH_OR_ID ..."
+    )
+
+
+class AlignSettings(Columns, ChainSettings, Jury, RunFolder, _Prompts):
+    """What `cai align` is asked for."""

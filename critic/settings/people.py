@@ -1,0 +1,59 @@
+"""What measurements of people's labels are asked for; no model is asked."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from base.option import Option
+from critic.messages import Record
+from critic.settings.few_labels import PoolGroups
+from critic.settings.panels import INPUT, JUDGING, OUTPUT
+from critic.settings.shared import Columns, FirstRows
+
+
+class _Labels(Record):
+    file: Annotated[str, Option(metavar="FILE", is_argument=True)] = Field(
+        description="Labels by people: feedback, or pairs with an annotator a row."
+    )
+    kind: Annotated[str | None, Option(INPUT)] = Field(
+        default=None, description="comparison, rating, ranking or thumbs. Default: the most frequent."
+    )
+    gold: Annotated[str | None, Option(INPUT)] = Field(
+        default=None, description="A file of labels that are known to be right, on some of the items."
+    )
+    report: Annotated[Path | None, Option(OUTPUT)] = Field(
+        default=None, description="Write a page with pictures here (.html)."
+    )
+
+
+class AgreementSettings(Columns, PoolGroups, _Labels):
+    """What `cai evaluate agreement` is asked for."""
+
+
+class _Groups(Record):
+    labels: Annotated[str, Option(metavar="LABELS", is_argument=True)] = Field(
+        description="Feedback with a group and an annotator: comparisons are read."
+    )
+    by: Annotated[tuple[str, ...], Option(JUDGING)] = Field(
+        default=(),
+        description="Only this way: mean, majority, borda, maximin, nash, proportional, soft; repeatable.",
+    )
+
+
+class GroupsSettings(Columns, FirstRows, _Groups):
+    """What `cai evaluate groups` is asked for."""
+
+
+class _Pairs(Record):
+    pairs: Annotated[str, Option(metavar="PAIRS", is_argument=True)] = Field(
+        description="Rows with prompt, chosen (the better answer) and rejected."
+    )
+    run: Annotated[Path | None, Option(INPUT)] = Field(
+        default=None,
+        description="A run that judged these pairs: its principles are candidates, too, by its stored votes.",
+    )
+
+
+class RecoverSettings(Columns, FirstRows, _Pairs):
+    """What `cai constitution recover` is asked for."""

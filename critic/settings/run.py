@@ -1,0 +1,144 @@
+"""What a run is asked for: `cai generate` and `cai judge`, jobs of both kinds, and the Python API."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Field, model_validator
+
+from base.option import InRequests, Option, read
+from critic.engine import Sampling
+from critic.messages import Record
+from critic.settings.judging import JudgingSettings, Seeded
+from critic.settings.panels import INPUT, JUDGING, LIMITS, OUTPUT, SAMPLING
+from critic.settings.shared import COUNT_AT_MOST, Columns, Extended, Jury, Principled, RunFolder
+
+Strategy = Literal["samples", "revision", "best-of-n"]
+Format = Literal["jsonl", "parquet"]
+
+SAMPLES_AT_MOST, TOKENS_AT_MOST = 64, 131_072  # of one request
+RETEST = 0.01
+"""The share of votes that are asked twice; see `critic.run.retest`."""
+
+Tokens = Annotated[int, Option(SAMPLING), InRequests(Le(TOKENS_AT_MOST))]
+Temperature = Annotated[float, Option(SAMPLING), InRequests(Le(100))]
+
+
+class WritingSettings(Record):
+    """How answers are sampled, criticised and revised."""
+
+    samples: Annotated[int, Option(SAMPLING), InRequests(Le(SAMPLES_AT_MOST))] = Field(
+        default=2, ge=1, description="How many answers each prompt gets."
+    )
+    revisions: Annotated[int, Option(SAMPLING), InRequests(Le(16))] = Field(
+        default=1, ge=0, description="Rounds of critique and revision for each answer."
+    )
+    strategy: Annotated[Strategy, Option(SAMPLING)] = Field(default="samples", description="What is paired.")
+    max_tokens: Tokens = Field(default=256, ge=1, description="Longest answer, in tokens.")
+    temperature: Temperature = Field(default=1.0, ge=0, description="Of the policy's answers; 0 is greedy.")
+    judge_max_tokens: Tokens = Field(default=256, ge=1, description="Longest critique and revision, in tokens.")
+    judge_temperature: Temperature = Field(default=0.7, ge=0, description="Of critiques and revisions.")
+
+    def policy_sampling(self) -> Sampling:
+        """How the policy's answers are drawn."""
+        return Sampling(max_tokens=self.max_tokens, temperature=self.temperature)
+
+    def judge_sampling(self) -> Sampling:
+        """How critiques and revisions are drawn."""
+        return Sampling(max_tokens=self.judge_max_tokens, temperature=self.judge_temperature)
+
+
+class RunSettings(Seeded, WritingSettings, JudgingSettings):
+    """The choices of a run on which its rows depend, as a person makes them."""
+
+    @model_validator(mode="after")
+    def _strategy_has_what_it_needs(self) -> Self:
+        if self.strategy == "revision" and self.revisions == 0:
+            raise ValueError("--strategy revision needs --revisions 1 or more: it pairs an answer with its revision")
+        if self.strategy == "samples" and self.samples < 2:
+            raise ValueError("--strategy samples needs --samples 2 or more: it pairs answers with each other")
+        if self.strategy == "best-of-n" and self.samples < 2:
+            raise ValueError("--strategy best-of-n needs --samples 2 or more: it pairs the best with the worst")
+        if self.strategy == "revision" and self.ranking:
+            raise ValueError(
+                "--ranking needs every answer compared with every other; --strategy revision compares each answer with "
+                "its own revision only. Use --strategy samples or best-of-n, or leave --ranking out"
+            )
+        return self
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that a person gave; raises `InputError` with the option's name."""
+        return read(cls, values)
+
+
+class Exported(Record):
+    """What the tables of a run are written as."""
+
+    format: Annotated[Format, Option(OUTPUT)] = Field(default="jsonl", description="The exports' format.")
+
+
+class RunLimits(Exported):
+    """How much of the input a run reads, what it may cost, and what it leaves: no row depends on these."""
+
+    limit: Annotated[int | None, Option(LIMITS), InRequests(Le(COUNT_AT_MOST))] = Field(
+        default=None,
+        ge=1,
+        description="Use only the first N rows of the input. A larger one goes on in the same directory.",
+    )
+    max_chars: Annotated[int, Option(LIMITS), InRequests(Le(10_000_000))] = Field(
+        default=32_000, ge=1, description="Quarantine longer prompts."
+    )
+    truncate: Annotated[bool, Option(LIMITS)] = Field(
+        default=False, description="Cut prompts over --max-chars at their end, and count them."
+    )
+    max_calls: Annotated[int | None, Option(LIMITS), InRequests(Ge(1), Le(COUNT_AT_MOST))] = Field(
+        default=None, ge=0, description="A hard limit on the run's recorded calls."
+    )
+    max_cost: Annotated[float | None, Option(LIMITS), InRequests(Gt(0), Le(1e9))] = Field(
+        default=None,
+        ge=0,
+        description="A hard limit on the run's cost, in US dollars, at the prices in the engines' specs (input_price, "
+        "output_price); it is passed by no more than the error of estimated prompt tokens.",
+    )
+    with_reasoning: Annotated[bool, Option(OUTPUT)] = Field(
+        default=False, description="Export what models thought before they answered, too."
+    )
+    retest: Annotated[float, Option(JUDGING)] = Field(
+        default=RETEST,
+        ge=0,
+        le=1,
+        description="The share of the votes that is asked twice, at least 8, where a judge's answers can differ; 0: "
+        "none.",
+    )
+
+
+class _Run(Columns, Extended, RunLimits):
+    on: Annotated[str | None, Option(LIMITS, metavar="ray[://HOST:PORT]")] = Field(
+        default=None,
+        description="Run on a Ray cluster, and write its rows as Parquet shards: ray, or ray://HOST:PORT, with "
+        "?actors=MIN-MAX&cpus=C&gpus=G&shard=ROWS as needed.",
+    )
+
+
+class _Prompts(Principled):
+    prompts: Annotated[str, Option(INPUT)] = Field(
+        description="JSON Lines, JSON, CSV, Parquet, text, - for stdin, or a dataset."
+    )
+    policy: Annotated[str, Option(SAMPLING)] = Field(
+        default="embedded", description="The engine that answers the prompts."
+    )
+
+
+class _Pairs(Principled):
+    pairs: Annotated[str, Option(INPUT)] = Field(
+        description="Prompts with 2 or more responses each, or chosen and rejected."
+    )
+
+
+class GenerateSettings(_Run, RunSettings, Jury, RunFolder, _Prompts):
+    """What `cai generate` is asked for."""
+
+
+class JudgeSettings(_Run, Seeded, JudgingSettings, Jury, RunFolder, _Pairs):
+    """What `cai judge` is asked for."""

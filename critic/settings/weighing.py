@@ -1,0 +1,48 @@
+"""What `cai reweigh` is asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from base.option import Option, unset
+from constitution.library import completed
+from critic.messages import Record
+from critic.settings.judging import Pooling
+from critic.settings.panels import INPUT, JUDGING, OUTPUT
+from critic.settings.run import Exported
+
+if TYPE_CHECKING:  # a checker of types has no use for what is unset
+    PoolingOfTheRun = Pooling
+else:
+    PoolingOfTheRun = unset(Pooling, "Default: as in the run.")
+
+
+class _Reweighed(Record):
+    directory: Annotated[Path, Option(metavar="DIR", is_argument=True)] = Field(
+        description="The --out directory of a run; it is only read."
+    )
+    out: Annotated[Path, Option(OUTPUT)] = Field(description="A new directory for the results.")
+    principles: Annotated[str | None, Option(INPUT, complete=completed)] = Field(
+        default=None,
+        description="Another constitution: FILE, NAME@VERSION or NAME. Default: the run's own.",
+    )
+    only: Annotated[tuple[str, ...], Option(JUDGING, metavar="ID")] = Field(
+        default=(), description="Count only this principle; repeatable."
+    )
+    weight: Annotated[tuple[str, ...], Option(JUDGING, metavar="ID=W")] = Field(
+        default=(), description="Give a principle another weight; repeatable."
+    )
+
+
+class _Mended(Record):
+    ignore_priorities: Annotated[bool, Option(JUDGING)] = Field(
+        default=False, description="Pool all principles as one class."
+    )
+    certificate: Annotated[Path | None, Option(JUDGING, metavar="FILE")] = Field(
+        default=None, description="Mend probabilities by the map in this certificate of the run's judge."
+    )
+
+
+class ReweighSettings(Exported, _Mended, PoolingOfTheRun, _Reweighed):
+    """What `cai reweigh` is asked for; what is None of its pooling stays as the run had it."""
