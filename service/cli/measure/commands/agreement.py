@@ -44,7 +44,7 @@ def agreement(
 
     People of different groups stay apart, each group with figures of its own.
     """
-    from critic.evaluation.agreement.figures import agreement_figures
+    from critic.evaluation.agreement.figures import agreement_figures, by_group
     from critic.evaluation.agreement.units import said
 
     file, report = settings.file, settings.report
