@@ -25,12 +25,13 @@ class Missing(MetaPathFinder):
 
 sys.meta_path.insert(0, Missing())
 """
-# Rooms that run or train a model in this process. Everything else is imported without it.
+# Rooms that run or train a model in this process, or belong to a harness. Everything else is imported without them.
 LOCAL = (
     "critic.chats.",
     "critic.local.",
     "critic.vllm.",
     "critic.cluster.",
+    "critic.evaluation.harnesses.",
     "service.align",
     "service.cli.shown.steps",
     "service.cli.training.",

@@ -29,7 +29,9 @@ class ReliabilityFigures(BaseModel):
 
 
 class RaterFigures(BaseModel):
-    """One rater. ``agreement`` is with people other than themselves, label by label.
+    """One rater. ``agreement`` is with people other than themselves, label by label: of a person's own group, if any.
+
+    It is null for a judge where people are of several groups: `GET /v1/projects/{id}/judges` sets it beside each group.
 
     ``first_lean`` is how often the preferred response is the one shown first, ``longer_lean`` how often the longer one:
     0.5 is no lean. ``unsure`` is how many of the labels say that their annotator can't tell.
@@ -60,8 +62,22 @@ class PairFigures(BaseModel):
     kappa: float | None
 
 
+class GroupAgreement(BaseModel):
+    """How far the people of one group agree among themselves; ``group`` is null for people who have none.
+
+    ``by_principle`` is how far they agree by one principle each, where they were asked for that.
+    """
+
+    group: str | None
+    people: ReliabilityFigures
+    by_principle: dict[str, ReliabilityFigures]
+
+
 class ProjectAgreement(BaseModel):
     """A project's figures. Judges are among ``everyone`` where they labelled the same items, in the project or not.
+
+    ``groups`` has the people of each group apart, at most 100 of them. Where there are several, ``people``,
+    ``everyone`` and ``by_principle``, which bring them together, are null unless the request asks for them, ``pooled``.
 
     Of ``raters`` there are at most 1,000, those who labelled first: ``raters_left_out`` are among all other figures.
     ``pairs`` are of the first 100. ``by_principle`` is how far people agree by one principle each, where they were
@@ -72,10 +88,13 @@ class ProjectAgreement(BaseModel):
     kind: Kind
     items: int
     labels: int
-    people: ReliabilityFigures
-    everyone: ReliabilityFigures
-    by_principle: dict[str, ReliabilityFigures]
+    pooled: bool
+    people: ReliabilityFigures | None
+    everyone: ReliabilityFigures | None
+    by_principle: dict[str, ReliabilityFigures] | None
     principles_left_out: int
+    groups: list[GroupAgreement]
+    groups_left_out: int
     raters: list[RaterFigures]
     raters_left_out: int
     pairs: list[PairFigures]

@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from critic.feedback.base import not_given
 
 
 class Table(BaseModel):
@@ -14,11 +16,15 @@ class Table(BaseModel):
 
 
 class Counts(BaseModel):
-    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason."""
+    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason.
+
+    ``certificates`` are the hashes of those that cover its judges' labels, where it was built under them.
+    """
 
     labels: int
     tables: dict[str, Table]
     dropped: dict[str, int]
+    certificates: list[str] | None = Field(default=None, exclude_if=not_given)
 
 
 class Dataset(BaseModel):

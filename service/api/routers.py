@@ -1,6 +1,7 @@
 """All routers of the HTTP API. A new resource is one new file and one line here."""
 
 from service.api import audit, docs, health, keys
+from service.api.evidence import certificates, routing
 from service.api.jobs import jobs, models, uploads
 from service.api.judges import comparisons, constitutions, critiques, engines, rewards, trials
 from service.api.labels import agreement, annotators, datasets, feedback, projects, tasks
@@ -19,6 +20,8 @@ ROUTERS = (
     figures.router,
     items.router,
     datasets.router,
+    certificates.router,
+    routing.router,
     jobs.router,
     uploads.router,
     models.router,

@@ -26,7 +26,7 @@ from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
 from service.problems import responses
 from service.refusals import Conflict, Invalid, not_found
-from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, practice, projects, routed, routings, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -173,6 +173,9 @@ async def discard(id: str, caller: Maker, parts: Parts) -> None:
         practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
         if any(found.first() is not None for found in (begun, decided, practised)):
             raise Conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+        drawn = select(routings.c.id).where(routings.c.project == id)
+        await connection.execute(delete(routed).where(routed.c.routing.in_(drawn)))
+        await connection.execute(delete(routings).where(routings.c.project == id))
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
         for table, rows in audited(caller, "project.discarded", id).items():

@@ -1,6 +1,7 @@
 """``cai export``: a run, a data set or a file of feedback, in the format of another tool, without a server."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +95,9 @@ def _bounds(texts: Iterable[str]) -> dict[str, float]:
         try:
             bounds[name] = float(number)
         except ValueError:
-            raise InputError(f"{text!r} is not FIGURE=NUMBER", where="--bound", fix="As in accuracy=0.7") from None
+            bounds[name] = math.nan
+        if not math.isfinite(bounds[name]):
+            raise InputError(f"{text!r} is not FIGURE=NUMBER", where="--bound", fix="As in accuracy=0.7")
     return bounds
 
 

@@ -1,10 +1,8 @@
 """``cai evaluate agreement``: how far people agree, and what each annotator's labels are worth."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
-from critic.evaluation.agreement.figures import AgreementFigures, agreement_figures
+from critic.evaluation.agreement.figures import AgreementFigures, agreement_figures, by_group
 from critic.evaluation.agreement.page import agreement_page
 from critic.evaluation.agreement.units import LEVELS, said
 from critic.run.folder.results import replace_text
 from critic.settings.people import AgreementSettings
 from critic.statistics.intervals import FEW, Figure
+from critic.statistics.plain import plain
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
@@ -42,19 +41,25 @@ def agreement(
     quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
-    """Measure how far people agree: coefficients with intervals, each annotator, and what to do with each item."""
+    """Measure how far people agree: coefficients with intervals, each annotator, and what to do with each item.
+
+    People of different groups stay apart, each group with figures of its own.
+    """
     file, report = settings.file, settings.report
     labels, refused = read_labels(file, settings.column)
     chosen = settings.kind or _most_frequent(file, labels)
     try:
         own, repeated = said(labels, chosen)
-        figures = agreement_figures(own, chosen, _known(settings.gold, chosen, settings.column), repeated)
+        known = _known(settings.gold, chosen, settings.column)
+        apart = by_group(own, settings.pool_groups) or {None: []}
+        figures = {group: agreement_figures(mine, chosen, known, repeated) for group, mine in apart.items()}
     except ValueError as error:
         raise InputError(str(error), where=file) from None
     with told(as_json):
-        _print(figures)
+        for group, its in figures.items():
+            _print(its, _of(group, len(figures)))
     if as_json:
-        typer.echo(json.dumps(plain(figures), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_json(figures), indent=2, allow_nan=False))
     if report is not None:
         replace_text(report, agreement_page(Path(file).name, figures))
         say(f"report: {report}", err=as_json)
@@ -63,6 +68,20 @@ def agreement(
     if refused:
         typer.echo(f"left out: {len(refused):,} rows", err=True)
         raise typer.Exit(QUARANTINED)
+
+
+def _of(group: str | None, groups: int) -> str:
+    """Whose figures they are, where there are several groups."""
+    if groups < 2:
+        return ""
+    return f" by {group}" if group else " by people of no group"
+
+
+def _json(figures: Mapping[str | None, AgreementFigures]) -> Any:
+    """One group's figures as they are; of several groups a list, each with its name."""
+    if len(figures) < 2:
+        return plain(next(iter(figures.values())))
+    return {"groups": [{"group": group} | plain(its) for group, its in figures.items()]}
 
 
 def _most_frequent(file: str, labels: list[Any]) -> str:
@@ -79,8 +98,8 @@ def _known(gold: str | None, kind: str, column: str | None) -> dict[str, float]:
     return {one.unit: one.value for one in said(labels, kind)[0]}
 
 
-def _print(figures: AgreementFigures) -> None:
-    people = f"{len(figures.annotators):,} people"
+def _print(figures: AgreementFigures, of: str) -> None:
+    people = f"{len(figures.annotators):,} people{of}"
     title = f"{figures.labels:,} labels ({figures.kind}) of {figures.units:,} units by {people}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE)
     for name in ("coefficient", "estimate", "95 % interval", "n"):
@@ -128,14 +147,3 @@ def _print_people(figures: AgreementFigures) -> None:
 def _cells(figure: Figure) -> tuple[str, str, str]:
     limits = f"{figure.low:.4f} to {figure.high:.4f}" if figure.clusters >= FEW else f"fewer than {FEW} prompts"
     return f"{figure.estimate:.4f}", limits, f"{figure.n:,}"
-
-
-def plain(value: Any) -> Any:
-    """As JSON: what has no bounds has None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
