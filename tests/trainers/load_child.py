@@ -5,6 +5,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def resident() -> int:
 
 def main(model: str, out: Path) -> None:
     torch.set_num_threads(1)
-    settings = {"use_cpu": True, "bf16": False, "ddp_backend": "gloo", "report_to": "none"}
+    settings: dict[str, Any] = {"use_cpu": True, "bf16": False, "ddp_backend": "gloo", "report_to": "none"}
     config = SFTConfig(output_dir=str(out / "run"), model=model, data=["none"], max_length=256, **settings)
     before = resident()
     loaded = models.policy(config)

@@ -82,7 +82,7 @@ def test_folders_and_configurations_that_say_nothing_are_refused(tmp_path: Path)
 
 
 def test_what_does_not_fit_is_refused_with_what_would(empty: Path, tmp_path: Path) -> None:
-    full = {"max_length": 2048, "bf16": True, "gradient_checkpointing": True}
+    full: dict[str, Any] = {"max_length": 2048, "bf16": True, "gradient_checkpointing": True}
     with pytest.raises(InputError, match=r"dpo takes 1\d\d\.\d GB while learning, and there are 80\.0 GB") as caught:
         planned(DPOConfig, empty, tmp_path / "out", **full)
     assert "lora='{r: 16, target_modules: all-linear}'" in caught.value.fix and "processes of FSDP" in caught.value.fix

@@ -44,8 +44,8 @@ class Planned:
         if plan.host:
             reads = "one process of each machine" if device.sharded else "each process"
             text.append(f"main memory while loading: {plan.host / GIGA:,.2f} GB in {reads}")
-        parts = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
-        return [*text, f"disk: {parts}; {self.free / GIGA:,.2f} GB are free"]
+        files = ", ".join(f"{name} {size / GIGA:,.2f} GB" for name, size in plan.disk.items() if size)
+        return [*text, f"disk: {files}; {self.free / GIGA:,.2f} GB are free"]
 
     def facts(self) -> dict[str, Any]:
         """Return it as plain JSON, in bytes."""

@@ -85,7 +85,7 @@ def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
     try:
         with quiet(), torch.device("meta"):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
-            model = auto.from_config(config, dtype=torch.float32)
+            model = auto.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # untyped there
     except Exception as error:  # configurations and models of others raise anything
         fix = f"its {CONFIG} has to be of a type that transformers knows"
         raise InputError(f"no model can be made of it: {first_line(error)}", where=where, fix=fix) from error
