@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from constitution import load
-from service.cli import register
+from service.cli import app
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def shown_commands() -> list[list[str]]:
 
 
 def test_commands_that_are_shown_have_the_options_they_are_shown_with() -> None:
-    group = typer.main.get_command(register())
+    group = typer.main.get_command(app)
     with_options = 0
     for words in shown_commands():
         command: Any = group
@@ -138,6 +138,7 @@ def test_commands_that_are_shown_have_the_options_they_are_shown_with() -> None:
                 break
             # A row of the list of commands shows several at once.
             command = command.commands[word.partition("|")[0]]
+            command = command.opened() if hasattr(command, "opened") else command
         known = {name for option in command.params for name in option.opts}
         given = {word.strip("[]").partition("=")[0] for word in words if re.match(r"\[?--\w", word)}
         assert given <= known, (words, given - known)
