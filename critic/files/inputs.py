@@ -178,7 +178,7 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     if messages is None:
         raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
     prompt, cut = prompt_of(messages, columns, limit)
-    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in(columns, PROMPT_COLUMNS))]
+    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]))]
 
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -252,7 +252,7 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
             said = f"a response of {len(text):,} characters; the limit is {limit.max_chars:,}"
             raise RowError("too_long", said)
         responses.append(Response(text=text, model=model))
-    thoughts = thoughts_in(columns, PROMPT_COLUMNS) + sum(1 for value in values if thoughts_in({"": value}, ("",)))
+    thoughts = thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]) + thoughts_in(values)
     return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0, thoughts)
 
 

@@ -101,15 +101,22 @@ def _called(value: object) -> dict[str, Any]:
     return {"type": "function", "function": {"name": call["name"], "arguments": text}}
 
 
-def thoughts_in(columns: Mapping[str, Any], names: Iterable[str]) -> int:
-    """Return in how many turns of these columns a model's thoughts stand, which are left out."""
-    return sum(_thoughts(columns[name]) for name in names if isinstance(columns.get(name), list | dict))
-
-
-def _thoughts(value: Any) -> int:
+def thoughts_in(value: Any) -> int:
+    """Return in how many turns of a chat, or of several, a model's thoughts stand, which are left out."""
     if isinstance(value, dict):
-        return int(any(value.get(name) for name in THOUGHTS))
-    return sum(_thoughts(part) for part in value) if isinstance(value, list) else 0
+        # Most turns are plain, and millions are asked.
+        return 0 if value.keys() == _PLAIN else int(any(value.get(name) for name in THOUGHTS))
+    if not isinstance(value, list):
+        return 0
+    count = 0
+    for part in value:
+        count += thoughts_in(part)
+    return count
+
+
+def thinks(columns: Mapping[str, Any]) -> bool:
+    """Whether a row's chats say what a model thought."""
+    return any(thoughts_in(columns.get(name)) for name in CHATS)
 
 
 def unread_keys(value: Any) -> Iterable[str]:

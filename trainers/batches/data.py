@@ -33,7 +33,7 @@ from critic.files.shapes.base import expect_both_sides, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together
-from critic.files.turns import CHATS, thoughts_in
+from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
@@ -203,7 +203,7 @@ def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Exam
                 continue
             examples.append(found)
             constitutions |= _constitutions(row)
-        thoughts += len(examples) > before and isinstance(row, Raw) and thoughts_in(row.columns, CHATS) > 0
+        thoughts += len(examples) > before and isinstance(row, Raw) and thinks(row.columns)
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
         raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")
