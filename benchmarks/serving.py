@@ -34,10 +34,13 @@ class Served:
         self.process.wait()
 
 
-def start(folder: Path, database: str, settings: dict[str, Any], key: str = "") -> Served:
-    """Start ``cai serve`` with its data in ``folder``, and wait until it can work. A first start tells its ``key``."""
+def start(folder: Path, database: str, settings: dict[str, Any], key: str = "", port: int = 0) -> Served:
+    """Start ``cai serve`` with its data in ``folder``, and wait until it can work. A first start tells its ``key``.
+
+    A browser finds it again after a kill where it has the ``port`` of before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = port or _free_port()
     (folder / "settings.yaml").write_text(
         json.dumps(settings | {"port": port, "data": str(folder), "database": database})
     )

@@ -23,8 +23,8 @@ from base.disk import must_be_spare
 from critic.certificates.certificate import FILE as CERTIFICATE
 from critic.feedback import Feedback
 from critic.feedback.aggregate import Method, build
-from critic.feedback.base import not_given
 from critic.run.folder.export import JsonLines
+from service.answers.datasets import Counts, Table
 from service.bounds.lanes import Stop
 from service.bounds.watching import Client
 from service.context import Service
@@ -86,25 +86,6 @@ class DatasetRequest(BaseModel):
     def bounds(self) -> Mapping[str, float]:
         """What a certificate's figures have to reach."""
         return self.require_certificate if isinstance(self.require_certificate, dict) else {}
-
-
-class Table(BaseModel):
-    """One file of a data set."""
-
-    rows: int
-    sha256: str
-
-
-class Counts(BaseModel):
-    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason.
-
-    ``certificates`` are the hashes of those that cover its judges' labels, where it was built under them.
-    """
-
-    labels: int
-    tables: dict[str, Table]
-    dropped: dict[str, int]
-    certificates: list[str] | None = Field(default=None, exclude_if=not_given)
 
 
 async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:

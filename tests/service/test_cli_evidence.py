@@ -10,14 +10,14 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from base.errors import InputError
-from service.cli import register
+from service.cli import app
 from tests.factories import small_constitution
 
 JUDGE = ("--judge", "scripted:judge.yaml", "--principles", "c.yaml")
 
 
 def cai(*command: str) -> Result:
-    return CliRunner().invoke(register(), list(command))
+    return CliRunner().invoke(app, list(command))
 
 
 def said(number: int, choice: str, annotator: str | None = "ann", **more: Any) -> dict[str, Any]:

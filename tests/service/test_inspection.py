@@ -12,9 +12,9 @@ from base.errors import InputError
 from critic.files.inputs import read_pairs
 from critic.files.shapes import naming
 from critic.records import Quarantined
-from service.cli import inspection
-from service.cli.inspect import inspect as command
-from service.cli.inspection import Inspection, inspect, middle
+from service.cli.commands.runs.inspect import inspect as command
+from service.cli.runs import inspection
+from service.cli.runs.inspection import Inspection, inspect, middle
 
 ROWS: list[Any] = [
     {"History": "Why is ice slippery?", "human_ref_A": "Water.", "human_ref_B": "Magic.", "labels": 1, "score": 4},

@@ -14,7 +14,8 @@ from torch.distributed.fsdp import StateDictType
 from transformers import TrainerState
 
 from base.errors import InputError
-from service.cli.train import config_file, load
+from service.cli.training.configs import config_file
+from service.cli.training.trained import load
 from trainers import catalogue, config
 from trainers.folder.identity import resolved, settings
 from trainers.method import load as method_of

@@ -1,7 +1,6 @@
 """Labelling projects: which items, which kind of feedback, under which guidelines, how many labels an item, by whom."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
@@ -11,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import Kind
-from critic.feedback.base import FormField
 from critic.feedback.feedback import Name
+from service.answers.page import Page
+from service.answers.projects import ItemsAdded, Progress, Project
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
@@ -92,45 +92,6 @@ class ProjectChange(BaseModel):
     closed: bool | None = Field(default=None, strict=True)
 
 
-class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
-
-    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
-    """
-
-    items: int = 0
-    done: int = 0
-    labels: int = 0
-    leased: int = 0
-    skips: dict[str, int] = {}
-
-
-class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
-
-    id: str
-    name: str
-    kind: Kind
-    constitution: str | None
-    constitution_hash: str | None
-    guidelines: str
-    form: list[FormField]
-    labels_per_item: int
-    assigned: list[str]
-    paused: list[str]
-    skip_reasons: list[SkipReason]
-    settings: PageSettings
-    created_at: datetime
-    closed_at: datetime | None
-    progress: Progress
-
-
-class ItemsAdded(BaseModel):
-    """How many items became tasks."""
-
-    added: int
-
-
 @router.post("", status_code=201, responses=responses(409))
 async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> Project:
     """Make a project, with items given here or taken from stored feedback, each once. More can be added later."""
@@ -205,7 +166,7 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
 async def discard(id: str, caller: Maker, parts: Parts) -> None:
     """Discard a project that nobody has labelled, skipped or begun anything in."""
     async with parts.database.transaction() as connection:
-        await tasking.lock(connection, id)
+        await connection.run_sync(tasking.lock, id)
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
@@ -269,7 +230,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
-    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
+    live = and_(*tasking.live(await connection.run_sync(tasking.time_of)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
     skips = await _skips(connection, ids)

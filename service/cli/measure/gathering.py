@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from base.errors import InputError
+from critic.evaluation.powered.items import Gathered, gathered
+from critic.rows import Broken
 from service.cli.measure.labels import read_labels
 from service.cli.shown.display import clean
-
-if TYPE_CHECKING:
-    from critic.evaluation.powered.items import Gathered
-    from critic.rows import Broken
 
 NAMED = 10  # refused rows that the terminal names
 TABLES = ("feedback.jsonl", "feedback.parquet")
 
 
-def gather(sources: Sequence[str], column: str | None) -> "tuple[Gathered, list[Broken]]":
+def gather(sources: Sequence[str], column: str | None) -> tuple[Gathered, list[Broken]]:
     """Return all comparisons. Raises `InputError` for sources that hold none, and where only one side labelled."""
-    from critic.evaluation.powered.items import gathered
 
     labels, refused = [], []
     for source in sources:
@@ -48,7 +44,7 @@ def _table(source: str) -> str:
     return next((str(file) for file in files if file.is_file()), source)
 
 
-def models_of(made: "Gathered", given: Sequence[str]) -> list[str]:
+def models_of(made: Gathered, given: Sequence[str]) -> list[str]:
     """Return the models whose win rates are asked for. Raises `InputError` for one that stands against none."""
     for name in given:
         if name not in made.models:
@@ -59,7 +55,7 @@ def models_of(made: "Gathered", given: Sequence[str]) -> list[str]:
     return list(given) if given else made.models
 
 
-def told_apart(made: "Gathered") -> list[str]:
+def told_apart(made: Gathered) -> list[str]:
     """Say in sentences what the gathered labels leave open."""
     notes = []
     if made.repeated:
@@ -71,7 +67,7 @@ def told_apart(made: "Gathered") -> list[str]:
     return notes
 
 
-def name_refused(refused: "Sequence[Broken]") -> None:
+def name_refused(refused: Sequence[Broken]) -> None:
     """Name the rows that were left out, on standard error."""
     for row in refused[:NAMED]:
         typer.echo(f"left out: {row.where}: {row.reason}: {clean(row.detail)}", err=True)

@@ -1,6 +1,7 @@
 """Where those who run projects look and decide: projects, items, jobs, data sets, models, constitutions, a search."""
 
-from service.web.manage import constitutions, datasets, editor, items, jobs, models, search
+from service.web.manage import constitutions, datasets, editor, items, models, search
+from service.web.manage.job import jobs, submitting
 from service.web.manage.project import figures, making, projects, uncertain
 
 ROUTERS = (
@@ -10,6 +11,7 @@ ROUTERS = (
     items.router,
     uncertain.router,
     search.router,
+    submitting.router,  # before jobs: /jobs/new is none
     jobs.router,
     datasets.router,
     models.router,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from sqlalchemy import select
 from starlette.datastructures import FormData
 
@@ -33,7 +34,7 @@ LONGEST_QUERY = 200  # names that are looked up at once
 def requested(model: type[M], values: dict[str, Any]) -> M:
     """The request that a form means, by the same rules as the API's. Raises `Invalid` with every fault."""
     try:
-        return model.model_validate(values)
+        return model.model_validate_json(to_json(values))
     except ValidationError as error:
         faults = faults_of(error)
         detail = f"{faults[0].where}: {faults[0].problem}"

@@ -28,6 +28,7 @@
     const body = new FormData();
     body.set("csrf", cai.csrf);
     body.set("fields", JSON.stringify(taken(form)));
+    body.set("replaces", form.elements.replaces?.value ?? ""); // one that comes after its answer is left out
     try {
       const answer = await fetch(`${form.action}/draft`, { method: "POST", body, keepalive: true });
       cai.say(answer.ok ? cai.text("script.saved") : cai.text("script.saved_here"));

@@ -42,15 +42,17 @@
       if (handle) drag(event, handle, handle.closest(".ranked"));
     });
 
+    // The card that is dragged stays where it is in the page, and the others move around it: one that is taken out and
+    // put back loses the pointer.
     function drag(event, handle, card) {
       event.preventDefault();
       handle.setPointerCapture(event.pointerId);
       card.classList.add("dragged");
       const moved = (at) => {
-        const over = cards().find((one) => one !== card && at.clientY >= one.getBoundingClientRect().top && at.clientY <= one.getBoundingClientRect().bottom
-          && at.clientX >= one.getBoundingClientRect().left && at.clientX <= one.getBoundingClientRect().right);
-        if (!over) return;
-        if (cards().indexOf(over) < cards().indexOf(card)) over.before(card); else over.after(card);
+        const all = cards(), from = all.indexOf(card);
+        const to = all.findIndex((one) => one !== card && holds(one.getBoundingClientRect(), at));
+        if (to < 0) return;
+        if (to < from) card.after(...all.slice(to, from)); else card.before(...all.slice(from + 1, to + 1));
       };
       const ended = () => {
         card.classList.remove("dragged");
@@ -61,6 +63,8 @@
       handle.addEventListener("pointermove", moved);
       handle.addEventListener("lostpointercapture", ended, { once: true });
     }
+
+    const holds = (box, at) => at.clientX >= box.left && at.clientX <= box.right && at.clientY >= box.top && at.clientY <= box.bottom;
 
     const focused = () => document.activeElement?.closest?.(".ranked");
     const step = (by) => {

@@ -16,15 +16,24 @@ for (const form of document.querySelectorAll("form[data-making]")) {
   show();
 }
 
+// A preview shows what scripts would offer an annotator, too.
+for (const preview of document.querySelectorAll(".preview")) preview.classList.add("scripted");
+
 // A job's page goes on by itself until the job has ended. What is open or scrolled stays so.
 const live = document.querySelector("[data-live]");
 if (live) {
+  const told = document.getElementById("told"); // what is read aloud: state and rows, not the log at each look
+  const tell = () => {
+    const news = [...live.querySelectorAll("[data-told]")].map((one) => one.textContent.trim()).join(", ");
+    if (told.textContent !== news) told.textContent = news;
+  };
   const look = async () => {
     try {
       const answer = await fetch(live.dataset.live, { headers: { Accept: "text/html" } });
       if (answer.ok && !answer.redirected) {
         const scrolled = live.querySelector("pre.log")?.scrollTop;
         live.innerHTML = await answer.text(); // our own page, rendered and escaped by the server
+        tell();
         showLocalTimes(live);
         offerPictures(live);
         const log = live.querySelector("pre.log");

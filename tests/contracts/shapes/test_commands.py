@@ -14,7 +14,7 @@ from critic.files.shapes import naming
 from critic.records import Quarantined
 from critic.run.request import RunRequest
 from service.align import prompts as align
-from service.cli.inspection import inspect
+from service.cli.runs.inspection import inspect
 from tests.contracts.shapes.cases import CASES
 from tests.contracts.shapes.commands import (
     TRAINERS,

@@ -238,6 +238,23 @@ async def test_two_tabs_and_two_people_do_not_fight(site: Site) -> None:
     assert len(await site.labels(project)) == 2
 
 
+async def test_two_who_race_for_a_task_give_it_one_label(site: Site) -> None:
+    """One's lease ran out while they read, another got the task, and both answer at the same moment."""
+    project = await site.project("demonstration", [{"prompt": "Name a river."}])
+    slow, page = await site.labeller()
+    await page.goto(f"/label/{project}")
+    await page.locator("#text").fill("The Po.")
+    async with site.service.database.transaction() as connection:
+        await connection.execute(leases.update().where(leases.c.annotator == slow).values(until=now()))
+    _, other = await site.labeller()
+    await other.goto(f"/label/{project}")
+    await other.locator("#text").fill("The Tiber.")
+    await asyncio.gather(*(one.locator("#text").press("Control+Enter") for one in (page, other)))
+    await expect(page.get_by_label("What you had written")).to_have_value("The Po.")
+    [row] = await until_stored(site, project, 1)
+    assert row["label"]["text"] == "The Tiber." and len(await site.labels(project)) == 1
+
+
 async def test_skipping_says_why_and_is_taken_back_by_undo(site: Site) -> None:
     project = await site.project("comparison", pairs(2))
     _, page = await site.labeller()

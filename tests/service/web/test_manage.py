@@ -1,18 +1,24 @@
 """Pages of those who run projects, in a real browser: what they do by mouse, without scripts, and for whom they are."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 from sqlalchemy import update
 
+from service.jobs.inputs.artifacts import of_job
 from service.store.tables import jobs, now
+from service.web.manage.job.submitting import KINDS
+from service.web.rendering import environment
+from service.web.texts import english
 from tests.service.web import managed
 from tests.service.web.site import PHONE, WIDE, Site, violations
 
@@ -44,6 +50,7 @@ class Managed:
             "/search?text=basil",
             "/jobs",
             "/jobs/managed1",
+            *(f"/jobs/new?kind={kind}" for kind in KINDS),
             "/datasets",
             "/datasets/basil/1",
             "/models",
@@ -52,6 +59,7 @@ class Managed:
             "/constitutions/harmlessness@1.1.0",
             "/constitutions/harmlessness@1.0.0/diff?to=harmlessness@1.1.0",
             "/constitutions/new",
+            "/people",
         ]
 
 
@@ -91,7 +99,7 @@ async def test_a_file_of_pairs_becomes_a_project_in_at_most_six_clicks(
     assert await page.get_by_role("heading", name="winter herbs").is_visible()
     assert "1 row of the file could not be used" in await page.locator("main").inner_text()
     preview = page.get_by_role("region", name="The first task, as annotators see it")
-    assert "Question 0" in await preview.inner_text() and "Which response is better?" in await preview.inner_text()
+    assert "Question 0" in await preview.inner_text() and "Which answer is better?" in await preview.inner_text()
     _, annotator = await site.labeller()
     assert "winter herbs" not in await annotator.locator("main").inner_text()  # nobody sees it before it is opened
     await page.get_by_role("button", name="Open it to annotators").click()  # 5
@@ -203,13 +211,126 @@ async def test_a_job_goes_on_on_its_page_until_it_ends(there: Managed, site: Sit
     async with site.service.database.transaction() as connection:
         change = update(jobs).where(jobs.c.id == id)
         await connection.execute(change.values(progress={"rows": 39, "total": 40}))
-    await page.get_by_text("39 of 40").wait_for()
+    await page.locator("#live").get_by_text("39 of 40").wait_for()
     async with site.service.database.transaction() as connection:
         await connection.execute(change.values(state="done", ended_at=now()))
     await page.get_by_role("button", name="Do it again").wait_for()
     await page.goto(f"/jobs/{id}/report")
     assert await page.title() == "R"  # the script in it did not run
     assert await page.locator("p").evaluate("p => getComputedStyle(p).color") == "rgb(1, 2, 3)"  # its style applies
+
+
+async def test_a_training_s_reward_and_kl_are_drawn_while_it_runs(there: Managed, site: Site) -> None:
+    id = await managed.job(site, "managedppo", state="running")
+    site.service.jobs.artifacts.remove(of_job(id))  # they are stored when it has ended
+    file = site.service.settings.data / "runs" / id / "model" / "metrics.jsonl"
+    file.parent.mkdir(parents=True)
+
+    def logged(steps: int) -> None:
+        rows = [{"step": step, "reward": step**0.5, "kl": 0.5 * step} for step in range(1, steps + 1)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 99, "rew')  # being written
+
+    logged(1)
+    page = await opened(there, f"/jobs/{id}")
+    assert await page.get_by_role("heading", name="Training curves").count() == 0
+    logged(3)
+    for name in ("Reward", "KL to the reference", "Reward against KL"):
+        await page.get_by_role("group", name=name, exact=True).locator("svg").first.wait_for()
+    points = page.get_by_role("group", name="KL to the reference").locator("circle")
+    assert await points.count() == 3
+    logged(5)
+    await expect(points).to_have_count(5)
+    assert await page.get_by_role("status").inner_text() == "Running, 12 of 40"
+    numbers = await (await page.request.get(f"/jobs/{id}/curves/kl.csv")).text()
+    assert numbers.splitlines()[0] == "step,reward,kl" and len(numbers.splitlines()) == 6
+
+
+async def test_a_job_is_submitted_by_a_form_without_scripts(there: Managed, site: Site, tmp_path: Path) -> None:
+    page = await opened(there, "/jobs", java_script_enabled=False)
+    await page.get_by_role("link", name="New job").click()
+    await page.get_by_label("Written here").check()
+    await page.get_by_label("Rows", exact=True).fill('{"prompt": "Name a river."}\n{"prompt": ')
+    await page.get_by_label("Constitution", exact=True).fill("harmlessness@1.0.0")
+    await page.get_by_text("Settings", exact=True).click()
+    await page.get_by_label("Answers a prompt").fill("three")
+    await page.get_by_role("button", name="Submit the job").click()
+    assert "line 2 is no JSON" in await page.get_by_role("alert").inner_text()
+    await page.get_by_label("Rows", exact=True).fill('{"prompt": "Name a river."}')
+    await page.get_by_role("button", name="Submit the job").click()
+    assert "/settings/samples" in await page.get_by_role("alert").inner_text()
+    await page.get_by_label("Answers a prompt").fill("3")
+    await page.get_by_role("button", name="Submit the job").click()
+    made = (await site.admin.get(f"/v1/jobs/{page.url.rpartition('/')[2]}")).json()
+    assert made["kind"] == "generate" and made["request"]["constitution"].startswith("harmlessness@1.0.0")
+    assert made["request"]["settings"]["samples"] == 3 and made["state"] == "queued"
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps(managed.pairs(1)[0]) + "\n")
+    await page.goto("/jobs/new?kind=judge")
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    await page.get_by_label("Constitution", exact=True).fill("nowhere@1.0.0")
+    await page.get_by_role("button", name="Submit the job").click()
+    assert "nowhere" in await page.get_by_role("alert").inner_text()
+    assert await violations(page) == []
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    await page.get_by_label("Constitution", exact=True).fill("harmlessness")
+    await page.get_by_role("button", name="Submit the job").click()
+    assert await page.get_by_role("heading", name="Judge").is_visible()
+
+
+async def test_every_text_of_these_pages_comes_from_the_catalogue(
+    there: Managed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a language that is none, what is left unmarked stands in elements that say that others wrote it."""
+    page = await there.site.page(there.key)
+    monkeypatch.setitem(environment().globals, "t", english().changed(lambda text: f"⟦{text}⟧"))
+    forgotten = []
+    for address in there.addresses():
+        shown = Shown(await (await page.request.get(address)).text())
+        forgotten += [(address, text) for text in shown.unmarked]
+    assert forgotten == []
+
+
+class Shown(HTMLParser):
+    """The texts of a page that neither the catalogue has nor an element marks as data.
+
+    Pictures are `critic.pages`', and reports have them, too; names of formats are the same in every language.
+    """
+
+    DATA = ("script", "style", "title", "code", "pre", "bdi", "time", "option", "textarea", "svg", "dd", "td")
+    VOID = ("input", "br", "link", "meta", "hr", "img", "wbr")
+    FORMATS = ("SVG", "CSV", "PNG", "SHA-256")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.unmarked: list[str] = []
+        self._open: list[tuple[str, bool]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        is_asked = (given.get("id") or "").startswith("ask-")  # of a request, whose defaults are data
+        for name in ("aria-label", "title") if is_asked else ("aria-label", "placeholder", "title"):
+            if not self._is_data():
+                self._see(given.get(name) or "")
+        if tag not in self.VOID:
+            is_drawn = given.get("class") == "drawn"
+            self._open.append((tag, tag in self.DATA or is_drawn or ("dir" in given and tag != "html")))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not self._is_data():
+            self._see(data)
+
+    def _is_data(self) -> bool:
+        return any(is_data for _, is_data in self._open)
+
+    def _see(self, text: str) -> None:
+        bare = re.sub("⟦.*?⟧", "", text, flags=re.DOTALL)
+        if bare.strip() not in self.FORMATS and any(character.isalpha() for character in bare):
+            self.unmarked.append(text.strip())
 
 
 async def test_a_constitution_is_checked_as_one_types_published_and_compared(there: Managed, site: Site) -> None:

@@ -1,5 +1,6 @@
 """Hostile texts, other sites, other people's keys, sessions that end: nothing acts, and nothing is let through."""
 
+import json
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
@@ -72,7 +73,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.csrf, self.read = "", list[str]()
+        self.csrf, self.action, self.read = "", "", list[str]()
         self._hidden = 0
         self.feed(html)
 
@@ -80,6 +81,8 @@ class Page(HTMLParser):
         given = dict(attrs)
         self._hidden += tag in ("script", "style")
         self.read += [str(given[name]) for name in ("aria-label", "placeholder", "title") if given.get(name)]
+        if given.get("id") == "sheet":
+            self.action = str(given.get("action"))
         if given.get("name") == "csrf":
             self.csrf = str(given["value"])
 
@@ -146,6 +149,41 @@ async def test_a_form_without_its_token_or_from_another_site_does_nothing(api: A
     for _ in range(2):  # sent twice, as after an answer that got lost
         assert (await ada.post(place, data=once)).status_code == 303
     assert len((await api.admin.get("/v1/feedback", params={"project": id})).json()["items"]) == 1
+
+
+async def test_an_answer_ends_its_draft_and_one_that_comes_late_is_none(api: Api, ada: httpx2.AsyncClient) -> None:
+    items = [{"prompt": f"Name river {number}."} for number in range(2)]
+    id = await project(api, name="drafts", kind="demonstration", items=items)
+    page = Page((await ada.get(f"/label/{id}")).text)
+    task = page.action.rpartition("/")[2]
+
+    async def began(text: str, replaces: str = "") -> None:
+        fields = json.dumps([["text", text]])
+        draft = {"csrf": page.csrf, "fields": fields, "replaces": replaces}
+        assert (await ada.post(f"{page.action}/draft", data=draft)).status_code == 204
+
+    async def seen() -> str:
+        return (await ada.get(page.action)).text
+
+    await began("The Po, wh")
+    assert "The Po, wh" in await seen()
+    refused = await ada.post(page.action, data={"csrf": page.csrf, "text": ""})
+    assert refused.status_code == 422 and "The Po, wh" in await seen()
+    json_please = {"Accept": "application/json"}
+    sent = await ada.post(page.action, data={"csrf": page.csrf, "text": "The Po."}, headers=json_please)
+    answer = sent.json()["id"]
+    await began("The Po, late")  # sent before the answer, and slower
+    assert "The Po." in await seen() and "late" not in await seen()
+    await began("The Tiber, wh", answer)
+    assert "The Tiber, wh" in await seen()
+    me = (await api.admin.get("/v1/keys")).json()["items"]
+    owner = next(key["annotator"] for key in me if key["id"] == ada.headers["x-key-id"])
+    program = await api.client("label", annotator=owner)
+    corrected = await program.post(
+        f"/v1/tasks/{task}/answer", json={"label": {"text": "The Arno."}, "replaces": answer}
+    )
+    assert corrected.status_code == 201
+    assert "The Arno." in await seen() and "Tiber" not in await seen()  # whoever answers, the draft goes with it
 
 
 async def test_a_key_that_labels_opens_only_the_pages_for_labelling(api: Api, ada: httpx2.AsyncClient) -> None:

@@ -8,7 +8,7 @@ from critic.pages.heat import HeatMap
 from critic.pages.page import Picture
 from critic.pages.scales import shares
 from critic.pages.strips import Bars, Dot, Series, Strips
-from service.api.labels.agreement import ProjectAgreement, ShareFigure
+from service.answers.agreement import ProjectAgreement, ShareFigure
 from service.review.agreement.figures import Figures
 from service.review.agreement.judges import GroupPair, JudgeFigures
 from service.review.agreement.shares import ShareFigure as Figure

@@ -6,7 +6,7 @@ discards it. So nobody labels what was set up by mistake.
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +21,12 @@ from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.labels.tasks.tasking import REASONS
-from service.problems import ProblemDocument
-from service.refusals import Conflict, Fault, Invalid
+from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
-from service.store.tables import annotators, datasets, jobs
+from service.store.tables import datasets, jobs
 from service.web.manage.asking import Maker, new_number, once, requested, typed
+from service.web.manage.project.pools import pools_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
-MOST_LISTED = 200  # annotators, runs and data sets to choose from, the newest
+MOST_LISTED = 200  # runs and data sets to choose from, the newest
 
 
 @router.get("/projects/new")
@@ -60,16 +60,12 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 
 async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
     async with parts.database.read() as connection:
-        known = annotators.c.erased_at.is_(None)
-        people = select(annotators.c.id, annotators.c.name, annotators.c.group).where(known)
-        people = people.order_by(annotators.c.group, annotators.c.name).limit(MOST_LISTED)
         runs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(
             jobs.c.kind.in_(("generate", "judge")), jobs.c.state == "done"
         )
         runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
         sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
         choices = {
-            "pools": _pools((await connection.execute(people)).all()),
             "runs": (await connection.execute(runs)).all(),
             "datasets": (await connection.execute(sets)).all(),
         }
@@ -86,16 +82,9 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
         problem=problem,
         faults=faults,
         number=new_number(),
+        pools=await pools_of(parts),
         **choices,
     )
-
-
-def _pools(people: Sequence[Any]) -> list[tuple[str | None, list[Any]]]:
-    """Annotators by their groups; those without one come last."""
-    by_group: dict[str | None, list[Any]] = {}
-    for one in people:
-        by_group.setdefault(one.group, []).append(one)
-    return sorted(by_group.items(), key=lambda pool: (pool[0] is None, pool[0] or ""))
 
 
 def _given(form: FormData) -> dict[str, Any]:
@@ -131,7 +120,7 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
     if read is not None:
         values["items"] = [item.model_dump() for item in read.items]
     for role in ROLES:
-        known = await _of_upload(form, role, values["kind"], known_items_of)
+        known = await of_upload(form, role, values["kind"], known_items_of)
         values["items"] = [*values.get("items", ()), *(item.model_dump() | {"role": role} for item in known or ())]
     if read is not None:
         values["name"] = values["name"] or _called(form)
@@ -158,7 +147,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
     """Read the items, or say in ``values`` which stored ones are meant."""
     match text_of(form, "source"):
         case "file":
-            read: ItemsOfFile | None = await _of_upload(form, "file", values["kind"], items_of)
+            read: ItemsOfFile | None = await of_upload(form, "file", values["kind"], items_of)
             if read is None:
                 raise InputError("which file?", where="/file", fix="Choose one with a row for each item.")
             return read
@@ -181,7 +170,7 @@ async def _items(parts: Service, form: FormData, values: dict[str, Any]) -> Item
     return None
 
 
-async def _of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
+async def of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, Any], T]) -> T | None:
     """What is read of the file in a field; None where none was chosen."""
     file = form.get(name)
     if not isinstance(file, UploadFile) or not file.filename:

@@ -7,10 +7,15 @@ from service.api.labels import projects as api
 from service.api.labels import tasks
 from service.api.review.figures import paused
 from service.context import Parts
+from service.labels.tasks.project_items import ItemsRequest
+from service.refusals import Invalid
+from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
-from service.web.manage.asking import Maker, Reader, lines_of, names_of, requested
-from service.web.manage.project.preview import first_task
+from service.web.manage.asking import Maker, Reader, names_of, new_number, once, requested
+from service.web.manage.project.making import of_upload
+from service.web.manage.project.pools import pools_of
+from service.web.manage.project.preview import first_sheet
 from service.web.manage.tables import csv
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
@@ -35,16 +40,19 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
     skips = await tasks.skips(id, visit.caller, parts, limit=SKIPS)
     async with parts.database.read() as connection:
         progress = await progress_of(connection, id)
-        preview = await first_task(connection, id)
+    bound = None if project.constitution is None else await parts.constitutions.get(project.constitution)
     return render(
         request,
         "manage/project.html.j2",
         tab="progress",
         project=project,
         progress=progress,
-        preview=preview,
+        sheet=await first_sheet(parts, id),
+        constitution=bound,
         left_out=left_out,
         skips=skips.items,
+        pools=await pools_of(parts, project.assigned) if visit.may("feedback") else [],
+        number=new_number(),
         names=await names_of(parts, [*project.assigned, *(one.annotator for one in skips.items)]),
     )
 
@@ -81,10 +89,23 @@ async def change(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
         values["closed"] = text_of(form, "closed") == "yes"
     if labels := text_of(form, "labels_per_item").strip():
         values["labels_per_item"] = int(labels) if labels.isascii() and labels.isdigit() else labels
-    if "assigned" in form:
-        values["assigned"] = lines_of(text_of(form, "assigned"))
+    if text_of(form, "asks_assigned"):
+        values["assigned"] = [str(id) for id in form.getlist("assigned")]
     await api.change(id, requested(api.ProjectChange, values), visit.caller, parts)
     return RedirectResponse(f"/projects/{id}", 303)
+
+
+@router.post("/projects/{id}/items")
+async def add(id: str, visit: Maker, parts: Parts, form: Form) -> Response:
+    """Add the items of a file."""
+    project = await api.get(id, visit.caller, parts)
+    read = await of_upload(form, "file", project.kind, items_of)
+    if read is None:
+        raise Invalid("which file?", "Choose one with a row for each item.", where="/file")
+    asked = requested(ItemsRequest, {"items": [item.model_dump() for item in read.items]})
+    await api.add(id, asked, visit.caller, parts, once(parts, visit, form))
+    left_out = f"?left_out={read.left_out_count}" if read.left_out_count else ""
+    return RedirectResponse(f"/projects/{id}{left_out}", 303)
 
 
 @router.post("/projects/{id}/discard")

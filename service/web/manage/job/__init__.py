@@ -1,0 +1,1 @@
+"""Jobs: submitted by forms that their requests make, and followed."""
