@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 from base.errors import InputError
+from base.nearest import perhaps
 from constitution import Constitution, Principle
 from critic.engine import Identity
 from critic.run.folder.store import RunStore
@@ -27,9 +28,8 @@ def chosen_principle(constitution: Constitution, id: str | None) -> Principle:
     """Return the principle of that id, or the first."""
     known = [p.id for p in constitution.principles]
     if id is not None and id not in known:
-        raise InputError(
-            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
-        )
+        fix = f"{perhaps(id, known)}It has {', '.join(known)}"
+        raise InputError(f"{constitution.ref} has no principle {id!r}", where="--principle", fix=fix)
     return constitution.principle(id or known[0])
 
 

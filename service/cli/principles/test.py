@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from base.errors import InputError
+from base.nearest import perhaps
 from constitution import Constitution, load
 from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
 from critic.evaluation.principles.report import report
@@ -129,7 +130,7 @@ def _weighed(constitution: Constitution, weights: dict[str, float]) -> Constitut
         raise InputError(
             f"{constitution.ref} has no principle {unknown[0]!r}",
             where="--weight",
-            fix=f"It has {', '.join(sorted(known))}",
+            fix=f"{perhaps(unknown[0], known)}It has {', '.join(sorted(known))}",
         )
     principles = tuple(
         principle.model_copy(update={"weight": weights[principle.id]}) if principle.id in weights else principle

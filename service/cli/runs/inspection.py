@@ -3,7 +3,9 @@
 A sample is read: all of the first rows, and one in so many of those after. The readers are those of the commands.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -14,8 +16,10 @@ from critic.files.inputs import open_labelled, open_pairs, open_prompts
 from critic.files.naming import Naming
 from critic.files.shapes import SHAPES, is_read
 from critic.files.sources import open_source
+from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
+from critic.run.execute import Seen
 from critic.run.plan import CHARACTERS_PER_TOKEN
 from trainers import catalogue
 from trainers.batches.data import open_examples
@@ -48,6 +52,8 @@ class Use:
 class Inspection:
     """``columns`` are the input's names, by what they are read as; ``ignored`` those that no command reads.
 
+    ``turns`` has the keys of chats' turns that are not read, and in how many turns each says something.
+
     ``prompt_tokens`` and ``answer_tokens`` are estimates, of the rows of the command that takes most of them.
     """
 
@@ -57,6 +63,7 @@ class Inspection:
     shapes: tuple[str, ...]
     columns: dict[str, str]
     ignored: tuple[str, ...]
+    turns: dict[str, int]
     uses: list[Use]
     prompt_tokens: list[int]
     answer_tokens: list[int]
@@ -92,10 +99,14 @@ def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
 
 
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:
-    def alone(read: Callable[[], Line | Quarantined]) -> list[Any]:
-        return [read()]
+    """Yield a run's rows, as it takes them: each prompt once, and no id for two."""
 
-    return (partial(alone, read) for read in unread)
+    def alone(seen: Seen, read: Callable[[], Line | Quarantined]) -> list[Any]:
+        return [seen.check(read())]
+
+    with closing(Seen()) as seen:
+        for read in unread:
+            yield partial(alone, seen, read)
 
 
 def _sampled(unread: Iterable[Any], whole: bool) -> Iterator[Any]:
@@ -110,7 +121,8 @@ def _is_sampled(row: int) -> bool:
 
 def _described(source: str, columns: Naming, whole: bool) -> Inspection:
     opened = open_source(source, Naming(lambda name: True))
-    found = Inspection(opened.name, 0, True, (), {}, (), [], [], [])
+    found = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
+    unread: Counter[str] = Counter()
     names: dict[str, None] = dict.fromkeys(opened.columns or ())
     shapes: dict[str, None] = {}
     for row, read in enumerate(opened.unread if whole else islice(opened.unread, SAMPLED + 1)):
@@ -122,11 +134,13 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
         if isinstance(raw, Broken):
             continue
         names |= dict.fromkeys(raw.columns)
+        unread.update(key for name in raw.columns if name in CHATS for key in unread_keys(raw.columns[name]))
         shapes |= dict.fromkeys(_shapes(raw, columns))
     given = columns.of_table(tuple(names), opened.name)
     found.columns = {name: own for name, own in given.items() if is_read(own)}
     found.ignored = tuple(name for name in names if name not in found.columns)
     found.shapes = tuple(shapes)
+    found.turns = dict(unread.most_common())
     return found
 
 

@@ -69,11 +69,8 @@ class RunDisplay:
         told.append(f"{self._rate.per_second():.2g} prompts/s")
         if total is not None and (left := self._rate.left(total - done)):
             told.append(left)
-        asked = f"{standing.asked:,} asked" if standing.asked else ""
-        waited = f"waiting for {standing.waiting}" if standing.waiting else ""
-        slowest = f"slowest: {standing.slowest}" if standing.slowest else ""
         self._counts = ", ".join(told)
-        self._servers = clean(", ".join(part for part in (slowest, asked, waited) if part))
+        self._servers = clean(standing.engines)
         self._bar.update(self._task, description="prompts", completed=done, total=total)
         of = f" of {total:,}" if total is not None else ""
         self._line = ", ".join(part for part in (f"{done:,}{of} prompts", self._counts, self._servers) if part)

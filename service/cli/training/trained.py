@@ -1,7 +1,8 @@
 """``cai train`` where PyTorch is there: settings to a training run, with a bar, and what came of it."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from trainers import catalogue, config
 from trainers.config import Source, TrainConfig
 from trainers.folder.results import Counts, Trained
 from trainers.method import load as load_method
+from trainers.method import of as method_of
+from trainers.planning import dry_run
+from trainers.planning.settings import this_machine
 from trainers.run import train as run
 
 LEFT_OUT = ("mixture", "other_feedback")  # rows that were not wanted, and are no fault of theirs
@@ -51,6 +55,23 @@ def load(method: str, file: Path, settings: Sequence[str], column: str | None = 
 
 def _under_names(source: Source, column: str) -> Source:
     return {"path": source, "columns": column} if isinstance(source, str) else {"columns": column} | source
+
+
+def plan(config: TrainConfig, processes: int | None, sharded: bool, device_memory: float | None) -> dry_run.Planned:
+    """Return what a run takes of this machine, or of the one that is described. Raises `InputError` if it can't fit."""
+    device = this_machine(config)
+    if processes is not None:
+        device = replace(device, processes=processes)
+    if device_memory is not None:
+        device = replace(device, memory=int(device_memory * dry_run.GIGA), on_cpu=False)
+    device = replace(device, sharded=sharded or device.sharded)
+    kind = method_of(config)
+    return dry_run.dry_run(kind.name, config, kind.plan, kind.work(config, device.processes), device)
+
+
+def print_plan(planned: dry_run.Planned, *, as_json: bool) -> None:
+    """Say what a run takes."""
+    typer.echo(json.dumps(planned.facts(), indent=2) if as_json else "\n".join(planned.lines()))
 
 
 def start(config: TrainConfig, *, err: bool = False) -> Trained:
@@ -101,6 +122,8 @@ def print_counts(counts: Counts, *, err: bool = False) -> None:
     say(f"training on {counts.examples:,} examples{held_out}", err=err)
     for reason, count in sorted(counts.refused.items()):
         say(f"{'left out' if reason in LEFT_OUT else 'refused'}: {count:,} rows ({reason})", err=err)
+    if counts.thoughts:
+        say(f"left out: what a model thought, in {counts.thoughts:,} rows", err=err)
 
 
 def print_trained(done: Trained) -> None:

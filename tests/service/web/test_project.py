@@ -134,7 +134,7 @@ async def decided(page: Page, project: str) -> None:
     """Look at how far people agree, and decide what they differ about most."""
     await page.goto(f"/projects/{project}")
     assert "12 of 12" in await page.locator(".tiles").inner_text()
-    await page.get_by_role("link", name="Agreement").click()
+    await page.get_by_role("link", name="Agreement", exact=True).click()
     assert "67 %" in await page.locator(".tiles").inner_text()
     await page.get_by_role("link", name="Disagreement").click()
     await page.locator("tbody a").first.click()

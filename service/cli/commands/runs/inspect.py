@@ -49,6 +49,9 @@ def _print(found: Inspection) -> None:
     typer.echo(clean(f"columns: {', '.join(renamed) or 'none'}"))
     if found.ignored:
         typer.echo(clean(f"not read: {', '.join(found.ignored)}"))
+    if found.turns:
+        keys = ", ".join(f"{key} ({count:,})" for key, count in found.turns.items())
+        typer.echo(clean(f"not read in turns: {keys}"))
     typer.echo(f"shapes:  {', '.join(found.shapes) or 'plain'}")
     for what, lengths in (("prompts", found.prompt_tokens), ("answers", found.answer_tokens)):
         if figures := middle(lengths):

@@ -11,7 +11,7 @@ from base.extras import require
 from service.cli.exits import QUARANTINED
 from service.cli.given.columns import Column
 from service.cli.given.config import Command
-from service.cli.given.options import INPUT, OUTPUT, Json
+from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
 from service.cli.given.roots import Root
 from service.cli.given.train_settings import print_settings
 from service.cli.shown.voice import Quiet, say
@@ -55,7 +55,7 @@ def train(
         str,
         typer.Argument(
             parser=known_method,
-            metavar=f"{{{'|'.join(catalogue.names())}}}",
+            metavar="|".join(catalogue.names()),
             autocompletion=method_names,
             help="What to train, and how.",
         ),
@@ -71,7 +71,7 @@ def train(
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the file's; they are listed below."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings on top of the file's; they are listed below."),
     ] = None,
     column: Column = None,
     push_to_hub: Annotated[
@@ -82,16 +82,42 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what memory and disk it takes, and refuse what can't fit; a config.json is enough.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="With --dry-run: of so many processes, one a GPU.", min=1, rich_help_panel=LIMITS),
+    ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="With --dry-run: they share the weights out.", rich_help_panel=LIMITS)
+    ] = False,
+    device_memory: Annotated[
+        float | None,
+        typer.Option(metavar="GB", help="With --dry-run: on GPUs of so many GB.", min=0.001, rich_help_panel=LIMITS),
+    ] = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a run's exports or on data in TRL's formats, or go on with it."""
+    if not dry_run and (processes or sharded or device_memory):
+        raise typer.BadParameter("--processes, --sharded and --device-memory describe a --dry-run")
     require("train", "cai train")
     # Late, because PyTorch is an extra, and takes seconds to import: help and refusals of options don't wait for it.
-    from service.cli.training.trained import faults, figures_of, load, print_trained, start
+    from service.cli.training.trained import faults, figures_of, load, plan, print_plan, print_trained, start
 
     chosen = load(method, config_file(config), settings or [], column)
+    if dry_run:
+        planned = plan(chosen, processes, sharded, device_memory)
+        if chosen.process_index == 0:
+            print_plan(planned, as_json=as_json)
+        return
     done = start(chosen, err=as_json)
     if as_json:
         typer.echo(json.dumps(figures_of(done), indent=2))
