@@ -9,15 +9,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-import service.cli
 from base.errors import InputError
+from service.cli import app
 from tests.factories import small_constitution
 
 JUDGE = ("--judge", "scripted:judge.yaml", "--principles", "c.yaml")
 
 
 def cai(*command: str) -> Result:
-    return CliRunner().invoke(service.cli.app, list(command))
+    return CliRunner().invoke(app, list(command))
 
 
 def said(number: int, choice: str, annotator: str | None = "ann", **more: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ TABLES = ("feedback.jsonl", "feedback.parquet")
 
 def gather(sources: Sequence[str], column: str | None) -> tuple[Gathered, list[Broken]]:
     """Return all comparisons. Raises `InputError` for sources that hold none, and where only one side labelled."""
+
     labels, refused = [], []
     for source in sources:
         read, broken = read_labels(_table(source), column)
