@@ -10,6 +10,7 @@
 #   make vllm                .venv-vllm, with vLLM for CPUs
 #   make million             a million prompts, killed at nine tenths and resumed (half an hour)
 #   make peers               .venv-peers, with the projects that benchmarks and tests compare against
+#   make harnesses           .venv-harnesses, with lm-eval and inspect_ai for the alignment tax's questions
 #   make clean               removes what the targets made, .venv included
 #
 # PYTHON=python3.12 make ... picks another Python. Packages come from the index that pip is set up with: on Linux the
@@ -26,7 +27,7 @@ WORKERS := --numprocesses 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs bench million accuracy vllm peers clean
+.PHONY: help setup demo test check lint docs bench million accuracy vllm peers harnesses clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -101,6 +102,12 @@ peers: .venv-peers/.ready
 	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps openrlhf==0.11.2 verl==0.9.1 llamafactory==0.9.5 axolotl==0.19.0
 	@touch $@
 
+harnesses: .venv-harnesses/.ready
+.venv-harnesses/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-harnesses
+	.venv-harnesses/bin/python -m pip install --quiet --no-compile --editable '.[lm-eval,inspect]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-vllm .venv-peers $(DEMO) build *.egg-info
+	rm -rf $(VENV) .venv-vllm .venv-peers .venv-harnesses $(DEMO) build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

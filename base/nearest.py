@@ -20,6 +20,12 @@ def meant(name: str, known: Iterable[str], aliases: Mapping[str, str] = MappingP
     return f"expected {', '.join(names)}" if len(names) <= SHOWN else ""
 
 
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of the ``known`` names was meant, with a space after it, or nothing."""
+    near = nearest(name, known)
+    return f"did you mean {near!r}? " if near is not None else ""
+
+
 def nearest(name: str, known: Iterable[str], aliases: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """Return the known name that ``name`` is another word for, that it begins, or that is spelt most like it."""
     names = list(known)

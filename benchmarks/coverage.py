@@ -1,8 +1,8 @@
 """How often 95 % intervals hold what they are of: simulations of every method, small numbers, extremes and clusters.
 
 ``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times,
-and counts the intervals that hold it. Rates near the ends are drawn anew in each simulation, from a narrow band: at one
-rate alone, coverage of counts jumps up and down with it.
+and counts the intervals that hold it. Rates are drawn anew in each simulation, from a narrow band: at one rate alone,
+coverage of counts jumps up and down with it (Brown, Cai and DasGupta 2001).
 """
 
 import sys
@@ -27,6 +27,7 @@ from critic.statistics.reliability.ratings import Floats, Ratings
 SIMULATIONS = 1000
 LARGE = 200_000  # units, whose coefficient stands for the truth
 LEAST, MOST = 0.93, 0.97
+NEAR = 0.05  # of the share by which raters are right: the band that it is drawn from
 
 Trial = Callable[[Generator], tuple[float, float, float]]
 """One simulation: the interval's limits, and the truth."""
@@ -74,13 +75,21 @@ def truth(name: str, right: float, yes: float, values: int, missing: float) -> f
 
 
 def agreement(name: str, units: int, right: float, yes: float = 0.5, values: int = 2, missing: float = 0.0) -> Trial:
-    """Return a simulation of a coefficient."""
+    """Return a simulation of a coefficient; how often raters are right is drawn anew from about ``right``.
+
+    The truth is a parabola through three large samples: coefficients are of the second degree in that share.
+    """
+    shares = (right - NEAR, right, min(1.0, right + NEAR))
+    parabola: list[Floats] = []
 
     def trial(rng: Generator) -> tuple[float, float, float]:
-        matrix = rated(rng, units, right, yes, values=values)
+        if not parabola:
+            parabola.append(np.polyfit(shares, [truth(name, share, yes, values, missing) for share in shares], 2))
+        share = rng.uniform(shares[0], shares[2])
+        matrix = rated(rng, units, share, yes, values=values)
         matrix = np.where(rng.random(matrix.shape) < missing, np.nan, matrix)
         found = coefficient(name, matrix)
-        return found.low, found.high, truth(name, right, yes, values, missing)
+        return found.low, found.high, float(np.polyval(parabola[0], share))
 
     return trial
 
@@ -232,6 +241,7 @@ def counted(n: int, low: float, high: float) -> Trial:
 
 TRIALS: dict[str, Trial] = {
     "Cohen, 40 units, agreement .7": agreement("cohen", 40, 0.7),
+    "Cohen, 20 units, nearly always agreeing": agreement("cohen", 20, 0.9),
     "Cohen, 200 units, yes in 1 of 10": agreement("cohen", 200, 0.8, 0.1),
     "Fleiss, 30 units": agreement("fleiss", 30, 0.6),
     "Fleiss, 100 units, nearly always agreeing": agreement("fleiss", 100, 0.95),
@@ -246,6 +256,8 @@ TRIALS: dict[str, Trial] = {
     "PPI++ mean, 200 of 2,000, rate near 0": powered(200, 1800, 0.02, 0.08, 0.9),
     "PPI++ mean, 100 of 1,000, rate near 1": powered(100, 900, 0.92, 0.98, 0.8),
     "PPI++ mean, 50 prompts of 4 of 500": powered(200, 1800, 0.4, 0.6, 0.8, 4),
+    "PPI++ mean, 20 prompts of 4 of 200": powered(80, 720, 0.4, 0.6, 0.8, 4),
+    "PPI++ mean, 30 prompts of 10 of 300, rate near 0": powered(300, 2700, 0.05, 0.15, 0.8, 10),
     "PPI++ difference with ties, 60 of 1,000": powered_difference(60, 940, 0.6, 0.4),
     "Rogan and Gladen, 200 of 1,000": screened(200, 800, 0.2, 0.6),
     "Rogan and Gladen, 400 of 2,000, near 0": screened(400, 1600, 0.03, 0.1),

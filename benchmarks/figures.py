@@ -1,5 +1,6 @@
 """What a benchmark returns, and how two things are timed against each other."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,11 @@ def alternate(a: Callable[[], float], b: Callable[[], float], runs: int) -> Alte
             values.append(measure())
     ratios = [x / y for x, y in zip(values_a, values_b, strict=True)]
     return Alternated(median(values_a), median(values_b), median(ratios), min(ratios), max(ratios))
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time that a process took so far, in all its threads (Linux). Raises `OSError`."""
+    return time.clock_gettime((~process << 3) | 2)  # its clock's number, as clock_getcpuclockid(3) makes it
 
 
 def peak_memory(process: int | str = "self") -> int:

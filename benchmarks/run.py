@@ -45,8 +45,8 @@ HELPERS = {
     "simulate",
     "simulation",
 }
-# `make accuracy`, `make million`, and the page of templates.
-OWN_COMMANDS = {"coverage", "judge_accuracy", "million", "reward_hh", "reward_model", "templates"}
+# `make accuracy`, `make million`, and the pages of templates and of memory.
+OWN_COMMANDS = {"coverage", "judge_accuracy", "million", "plans", "reward_hh", "reward_model", "templates"}
 HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
 
 

@@ -18,10 +18,7 @@ def train(method: str, *, config: str | Path | None = None, **settings: Any) -> 
     fit, and where the extra ``train`` is not installed.
     """
     require("train", "train")
-    from trainers.config import build
-    from trainers.method import load
-    from trainers.run import train as run
+    from trainers.run import train_by  # late, because PyTorch is an extra
 
     given = {} if config is None else read_settings_file(Path(config))
-    chosen = build(load(method).config, given | settings, str(config or "train"))
-    return run(chosen)
+    return train_by(method, given | settings, str(config or "train"))

@@ -7,6 +7,7 @@ the comparison here goes, too.
 from collections.abc import Sequence
 
 from base.errors import InputError
+from base.nearest import perhaps
 from base.seeds import seed_of
 from constitution import Constitution, Principle, sample
 from critic.engine import Engine, Request, Sampling
@@ -60,8 +61,9 @@ def drawn(constitution: Constitution, prompt: Prompt, rounds: int, seed: int, id
     Raises `InputError` where there is none.
     """
     if id is not None and id not in {principle.id for principle in constitution.principles}:
-        known = ", ".join(principle.id for principle in constitution.principles)
-        raise InputError(f"{constitution.ref} has no principle {id!r}", where="principle", fix=f"It has {known}")
+        known = [principle.id for principle in constitution.principles]
+        fix = f"{perhaps(id, known)}It has {', '.join(known)}"
+        raise InputError(f"{constitution.ref} has no principle {id!r}", where="principle", fix=fix)
     pool = [p for p in constitution.principles if p.id == id or (id is None and p.applies(()))]
     if not pool:
         raise InputError(f"{constitution.ref} has no principle for prompts without tags", fix="Name one by its id.")

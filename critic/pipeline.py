@@ -57,6 +57,8 @@ class Pipeline:
         cut = [Drop(what="prompt", reason="truncated", detail=f"{line.cut} characters")] if line.cut else []
         if line.left_off:
             cut.append(Drop(what="response", reason="given_answer", detail="the chat ended with an answer"))
+        if line.thoughts:
+            cut.append(Drop(what="response", reason="thoughts", detail=f"of {line.thoughts} turns or answers"))
         if given:
             chains: tuple[Chain, ...] = ()
             candidates, drops = _usable([_apart(response) for response in given])

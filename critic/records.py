@@ -96,7 +96,8 @@ class Line(Record):
     """An item and its place in the input: ``row`` counts from 0, ``where`` is ``FILE NAME:LINE`` for people.
 
     ``cut`` counts the characters taken off the end of the prompt's last message, where that was asked for;
-    ``left_off`` the answers that the prompt's chat ended with, which nobody asked for.
+    ``left_off`` the answers that the prompt's chat ended with, which nobody asked for; ``thoughts`` the turns
+    and answers whose thoughts were left out.
     """
 
     row: int
@@ -104,6 +105,7 @@ class Line(Record):
     item: Item
     cut: int = 0
     left_off: int = 0
+    thoughts: int = 0
 
 
 class Quarantined(Record):
@@ -280,6 +282,7 @@ class Drop(Record):
         "disconnected",
         "truncated",
         "given_answer",
+        "thoughts",
     ]
     detail: str = ""
 

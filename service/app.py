@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service import metrics, problems
-from service.api import ROUTERS
+from service.api.routers import ROUTERS
 from service.bounds.lanes import Lane
 from service.bounds.limits import Limits, Pace
 from service.context import Service

@@ -21,10 +21,10 @@ import httpx2
 from pydantic import ValidationError
 
 from base.errors import InputError
+from service.answers.page import Page
 from service.api import calls
 from service.api.calls import Call, path_of
-from service.api.paging import Page
-from service.problems import ProblemDocument
+from service.refusals import ProblemDocument
 
 TIMEOUT = httpx2.Timeout(30, read=600)  # building a data set is answered when it is done
 TRIES = 6

@@ -16,7 +16,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -35,6 +34,7 @@ from service.refusals import (
     Malformed,
     NoRoom,
     NotFound,
+    ProblemDocument,
     Refusal,
     TooLarge,
     TooMany,
@@ -60,17 +60,6 @@ STATUS: dict[type[Refusal], int] = {
 }
 
 log = logging.getLogger("cai.service")
-
-
-class ProblemDocument(BaseModel):
-    """RFC 9457. ``type`` is a slug that programs can compare; ``fix`` says what to do next."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    fix: str = ""
-    faults: list[Fault] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that is wrong with where it stands, and ``retry_after`` the seconds after which 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 RETRY_SECONDS = 5  # what a client is asked to wait where something is away for a while
 
@@ -17,6 +17,17 @@ class Fault(BaseModel):
 
     where: str
     problem: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. ``type`` is a slug that programs can compare; ``fix`` says what to do next."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    fix: str = ""
+    faults: list[Fault] = Field(default_factory=list)
 
 
 class Refusal(Exception):

@@ -50,18 +50,15 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def commands() -> str:
     """Return the page of commands, made from their help."""
-    from service.cli import register
+    from service.cli import app
+    from service.cli.opened import every
 
-    command = typer.main.get_command(register())
-    return "# Commands\n\n" + "\n".join(_command(command, ("cai",)))
+    shown = (_command(command, ("cai", *path)) for path, command in every(typer.main.get_command(app)))
+    return "# Commands\n\n" + "\n".join(line for lines in shown for line in lines)
 
 
 def _command(command: Any, path: tuple[str, ...]) -> Iterator[str]:
     context = command.context_class(command, info_name=path[-1])
-    if hasattr(command, "commands"):
-        for name in command.list_commands(context):
-            yield from _command(command.commands[name], (*path, name))
-        return
     yield f"## {' '.join(path)}\n\n{_plain(command.help or '')}\n"
     rows = [_parameter(parameter, context) for parameter in command.params]
     yield "| option | | default |\n|---|---|---|\n" + "".join(rows)

@@ -25,8 +25,8 @@ from sqlalchemy.engine import make_url
 
 from critic.engines import parse_spec
 from service.app import create_app
-from service.cli.server.serve import serve
-from service.cli.server.worker import worker
+from service.cli.commands.server.serve import serve
+from service.cli.commands.server.worker import worker
 from service.engines import Engines
 from service.settings import Settings
 from tests.test_project import tracked

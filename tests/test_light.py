@@ -25,14 +25,16 @@ class Missing(MetaPathFinder):
 
 sys.meta_path.insert(0, Missing())
 """
-# Rooms that run or train a model in this process. Everything else is imported without it.
+# Rooms that run or train a model in this process, or belong to a harness. Everything else is imported without them.
 LOCAL = (
     "critic.chats.",
     "critic.local.",
     "critic.vllm.",
     "critic.cluster.",
+    "critic.evaluation.harnesses.",
     "service.align",
     "service.cli.shown.steps",
+    "service.cli.training.",
 )
 WALK = """
 import importlib, pkgutil, sys
@@ -103,3 +105,17 @@ def test_each_extra_that_is_named_is_offered() -> None:
     for package, extra in extras.EXTRAS.items():
         assert any(line.startswith(package) for line in offered[extra]), f"{extra} does not bring {package}"
         assert not any(line.startswith(package) for line in PROJECT["dependencies"])
+
+
+CLIENT = """
+import sys
+import cai_feedback
+cai_feedback.Client, cai_feedback.AsyncClient
+heavy = ("fastapi", "starlette", "numpy", "scipy", "dbos", "openai", "pyarrow", "datasets", "torch")
+print([name for name in (*heavy, "service.api.routers") if name in sys.modules])
+"""
+
+
+def test_a_client_imports_neither_routes_nor_what_judges() -> None:
+    done = subprocess.run([sys.executable, "-c", CLIENT], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

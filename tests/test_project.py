@@ -1,5 +1,6 @@
 """The project as a whole: what a wheel holds, who imports whom, what no tracked file may say, what examples hold."""
 
+import ast
 import json
 import re
 import subprocess
@@ -53,6 +54,59 @@ def test_wheel_holds_every_tracked_file_of_the_packages(tmp_path: Path) -> None:
 def test_imports_run_downwards_only() -> None:
     result = run(Path(sys.executable).parent / "lint-imports", check=False)
     assert result.returncode == 0, result.stdout
+
+
+OWN = frozenset(PACKAGES) - {"principles"}
+LATE_AT_MOST = 15
+
+
+def late_imports(file: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The imports of our own modules that stand in functions of a file."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    nodes = {
+        node.lineno: node
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [node for node in nodes.values() if imported_from(node) & OWN]
+
+
+def imported_from(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """The top-level packages of an import; a relative one is ours, whatever it names."""
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").partition(".")[0]} if node.level == 0 else set(OWN)
+    return {alias.name.partition(".")[0] for alias in node.names}
+
+
+def test_few_imports_of_ours_stand_in_functions_and_each_says_why() -> None:
+    """A module's arrows stand at its top. What is heavy and optional is imported late, with the reason beside it."""
+    late = [
+        (file, node)
+        for file in tracked()
+        if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in OWN
+        for node in late_imports(file)
+    ]
+    assert len(late) <= LATE_AT_MOST, [f"{file.relative_to(ROOT)}:{node.lineno}" for file, node in late]
+    for file, node in late:
+        lines = file.read_text("utf-8").splitlines()
+        own, before = lines[node.lineno - 1], lines[node.lineno - 2]
+        assert "  # " in own or before.lstrip().startswith("# "), (
+            f"{file.relative_to(ROOT)}:{node.lineno} says no reason"
+        )
+
+
+def test_late_imports_are_seen(tmp_path: Path) -> None:
+    file = tmp_path / "late.py"
+    file.write_text(
+        "import base\ndef f():\n    import json\n    from critic import x\n    class C:\n        async def g(self):\n"
+        "            from . import y\n            import numpy, base.errors\n"
+    )
+    assert [node.lineno for node in late_imports(file)] == [4, 7, 8]
 
 
 def test_trainers_know_of_critic_only_data_and_engines() -> None:

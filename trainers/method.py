@@ -23,6 +23,7 @@ from trainers.config import TrainConfig
 from trainers.folder import card
 from trainers.folder.card import Made
 from trainers.folder.results import Counts, Trained
+from trainers.planning.memory import NOTHING, Needs, Work
 
 C = TypeVar("C", bound=TrainConfig)
 
@@ -35,7 +36,8 @@ class Method(ABC, Generic[C]):
 
     ``about`` is a sentence for the model's card. ``rows`` names the kinds of rows that it takes
     (`trainers.batches.examples.NAMES`); without any it takes prompts. ``makes`` is a policy or a reward model;
-    ``rewarded`` says that it needs a reward; ``samples``, whether answers before and after are kept.
+    ``rewarded`` says that it needs a reward; ``samples``, whether answers before and after are kept. ``plan`` says what
+    it needs of memory beside a model that learns.
     """
 
     config: type[C]
@@ -44,6 +46,7 @@ class Method(ABC, Generic[C]):
     makes: str = POLICY
     rewarded: bool = False
     samples: bool = True
+    plan: Needs = NOTHING
 
     @property
     def name(self) -> str:
@@ -54,6 +57,10 @@ class Method(ABC, Generic[C]):
     def made(self) -> Made:
         """What the model's card says of it."""
         return (card.reward_model if self.makes == REWARD_MODEL else card.policy)(self.about)
+
+    @abstractmethod
+    def work(self, config: C, processes: int) -> Work:
+        """Return the largest batches that ``config`` lets each of ``processes`` put through the model."""
 
     @abstractmethod
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:

@@ -24,7 +24,8 @@ from trainers.folder.samples import SHARE, WRITTEN_COSTS, Samples
 from trainers.gate import certified, named
 from trainers.method import Method, Tell
 from trainers.models import Trainee
-from trainers.trainer import TreeTrainer
+from trainers.planning.memory import Work
+from trainers.trainer import TreeTrainer, rows_of
 
 REFUSED = "refused.jsonl"
 
@@ -53,6 +54,22 @@ class Offline(Method[C]):
     def wanted(self, config: C) -> tuple[type[Example], ...]:
         """Return the kinds of examples that it takes."""
         return tuple(NAMES[name] for name in (self.rows_of(config) if self.rows_of else self.rows))
+
+    def work(self, config: C, processes: int) -> Work:
+        """See `Method.work`. The largest batch has prompts of next to no tokens: nothing is shared then."""
+        step = config.per_device_train_batch_size
+        answers = self.plan.answers
+        row = min(config.per_device_eval_batch_size, rows_of(answers * config.max_length))
+        looks = self.plan.compared or config.eval_data or config.eval_share
+        return Work(
+            examples=step,
+            answers=answers,
+            prompt=0,
+            answer=config.max_length,
+            packed=config.prefix_packing is not False,
+            accumulates=config.gradient_accumulation_steps > 1,
+            evaluated=row * answers * config.max_length if looks else 0,
+        )
 
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
         """See `Method.train`."""
@@ -120,7 +137,8 @@ def _data(config: TrainConfig, wanted: tuple[type[Any], ...]) -> tuple[Data, Dat
 def _counts(trainer: TreeTrainer) -> Counts:
     refused = [*trainer.examples.refused, *(trainer.held_out.refused if trainer.held_out else ())]
     why: Mapping[str, int] = Data((), tuple(refused)).why_refused()
-    return Counts(len(trainer.examples), len(trainer.held_out) if trainer.held_out else 0, dict(why))
+    held_out = len(trainer.held_out) if trainer.held_out else 0
+    return Counts(len(trainer.examples), held_out, dict(why), trainer.examples.thoughts)
 
 
 def _write_refused(folder: Path, trainer: TreeTrainer) -> None:
@@ -168,7 +186,7 @@ def _save_sharded(trainer: TreeTrainer, trainee: Trainee, folder: Path) -> dict[
     """Save gathered weights. What all processes together read off them before is compared with the folder's."""
     model: Any = trainer.model
     before = trainer.short_values()
-    with saving("the finished model", folder):
+    with saving("the finished model", folder), trainer.gathering():
         if hasattr(model, "merge_and_unload"):
             trainer.save_model(str(folder / "adapter"), _internal_call=True)
             trainer.model = model.merge_and_unload()

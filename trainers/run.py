@@ -5,12 +5,13 @@
 itself with `trainers.folder.results`' files, of which ``lineage.json`` comes last: a folder with one is finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers import TrainerCallback
 
 from trainers import method
-from trainers.config import TrainConfig
+from trainers.config import TrainConfig, build
 from trainers.folder.results import Trained
 from trainers.method import Tell
 
@@ -22,3 +23,8 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), tell: 
     `InputError` for whatever a person has to mend.
     """
     return method.of(config).train(config, callbacks, tell)
+
+
+def train_by(name: str, settings: Mapping[str, Any], where: str) -> Trained:
+    """Train by the method of this name, as `train` does. Raises `InputError`, with ``where``, for its settings."""
+    return train(build(method.load(name).config, dict(settings), where))

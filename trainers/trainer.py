@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.distributed.fsdp import StateDictType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
@@ -23,7 +24,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from base.errors import InputError
 from critic.local.trees import attention
 from trainers.batches import data as reading
-from trainers.batches import forward, proof, vocabulary
+from trainers.batches import forward, norms, proof, vocabulary
 from trainers.batches.data import Data
 from trainers.batches.encoding import Encoder
 from trainers.batches.examples import Example
@@ -38,6 +39,18 @@ _PROVEN_ON = 16
 
 class NotFinite(InputError):
     """The loss of a batch is not a number. The last checkpoint is from before it."""
+
+
+_ROW = 1 << 14
+"""The most tokens in a row of examples that nothing is learnt from, unless one alone has more."""
+
+
+def rows_of(tokens: int) -> int:
+    """Return how many examples of so many ``tokens`` one row holds that nothing is learnt from: one at least.
+
+    A batch of eight pairs of 4,096 tokens would be a row of 65,536, whose mask alone takes 31 GB.
+    """
+    return max(1, _ROW // max(tokens, 1))
 
 
 Watched = dict[str, Tensor]
@@ -84,6 +97,7 @@ class TreeTrainer(Trainer):
         if not self.reward:
             vocabulary.learn_end(inner, processing_class, args.model)
         forward.enable(inner)
+        norms.round_once(inner)
         self.short = proof.samples(first, proof.needed(inner.config, longest))
         """Short trees of the run's own tokens, to compare models on."""
         super().__init__(
@@ -224,9 +238,10 @@ class TreeTrainer(Trainer):
         """Yield this process's batches, and which examples each holds: none where it is there for the others' sake.
 
         ``only`` names the examples that are wanted, if not all. All processes get equally many batches, as sharded
-        models need.
+        models need, and none has more tokens than `rows_of` allows.
         """
-        rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
+        rank, world = self.args.process_index, self.args.world_size
+        size = min(self.args.eval_batch_size, rows_of(examples.widest))
         wanted = range(len(examples)) if only is None else only
         mine = list(wanted[rank::world])
         for start in range(0, math.ceil(len(wanted) / world), size):
@@ -240,6 +255,20 @@ class TreeTrainer(Trainer):
         with self.accelerator.autocast():
             values: Tensor = model(batch=self.data_collator.batch(self.short).to(self.args.device))
         return values.float().cpu()
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Have `save_model` gather what FSDP has spread over processes, whatever checkpoints are made of."""
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is None:
+            yield
+            return
+        before = plugin.state_dict_type
+        try:
+            plugin.state_dict_type = StateDictType.FULL_STATE_DICT
+            yield
+        finally:
+            plugin.state_dict_type = before
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save gathered weights in the type that the finished model is to have."""

@@ -8,14 +8,13 @@ not the constitution's hash: what the model is shown is what counts.
 
 import asyncio
 import math
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from base.digest import digest
 from base.together import together
+from critic.calls.under_way import UnderWay
 from critic.calls.wrappers import Wrapper, load
 from critic.engine import (
     BudgetExceeded,
@@ -36,10 +35,6 @@ from critic.engine import (
 )
 
 Answer = list[Any]
-
-# How far back the slowest engine is looked for, in seconds, and how many calls of each are kept for that.
-_LATELY = 60.0
-_CALLS_KEPT = 1000
 
 
 class Ledger(Protocol):
@@ -123,15 +118,13 @@ class Budget:
     estimated, and every token that it may write) fits beside what was spent and what the calls under way may come to.
     So ``max_cost`` is passed by no more than the error of those estimates.
 
-    ``answered`` counts what was committed in this start, and ``under_way`` holds who is asked, and since when. ``took``
-    has for each engine when its last calls ended, and how many seconds each took.
+    ``answered`` counts what was committed in this start, and ``under_way`` knows which calls are being made.
     """
 
     limit: int | None = None
     spent: int = 0
     answered: int = 0
-    under_way: dict[object, tuple[str, float]] = field(default_factory=dict)
-    took: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    under_way: UnderWay = field(default_factory=UnderWay)
     max_cost: float | None = None
     cost: float = 0.0
     _worst: list[float] = field(default_factory=list)
@@ -164,29 +157,6 @@ class Budget:
         if worst:
             self._worst.remove(worst)
             self._settled.set()
-
-    def waiting(self, now: float) -> str:
-        """Say who has been asked longest without an answer, and how long; nothing where nobody has been asked."""
-        if not self.under_way:
-            return ""
-        called, since = min(self.under_way.values(), key=lambda asked: asked[1])
-        return f"{called} since {now - since:.0f} s"
-
-    def ended(self, called: str, since: float, now: float) -> None:
-        """Note how long a call took."""
-        self.took.setdefault(called, deque(maxlen=_CALLS_KEPT)).append((now, now - since))
-
-    def slowest(self, now: float) -> str:
-        """Say whose answers took longest on average over the last minute, and how long; nothing before an answer."""
-        lately = {
-            called: [seconds for ended, seconds in calls if ended > now - _LATELY]
-            for called, calls in self.took.items()
-        }
-        means = {called: math.fsum(seconds) / len(seconds) for called, seconds in lately.items() if seconds}
-        if not means:
-            return ""
-        called = max(means, key=means.__getitem__)
-        return f"{called}, {means[called]:.2g} s an answer"
 
     def _fits(self, worst: float) -> bool:
         """Whether a call may be made now. One that costs nothing always may."""
@@ -265,17 +235,14 @@ class RecordedEngine(Wrapper):
     ) -> Iterable[tuple[str, Answer]]:
         try:
             await self._budget.spend(len(keys), worst)
-            asked, since = object(), time.monotonic()
-            self._budget.under_way[asked] = self._called, since
             try:
-                answers = await call(keys)
+                with self._budget.under_way.call(self._called):
+                    answers = await call(keys)
             except (EngineError, RunStopped, asyncio.CancelledError):
                 raise
             except Exception as error:  # the boundary: whatever an engine raises costs one row, not the run
                 raise EngineError(f"{type(error).__name__}: {error}") from error
             finally:
-                del self._budget.under_way[asked]
-                self._budget.ended(self._called, since, time.monotonic())
                 self._settle(worst)
             pairs = list(zip(keys, answers, strict=True))
             cost, self._committed = (self._counted - self._committed) / len(pairs), self._counted

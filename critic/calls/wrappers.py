@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from base.together import together
 from critic.calls.bucket import Bucket, Clock
+from critic.calls.under_way import queued, sent
 from critic.calls.waiting import Notices
 from critic.engine import (
     Completion,
@@ -166,6 +167,7 @@ class Retrying(Wrapper):
                 self._notices.answered()
                 return answer
             self._notices.wait(why, max(wait, asked))
+            queued()
             with self._notices.waiting(why):
                 await self._sleep(max(wait, asked))
         raise AssertionError("the last attempt returns or raises")
@@ -203,6 +205,7 @@ class RateLimited(Wrapper):
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         requests, prompt, written = load(what, self.usage.room)
         tokens = prompt + written
+        queued()
         async with self._turns[lane]:
             while (wait := self._wait(requests, tokens)) > _NO_WAIT:
                 with self._notices.waiting(f"the rate that is kept for {self.identity.name}"):
@@ -265,6 +268,7 @@ class Concurrent(Wrapper):
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         began = self._clock()
+        queued()
         while True:
             if self._outage is not None:
                 await self._outage.over()
@@ -274,6 +278,7 @@ class Concurrent(Wrapper):
                 if self._gone is not None and began < self._gone[0]:  # so did its end
                     raise EngineDown(self._gone[1])
                 await self._held_back()
+                sent()
                 try:
                     return self._there(await ask())
                 except Unreachable as error:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from base.errors import InputError
 from base.extras import told_missing
-from base.nearest import nearest
+from base.nearest import perhaps
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind, Gives
 
@@ -88,9 +88,8 @@ def parse_spec(text: str) -> Spec:
     head, question, query = text.partition("?")
     kind, _, target = head.partition(":")
     if kind not in kinds():
-        near = nearest(kind, kinds())
-        meant = f"did you mean {near!r}? " if near else ""
-        raise InputError(f"there is no engine {kind!r}", where=where, fix=f"{meant}Known specs: {shapes()}")
+        fix = f"{perhaps(kind, kinds())}Known specs: {shapes()}"
+        raise InputError(f"there is no engine {kind!r}", where=where, fix=fix)
     if kinds()[kind].is_text:
         target, question = text.partition(":")[2], ""
     wanted = kinds()[kind].target

@@ -24,9 +24,11 @@ from critic.files.naming import Naming
 from critic.files.row_prompt import Limit, prompt_of, readable, refuse_characters
 from critic.files.shapes import ANSWERS_IN, PROMPTS_IN, gives_answers, gives_prompts, naming, shaped
 from critic.files.shapes.base import PROMPTS as PROMPT_COLUMNS
+from critic.files.shapes.base import expect_both_sides
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together, goodness, is_above, models_of
+from critic.files.turns import plain_turn, thoughts_in
 from critic.records import Item, Line, Message, Quarantined, Response
 from critic.rows import Broken
 from critic.rows import RowError as RowError
@@ -34,17 +36,17 @@ from critic.rows import RowError as RowError
 JSON_COLUMNS = ("messages", "responses", "ranks", "scale")
 OWN_NAMES = naming()
 
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # of a message, as servers and templates name them
 Messages = tuple[Message, ...]
 Unread = Callable[[], Line | Quarantined]
 
 
 class _Read(NamedTuple):
-    """An item, the characters cut off its prompt, and the answers left off (0 or 1)."""
+    """An item, the characters cut off its prompt, the answers left off (0 or 1), and how many turns lost thoughts."""
 
     item: Item
     cut: int
     left_off: int
+    thoughts: int
 
 
 class _Reading(NamedTuple):
@@ -151,8 +153,8 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
     lines: list[Line | Quarantined] = []
-    for item, cut, left_off in found:
-        lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off))
+    for item, cut, left_off, thoughts in found:
+        lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
     return lines
 
 
@@ -176,7 +178,7 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     if messages is None:
         raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
     prompt, cut = prompt_of(messages, columns, limit)
-    return [_Read(Item(prompt=prompt), cut, left_off)]
+    return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]))]
 
 
 def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -192,7 +194,8 @@ def _without_answer(columns: dict[str, Any]) -> tuple[dict[str, Any], int]:
 def _pairs_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     values = _response_values(columns)
     if len(values) < 2:
-        raise RowError("too_few_responses", f"{len(values)} responses; a judgement needs two or more")
+        there = "1 response" if len(values) == 1 else "no responses"
+        raise RowError("too_few_responses", f"{there}; a judgement needs two or more")
     return [_item(columns, values, models_of(columns, len(values)), limit)]
 
 
@@ -228,6 +231,7 @@ def _better(columns: dict[str, Any], count: int) -> list[tuple[int, int]]:
     if "completion" in columns and not columns.keys().isdisjoint(("label", "rating")):
         raise RowError("too_few_responses", "1 response; a comparison needs two")
     if places is None or count == 0 or all(place is None for place in places):
+        expect_both_sides(columns)
         raise RowError("no_label", "expected chosen, the answer that people called better, and rejected")
     if len(places) != count:
         raise RowError("bad_ranks", f"{count} answers, and {len(places)} labels")
@@ -248,7 +252,8 @@ def _item(columns: dict[str, Any], values: Sequence[Any], models: Sequence[str],
             said = f"a response of {len(text):,} characters; the limit is {limit.max_chars:,}"
             raise RowError("too_long", said)
         responses.append(Response(text=text, model=model))
-    return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0)
+    thoughts = thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]) + thoughts_in(values)
+    return _Read(Item(prompt=prompt, responses=tuple(responses)), cut, 0, thoughts)
 
 
 def _shared(sides: Sequence[tuple[Messages, str]], messages: Messages | None) -> Messages:
@@ -279,6 +284,7 @@ def _response_values(columns: dict[str, Any]) -> list[Any]:
         return [columns["chosen"], columns["rejected"]]
     if "completion" in columns or _without_answer(columns)[1]:
         return [columns.get("completion")]
+    expect_both_sides(columns)
     raise RowError("no_responses", f"no responses; expected {ANSWERS_IN}")
 
 
@@ -292,6 +298,8 @@ def side(value: object) -> tuple[Messages, str]:
     """Return (the turns before the last, the response's text). Raises `RowError`."""
     if isinstance(value, str):
         return (), value
+    if not isinstance(value, list | dict):
+        raise RowError("bad_responses", f"an answer is {value!r:.40}; expected a string, a message or a chat")
     messages = _messages(value if isinstance(value, list) else [value], "bad_responses")
     if not messages or messages[-1].role != "assistant":
         raise RowError("bad_responses", "a response is a string, an assistant message, or a chat that ends with one")
@@ -320,32 +328,13 @@ def prompt_messages(columns: dict[str, Any]) -> Messages | None:
 
 
 def _messages(values: list[Any], reason: str) -> Messages:
-    """Build messages from objects with ``role`` and ``content``; other keys must be empty."""
-    refuse_characters(*_texts(values))
+    """Build messages from turns as files have them: see `critic.files.turns`."""
+    turns = [plain_turn(value) for value in values]
+    refuse_characters(*_texts(turns))
     try:
-        return tuple(Message.model_validate(_without_empty(value)) for value in values)
+        return tuple(Message.model_validate(turn) for turn in turns)
     except ValidationError as error:
         raise RowError(reason, f"a message needs a role and a content: {readable(error)}") from None
-
-
-def _without_empty(value: object) -> object:
-    """Drop null keys, and empty lists of tool calls: tables give every message the columns that any message has.
-
-    Thoughts go, too: they are no part of a chat.
-    """
-    if not isinstance(value, dict):
-        return value
-    kept = {key: v for key, v in value.items() if v is not None and key not in THOUGHTS}
-    if kept.get("tool_calls") == []:
-        del kept["tool_calls"]
-    calls = kept.get("tool_calls")
-    if isinstance(calls, list):
-        kept["tool_calls"] = [_call_without_empty(call) for call in calls]
-    return kept
-
-
-def _call_without_empty(call: object) -> object:
-    return {key: v for key, v in call.items() if v is not None} if isinstance(call, dict) else call
 
 
 def _texts(value: object) -> Iterator[str]:

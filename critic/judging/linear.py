@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from base.errors import InputError
 from critic.records import Record
@@ -77,6 +75,10 @@ def cross_validate(
 
 
 def _fit(x_NF: Array, y_N: Array) -> Array:
+    # Late: every command that names a mode imports this, few fit anything, and it is half of what they import.
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     def loss(w_F: Array) -> tuple[float, Array]:
         logits_N = x_NF @ w_F
         nll = float(np.logaddexp(0, logits_N).sum() - (y_N * logits_N).sum() + 0.5 * (w_F**2).sum())

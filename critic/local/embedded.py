@@ -113,7 +113,7 @@ def _convert(gguf: Path, into: Path) -> None:
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from critic.local.loading import quiet
+    from critic.local.loading import quiet  # loads torch
 
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # reading a GGUF draws a bar of its own
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)

@@ -33,8 +33,7 @@ NAME_DIGITS = 16  # of the hashes of an id and of its prompt: they only say whet
 class Progress:
     """Where a run stands. ``skipped`` rows were done before; ``stopped`` says why it ended early, if it did.
 
-    ``asked`` counts the calls under way, and ``waiting`` says for whom and how long the oldest has waited; ``slowest``
-    names the engine whose answers take longest, and how long.
+    ``engines`` says which is slowest, and how many calls are under way: see `critic.calls.under_way.UnderWay.told`.
     """
 
     rows: int = 0
@@ -42,9 +41,7 @@ class Progress:
     quarantined: int = 0
     pairs: int = 0
     stopped: str = ""
-    asked: int = 0
-    waiting: str = ""
-    slowest: str = ""
+    engines: str = ""
 
 
 class RowStore(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 
 from base.digest import digest
 from base.errors import InputError
+from base.nearest import perhaps
 from base.together import together
 from constitution import Constitution, Principle, load
 from critic.certificates.certificate import Certificate, read_certificate
@@ -146,4 +147,5 @@ def _own(config: RunConfig) -> Constitution:
 def _check_ids(ids: Iterable[str], principles: Sequence[Principle], name: str, where: str) -> None:
     known = [principle.id for principle in principles]
     if unknown := [id for id in ids if id not in known]:
-        raise InputError(f"{name} has no principle {unknown[0]!r}", where=where, fix=f"It has {', '.join(known)}")
+        fix = f"{perhaps(unknown[0], known)}It has {', '.join(known)}"
+        raise InputError(f"{name} has no principle {unknown[0]!r}", where=where, fix=fix)

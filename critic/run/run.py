@@ -91,24 +91,21 @@ async def run(
             store.set_provenance(provenance, config.plan)
             before = store.calls()
             budget = Budget(max_calls, spent=before, max_cost=max_cost, cost=store.cost())
-            recorded = {
-                spec: RecordedEngine(engine, store, budget, f"{spec.kind}:{spec.target}".rstrip(":"))
-                for spec, engine in engines.items()
-            }
+            called = {spec: f"{spec.kind}:{spec.target}".rstrip(":") for spec in engines}
+            recorded = {spec: RecordedEngine(engine, store, budget, called[spec]) for spec, engine in engines.items()}
             began = time.monotonic()
             progress = Progress()
 
             def tell() -> None:
-                now = time.monotonic()
-                progress.asked, progress.waiting = len(budget.under_way), budget.waiting(now)
-                progress.slowest = budget.slowest(now)
+                progress.engines = budget.under_way.told()
                 on_progress(progress, budget.answered, total)
 
             async with _told(tell):
                 known = store.known() if input_hash is not None else iter(())
                 await execute(checked.pipeline(recorded), unread, known, store, config.plan, progress)
                 again = {
-                    spec: RecordedEngine(engine, store, budget, apart="retest") for spec, engine in engines.items()
+                    spec: RecordedEngine(engine, store, budget, called[spec], apart="retest")
+                    for spec, engine in engines.items()
                 }
                 asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began

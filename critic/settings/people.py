@@ -7,6 +7,7 @@ from pydantic import Field
 
 from base.option import Option
 from critic.messages import Record
+from critic.settings.few_labels import PoolGroups
 from critic.settings.panels import INPUT, JUDGING, OUTPUT
 from critic.settings.shared import Columns, FirstRows
 
@@ -26,7 +27,7 @@ class _Labels(Record):
     )
 
 
-class AgreementSettings(Columns, _Labels):
+class AgreementSettings(Columns, PoolGroups, _Labels):
     """What `cai evaluate agreement` is asked for."""
 
 

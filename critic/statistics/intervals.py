@@ -64,8 +64,8 @@ def jeffreys(hits: float, n: float, tail: float = TAIL) -> tuple[float, float]:
     return low, high
 
 
-def student(degrees: int) -> float:
-    """Return the 97.5 % point of Student's distribution with ``degrees`` of freedom, 1 or more."""
+def student(degrees: float) -> float:
+    """Return the 97.5 % point of Student's distribution with ``degrees`` of freedom, 1 or more; part of one counts."""
     return float(stdtrit(degrees, 1 - TAIL))
 
 

@@ -2,8 +2,3 @@
 
 Read `chain.py` first: one stage a function, in order.
 """
-
-from service.align.chain import align
-from service.align.request import AlignRequest
-
-__all__ = ["AlignRequest", "align"]

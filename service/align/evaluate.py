@@ -24,6 +24,7 @@ from critic.run.request import RunRequest
 from critic.run.run import run
 from critic.settings.judging import Drawn, Pooling, Seeded
 from critic.statistics.intervals import Figure, Mean, Share
+from critic.statistics.policies.change import mean_change
 from service.align.policy import leaking, matches, measured
 from service.align.request import AlignRequest
 
@@ -81,14 +82,13 @@ def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, An
     """
     if request.rule is None:
         return None
-    change = Mean()
+    changes: list[float] = []
     for row in answered:
         sides = [[_verified(request, text) for text in texts if text is not None] for texts in (row.before, row.after)]
         if all(sides):
             before, after = (sum(hits) / len(hits) for hits in sides)
-            change.count(after - before)
-        change.end_cluster()
-    return _figure(_within(change.figure(), -1.0, 1.0))
+            changes.append(after - before)
+    return _figure(mean_change(changes, range(len(changes))))
 
 
 def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
@@ -157,11 +157,6 @@ def _win_rate(answered: Sequence[Answered], outcomes: Outcomes) -> dict[str, Any
                     wins.count(win)
         wins.end_cluster()
     return {"win_rate": _figure(wins.figure()), "equal_answers": equal, "unreadable": unread}
-
-
-def _within(figure: Figure | None, low: float, high: float) -> Figure | None:
-    """Return a figure whose interval ends where its values do."""
-    return None if figure is None else replace(figure, low=max(low, figure.low), high=min(high, figure.high))
 
 
 def _figure(figure: Figure | None) -> dict[str, Any] | None:

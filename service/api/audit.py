@@ -1,14 +1,14 @@
 """Who did what, and when. Feedback is its own record: it names the key that sent it, and is not repeated here."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 from sqlalchemy import func, select
 
+from service.answers.keys import AuditEntry
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import Parts, allowed
 from service.keys.auth import Caller
 from service.labels.label_query import Time
@@ -19,16 +19,6 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=StrictRoute, 
 
 Admin = Annotated[Caller, allowed("admin")]
 Short = Annotated[str | None, Query(max_length=200)]
-
-
-class AuditEntry(BaseModel):
-    """One change. ``key`` is the id of the key that asked for it, ``target`` the id or name of what was changed."""
-
-    at: datetime
-    key: str | None
-    action: str
-    target: str
-    detail: dict[str, Any]
 
 
 @router.get("")

@@ -8,21 +8,17 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from service.api.audit import AuditEntry
-from service.api.jobs.models import Model
-from service.api.judges.comparisons import ComparisonAnswer
-from service.api.judges.constitutions import Shown, Summary
-from service.api.judges.critiques import CritiqueAnswer
-from service.api.judges.engines import EngineShown
-from service.api.judges.rewards import RewardAnswer
-from service.api.keys import Key, KeyMade
-from service.api.labels.agreement import ProjectAgreement
-from service.api.labels.annotators import Annotator
-from service.api.labels.datasets import Dataset
-from service.api.labels.feedback import BatchGiven, Given
-from service.api.labels.projects import ItemsAdded, Project
-from service.api.labels.tasks import Done, NextTask, OwnTask, Skipped
-from service.api.paging import Page
+from service.answers.agreement import ProjectAgreement
+from service.answers.annotators import Annotator
+from service.answers.constitutions import Shown, Summary
+from service.answers.datasets import Dataset
+from service.answers.feedback import BatchGiven, Given
+from service.answers.judges import ComparisonAnswer, CritiqueAnswer, EngineShown, RewardAnswer
+from service.answers.keys import AuditEntry, Key, KeyMade
+from service.answers.models import Model
+from service.answers.page import Page
+from service.answers.projects import ItemsAdded, Project
+from service.answers.tasks import Done, NextTask, OwnTask, Skipped
 from service.jobs.job import Job
 from service.labels.label_query import StoredFeedback
 

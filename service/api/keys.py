@@ -7,8 +7,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
+from service.answers.keys import Key, KeyMade
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators
 from service.keys.auth import Caller, Scope, audited, new_key
@@ -35,24 +37,6 @@ class KeyRequest(BaseModel):
     scopes: frozenset[Scope] = Field(min_length=1)
     annotator: str | None = Field(default=None, max_length=64)
     expires_at: Time | None = None
-
-
-class Key(BaseModel):
-    """A key, without its text."""
-
-    id: str
-    name: str
-    scopes: list[Scope]
-    annotator: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
-class KeyMade(Key):
-    """A key that was just made: ``key`` is its text, and is never told again."""
-
-    key: str
 
 
 @router.post("", status_code=201, responses=responses(404, 409))

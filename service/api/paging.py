@@ -2,25 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from fastapi import Query
-from pydantic import BaseModel
 
 from service.refusals import Invalid
 
-T = TypeVar("T")
-
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the page before.")]
-
-
-class Page(BaseModel, Generic[T]):
-    """Part of a list. ``next`` is the cursor of the page that follows; null where this is the last."""
-
-    items: Sequence[T]
-    next: str | None = None
 
 
 def encode(place: int | str) -> str:

@@ -1,20 +1,18 @@
-"""The command ``cai``: one file a command group. Nothing heavy is imported before a command needs it."""
+"""The command ``cai``: its commands are found in `service.cli.commands`, and imported when they run."""
 
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from functools import cache
-from importlib.metadata import version
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
-from typer.models import CommandInfo
 
 from base.errors import InputError
 from base.extras import told_missing
+from service.cli import commands
 from service.cli.exits import BAD_INPUT, FAILED
+from service.cli.found import Place, group, in_folders
 
 # What a file that a person named can be at fault for. All else that the system refuses is the machine's.
 _NAMED_WRONG = frozenset(
@@ -24,8 +22,17 @@ _NAMED_WRONG = frozenset(
     }
 )  # fmt: skip
 
+
+def _opened(place: Place) -> Any:
+    # Late, because what makes a command of a file is of no use to those that are only listed.
+    from service.cli.opened import opened
+
+    return opened(place)
+
+
 app = typer.Typer(
     name="cai",
+    cls=group(in_folders(commands.__name__, Path(commands.__path__[0]), commands.HEADINGS), _opened),
     help="Constitutional AI: critiques, revisions and AI-labelled preference pairs under a versioned constitution.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,6 +42,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # late: it takes longer than all else that `cai --help` imports of ours
+
         typer.echo(f"cai-feedback {version('cai-feedback')}")
         raise typer.Exit
 
@@ -50,63 +59,15 @@ def _common(
         os.environ["CAI_DEBUG"] = "1"
 
 
-@cache
-def register() -> typer.Typer:
-    """Return the application with all commands. It is made once: what they import is not loaded before."""
-    from service.cli.align import align
-    from service.cli.ask import compare, critique
-    from service.cli.certify import certify
-    from service.cli.constitution import app as constitution
-    from service.cli.export import export
-    from service.cli.generate import generate, judge
-    from service.cli.given.config import Command
-    from service.cli.inspect import inspect
-    from service.cli.measure.evaluate import app as evaluate
-    from service.cli.models import models
-    from service.cli.reweigh import reweigh
-    from service.cli.server.database import app as database
-    from service.cli.server.feedback import app as feedback
-    from service.cli.server.jobs import app as jobs
-    from service.cli.server.keys import app as keys
-    from service.cli.server.serve import serve
-    from service.cli.server.worker import worker
-    from service.cli.show import show
-    from service.cli.train import TrainCommand, train
-
-    for command in (
-        *(generate, judge, inspect, critique, compare, reweigh, show, export, certify),
-        *(align, serve, worker, models),
-    ):
-        app.command()(command)
-    app.command(cls=TrainCommand)(train)
-    app.add_typer(constitution, name="constitution")
-    app.add_typer(evaluate, name="evaluate")
-    app.add_typer(database, name="database")
-    app.add_typer(feedback, name="feedback")
-    app.add_typer(jobs, name="jobs")
-    app.add_typer(keys, name="keys")
-    for registered in _all_commands(app):
-        if registered.cls in (None, TyperCommand):
-            registered.cls = Command
-    return app
-
-
 def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     try:
         with told_missing():
-            register()(prog_name="cai")
+            app(prog_name="cai")
     except InputError as error:
         _fail(error, BAD_INPUT)
     except OSError as error:
         _fail(error, BAD_INPUT if error.errno in _NAMED_WRONG and error.filename is not None else FAILED)
-
-
-def _all_commands(app: typer.Typer) -> Iterator[CommandInfo]:
-    yield from app.registered_commands
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            yield from _all_commands(group.typer_instance)
 
 
 def _fail(error: Exception, code: int) -> None:

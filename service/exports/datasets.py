@@ -13,19 +13,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from base.digest import digest
 from base.disk import must_be_spare
+from critic.certificates.certificate import FILE as CERTIFICATE
 from critic.feedback import Feedback
 from critic.feedback.aggregate import Method, build
 from critic.run.folder.export import JsonLines
+from service.answers.datasets import Counts, Table
 from service.bounds.lanes import Stop
 from service.bounds.watching import Client
 from service.context import Service
+from service.evidence.certificates import Covering, mended, stored_certificates
 from service.labels.label_query import RETRACTED, FeedbackFilter, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.refusals import Invalid
@@ -52,6 +55,11 @@ class DatasetRequest(BaseModel):
     ``aggregation``: ``each`` is a row a label; ``majority`` the answer that most annotators gave, or what a reviewer
     decided; ``soft`` the mean probability. Labels of different groups make different rows, unless ``pool_groups`` asks
     to average over them.
+
+    With ``require_certificate`` labels by a judge are refused without a certificate of that judge, mode and
+    constitution: true, or bounds by figure, which the worse end of the certificate's interval has to reach.
+    ``certificate`` names it by its hash; else it is the newest stored one of the judge. With ``mend`` its map mends
+    the judge's probabilities, too.
     """
 
     model_config = ConfigDict(
@@ -65,21 +73,19 @@ class DatasetRequest(BaseModel):
     aggregation: Method
     filter: FeedbackFilter = FeedbackFilter()
     pool_groups: bool = Field(default=False, strict=True)
+    certificate: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    require_certificate: Literal[True] | dict[str, Annotated[float, Field(strict=True)]] | None = None
+    mend: bool | None = Field(default=None, strict=True)
 
+    @property
+    def asks_for_certificate(self) -> bool:
+        """Whether labels by judges have to be covered."""
+        return self.certificate is not None or self.require_certificate is not None or bool(self.mend)
 
-class Table(BaseModel):
-    """One file of a data set."""
-
-    rows: int
-    sha256: str
-
-
-class Counts(BaseModel):
-    """What a data set was made of: labels read, rows by table, and labels that gave no row, by reason."""
-
-    labels: int
-    tables: dict[str, Table]
-    dropped: dict[str, int]
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """What a certificate's figures have to reach."""
+        return self.require_certificate if isinstance(self.require_certificate, dict) else {}
 
 
 async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
@@ -106,7 +112,16 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
         decided = _decisions(connection, conditions) if asked.aggregation == "majority" else {}
         overruled = Counter[str]()
         labels = _without_overruled(labels, decided, overruled)
+        covering = None
+        if asked.asks_for_certificate:
+            covering = Covering(stored_certificates(connection), asked.certificate, asked.bounds)
+            labels = _covered(labels, covering, mend=bool(asked.mend))
         counts = _write(labels, asked, Files(building, parts.settings.spare_disk_bytes), stop)
+    if covering is not None:
+        counts.certificates = sorted(covering.used)
+        if len(covering.used) == 1:  # where exports and trainers look for it
+            (certificate,) = covering.used.values()
+            (building / CERTIFICATE).write_text(certificate.text(), "utf-8")
     reasons = {"replaced": out.replaced, "retracted": out.all - out.replaced, **overruled}
     counts.dropped |= {reason: count for reason, count in reasons.items() if count}
     if not counts.tables:
@@ -114,6 +129,13 @@ def _build(parts: Service, asked: DatasetRequest, building: Path, stop: Stop) ->
         raise Invalid(f"no label gives a row ({why})", "Choose other feedback.", where="/filter")
     sync_tree(building)  # here, where nobody else waits for it
     return counts
+
+
+def _covered(labels: Iterator[StoredFeedback], covering: Covering, *, mend: bool) -> Iterator[StoredFeedback]:
+    """Yield the labels, judges' ones where a certificate covers them, and by its map."""
+    for label in labels:
+        certificate = covering.of(label)
+        yield mended(label, certificate) if mend and certificate is not None else label
 
 
 def _decisions(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> dict[Decided, Decision]:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from base.errors import InputError
+from base.nearest import perhaps
 from critic.files.row_prompt import readable
 from service.formats.base import Format
 
@@ -35,7 +36,8 @@ FORMATS: dict[str, type[Format]] = {
 def format_of(name: str, options: Mapping[str, Any] | None = None) -> Format:
     """Return the format ``name`` with its options. Raises `InputError` for unknown ones."""
     if name not in FORMATS:
-        raise InputError(f"there is no format {name!r}", where="format", fix=f"Known formats: {', '.join(FORMATS)}.")
+        fix = f"{perhaps(name, FORMATS)}Known formats: {', '.join(FORMATS)}."
+        raise InputError(f"there is no format {name!r}", where="format", fix=fix)
     try:
         return FORMATS[name].model_validate(options or {})
     except ValidationError as error:

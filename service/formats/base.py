@@ -18,11 +18,12 @@ from base.errors import InputError
 from critic.feedback import Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.base import Table as DataTable
-from critic.files.inputs import THOUGHTS, RowError
+from critic.files.inputs import RowError
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming
 from critic.files.sources import open_source
+from critic.files.turns import THOUGHTS
 from critic.records import Record
 from critic.rows import Broken, Raw
 from critic.run.folder.export import JsonLines

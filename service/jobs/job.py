@@ -5,9 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from service.jobs.requests import Kind
-from service.store.tables import jobs
-
+Kind = Literal["generate", "judge", "train", "align", "evaluate", "export"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -65,6 +63,3 @@ class JobEvents(BaseModel):
 
     items: list[JobEvent]
     after: int
-
-
-COLUMNS = [jobs.c[name] for name in Job.model_fields]

@@ -21,7 +21,7 @@ from service import metrics
 from service.engines import TRAINED, Engines
 from service.jobs.inputs.artifacts import Artifacts, of_job
 from service.jobs.inputs.sources import gather, origins, sources
-from service.jobs.job import COLUMNS, ENDED, Job
+from service.jobs.job import ENDED, Job
 from service.jobs.requests import (
     AlignRequest,
     AnyRequest,
@@ -51,6 +51,7 @@ TRAINABLE = ("embedded", "hf", "vllm")
 LOOK_SECONDS = 0.5  # how often those who follow a job look for what is new
 FOLLOWERS = 200  # each looks into the database twice a second
 PING_LOOKS = 30  # so many looks without news, and those who follow are told that we are still there
+COLUMNS = [jobs.c[name] for name in Job.model_fields]
 
 
 class Jobs:

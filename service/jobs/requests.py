@@ -287,4 +287,3 @@ class ExportRequest(Asked):
 
 AnyRequest = GenerateRequest | JudgeRequest | TrainRequest | AlignRequest | EvaluateRequest | ExportRequest
 Request = Annotated[AnyRequest, Field(discriminator="kind")]
-Kind = Literal["generate", "judge", "train", "align", "evaluate", "export"]

@@ -57,6 +57,11 @@ def is_paused(project: RowMapping, annotator: str | None) -> bool:
     return annotator in project["paused"]
 
 
+def sees(caller: Caller, project: RowMapping) -> bool:
+    """Whether the caller may see a project: as `projects_of` says of all."""
+    return reads_labels(caller) or may_label(project, caller.annotator)
+
+
 def projects_of(caller: Caller) -> list[ColumnElement[bool]]:
     """The condition of the projects that the caller may see: none for who sees all."""
     if reads_labels(caller):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from service.refusals import Forbidden, Unauthorized
 from service.store.database import Database
@@ -75,6 +75,18 @@ class _Known:
     hash: str
     caller: Caller
     expires_at: datetime | None
+
+
+_KEY = (
+    select(
+        keys,
+        annotators.c.group,
+        annotators.c.erased_at,
+        select(clock.c.believed).scalar_subquery().label("believed"),
+    )
+    .join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
+    .where(keys.c.id == bindparam("id"))
+)
 
 
 class Keys:
@@ -141,11 +153,9 @@ class Keys:
 
     async def _ask(self, id: str) -> _Known | str:
         """What the database knows of a key, or why that is nobody's."""
-        believed = select(clock.c.believed).scalar_subquery().label("believed")
-        query = select(keys, annotators.c.group, annotators.c.erased_at, believed)
-        query = query.join(annotators, keys.c.annotator == annotators.c.id, isouter=True)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query.where(keys.c.id == id))).mappings().one_or_none()
+        row = await self._database.look(
+            lambda connection: connection.execute(_KEY, {"id": id}).mappings().one_or_none(),
+        )
         # A key that was made while its annotator was erased is nobody's, too.
         if row is None or row["revoked_at"] is not None or row["erased_at"] is not None:
             self._known.pop(id, None)

@@ -6,19 +6,21 @@ that is asked for each request, so that a key that is revoked ends its sessions,
 
 import hashlib
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
-from service.keys.auth import Caller, Keys
+from service.keys.auth import CACHED_SECONDS, Caller, Keys
 from service.refusals import Unauthorized
 from service.store.database import Database
 from service.store.tables import links, now, sessions
 
 LINK_HOURS = 72.0
 LONGEST_LINK_HOURS = 24.0 * 90
+REMEMBERED = 10_000  # sessions
 RENEWED_AFTER = 1 / 8  # of a session's time: it is not written at each request
 FIX = "Sign in again."
 
@@ -49,11 +51,29 @@ def new_link(key: str, hours: float = LINK_HOURS) -> Link:
     return Link(token, expires_at, row)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session as the database knew it, and when to ask again."""
+
+    until: float  # of the monotonic clock
+    key: str
+    expires_at: datetime
+
+
+_SESSION = select(sessions.c.key, sessions.c.expires_at).where(sessions.c.id == bindparam("id"))
+
+
 class Sessions:
-    """Begins, finds and ends sessions."""
+    """Begins, finds and ends sessions.
+
+    A session that was found is remembered for as long as a key is: a page asks for several things at once. Its key is
+    asked for each time all the same, and one that is revoked here ends its sessions at once.
+    """
 
     def __init__(self, database: Database, keys: Keys, hours: float) -> None:
         self._database, self._keys, self._time = database, keys, timedelta(hours=hours)
+        self._known: dict[str, _Known] = {}
+        self._changes = 0  # of sessions here: what was asked before one is not remembered after it
 
     async def begin(self, key: str) -> str:
         """Begin a session of the key of this id; return what the browser keeps."""
@@ -63,21 +83,39 @@ class Sessions:
 
     async def find(self, token: str) -> Session:
         """The session of a browser. Raises `Unauthorized` where it is over, or its key is."""
-        async with self._database.read() as connection:
-            query = select(sessions.c.key, sessions.c.expires_at).where(sessions.c.id == _hash(token))
-            row = (await connection.execute(query)).one_or_none()
-        if row is None or row.expires_at <= self._keys.time:
+        id = _hash(token)
+        known = self._known.get(id)
+        if known is None or known.until < time.monotonic():
+            known = await self._find(id)
+        if known is None or known.expires_at <= self._keys.time:
             raise _over("your session has ended")
-        caller = await self._keys.holder(row.key)
-        session = Session(_hash(token), caller, csrf(token))
-        if row.expires_at - now() < self._time * (1 - RENEWED_AFTER):
-            await self._renew(session.id)
-        return session
+        caller = await self._keys.holder(known.key)
+        if known.expires_at - now() < self._time * (1 - RENEWED_AFTER):
+            await self._renew(id)
+        return Session(id, caller, csrf(token))
+
+    async def _find(self, id: str) -> _Known | None:
+        changes, until = self._changes, time.monotonic() + CACHED_SECONDS
+        row = await self._database.look(lambda connection: connection.execute(_SESSION, {"id": id}).one_or_none())
+        if row is None:
+            self._known.pop(id, None)
+            return None
+        known = _Known(until, row.key, row.expires_at)
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
+        if changes == self._changes:
+            self._known[id] = known
+        return known
+
+    def _forget(self, id: str) -> None:
+        self._changes += 1
+        self._known.pop(id, None)
 
     async def end(self, id: str) -> None:
         """End one session."""
         async with self._database.transaction() as connection:
             await connection.execute(delete(sessions).where(sessions.c.id == id))
+        self._forget(id)
 
     async def peek(self, token: str) -> Caller:
         """Whose link it is, without using it. Raises `Unauthorized` where it can't be used any more."""
@@ -111,6 +149,7 @@ class Sessions:
         async with self._database.transaction() as connection:
             change = update(sessions).where(sessions.c.id == id).values(expires_at=now() + self._time)
             await connection.execute(change)
+        self._forget(id)
 
 
 def csrf(token: str) -> str:

@@ -1,5 +1,8 @@
 """How far people and judges agree on a project's items, which way they lean, and how fast they are.
 
+Groups of people stay apart: what two of different groups say is no disagreement within either. Beside each group's
+figures stand those of everybody, which only who asks for them by name gets to see where there are several groups.
+
 Labels come item by item, in memory that grows with raters only. Each item's labels are turned to one order of its
 responses; what they say of it are its units: the comparison itself, each rated response, each pair of a ranking.
 
@@ -24,7 +27,8 @@ MOST_RATERS = 1000  # that have figures of their own, of the first that labelled
 MOST_PAIRED = 100  # raters between whom pairs are counted, likewise
 PAIRS_OF_A_RANKING = 5000  # of its responses: all of 100
 VALUES_OF_AN_ITEM = 200_000  # pairs of responses times the raters that ranked them
-MOST_PRINCIPLES = 500  # that have figures of their own, of the first that were answered for
+MOST_PRINCIPLES = 500  # that have figures of their own, in all groups together, of the first that were answered for
+MOST_GROUPS = 100  # that have figures of their own, of the first that labelled
 MOST_VALUES = 10_000  # different ratings: each is kept
 
 
@@ -53,11 +57,12 @@ class Rated:
         self.labels = 0
         self.unsure = 0
         self.group: str | None = None
-        self.with_people, self.first_lean, self.longer_lean = Counted(), Counted(), Counted()
+        self.with_people, self.within_group = Counted(), Counted()
+        self.first_lean, self.longer_lean = Counted(), Counted()
 
     def shares(self) -> tuple[Counted, ...]:
         """Everything that is counted by item."""
-        return self.with_people, self.first_lean, self.longer_lean
+        return self.with_people, self.within_group, self.first_lean, self.longer_lean
 
 
 class Reliability:
@@ -73,6 +78,17 @@ class Reliability:
         self.agreement.add(equal, len(values) * (len(values) - 1) // 2)
 
 
+class Together:
+    """People whose values may be set against each other: how far they agree, and by each principle."""
+
+    def __init__(self) -> None:
+        self.people = Reliability()
+        self.by_principle: dict[str, Reliability] = {}
+
+
+Group = str | None
+"""Whose values people's labels speak for; None where they say nothing of it."""
+
 Values = Mapping[Rater, float]
 """What raters said of one unit."""
 
@@ -86,9 +102,11 @@ class Agreement:
     def __init__(self, labels: Iterable[StoredFeedback], look: Callable[[], None] = lambda: None) -> None:
         self.items = 0
         self.labels = 0
-        self.people, self.everyone = Reliability(), Reliability()
-        self.by_principle: dict[str, Reliability] = {}
+        self.pooled, self.everyone = Together(), Reliability()
+        self.groups: dict[Group, Together] = {}
+        self.groups_left_out: set[str] = set()
         self.principles_left_out: set[str] = set()
+        self._principles = 0
         self.raters: dict[Rater, Rated] = {}
         self.left_out: set[Rater] = set()
         self.pairs: dict[tuple[Rater, Rater], Kappa] = {}
@@ -111,12 +129,16 @@ class Agreement:
             rated.unsure += label.label.unsure
             rated.group = label.group or rated.group
             _lean(label, rated)
+        group_of = {Rater(label.source, label.annotator): label.group for label in labels}
         for unit in units(labels):
             self._look()
-            self._add_unit(unit)
+            self._add_unit(unit, group_of)
         for principle, said in _units_by_principle(labels).items():
-            self._add_principle(principle, said)
-        for share in (self.people.agreement, self.everyone.agreement, *_shares(touched)):
+            for one in said:
+                self._look()
+                self._add_principle(principle, one, group_of)
+        together = (self.pooled, *self.groups.values())
+        for share in (self.everyone.agreement, *_counts(together), *_shares(touched)):
             share.end_cluster()
         if self.everyone.coincidences.values > MOST_VALUES:
             raise InputError(
@@ -125,19 +147,38 @@ class Agreement:
                 fix="Agreement is of values that can be equal: ask for whole numbers.",
             )
 
-    def _add_principle(self, name: str, units: Iterable[Values]) -> None:
-        """Add what people said by one principle; of too many, those that come first are counted."""
-        if name not in self.by_principle:
-            if len(self.by_principle) == MOST_PRINCIPLES:
+    @property
+    def is_of_several_groups(self) -> bool:
+        """Whether people of more than one group have labelled, so that figures of everybody would mix them."""
+        return len(self.groups) > 1
+
+    def _add_principle(self, name: str, unit: Values, group_of: Mapping[Rater, Group]) -> None:
+        """Add what people said of a unit by one principle; of too many, those that come first are counted."""
+        self._by_principle(self.pooled, name, list(unit.values()))
+        for group, values in _by_group(unit, group_of).items():
+            together = self._together(group)
+            if together is not None:
+                self._by_principle(together, name, values)
+
+    def _by_principle(self, together: Together, name: str, values: Sequence[float]) -> None:
+        if name not in together.by_principle:
+            if self._principles == 2 * MOST_PRINCIPLES:  # each is counted for its group and for all
                 if len(self.principles_left_out) < MOST_VALUES:
                     self.principles_left_out.add(name)
                 return
-            self.by_principle[name] = Reliability()
-        figures = self.by_principle[name]
-        for unit in units:
-            self._look()
-            figures.add(list(unit.values()))
-        figures.agreement.end_cluster()
+            self._principles += 1
+            together.by_principle[name] = Reliability()
+        together.by_principle[name].add(values)
+
+    def _together(self, group: Group) -> Together | None:
+        """The group's figures; None where so many others came first."""
+        if group not in self.groups:
+            if len(self.groups) == MOST_GROUPS:
+                if len(self.groups_left_out) < MOST_VALUES:
+                    self.groups_left_out.add(group or "")
+                return None
+            self.groups[group] = Together()
+        return self.groups[group]
 
     def _rated(self, rater: Rater) -> Rated | None:
         """The rater's figures; None where so many others came first."""
@@ -151,17 +192,43 @@ class Agreement:
             self.raters[rater] = Rated()
         return self.raters[rater]
 
-    def _add_unit(self, unit: Values) -> None:
+    def _add_unit(self, unit: Values, group_of: Mapping[Rater, Group]) -> None:
         people = {rater: value for rater, value in unit.items() if rater.source == "human"}
         self.everyone.add(list(unit.values()))
-        self.people.add(list(people.values()))
+        self.pooled.people.add(list(people.values()))
+        apart = _by_group(people, group_of)
+        for group, values in apart.items():
+            together = self._together(group)
+            if together is not None:
+                together.people.add(values)
         said = Counter(people.values())
+        within = {group: Counter(values) for group, values in apart.items()}
         for rater, value in unit.items():
-            if rater in self.raters:
-                own = rater in people
-                self.raters[rater].with_people.add(said[value] - own, len(people) - own)
+            if rater not in self.raters:
+                continue
+            own = rater in people
+            rated = self.raters[rater]
+            rated.with_people.add(said[value] - own, len(people) - own)
+            if own:
+                group = group_of.get(rater)
+                rated.within_group.add(within[group][value] - 1, len(apart[group]) - 1)
         for first, second in combinations(sorted(self._paired.intersection(unit), key=str), 2):
             self.pairs.setdefault((first, second), Kappa()).add(unit[first], unit[second])
+
+
+def _by_group(unit: Values, group_of: Mapping[Rater, Group]) -> dict[Group, list[float]]:
+    """A unit's values, by the group of those who gave them."""
+    apart: dict[Group, list[float]] = {}
+    for rater, value in unit.items():
+        apart.setdefault(group_of.get(rater), []).append(value)
+    return apart
+
+
+def _counts(together: Iterable[Together]) -> Iterator[Counted]:
+    for one in together:
+        yield one.people.agreement
+        for figures in one.by_principle.values():
+            yield figures.agreement
 
 
 def _shares(raters: Mapping[Rater, Rated]) -> Iterator[Counted]:

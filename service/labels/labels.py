@@ -206,6 +206,18 @@ def rows(
     return [record["id"] for record in records], stored | ({retractions: withdrawn} if withdrawn else {})
 
 
+def rows_of_answer(
+    given: Feedback, content: str, origin: Origin, replaced: Replaced | None = None
+) -> tuple[str, dict[Table, list[dict[str, Any]]]]:
+    """As `rows`, of one label whose content is stored already, under the id ``content``."""
+    at = now()
+    record = _record(given, content, origin, at)
+    if replaced is None:
+        return record["id"], {feedback: [record]}
+    record["replaces"] = replaced.id
+    return record["id"], {feedback: [record], retractions: [_replaced(replaced, record["id"], origin, at)]}
+
+
 def _replaced(before: Replaced, by: str, origin: Origin, at: datetime) -> dict[str, Any]:
     return {"seq": before.seq, "reason": REPLACED, "replaced_by": by, "key": origin.key, "at": at}
 

@@ -20,7 +20,7 @@ from critic.records import Prompt, Response
 from service.bounds.lanes import Stop
 from service.bounds.text_bounds import TextBounds
 from service.labels.label_query import ABOUT, ENVELOPE, WITHDRAWN, StoredFeedback, retracted
-from service.store.connecting import READS, thread_engine
+from service.store.connecting import reading_engine
 from service.store.tables import feedback, items, retractions
 
 ROWS_READ = 32  # labels that are in memory at once, beside those of one item
@@ -39,13 +39,7 @@ class Snapshots:
 
     def __init__(self, url: URL) -> None:
         self._threads = ThreadPoolExecutor(READ_AT_ONCE, "reads")
-        self._engine = thread_engine(
-            url,
-            READS,
-            isolation_level="REPEATABLE READ",
-            pool_pre_ping=True,
-            execution_options={"postgresql_readonly": True},
-        )
+        self._engine = reading_engine(url)
 
     def close(self) -> None:
         """Close all connections."""

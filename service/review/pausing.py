@@ -39,7 +39,7 @@ class Paused(BaseModel):
 
 async def pause(connection: AsyncConnection, caller: Caller, project: str, asked: PauseRequest) -> Paused:
     """Pause an annotator in a project, or let them go on. Raises `NotFound`."""
-    row = await tasking.lock(connection, project)
+    row = await connection.run_sync(tasking.lock, project)
     known = select(annotators.c.id).where(annotators.c.id == asked.annotator)
     if (await connection.execute(known)).first() is None:
         raise not_found("annotator", asked.annotator, "GET /v1/annotators lists them.")
@@ -76,5 +76,5 @@ async def _withdraw(connection: AsyncConnection, project: str, asked: PauseReque
         rows = [{"seq": row.seq, "reason": reason, "key": caller.key, "at": now()} for row in given]
         await connection.execute(insert(retractions), rows)
     for row in given:
-        await tasking.reopen(connection, row.task, row.id)
+        await connection.run_sync(tasking.reopen, row.task, row.id)
     return len(given)

@@ -81,7 +81,7 @@ def _counts(project: str, wanted: int) -> Any:
 
 async def _annotators(connection: AsyncConnection, project: RowMapping) -> list[AnnotatorProgress]:
     """All who have done something in the project, are assigned to it or are paused in it, by name."""
-    live = tasking.live(await tasking.time_of(connection))
+    live = tasking.live(await connection.run_sync(tasking.time_of))
     answered, skipped = (leases.c.state == state for state in (ANSWERED, SKIPPED))
     query = (
         select(

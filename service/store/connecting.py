@@ -45,6 +45,12 @@ def thread_engine(url: URL, manner: Manner, **postgres: Any) -> Engine:
     return _in_manner(create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_serializer=_json), manner)
 
 
+def reading_engine(url: URL) -> Engine:
+    """An engine for threads that only read; each transaction sees one state."""
+    only = {"postgresql_readonly": True}
+    return thread_engine(url, READS, isolation_level="REPEATABLE READ", pool_pre_ping=True, execution_options=only)
+
+
 def async_engine(url: URL) -> AsyncEngine:
     """The engine of a server's event loop."""
     sizes = {"pool_size": 10, "max_overflow": 20}

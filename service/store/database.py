@@ -1,6 +1,6 @@
-"""The store: one SQLAlchemy engine, reads at any time, and inserts that are committed in groups.
+"""The store: one SQLAlchemy engine, reads at any time, and writes that are committed in groups.
 
-An insert is durable when its caller goes on. While one commit is under way, what arrives waits and goes together into
+A write is durable when its caller goes on. While one commit is under way, what arrives waits and goes together into
 the next: so that labels a second are not disk syncs a second. Where a row of a group is at fault, only the one whose
 row it is hears of it, and the others are committed together. Where the database is at fault, all hear of it at once,
 those too who waited behind: it is not asked again for each.
@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -24,12 +24,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
 from service.store import tables
-from service.store.connecting import WRITES, async_engine, thread_engine
+from service.store.connecting import WRITES, async_engine, reading_engine, thread_engine
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 T = TypeVar("T")
 
 GROUP_AT_MOST = 20_000  # rows of one commit, over all callers
+CHANGE_COUNTS = 200  # as so many rows: each asks several questions before it writes
+LOOKS_AT_ONCE = 4  # threads: each look takes a moment, most of which a database elsewhere is waited for
+CHANGES_AT_ONCE = 8  # on PostgreSQL, where each is a transaction that may wait for another's row
 FEEDBACK_TURN = 0x6361695E  # of PostgreSQL's advisory locks
 ROWS_OWN = frozenset(("54000", "54011", "54023"))  # PostgreSQL's limits of a row, which it calls operational
 
@@ -45,26 +48,41 @@ class Locked(OperationalError):
 
 @dataclass(slots=True)
 class _Waiting:
-    rows: Rows
-    done: asyncio.Future[None]
+    """What one caller wants written: rows, or a change that looks before it writes."""
+
+    done: asyncio.Future[Any]
+    rows: Rows = field(default_factory=dict)
+    change: Callable[[Connection], Any] | None = None
 
     @property
     def size(self) -> int:
-        return sum(len(rows) for rows in self.rows.values())
+        return sum(len(rows) for rows in self.rows.values()) if self.change is None else CHANGE_COUNTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one caller hears: a value, or a fault of its own."""
+
+    value: Any = None
+    fault: Exception | None = None
 
 
 class Database:
     """The service's database, for one event loop.
 
     Groups are committed in a thread of their own, each in one go: through the event loop a commit of four statements
-    would wait for eight turns of it, each as long as all that is ready then.
+    would wait for eight turns of it, each as long as all that is ready then. SQLite has one writer, and so one thread;
+    on PostgreSQL each change has a transaction of its own, since one that waits for a row must keep up no other.
     """
 
     def __init__(self, url: str) -> None:
         self.url = database_url(url)
         self.engine = async_engine(self.url)
-        self.writer = thread_engine(self.url, WRITES, pool_size=1, pool_pre_ping=True)
+        self.writer = thread_engine(self.url, WRITES, pool_size=1 + CHANGES_AT_ONCE, pool_pre_ping=True)
+        self.reader = reading_engine(self.url)
+        self._lookers = ThreadPoolExecutor(LOOKS_AT_ONCE, "database looks")
         self._thread = ThreadPoolExecutor(1, "database writer")
+        self._changers = ThreadPoolExecutor(CHANGES_AT_ONCE, "database changes")
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # SQLite has one writer; so that it is ours in turn, and not by time-out
@@ -84,8 +102,11 @@ class Database:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown)
+        self._lookers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._thread, self._changers):
+            await asyncio.to_thread(pool.shutdown)
         self.writer.dispose()
+        self.reader.dispose()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -93,6 +114,18 @@ class Database:
         """A connection that sees one state of the database."""
         async with self.engine.connect() as connection:
             yield connection
+
+    async def look(self, use: Callable[[Connection], T]) -> T:
+        """Return what ``use`` makes of one state of the database, in a thread and in one go: for what takes a moment.
+
+        Through `read` each question costs four turns of the event loop, and more processor time than its answer.
+        """
+
+        def work() -> T:
+            with self.reader.connect() as connection, connection.begin():
+                return use(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._lookers, work)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -131,10 +164,25 @@ class Database:
         What is stored by content already is left as it is. Raises `sqlalchemy.exc.IntegrityError` for any other row
         that is there already or refers to nothing; then nothing was stored.
         """
-        entry = _Waiting(rows, asyncio.get_running_loop().create_future())
+        await self._grouped(_Waiting(asyncio.get_running_loop().create_future(), rows))
+
+    async def change(self, do: Callable[[Connection], T]) -> T:
+        """Do in a thread what looks before it writes, all or nothing; return what it returns once that is durable.
+
+        It sees what was changed before it. It may be done again from the start, where its first try was taken back with
+        a group's; and where its caller goes away it stands all the same.
+        """
+        loop = asyncio.get_running_loop()
+        if not self.is_sqlite:
+            return await loop.run_in_executor(self._changers, self._in_transaction, do)
+        entry = _Waiting(loop.create_future(), change=do)
+        value: T = await self._grouped(entry)
+        return value
+
+    async def _grouped(self, entry: _Waiting) -> Any:
         self._waiting.append(entry)
         self._wake.set()
-        await entry.done
+        return await entry.done
 
     async def _write_on(self) -> None:
         while True:
@@ -152,57 +200,58 @@ class Database:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
-            await self._written(lambda connection: self._store(connection, group))
+            outcomes = await self._written(lambda connection: self._store(connection, group))
         except Exception as error:  # whatever it is, callers must hear of it instead of waiting for ever
             if len(group) > 1 and not is_of_database(error):
                 await self._commit_apart(group)
                 return
-            _settle(group, error)
+            _refuse(group, error)
             if isinstance(error, Locked):  # nobody is asked to wait for as long again
                 behind, self._waiting = self._waiting, []
-                _settle(behind, error)
+                _refuse(behind, error)
         else:
-            _settle(group, None)
+            _settle(group, outcomes)
 
     async def _commit_apart(self, group: Sequence[_Waiting]) -> None:
         """Commit all but those whose rows are at fault."""
         try:
-            faults = await self._written(lambda connection: [self._try(connection, entry) for entry in group])
+            outcomes = await self._written(lambda connection: [self._try(connection, entry) for entry in group])
         except Exception as error:  # as above
-            _settle(group, error)
-            return
-        for entry, fault in zip(group, faults, strict=True):
-            _settle([entry], fault)
+            _refuse(group, error)
+        else:
+            _settle(group, outcomes)
 
     async def _written(self, write: Callable[[Connection], T]) -> T:
         """Do ``write`` in a transaction of the writer's thread, and return what it returns once that is durable."""
-
-        def work() -> T:
-            with self.writer.connect() as connection:
-                with _locked():
-                    transaction = connection.begin()
-                with transaction:
-                    return write(connection)
-
         async with self._own_turn():
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_transaction, write)
 
-    def _try(self, connection: Connection, entry: _Waiting) -> Exception | None:
-        """Store one caller's rows within a transaction, or nothing of them; return their fault."""
+    def _in_transaction(self, write: Callable[[Connection], T]) -> T:
+        with self.writer.connect() as connection:
+            with _locked():
+                transaction = connection.begin()
+            with transaction:
+                return write(connection)
+
+    def _try(self, connection: Connection, entry: _Waiting) -> _Outcome:
+        """Store one caller's rows within a transaction, or nothing of them."""
+        if entry.change is not None:
+            return _changed(connection, entry.change)
         try:
             with connection.begin_nested():
                 self._store(connection, [entry])
         except Exception as error:  # what is wrong with a row may be anything
             if is_of_database(error):
                 raise
-            return error
-        return None
+            return _Outcome(fault=error)
+        return _Outcome()
 
-    def _store(self, connection: Connection, group: Sequence[_Waiting]) -> None:
+    def _store(self, connection: Connection, group: Sequence[_Waiting]) -> list[_Outcome]:
         if any(tables.feedback in entry.rows for entry in group):
             take_turn(connection)
         for table, rows in _merged(group):
             connection.execute(self._insert(table), rows)
+        return [_Outcome() if entry.change is None else _changed(connection, entry.change) for entry in group]
 
     def _insert(self, table: Table) -> Insert:
         if not table.info.get("by_content"):
@@ -242,14 +291,29 @@ def _merged(group: Sequence[_Waiting]) -> list[tuple[Table, list[Mapping[str, An
     return [(table, merged[table]) for table in tables.metadata.sorted_tables if merged.get(table)]
 
 
-def _settle(group: Sequence[_Waiting], error: Exception | None) -> None:
-    for entry in group:
-        if entry.done.done():  # its caller was cancelled; the rows stand
+def _changed(connection: Connection, change: Callable[[Connection], Any]) -> _Outcome:
+    """Do one caller's change within a transaction, or nothing of it."""
+    try:
+        with connection.begin_nested():
+            return _Outcome(change(connection))
+    except Exception as error:  # what its caller hears of may be anything: a rule that it breaks, a row that is there
+        if is_of_database(error):
+            raise
+        return _Outcome(fault=error)
+
+
+def _refuse(group: Sequence[_Waiting], error: Exception) -> None:
+    _settle(group, [_Outcome(fault=error)] * len(group))
+
+
+def _settle(group: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:
+    for entry, outcome in zip(group, outcomes, strict=True):
+        if entry.done.done():  # its caller was cancelled; what it wanted stands
             continue
-        if error is None:
-            entry.done.set_result(None)
+        if outcome.fault is None:
+            entry.done.set_result(outcome.value)
         else:
-            entry.done.set_exception(error)
+            entry.done.set_exception(outcome.fault)
 
 
 def is_of_database(error: Exception) -> bool:

@@ -250,6 +250,38 @@ adjudications = Table(
     Index(None, "project", "item"),
 )
 
+# What judges were measured to be: `cai certify`'s files, keyed by their content.
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("sha256", _Id, primary_key=True),
+    Column("judge", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("key", _Id),
+    Column("created_at", Moment, nullable=False),
+)
+
+# A draw of items for people out of those that a judge labelled, and each item's chance in it.
+routings = Table(
+    "routings",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("project", _Id, ForeignKey("projects.id"), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("pilot", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index(None, "project"),
+)
+routed = Table(
+    "routed",
+    metadata,
+    Column("routing", _Id, ForeignKey("routings.id"), primary_key=True),
+    Column("item", _Id, primary_key=True),  # as in feedback
+    Column("chance", Float, nullable=False),
+    Column("shown", Boolean, nullable=False),  # to people: drawn, or labelled before
+)
+
 # What somebody began to say of a task, as fields of its page's form: kept until they answer or skip it.
 drafts = Table(
     "drafts",

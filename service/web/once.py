@@ -1,8 +1,5 @@
 """A form that is sent twice has one effect: each carries a name of its own, as programs' requests may."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.datastructures import FormData
 
 from base.digest import digest
@@ -14,15 +11,8 @@ from service.web.visit import text_of
 NOT_ASKED = ("csrf", "once", "seconds")  # what differs when the same is sent again
 
 
-@asynccontextmanager
-async def only_once(parts: Service, caller: Caller, form: FormData, path: str) -> AsyncIterator[Once]:
-    """What to hand to a route of the API. Raises `service.store.repeats.idempotency.Replay` where it was done."""
+def once_of(parts: Service, caller: Caller, form: FormData, path: str) -> Once:
+    """What to hand to a route of the API that looks for an earlier answer only where it can't store a new one."""
     name = text_of(form, "once")[:200]
     fields = [(key, value) for key, value in form.multi_items() if key not in NOT_ASKED and isinstance(value, str)]
-    once = Once(parts.database, caller.key, f"page {name}" if name else None, digest(["form", path, fields]))
-    if once.name is None:
-        yield once
-        return
-    async with parts.under_way.alone(once.key, once.name):
-        await once.replay()
-        yield once
+    return Once(parts.database, caller.key, f"page {name}" if name else None, digest(["form", path, fields]))

@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
+from service.answers.annotators import Annotator
 from service.api import keys as key_routes
 from service.api.keys import KeyRequest, LinkRequest
 from service.api.labels import annotators as annotator_routes
-from service.api.labels.annotators import Annotator, AnnotatorRequest
+from service.api.labels.annotators import AnnotatorRequest
 from service.api.paging import Cursor
 from service.context import Parts, Service
 from service.keys.auth import Caller

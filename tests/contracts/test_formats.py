@@ -252,3 +252,9 @@ def test_thoughts_in_labels_are_written_or_counted_as_lost(name: str, table: Tab
     thinking = label.model_copy(update={"responses": (first.model_copy(update={"reasoning": THOUGHT}), *others)})
     lost = format_of(name).write(table, [thinking], tmp_path / f"file{FORMATS[name].suffixes[0]}")
     assert lost["reasoning"] == (0 if FORMATS[name].keeps_reasoning else 1)
+
+
+def test_a_mistyped_format_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="there is no format 'tlr'") as refused:
+        format_of("tlr")
+    assert refused.value.fix and refused.value.fix.startswith("did you mean 'trl'? Known formats: ")

@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+import service.cli
 from constitution import load
+from service.cli.opened import every
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +119,25 @@ def test_every_command_is_shown() -> None:
     shown = set(re.findall(r"^cai (\w+)", "\n".join(blocks("")), re.MULTILINE))
     helped = run(ROOT, "cai", "--help")
     assert shown == set(re.findall(r"^│ (\w+)  ", helped.split("Commands")[1], re.MULTILINE))
+
+
+def shown_commands() -> list[list[str]]:
+    """The words of each `cai` command that a page shows, in whatever block, with its subcommand and options."""
+    text = "\n".join(body for language in ("", "sh", "bash", "console") for body in blocks(language))
+    # What `cai inspect` says of each command is no command: "cai judge: 1 taken".
+    lines = re.findall(r"^(?:\$ )?cai (?![\w, -]+: )(.+)$", text.replace("\\\n", " "), re.MULTILINE)
+    return [line.partition(" #")[0].partition(" | ")[0].split() for line in lines]
+
+
+def test_commands_that_are_shown_have_the_options_they_are_shown_with() -> None:
+    commands = dict(every(typer.main.get_command(service.cli.app)))
+    with_options = 0
+    for words in shown_commands():
+        # A row of the list of commands shows several at once.
+        path = [word.partition("|")[0] for word in words]
+        command: Any = next(commands[key] for end in (3, 2, 1) if (key := tuple(path[:end])) in commands)
+        known = {name for option in command.params for name in option.opts}
+        given = {word.strip("[]").partition("=")[0] for word in words if re.match(r"\[?--\w", word)}
+        assert given <= known, (words, given - known)
+        with_options += bool(given)
+    assert with_options > 20

@@ -47,7 +47,7 @@ def workers_of(served: Served) -> list[psutil.Process]:
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "service.jobs.worker.inside" in process.cmdline()
+        return "service.jobs.worker.beside" in process.cmdline()
     except psutil.Error:  # it has ended, or is about to
         return False
 

@@ -13,12 +13,11 @@ from base.errors import InputError
 from constitution import load
 from critic.records import Line
 from critic.statistics.intervals import exact
-from service.align import AlignRequest
 from service.align.evaluate import Answered, _change, _side, _win_rate
 from service.align.prompts import read, split
 from service.align.report import report, sentence
-from service.align.request import read_settings
-from service.cli.align import align
+from service.align.request import AlignRequest, read_settings
+from service.cli.commands.training.align import align
 from tests.critic.run.test_report import HOSTILE, Page
 from tests.factories import prompt, small_constitution
 from tests.trainers.tiny import write_model

@@ -102,7 +102,7 @@ def counted_looks(database: Database) -> list[str]:
     """The questions that the database is asked, as they come."""
     asked: list[str] = []
     event.listen(
-        database.engine.sync_engine,
+        database.reader,
         "before_cursor_execute",
         lambda connection, cursor, statement, *_: asked.append(statement) if "FROM keys" in statement else None,
     )

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from base.errors import InputError
-from service.cli.measure.evaluate import app
+from service.cli import app
 
 GOOD = [
     {
@@ -42,7 +42,7 @@ def rows(folder: Path, *found: object) -> None:
 
 
 def choices(*arguments: str) -> Result:
-    command = ["choices", "rows.jsonl", "--judge", "scripted:s.yaml", *arguments]
+    command = ["evaluate", "choices", "rows.jsonl", "--judge", "scripted:s.yaml", *arguments]
     return CliRunner(env={"COLUMNS": "120"}).invoke(app, command, catch_exceptions=False)
 
 

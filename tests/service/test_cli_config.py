@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +12,19 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+import service.cli
 from base.errors import InputError
-from service.cli import register
-from service.cli.align import STAGES as ALIGN_STAGES
 from service.cli.given.config import PANELS, Command, ConfigFile, config_option, section
-from service.cli.given.options import Aggregation
+from service.cli.opened import every
 from service.cli.shown.voice import Quiet, is_quiet
+
+
+class Aggregation(StrEnum):
+    """A choice."""
+
+    log_odds = "log-odds"
+    majority = "majority"
+
 
 Run = Callable[..., dict[str, Any]]
 WithStages = Annotated[Path | None, config_option(("dpo", "sft"))]
@@ -154,12 +162,6 @@ def test_headings_have_one_order(app: typer.Typer) -> None:
     assert places == sorted(places)
 
 
-def test_the_stages_of_align_are_those_of_the_chain() -> None:
-    from service.align.request import STAGES
-
-    assert ALIGN_STAGES == STAGES
-
-
 def test_every_command_with_more_than_a_few_options_takes_a_file_and_has_headings() -> None:
     """Whatever commands there are: typed by hand, a list would miss the next one."""
     found = {name: command for name, command in _commands()}
@@ -177,19 +179,7 @@ def test_every_command_with_more_than_a_few_options_takes_a_file_and_has_heading
 
 
 def _commands() -> list[tuple[str, Any]]:
-    import service.cli
-
-    service.cli.register()
-    root = typer.main.get_command(service.cli.app)
-    return list(_below(root, ""))
-
-
-def _below(command: Any, name: str) -> Any:
-    if hasattr(command, "commands"):
-        for child, own in command.commands.items():
-            yield from _below(own, f"{name} {child}".strip())
-    else:
-        yield name, command
+    return [(" ".join(path), command) for path, command in every(typer.main.get_command(service.cli.app))]
 
 
 def test_the_environment_is_as_it_was() -> None:
@@ -198,17 +188,10 @@ def test_the_environment_is_as_it_was() -> None:
 
 def every_command() -> list[tuple[str, set[str]]]:
     """Every command, and its options."""
-    command: Any = typer.main.get_command(register())
-    found: list[tuple[str, set[str]]] = []
-
-    def walk(name: str, one: Any) -> None:
-        for own, inner in getattr(one, "commands", {}).items():
-            walk(f"{name} {own}", inner)
-        if not hasattr(one, "commands"):
-            found.append((name, {option for parameter in one.params for option in parameter.opts}))
-
-    walk("cai", command)
-    return found
+    return [
+        (f"cai {name}", {option for parameter in command.params for option in parameter.opts})
+        for name, command in _commands()
+    ]
 
 
 PRINTS_NO_FIGURES = {
@@ -228,5 +211,5 @@ def test_every_command_takes_a_config_and_those_that_print_figures_print_json() 
 
 def test_a_command_of_a_server_reads_its_address_from_a_config(tmp_path: Path) -> None:
     config = write(tmp_path, server="nowhere", key="cai_x")
-    result = CliRunner().invoke(register(), ["jobs", "list", "--config", config])
+    result = CliRunner().invoke(service.cli.app, ["jobs", "list", "--config", config])
     assert "'nowhere' is no address of a server" in str(result.exception)

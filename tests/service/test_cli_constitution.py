@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from constitution import InputError, load
 from constitution.library import shipped
 from constitution.versions import publish
-from service.cli.constitution import app
+from service.cli.commands.sources.constitution import app
 from tests.constitution.samples import principle, write
 from tests.critic.run.run_bench import Bench
 

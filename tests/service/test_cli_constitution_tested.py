@@ -9,12 +9,12 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from base.errors import InputError
-from service.cli import register
+from service.cli import app
 from tests.factories import small_constitution
 
 
 def cai(*command: str) -> Result:
-    return CliRunner().invoke(register(), list(command))
+    return CliRunner().invoke(app, list(command))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from base.errors import InputError
 from benchmarks.serving import Served, serving
 from critic.feedback import Feedback
-from service.cli.server.feedback import app
+from service.cli.commands.server.feedback import app
 from service.client import Client
 from tests.service.formats.test_offers import run_folder
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from base.errors import InputError
-from service.cli import register
+from service.cli import app
 
 
 def label(item: int, person: int, group: str | None, choice: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def write(path: Path, sizes: dict[str, int], items: int = 24) -> Path:
 
 
 def cai(*more: str) -> Any:
-    return CliRunner().invoke(register(), ["evaluate", "groups", *more])
+    return CliRunner().invoke(app, ["evaluate", "groups", *more])
 
 
 def test_opposed_groups_are_told_and_the_minority_loses_by_majority_only(tmp_path: Path) -> None:

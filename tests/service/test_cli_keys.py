@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, select
 from typer.testing import CliRunner
 
 from base.errors import InputError
-from service.cli.server.keys import app
+from service.cli.commands.server.keys import app
 from service.keys import key_store
 from service.keys.auth import Keys
 from service.keys.first_key import tell_first_key

@@ -93,7 +93,7 @@ def test_stopped_by_a_person_is_130(cai: Cai, monkeypatch: pytest.MonkeyPatch) -
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.inspection.inspect", stopped)
+    monkeypatch.setattr("service.cli.commands.runs.inspect.read", stopped)
     assert cai("inspect", "p.txt").code == 130
 
 
@@ -222,7 +222,8 @@ def test_every_setting_of_ours_has_a_word_in_the_help_of_train() -> None:
 
 
 def test_shipped_configs_work_anywhere(cai: Cai, tmp_path: Path) -> None:
-    from service.cli.train import config_file, load, shipped_names
+    from service.cli.training.configs import config_file, shipped_names
+    from service.cli.training.trained import load
 
     assert Path.cwd() == tmp_path
     for name in (name for name in shipped_names() if name.endswith("-smoke")):

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from base.errors import InputError
-from service.cli import register
+from service.cli import app
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def cai(*more: str) -> Result:
     command = ["evaluate", "policy", "scripted:base.yaml", "scripted:lynx.yaml", "--prompts", "prompts.txt"]
-    return CliRunner().invoke(register(), [*command, "--judge", "scripted:judge.yaml", "--out", "out", *more])
+    return CliRunner().invoke(app, [*command, "--judge", "scripted:judge.yaml", "--out", "out", *more])
 
 
 def test_the_report_is_written_and_the_same_command_asks_nothing_twice(folder: Path) -> None:

@@ -15,7 +15,7 @@ from constitution import load
 from critic.pairing import Pairing, pair
 from critic.records import Message, Quarantined, Row
 from critic.run.folder.store import RunStore
-from service.cli.show import show
+from service.cli.commands.runs.show import show
 from service.cli.shown.display import CONTROL, print_chain, print_comparison
 from tests.factories import both_orders, judgement, prompt, provenance, response, revision, row, vote
 

@@ -10,7 +10,7 @@ import pytest
 
 from base.errors import InputError
 from service import client as client_module
-from service.api.labels.feedback import BatchGiven, Given
+from service.answers.feedback import BatchGiven, Given
 from service.client import AsyncClient, Client, Refused
 from tests.service.calls import Api, comparison
 

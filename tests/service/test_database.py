@@ -3,11 +3,12 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -79,6 +80,52 @@ async def test_many_transactions_that_look_before_they_write_take_turns(database
 
     await asyncio.gather(*(one(number) for number in range(20)))
     assert len(await names(database)) == 20
+
+
+async def test_changes_see_those_before_them_and_each_fault_is_its_own(database: Database) -> None:
+    def counted(connection: Connection, number: int) -> int:
+        before = connection.execute(select(func.count()).select_from(annotators)).scalar_one()
+        connection.execute(annotators.insert(), annotator(f"c{number}", f"c{number:02}"))
+        if number == 7:
+            raise ValueError("a rule")
+        return int(before)
+
+    changes = [database.change(partial(counted, number=number)) for number in range(20)]
+    seen = await asyncio.gather(*changes, return_exceptions=True)
+    assert [type(one) for one in seen] == [int] * 7 + [ValueError] + [int] * 12
+    if database.is_sqlite:  # one writer does one after the other; what the eighth had begun was taken back
+        assert [one for one in seen if isinstance(one, int)] == list(range(19))
+    assert await names(database) == [f"c{number:02}" for number in range(20) if number != 7]
+
+
+async def test_a_change_whose_group_is_taken_apart_is_stored_once(database: Database) -> None:
+    await database.insert({annotators: [annotator("1", "Ada")]})
+
+    def change(connection: Connection) -> str:
+        connection.execute(annotators.insert(), annotator("2", "Grace"))
+        return "done"
+
+    first = asyncio.create_task(database.insert({annotators: [annotator("3", "Kay")]}))  # keeps the writer at work
+    await asyncio.sleep(0)
+    together = [database.change(change), database.insert({annotators: [annotator("1", "Ada again")]})]
+    results = await asyncio.gather(*together, return_exceptions=True)
+    await first
+    assert results[0] == "done" and isinstance(results[1], IntegrityError)
+    assert await names(database) == ["Ada", "Grace", "Kay"]
+
+
+async def test_changes_that_wait_are_one_commit_on_sqlite(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'cai.db'}"
+    await migrations.upgrade(url)
+    commits: list[object] = []
+    async with Database(url) as database:
+        event.listen(database.writer, "commit", commits.append)
+
+        def made(connection: Connection, number: int) -> None:
+            connection.execute(annotators.insert(), annotator(f"n{number}", f"n{number}"))
+
+        await asyncio.gather(*(database.change(partial(made, number=number)) for number in range(50)))
+    assert len(commits) <= 2
 
 
 @pytest.mark.parametrize("url", ["", "cai.db", "mysql://host/name", "sqlite://", "sqlite:///:memory:"])

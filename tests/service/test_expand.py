@@ -66,6 +66,11 @@ def test_defaults_and_values_of_each_kind() -> None:
     assert given("--name", "a", "--count", "all").count is None
 
 
+def test_a_file_of_defaults_is_read_as_defaults(tmp_path: Path) -> None:
+    file = _written(tmp_path, as_file(Sample(name="a")))
+    assert given("--config", str(file)) == Sample(name="a")
+
+
 def test_help_is_the_model_s() -> None:
     text = CliRunner().invoke(probe(Sample, []), ["--help"], env={"COLUMNS": "120"}).output
     told = " ".join(text.replace("│", " ").split())
@@ -81,6 +86,17 @@ def test_what_the_model_refuses_names_the_option(line: tuple[str, ...], where: s
     with pytest.raises(InputError) as error:
         given("--name", "a", *line)
     assert error.value.where == where
+
+
+def test_what_the_model_refuses_of_a_file_names_the_file(tmp_path: Path) -> None:
+    file = _written(tmp_path, {"name": "a", "band": 0.6})
+    with pytest.raises(InputError) as error:
+        given("--config", str(file))
+    assert error.value.where == f"{file}: band"
+    with pytest.raises(InputError) as error:
+        given("--config", str(file), "--band", "0.7")
+    assert error.value.where == "--band"
+    assert given("--config", str(file), "--band", "0.1").band == 0.1
 
 
 def test_what_typer_refuses_is_a_wrong_line() -> None:

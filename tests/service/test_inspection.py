@@ -12,9 +12,9 @@ from base.errors import InputError
 from critic.files.inputs import read_pairs
 from critic.files.shapes import naming
 from critic.records import Quarantined
-from service.cli import inspection
-from service.cli.inspect import inspect as command
-from service.cli.inspection import Inspection, inspect, middle
+from service.cli.commands.runs.inspect import inspect as command
+from service.cli.runs import inspection
+from service.cli.runs.inspection import Inspection, inspect, middle
 
 ROWS: list[Any] = [
     {"History": "Why is ice slippery?", "human_ref_A": "Water.", "human_ref_B": "Magic.", "labels": 1, "score": 4},
@@ -57,8 +57,20 @@ def test_each_command_is_told(tmp_path: Path) -> None:
     assert middle(found.prompt_tokens) == (4, 4, 5)
 
 
+def test_a_prompt_that_comes_twice_and_an_id_of_two_are_told(tmp_path: Path) -> None:
+    rows = [{"id": 7, "prompt": "Why?"}, {"id": 7, "prompt": "How?"}, {"id": 8, "prompt": "Why?"}]
+    found = inspect(written(tmp_path / "in.jsonl", rows), naming())
+    assert uses(found)["generate, align"] == (1, {"same_id": 1, "duplicate": 1})
+
+
+def test_what_turns_say_beside_is_named(tmp_path: Path) -> None:
+    turn = {"role": "user", "content": "Why?", "date": "2024-05-01", "lang": None}
+    found = inspect(written(tmp_path / "in.jsonl", [{"prompt": [turn]}, {"prompt": [turn | {"lang": "en"}]}]), naming())
+    assert found.turns == {"date": 2, "lang": 1} and uses(found)["generate, align"] == (1, {"duplicate": 1})
+
+
 def test_it_says_what_the_command_itself_finds(tmp_path: Path) -> None:
-    source = written(tmp_path / "in.jsonl", ROWS * 3)
+    source = written(tmp_path / "in.jsonl", ROWS)
     lines = list(read_pairs(source, max_chars=32_000, truncate=False))
     refused = sum(isinstance(line, Quarantined) for line in lines)
     assert uses(inspect(source, naming()))["judge"] == (len(lines) - refused, {"no_responses": refused})

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from critic.local import embedded
-from service.cli import models
+from service.cli.commands.sources import models
 
 app = typer.Typer()
 app.command()(models.models)

@@ -5,7 +5,6 @@ import io
 import pytest
 from rich.console import Console
 
-from critic.calls.ledger import Budget
 from critic.run.execute import Progress
 from service.cli.shown import progress
 from service.cli.shown.rate import WINDOW, Rate, duration
@@ -63,25 +62,14 @@ def test_durations_are_in_a_person_s_units() -> None:
     assert [duration(s) for s in (3.4, 119, 150, 7300)] == ["3 s", "119 s", "2 min", "2.0 h"]
 
 
-def test_the_slowest_is_the_one_whose_answers_took_longest_lately() -> None:
-    budget = Budget()
-    assert budget.slowest(0.0) == ""
-    budget.ended("openai:quick", 0.0, 1.0)
-    budget.ended("openai:judge", 0.0, 5.0)
-    budget.ended("openai:judge", 2.0, 5.0)
-    assert budget.slowest(10.0) == "openai:judge, 4 s an answer"
-    budget.ended("openai:quick", 60.0, 62.0)
-    assert budget.slowest(70.0) == "openai:quick, 2 s an answer"  # the other's are more than a minute ago
-
-
 def display(width: int, terminal: bool = True) -> tuple[RunDisplay, Console]:
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     return RunDisplay(console), console
 
 
 STANDING = Progress(
-    rows=30, skipped=5, quarantined=2, pairs=41, asked=12, waiting="openai:judge since 9 s",
-    slowest="openai:judge, 4.1 s an answer",
+    rows=30, skipped=5, quarantined=2, pairs=41,
+    engines="slowest: openai:judge, 4.1 s an answer; 12 asked, the oldest since 9 s",
 )  # fmt: skip
 
 
@@ -93,13 +81,13 @@ def test_a_terminal_shows_all_of_it_at_any_width(width: int) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     joined = " ".join(text.split())
     assert "37/120" in joined and "1,234 answers, 41 pairs, 2 quarantined, " in joined and "prompts/s" in joined
-    assert "slowest: openai:judge, 4.1 s an answer, 12 asked, waiting for openai:judge since 9 s" in joined
+    assert "slowest: openai:judge, 4.1 s an answer; 12 asked, the oldest since 9 s" in joined
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_what_a_server_is_called_can_not_drive_the_terminal() -> None:
     shown, console = display(80)
-    shown.update(Progress(slowest="\x1b]0;evil\x07[red]m, 1 s an answer"), 1, None)
+    shown.update(Progress(engines="\x1b]0;evil\x07[red]m, 1 s an answer"), 1, None)
     console.print(shown._render())
     text = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     assert "\x1b]" not in text and "[red]" in text
@@ -121,4 +109,4 @@ def test_a_log_has_the_same_in_one_line_every_now_and_then(
     lines = capsys.readouterr().err.splitlines()
     assert waits == [progress.FIRST_PLAIN_LINE, 30.0, 30.0, 30.0] and len(lines) == 3
     assert lines[0].startswith("37 of 120 prompts, 1,234 answers, 41 pairs, 2 quarantined, ")
-    assert lines[0].endswith("slowest: openai:judge, 4.1 s an answer, 12 asked, waiting for openai:judge since 9 s")
+    assert lines[0].endswith("slowest: openai:judge, 4.1 s an answer; 12 asked, the oldest since 9 s")

@@ -14,7 +14,8 @@ from torch.distributed.fsdp import StateDictType
 from transformers import TrainerState
 
 from base.errors import InputError
-from service.cli.train import config_file, load
+from service.cli.training.configs import config_file
+from service.cli.training.trained import load
 from trainers import catalogue, config
 from trainers.folder.identity import resolved, settings
 from trainers.method import load as method_of
@@ -90,17 +91,17 @@ def test_accelerate_starts_eight_processes_a_machine(name: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["fsdp", "fsdp-multi"])
-def test_fsdp_shards_everything_and_saves_whole_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsdp_shards_everything_and_its_checkpoints(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     launched(FOLDER / f"{name}.yaml", monkeypatch)
     plugin = FullyShardedDataParallelPlugin()
     assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is True
-    assert plugin.state_dict_type is StateDictType.FULL_STATE_DICT
+    assert plugin.state_dict_type is StateDictType.SHARDED_STATE_DICT  # checkpoints; the finished model is whole
     assert "transformer_auto_wrap_policy" in repr(plugin.auto_wrap_policy)
     assert (
         load_config_from_file(str(FOLDER / f"{name}.yaml")).fsdp_config
         == yaml.safe_load((FOLDER / "fsdp-multi.yaml").read_text())["fsdp_config"]
     )  # the one that test_distributed.py runs
-    assert not plugin.cpu_ram_efficient_loading  # every process loads the model, in the precision that is asked for
+    assert plugin.cpu_ram_efficient_loading  # one process of a machine reads the model, the others receive their part
 
 
 @pytest.mark.parametrize("name", ["deepspeed", "deepspeed-multi"])

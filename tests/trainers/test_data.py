@@ -87,15 +87,16 @@ PAIRS_REFUSED: dict[str, list[dict[str, Any]]] = {
     "bad_margin": [{"margin": math.nan}, {"margin": "wide"}],
     "bad_group": [{"group": 7}],
     "empty_prompt": [{"prompt": " "}],
-    "role_order": [{"prompt": ASKED + answer("Why?")}, {"prompt": []}, {"prompt": ASKED + ASKED}],
-    "bad_prompt": [{"prompt": 5}, {"prompt": [{"role": "robot", "content": "?"}]}],
+    "role_order": [{"prompt": ASKED + answer("Why?")}, {"prompt": []}, {"prompt": ASKED + ASKED},
+        {"prompt": [{"role": "robot", "content": "?"}]}],
+    "bad_prompt": [{"prompt": 5}],
     "no_prompt": [{"prompt": None}],
     "no_shared_prompt": [
         {"chosen": [{"role": "user", "content": "Else?"}, *answer("The Po.")], "rejected": ASKED + answer("No.")},
         {"chosen": [{"role": "user", "content": "Else?"}, *answer("The Po.")]},
     ],
     "bad_characters": [{"prompt": "a\0b"}, {"chosen": "a\0b"}, {"chosen": "a\ud800"}, {"rejected": answer("a\0b")}],
-    "unknown_format": [{"rejected": None}],
+    "one_side": [{"rejected": None}],
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -29,10 +29,11 @@ from critic.files.inputs import OWN_NAMES, Messages, RowError, prompt_messages, 
 from critic.files.naming import Naming
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming, shaped
-from critic.files.shapes.base import truth
+from critic.files.shapes.base import expect_both_sides, truth
 from critic.files.shapes.chats.demonstration import ends_with_answer
 from critic.files.sources import open_source
 from critic.files.together import answers_together
+from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
@@ -52,6 +53,8 @@ class Data:
     refused: tuple[Quarantined, ...] = ()
     constitutions: tuple[str, ...] = ()
     """Hashes of the constitutions under which the labels were given, where the rows name them."""
+    thoughts: int = 0
+    """How many of the rows also say what a model thought, which is left out."""
 
     @property
     def sha256(self) -> str:
@@ -103,6 +106,7 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
         tuple(example for data in found for example in data.examples),
         tuple(row for data in found for row in data.refused),
         tuple(dict.fromkeys(name for data in found for name in data.constitutions)),
+        sum(data.thoughts for data in found),
     )
 
 
@@ -113,13 +117,13 @@ def _first(data: Data, count: int) -> Data:
         Quarantined(row=i, where=data.examples[i].where, reason="mixture", detail="left out, for the ratio of sources")
         for i in sorted(order[count:])
     )
-    return Data(tuple(data.examples[i] for i in kept), data.refused + out, data.constitutions)
+    return replace(data, examples=tuple(data.examples[i] for i in kept), refused=data.refused + out)
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
     """Split ``data`` in two, the second with about ``share`` of the prompts: see `critic.files.once.hold_out`."""
     kept, out = once.hold_out(data.examples, lambda example: example.prompt, share, EVALUATION)
-    return Data(tuple(kept), data.refused, data.constitutions), Data(tuple(out), (), data.constitutions)
+    return replace(data, examples=tuple(kept)), Data(tuple(out), (), data.constitutions)
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]], wanted: Sequence[type[Example]], name: str = "train_dataset") -> Data:
@@ -189,18 +193,21 @@ def _collect(rows: Iterable[Broken | Raw], name: str, wanted: Sequence[type[Exam
     examples: list[Example] = []
     refused: list[Quarantined] = []
     constitutions: dict[str, None] = {}
+    thoughts = 0
     reader = _Kinds(wanted)
     for number, row in enumerate(rows):
+        before = len(examples)
         for found in reader.examples(number, row):
             if isinstance(found, Quarantined):
                 refused.append(found)
                 continue
             examples.append(found)
             constitutions |= _constitutions(row)
+        thoughts += len(examples) > before and isinstance(row, Raw) and thinks(row.columns)
     if not examples:
         why = f"; the first row that was refused, {refused[0].where}: {refused[0].detail}" if refused else ""
         raise InputError(f"there is nothing to train on{why}", where=name, fix=f"expected {kinds(wanted)}")
-    return Data(tuple(examples), tuple(refused), tuple(constitutions))
+    return Data(tuple(examples), tuple(refused), tuple(constitutions), thoughts)
 
 
 def _constitutions(row: Broken | Raw) -> dict[str, None]:
@@ -286,6 +293,7 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
             return Demonstration(prompt=prompt, answer=answer, **common)
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
+    expect_both_sides(dict(columns))
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
 
 

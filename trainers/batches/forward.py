@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from critic.local.trees import attention
 from critic.local.trees.flex import tree_plan
+from critic.local.trees.normaliser import log_probabilities
 from critic.local.trees.prefix_tree import Head, run, vocabulary_head
 from trainers.batches.packing import Batch, Packed, Padded
 
@@ -118,7 +119,7 @@ def _scores(model: PreTrainedModel, hidden_AD: Tensor) -> Tensor:
 
 def logprobs(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
     """Return the log-probability of each target, ``[M]``, in float32."""
-    return -cross_entropy(logits_MV.float(), targets_M, reduction="none")
+    return log_probabilities(logits_MV, targets_M)
 
 
 Read = Callable[[Tensor, Tensor], Tensor]

@@ -37,9 +37,11 @@ class Examples(torch.utils.data.Dataset[Encoded]):
         self._encode = encode
         self.examples: list[Example] = []
         self.refused: list[Quarantined] = list(data.refused)
+        self.thoughts = data.thoughts
         self.references: list[tuple[float, ...]] | None = None
-        self.longest = self.highest = self.tokens = 0
-        """The tokens of the longest prompt with an answer, the highest id of all tokens, and how many there are."""
+        self.longest = self.widest = self.highest = self.tokens = 0
+        """The tokens of the longest prompt with an answer, those of the largest example with all of its answers, the
+        highest id of all tokens, and how many there are."""
         tokens = hashlib.sha256()
         for row, example in enumerate(data.examples):
             try:
@@ -52,7 +54,9 @@ class Examples(torch.utils.data.Dataset[Encoded]):
                 tokens.update(repr(tree.segments).encode())
                 root, *branches = tree.segments
                 self.longest = max(self.longest, len(root.ids) + max(len(branch.ids) for branch in branches))
-                self.tokens += sum(len(segment.ids) for segment in tree.segments)
+                size = sum(len(segment.ids) for segment in tree.segments)
+                self.tokens += size
+                self.widest = max(self.widest, size)
                 self.highest = max(self.highest, *(max(s.ids, default=0) for s in tree.segments))
         self.sha256 = tokens.hexdigest()
         """A hash of all tokens."""

@@ -21,11 +21,15 @@ _BOOKKEEPING = {"step", "epoch", "learning_rate", "grad_norm", "total_flos"}
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run trains on: examples, those held out, and how many rows were refused for which reason."""
+    """What a run trains on: examples, those held out, and how many rows were refused for which reason.
+
+    ``thoughts`` counts the rows that also say what a model thought, which is left out.
+    """
 
     examples: int
     held_out: int
     refused: Mapping[str, int]
+    thoughts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from trainers.batches.inputs import Encode, Examples, Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.folder.disk import saving
 from trainers.offline import Offline
+from trainers.planning.memory import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 _KEPT_EVERY = 32
@@ -85,6 +86,7 @@ class WithStrangers(Examples):
                 with contextlib.suppress(RowError):  # too long for this prompt
                     root, *branches = self._encode(own, other.answers).segments
                     self.longest = max(self.longest, len(root.ids) + len(branches[0].ids))
+                    self.widest = max(self.widest, 2 * self.longest)
                     return other.answers[0]
         return None
 
@@ -237,4 +239,5 @@ METHOD = Offline(
     about="A language model, trained on preferences by direct preference optimisation.",
     rows=("pairs",),
     rows_of=lambda config: ("ratings",) if config.loss == "kto" else ("pairs",),
+    plan=Needs(answers=2, compared=True),
 )

@@ -18,6 +18,7 @@ from trainers.online.mathematics import group_advantage
 from trainers.online.mathematics.group_advantage import RULES, Rule
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
+from trainers.planning.memory import Needs
 
 _BOUNDS: Bounds = (("clip", 0, False), ("clip_high", 0, False), ("kl_coef", 0, True))
 
@@ -143,4 +144,5 @@ METHOD = Online(
     trainer=GRPOTrainer,
     about="A language model, trained by reinforcement learning (GRPO) from rewards relative to other answers.",
     rewarded=True,
+    plan=Needs(reference=True, writes=True),
 )

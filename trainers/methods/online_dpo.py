@@ -17,6 +17,7 @@ from trainers.online.experience import Group
 from trainers.online.loop import Measured, OnlineTrainer, Sums
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
+from trainers.planning.memory import Needs
 
 _BOUNDS: Bounds = (("beta", 0, False), ("scale", 0, False))
 
@@ -85,4 +86,5 @@ METHOD = Online(
     trainer=OnlineDPOTrainer,
     about="A language model, trained by online direct preference optimisation on answers of its own.",
     rewarded=True,
+    plan=Needs(reference=True, writes=True),
 )

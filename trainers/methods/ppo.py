@@ -14,6 +14,7 @@ from trainers.online.loop import Measured, OnlineTrainer, Sums
 from trainers.online.mathematics import policy_gradient
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
+from trainers.planning.memory import Needs
 
 _BOUNDS: Bounds = (
     ("clip", 0, False), ("value_clip", 0, False), ("value_coef", 0, True), ("gamma", 0, True), ("lam", 0, True),
@@ -150,4 +151,5 @@ METHOD = Online(
     trainer=PPOTrainer,
     about="A language model, trained by reinforcement learning (PPO) from a reward.",
     rewarded=True,
+    plan=Needs(reference=True, critic=True, writes=True),
 )

@@ -20,6 +20,7 @@ from trainers.batches.inputs import Examples, Inputs
 from trainers.config import TrainConfig
 from trainers.models import Trainee, reward_model
 from trainers.offline import Offline
+from trainers.planning.memory import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 
@@ -159,4 +160,5 @@ METHOD = Offline(
     makes="reward model",
     samples=False,
     load=_load,
+    plan=Needs(answers=2, scored=True),
 )

@@ -8,6 +8,7 @@ from trainers.batches.examples import Demonstration
 from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig
 from trainers.offline import Offline
+from trainers.planning.memory import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 
@@ -38,4 +39,5 @@ METHOD = Offline(
     trainer=SFTTrainer,
     about="A language model, fine-tuned on demonstrations.",
     rows=("demonstrations",),
+    plan=Needs(),
 )

@@ -9,6 +9,7 @@ from trainers.batches.examples import Pair
 from trainers.batches.inputs import Inputs
 from trainers.config import TrainConfig, check_above_zero
 from trainers.offline import Offline
+from trainers.planning.memory import Needs
 from trainers.trainer import TreeTrainer, Watched
 
 
@@ -55,4 +56,5 @@ METHOD = Offline(
     trainer=SimPOTrainer,
     about="A language model, trained on preferences by simple preference optimisation (SimPO).",
     rows=("pairs",),
+    plan=Needs(answers=2),
 )

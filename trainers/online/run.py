@@ -29,6 +29,9 @@ from trainers.online.config import OnlineConfig
 from trainers.online.loop import OnlineTrainer
 from trainers.online.prompts import Asks
 from trainers.online.reward_gate import certified_reward
+from trainers.planning.memory import Work
+from trainers.planning.settings import is_sharded, refuse_sharded
+from trainers.planning.shapes import Model
 
 C = TypeVar("C", bound=OnlineConfig)
 
@@ -39,8 +42,24 @@ class Online(Method[C]):
 
     trainer: Callable[..., OnlineTrainer]
 
+    def work(self, config: C, processes: int) -> Work:
+        """See `Method.work`. The largest batch has the longest prompts and answers."""
+        prompts = max(1, config.prompts_per_step // processes)
+        together = min(config.per_device_train_batch_size, prompts)
+        return Work(
+            examples=together,
+            answers=config.samples_per_prompt,
+            prompt=max(1, config.max_length - config.max_new_tokens),
+            answer=config.max_new_tokens,
+            accumulates=prompts > together * config.minibatches,
+            slots=min(config.rollout_batch, prompts * config.samples_per_prompt),
+            rewards=sum(_reward_weights(spec) for spec in _rewards(config)) * (2 if config.bf16 else 4),
+        )
+
     def train(self, config: C, callbacks: Sequence[TrainerCallback], tell: Tell) -> Trained:
-        """See `Method.train`."""
+        """See `Method.train`. Raises `InputError` where it was started with FSDP or DeepSpeed."""
+        if is_sharded():
+            refuse_sharded(self.name)
         folder = Path(config.output_dir or "")
         trainee = load_policy(config)
         asks, held_out = read_prompts(config, trainee)
@@ -73,6 +92,23 @@ class Online(Method[C]):
             others = [config.reward.removeprefix("rm:")] if config.reward.startswith("rm:") else []
             results.write(self.made, config, run, constitutions, facts, samples.rows, others)
         return Trained.of(folder, facts, new=True)
+
+
+def _rewards(config: OnlineConfig) -> list[str]:
+    """Return what gives rewards."""
+    others = [str(more["reward"]) for more in config.more_rewards]
+    return [config.reward, *others, *([config.heldout_reward] if config.heldout_reward else [])]
+
+
+def _reward_weights(spec: str) -> int:
+    """Return the weights of a reward model that is to lie beside the policy; 0 of what answers from elsewhere.
+
+    Raises `InputError` for a reward model that is not here.
+    """
+    kind, _, folder = spec.partition("?")[0].partition(":")
+    if kind != "rm":
+        return 0
+    return Model(folder, heads=1).shape.weights
 
 
 def _save(trainer: OnlineTrainer, trainee: Trainee, folder: Path) -> tuple[PreTrainedModel, Saved]:

@@ -76,6 +76,19 @@ class AgreementFigures:
     alarms: tuple[str, ...]
 
 
+def by_group(labels: Sequence[Said], pool: bool) -> dict[str | None, list[Said]]:
+    """Return the labels of each group apart, people of none being one; all of them together with ``pool``.
+
+    What two of different groups say differently is no disagreement within either, so nothing pools them unasked.
+    """
+    if pool:
+        return {None: list(labels)}
+    apart: dict[str | None, list[Said]] = {}
+    for one in sorted(labels, key=lambda one: one.group or ""):
+        apart.setdefault(one.group, []).append(one)
+    return apart
+
+
 def agreement_figures(
     labels: Sequence[Said], kind: str, known: Mapping[str, float], repeated: int = 0
 ) -> AgreementFigures:

@@ -1,6 +1,7 @@
 """People's agreement as a page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from critic.evaluation.agreement.figures import AgreementFigures, Annotator
 from critic.pages.page import Picture, page
@@ -14,18 +15,32 @@ MOST_DRAWN = 60  # annotators with a line of their own; the table has all
 LOUD: frozenset[str] = frozenset({"people differ, keep the share"})
 
 
-def agreement_page(name: str, figures: AgreementFigures) -> str:
-    """Return the page of the labels in the file ``name``."""
+def agreement_page(name: str, figures: Mapping[str | None, AgreementFigures]) -> str:
+    """Return the page of the labels in the file ``name``, with a part for each group of people."""
+    drawn: dict[str, Picture] = {}
+    parts = []
+    for number, (group, its) in enumerate(figures.items()):
+        drawn |= {f"{name} {number}": picture for name, picture in _pictures(its).items()}
+        parts.append(_part(group, its, number))
     return page(
         "critic.evaluation.agreement",
         "agreement.html.j2",
         f"Agreement of people on {name}",
-        _pictures(figures),
-        figures=figures,
-        tiles=list(_tiles(figures)),
-        notes=[note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note],
-        annotators=[_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
+        drawn,
+        parts=parts,
+        kind=next(iter(figures.values())).kind,
     )
+
+
+def _part(group: str | None, figures: AgreementFigures, number: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "of": group or "people of no group",
+        "figures": figures,
+        "tiles": list(_tiles(figures)),
+        "notes": [note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note],
+        "annotators": [_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
+    }
 
 
 def _tiles(figures: AgreementFigures) -> Iterator[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 """A judge's figures beside people's: all that its report shows and its certificate holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -11,11 +11,12 @@ from base.digest import unit_interval
 from critic.evaluation.trust.asking import Answer
 from critic.evaluation.trust.people import People
 from critic.evaluation.trust.traits import FAMILY, LENGTH, TRAITS, difference, own_family
-from critic.statistics.intervals import Figure, Mean, Share
+from critic.statistics.intervals import Figure, Share
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import Ceiling, ceiling
 from critic.statistics.judges.leanings import Leaning, controlled_accuracy, faults, first_position, leaning
 from critic.statistics.judges.maps import Isotonic, Temperature, curve, isotonic, mended, temperature
+from critic.statistics.policies.change import mean_change
 from critic.statistics.reliability.coefficient import figure
 from critic.statistics.reliability.kappa import cohen
 from critic.statistics.reliability.ratings import Floats
@@ -239,14 +240,15 @@ def _same_position(read: Sequence[Answer]) -> Figure | None:
 
 
 def _mass(read: Sequence[Answer]) -> Figure | None:
-    mean = Mean()
-    for _, answers in groupby(_by_prompt(read), key=lambda answer: answer.item.prompt.key):
-        for answer in answers:
-            for vote in answer.votes:
-                if vote.mass is not None:
-                    mean.count(vote.mass)
-        mean.end_cluster()
-    return mean.figure()
+    masses = [(vote.mass, answer.item.prompt.key) for answer in read for vote in answer.votes if vote.mass is not None]
+    return _mean([mass for mass, _ in masses], [prompt for _, prompt in masses])
+
+
+def _mean(values: Sequence[float], prompts: Sequence[str]) -> Figure | None:
+    """The mean of values from 0 to 1, whose interval has a width even where all are the same."""
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    found = mean_change(np.clip(values, 0.0, 1.0), [numbers[prompt] for prompt in prompts])
+    return None if found is None else replace(found, low=max(0.0, found.low))
 
 
 def _low_mass(read: Sequence[Answer]) -> Figure | None:
@@ -262,13 +264,9 @@ def _low_mass(read: Sequence[Answer]) -> Figure | None:
 
 def _retested(read: Sequence[Answer]) -> Retested:
     twice = [(_p(answer), answer.again) for answer in read if answer.again is not None]
-    mean = Mean()
-    turned = 0
-    for one, other in twice:
-        mean.count(abs(one - other))
-        mean.end_cluster()
-        turned += (one - 0.5) * (other - 0.5) < 0
-    return Retested(len(twice), mean.figure(), turned)
+    spread = _mean([abs(one - other) for one, other in twice], [str(place) for place in range(len(twice))])
+    turned = sum((one - 0.5) * (other - 0.5) < 0 for one, other in twice)
+    return Retested(len(twice), spread, turned)
 
 
 def _mended(read: Sequence[Answer]) -> dict[str, Mended]:

@@ -106,9 +106,16 @@ def people(labels: Iterable[Feedback]) -> People:
 
 
 def _item(items: dict[str, Item], label: Feedback) -> Item:
-    """Return the label's item; its answers stand as its hash says: in many files the better one is the first always."""
     if label.item not in items:
-        is_turned = unit_interval("order", label.item) < 0.5
-        responses = sorted(label.responses, key=lambda response: response.text, reverse=is_turned)
-        items[label.item] = Item(label.item, label.prompt, responses[0], responses[1])
+        items[label.item] = blank(label)
     return items[label.item]
+
+
+def blank(label: Feedback) -> Item:
+    """Return what a comparison is about, of which nobody has said anything yet.
+
+    Its answers stand as its hash says: in many files the better one is always the first.
+    """
+    is_turned = unit_interval("order", label.item) < 0.5
+    responses = sorted(label.responses, key=lambda response: response.text, reverse=is_turned)
+    return Item(label.item, label.prompt, responses[0], responses[1])

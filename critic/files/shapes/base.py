@@ -40,6 +40,16 @@ def has(columns: Mapping[str, Any], *names: str) -> bool:
     return None not in map(columns.get, names)  # quicker than a comprehension, and asked of each row of millions
 
 
+def expect_both_sides(columns: Columns) -> None:
+    """Raise `RowError` where one side of a pair is missing or empty, and the other there."""
+    sides = [name for name in ("chosen", "rejected") if columns.get(name) is not None]
+    if len(sides) == 1:
+        (there,) = sides
+        other = "rejected" if there == "chosen" else "chosen"
+        state = "holds nothing" if other in columns else "is missing"
+        raise RowError("one_side", f"{other} {state}, and {there} alone is no pair")
+
+
 def number(value: object) -> float | None:
     """Return a number that is one, or is written as text; None for anything else, truth values among it."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

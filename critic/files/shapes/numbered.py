@@ -48,7 +48,7 @@ def _read(columns: Columns, labels: bool) -> Columns:
     if not labels:
         return read
     if len(answers) != 2:
-        raise RowError("no_label", f"{len(answers)} answers, and nothing says which is better; expected two")
+        raise RowError("no_label", f"nothing says which is better, and {len(answers)} of two answers are there")
     better = preference((answers[0], answers[1]), _better(columns))
     return read | dict.fromkeys(("responses", "models", *LABELS)) | better | _tie_kind(columns)
 

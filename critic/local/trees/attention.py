@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +27,7 @@ from transformers.masking_utils import causal_mask_function
 
 from critic.chats.tokens import Span
 from critic.local.trees.kv_cache import KeyValueCache
+from critic.local.trees.span_gradient import Path, attend_spans
 
 NAME = "cai_packed"
 # What layers tell attention functions that changes nothing here: training's dropout is 0 in evaluation, positions are
@@ -221,11 +223,18 @@ class TreePlan:
             for span in spans
             if span.end > span.start
         ]
+        held = [(span.start, span.end) for span in spans]
+        self._parts = [tuple(held[i] for i in seen) for seen in self._seen]
+        self._paths: dict[tuple[Mask, torch.dtype], list[Path]] = {}
         self._masks: dict[tuple[Mask, int, int], Tensor] = {}
+        self._biases: dict[tuple[Mask, torch.dtype, int, int], Tensor] = {}
         self._device = device
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """See `Plan`."""
+        if rule.softcap is None and rule.sinks is None and _gains_by_products(query):
+            query, key, value = (x.to(_computed_in(query)) for x in (query, key, value))
+            return attend_spans(query, key, value, self._along(rule.mask, query.dtype), rule.scale)
         # Cut once: the gradient of a slice would be a whole row of zeros, for each span.
         queries, keys, values = (x.split(self._sizes, 1) for x in (query, key, value))
         sinks = None if rule.sinks is None else rule.sinks.view(len(key), -1, 1, 1)
@@ -249,6 +258,25 @@ class TreePlan:
             out.append(span.flatten(0, 1).transpose(0, 1))
         return torch.cat(out)
 
+    def _along(self, mask: Mask, dtype: torch.dtype) -> list[Path]:
+        """Return the path of each span that holds tokens, for products in ``dtype``."""
+        if (mask, dtype) not in self._paths:
+            limited = [mask.limits(sum(end - start for start, end in parts)) for parts in self._parts]
+            self._paths[mask, dtype] = [
+                Path(parts, partial(self._hidden, mask if limits else CAUSAL, dtype), not limits)
+                for parts, limits in zip(self._parts, limited, strict=True)
+            ]
+        return self._paths[mask, dtype]
+
+    def _hidden(self, mask: Mask, dtype: torch.dtype, queries: int, keys: int) -> Tensor:
+        """Return ``[queries, keys]``: 0 where one of a path's last ``queries`` tokens may look, else minus infinity."""
+        found = self._biases.get((mask, dtype, queries, keys))
+        if found is None:
+            sees = self._mask(mask, queries, keys)
+            found = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
+            self._biases[mask, dtype, queries, keys] = found
+        return found
+
     def _mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where one of a path's last ``queries`` tokens may look."""
         found = self._masks.get((mask, queries, keys))
@@ -257,6 +285,17 @@ class TreePlan:
             found = mask.among(places[keys - queries :, None], places[None])
             self._masks[mask, queries, keys] = found
         return found
+
+
+def _gains_by_products(query: Tensor) -> bool:
+    """Whether a gradient is to be taken, and faster so: on CPUs PyTorch's own is as fast in float32 alone."""
+    return query.requires_grad and query.device.type == "cpu" and _computed_in(query).itemsize == 2
+
+
+def _computed_in(states: Tensor) -> torch.dtype:
+    """Return the type that attention has under autocast, if that is on."""
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 class PrefillPlan(TreePlan):

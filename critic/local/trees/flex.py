@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from critic.chats.tokens import Span
 from critic.local.trees.attention import Mask, Plan, Rule, TreePlan
+from critic.local.trees.blocks import block_mask
 
 
 class FlexPlan:
@@ -56,8 +57,7 @@ class FlexPlan:
             seen = sees_SS[node_N[query], node_N[key]] & (key <= query)
             return seen if limits.sees is None else seen & limits.sees(0, 0, place_N[query], place_N[key])
 
-        size = len(node_N)
-        return create_block_mask(mask, None, None, size, size, device=node_N.device)
+        return block_mask(mask, len(node_N), node_N.device)
 
 
 def tree_plan(spans: list[Span], device: torch.device) -> Plan:

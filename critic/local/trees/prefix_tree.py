@@ -16,9 +16,10 @@ from critic.chats.tokens import TokenTree, pack
 from critic.engine import Score
 from critic.local.trees import attention
 from critic.local.trees.attention import Plan, TreePlan
+from critic.local.trees.normaliser import log_sum_exp
 
-_LOGITS_AT_ONCE = 1 << 24
-"""Numbers in one chunk of logits (64 MiB in float32)."""
+_LOGITS_AT_ONCE = 1 << 25
+"""Numbers in one chunk of logits (64 MiB in bfloat16): each chunk reads the whole head, so that few are better."""
 _TARGETS_AT_ONCE = 4096
 
 
@@ -116,7 +117,7 @@ def token_logprobs(head: Head, hidden_ND: Tensor, places: Sequence[int], targets
     chosen = torch.tensor(targets, device=hidden_ND.device)
     normalisers, logits = [], []
     for part_RD in torch.split(hidden_ND[rows], max(1, _LOGITS_AT_ONCE // head.linear.out_features)):
-        normalisers.append(head(part_RD).float().logsumexp(-1))
+        normalisers.append(log_sum_exp(head(part_RD)))
     for part_i, part_t in zip(torch.split(index, _TARGETS_AT_ONCE), torch.split(chosen, _TARGETS_AT_ONCE), strict=True):
         products = hidden_ND[rows[part_i]].float() * head.linear.weight[part_t].float()
         bias = 0.0 if head.linear.bias is None else head.linear.bias[part_t].float()

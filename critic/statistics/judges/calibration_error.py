@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from critic.statistics.calibration import RESAMPLES
-from critic.statistics.intervals import FEW, Figure
-from critic.statistics.prediction.clustered import Clusters, checked, numbered
+from critic.statistics.intervals import FEW, Figure, student
+from critic.statistics.prediction.clustered import Clusters, checked, least_variance, numbered
 from critic.statistics.reliability.ratings import Floats
 
 BINS = 10
+ROUNDING = 1e-12  # as far apart as rounding puts what is equal: then resampling tells of no other error
 
 
 def calibration_error(
@@ -42,6 +43,9 @@ def calibration_error(
         _error(excess, sizes, np.bincount(rng.integers(number, size=number), minlength=number).astype(np.float64))
         for _ in range(RESAMPLES)
     ]
+    if np.ptp(drawn) < ROUNDING:
+        half = student(number - 1) * float(np.sqrt(least_variance(number)))
+        return Figure(estimate, max(0.0, estimate - half), min(1.0, estimate + half), p.size, number)
     shift = float(np.mean(drawn)) - estimate
     low, high = np.percentile(drawn, (2.5, 97.5)) - 2 * shift
     return Figure(max(0.0, estimate - shift), max(0.0, float(low)), min(1.0, max(0.0, float(high))), p.size, number)

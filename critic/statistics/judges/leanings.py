@@ -20,6 +20,8 @@ from critic.statistics.prediction.clustered import (
     Clusters,
     checked,
     covariance_of_means,
+    degrees,
+    least_variance,
     mean_limits,
     numbered,
     share_limits,
@@ -83,7 +85,8 @@ def controlled_accuracy(
     if number < FEW:
         return Figure(value, 0.0, 1.0, int(kept.sum()), number)
     variance = float((np.bincount(of, influence) ** 2).sum()) * number / (number - 1)
-    low, high = share_limits(value, variance, number, float(min(more.sum(), less.sum())))
+    known = degrees(influence[kept], numbered(of[kept], int(kept.sum())))
+    low, high = share_limits(value, variance, known, float(min(more.sum(), less.sum())))
     return Figure(value, low, high, int(kept.sum()), number)
 
 
@@ -132,8 +135,8 @@ def _difference(values: Floats, of: Ints) -> Figure:
     mean = float(values.mean())
     if number < FEW:
         return Figure(mean, -1.0, 1.0, values.size, number)
-    variance = max(covariance_of_means(values, values, of), 1e-12)
-    low, high = mean_limits(mean, variance, number)
+    variance = max(covariance_of_means(values, values, of), least_variance(number))
+    low, high = mean_limits(mean, variance, degrees(values, of))
     return Figure(mean, max(-1.0, low), min(1.0, high), values.size, number)
 
 

@@ -40,19 +40,45 @@ def covariance_of_means(x: Floats, y: Floats, of: Ints) -> float:
     return float(a @ b) / x.size**2 * clusters / (clusters - 1)
 
 
-def share_limits(share: float, variance: float, clusters: int, most: float) -> tuple[float, float]:
+def degrees(values: Floats, of: Ints) -> float:
+    """Return the degrees of freedom that the variance of the mean of ``values`` (n,) was estimated with.
+
+    With clusters of normal sums these are their number minus 1. Where a few clusters have most of what varies, as where
+    a thing is rare and comes together, that variance is itself known badly: by the variance of a variance (Cramer,
+    Mathematical Methods of Statistics, 1946, section 27.4) and Satterthwaite's rule (1946) they are worth fewer.
+    """
+    clusters = int(of.max()) + 1
+    if clusters < 2:
+        return 1.0
+    sums = np.bincount(of, values - values.mean())
+    square = float((sums**2).mean())
+    # A variance as small as what rounding leaves has no shape.
+    kurtosis = float((sums**4).mean()) / square**2 if square > 1e-24 else 3.0
+    return max(1.0, 2 / (2 / (clusters - 1) + max(0.0, kurtosis - 3) / clusters))
+
+
+def least_variance(clusters: int, span: float = 1.0) -> float:
+    """Return the variance of a mean over ``clusters`` below which none is believed; values are at most ``span`` apart.
+
+    Where all say the same, nothing varies, and an interval would have no width: as if nobody else could ever differ. It
+    is about what half an observation of ``span`` on either side would leave (Agresti and Min 2005).
+    """
+    return (span / (clusters + 2)) ** 2
+
+
+def share_limits(share: float, variance: float, degrees: float, most: float) -> tuple[float, float]:
     """Return a share's 95 % limits: Jeffreys' at the number of observations that its ``variance`` is worth.
 
-    Lowered by Student's t for as many ``clusters`` as it was estimated from (Korn and Graubard 1998). ``most`` is the
-    number where nothing varies. An estimate outside 0 to 1 is taken for the nearer end.
+    Lowered by Student's t for the `degrees` of freedom that it was estimated with (Korn and Graubard 1998). ``most`` is
+    the number where nothing varies. An estimate outside 0 to 1 is taken for the nearer end.
     """
     inside = min(1.0, max(0.0, share))
     effective = inside * (1 - inside) / variance if variance > 0 and 0 < inside < 1 else most
-    effective = min(effective, 1e12) * (NORMAL / student(max(1, clusters - 1))) ** 2
+    effective = min(effective, 1e12) * (NORMAL / student(max(1.0, degrees))) ** 2
     return jeffreys(inside * effective, effective)
 
 
-def mean_limits(mean: float, variance: float, clusters: int) -> tuple[float, float]:
+def mean_limits(mean: float, variance: float, degrees: float) -> tuple[float, float]:
     """Return Student's 95 % limits of a mean."""
-    half = student(max(1, clusters - 1)) * float(np.sqrt(variance))
+    half = student(max(1.0, degrees)) * float(np.sqrt(variance))
     return mean - half, mean + half

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from critic.statistics.intervals import FEW, NORMAL
-from critic.statistics.prediction.clustered import Clusters, checked, covariance_of_means, numbered
+from critic.statistics.prediction.clustered import Clusters, checked, covariance_of_means, least_variance, numbered
 
 MOST = 10_000_000
 
@@ -41,21 +41,24 @@ def plan(human: ArrayLike, judge: ArrayLike, unlabelled: int, width: float, clus
     of = numbered(clusters, y.size)
     if not y.size or int(of.max()) + 1 < FEW:
         raise ValueError(f"a plan needs a pilot of at least {FEW} prompts with human labels")
-    if not width > 0:
+    if not 0 < width < math.inf:
         raise ValueError(f"the width is {width}; expected a number above 0")
-    spread = covariance_of_means(y, y, of) * y.size  # of one label, its cluster's companions counted
+    number = int(of.max()) + 1
+    # Of one label, its cluster's companions counted. A pilot whose labels are all the same proves it of no others.
+    spread = max(covariance_of_means(y, y, of), least_variance(number)) * y.size
     judged = covariance_of_means(f, f, of) * y.size
     correlation = 0.0
     if spread > 0 and judged > 0:
         correlation = covariance_of_means(y, f, of) * y.size / math.sqrt(spread * judged)
-    helped = _least(spread, max(0.0, correlation), unlabelled, width)
-    alone = _least(spread, 0.0, unlabelled, width)
+    fewest = math.ceil(FEW * y.size / number)  # below so many prompts no interval is given
+    helped = _least(spread, max(0.0, correlation), unlabelled, width, fewest)
+    alone = _least(spread, 0.0, unlabelled, width, fewest)
     more = None if helped is None else max(0, helped - y.size)
     return Plan(width, helped, alone, more, float(np.clip(correlation, -1, 1)))
 
 
-def _least(spread: float, correlation: float, unlabelled: int, width: float) -> int | None:
-    """Return the least n whose interval is narrow enough: it narrows with n, so halving finds it."""
+def _least(spread: float, correlation: float, unlabelled: int, width: float, fewest: int) -> int | None:
+    """Return the least n, of ``fewest`` or more, whose interval is narrow enough: it narrows with n."""
 
     def is_enough(n: int) -> bool:
         variance = spread / n * (1 - correlation**2 * unlabelled / (n + unlabelled))
@@ -63,7 +66,7 @@ def _least(spread: float, correlation: float, unlabelled: int, width: float) -> 
 
     if not is_enough(MOST):
         return None
-    low, high = 0, MOST
+    low, high = fewest - 1, MOST
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)

@@ -15,6 +15,8 @@ from critic.statistics.prediction.clustered import (
     Clusters,
     checked,
     covariance_of_means,
+    degrees,
+    least_variance,
     mean_limits,
     numbered,
     share_limits,
@@ -67,6 +69,16 @@ class _Sample:
         if weight == 0:
             return float(self.human.mean())
         return float(self.human.mean() + weight * (self.rest.mean() - self.judge.mean()))
+
+    @property
+    def span(self) -> float:
+        """How far apart two values are at most; where all are one value, as far as that is from nothing, or 1."""
+        values = np.concatenate((self.human, self.judge, self.rest))
+        return float(np.ptp(values) or abs(values[0]) or 1.0)
+
+    def degrees(self, weight: float) -> float:
+        """How many degrees of freedom the variance of people's part has: the judge's part has many clusters."""
+        return degrees(self.human - weight * self.judge, self.of)
 
     def variance(self, weight: float) -> float:
         corrected = self.human - weight * self.judge
@@ -131,10 +143,10 @@ def _figure(sample: _Sample, weight: float, share: bool) -> Figure:
     if clusters < FEW:
         low, high = (0.0, 1.0) if share else (-np.inf, np.inf)
         return Figure(value, low, high, sample.human.size, clusters)
-    variance = sample.variance(weight)
+    variance, known = sample.variance(weight), sample.degrees(weight)
     if share:
-        low, high = share_limits(value, variance, clusters, float(clusters))
+        low, high = share_limits(value, variance, known, float(clusters))
         value = min(1.0, max(0.0, value))
     else:
-        low, high = mean_limits(value, variance, clusters)
+        low, high = mean_limits(value, max(variance, least_variance(clusters, sample.span)), known)
     return Figure(value, low, high, sample.human.size, clusters)

@@ -7,6 +7,7 @@ corrected by the drawn items' errors over their probabilities (the difference es
 Sarndal, Swensson and Wretman, Model Assisted Survey Sampling, 1992, section 6.3), and its variance Hajek's (1964).
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 
 from critic.statistics.intervals import FEW, Figure, student
-from critic.statistics.prediction.clustered import checked
+from critic.statistics.prediction.clustered import checked, least_variance
 from critic.statistics.reliability.ratings import Floats, Ints
 
 FLOOR = 0.3
@@ -93,8 +94,8 @@ def routed_mean(human: ArrayLike, judge: ArrayLike, chances: ArrayLike, everythi
     """Return the mean that people would give over all N items, with a 95 % interval over what might have been drawn.
 
     ``human``, ``judge`` and ``chances`` (n,) are of the drawn items: people's labels, the judge's, and the recorded
-    probabilities. ``everything`` (N,) is the judge's label of all items. Raises ValueError for probabilities that
-    aren't above 0, and where nothing was drawn.
+    probabilities. ``everything`` (N,) is the judge's label of all items. Labels are between 0 and 1. Raises ValueError
+    for probabilities that aren't above 0, and where nothing was drawn.
     """
     y, f, pi = checked("drawn items", human, judge, chances)
     (judged,) = checked("all items", everything)
@@ -110,5 +111,7 @@ def routed_mean(human: ArrayLike, judge: ArrayLike, chances: ArrayLike, everythi
         return Figure(estimate, estimate, estimate, n, n)
     level = float((spared * error / pi).sum() / spared.sum())
     squares = float((spared * (error / pi - level) ** 2).sum())
-    half = student(n - 1) * float(np.sqrt(squares * n / (n - 1))) / total
+    error_of_mean = float(np.sqrt(squares * n / (n - 1))) / total
+    # Where the judge was never off at what was drawn, it may be elsewhere.
+    half = student(n - 1) * max(error_of_mean, math.sqrt(least_variance(n) * float(spared.mean())))
     return Figure(estimate, estimate - half, estimate + half, n, n)

@@ -19,6 +19,7 @@ from critic.statistics.intervals import FEW, Figure, jeffreys, student
 RESAMPLES = 1000
 MOST_WEIGHTS = 20_000_000  # units times resamples that are drawn; larger data are drawn less often
 FEWEST_RESAMPLES = 100
+ROUNDING = 1e-12  # a variance below it is what rounding leaves of none, as where one rater says the same always
 
 Floats = NDArray[np.float64]
 
@@ -77,10 +78,10 @@ def _variance(disagreement: OfWeights, of: NDArray[np.int64], number: int) -> fl
 
 def _limits(found: Disagreement, variance: float, clusters: int) -> tuple[float, float]:
     """Return the interval by that of the observed disagreement as a rate: of the largest that there can be."""
-    rate, scale = found.observed / found.largest, found.expected / found.largest
+    rate, scale = min(1.0, found.observed / found.largest), found.expected / found.largest
     of_rate = variance * scale**2
     # Where nothing varies, each cluster is worth one observation.
-    effective = rate * (1 - rate) / of_rate if of_rate > 0 and 0 < rate < 1 else float(clusters)
+    effective = rate * (1 - rate) / of_rate if variance > ROUNDING and 0 < rate < 1 else float(clusters)
     effective *= (1.959964 / student(clusters - 1)) ** 2
     low, high = jeffreys(rate * effective, effective)
     return float(max(-1.0, 1 - high / scale)), float(1 - low / scale)

@@ -11,12 +11,14 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlalchemy import select
 
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import OnlyOnce, Parts, allowed
 from service.jobs.inputs.artifacts import Artifact, of_job
-from service.jobs.job import COLUMNS, Job, JobEvent, JobEvents, State
-from service.jobs.requests import Kind, Request
+from service.jobs.job import Job, JobEvent, JobEvents, Kind, State
+from service.jobs.queue import COLUMNS
+from service.jobs.requests import Request
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses

@@ -1,15 +1,15 @@
 """Models that were trained here: what they are, and all that they come from."""
 
 import json
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel
 from sqlalchemy import RowMapping, select
 
+from service.answers.models import Model
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import Parts, allowed
 from service.engines import TRAINED
 from service.keys.auth import Caller
@@ -23,21 +23,6 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute
 
 Reader = Annotated[Caller, allowed("read", "jobs")]
 Name = Annotated[str, Path(max_length=200, description="The model's name.")]
-
-
-class Model(BaseModel):
-    """A model. ``lineage`` holds its parents, and the hashes of data and constitutions that it learnt from.
-
-    ``engine`` is how requests name a reward model; others have to be served and configured first.
-    """
-
-    id: str
-    name: str
-    trainer: str
-    engine: str | None
-    lineage: dict[str, Any]
-    job: str | None
-    created_at: datetime
 
 
 @router.get("")

@@ -7,7 +7,7 @@ feedback, like a run's and like people's.
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 
 from constitution import Constitution, InputError
@@ -15,10 +15,11 @@ from critic.engine import Engine, Sampling
 from critic.judging.base import Mode
 from critic.judging.jury import Juror, Jury
 from critic.pipeline import Pipeline
-from critic.records import Drop, Item, Line, Provenance, Row, Vote
+from critic.records import Item, Line, Provenance, Row
 from critic.settings.judging import Banded
 from critic.statistics.intervals import Share
 from critic.statistics.run import RunStatistics
+from service.answers.judges import Bias, ComparisonAnswer
 from service.api.body import StrictRoute
 from service.api.judges.asking import EngineName, Ids, ModeSpec, Ref, Seed, feedback_of, item_of, principles_of
 from service.bounds.watching import while_connected
@@ -62,67 +63,6 @@ class ComparisonRequest(Banded):
     engine: EngineName = None
     mode: ModeSpec = None
     seed: Seed = 0
-
-
-class ComparisonJudged(BaseModel):
-    """What one group's principles say of two responses (by position); ``id`` is the feedback's.
-
-    ``probability`` is that the first is better; None where nothing could be read, or no principle applies.
-    """
-
-    id: str
-    group: str | None
-    first: int
-    second: int
-    outcome: Literal["preference", "tie", "unreadable", "no_principle"]
-    probability: float | None
-    votes: list[Vote]
-
-
-class Ranked(BaseModel):
-    """All responses by one group's comparisons. Rank 1 is the best; strengths are Bradley-Terry's, in log-odds."""
-
-    id: str
-    group: str | None
-    ranks: list[int]
-    strengths: list[float]
-
-
-class BiasFigure(BaseModel):
-    """A share ``of`` so many; None of nothing."""
-
-    share: float | None
-    of: int
-
-
-class Bias(BaseModel):
-    """How far places on the page, and not the responses, decided.
-
-    ``same_position``: a principle's two votes that favour the same place. ``first_lean``: votes for what is shown
-    first. ``order_disagreement``: comparisons whose two orders prefer different responses. ``unreadable``: all votes.
-    """
-
-    same_position: BiasFigure
-    first_lean: BiasFigure
-    order_disagreement: BiasFigure
-    unreadable: BiasFigure
-
-
-class ComparisonAnswer(BaseModel):
-    """The judgements, and for more than two responses the rankings: one for each group, which are never averaged.
-
-    ``dropped`` says why a group has no ranking.
-    """
-
-    constitution: str
-    constitution_hash: str
-    judge: str
-    mode: str
-    seed: int
-    judgements: list[ComparisonJudged]
-    rankings: list[Ranked]
-    dropped: list[Drop]
-    bias: Bias
 
 
 @router.post("", status_code=201, response_model=ComparisonAnswer, responses=responses(408, 409, 502))

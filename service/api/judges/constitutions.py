@@ -12,8 +12,10 @@ from constitution.changes import Change, Changed, Diff
 from constitution.faults import FaultyFile
 from constitution.lint import lint
 from constitution.positions import MAX_BYTES
+from service.answers.constitutions import Shown, Summary
+from service.answers.page import Page
 from service.api.body import StrictRoute, parse
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
@@ -56,26 +58,6 @@ def _body(schema: dict[str, str]) -> dict[str, Any]:
     """What OpenAPI says of a body that is read by `_content`."""
     content = {"schema": schema, "example": _EXAMPLE}
     return {"requestBody": {"required": True, "content": {YAML: content, "application/json": content}}}
-
-
-class Summary(BaseModel):
-    """One published version. ``hash`` is that of its content, includes and all."""
-
-    ref: str
-    name: str
-    version: str
-    title: str
-    hash: str
-    principles: int
-
-
-class Shown(BaseModel):
-    """A constitution with the principles that it includes, and the hash of what a model reads of each."""
-
-    ref: str
-    hash: str
-    constitution: Constitution
-    principle_hashes: dict[str, str]
 
 
 class FaultInFile(BaseModel):

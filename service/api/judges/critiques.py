@@ -6,7 +6,7 @@ goes on from. Each stage is told as it comes, to clients that ask for server-sen
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
@@ -15,12 +15,12 @@ from pydantic_core import to_json
 
 from base.seeds import seed_of
 from constitution import Constitution, InputError, Principle, sample
-from critic import records
 from critic.calls.wrappers import Wrapper
 from critic.engine import Completion, Engine, Lane, Sampling
 from critic.engine import Request as EngineRequest
 from critic.records import Chain, Item, Row
 from critic.revise import revise
+from service.answers.judges import CritiqueAnswer
 from service.api.body import StrictRoute
 from service.api.judges.asking import EngineName, Ids, Ref, Seed, feedback_of, item_of, principles_of
 from service.api.judges.comparisons import provenance_of
@@ -84,26 +84,6 @@ class CritiqueRequest(BaseModel):
         if self.principles is not None and self.rounds not in (None, len(self.principles)):
             raise ValueError(f"{self.rounds} rounds of {len(self.principles)} principles; leave rounds out")
         return self
-
-
-class CritiqueRound(BaseModel):
-    """One round. ``response`` is the revised one; ``outcome`` says why there is none, where revision was asked for."""
-
-    critique: records.Critique
-    outcome: Literal["revised", "unchanged", "nothing_to_revise", "unreadable", "no_answer"] | None
-    response: records.Response | None
-
-
-class CritiqueAnswer(BaseModel):
-    """All rounds, and the response that is left; ``ids`` are those of the feedback: critiques and corrections."""
-
-    ids: list[str]
-    constitution: str
-    constitution_hash: str
-    judge: str
-    seed: int
-    rounds: list[CritiqueRound]
-    final: str
 
 
 class Stages(Wrapper):

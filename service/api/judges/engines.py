@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
+from service.answers.judges import EngineShown
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Page
 from service.context import Parts, allowed
 from service.keys.auth import Caller
 from service.problems import responses
@@ -14,21 +14,6 @@ from service.problems import responses
 router = APIRouter(prefix="/v1/engines", tags=["engines"], route_class=StrictRoute, responses=responses())
 
 Reader = Annotated[Caller, allowed("read", "feedback")]
-
-
-class EngineShown(BaseModel):
-    """An engine. ``mode`` is how it judges unless a request says otherwise.
-
-    It is opened when it is first asked for; ``model`` and ``capabilities`` are known from then on.
-    """
-
-    name: str
-    kind: str
-    mode: str
-    default: bool
-    open: bool
-    model: str | None
-    capabilities: dict[str, str]
 
 
 @router.get("")

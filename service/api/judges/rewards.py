@@ -19,6 +19,7 @@ from critic.judging import offered
 from critic.records import Message, Prompt
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.sources import of_one_group
+from service.answers.judges import RewardAnswer
 from service.api.body import PassingRequest, StrictRoute
 from service.bounds.watching import while_connected
 from service.context import Parts, allowed
@@ -95,18 +96,6 @@ class RewardRequest(BaseModel):
         if self.prompts is not None and given is not None and len(self.prompts) != len(given):
             raise ValueError(f"there are {len(given)} answers and {len(self.prompts)} prompts; each needs one")
         return self
-
-
-class RewardAnswer(BaseModel):
-    """A reward for each answer, in order; null where it can't be read, and then ``problems`` says why.
-
-    ``scores`` are the same numbers and ``extra_logs`` is empty: OpenRLHF reads both.
-    """
-
-    rewards: list[float | None]
-    scores: list[float | None]
-    extra_logs: dict[str, list[float]] = {}
-    problems: list[str | None]
 
 
 @router.post("", responses=responses(408, 502))

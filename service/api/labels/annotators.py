@@ -1,7 +1,6 @@
 """Annotators: the people who label. Labels name them by an id that says nothing; name and attributes can be erased."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,8 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback.feedback import Name
+from service.answers.annotators import Annotator
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import administrators, retention
 from service.keys.auth import Caller, audited
@@ -56,17 +57,6 @@ class AnnotatorChange(BaseModel):
 
     group: Name | None = None
     attributes: Attributes = {}
-
-
-class Annotator(BaseModel):
-    """A person who labels. ``name`` is null once erased."""
-
-    id: str
-    name: str | None
-    group: str | None
-    attributes: dict[str, str]
-    created_at: datetime
-    erased_at: datetime | None
 
 
 @router.post("", status_code=201, responses=responses(409))

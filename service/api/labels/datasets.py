@@ -3,24 +3,24 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
 from sqlalchemy import select, tuple_
 from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
+from service.answers.datasets import Dataset
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.exports import datasets as building
-from service.exports.datasets import Counts, DatasetRequest
+from service.exports.datasets import DatasetRequest
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
 from service.keys import access
@@ -44,17 +44,6 @@ Format = Annotated[str, Query(json_schema_extra={"enum": WRITING}, description="
 Table = Annotated[
     str, Query(json_schema_extra={"enum": list(DATA_TABLES)}, description="One of the data set's tables.")
 ]
-
-
-class Dataset(BaseModel):
-    """One version. ``sha256`` is of its tables' hashes; ``request`` is what it was built from."""
-
-    name: str
-    version: int
-    sha256: str
-    request: dict[str, Any]
-    counts: Counts
-    created_at: datetime
 
 
 @router.post("", status_code=201, responses=responses(409))

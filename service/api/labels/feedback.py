@@ -18,8 +18,10 @@ from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.feedback import Feedback
+from service.answers.feedback import BatchGiven, Given
+from service.answers.page import Page
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, encode, number
+from service.api.paging import Cursor, Limit, encode, number
 from service.context import LateOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
@@ -47,23 +49,6 @@ Reader = Callable[[Any], Awaitable[Feedback]]
 Several = Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MOST_ROWS)]
 # Documented as what it is, and not validated here: each row is read by itself, so that a bad one costs only itself.
 Asked = Annotated[FeedbackRequest | Several, WrapValidator(lambda value, _: value), Body()]
-
-
-class Given(BaseModel):
-    """A label was stored."""
-
-    id: str
-
-
-class BatchGiven(BaseModel):
-    """What became of each row of a batch: its id, or null and its ``faults``, by JSON pointers.
-
-    ``there`` are the positions of rows with ``nth`` that were stored already; their ids are those of then.
-    """
-
-    ids: list[str | None]
-    faults: list[Fault] = []
-    there: list[int] = []
 
 
 class Retract(BaseModel):
@@ -171,7 +156,7 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
             for table, rows in audited(caller, "feedback.retracted", id).items():
                 await connection.execute(table.insert(), rows)
             if row.task is not None:
-                await tasking.reopen(connection, row.task, id)
+                await connection.run_sync(tasking.reopen, row.task, id)
     withdrawn = await _found(parts, id)
     return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 

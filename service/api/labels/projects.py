@@ -1,7 +1,6 @@
 """Labelling projects: which items, which kind of feedback, under which guidelines, how many labels an item, by whom."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
@@ -11,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from critic.feedback import Kind
-from critic.feedback.base import FormField
 from critic.feedback.feedback import Name
+from service.answers.page import Page
+from service.answers.projects import ItemsAdded, Progress, Project
 from service.api.body import StrictRoute
-from service.api.paging import Cursor, Limit, Page, decode, encode
+from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller, audited
@@ -26,7 +26,7 @@ from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
 from service.problems import responses
 from service.refusals import Conflict, Invalid, not_found
-from service.store.tables import adjudications, annotators, leases, now, practice, projects, tasks
+from service.store.tables import adjudications, annotators, leases, now, practice, projects, routed, routings, tasks
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=StrictRoute, responses=responses())
 
@@ -90,45 +90,6 @@ class ProjectChange(BaseModel):
     skip_reasons: Reasons | None = None
     settings: PageChange | None = None
     closed: bool | None = Field(default=None, strict=True)
-
-
-class Progress(BaseModel):
-    """How far a project is: items, those with all the labels that are wanted, labels, and tasks leased right now.
-
-    ``skips`` has how often a task was left to others, by reason; those for which none was given are ``no_reason``.
-    """
-
-    items: int = 0
-    done: int = 0
-    labels: int = 0
-    leased: int = 0
-    skips: dict[str, int] = {}
-
-
-class Project(BaseModel):
-    """A labelling project. ``form`` is what an annotator is asked; who is ``paused`` gets no tasks for now."""
-
-    id: str
-    name: str
-    kind: Kind
-    constitution: str | None
-    constitution_hash: str | None
-    guidelines: str
-    form: list[FormField]
-    labels_per_item: int
-    assigned: list[str]
-    paused: list[str]
-    skip_reasons: list[SkipReason]
-    settings: PageSettings
-    created_at: datetime
-    closed_at: datetime | None
-    progress: Progress
-
-
-class ItemsAdded(BaseModel):
-    """How many items became tasks."""
-
-    added: int
 
 
 @router.post("", status_code=201, responses=responses(409))
@@ -205,13 +166,16 @@ async def change(id: str, asked: ProjectChange, caller: Maker, parts: Parts) -> 
 async def discard(id: str, caller: Maker, parts: Parts) -> None:
     """Discard a project that nobody has labelled, skipped or begun anything in."""
     async with parts.database.transaction() as connection:
-        await tasking.lock(connection, id)
+        await connection.run_sync(tasking.lock, id)
         mine = select(tasks.c.id).where(tasks.c.project == id)
         begun = await connection.execute(select(leases.c.task).where(leases.c.task.in_(mine)).limit(1))
         decided = await connection.execute(select(adjudications.c.item).where(adjudications.c.project == id).limit(1))
         practised = await connection.execute(select(practice.c.task).where(practice.c.task.in_(mine)).limit(1))
         if any(found.first() is not None for found in (begun, decided, practised)):
             raise Conflict("somebody has worked in the project", "Close it: PATCH /v1/projects/ID.")
+        drawn = select(routings.c.id).where(routings.c.project == id)
+        await connection.execute(delete(routed).where(routed.c.routing.in_(drawn)))
+        await connection.execute(delete(routings).where(routings.c.project == id))
         await connection.execute(delete(tasks).where(tasks.c.project == id))
         await connection.execute(delete(projects).where(projects.c.id == id))
         for table, rows in audited(caller, "project.discarded", id).items():
@@ -266,7 +230,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         .where(tasks.c.project.in_(ids), tasks.c.role == roles.WORK)
         .group_by(tasks.c.project)
     )
-    live = and_(*tasking.live(await tasking.time_of(connection)), tasks.c.project.in_(ids))
+    live = and_(*tasking.live(await connection.run_sync(tasking.time_of)), tasks.c.project.in_(ids))
     held = select(tasks.c.project, func.count().label("n")).join(leases, leases.c.task == tasks.c.id)
     leased = {row.project: row.n for row in await connection.execute(held.where(live).group_by(tasks.c.project))}
     skips = await _skips(connection, ids)

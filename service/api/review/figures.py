@@ -10,6 +10,7 @@ from service.api.body import StrictRoute
 from service.context import Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
+from service.labels.agreement import Group
 from service.problems import responses
 from service.review.agreement.coefficients import Coefficient, PairKappa
 from service.review.agreement.contested import Contested
@@ -26,13 +27,21 @@ Maker = Annotated[Caller, allowed("feedback")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]
 
 
-class Judged(BaseModel):
-    """Judges beside people, and people of different groups beside each other.
+class GroupAlpha(BaseModel):
+    """Krippendorff's alpha of the people of one group at each level; ``group`` is null for people who have none."""
 
-    ``alpha`` is of all people, and ``kappas`` of those two by two who have most in common: with intervals.
+    group: str | None
+    alpha: dict[Level, Coefficient | None]
+
+
+class Judged(BaseModel):
+    """Judges beside the people of each group, and people of different groups beside each other.
+
+    ``alphas`` are of the people of each group, and ``kappas`` of those two by two who have most in common: with
+    intervals.
     """
 
-    alpha: dict[Level, Coefficient | None]
+    alphas: list[GroupAlpha]
     kappas: list[PairKappa]
     judges: list[JudgeFigures]
     groups: list[GroupPair]
@@ -68,7 +77,12 @@ async def progress(id: str, caller: Reader, parts: Parts) -> ProjectProgress:
 async def judges(id: str, request: Request, caller: Reader, parts: Parts) -> Judged:
     """How far each judge agrees with people, beside how far people agree on the same items; and groups apart."""
     figures = await figures_of(parts, request, id)
-    return Judged(alpha=dict(figures.alpha), kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
+    alphas = [GroupAlpha(group=group, alpha=dict(alpha)) for group, alpha in sorted(figures.alphas.items(), key=_name)]
+    return Judged(alphas=alphas, kappas=figures.kappas, judges=figures.judges, groups=figures.groups)
+
+
+def _name(of_group: tuple[Group, object]) -> str:
+    return of_group[0] or ""
 
 
 @router.get("/{id}/disagreement", responses=responses(404))

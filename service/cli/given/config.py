@@ -37,11 +37,27 @@ class Command(TyperCommand):
         file = ctx.meta.get(_FILE)
         for option in _options(self).values() if file is not None else ():
             key = option.name or ""
-            source = ctx.get_parameter_source(key)
-            if key in (ctx.default_map or {}) and source is not None and source.name == _COMMAND_LINE:
+            values = ctx.default_map or {}
+            if key in values and not _is_of_file(ctx, option, values):
                 said = option.opts[0]
                 say(f"{said} on the command line goes before {_key(option)} of {file}", err=True)
         return left
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do the command. An `InputError` that names an option of the file names its place there."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            named = [option for option in _options(self).values() if error.where in option.opts]
+            values, file = ctx.default_map or {}, ctx.meta.get(_FILE)
+            if file is None or not named or not _is_of_file(ctx, named[0], values):
+                raise
+            raise InputError(error.problem, where=f"{file}: {_key(named[0])}", fix=error.fix) from error
+
+
+def _is_of_file(ctx: Any, option: TyperOption, values: Mapping[str, Any]) -> bool:
+    source = ctx.get_parameter_source(option.name)
+    return option.name in values and not (source is not None and source.name == _COMMAND_LINE)
 
 
 def _place(parameter: Any) -> int:

@@ -1,14 +1,12 @@
 """A server and the key to it, for commands that speak to one."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from base.errors import InputError
 from service.cli.given.options import SERVER
-
-if TYPE_CHECKING:
-    from service.client import Client
+from service.client import Client
 
 HERE = "http://127.0.0.1:8300"
 
@@ -27,10 +25,8 @@ Key = Annotated[
 ]
 
 
-def connected(server: str, key: str) -> "Client":
+def connected(server: str, key: str) -> Client:
     """Return a client of the server. Raises `InputError` where there is no key, or what is given can't be one."""
-    from service.client import Client
-
     text = key.strip()
     if not text:
         raise InputError(

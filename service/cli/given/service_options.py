@@ -1,15 +1,14 @@
 """What `cai serve`, `worker`, `database` and `keys` are told of a service: its settings, and where its database is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from service.cli.given.options import INPUT, SERVER
 from service.cli.shown.voice import say
-
-if TYPE_CHECKING:
-    from service.settings import Settings
+from service.settings import Settings
+from service.store.there import check_answers, check_there
 
 Url = Annotated[
     str | None,
@@ -34,29 +33,23 @@ Data = Annotated[
 ]
 
 
-def read_settings(file: Path | None, **said: Any) -> "Settings":
+def read_settings(file: Path | None, **said: Any) -> Settings:
     """Return the service's settings, and tell which of the file's give way to what was ``said``."""
-    from service.settings import Settings
-
     settings, replaced = Settings.read_told(file, **said)
     for name in replaced:
         say(f"--{name} goes before {name} of {file}", err=True)
     return settings
 
 
-def read_reachable(file: Path | None, **said: Any) -> "Settings":
+def read_reachable(file: Path | None, **said: Any) -> Settings:
     """Return the same where the database is to be made or filled. Raises `InputError` where nobody answers for it."""
-    from service.store.there import check_answers
-
     settings = read_settings(file, **said)
     check_answers(settings)
     return settings
 
 
-def read_existing(file: Path | None, **said: Any) -> "Settings":
+def read_existing(file: Path | None, **said: Any) -> Settings:
     """Return the same for a service that is there. Raises `InputError` where its database isn't: nothing is made."""
-    from service.store.there import check_there
-
     settings = read_settings(file, **said)
     check_there(settings)
     return settings

@@ -1,1 +1,1 @@
-"""`cai evaluate`: what its subcommands share; they themselves are in `commands/`, one file each."""
+"""`cai evaluate`: what its subcommands share; they themselves are in `service.cli.commands.evidence.evaluate`."""

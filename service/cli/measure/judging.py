@@ -1,42 +1,36 @@
 """A judge asked about all that people compared: what `cai certify` and `cai evaluate judge --report` share."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from base.errors import InputError
+from constitution import Constitution, Principle
+from critic.calls.ledger import Budget, RecordedEngine
+from critic.engine import Engine, Identity
+from critic.engines import open_engine, parse_spec
+from critic.evaluation.trust.asking import Answer, ask
+from critic.evaluation.trust.people import People, people
+from critic.judging import mode_of, settled
+from critic.judging.base import Mode
+from critic.rows import Broken
 from service.cli.measure.labels import read_labels
 from service.cli.measure.measuring import measurement_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from constitution import Constitution, Principle
-    from critic.engine import Engine, Identity
-    from critic.evaluation.trust.asking import Answer
-    from critic.evaluation.trust.people import People
-    from critic.judging.base import Mode
-    from critic.rows import Broken
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A judge's answers: who it was, in which mode as it suited it, and what people said."""
 
-    judge: "Identity"
-    mode: "Mode"
-    answers: "Sequence[Answer]"
+    judge: Identity
+    mode: Mode
+    answers: Sequence[Answer]
 
 
-def people_of(source: str, column: str | None, limit: int | None = None) -> "tuple[People, list[Broken]]":
+def people_of(source: str, column: str | None, limit: int | None = None) -> tuple[People, list[Broken]]:
     """Read people's comparisons, the first ``limit`` items of them. Raises `InputError` where there are none."""
-    from dataclasses import replace
-
-    from critic.evaluation.trust.people import people
-
     labels, refused = read_labels(source, column)
     read = people(timed.label for timed in labels)
     if not read.items:
@@ -51,19 +45,13 @@ def people_of(source: str, column: str | None, limit: int | None = None) -> "tup
 async def ask_judge(
     spec: str,
     mode: str | None,
-    principles: "Constitution | Principle",
-    people: "People",
+    principles: Constitution | Principle,
+    people: People,
     out: Path | None,
     extend: bool,
     on_done: Callable[[], None],
 ) -> Asked:
     """Open the judge, and ask it about every item; with ``out`` its answers are kept there, and not asked for again."""
-    from constitution import Principle
-    from critic.calls.ledger import Budget, RecordedEngine
-    from critic.engines import open_engine, parse_spec
-    from critic.evaluation.trust.asking import ask
-    from critic.judging import mode_of, settled
-
     parsed = parse_spec(spec)
     engine = open_engine(parsed)
     try:
@@ -81,7 +69,7 @@ async def ask_judge(
 
 
 @contextmanager
-def _kept(out: Path | None) -> "Iterator[Path]":
+def _kept(out: Path | None) -> Iterator[Path]:
     if out is not None:
         yield out
         return

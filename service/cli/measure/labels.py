@@ -2,29 +2,26 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from base.errors import InputError
-
-if TYPE_CHECKING:
-    from critic.evaluation.agreement.units import Timed
-    from critic.rows import Broken
+from critic.evaluation.agreement.units import Timed
+from critic.files.naming import EVERYTHING
+from critic.files.shapes import is_read, naming
+from critic.files.sources import open_source
+from critic.rows import Broken, RowError
+from service.formats.base import broken
+from service.formats.jsonl import from_own
 
 AT = ("created_at", "at", "time", "timestamp")
 """Columns that say when a label was given, as an ISO date or seconds since 1970."""
 
 
-def read_labels(source: str, column: str | None) -> "tuple[list[Timed], list[Broken]]":
+def read_labels(source: str, column: str | None) -> tuple[list[Timed], list[Broken]]:
     """Return the labels of a file, a folder or a data set, and the rows that are none. Raises `InputError`.
 
     Rows of feedback are read as they are; rows of any other shape as labels by people.
     """
-    from critic.files.naming import EVERYTHING
-    from critic.files.shapes import naming
-    from critic.files.sources import open_source
-    from critic.rows import Broken
-    from service.formats.base import broken
-
     names = naming(column)
     labels: list[Timed] = []
     refused: list[Broken] = []
@@ -42,12 +39,7 @@ def read_labels(source: str, column: str | None) -> "tuple[list[Timed], list[Bro
     return labels, refused
 
 
-def _labels(columns: dict[str, Any], where: str) -> "Iterator[Timed]":
-    from critic.evaluation.agreement.units import Timed
-    from critic.files.shapes import is_read
-    from critic.rows import Broken, RowError
-    from service.formats.jsonl import from_own
-
+def _labels(columns: dict[str, Any], where: str) -> Iterator[Timed]:
     at = next((_seconds(columns[name]) for name in AT if columns.get(name) is not None), None)
     own = {name: value for name, value in columns.items() if is_read(name)}
     for label in from_own(own, where, "human"):

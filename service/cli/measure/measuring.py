@@ -5,15 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from base.errors import InputError
+from base.nearest import perhaps
+from constitution import Constitution, Principle
+from critic.engine import Identity
+from critic.run.folder.store import RunStore
 from service.cli.shown.voice import is_quiet
-
-if TYPE_CHECKING:
-    from constitution import Constitution, Principle
-    from critic.engine import Identity
-    from critic.run.folder.store import RunStore
 
 
 @contextmanager
@@ -26,22 +24,19 @@ def told(as_json: bool) -> Iterator[None]:
         yield
 
 
-def chosen_principle(constitution: "Constitution", id: str | None) -> "Principle":
+def chosen_principle(constitution: Constitution, id: str | None) -> Principle:
     """Return the principle of that id, or the first."""
     known = [p.id for p in constitution.principles]
     if id is not None and id not in known:
-        raise InputError(
-            f"{constitution.ref} has no principle {id!r}", where="--principle", fix=f"It has {', '.join(known)}"
-        )
+        fix = f"{perhaps(id, known)}It has {', '.join(known)}"
+        raise InputError(f"{constitution.ref} has no principle {id!r}", where="--principle", fix=fix)
     return constitution.principle(id or known[0])
 
 
 def measurement_store(
-    out: Path, extend: bool, kind: str, judge: "Identity", principle: "Principle | None" = None
-) -> "RunStore":
+    out: Path, extend: bool, kind: str, judge: Identity, principle: Principle | None = None
+) -> RunStore:
     """Open the directory of a measurement of ``kind``; see `RunStore.open` for what it refuses."""
-    from critic.run.folder.store import RunStore
-
     settings = [list(setting) for setting in judge.settings]
     config = {"kind": kind, "judge": [judge.name, judge.revision, settings]}
     return RunStore.open(out, config | ({"principle": principle.digest} if principle else {}), extend=extend)

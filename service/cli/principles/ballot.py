@@ -9,6 +9,7 @@ import typer
 from base.errors import InputError
 from constitution.importers.polis import Poll, read_poll
 from constitution.schema import Group
+from critic.statistics.intervals import exact
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import OUTPUT
 from service.cli.shown.voice import Quiet, say
@@ -64,8 +65,6 @@ def _asked(group: Group) -> int:
 
 
 def _support(group: Group) -> str:
-    from critic.statistics.intervals import exact
-
     n = _asked(group)
     if not n:
         return "nobody was asked"

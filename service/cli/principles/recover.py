@@ -2,23 +2,30 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from base.errors import InputError
+from critic.evaluation.accuracy import Labelled
+from critic.evaluation.principles.recovery import Recovered
+from critic.evaluation.principles.recovery import recover as find
+from critic.evaluation.principles.traits import candidates, said
+from critic.files.inputs import read_labelled
+from critic.files.shapes import naming
+from critic.judging.aggregate import principle_log_odds
+from critic.records import Quarantined
+from critic.run.folder.reading import open_rows
 from critic.settings.people import RecoverSettings
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
-
-if TYPE_CHECKING:
-    from critic.evaluation.accuracy import Labelled
-    from critic.evaluation.principles.recovery import Recovered
 
 MAX_CHARACTERS = 32_000
 
@@ -31,9 +38,6 @@ def recover(
     config: ConfigFile = None,
 ) -> None:
     """Say what the chosen answers of PAIRS have in common: traits, words, and a run's principles. No model is asked."""
-    from critic.evaluation.principles.recovery import recover as find
-    from critic.evaluation.principles.traits import candidates
-
     labels, refused = _labels(settings.pairs, settings.limit, settings.column)
     names, signs = candidates([one.better for one in labels], [one.worse for one in labels])
     if settings.run is not None:
@@ -46,14 +50,7 @@ def recover(
         _print(recovered, prompts, refused)
 
 
-def _labels(pairs: str, limit: int | None, column: str | None) -> "tuple[list[Labelled], int]":
-    from itertools import islice
-
-    from critic.evaluation.accuracy import Labelled
-    from critic.files.inputs import read_labelled
-    from critic.files.shapes import naming
-    from critic.records import Quarantined
-
+def _labels(pairs: str, limit: int | None, column: str | None) -> tuple[list[Labelled], int]:
     labels: list[Labelled] = []
     refused = 0
     for line in islice(read_labelled(pairs, max_chars=MAX_CHARACTERS, columns=naming(column)), limit):
@@ -68,14 +65,9 @@ def _labels(pairs: str, limit: int | None, column: str | None) -> "tuple[list[La
     return labels, refused
 
 
-def _with_votes(run: Path, labels: "Sequence[Labelled]", names: list[str], signs: Any) -> tuple[list[str], Any]:
+def _with_votes(run: Path, labels: Sequence[Labelled], names: list[str], signs: Any) -> tuple[list[str], Any]:
     """Add what each principle of the run says of each pair; 0 where it says nothing, or the run hasn't the pair."""
-    from contextlib import closing
-
     import numpy as np
-
-    from critic.judging.aggregate import principle_log_odds
-    from critic.run.folder.reading import open_rows
 
     places = {(one.prompt.key, one.better, one.worse): place for place, one in enumerate(labels)}
     columns: dict[str, Any] = {}
@@ -100,19 +92,17 @@ def _with_votes(run: Path, labels: "Sequence[Labelled]", names: list[str], signs
 
 
 def _says(name: str, more: bool) -> str:
-    from critic.evaluation.principles.traits import said
-
     if name.startswith("follows "):
         return name if more else name.replace("follows ", "goes against ", 1)
     return said(name, more)
 
 
-def _json(recovered: "Recovered", prompts: int, refused: int) -> dict[str, Any]:
+def _json(recovered: Recovered, prompts: int, refused: int) -> dict[str, Any]:
     rules = [asdict(rule) | {"says": _says(rule.name, rule.more)} for rule in recovered.rules]
     return asdict(recovered) | {"rules": rules, "prompts": prompts, "left_out": refused}
 
 
-def _print(recovered: "Recovered", prompts: int, refused: int) -> None:
+def _print(recovered: Recovered, prompts: int, refused: int) -> None:
     say(f"{recovered.pairs:,} pairs of {prompts:,} prompts")
     for rule in recovered.rules:
         right = rule.right

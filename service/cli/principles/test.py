@@ -2,35 +2,30 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
 
 from base.errors import InputError
-from constitution.library import completed
+from base.nearest import perhaps
+from constitution import Constitution, load
+from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
+from critic.evaluation.principles.report import report
+from critic.evaluation.principles.table import Table
+from critic.run.folder.flips import Foreseen
+from critic.run.folder.reading import foresee, open_rows, read_config
+from critic.run.folder.results import replace_text
+from critic.settings.testing import ConstitutionTestSettings
 from service.cli.exits import BEYOND_LIMITS
 from service.cli.given.config import ConfigFile
-from service.cli.given.options import INPUT, LIMITS, OUTPUT, Json
+from service.cli.given.expand import expand
+from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean
 from service.cli.shown.voice import Quiet, say
-
-if TYPE_CHECKING:
-    from constitution import Constitution
-    from critic.evaluation.principles.findings import Findings
-    from critic.run.folder.flips import Foreseen
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{text!r} is no share: expected a number from 0 to 1")
-    return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +34,8 @@ class Change:
 
     name: str
     stays: int
-    flips: "Sequence[Foreseen]"
-    may_flip: "Sequence[Foreseen]"
+    flips: Sequence[Foreseen]
+    may_flip: Sequence[Foreseen]
 
     @property
     def share(self) -> float | None:
@@ -49,67 +44,9 @@ class Change:
         return len(self.flips) / total if total else None
 
 
+@expand
 def test(
-    ref: Annotated[
-        str,
-        typer.Argument(metavar="FILE|NAME@VERSION", help="The constitution to test.", autocompletion=completed),
-    ],
-    run: Annotated[Path, typer.Option(help="The run whose stored votes are read.", rich_help_panel=INPUT)],
-    again: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="A run that judged the same pairs once more, or by another judge: then ambiguous clauses are told; "
-            "repeatable.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID=W", help="What if a principle had this weight? Repeatable, all at once.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE|NAME@VERSION", help="What if this version were in force? Repeatable.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    max_duplicates: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Pairs of principles that may say the same.", rich_help_panel=LIMITS),
-    ] = None,
-    max_contradictions: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="N", help="Pairs of principles that may contradict each other.", rich_help_panel=LIMITS
-        ),
-    ] = None,
-    max_ambiguous: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Clauses that may be ambiguous.", rich_help_panel=LIMITS)
-    ] = None,
-    max_silent: Annotated[
-        float | None,
-        typer.Option(
-            parser=_share,
-            metavar="SHARE",
-            help="The share of comparisons that no principle may speak to.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            parser=_share,
-            metavar="SHARE",
-            help="The share of the run's judgements that this constitution may flip.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A directory for test.json and test.html.", rich_help_panel=OUTPUT)
-    ] = None,
+    settings: ConstitutionTestSettings,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -119,13 +56,16 @@ def test(
 
     Exits with 4 where a limit is not held.
     """
-    from constitution import load
-    from critic.evaluation.principles.findings import Limits, plain
-
-    constitution = load(ref)
-    tested = _findings(constitution, run, again or [])
-    changes = list(_changes(run, constitution, _weights(weight or []), against or []))
-    limits = Limits(max_duplicates, max_contradictions, max_ambiguous, max_silent, max_flips)
+    constitution, out = load(settings.ref), settings.out
+    tested = _findings(constitution, settings.run, settings.again)
+    changes = list(_changes(settings.run, constitution, _weights(settings.weight), settings.against))
+    limits = Limits(
+        settings.max_duplicates,
+        settings.max_contradictions,
+        settings.max_ambiguous,
+        settings.max_silent,
+        settings.max_flips,
+    )
     broken = limits.broken(tested, changes[0].share)
     data = plain(tested) | {"changes": [asdict(change) for change in changes], "broken": broken}
     if out is not None:
@@ -138,13 +78,7 @@ def test(
         raise typer.Exit(BEYOND_LIMITS)
 
 
-def _findings(constitution: "Constitution", run: Path, again: Sequence[Path]) -> "Findings":
-    from contextlib import closing
-
-    from critic.evaluation.principles.findings import examine
-    from critic.evaluation.principles.table import Table
-    from critic.run.folder.reading import open_rows, read_config
-
+def _findings(constitution: Constitution, run: Path, again: Sequence[Path]) -> Findings:
     with closing(open_rows(run)) as store:
         settings = read_config(store, run).settings
         table = Table.of(store.rows(), constitution)
@@ -175,12 +109,9 @@ def _weights(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _changes(
-    run: Path, constitution: "Constitution", weights: dict[str, float], against: Sequence[str]
+    run: Path, constitution: Constitution, weights: dict[str, float], against: Sequence[str]
 ) -> "Sequence[Change]":
     """What the constitution itself makes of the run first, then the weights, then the other versions."""
-    from constitution import load
-    from critic.run.folder.reading import foresee
-
     named = {f"{constitution.ref} in force": constitution}
     if weights:
         said = ", ".join(f"{name} weighs {weight:g}" for name, weight in weights.items())
@@ -193,13 +124,13 @@ def _changes(
     return made
 
 
-def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Constitution":
+def _weighed(constitution: Constitution, weights: dict[str, float]) -> Constitution:
     known = {principle.id for principle in constitution.principles}
     if unknown := [name for name in weights if name not in known]:
         raise InputError(
             f"{constitution.ref} has no principle {unknown[0]!r}",
             where="--weight",
-            fix=f"It has {', '.join(sorted(known))}",
+            fix=f"{perhaps(unknown[0], known)}It has {', '.join(sorted(known))}",
         )
     principles = tuple(
         principle.model_copy(update={"weight": weights[principle.id]}) if principle.id in weights else principle
@@ -208,20 +139,13 @@ def _weighed(constitution: "Constitution", weights: dict[str, float]) -> "Consti
     return constitution.model_copy(update={"principles": principles})
 
 
-def _write(
-    out: Path, tested: "Findings", changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]
-) -> None:
-    from critic.evaluation.principles.report import report
-    from critic.run.folder.results import replace_text
-
+def _write(out: Path, tested: Findings, changes: Sequence[Change], broken: Sequence[str], data: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "test.html", report(tested, changes, broken))
     replace_text(out / "test.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def _print(tested: "Findings", changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
-    from critic.evaluation.principles.findings import sentences
-
+def _print(tested: Findings, changes: Sequence[Change], broken: Sequence[str], out: Path | None) -> None:
     say(clean(f"{tested.constitution}: {tested.comparisons:,} comparisons of {tested.prompts:,} prompts"))
     width = max((len(one.principle) for one in tested.influences), default=0)
     say(f"{'':{width}}     read  decides    flips   speaks  followed")

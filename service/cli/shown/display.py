@@ -5,7 +5,7 @@ What models wrote is shown as text: no markup of it is obeyed, and no control ch
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import InputError
-
-if TYPE_CHECKING:
-    from constitution import Principle
-    from critic.records import Chain, Judgement, PreferencePair, Prompt, Ranking, Response, Row, Vote
+from constitution import Principle, load
+from critic.judging.aggregate import aggregate, principle_log_odds
+from critic.records import Chain, Judgement, PreferencePair, Prompt, Ranking, Response, Row, Vote
+from critic.run.folder.results import judgement_of
+from critic.settings.judging import EXACT, Pooling
 
 # All control characters but tab and line feed, and those that reverse the direction of what follows.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -24,7 +25,7 @@ NAMED = 3  # principles that the reason for a choice names, for and against
 RANKED_WIDTH = 60  # characters of each response that a ranking shows
 
 
-def print_chain(prompt: "Prompt", chain: "Chain") -> None:
+def print_chain(prompt: Prompt, chain: Chain) -> None:
     """Print a response with its critiques and revisions."""
     console = Console()
     _print_prompt(console, prompt)
@@ -38,7 +39,7 @@ def print_chain(prompt: "Prompt", chain: "Chain") -> None:
             console.print(Text(f"revision {critique.round + 1}: {revision.outcome}\n", "dim"))
 
 
-def print_comparison(row: "Row", principles: Mapping[str, "Principle"]) -> None:
+def print_comparison(row: Row, principles: Mapping[str, Principle]) -> None:
     """Print every judgement of a row: votes are about the first response named."""
     console = Console()
     _print_prompt(console, row.prompt)
@@ -49,10 +50,8 @@ def print_comparison(row: "Row", principles: Mapping[str, "Principle"]) -> None:
         console.print(_vote_table(title, judgement.votes, 1, principles, "first", "second"))
 
 
-def print_pair(config: Mapping[str, Any], number: int, row: "Row", pair: "PreferencePair") -> None:
+def print_pair(config: Mapping[str, Any], number: int, row: Row, pair: PreferencePair) -> None:
     """Print a pair: the conversation, both answers, the votes, and why the chosen one was chosen."""
-    from critic.run.folder.results import judgement_of
-
     console = Console()
     group = f", group {pair.group}" if pair.group is not None else ""
     console.print(Text(clean(f"pair {number} (row {row.row}, {row.where}{group})"), "bold"))
@@ -76,7 +75,7 @@ def print_pair(config: Mapping[str, Any], number: int, row: "Row", pair: "Prefer
         console.print(Text(line))
 
 
-def _ranking_table(row: "Row", ranking: "Ranking", pair: "PreferencePair") -> Table:
+def _ranking_table(row: Row, ranking: Ranking, pair: PreferencePair) -> Table:
     """A line a response, the best first."""
     table = Table(title="ranking by all comparisons", title_justify="left")
     table.add_column("rank", justify="right")
@@ -91,10 +90,8 @@ def _ranking_table(row: "Row", ranking: "Ranking", pair: "PreferencePair") -> Ta
     return table
 
 
-def _principles(config: Mapping[str, Any]) -> dict[str, "Principle"]:
+def _principles(config: Mapping[str, Any]) -> dict[str, Principle]:
     """Weights and priorities, where the run's constitution is at hand and unchanged; else nothing."""
-    from constitution import load
-
     try:
         constitution = load(str(config["constitution"]))
     except (InputError, KeyError):
@@ -103,7 +100,7 @@ def _principles(config: Mapping[str, Any]) -> dict[str, "Principle"]:
     return {principle.id: principle for principle in constitution.principles} if same else {}
 
 
-def _origin(row: "Row", response: "Response") -> str:
+def _origin(row: Row, response: Response) -> str:
     for chain in row.chains:
         for revision in chain.revisions:
             if revision.response == response:
@@ -112,11 +109,9 @@ def _origin(row: "Row", response: "Response") -> str:
 
 
 def _vote_table(
-    title: str, votes: Sequence["Vote"], sign: int, principles: Mapping[str, "Principle"], one: str, other: str
+    title: str, votes: Sequence[Vote], sign: int, principles: Mapping[str, Principle], one: str, other: str
 ) -> Table:
     """A line a principle. Log-odds are times ``sign``: about ``one``, against ``other``."""
-    from critic.judging.aggregate import principle_log_odds
-
     ordered = any(vote.order is not None for vote in votes)
     table = Table(title=Text(clean(title)), title_justify="left", caption=f"log-odds that {one} is better")
     table.add_column("principle")
@@ -151,12 +146,12 @@ def _vote_table(
     return table
 
 
-def _odds(votes: Iterable["Vote"], order: str | None, sign: int) -> str:
+def _odds(votes: Iterable[Vote], order: str | None, sign: int) -> str:
     found = [vote for vote in votes if vote.order == order]
     return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in found)
 
 
-def _mass(votes: Iterable["Vote"]) -> str:
+def _mass(votes: Iterable[Vote]) -> str:
     """The least label mass of a principle's votes."""
     found = [vote.mass for vote in votes if vote.mass is not None]
     return f"{min(found):.2g}" if found else ""
@@ -167,12 +162,9 @@ def _preferred(mean: float | None, one: str, other: str) -> str:
 
 
 def _reasons(
-    judgement: "Judgement", sign: int, principles: Mapping[str, "Principle"], config: Mapping[str, Any]
+    judgement: Judgement, sign: int, principles: Mapping[str, Principle], config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say which principles decided a comparison, and how."""
-    from critic.judging.aggregate import aggregate, principle_log_odds
-    from critic.settings.judging import EXACT, Pooling
-
     settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
     pooling = Pooling(**EXACT.model_dump() | settings)
     found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
@@ -210,13 +202,13 @@ def _named(names: Sequence[str], odds: Mapping[str, float], weight: Mapping[str,
     return f": {listed}{' and others' if len(names) > NAMED else ''}."
 
 
-def _outcome(judgement: "Judgement") -> str:
+def _outcome(judgement: Judgement) -> str:
     if judgement.probability is None:
         return judgement.outcome
     return f"{judgement.outcome}, probability {judgement.probability:.3f} that the first is better"
 
 
-def _print_prompt(console: Console, prompt: "Prompt") -> None:
+def _print_prompt(console: Console, prompt: Prompt) -> None:
     for message in prompt.messages:
         console.print(_panel(message.role, message.text))
 

@@ -2,20 +2,18 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from critic.run.folder.flips import Foreseen as Judgement
+from critic.run.folder.reading import Foreseen
 from service.cli.shown.display import clean
-
-if TYPE_CHECKING:
-    from critic.run.folder.flips import Foreseen as Judgement
-    from critic.run.folder.reading import Foreseen
 
 SHOWN = 20  # judgements of a kind that the terminal names; JSON names all
 
 
-def print_foreseen(found: "Foreseen", run: Path, new: str) -> None:
+def print_foreseen(found: Foreseen, run: Path, new: str) -> None:
     """Name the judgements that flip, and those that may."""
     seen = found.foresight
     judged = seen.stays + len(seen.flips) + len(seen.may_flip)
@@ -31,7 +29,7 @@ def print_foreseen(found: "Foreseen", run: Path, new: str) -> None:
             typer.echo(f"{name}: {len(listed) - SHOWN:,} more; --json names all")
 
 
-def _line(one: "Judgement") -> str:
+def _line(one: Judgement) -> str:
     group = f", group {one.group}" if one.group is not None else ""
     place = f"row {one.row} ({one.where}{group}), response {one.first} against {one.second}"
     return f"{place}: {_side(one.before)}, then {_after(one)}"
@@ -42,7 +40,7 @@ def _side(probability: float | None) -> str:
     return "no judgement" if probability is None else f"{probability:.3f}"
 
 
-def _after(one: "Judgement") -> str:
+def _after(one: Judgement) -> str:
     if one.rewritten:
         return "unknown: an answer is revised again first"
     if one.low is None or one.high is None or one.low == one.high:
@@ -51,7 +49,7 @@ def _after(one: "Judgement") -> str:
     return f"{one.low:.3f} to {one.high:.3f} ({asked})"
 
 
-def foreseen_json(found: "Foreseen") -> dict[str, Any]:
+def foreseen_json(found: Foreseen) -> dict[str, Any]:
     """Return the same as plain data."""
     seen = found.foresight
     return {

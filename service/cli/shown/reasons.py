@@ -15,6 +15,7 @@ MEANING = {
     "disconnected": "too few comparisons could be read to rank all answers",
     "truncated": "the prompt was cut at --max-chars",
     "given_answer": "the chat ended with an answer, which nobody asked for",
+    "thoughts": "the input says what a model thought first, which is left out",
 }
 
 

@@ -4,7 +4,6 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,13 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from critic.calls import waiting
+from critic.run.execute import Progress as Standing
 from service.cli.shown.display import clean
 from service.cli.shown.progress import FIRST_PLAIN_LINE, PLAIN_LINE_EVERY
 from service.cli.shown.rate import Rate
 from service.cli.shown.voice import is_quiet
-
-if TYPE_CHECKING:
-    from critic.run.execute import Progress as Standing
 
 OPENING = "opening the engines"
 SHOWN_A_SECOND = 4
@@ -61,7 +58,7 @@ class RunDisplay:
         if self._shows_bar:
             self._live.stop()
 
-    def update(self, standing: "Standing", answers: int, total: int | None) -> None:
+    def update(self, standing: Standing, answers: int, total: int | None) -> None:
         """Show where the run stands."""
         self._handler.shows_silence = False  # from now on it stands in the line who is waited for
         done = standing.rows + standing.skipped + standing.quarantined
@@ -72,11 +69,8 @@ class RunDisplay:
         told.append(f"{self._rate.per_second():.2g} prompts/s")
         if total is not None and (left := self._rate.left(total - done)):
             told.append(left)
-        asked = f"{standing.asked:,} asked" if standing.asked else ""
-        waited = f"waiting for {standing.waiting}" if standing.waiting else ""
-        slowest = f"slowest: {standing.slowest}" if standing.slowest else ""
         self._counts = ", ".join(told)
-        self._servers = clean(", ".join(part for part in (slowest, asked, waited) if part))
+        self._servers = clean(standing.engines)
         self._bar.update(self._task, description="prompts", completed=done, total=total)
         of = f" of {total:,}" if total is not None else ""
         self._line = ", ".join(part for part in (f"{done:,}{of} prompts", self._counts, self._servers) if part)

@@ -3,23 +3,23 @@
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from critic.engines import kinds, parse_spec
+from critic.run.folder.store import RunStore
+from critic.run.plan import Plan, embedded_seconds
+from critic.run.request import RunRequest
+from critic.run.run import Outcome
 from service.cli.shown.display import clean
 from service.cli.shown.rate import duration
 from service.cli.shown.reasons import dropped
 from service.cli.shown.turned import print_turned, turned_json
 from service.cli.shown.voice import say
 
-if TYPE_CHECKING:
-    from critic.run.plan import Plan
-    from critic.run.request import RunRequest
-    from critic.run.run import Outcome
 
-
-def print_outcome(outcome: "Outcome", out: Path) -> None:
+def print_outcome(outcome: Outcome, out: Path) -> None:
     """Say what a start of a run did, what was lost and why, and where the results are."""
     standing, results = outcome.progress, outcome.results
     files = results.exported.files
@@ -49,7 +49,7 @@ def print_outcome(outcome: "Outcome", out: Path) -> None:
         say(f"{out}/quarantine.jsonl names each quarantined row and why. The same command tries them again.")
 
 
-def outcome_json(outcome: "Outcome", out: Path) -> dict[str, Any]:
+def outcome_json(outcome: Outcome, out: Path) -> dict[str, Any]:
     """Return the same as plain data."""
     standing, results = outcome.progress, outcome.results
     drops = sorted(results.statistics.drops.items())
@@ -70,7 +70,7 @@ def outcome_json(outcome: "Outcome", out: Path) -> dict[str, Any]:
     }
 
 
-def plan_json(plan: "Plan") -> dict[str, Any]:
+def plan_json(plan: Plan) -> dict[str, Any]:
     """Return what a run would ask for as plain data."""
     return {
         "rows": plan.rows,
@@ -88,7 +88,7 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
+def print_plan(plan: Plan, request: RunRequest, out: Path) -> None:
     """Say what a run would ask for, and what that takes."""
     lines = [
         f"{plan.rows} rows to run" + (f", {plan.quarantined} quarantined at reading" if plan.quarantined else ""),
@@ -101,10 +101,8 @@ def print_plan(plan: "Plan", request: "RunRequest", out: Path) -> None:
     typer.echo("\n".join(lines))
 
 
-def _unknown_before_opening(plan: "Plan", request: "RunRequest") -> list[str]:
+def _unknown_before_opening(plan: Plan, request: RunRequest) -> list[str]:
     """What is to be added where engines turn out to be of another kind when they are opened."""
-    from critic.engines import kinds, parse_spec
-
     specs = [parse_spec(text) for text in dict.fromkeys((*request.judges, *filter(None, [request.policy])))]
     lines = []
     if plan.plain_tokens:
@@ -122,11 +120,8 @@ def _unknown_before_opening(plan: "Plan", request: "RunRequest") -> list[str]:
     return lines
 
 
-def _time_and_cost(plan: "Plan", request: "RunRequest", out: Path) -> list[str]:
+def _time_and_cost(plan: Plan, request: RunRequest, out: Path) -> list[str]:
     """Time by this directory's own pace, else by the embedded model's; cost, where an engine has a price."""
-    from critic.run.folder.store import RunStore
-    from critic.run.plan import embedded_seconds
-
     lines = []
     rows, seconds = 0, 0.0
     specs = {*request.judges, *([request.policy] if request.policy is not None else [])}

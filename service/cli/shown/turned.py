@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from critic.run.folder.turned import Turn, Turned
+from critic.run.folder.weighing import Change
 from service.cli.shown.display import clean
 from service.cli.shown.voice import say
 
-if TYPE_CHECKING:
-    from critic.run.folder.turned import Turn, Turned
-    from critic.run.folder.weighing import Change
-
-JUDGEMENTS: dict["Change", str] = {
+JUDGEMENTS: dict[Change, str] = {
     "kept_side": "kept their side",
     "changed_side": "changed side",
     "became_tie": "became ties",
@@ -28,7 +26,7 @@ ALWAYS_SHOWN = 4  # of these, also where there are none
 NAMED = 5  # judgements that the terminal names; JSON names all
 
 
-def counted(judgements: "Mapping[Change, int]") -> str:
+def counted(judgements: Mapping[Change, int]) -> str:
     """Say how many judgements changed in which way."""
     always = list(JUDGEMENTS)[:ALWAYS_SHOWN]
     counts = {name: judgements.get(name, 0) for name in JUDGEMENTS}
@@ -36,7 +34,7 @@ def counted(judgements: "Mapping[Change, int]") -> str:
     return ", ".join(f"{count} {JUDGEMENTS[name]}" for name, count in shown)
 
 
-def print_turned(found: "Turned", out: Path) -> None:
+def print_turned(found: Turned, out: Path) -> None:
     """Say what changed since before, and where what was exported then is."""
     lost = f", {found.lost} without a result now" if found.lost else ""
     say(f"changed: of {found.rows} rows done again{lost}: judgements: {counted(found.judgements)}")
@@ -49,13 +47,13 @@ def print_turned(found: "Turned", out: Path) -> None:
         say(f"         and {len(found.turns) - NAMED} more; --json names all")
 
 
-def _line(turn: "Turn") -> str:
+def _line(turn: Turn) -> str:
     group = f", group {turn.group}" if turn.group is not None else ""
     before, after = ("none" if one is None else f"{one:.3f}" for one in (turn.before, turn.after))
     return f"row {turn.row} ({turn.where}{group}), response {turn.first} against {turn.second}: {before}, now {after}"
 
 
-def turned_json(found: "Turned") -> dict[str, Any]:
+def turned_json(found: Turned) -> dict[str, Any]:
     """Return the same as plain data."""
     return {
         "rows": found.rows,

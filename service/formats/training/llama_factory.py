@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns, expect_list, expect_text
 from critic.files.inputs import RowError
-from critic.files.shapes.chats.turns import turn_of
+from critic.files.turns import plain_turn
 from critic.messages import join_parts
 from service.formats.base import (
     Format,
@@ -139,11 +139,10 @@ def _answer(value: object) -> Columns:
 def _message(turn: Any) -> Columns:
     if not isinstance(turn, dict):
         raise RowError("bad_prompt", "a turn is not an object with a role and a text")
-    named = {"from": turn.get("from", turn.get("role")), "value": turn.get("value", turn.get("content"))}
-    message: Columns = turn_of(named)
+    message: Columns = plain_turn(turn)
     if "tool_calls" in message:
         return message
-    if message["content"] is None:
+    if message.get("content") is None:
         raise RowError("bad_prompt", "a turn has no text: neither content nor value")
     try:
         return message | {"content": join_parts(message["content"])}

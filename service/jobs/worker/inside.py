@@ -11,18 +11,17 @@ import logging
 import os
 import socket
 import sys
-from functools import partial
 from typing import Self
 
-from service.bounds.quiet import quieten
 from service.engines import Engines
+from service.jobs.worker.link import BEATS, Patience, serve
 from service.settings import Settings
 
 RESTART_SECONDS = 1.0
 END_SECONDS = 10.0  # how long a worker may take to hand its jobs back
 STARTING_SECONDS = 300.0  # until its first beat: what it imports is large, and may lie on a slow disk
 SILENT_SECONDS = 20.0  # at least; a loaded machine gives it its turn in less
-NICE = 5  # batch work lets the server go first
+CHILD = "service.jobs.worker.beside"  # the program of that process: what it imports, the server needs nothing of
 
 log = logging.getLogger("cai.jobs")
 
@@ -51,12 +50,9 @@ class Inside:
 
     async def _run(self) -> int | None:
         """Run one worker until it ends, or until this is cancelled."""
-        from service.jobs.worker.link import Patience, serve
-        from service.jobs.worker.worker import BEATS
-
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "service.jobs.worker.inside"]
+            command = [sys.executable, "-m", CHILD]
             path = os.pathsep.join(path for path in sys.path if path)
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=theirs.fileno(), start_new_session=True, env={**os.environ, "PYTHONPATH": path}
@@ -75,17 +71,3 @@ class Inside:
                 process.kill()
                 await process.wait()
         return process.returncode
-
-
-async def _main(connection: socket.socket) -> None:
-    from service.jobs.worker.link import Link, LinkedEngines
-    from service.jobs.worker.worker import work
-
-    link = await Link.open(connection)
-    quieten(link.settings.log_level)
-    await work(link.settings, partial(LinkedEngines, link), link.ended)
-
-
-if __name__ == "__main__":
-    os.nice(NICE)
-    asyncio.run(_main(socket.socket(fileno=os.dup(0))))

@@ -19,6 +19,8 @@ from service.engines import Engines, SharedEngine
 from service.settings import Settings
 from service.store.database import Database
 
+BEATS = 4  # a worker that missed so many is taken for dead
+
 _LENGTH = struct.Struct("!Q")
 
 

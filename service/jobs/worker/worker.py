@@ -27,6 +27,7 @@ from service.jobs.inputs.artifacts import Artifacts, swept
 from service.jobs.work import durable
 from service.jobs.work.ledger import connect, is_away, transact
 from service.jobs.work.work import Parts
+from service.jobs.worker.link import BEATS
 from service.jobs.worker.workflow import Running
 from service.settings import Settings
 from service.store import migrations
@@ -36,7 +37,6 @@ from service.store.disk.synced import make_folder
 from service.store.tables import jobs, now, workers
 
 JOBS_AT_ONCE = 4  # on one worker
-BEATS = 4
 LOOK_SECONDS = 0.5  # how often a worker looks whether its jobs are still its own, at least
 
 log = logging.getLogger("cai.jobs")

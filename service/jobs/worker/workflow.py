@@ -12,8 +12,9 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, update
 
+from service.jobs.job import Kind
 from service.jobs.kinds import cluster_rows, commands, exports, rows
-from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Kind, Request
+from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Request
 from service.jobs.work.ledger import JobStore, Moved, add_event, transact
 from service.jobs.work.lives import Lives
 from service.jobs.work.work import Failed, Parts, Work

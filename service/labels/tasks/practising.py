@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from critic.feedback import KINDS
 from critic.records import Response
@@ -42,37 +41,42 @@ class Standing:
         return sum(self.answered.values())
 
 
-async def standing(connection: AsyncConnection, project: RowMapping, annotator: str) -> Standing:
+def standing(connection: Connection, project: RowMapping, annotator: str) -> Standing:
     """Where an annotator stands. Without practice tasks they have passed."""
-    of_project = (tasks.c.project == project["id"], tasks.c.role == roles.PRACTICE)
-    query = select(tasks.c.id).where(*of_project).order_by(tasks.c.position)
-    ids = list((await connection.execute(query)).scalars())
+    ids = list(connection.execute(_OF_PROJECT, {"project": project["id"]}).scalars())
     if not ids:
         return Standing((), {}, 0, 1, True)
     needed = math.ceil(roles.settings_of(project["settings"]).pass_share * len(ids))
     mine = select(practice.c.task, practice.c.round, practice.c.is_right).where(practice.c.annotator == annotator)
     rounds: dict[int, dict[str, bool]] = {}
-    for row in await connection.execute(mine.where(practice.c.task.in_(ids))):
+    for row in connection.execute(mine.where(practice.c.task.in_(ids))):
         rounds.setdefault(row.round, {})[row.task] = row.is_right
     last = max(rounds, default=1)
     passed = any(len(said) == len(ids) and sum(said.values()) >= needed for said in rounds.values())
     return Standing(ids, rounds.get(last, {}), needed, last, passed)
 
 
-async def must_be_done(connection: AsyncConnection, project: RowMapping, annotator: str) -> None:
+_OF_PROJECT = (
+    select(tasks.c.id)
+    .where(tasks.c.project == bindparam("project"), tasks.c.role == roles.PRACTICE)
+    .order_by(tasks.c.position)
+)
+
+
+def must_be_done(connection: Connection, project: RowMapping, annotator: str) -> None:
     """Raise 409 for somebody who has not passed a project's practice."""
-    if not (await standing(connection, project, annotator)).passed:
+    if not standing(connection, project, annotator).passed:
         raise Conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
 
 
-async def answered(
-    connection: AsyncConnection, project: RowMapping, task: RowMapping, annotator: str, label: dict[str, Any]
+def answered(
+    connection: Connection, project: RowMapping, task: RowMapping, annotator: str, label: dict[str, Any]
 ) -> bool:
     """Store an answer, a label in the item's own order, and say whether it was right. The project must be locked.
 
     Who answers again after a round was over begins the next. Raises 409 for one that was answered in this round.
     """
-    where = await standing(connection, project, annotator)
+    where = standing(connection, project, annotator)
     round = where.round if where.next is not None else where.round + 1
     if where.next is not None and task["id"] in where.answered:
         raise Conflict("you have answered this practice task", "Go on to the next one.")
@@ -87,5 +91,5 @@ async def answered(
         "is_right": is_right,
         "at": now(),
     }
-    await connection.execute(practice.insert(), row)
+    connection.execute(practice.insert(), row)
     return is_right

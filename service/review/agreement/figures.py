@@ -17,7 +17,7 @@ from service.bounds.kept import State
 from service.bounds.lanes import Stop
 from service.bounds.watching import Client
 from service.context import Service
-from service.labels.agreement import Agreement, Rater, units
+from service.labels.agreement import MOST_GROUPS, Agreement, Group, Rater, Values, units
 from service.labels.label_query import RETRACTED, StoredFeedback, numbers
 from service.labels.snapshot import labels_by_item
 from service.labels.tasks.answering import form_of
@@ -26,7 +26,7 @@ from service.refusals import not_found
 from service.review.agreement.coefficients import Coefficient, PairKappa, Rated
 from service.review.agreement.contested import Contested, MostContested
 from service.review.agreement.golden import Golden, GoldFigures, expected_of
-from service.review.agreement.judges import GroupPair, Groups, JudgeFigures, Judges
+from service.review.agreement.judges import GroupPair, Groups, JudgeFigures, Judges, apart
 from service.review.agreement.pace import Pace, Paces
 from service.store.tables import adjudications, feedback, leases, projects, retractions, tasks
 
@@ -41,7 +41,7 @@ class Figures:
     agreement: Agreement
     judges: list[JudgeFigures]
     groups: list[GroupPair]
-    alpha: Mapping[Level, Coefficient | None]
+    alphas: Mapping[Group, Mapping[Level, Coefficient | None]]
     kappas: list[PairKappa]
     contested: list[Contested]
     contested_of: int
@@ -93,6 +93,7 @@ def _state(project: str) -> Select[Any]:
 
 def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop: Stop) -> Figures:
     judges, groups, contested, rated = Judges(), Groups(), MostContested(), Rated()
+    by_group: dict[Group, Rated] = {}
     paces = Paces(_seconds(connection, project))
     golden = Golden(expected_of(connection, project, kind, form))
 
@@ -102,8 +103,11 @@ def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop
             of_item = list(item)
             of_groups = {Rater(label.source, label.annotator): label.group for label in of_item}
             said = list(units(of_item))
-            judges.add(said)
+            judges.add(said, of_groups)
             rated.add(said)
+            for group, own in _apart(said, of_groups).items():
+                if group in by_group or len(by_group) < MOST_GROUPS:
+                    by_group.setdefault(group, Rated()).add(own)
             groups.add(said, of_groups)
             contested.add(of_item, said)
             paces.add(of_item, said)
@@ -117,13 +121,22 @@ def _computed(connection: Connection, project: str, kind: Kind, form: Form, stop
         agreement=agreement,
         judges=judges.figures(),
         groups=groups.figures(),
-        alpha=rated.alpha(KINDS[kind].agreement),
+        alphas={group: own.alpha(KINDS[kind].agreement) for group, own in by_group.items()},
         kappas=rated.kappas(),
         contested=contested.figures(),
         contested_of=contested.items,
         paces=paces.figures(),
         gold=golden.figures(),
     )
+
+
+def _apart(said: Iterable[Values], groups: Mapping[Rater, Group]) -> dict[Group, list[Values]]:
+    """An item's units, each as the people of one group see it."""
+    by_group: dict[Group, list[Values]] = {}
+    for unit in said:
+        for group, own in apart(unit, groups).items():
+            by_group.setdefault(group, []).append(own)
+    return by_group
 
 
 def _seconds(connection: Connection, project: str) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """How far each judge agrees with people, beside how far people agree among themselves on the very same items.
 
 A judge that agrees with people in seven of ten cases is as good as a person where people agree in seven of ten, and bad
-where they agree in nine. So both figures are of the units that the judge and at least two people have labelled.
+where they agree in nine. So both figures are of the units that the judge and at least two people have labelled. Groups
+of people stay apart: a judge stands beside each of them.
 """
 
 from collections import Counter
@@ -10,19 +11,20 @@ from itertools import combinations
 
 from pydantic import BaseModel
 
-from service.labels.agreement import Counted, Rater, Values
+from service.labels.agreement import Counted, Group, Rater, Values
 from service.review.agreement.coefficients import Coefficient, Rated, kappa_of
 from service.review.agreement.shares import ShareFigure
 
 
 class JudgeFigures(BaseModel):
-    """A judge beside people, on ``units`` that both have labelled.
+    """A judge beside the people of one ``group`` (null: those of none), on ``units`` that both have labelled.
 
     ``with_people`` is the share of equal values of the judge and a person, ``among_people`` that of two people. Beside
     them stand ``kappa`` (Cohen's, the judge against each person) and ``alpha`` (Krippendorff's nominal, among people).
     """
 
     judge: str
+    group: str | None
     units: int
     with_people: ShareFigure | None
     kappa: Coefficient | None
@@ -54,42 +56,51 @@ class Judges:
     """Counts, item by item."""
 
     def __init__(self) -> None:
-        self._judges: dict[str, _Beside] = {}
+        self._judges: dict[tuple[str, Group], _Beside] = {}
         self._item = 0
 
-    def add(self, units: Iterable[Values]) -> None:
-        """Add one item's units."""
+    def add(self, units: Iterable[Values], groups: Mapping[Rater, Group]) -> None:
+        """Add one item's units; ``groups`` says whose each rater's label was."""
         self._item += 1
-        touched: dict[str, _Beside] = {}
-        compared: dict[str, list[Values]] = {}
+        compared: dict[tuple[str, Group], list[Values]] = {}
         for unit in units:
-            people = [value for rater, value in unit.items() if rater.source == "human"]
-            if len(people) < 2:
-                continue
-            for rater, value in unit.items():
-                if rater.source == "ai":
-                    name = rater.annotator or ""
-                    touched[name] = self._judges.setdefault(name, _Beside())
-                    touched[name].add(value, people, self._item)
-                    compared.setdefault(name, []).append(unit)
-        for name, beside in touched.items():
-            beside.people.add(compared[name])
+            judges = {rater.annotator or "": value for rater, value in unit.items() if rater.source == "ai"}
+            for group, people in apart(unit, groups).items():
+                if len(people) < 2:
+                    continue
+                for name, value in judges.items():
+                    beside = self._judges.setdefault((name, group), _Beside())
+                    beside.add(value, list(people.values()), self._item)
+                    compared.setdefault((name, group), []).append(people)
+        for key, own in compared.items():
+            beside = self._judges[key]
+            beside.people.add(own)
             beside.with_people.end_cluster()
             beside.among_people.end_cluster()
 
     def figures(self) -> list[JudgeFigures]:
-        """Return each judge's, by name."""
+        """Return each judge's, by name and group."""
         return [
             JudgeFigures(
                 judge=name,
+                group=group,
                 units=beside.units,
                 with_people=ShareFigure.of(beside.with_people),
                 kappa=kappa_of(beside.own, beside.theirs, beside.items),
                 among_people=ShareFigure.of(beside.among_people),
                 alpha=beside.people.alpha(("nominal",))["nominal"],
             )
-            for name, beside in sorted(self._judges.items())
+            for (name, group), beside in sorted(self._judges.items(), key=lambda one: (one[0][0], one[0][1] or ""))
         ]
+
+
+def apart(unit: Values, groups: Mapping[Rater, Group]) -> dict[Group, dict[Rater, float]]:
+    """What people said of a unit, by their groups."""
+    by_group: dict[Group, dict[Rater, float]] = {}
+    for rater, value in unit.items():
+        if rater.source == "human":
+            by_group.setdefault(groups.get(rater), {})[rater] = value
+    return by_group
 
 
 class GroupPair(BaseModel):

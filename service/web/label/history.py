@@ -34,8 +34,8 @@ async def history(request: Request, visit: Labeller, parts: Parts, cursor: Curso
         rows = (await connection.execute(_closed(annotator, decode(cursor)))).mappings().all()
         ids = [row["feedback"] for row in rows[:AT_ONCE] if row["feedback"] is not None]
         given = (await connection.execute(selected().where(feedback.c.id.in_(ids)))).mappings().all()
-        days = await days_of(connection, annotator, zone)
-        pace = await pace_of(connection, annotator, zone)
+        days = await connection.run_sync(days_of, annotator, zone)
+        pace = await connection.run_sync(pace_of, annotator, zone)
     labels = {row["id"]: row for row in given}
     entries = [_entry(row, labels.get(row["feedback"])) for row in rows[:AT_ONCE]]
     following = encode(_place(rows[AT_ONCE - 1])) if len(rows) > AT_ONCE else None

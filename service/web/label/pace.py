@@ -8,8 +8,7 @@ from statistics import median
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Request
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, select
 
 from service.labels.label_query import RETRACTED
 from service.store.tables import feedback, now, retractions
@@ -36,25 +35,25 @@ def zone_of(request: Request) -> tzinfo:
         return ZoneInfo("UTC")
 
 
-async def pace_of(connection: AsyncConnection, annotator: str, zone: tzinfo) -> Pace:
+def pace_of(connection: Connection, annotator: str, zone: tzinfo) -> Pace:
     """An annotator's pace. A label that was corrected counts once."""
     midnight = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     mine = (
         select(func.count()).select_from(feedback).join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
     )
     mine = mine.where(feedback.c.annotator == annotator, feedback.c.created_at >= midnight, ~RETRACTED)
-    today = (await connection.execute(mine)).scalar_one()
+    today = (connection.execute(mine)).scalar_one()
     latest = select(feedback.c.seconds).where(feedback.c.annotator == annotator, feedback.c.seconds.is_not(None))
-    seconds = (await connection.execute(latest.order_by(feedback.c.seq.desc()).limit(LATEST))).scalars().all()
+    seconds = (connection.execute(latest.order_by(feedback.c.seq.desc()).limit(LATEST))).scalars().all()
     return Pace(today, round(median(seconds)) if seconds else None)
 
 
-async def days_of(connection: AsyncConnection, annotator: str, zone: tzinfo) -> Mapping[date, int]:
+def days_of(connection: Connection, annotator: str, zone: tzinfo) -> Mapping[date, int]:
     """Labels by day, of the last `DAYS` days, from the earliest."""
     since = now() - timedelta(days=DAYS)
     query = select(feedback.c.created_at).join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
     query = query.where(feedback.c.annotator == annotator, feedback.c.created_at >= since, ~RETRACTED)
-    times = (await connection.execute(query.order_by(feedback.c.seq.desc()).limit(MOST_OF_DAYS))).scalars()
+    times = (connection.execute(query.order_by(feedback.c.seq.desc()).limit(MOST_OF_DAYS))).scalars()
     counts = Counter(at.astimezone(zone).date() for at in times)
     last = datetime.now(zone).date()
     return {day: counts[day] for day in (last - timedelta(days=back) for back in range(DAYS - 1, -1, -1))}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from critic.feedback import KINDS
 from service import problems
@@ -28,8 +28,8 @@ async def page(
     """The next practice task; where a round is over and was not good enough, that, unless somebody tries ``again``."""
     if where.next is None and not again:
         return render(request, "label/practice_over.html.j2", project=project, where=where)
-    async with parts.database.read() as connection:
-        task = await tasking.task(connection, where.next or where.tasks[0])
+    id = where.next or where.tasks[0]
+    task = await parts.database.look(lambda connection: tasking.task(connection, id))
     sheet = await practice_sheet(parts, project, task, annotator, where)
     return await _whole(request, parts, project, sheet)
 
@@ -39,19 +39,21 @@ async def answered(
 ) -> Response:
     """Say whether it was right, and why."""
     annotator = tasking.require_annotator(caller.annotator)
-    async with parts.database.read() as connection:
-        task = await tasking.task(connection, id)
-        where = await practising.standing(connection, project, annotator)
+    task, where = await parts.database.look(
+        lambda connection: (
+            tasking.task(connection, id),
+            practising.standing(connection, project, annotator),
+        )
+    )
     sheet = await practice_sheet(parts, project, task, annotator, where, fields)
     asked = await asked_of(parts, project, sheet["responses"])
     try:
         label = page_of(project["kind"]).label(asked, fields)
         given, shown = await answering.read(parts.labels, project, task, caller, AnswerRequest(label=label))
-        async with parts.database.transaction() as connection:
-            locked = await tasking.lock(connection, project["id"])
-            said = given.label.model_dump(mode="json", exclude_defaults=True)
-            is_right = await practising.answered(connection, locked, task, annotator, said)
-            where = await practising.standing(connection, locked, annotator)
+        said = given.label.model_dump(mode="json", exclude_defaults=True)
+        is_right, where = await parts.database.change(
+            lambda connection: _stored(connection, project["id"], task, annotator, said)
+        )
     except (Conflict, Invalid) as refusal:
         problem = problems.of(refusal)
         return await _whole(request, parts, project, sheet, problem.status, problem.public())
@@ -66,6 +68,15 @@ async def answered(
         "where": where,
     }
     return render(request, "label/practice_told.html.j2", project=project, sheet=sheet, **about)
+
+
+def _stored(
+    connection: Connection, project: str, task: RowMapping, annotator: str, said: dict[str, Any]
+) -> tuple[bool, practising.Standing]:
+    """Store what was said: whether it was right, and where the annotator stands now."""
+    locked = tasking.lock(connection, project)
+    is_right = practising.answered(connection, locked, task, annotator, said)
+    return is_right, practising.standing(connection, locked, annotator)
 
 
 def label_of(label: Any) -> dict[str, Any]:

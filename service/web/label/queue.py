@@ -38,7 +38,7 @@ async def queue(request: Request, visit: Labeller, parts: Parts) -> Response:
         done = await _done(connection, ids, annotator)
         left = await _left(connection, ids, annotator)
         practising = await _practising(connection, ids, annotator)
-        pace = await pace_of(connection, annotator, zone_of(request))
+        pace = await connection.run_sync(pace_of, annotator, zone_of(request))
     cards = [
         {
             "project": project,

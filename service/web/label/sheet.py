@@ -2,15 +2,15 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from critic.feedback.base import FormField
 from critic.records import Message
-from service.api.labels.tasks import OwnTask, Task
+from service.answers.tasks import OwnTask, Task
 from service.context import Service
 from service.keys import access
 from service.keys.auth import Caller
@@ -26,13 +26,38 @@ Sheet = dict[str, Any]
 """What the template ``label/sheet.html.j2`` shows: see there."""
 
 
-async def project_of(connection: AsyncConnection, id: str, caller: Caller) -> RowMapping:
-    """A project that the caller may label. Raises 404."""
-    query = select(projects).where(projects.c.id == id, *access.projects_of(caller))
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What goes before a task: what its annotator began to say of it, and the task that they closed last."""
+
+    draft: drafts.Draft | None
+    previous: str | None
+
+
+_PROJECT = select(projects).where(projects.c.id == bindparam("id"))
+_PREVIOUS = (
+    select(leases.c.task)
+    .join(tasks, leases.c.task == tasks.c.id)
+    .where(leases.c.annotator == bindparam("of_annotator"), leases.c.state != tasking.LEASED)
+    .where(tasks.c.project == bindparam("project"), leases.c.task != bindparam("beside"))
+    .order_by(leases.c.until.desc())
+    .limit(1)
+)
+
+
+def project_of(connection: Connection, id: str, caller: Caller) -> RowMapping:
+    """A project that the caller may see. Raises 404."""
+    row = connection.execute(_PROJECT, {"id": id}).mappings().one_or_none()
+    if row is None or not access.sees(caller, row):
         raise not_found("project", id, "Look at your projects again.")
     return row
+
+
+def before(connection: Connection, project: str, task: str, annotator: str) -> Before:
+    """What goes before a task of a project."""
+    asked = {"of_annotator": annotator, "project": project, "beside": task}
+    previous: str | None = connection.execute(_PREVIOUS, asked).scalar_one_or_none()
+    return Before(drafts.read(connection, task, annotator), previous)
 
 
 def page_of(kind: str) -> KindPage:
@@ -51,13 +76,10 @@ async def asked_of(parts: Service, project: RowMapping, responses: Sequence[str]
 
 
 async def sheet_of(
-    parts: Service, project: RowMapping, task: Task, caller: Caller, given: Fields | None = None
+    parts: Service, project: RowMapping, task: Task, before: Before, given: Fields | None = None
 ) -> Sheet:
     """The sheet of a task. What was just ``given`` goes first, then a draft, then the answer that stands."""
-    annotator = tasking.require_annotator(caller.annotator)
-    async with parts.database.read() as connection:
-        draft = await drafts.read(connection, task.id, annotator)
-        previous = await _previous(connection, project["id"], annotator, task.id)
+    draft = before.draft
     answer = task.answer if isinstance(task, OwnTask) else None
     page, asked = page_of(project["kind"]), await asked_of(parts, project, task.responses)
     fields = _begun(page, given, draft, None if answer is None else answer.label)
@@ -66,7 +88,7 @@ async def sheet_of(
     return {
         **_common(project, task.id, task.prompt, task.responses),
         **page.values(asked, fields),
-        "previous": previous,
+        "previous": before.previous,
         "replaces": answer and answer.id,
         "is_skipped": isinstance(task, OwnTask) and task.state == tasking.SKIPPED,
         "skip_reasons": task.skip_reasons,
@@ -129,15 +151,6 @@ def _begun(page: KindPage, given: Fields | None, draft: drafts.Draft | None, lab
     if draft is not None:
         return draft.fields
     return () if label is None else page.fields(label)
-
-
-async def _previous(connection: AsyncConnection, project: str, annotator: str, task: str) -> str | None:
-    """The task that the annotator answered or skipped last in a project."""
-    query = select(leases.c.task).join(tasks, leases.c.task == tasks.c.id)
-    query = query.where(leases.c.annotator == annotator, leases.c.state != tasking.LEASED)
-    query = query.where(tasks.c.project == project, leases.c.task != task).order_by(leases.c.until.desc()).limit(1)
-    previous: str | None = (await connection.execute(query)).scalar_one_or_none()
-    return previous
 
 
 def _milliseconds(at: datetime) -> int:

@@ -1,28 +1,34 @@
 """A task's page: shown, answered, skipped, gone back to. Labels are stored by the API's own routes."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 from starlette.datastructures import FormData
 
 from critic.feedback import Flag
 from service import problems
+from service.answers.tasks import OwnTask
 from service.api.labels import tasks
 from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
+from service.keys import access
 from service.keys.auth import Caller
-from service.labels.tasks import drafts, practising, tasking
+from service.labels.tasks import drafts, handing, practising, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.refusals import Conflict, Invalid, TooLarge
+from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.shown import order
+from service.refusals import Conflict, Invalid, TooLarge, not_found
 from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
-from service.web.label.pace import pace_of, zone_of
-from service.web.label.sheet import Sheet, asked_of, page_of, project_of, sheet_of
-from service.web.once import only_once
+from service.web.label.pace import Pace, pace_of, zone_of
+from service.web.label.sheet import Before, Sheet, asked_of, before, page_of, project_of, sheet_of
+from service.web.once import once_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -36,41 +42,54 @@ MOST_FIELDS = 5000
 OWN = ("csrf", "once", "do")  # fields that say nothing of the label
 
 
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """What somebody who comes for a task gets: practice where they stand ``at`` it, else what was handed out."""
+
+    project: RowMapping
+    at: practising.Standing | None = None
+    out: HandedOut | None = None
+    before: Before | None = None
+    pace: Pace | None = None
+
+
 @router.get("/label/{project}")
 async def next_task(project: str, request: Request, visit: Labeller, parts: Parts, again: bool = False) -> Response:
     """The next task: practice, where that comes first."""
     annotator = tasking.require_annotator(visit.caller.annotator)
-    async with parts.database.read() as connection:
-        row = await project_of(connection, project, visit.caller)
-        where = await practising.standing(connection, row, annotator)
-    if not where.passed:
-        return await practice.page(request, parts, row, annotator, where, again)
-    task = (await tasks.next_task(project, visit.caller, parts)).task
-    sheet = None if task is None else await sheet_of(parts, row, task, visit.caller)
-    return await whole(request, visit, parts, row, sheet)
+    seconds, zone = parts.settings.lease_seconds, zone_of(request)
+
+    def come(connection: Connection) -> _Next:
+        row = project_of(connection, project, visit.caller)
+        at = practising.standing(connection, row, annotator)
+        if not at.passed:
+            return _Next(row, at)
+        got = _handed(connection, project, annotator, seconds)
+        return replace(got, pace=pace_of(connection, annotator, zone))
+
+    got = await parts.database.change(come)
+    if got.at is not None:
+        return await practice.page(request, parts, got.project, annotator, got.at, again)
+    return await whole(request, parts, got.project, await _sheet(parts, got, annotator), got.pace)
 
 
 @router.post("/label/{project}/next")
 async def ahead(project: str, request: Request, visit: Labeller, form: Form, parts: Parts) -> Response:
     """The sheet of the next task beside those that are being answered: for scripts, which have it ready."""
     beside = [value for value in form.getlist("beside") if isinstance(value, str)][: tasking.HELD_AT_ONCE]
-    task = (await tasks.next_task(project, visit.caller, parts, beside)).task
-    async with parts.database.read() as connection:
-        row = await project_of(connection, project, visit.caller)
-    sheet = None if task is None else await sheet_of(parts, row, task, visit.caller)
-    return render(request, "label/sheet.html.j2", sheet=sheet, error=None)
+    annotator, seconds = tasking.require_annotator(visit.caller.annotator), parts.settings.lease_seconds
+    got = await parts.database.change(lambda connection: _handed(connection, project, annotator, seconds, beside))
+    return render(request, "label/sheet.html.j2", sheet=await _sheet(parts, got, annotator), error=None)
 
 
 @router.get("/label/{project}/{task}")
 async def one_task(project: str, task: str, request: Request, visit: Labeller, parts: Parts) -> Response:
     """A task that somebody had before, with their answer: to look at it again, or to change it."""
-    async with parts.database.read() as connection:
-        row = await project_of(connection, project, visit.caller)
-    own = await tasks.own(task, visit.caller, parts)
-    sheet = await sheet_of(parts, row, own, visit.caller)
+    got = await parts.database.look(lambda connection: _shown(connection, request, visit, project, task))
+    sheet = await sheet_of(parts, got.project, got.task, got.before)
     if request.headers.get("x-part") == "sheet":
         return render(request, "label/sheet.html.j2", sheet=sheet, error=None)
-    return await whole(request, visit, parts, row, sheet)
+    return await whole(request, parts, got.project, sheet, got.pace)
 
 
 @router.post("/label/{project}/{task}")
@@ -78,17 +97,22 @@ async def answer(project: str, task: str, request: Request, visit: Labeller, for
     """Answer, skip, or take back that one skipped: whatever button was pressed."""
     fields = fields_of(form)
     annotator = tasking.require_annotator(visit.caller.annotator)
-    async with parts.database.read() as connection:
-        row = await project_of(connection, project, visit.caller)
-        where = await practising.standing(connection, row, annotator)
-    if task in where.tasks:
-        return await practice.answered(request, parts, row, task, visit.caller, fields)
+
+    def look(connection: Connection) -> Seen:
+        seen = handing.seen(connection, task, annotator)
+        if seen.project["id"] != project or not access.sees(visit.caller, seen.project):
+            raise not_found("task", task, "Ask for the next one.")
+        return seen
+
+    seen = await parts.database.look(look)
+    if seen.task["role"] == roles.PRACTICE:
+        return await practice.answered(request, parts, seen.project, task, visit.caller, fields)
     try:
-        done = await _done(parts, row, task, visit.caller, form, fields)
+        done = await _done(parts, seen, visit.caller, form, fields)
     except (Conflict, Invalid) as refusal:
         if wants_json(request):
             raise
-        return await _again(request, visit, parts, row, task, fields, problems.of(refusal))
+        return await _again(request, visit, parts, seen, fields, problems.of(refusal))
     return JSONResponse(done) if wants_json(request) else RedirectResponse(_after(form, project, task), 303)
 
 
@@ -99,30 +123,61 @@ async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Par
     text = text_of(form, "fields")
     if len(text.encode()) > DRAFT_BYTES:
         raise TooLarge("the draft is too long to be kept", "It stays in the browser.")
-    fields = _parsed(text)
-    async with parts.database.transaction() as connection:
-        await project_of(connection, project, visit.caller)
-        await drafts.save(connection, task, annotator, fields, text_of(form, "replaces") or None)
+    fields, replaces = _parsed(text), text_of(form, "replaces") or None
+
+    def save(connection: Connection) -> None:
+        project_of(connection, project, visit.caller)
+        drafts.save(connection, task, annotator, fields, replaces)
+
+    await parts.database.change(save)
     return Response(status_code=204)
 
 
 async def whole(
     request: Request,
-    visit: Visit,
     parts: Service,
     project: RowMapping,
     sheet: Sheet | None,
+    pace: Pace | None,
     *,
     status: int = 200,
     error: Any = None,
 ) -> HTMLResponse:
     """The whole page around a sheet."""
     bound = None if project["constitution"] is None else await parts.constitutions.get(project["constitution"])
-    async with parts.database.read() as connection:
-        pace = await pace_of(connection, tasking.require_annotator(visit.caller.annotator), zone_of(request))
     minutes = project["settings"].get("break_minutes")
     about = {"project": dict(project) | {"break_minutes": minutes}, "constitution": bound, "pace": pace}
     return render(request, "label/task.html.j2", status, sheet=sheet, error=error, **about)
+
+
+def _handed(connection: Connection, project: str, annotator: str, seconds: float, beside: Sequence[str] = ()) -> _Next:
+    out = handing.hand_out(connection, project, annotator, seconds, beside)
+    if out.task is None:
+        return _Next(out.project, out=out)
+    return _Next(out.project, out=out, before=before(connection, project, out.task["id"], annotator))
+
+
+async def _sheet(parts: Service, got: _Next, annotator: str) -> Sheet | None:
+    task = None if got.out is None else tasks.task_of(got.out, annotator)
+    return None if task is None or got.before is None else await sheet_of(parts, got.project, task, got.before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A task that its annotator comes back to."""
+
+    project: RowMapping
+    task: OwnTask
+    before: Before
+    pace: Pace
+
+
+def _shown(connection: Connection, request: Request, visit: Visit, project: str, task: str) -> _Again:
+    annotator = tasking.require_annotator(visit.caller.annotator)
+    row = project_of(connection, project, visit.caller)
+    own = tasks.own_task(connection, task, annotator)
+    pace = pace_of(connection, annotator, zone_of(request))
+    return _Again(row, own, before(connection, project, task, annotator), pace)
 
 
 def fields_of(form: FormData) -> Fields:
@@ -136,49 +191,46 @@ def wants_json(request: Request) -> bool:
     return request.headers.get("accept", "") == "application/json"
 
 
-async def _done(
-    parts: Service, project: RowMapping, task: str, caller: Caller, form: FormData, fields: Fields
-) -> dict[str, str]:
+async def _done(parts: Service, seen: Seen, caller: Caller, form: FormData, fields: Fields) -> dict[str, str]:
     """Do what the button says, once. Raises `Refusal`."""
-    does = text_of(form, "do")
-    done = {"id": task}
+    does, task = text_of(form, "do"), seen.task["id"]
+    if does == "skip":
+        reason, note = one(fields, "reason") or None, one(fields, "skip_note")
+        asked = SkipRequest.model_validate({"reason": reason, "note": note, "seconds": _seconds(fields)})
+        await tasks.skip(task, caller, parts, asked)
+        return {"id": task}
+    if does == "unskip":
+        await tasks.unskip(task, caller, parts)
+        return {"id": task}
+    once = once_of(parts, caller, form, f"{seen.project['id']}/{task}")
     try:
-        if does == "skip":
-            reason, note = one(fields, "reason") or None, one(fields, "skip_note")
-            asked = SkipRequest.model_validate({"reason": reason, "note": note, "seconds": _seconds(fields)})
-            await tasks.skip(task, caller, parts, asked)
-        elif does == "unskip":
-            await tasks.unskip(task, caller, parts)
-        else:
-            async with only_once(parts, caller, form, f"{project['id']}/{task}") as once:
-                done = {"id": await _answered(parts, project, task, caller, fields, once)}
+        if seen.lease is None:
+            await once.replay()
+            raise not_found("task", task, "Ask for the next one.")
+        return {"id": await _answered(parts, seen, caller, fields, once)}
     except Replay:  # it was stored before, and its answer was lost on the way
-        pass
-    return done
+        return {"id": task}
 
 
-async def _answered(parts: Service, project: RowMapping, task: str, caller: Caller, fields: Fields, once: Once) -> str:
-    own = await tasks.own(task, caller, parts)
-    label = page_of(project["kind"]).label(await asked_of(parts, project, own.responses), fields)
+async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, once: Once) -> str:
+    place = order(seen.task["id"], tasking.require_annotator(caller.annotator), len(seen.task["responses"]))
+    responses = [seen.task["responses"][position]["text"] for position in place]
+    label = page_of(seen.project["kind"]).label(await asked_of(parts, seen.project, responses), fields)
     flag = Flag(note=one(fields, "flag_note")) if one(fields, "flag") == "yes" else None
     replaces = one(fields, "replaces") or None
     asked = AnswerRequest(label=label, seconds=_seconds(fields), flag=flag, replaces=replaces)
-    return (await tasks.answer(task, asked, caller, parts, once)).id
+    return (await tasks.answered(seen, asked, caller, parts, once)).id
 
 
 async def _again(
-    request: Request,
-    visit: Visit,
-    parts: Service,
-    project: RowMapping,
-    task: str,
-    fields: Fields,
-    problem: problems.Problem,
+    request: Request, visit: Visit, parts: Service, seen: Seen, fields: Fields, problem: problems.Problem
 ) -> Response:
     """The page with what was given, and what was wrong with it."""
-    own = await tasks.own(task, visit.caller, parts)
-    sheet = await sheet_of(parts, project, own, visit.caller, fields)
-    return await whole(request, visit, parts, project, sheet, status=problem.status, error=problem.public())
+    project, task = seen.project["id"], seen.task["id"]
+    got = await parts.database.look(lambda connection: _shown(connection, request, visit, project, task))
+    sheet = await sheet_of(parts, got.project, got.task, got.before, fields)
+    status = problem.status
+    return await whole(request, parts, got.project, sheet, got.pace, status=status, error=problem.public())
 
 
 def _after(form: FormData, project: str, task: str) -> str:

@@ -13,8 +13,7 @@ from service.api.labels import datasets as api
 from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
-from service.problems import ProblemDocument
-from service.refusals import Invalid
+from service.refusals import Invalid, ProblemDocument
 from service.store.tables import job_events, models
 from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
 from service.web.rendering import render

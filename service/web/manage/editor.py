@@ -11,8 +11,7 @@ from service import problems
 from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
 from service.context import Parts, Service
-from service.problems import ProblemDocument
-from service.refusals import Forbidden, Refusal
+from service.refusals import Forbidden, ProblemDocument, Refusal
 from service.web.manage.asking import Everyone, new_number, once, requested
 from service.web.manage.constitutions import published
 from service.web.rendering import render

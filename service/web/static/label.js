@@ -241,8 +241,8 @@
   });
   channel?.addEventListener("message", ({ data }) => {
     const form = sheet();
-    if (!isTask(form) || data.answered !== form.dataset.task || cai.outbox.tasks().includes(form.dataset.task)) return;
-    if (form.elements.replaces) return;
+    // It is stored, whatever this tab's copy of the outbox still says: tabs hear of each other's changes late.
+    if (!isTask(form) || data.answered !== form.dataset.task || form.dataset.sent || form.elements.replaces) return;
     cai.drafts.drop(form);
     cai.say(cai.text("script.elsewhere"));
     goOn();

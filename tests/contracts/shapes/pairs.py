@@ -149,12 +149,25 @@ PAIRS = [
     compared(
         "sides of which one is null",
         SIDES | {"rejected": None},
-        judge=["no_responses"],
-        evaluate=["no_label"],
-        dpo=["unknown_format"],
-        reward=["unknown_format"],
-        sft=["unknown_format"],
-        labels=["unknown_format"],
+        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+    ),
+    compared(
+        "sides of which one is missing",
+        {"prompt": ASK, "rejected": ROBIN},
+        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+    ),
+    compared(
+        "turns that say more than is read",
+        {
+            "prompt": [user() | {"date": "2024-05-01", "name": "Kim", "lang": None}],
+            "chosen": [says(EMU) | {"id": 7, "refusal": None, "annotations": []}],
+            "rejected": [says(ROBIN) | {"reasoning_content": "A robin is small."}],
+        },
+    ),
+    refused(
+        "turns with pictures",
+        {"prompt": [user() | {"images": ["emu.png"]}], "chosen": EMU, "rejected": ROBIN},
+        "not_text",
     ),
     refused("equal sides", SIDES | {"rejected": EMU}, "equal_sides", generate=[ASK], judge=[[EMU, EMU]]),
     # Judges see an answer that says nothing, and the pipeline makes no pair of it; trainers can't learn from it.

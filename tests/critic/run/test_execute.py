@@ -418,3 +418,15 @@ def test_an_answer_that_a_chat_ended_with_is_counted_as_left_off(bench: Bench) -
     assert [(drop.what, drop.reason) for drop in row.drops if drop.reason == "given_answer"] == [
         ("response", "given_answer")
     ]
+
+
+def test_thoughts_of_the_input_are_counted_as_left_out(bench: Bench) -> None:
+    thinks = {"role": "assistant", "content": "yes", "reasoning_content": "is it?"}
+    chat = [{"role": "user", "content": "one"}, thinks, {"role": "user", "content": "two"}]
+    source = bench.folder / "p.jsonl"
+    source.write_text(json.dumps({"messages": chat}) + "\n")
+    bench.run(source=str(source))
+    [row] = bench.rows()
+    assert [(drop.what, drop.detail) for drop in row.drops if drop.reason == "thoughts"] == [
+        ("response", "of 1 turns or answers")
+    ]

@@ -47,7 +47,7 @@ def test_responses_come_in_the_shapes_in_use(row: dict[str, Any], tmp_path: Path
     ("row", "reason"),
     [
         ({"prompt": "Hi"}, "no_responses"),
-        ({"prompt": "Hi", "chosen": "a"}, "no_responses"),
+        ({"prompt": "Hi", "chosen": "a"}, "one_side"),
         ({"prompt": "Hi", "responses": []}, "too_few_responses"),
         ({"prompt": "Hi", "responses": ["a"]}, "too_few_responses"),
         ({"prompt": "Hi", "responses": "a"}, "broken_line"),

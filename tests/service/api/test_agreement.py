@@ -64,7 +64,13 @@ async def test_people_and_judges_side_by_side(api: Api) -> None:
     async with api.service.database.transaction() as connection:  # Ada took 36 seconds for each of her four labels
         mine, at = leases.c.annotator == "id-of-ada", now()
         await connection.execute(update(leases).where(mine).values(since=at - timedelta(seconds=36), until=at))
-    found = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
+    apart = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()
+    assert not apart["pooled"] and apart["people"] is apart["everyone"] is apart["by_principle"] is None
+    assert {one["group"]: one["people"]["units"] for one in apart["groups"]} == {"nurses": 0, None: 0}, (
+        "one person each"
+    )
+    assert all(rater["agreement"] is None for rater in apart["raters"]), "nobody of the own group to agree with"
+    found = (await api.admin.get(f"/v1/projects/{id}/agreement?pooled=true")).json()
     assert (found["items"], found["labels"], found["kind"]) == (4, 12, "comparison")
     # People agree on A, B and D. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each; totals 5 and 3 of 8.
     assert found["people"]["agreement"]["estimate"] == 0.75 and found["people"]["agreement"]["n"] == 4
@@ -121,11 +127,11 @@ def test_ratings_agree_by_response_and_distance() -> None:
         label({"value": 9, "scale": {"min": 1, "max": 10}, "response": 0}, "mary"),  # another scale: no unit in common
     ]
     found = Agreement(rows)
-    assert found.people.coincidences.units == 2
-    agreement = found.people.agreement.figure()
+    assert found.pooled.people.coincidences.units == 2
+    agreement = found.pooled.people.agreement.figure()
     assert agreement is not None and agreement.estimate == 0.5
     # Values 1, 2, 5, 5: observed 2 * 1; expected (2*1 + 2*2*16 + 2*2*9) / 3 = 34.
-    assert found.people.coincidences.alpha("interval") == pytest.approx(1 - 2 / 34)
+    assert found.pooled.people.coincidences.alpha("interval") == pytest.approx(1 - 2 / 34)
 
 
 def test_rankings_agree_by_pairs_of_responses() -> None:
@@ -145,7 +151,7 @@ def test_who_labels_twice_is_counted_by_the_last_label() -> None:
     ]
     found = Agreement(rows)
     assert found.labels == 3
-    agreement = found.people.agreement.figure()
+    agreement = found.pooled.people.agreement.figure()
     assert agreement is not None and (agreement.estimate, agreement.n) == (1, 1)
 
 
@@ -274,7 +280,7 @@ def test_people_agree_by_each_principle_whatever_order_they_saw() -> None:
         choice({"choice": "tie", "by_principle": {"kind": "tie", "true": "unsure"}}, "bob", prompt="B?"),
     ]
     found = Agreement(sorted(labels, key=lambda one: one.item))
-    kind, true = found.by_principle["kind"], found.by_principle["true"]
+    kind, true = found.pooled.by_principle["kind"], found.pooled.by_principle["true"]
     assert (kind.coincidences.units, true.coincidences.units) == (2, 1)
     figure = kind.agreement.figure()
     assert figure is not None and (figure.estimate, figure.n) == (0.5, 2)
@@ -286,7 +292,10 @@ def test_unsure_is_counted_and_no_value() -> None:
     labels = [choice("unsure", "ada"), choice("first", "bob"), choice("first", "eve")]
     found = Agreement(labels)
     assert found.raters[Rater("human", "ada")].unsure == 1
-    assert found.people.coincidences.labels == 2 and found.raters[Rater("human", "ada")].with_people.figure() is None
+    assert (
+        found.pooled.people.coincidences.labels == 2
+        and found.raters[Rater("human", "ada")].with_people.figure() is None
+    )
 
 
 def test_a_pair_of_which_one_is_unranked_is_no_unit_of_that_rater() -> None:
@@ -297,8 +306,8 @@ def test_a_pair_of_which_one_is_unranked_is_no_unit_of_that_rater() -> None:
     ]
     found = Agreement(labels)
     # a-b by two raters, b-c by two, a-c by one alone, which is no unit.
-    figure = found.people.agreement.figure()
-    assert found.people.coincidences.units == 2 and figure is not None and figure.estimate == 1
+    figure = found.pooled.people.agreement.figure()
+    assert found.pooled.people.coincidences.units == 2 and figure is not None and figure.estimate == 1
 
 
 async def test_measured_time_counts_where_there_is_one(api: Api) -> None:
@@ -313,3 +322,27 @@ async def test_measured_time_counts_where_there_is_one(api: Api) -> None:
     assert seconds["id-of-ada"] == (pytest.approx(10), pytest.approx(360))
     assert seconds["id-of-grace"] == (pytest.approx(100), pytest.approx(36))
     assert seconds["judge"] == (None, None)
+
+
+def test_two_opposed_groups_agree_within_and_are_not_mixed() -> None:
+    """Each group of two is of one mind on all items, and of the other's opposite."""
+    labels = []
+    for n in range(4):
+        for name, group, said in (
+            ("ada", "north", "first"),
+            ("bob", "north", "first"),
+            ("cyd", "south", "second"),
+            ("dan", "south", "second"),
+        ):
+            labels.append(choice(said, name, prompt=f"{n}?", group=group))
+    found = Agreement(labels)
+    assert found.is_of_several_groups and set(found.groups) == {"north", "south"}
+    for together in found.groups.values():
+        figure = together.people.agreement.figure()
+        assert figure is not None and (figure.estimate, figure.n) == (1, 4)
+    pooled = found.pooled.people.agreement.figure()
+    assert pooled is not None and pooled.estimate == pytest.approx(2 / 6), "who brings them together sees this"
+    within = found.raters[Rater("human", "ada")].within_group.figure()
+    assert within is not None and (within.estimate, within.n) == (1, 4)
+    alone = Agreement(labels[:2])
+    assert not alone.is_of_several_groups

@@ -9,7 +9,7 @@ import pytest
 
 from critic.engine import Engine, EngineDown, EngineError, Lane, Node, RequestTooLong, Score, Unavailable, reads
 from service import engines as part
-from service.api.judges.comparisons import ComparisonAnswer
+from service.answers.judges import ComparisonAnswer
 from service.bounds.watching import while_connected
 from service.refusals import Refusal
 from service.settings import EngineSettings, Settings

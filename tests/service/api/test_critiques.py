@@ -11,7 +11,7 @@ from constitution import load, sample
 from critic.engine import Completion, Lane, Request
 from critic.records import Message, Prompt
 from service import engines as part
-from service.api.judges.critiques import CritiqueAnswer
+from service.answers.judges import CritiqueAnswer
 from service.settings import Settings
 from tests.factories import FakeEngine
 from tests.service.calls import Api, problem

@@ -202,7 +202,7 @@ def test_llama_factory(row: dict[str, Any], expected: object, tmp_path: Path) ->
 
 
 def test_llama_factory_refuses_pictures_and_tools(tmp_path: Path) -> None:
-    tool = {"messages": [{"role": "function", "content": "{}"}, *NILE], "label": True}
+    tool = {"messages": [{"role": "narrator", "content": "{}"}, *NILE], "label": True}
     picture = {"messages": [{"role": "user", "content": [{"type": "image", "value": "x"}]}, NILE[1]], "label": True}
     reasons = [found.reason for found in read("llama-factory", [tool, picture], tmp_path) if isinstance(found, Broken)]
     assert reasons == ["role_order", "bad_prompt"]

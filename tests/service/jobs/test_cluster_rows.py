@@ -27,7 +27,7 @@ from critic.run.config import RunSettings
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
 from critic.settings.run import RunLimits
-from service.cli import generate as commands
+from service.cli.commands.runs import generate, judge
 from service.cli.given.config import Command
 from service.jobs.kinds.cluster_rows import _wait_for, settings_of
 from service.jobs.work.child import _written
@@ -77,10 +77,11 @@ LIMITS = st.builds(
 def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, limits: RunLimits) -> None:
     told: list[Any] = []
     app = typer.Typer()
-    for command in (commands.generate, commands.judge):
+    for command in (generate.generate, judge.judge):
         app.command(cls=Command)(command)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(commands, "_start", lambda *given: told.extend(given))
+        for module in (generate, judge):
+            patch.setattr(module, "start", lambda *given: told.extend(given))
         settings = settings_of(asked, HELPFULNESS, Path("out"), "ray?shard=8", limits)
         line = [asked.kind, "--config", str(_written(Path(folder), as_file(settings)))]
         assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0

@@ -39,7 +39,7 @@ async def _worker(others: set[int], seconds: float = 60) -> int:
     while time.monotonic() < deadline:
         for child in _children() - others:
             with suppress(OSError):  # it ended meanwhile
-                if b"service.jobs.worker.inside" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"service.jobs.worker.beside" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return child
         await asyncio.sleep(0.05)
     raise AssertionError("no worker was started")

@@ -47,7 +47,7 @@ def test_a_judge_stands_beside_people_on_the_same_items_only() -> None:
         [said("first", "ada", prompt="C?"), judged("second", "C?")],
         [said("first", "ada", prompt="D?"), said("second", "bo", prompt="D?")],
     ):
-        judges.add(list(units(item)))
+        judges.add(list(units(item)), {})
     [figures] = judges.figures()
     assert (figures.judge, figures.units) == ("judge", 2)
     assert figures.with_people is not None and figures.among_people is not None
@@ -98,6 +98,19 @@ def test_the_items_that_people_disagree_on_most_come_first() -> None:
         ("equal", 0.0, 2),
     ]
     assert contested.items == 3
+
+
+def test_a_judge_stands_beside_each_group_apart() -> None:
+    judges = Judges()
+    for prompt in ("A?", "B?"):
+        item = [said("first", name, prompt=prompt) for name in ("ada", "bo")]
+        item += [said("second", name, prompt=prompt) for name in ("cy", "di")] + [judged("first", prompt)]
+        groups = {Rater("human", name): "north" for name in ("ada", "bo")}
+        judges.add(list(units(item)), groups | {Rater("human", name): "south" for name in ("cy", "di")})
+    north, south = judges.figures()
+    assert (north.group, south.group) == ("north", "south") and north.units == south.units == 2
+    assert north.with_people is not None and south.with_people is not None and north.among_people is not None
+    assert (north.with_people.estimate, south.with_people.estimate, north.among_people.estimate) == (1, 0, 1)
 
 
 def test_a_label_of_a_judge_is_no_disagreement_of_people() -> None:
@@ -194,8 +207,8 @@ async def test_figures_follow_each_label_retraction_and_decision(api: Api) -> No
         ],
     )
     judge = (await api.admin.get(f"/v1/projects/{id}/judges")).json()
-    assert judge["judges"][0]["with_people"]["estimate"] == 3 / 4
-    assert judge["judges"][0]["among_people"]["estimate"] == 1 / 2
+    assert judge["judges"] == [], "a nurse and a cook are of two groups, neither of which has two people"
+    assert [one["group"] for one in judge["alphas"]] == ["cooks", "nurses"]
     assert [(pair["first"], pair["second"]) for pair in judge["groups"]] == [("cooks", "nurses")]
     most = (await api.admin.get(f"/v1/projects/{id}/disagreement")).json()
     assert (most["of"], most["items"][0]["prompt"], most["items"][0]["disagreement"]) == (3, "C?", 1.0)

@@ -22,7 +22,7 @@ def open_writer(
     chat = Chat(tokenizer, config.model)
     dtype = torch.bfloat16 if config.bf16 else torch.float32
     if config.rollout == "vllm":
-        from trainers.online.writing.rollout_vllm import VllmWriter
+        from trainers.online.writing.rollout_vllm import VllmWriter  # loads vLLM, an extra
 
         return VllmWriter(model, dtype, tokenizer, config.max_length, runner)
     # What a policy would be said to have written otherwise than it does must not be learnt from.

@@ -88,11 +88,6 @@ _OTHER_WAY = _either(rf"""
 """)
 ELSEWHERE = re.compile(rf"\b{_OTHER_WAY}", re.I)
 
-# A first sentence that says who speaks, or that the question is odd: the verdict follows it.
-DISTANCE = re.compile(
-    rf"^\W*(?:as {_SPEAKER}|i(?:'m| am) {_SPEAKER}|i (?:do not|don't) (?:have|hold)|(?:your|the|this) question)", re.I
-)
-
 _WHY = _either(r"""
     because|since it|as it|would (?:be|put|cause|harm|violate|lead)|could (?:be|put|cause|harm|lead)
     can (?:cause|lead|harm)|is (?:illegal|harmful|dangerous|wrong|unethical|against)

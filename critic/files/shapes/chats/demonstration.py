@@ -3,6 +3,7 @@
 from typing import Any
 
 from critic.files.shapes.base import Columns, Shape, has
+from critic.files.turns import role_of
 
 
 def _fits(columns: Columns) -> bool:
@@ -11,13 +12,13 @@ def _fits(columns: Columns) -> bool:
         return False
     if not isinstance(prompt, str) or not isinstance(messages, list) or not ends_with_answer(messages):
         return False
-    asked = next((m.get("content") for m in messages if isinstance(m, dict) and m.get("role") == "user"), None)
+    asked = next((turn.get("content", turn.get("value")) for turn in messages if role_of(turn) == "user"), None)
     return isinstance(asked, str) and asked.strip() == prompt.strip()
 
 
 def ends_with_answer(messages: list[Any]) -> bool:
     """Whether a chat's last turn is the assistant's."""
-    return bool(messages) and isinstance(messages[-1], dict) and messages[-1].get("role") == "assistant"
+    return bool(messages) and role_of(messages[-1]) == "assistant"
 
 
 def _read(columns: Columns, labels: bool) -> Columns:

@@ -7,6 +7,7 @@ have it, a list of questions with their answers. Rows come here when the other s
 from typing import Any
 
 from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.files.turns import role_of
 from critic.rows import RowError
 
 SYSTEMS = ("system", "system_prompt")
@@ -54,7 +55,7 @@ def _begun(value: object, before: list[Any]) -> object:
     """Return a chat with the turns ``before`` it; an answer alone, and a chat with a system text of its own, as is."""
     if not isinstance(value, list) or not value or _is_system(value[0]):
         return value
-    is_answer = len(value) == 1 and isinstance(value[0], dict) and value[0].get("role") == "assistant"
+    is_answer = len(value) == 1 and role_of(value[0]) == "assistant"
     return value if is_answer else [*before, *value]
 
 
@@ -69,7 +70,7 @@ def _asked(columns: Columns, name: str) -> list[Any]:
 
 
 def _is_system(turn: object) -> bool:
-    return isinstance(turn, dict) and turn.get("role") in ("system", "developer")
+    return role_of(turn) == "system"
 
 
 TURNS_APART = Shape(

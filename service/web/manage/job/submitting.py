@@ -17,8 +17,7 @@ from service.api.jobs import jobs as api
 from service.context import Parts, Service
 from service.jobs.inputs.uploads import Ending
 from service.jobs.requests import AnyRequest
-from service.problems import ProblemDocument
-from service.refusals import Conflict, Invalid, NoRoom, NotFound, TooLarge, TooMany, not_found
+from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import datasets, jobs, models
 from service.web.manage.asking import Submitter, new_number, once, requested, typed

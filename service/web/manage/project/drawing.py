@@ -8,9 +8,9 @@ from critic.pages.heat import HeatMap
 from critic.pages.page import Picture
 from critic.pages.scales import shares
 from critic.pages.strips import Bars, Dot, Series, Strips
-from service.api.labels.agreement import ProjectAgreement, ShareFigure
+from service.answers.agreement import ProjectAgreement, ShareFigure
 from service.review.agreement.figures import Figures
-from service.review.agreement.judges import GroupPair
+from service.review.agreement.judges import GroupPair, JudgeFigures
 from service.review.agreement.shares import ShareFigure as Figure
 from service.review.progress import ProjectProgress
 from service.web.rendering import texts
@@ -32,14 +32,25 @@ class Drawn:
 def agreement(found: ProjectAgreement, figures: Figures) -> Drawn | None:
     """Agreement of people, and of each judge with people beside that of people among themselves."""
     rows: list[tuple[str, tuple[Dot | None, ...]]] = []
-    if found.people.agreement is not None:
-        rows.append((said("manage.drawn.all_items"), (None, _dot(found.people.agreement))))
-    rows += [(one.judge, (_dot(one.with_people), _dot(one.among_people))) for one in figures.judges]
+    for group in found.groups:
+        if group.people.agreement is not None:
+            rows.append((_all_items(group.group), (None, _dot(group.people.agreement))))
+    rows += [(_beside(one), (_dot(one.with_people), _dot(one.among_people))) for one in figures.judges]
     if not rows:
         return None
     series = (Series(said("manage.with_people"), "accent"), Series(said("manage.among_people"), "chosen", diamond=True))
     numbers = [one.model_dump() for one in figures.judges]
     return Drawn(Strips(tuple(rows), series, shares(said("manage.drawn.equal"))), numbers)
+
+
+def _all_items(group: str | None) -> str:
+    if group is None:
+        return said("manage.drawn.all_items")
+    return said("manage.drawn.all_items_of", group=group)
+
+
+def _beside(one: JudgeFigures) -> str:
+    return one.judge if one.group is None else said("manage.drawn.beside", judge=one.judge, group=one.group)
 
 
 def leans(found: ProjectAgreement, names: Names) -> Drawn | None:

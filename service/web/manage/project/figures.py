@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers.agreement import ProjectAgreement
 from service.api.labels import projects as api
-from service.api.labels.agreement import ProjectAgreement, agreement_of
+from service.api.labels.agreement import agreement_of
 from service.context import Parts, Service
 from service.refusals import not_found
 from service.review.adjudication import decisions

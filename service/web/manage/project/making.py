@@ -21,8 +21,7 @@ from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.labels.tasks.tasking import REASONS
-from service.problems import ProblemDocument
-from service.refusals import Conflict, Fault, Invalid
+from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
 from service.store.tables import datasets, jobs

@@ -1,0 +1,106 @@
+"""Memory of training: what `cai train --dry-run` says beside what a run takes, for the embedded model on a CPU.
+
+Each run is a process of its own, of two steps: the second has the optimiser's state. The figure is the most memory
+that the process held at a time, less what it held before the run, with all modules imported and the plan computed.
+Rows are as long as ``max_length`` lets them be, as the plan takes them to be. With full weights, GRPO steps by plain
+gradient descent, so that it needs no more than the other runs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, peak_memory
+
+TITLE = "Memory of training, planned and measured"
+LENGTH, ANSWER, BATCH = 256, 64, 1  # tokens of a chat, tokens of an answer that is written, examples
+METHODS = ("sft", "dpo", "reward", "grpo")
+LORA = {"r": 16, "target_modules": "all-linear"}
+WITHIN = 0.15
+# What is freed goes back to the system, so that the peak is of what is needed, not of what the allocator keeps.
+RETURNING = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+ROOT = Path(__file__).parents[1]
+
+
+def measure() -> list[Figure]:
+    """See the module's docstring."""
+    return [figure for method in METHODS for adapters in (False, True) for figure in compare(method, adapters)]
+
+
+def compare(method: str, adapters: bool) -> list[Figure]:
+    """Measure one run, and say how far the plan was off."""
+    command = [sys.executable, "-m", "benchmarks.memory", method, "lora" if adapters else "full"]
+    environment = os.environ | RETURNING
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    name, off = f"{method}, {'LoRA' if adapters else 'full'}", abs(found["planned"] / found["measured"] - 1)
+    note = f"planned {found['planned'] / 1e9:.2f} GB, while {found['fullest']}"
+    return [
+        Figure(f"{name}: peak", found["measured"] / 1e9, "GB", note=note),
+        Figure(f"{name}: plan beside measurement", 100 * off, "%", 100 * WITHIN, "off", "at most"),
+    ]
+
+
+def settings(method: str, adapters: bool, folder: Path) -> dict[str, Any]:
+    """Return the settings of a run, and write its data into ``folder``."""
+    rows = folder / "rows.jsonl"
+    chosen: dict[str, Any] = {
+        "output_dir": str(folder / "out"),
+        "data": [str(rows)],
+        "max_length": LENGTH,
+        "max_steps": 2,
+        "per_device_train_batch_size": BATCH,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    if adapters:
+        chosen |= {"lora": LORA}
+    if method == "grpo":
+        write(rows, [{"prompt": words(LENGTH - ANSWER - 40, number)} for number in range(4)])
+        chosen |= {"reward": "verify:max-words=10", "rule": "grpo", "prompts_per_step": 2, "samples_per_prompt": 4}
+        chosen |= {"max_new_tokens": ANSWER, "rollout_batch": 8, "temperature": 5.0, "alarm_kl": None}
+        return chosen | ({} if adapters else {"optim": "sgd"})
+    sides = ("completion",) if method == "sft" else ("chosen", "rejected")
+    answers = [{side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)} for number in range(4)]
+    write(rows, [{"prompt": f"Count {number}."} | answer for number, answer in enumerate(answers)])
+    return chosen
+
+
+def words(tokens: int, number: int) -> str:
+    """Return a text of about so many tokens, each word one."""
+    return " ".join([["time", "water", "people", "way"][(number + i) % 4] for i in range(tokens)])
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def child(method: str, adapters: bool) -> dict[str, Any]:
+    """Plan a run, take it, and return both figures in bytes."""
+    from transformers.utils import logging
+
+    from trainers.method import load
+    from trainers.planning.dry_run import case_of
+    from trainers.planning.settings import this_machine
+    from trainers.run import train
+
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        kind = load(method)
+        config = kind.config(**settings(method, adapters, Path(folder)))
+        plan = case_of(config, kind.plan, kind.work(config, 1), this_machine(config)).plan
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
+        before = peak_memory()
+        train(config)
+        return {"planned": plan.peak, "measured": peak_memory() - before, "fullest": plan.fullest}
+
+
+if __name__ == "__main__":
+    print(json.dumps(child(sys.argv[1], sys.argv[2] == "lora")))

@@ -1,0 +1,133 @@
+"""``python -m benchmarks.plans`` writes docs/MEMORY.md: what each method takes for a model of 8 and one of 70 billion.
+
+The models are Llama's shapes, as configurations without weights; the settings those of the shipped configs for eight
+GPUs, but for the batch: one example at a time, and 32 answers written at a time. Nothing is loaded.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trainers
+from trainers import catalogue, config
+from trainers.method import load
+from trainers.planning.dry_run import GIGA, case_of
+from trainers.planning.memory import Plan
+from trainers.planning.settings import Device
+
+CONFIGS = Path(trainers.__file__ or "").parent / "configs"
+PAGE = Path(__file__).parents[1] / "docs" / "MEMORY.md"
+GPU = 80 * GIGA
+MOST = 64
+"""GPUs that are tried."""
+_LLAMA = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256, "num_key_value_heads": 8,
+    "max_position_embeddings": 131072, "tie_word_embeddings": False, "dtype": "bfloat16",
+}  # fmt: skip
+SHAPES = {
+    "8B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32},
+    "70B": {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64},
+}
+LORA = "lora={r: 64, lora_alpha: 128, target_modules: all-linear}"
+HEAD = """# Memory of training
+
+`cai train METHOD --config FILE --dry-run` says what a run takes before anything is loaded or written: on each device,
+in main memory while loading, and on the disk. A folder with a `config.json` is enough. What can't fit is refused, with
+what would. Without more it is this machine, started as the command was (also under `accelerate launch`);
+`--processes 8 --sharded --device-memory 80` describe another one: eight GPUs of 80 GB that share the weights out
+(FSDP).
+
+The largest batch counts that the settings allow, every chat as long as `max_length`. Weights are float32 while they are
+learnt, and products bfloat16. The arithmetic, with its sources, is `trainers/planning/memory.py`; beside measured peaks
+of the embedded model on a CPU it is in `benchmarks/RESULTS.md`. No GPU has measured it.
+
+`python -m benchmarks.plans` writes the tables below: models of Llama's shapes, the shipped configs (`dpo-8gpu` and so
+on: chats of 4,096 tokens, prompts and answers of 2,048 for methods whose policy writes), one example at a time,
+gradient checkpointing, adapters of rank 64 on all linear layers, 32 answers written at a time, and for those methods a
+reward model of eight billion weights on the same GPU. GB are 10^9 bytes, of one of so many GPUs of 80 GB; more than one
+share the weights out.
+"""
+TAIL = """A refused method goes by OpenRLHF or verl, which shard policy, reference and rollouts and take this service's
+rewards: see [TRAINING.md](TRAINING.md).
+"""
+ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward models", "activations")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method with adapters or full weights: its plan on so many GPUs, or why there is none."""
+
+    method: str
+    adapters: bool
+    plan: Plan | None
+    gpus: int
+    refusal: str = ""
+
+    def __str__(self) -> str:
+        """A line of the table."""
+        name = f"| {self.method} | {'LoRA' if self.adapters else 'full'} |"
+        if self.plan is None:
+            return f"{name} | | | | | | | | {self.refusal} |"
+        sizes = " | ".join(f"{_part(self.plan, part) / GIGA:.1f}" for part in ROW)
+        disk = self.plan.written / GIGA
+        return f"{name} {sizes} | **{self.plan.peak / GIGA:.1f}** of {self.gpus} x 80 | {disk:,.0f} |"
+
+
+def _part(plan: Plan, name: str) -> int:
+    """Return the most of a part that is there in any phase."""
+    fixed = sum(size for key, size in plan.always.items() if key.startswith(name))
+    return fixed + max(
+        sum(size for key, size in parts.items() if key.startswith(name)) for parts in plan.phases.values()
+    )
+
+
+def lines(folder: Path, reward: Path) -> Iterator[Line]:
+    """Yield a line for each method with adapters, and with full weights."""
+    for method in catalogue.names():
+        for adapters in (True, False):
+            yield line(method, adapters, folder, reward)
+
+
+def line(method: str, adapters: bool, folder: Path, reward: Path) -> Line:
+    """Plan a method on as few GPUs as it takes."""
+    given = [f"model={folder}", "per_device_train_batch_size=1", "use_cpu=true", "save_total_limit=1"]
+    kind = load(method)
+    if kind.plan.writes:
+        given += [f"reward=rm:{reward}", "rollout_batch=32"]
+    given.append(LORA if adapters else "lora=null")
+    chosen: Any = config.load(kind.config, CONFIGS / f"{method}-8gpu.yaml", given)
+    case = case_of(chosen, kind.plan, kind.work(chosen, 1), Device(GPU))
+    gpus = 1
+    while gpus <= (1 if kind.plan.writes else MOST):
+        setting = replace(case.setting, processes=gpus, sharded=gpus > 1)
+        plan = replace(case, setting=setting).plan
+        if plan.peak <= GPU:
+            return Line(method, adapters, plan, gpus)
+        gpus *= 2
+    return Line(method, adapters, None, gpus, f"refused: {plan.peak / GIGA:,.0f} GB")
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: Path(scratch) / name for name in SHAPES}
+        for name, shape in SHAPES.items():
+            folders[name].mkdir()
+            (folders[name] / "config.json").write_text(json.dumps(_LLAMA | shape))
+        parts += [table(name, list(lines(folder, folders["8B"]))) for name, folder in folders.items()]
+    return "\n".join([*parts, TAIL])
+
+
+def table(name: str, rows: Sequence[Line]) -> str:
+    """Return the section of one model."""
+    head = f"| method | | {' | '.join(ROW)} | peak | disk |"
+    rule = f"|---|---|{'---:|' * (len(ROW) + 2)}"
+    return "\n".join([f"## A model of {name}", "", head, rule, *map(str, rows), ""])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,1 @@
+"""Few human labels beside many of a judge's: what is gathered of both, figures from them, plans, and what to label."""

@@ -1,0 +1,141 @@
+"""Attention of packed spans with a gradient of plain matrix products, for CPUs and types of 16 bits.
+
+PyTorch's fused attention is fast forwards on a CPU; its gradient takes several times as long as the products that it
+consists of. Here the shares are computed again for the gradient, a block of queries at a time, with grouped heads as
+queries of one head. So nothing of the size of queries times keys is kept from the one to the other.
+
+Shapes: N tokens in the row, H query heads, K key-value heads, G = H / K, Q queries of a block, W keys, and D
+numbers a head.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+_QUERIES = 256
+"""Queries of a block: keys after its last one are left out where they aren't seen, and larger blocks leave out few."""
+_SHARES = 1 << 24
+"""Numbers in the shares of one block, but for a single query: 32 MiB in bfloat16."""
+
+Part = tuple[int, int]
+"""Where tokens lie in the row: from one, to before another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The parts of the row that a span sees, itself the last. ``hidden`` gives what it does not see of them.
+
+    That is a function of a number of queries and one of keys, to 0 where one of the path's last Q tokens sees one of
+    its first W, and minus infinity elsewhere: ``[Q, W]``. ``is_causal`` says that it hides what comes later, and
+    nothing else.
+    """
+
+    parts: tuple[Part, ...]
+    hidden: Callable[[int, int], Tensor]
+    is_causal: bool
+
+
+def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
+    """Return ``[N, H, D]`` for ``query [H, N, D]``, ``key`` and ``value [K, N, D]``, all of one type.
+
+    ``paths`` holds one for each span that has tokens.
+    """
+    found: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
+    return found
+
+
+class _Spans(torch.autograd.Function):
+    """See `attend_spans`."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path], scale: float) -> Tensor:
+        """Attend span by span."""
+        ctx.save_for_backward(query, key, value)
+        ctx.paths, ctx.scale = paths, scale
+        out = query.new_empty(query.shape[1], query.shape[0], value.shape[2])
+        for path in paths:
+            start, end = path.parts[-1]
+            keys, values = _along(key, path.parts), _along(value, path.parts)
+            alone = path.is_causal and len(path.parts) == 1
+            grouped = query[:, start:end].unflatten(0, (len(key), -1))
+            shape = (-1, grouped.shape[1], -1, -1)
+            mixed = scaled_dot_product_attention(
+                grouped,
+                keys[:, None].expand(shape),
+                values[:, None].expand(shape),
+                attn_mask=None if alone else path.hidden(end - start, keys.shape[1]),
+                is_causal=alone,
+                scale=scale,
+            )
+            out[start:end] = mixed.flatten(0, 1).transpose(0, 1)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad_NHD: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of query, key and value."""
+        query, key, value = ctx.saved_tensors
+        to_query = torch.empty_like(query)
+        to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
+        grad_HND = grad_NHD.transpose(0, 1)
+        for path in ctx.paths:
+            keys, values = _along(key, path.parts), _along(value, path.parts)
+            to_keys, to_values = torch.zeros_like(keys), torch.zeros_like(values)
+            for part, width in _blocks(path, len(query)):
+                states = _heads(query, part, len(key)), _heads(grad_HND, part, len(key))
+                hidden = path.hidden(part[1] - part[0], width)
+                found = _block(*states, keys[:, :width], values[:, :width], hidden, ctx.scale)
+                to_query[:, part[0] : part[1]] = found[0].view(len(query), -1, query.shape[2])
+                to_keys[:, :width] += found[1]
+                to_values[:, :width] += found[2]
+            _add(to_key, to_keys, path.parts)
+            _add(to_value, to_values, path.parts)
+        return to_query, to_key, to_value, None, None
+
+
+def _block(
+    query: Tensor, grad: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``; ``hidden`` is of a `Path`."""
+    heads, rows, _ = query.shape
+    scores = torch.bmm(query, keys.transpose(1, 2)).mul_(scale)
+    scores.view(heads, rows // len(hidden), *hidden.shape).add_(hidden)
+    shares = scores.softmax(-1)
+    to_values = torch.bmm(shares.transpose(1, 2), grad)
+    to_shares = torch.bmm(grad, values.transpose(1, 2))
+    to_scores = torch._softmax_backward_data(to_shares, shares, -1, shares.dtype)
+    to_keys = torch.bmm(to_scores.transpose(1, 2), query).mul_(scale)
+    return torch.bmm(to_scores, keys).mul_(scale), to_keys, to_values
+
+
+def _blocks(path: Path, heads: int) -> Iterator[tuple[Part, int]]:
+    """Yield parts of a span, and how many of its path's tokens lie before the end of each."""
+    start, end = path.parts[-1]
+    before = sum(last - first for first, last in path.parts[:-1])
+    most = max(1, min(_QUERIES, _SHARES // (heads * (before + end - start))))
+    for first in range(start, end, most):
+        last = min(first + most, end)
+        yield (first, last), before + last - start
+
+
+def _along(states: Tensor, path: Sequence[Part]) -> Tensor:
+    """Return the states ``[K, W, D]`` of a path's tokens."""
+    whole = path[0][0], path[-1][1]
+    if whole[1] - whole[0] == sum(end - start for start, end in path):  # they lie side by side
+        return states[:, whole[0] : whole[1]]
+    return torch.cat([states[:, start:end] for start, end in path], 1)
+
+
+def _heads(states: Tensor, part: Part, heads: int) -> Tensor:
+    """Return the states of a part ``[H, N, D]`` as ``[K, GQ, D]``: the heads that share a key one after another."""
+    return states[:, part[0] : part[1]].reshape(heads, -1, states.shape[-1])
+
+
+def _add(row: Tensor, states: Tensor, path: Sequence[Part]) -> None:
+    """Add the states of a path's tokens to where they lie in the row."""
+    parts = states.split([end - start for start, end in path], 1)
+    for (start, end), part in zip(path, parts, strict=True):
+        row[:, start:end] += part

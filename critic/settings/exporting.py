@@ -1,0 +1,52 @@
+"""What `cai export` and `cai feedback export` are asked for."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from base.option import Option
+from critic.messages import Record
+
+
+class Tabled(Record):
+    """Which table is written, and with which options of its format."""
+
+    table: Annotated[str | None, Option()] = Field(
+        default=None,
+        description="What is written: pairs, rankings, ratings, sft or feedback. Default: the first that is there.",
+    )
+    options: Annotated[str, Option()] = Field(default="{}", description="The format's options, as a JSON object.")
+
+
+class _Written(Record):
+    source: Annotated[Path, Option(metavar="DIR", is_argument=True)] = Field(
+        description="A run's folder, a data set's, or a feedback file."
+    )
+    format: Annotated[str | None, Option()] = Field(
+        default=None, description="The format: trl, llama-factory, axolotl, spreadsheet ..."
+    )
+    out: Annotated[Path | None, Option()] = Field(default=None, description="The file to write.")
+
+
+class _Certified(Record):
+    certificate: Annotated[Path | None, Option(metavar="FILE")] = Field(
+        default=None, description="The certificate of the judge that gave the labels. Default: DIR's own."
+    )
+    require_certificate: Annotated[bool, Option()] = Field(
+        default=False, description="Refuse labels by a judge that have no certificate, or a void one."
+    )
+    bound: Annotated[tuple[str, ...], Option(metavar="FIGURE=NUMBER")] = Field(
+        default=(),
+        description="A figure that the certificate has to reach with the worse end of its interval, as in "
+        "accuracy=0.7; repeatable.",
+    )
+    push_to_hub: Annotated[str | None, Option(metavar="OWNER/NAME")] = Field(
+        default=None,
+        description="Put the folder's tables and its card on the Hugging Face hub, as a data set; a new one is "
+        "private.",
+    )
+
+
+class ExportSettings(_Certified, Tabled, _Written):
+    """What `cai export` is asked for."""

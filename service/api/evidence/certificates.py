@@ -1,0 +1,170 @@
+"""Certificates of judges: stored once by their content, read by hash; and their maps, applied to probabilities."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Path as PathParameter
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from base.errors import InputError
+from critic.certificates.certificate import Certificate, certificate_of
+from service.api.body import StrictRoute
+from service.context import OnlyOnce, Parts, allowed
+from service.keys import access
+from service.keys.auth import Caller, audited
+from service.problems import responses
+from service.refusals import Conflict, Invalid, not_found
+from service.store.tables import certificates, now
+
+router = APIRouter(prefix="/v1/certificates", tags=["certificates"], route_class=StrictRoute, responses=responses())
+
+Maker = Annotated[Caller, allowed("feedback")]
+Reader = Annotated[Caller, allowed(*access.LABELS)]
+Sha256 = Annotated[str, PathParameter(pattern="^[0-9a-f]{64}$")]
+
+MOST_MENDED = 10_000
+
+
+class CertificateRequest(BaseModel):
+    """The content of a ``certificate.json`` that `cai certify` wrote, whole, with its hash."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    certificate: dict[str, Any]
+
+
+class StoredCertificate(BaseModel):
+    """A certificate, as it was stored: ``sha256`` is of its content."""
+
+    sha256: str
+    judge: str
+    certificate: Certificate
+    created_at: datetime
+
+
+class CertificateName(BaseModel):
+    """One certificate in a list."""
+
+    sha256: str
+    judge: str
+    mode: str
+    constitution: str
+    has_map: bool
+    created_at: datetime
+
+
+class CertificateNames(BaseModel):
+    """All certificates, the newest first."""
+
+    items: list[CertificateName]
+
+
+class MendRequest(BaseModel):
+    """Probabilities of a judge that the first of two responses is better."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"probabilities": [0.9, 0.2]}]})
+
+    probabilities: Annotated[
+        list[Annotated[float, Field(ge=0, le=1, strict=True)]], Field(min_length=1, max_length=MOST_MENDED)
+    ]
+
+
+class Mended(BaseModel):
+    """What the certificate's map makes of them, in their order."""
+
+    probabilities: list[float]
+
+
+@router.post("", status_code=201, responses=responses(409))
+async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: OnlyOnce) -> StoredCertificate:
+    """Store a certificate; one that is there already is answered as it is.
+
+    It is not signed: it protects against mistakes, not against forgers.
+    """
+    try:
+        certificate = certificate_of(asked.certificate, "/certificate")
+    except InputError as error:
+        raise Invalid(error.problem, error.fix or "Send a certificate.json as it is.", where="/certificate") from None
+    if (before := await _stored(parts, certificate.sha256)) is not None:
+        return before
+    at = now()
+    row = {
+        "sha256": certificate.sha256,
+        "judge": certificate.judge.name,
+        "content": certificate.text(),
+        "key": caller.key,
+        "created_at": at,
+    }
+    made = StoredCertificate(
+        sha256=certificate.sha256,
+        judge=certificate.judge.name,
+        certificate=certificate,
+        created_at=at,
+    )
+    entry = audited(caller, "certificate.stored", certificate.sha256, judge=certificate.judge.name[:200])
+    try:
+        await once.insert({certificates: [row], **entry}, made)
+    except IntegrityError:
+        raise Conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
+    return made
+
+
+@router.get("")
+async def listed(caller: Reader, parts: Parts) -> CertificateNames:
+    """All certificates, the newest first."""
+    async with parts.database.read() as connection:
+        rows = (await connection.execute(select(certificates).order_by(certificates.c.created_at.desc()))).mappings()
+        return CertificateNames(items=[_named(_of(dict(row))) for row in rows.all()])
+
+
+@router.get("/{sha256}", responses=responses(404))
+async def get(sha256: Sha256, caller: Reader, parts: Parts) -> StoredCertificate:
+    """One certificate."""
+    return await _found(parts, sha256)
+
+
+@router.post("/{sha256}/mend", responses=responses(404))
+async def mend(sha256: Sha256, asked: MendRequest, caller: Reader, parts: Parts) -> Mended:
+    """Mend probabilities by the certificate's map. They should be of the judge that it is of, in the same mode."""
+    map = (await _found(parts, sha256)).certificate.map
+    if map is None:
+        raise Invalid(
+            "the certificate has no map: none mended the judge's probabilities when it was made",
+            "Use the probabilities as they are, or certify the judge with more labels.",
+        )
+    return Mended(probabilities=[map(probability) for probability in asked.probabilities])
+
+
+async def _found(parts: Parts, sha256: str) -> StoredCertificate:
+    if (stored := await _stored(parts, sha256)) is None:
+        raise not_found("certificate", sha256, "GET /v1/certificates lists them.")
+    return stored
+
+
+async def _stored(parts: Parts, sha256: str) -> StoredCertificate | None:
+    async with parts.database.read() as connection:
+        row = (await connection.execute(select(certificates).where(certificates.c.sha256 == sha256))).mappings().first()
+    return None if row is None else _of(dict(row))
+
+
+def _of(row: dict[str, Any]) -> StoredCertificate:
+    certificate = certificate_of(json.loads(row["content"]), "the database")
+    return StoredCertificate(
+        sha256=row["sha256"], judge=row["judge"], certificate=certificate, created_at=row["created_at"]
+    )
+
+
+def _named(stored: StoredCertificate) -> CertificateName:
+    certificate = stored.certificate
+    return CertificateName(
+        sha256=stored.sha256,
+        judge=stored.judge,
+        mode=certificate.judge.mode_name,
+        constitution=certificate.constitution,
+        has_map=certificate.map is not None,
+        created_at=stored.created_at,
+    )

@@ -1,0 +1,118 @@
+"""``cai jobs``: the jobs of a server, from the command line."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from base.errors import InputError
+from service.api.calls import Call
+from service.cli.exits import QUARANTINED
+from service.cli.given.config import ConfigFile
+from service.cli.given.options import Json
+from service.cli.given.remote import HERE, Key, Server, connected
+from service.jobs.job import ENDED, Job, JobEvents
+
+app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
+LOOK_SECONDS = 1.0
+
+
+@app.command()
+def submit(
+    request: Annotated[str, typer.Argument(metavar="FILE", help="The request as JSON; - is standard input.")],
+    server: Server = HERE,
+    key: Key = "",
+    config: ConfigFile = None,
+) -> None:
+    """Put a job into the queue, and print its id."""
+    try:
+        text = sys.stdin.read() if request == "-" else Path(request).read_text("utf-8")
+        asked = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no request can be read: {error}", where=request) from None
+    typer.echo(_send("POST", "/v1/jobs", server, key, json=asked)["id"])
+
+
+@app.command("list")
+def listed(
+    state: Annotated[str | None, typer.Option(help="queued, running, done, failed or cancelled.")] = None,
+    server: Server = HERE,
+    key: Key = "",
+    as_json: Json = False,
+    config: ConfigFile = None,
+) -> None:
+    """The newest jobs, a line each."""
+    rows = _send("GET", "/v1/jobs", server, key, params={"state": state})["items"]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        job = _job(row)
+        total = "" if job.progress.total is None else f" of {job.progress.total}"
+        standing = (
+            f"{job.progress.rows}{total} rows, {job.progress.quarantined} quarantined, {job.progress.pairs} pairs"
+        )
+        typer.echo(f"{job.id}  {job.kind:9}{job.state:10}{standing}")
+
+
+@app.command()
+def status(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
+    """One job, as JSON. The exit code is 3 where it is done with rows quarantined."""
+    job = _job(_send("GET", _path(id), server, key))
+    typer.echo(job.model_dump_json(indent=2))
+    if job.state == "done" and job.progress.quarantined:
+        raise typer.Exit(QUARANTINED)
+
+
+@app.command()
+def logs(
+    id: Id,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more until the job has ended.")] = False,
+    server: Server = HERE,
+    key: Key = "",
+    config: ConfigFile = None,
+) -> None:
+    """Everything that happened to a job."""
+    after = 0
+    while True:
+        ended = _job(_send("GET", _path(id), server, key)).state in ENDED
+        found = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
+        typer.echo("".join(event.line() for event in found.items), nl=False)
+        after = found.after
+        if not found.items:
+            if ended or not follow:
+                return
+            time.sleep(LOOK_SECONDS)
+
+
+@app.command()
+def cancel(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
+    """End a job."""
+    typer.echo(_job(_send("POST", f"{_path(id)}/cancel", server, key)).state)
+
+
+@app.command()
+def retry(id: Id, server: Server = HERE, key: Key = "", config: ConfigFile = None) -> None:
+    """Do an ended job again: what is done stays, quarantined rows are tried again."""
+    typer.echo(_job(_send("POST", f"{_path(id)}/retry", server, key)).state)
+
+
+def _path(id: str) -> str:
+    return f"/v1/jobs/{quote(id, safe='')}"
+
+
+def _job(row: Any) -> Job:
+    return Job.model_validate(row)
+
+
+def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
+    with connected(server, key) as client:
+        call: Call[Any] = Call(method, path, lambda answer: answer, **more)
+        return client.send(call)

@@ -1,0 +1,14 @@
+"""`cai worker`: a process that does jobs. Any number of them may share a PostgreSQL database and a data folder."""
+
+import asyncio
+
+from service.bounds.quiet import quieten
+from service.cli.given.service_options import Data, SettingsFile, Url, read_existing
+from service.jobs.worker.worker import work
+
+
+def worker(database: Url = None, config: SettingsFile = None, data: Data = None) -> None:
+    """Do the jobs that servers put into the queue. Kill it at any moment: its jobs go on elsewhere."""
+    settings = read_existing(config, database=database, data=data)
+    quieten(settings.log_level)
+    asyncio.run(work(settings))

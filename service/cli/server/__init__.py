@@ -1,1 +1,0 @@
-"""Commands of a server, and commands that speak to one."""

@@ -1,0 +1,149 @@
+"""A dry run: from a folder with a configuration to what is said, what is refused, and what is left alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from base.errors import InputError
+from service.cli import app
+from trainers import catalogue
+from trainers.method import load
+from trainers.methods.dpo import DPOConfig
+from trainers.methods.grpo import GRPOConfig
+from trainers.methods.sft import SFTConfig
+from trainers.models import policy as load_policy
+from trainers.online.config import OnlineConfig
+from trainers.planning import settings
+from trainers.planning.dry_run import case_of, dry_run
+from trainers.planning.settings import Device
+from trainers.planning.shapes import CONFIG, INDEX, Model
+
+from .tiny import config_of
+
+LORA = {"r": 4, "target_modules": "all-linear"}
+GPU = Device(80 * 10**9)
+LLAMA_8B = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256, "hidden_size": 4096,
+    "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "tie_word_embeddings": False, "dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A folder that has a configuration of eight billion weights, and none of them."""
+    (folder := tmp_path / "eight").mkdir()
+    (folder / CONFIG).write_text(json.dumps(LLAMA_8B))
+    return folder
+
+
+def planned(kind: Any, model: Path, out: Path, device: Device = GPU, **given: Any) -> Any:
+    config = config_of(kind, model, out, **given)
+    name = kind.__module__.rpartition(".")[2]
+    method = load(name)
+    return dry_run(name, config, method.plan, method.work(config, device.processes), device)
+
+
+def test_the_shape_is_that_of_the_loaded_model(policy: Path, tmp_path: Path) -> None:
+    config = config_of(SFTConfig, policy, tmp_path / "out", lora=LORA)
+    loaded = load_policy(config).model
+    case = case_of(config, load("sft").plan, load("sft").work(config, 1), GPU)
+    counts = [weight.numel() for weight in loaded.parameters() if weight.requires_grad]
+    assert case.setting.adapters == case.adapters == sum(counts)
+    assert case.shape.weights + sum(counts) == sum(weight.numel() for weight in loaded.parameters())
+    assert (case.shape.layers, case.shape.queries, case.shape.keys, case.shape.tied) == (2, 64, 32, True)
+    assert case.shape.stored == 4
+
+
+def test_a_configuration_is_enough_and_an_index_says_the_type(empty: Path) -> None:
+    shape = Model(str(empty)).shape
+    assert (shape.weights, shape.stored, shape.tied) == (8_030_261_248, 2, False)
+    (empty / INDEX).write_text(json.dumps({"metadata": {"total_size": 4 * shape.weights}, "weight_map": {}}))
+    assert Model(str(empty / CONFIG)).shape.stored == 4
+    assert Model(str(empty), heads=1).shape.weights == shape.weights - 128256 * 4096 + 4096
+
+
+@pytest.mark.parametrize("model", ["nobody/has-this-model", "no/such/folder/at-all", "gone"])
+def test_a_model_that_is_not_here_is_told_in_one_sentence(model: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"this model isn't here: .*fetches nothing") as caught:
+        planned(SFTConfig, Path(model), tmp_path / "out")
+    assert "config.json" in caught.value.fix
+
+
+def test_folders_and_configurations_that_say_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"it has no config\.json"):
+        Model(str(tmp_path))
+    (tmp_path / CONFIG).write_text(json.dumps({"model_type": "no-such-type"}))
+    with pytest.raises(InputError, match="no model can be made of it"):
+        Model(str(tmp_path))
+
+
+def test_what_does_not_fit_is_refused_with_what_would(empty: Path, tmp_path: Path) -> None:
+    full: dict[str, Any] = {"max_length": 2048, "bf16": True, "gradient_checkpointing": True}
+    with pytest.raises(InputError, match=r"dpo takes 1\d\d\.\d GB while learning, and there are 80\.0 GB") as caught:
+        planned(DPOConfig, empty, tmp_path / "out", **full)
+    assert "lora='{r: 16, target_modules: all-linear}'" in caught.value.fix and "processes of FSDP" in caught.value.fix
+    assert planned(DPOConfig, empty, tmp_path / "out", **full, lora={"r": 16, "target_modules": "all-linear"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_adapters_that_the_model_has_no_place_for_are_refused(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lora: "):
+        planned(SFTConfig, policy, tmp_path / "out", lora={"r": 4, "target_modules": ["nothing"]})
+
+
+def test_the_disk_counts_as_well(policy: Path, tmp_path: Path) -> None:
+    config = config_of(SFTConfig, policy, tmp_path / "out", save_strategy="steps")
+    method = load("sft")
+    with pytest.raises(InputError, match="GB of disk"):
+        dry_run("sft", config, method.plan, method.work(config, 1), GPU, free=1000)
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_method_says_what_it_needs(name: str, policy: Path, tmp_path: Path) -> None:
+    """What each of its parts is for, and that adapters take less."""
+    method = load(name)
+    online = issubclass(method.config, OnlineConfig)
+    given = {"reward": "verify:max-words=3", "num_train_epochs": 3.0, "max_new_tokens": 16} if online else {}
+    config = config_of(method.config, policy, tmp_path / "out", **given)
+    work = method.work(config, 1)
+    whole = case_of(config, method.plan, work, GPU).plan
+    assert whole.peak > 0 and method.plan.writes == online == ("writing" in whole.phases)
+    assert bool(whole.always["references"]) == online
+    assert work.answers == (config.samples_per_prompt if isinstance(config, OnlineConfig) else method.plan.answers)
+    config.lora = LORA
+    assert case_of(config, method.plan, work, GPU).plan.peak < whole.peak
+
+
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_online_methods_refuse_to_be_sharded_and_say_what_can(
+    variable: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"reward": "verify:max-words=3", "num_train_epochs": 3.0}
+    with pytest.raises(InputError, match="can't share a model out"):
+        planned(GRPOConfig, policy, tmp_path / "out", Device(10**9, 8, sharded=True), **given)
+    config = config_of(GRPOConfig, policy, tmp_path / "out", **given)
+    monkeypatch.setenv(variable, "true")
+    assert settings.is_sharded()
+    with pytest.raises(InputError, match="can't share a model out") as caught:
+        load("grpo").train(config, (), lambda counts: None)
+    assert "OpenRLHF or verl" in caught.value.fix and not (tmp_path / "out").exists()
+
+
+def test_the_command_says_it_and_writes_nothing(empty: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        f"model: {empty}\ndata: none.jsonl\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\n"
+    )
+    given = ["train", "sft", "--config", str(tmp_path / "c.yaml"), "gradient_checkpointing=true", "save_total_limit=1"]
+    machine = ["--dry-run", "--device-memory", "80", "lora={r: 16, target_modules: all-linear}"]
+    said = CliRunner().invoke(app, [*given, *machine])
+    assert said.exit_code == 0, said.output
+    assert "weights                                32.29 GB" in said.output and "of 80.00, while" in said.output
+    facts = json.loads(CliRunner().invoke(app, [*given, *machine, "--json"]).output)
+    assert facts["always"]["weights"] == 4 * (8_030_261_248 + 41_943_040) and facts["memory"] == 80 * 10**9
+    assert not (tmp_path / "out").exists()
+    wrong = CliRunner().invoke(app, [*given, "--processes", "8"])
+    assert wrong.exit_code == 2 and "--dry-run" in wrong.output

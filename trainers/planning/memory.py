@@ -1,0 +1,314 @@
+"""The arithmetic of memory: sizes in, bytes out. Nothing is loaded, and no device is asked.
+
+Weights are float32 while they are learnt, whatever the folder has, as in mixed precision training (Micikevicius et al.
+2018); Adam keeps two more float32 numbers of each, and a gradient is one: 16 bytes a weight (Rajbhandari et al. 2020,
+section 3.1), divided among processes where FSDP shards them (its stage 3). What layers keep for the backward pass is
+counted as Korthikanti et al. (2022, section 4) count it, for what is computed here: trees in one row, RMS norms, gated
+layers, a residual stream in float32, and under autocast a copy of its input in bfloat16 for each linear layer.
+
+Sizes are in numbers (weights, features, tokens), results in bytes of one device, but for the disk.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FLOAT = 4
+"""Bytes of a number in float32."""
+OVERHEAD = 150_000_000
+"""Bytes: what libraries and kernels take once they run. Measured: see `benchmarks.memory`."""
+_BLOCK = 128
+"""Tokens: the cache of keys and values grows by so many (`critic.local.trees.kv_cache`)."""
+_PREFILL = 4096
+"""Tokens of prompts that are read in one row (`trainers.online.writing.rollout`)."""
+LOGITS_AT_ONCE = 1 << 26
+"""Numbers in a slice of logits (`trainers.batches.forward`)."""
+_DRAWN = 3
+"""Copies in float32 of an answer's logits while a token is drawn: the logits, what they are less the best, shares."""
+_READ = 4
+"""The same while log-probabilities and entropies are read: logits, log-softmax, exponentials, and their product."""
+_LEARNT = 3
+"""The same while a loss goes backward: log-softmax, its gradient, and that of the logits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the arithmetic needs of a model. All are counts of numbers but ``layers`` and ``stored``.
+
+    ``multiplied`` are the weights of linear layers, the output's table included; ``layer`` are those of the largest
+    layer, ``embedding`` those of the input's table, and ``table`` those of the output's: they are counted once where
+    both are one (``tied``). ``queries`` and ``keys`` are what a token has of them in one layer, ``inner`` the features
+    between a layer's two products, of all experts that a token goes to. ``stored`` are the bytes of a number in the
+    model's folder.
+    """
+
+    weights: int
+    multiplied: int
+    layer: int
+    embedding: int
+    table: int
+    tied: bool
+    layers: int
+    hidden: int
+    queries: int
+    keys: int
+    inner: int
+    vocabulary: int
+    stored: float = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a training method needs, beside a model that learns. A method says it of itself.
+
+    ``answers`` is how many a prompt of its rows has, ``scored`` that rewards are read instead of the vocabulary's
+    logits, and ``compared`` that answers are compared with what the model said of them before the first step, which is
+    computed once and kept on the disk. ``reference`` is a frozen copy, ``critic`` a model of values, ``writes`` a copy
+    that writes the answers: adapters share one base for the first two.
+    """
+
+    answers: int = 1
+    scored: bool = False
+    compared: bool = False
+    reference: bool = False
+    critic: bool = False
+    writes: bool = False
+
+
+NOTHING = Needs()
+"""What a method needs that says nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a method puts through its model: ``examples`` prompts at a time, with ``answers`` each, in tokens.
+
+    ``slots`` answers are written at a time, ``rewards`` are the bytes of other models on the device, and ``evaluated``
+    the tokens of a row that nothing is learnt from: of references, and of an evaluation.
+    ``accumulates``: whether a step's gradient is added up over several such batches.
+    """
+
+    examples: int
+    answers: int
+    prompt: int
+    answer: int
+    packed: bool = True
+    accumulates: bool = False
+    slots: int = 0
+    rewards: int = 0
+    evaluated: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How it is computed. ``adapters`` are the numbers of LoRA's; None where all weights learn.
+
+    ``compute`` are the bytes of a number in matrix products, ``optimizer`` the bytes that the optimiser keeps of each
+    weight that learns. ``on_cpu``: attention copies a prompt's keys for each of its answers there, and the finished
+    model is read again into the same memory.
+    """
+
+    adapters: int | None = None
+    compute: int = 2
+    optimizer: float = 8
+    checkpointing: bool = False
+    processes: int = 1
+    sharded: bool = False
+    on_cpu: bool = False
+    checkpoints: int = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes by name: what is there ``always``, what each of the ``phases`` adds, and what is written to ``disk``."""
+
+    always: Mapping[str, int]
+    phases: Mapping[str, Mapping[str, int]]
+    disk: Mapping[str, int]
+    host: int = field(default=0)
+    """Main memory of one process, beside a device's, for loading the model."""
+
+    @property
+    def peak(self) -> int:
+        """The most that a device needs at a time."""
+        return sum(self.always.values()) + max(sum(parts.values()) for parts in self.phases.values())
+
+    @property
+    def fullest(self) -> str:
+        """The phase that needs the most."""
+        return max(self.phases, key=lambda name: sum(self.phases[name].values()))
+
+    @property
+    def written(self) -> int:
+        """The most that lies on the disk at a time."""
+        return sum(self.disk.values())
+
+
+def plan(shape: Shape, needs: Needs, work: Work, setting: Setting) -> Plan:
+    """Return what a run takes on each of its devices."""
+    learnt = _learnt(shape, needs, setting)
+    learning = _learning(shape, needs, work, setting, learnt)
+    phases = {"learning": learning}
+    if work.evaluated:
+        phases["evaluating"] = {"activations": _passing(shape, setting, work.evaluated)}
+    if needs.writes:
+        phases["writing"] = _writing(shape, work, setting)
+        phases["scoring"] = _scoring(shape, work, setting)
+    if setting.on_cpu:
+        phases["saving"] = {"the finished model, read again": int((FLOAT + shape.stored) * shape.weights)}
+    return Plan(
+        _always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting)
+    )
+
+
+def _learnt(shape: Shape, needs: Needs, setting: Setting) -> int:
+    """Return how many numbers learn."""
+    if setting.adapters is not None:
+        return setting.adapters
+    return shape.weights + (_values(shape) if needs.critic else 0)
+
+
+def _values(shape: Shape) -> int:
+    """Return the weights of a model of values: the same without the output's table, with a row and a bias for it."""
+    return shape.weights - (0 if shape.tied else shape.table) + shape.hidden + 1
+
+
+def _shards(setting: Setting) -> int:
+    return setting.processes if setting.sharded else 1
+
+
+def _share(size: float, setting: Setting) -> int:
+    return -(-int(size) // _shards(setting))
+
+
+def _always(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: int) -> dict[str, int]:
+    frozen = setting.adapters is not None
+    weights = shape.weights + learnt if frozen else learnt
+    return {
+        "weights": _share(FLOAT * weights, setting),
+        "optimiser": _share(setting.optimizer * learnt, setting),
+        "references": FLOAT * shape.weights if needs.reference and not frozen else 0,
+        "rollouts: the copy that writes": setting.compute * shape.weights if needs.writes else 0,
+        "reward models": work.rewards,
+        "libraries": OVERHEAD,
+    }
+
+
+def _learning(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: int) -> dict[str, int]:
+    """Return what the update adds: the larger of forward pass, backward pass, and step.
+
+    Gradients appear as activations go, so both are never there in full, unless earlier batches have left theirs.
+    """
+    gradients = _share(FLOAT * learnt, setting)
+    copied = gradients if setting.processes > 1 and not setting.sharded and not needs.writes else 0  # DDP's buckets
+    left = gradients if work.accumulates or needs.critic else 0
+    kept, forth, back = activations(shape, needs, work, setting)
+    casts = _casts(shape, setting)
+    passes = [("activations", kept + casts[0] + forth), ("activations", kept + casts[1] + back)]
+    own = FLOAT * shape.table if setting.adapters is None else 0  # the output's, which is there first
+    during = max(passes, key=lambda part: part[1])[1]
+    first = max(left, _share(own, setting))
+    if first + during >= gradients:
+        return {"gradients": first + copied, "activations": during}
+    return {"gradients": gradients + copied, "activations": 0}
+
+
+def _casts(shape: Shape, setting: Setting) -> tuple[int, int]:
+    """Return the bytes of weights in the type that is computed in, at the end of the forward pass and in the backward.
+
+    Autocast keeps its copies of weights that learn until the forward pass is over, and the graph keeps all that it
+    needs; with gradient checkpointing that is one layer's. FSDP gathers two layers at a time, and the tables.
+    """
+    if setting.sharded:
+        gathered = setting.compute * (2 * shape.layer + shape.embedding + (0 if shape.tied else shape.table))
+        return gathered, gathered + FLOAT * shape.layer
+    if setting.compute == FLOAT:
+        return 0, 0
+    one, everything = setting.compute * (shape.layer + shape.table), setting.compute * shape.multiplied
+    if not setting.checkpointing:
+        return everything, everything
+    return (one if setting.adapters is not None else everything), one
+
+
+def activations(shape: Shape, needs: Needs, work: Work, setting: Setting) -> tuple[int, int, int]:
+    """Return what a batch keeps for the backward pass, and what is there besides at the end of forward and in backward.
+
+    With gradient checkpointing each layer keeps its input, and one at a time is computed again.
+    """
+    tokens = _tokens(work)
+    layer = _layer(shape, work, setting)
+    passing = tokens * (FLOAT * 2 * shape.hidden + setting.compute * 2 * shape.inner)  # gradients inside of a layer
+    head = 0 if needs.scored else _head(shape, work, setting, _LEARNT)
+    if setting.checkpointing:
+        kept = FLOAT * tokens * shape.hidden * shape.layers
+        return kept, max(layer, head), max(layer + passing, head)
+    return layer * shape.layers, head, max(head, passing)
+
+
+def _tokens(work: Work) -> int:
+    """Return the tokens of one batch: packed, a prompt is there once for all of its answers."""
+    if work.packed:
+        return work.examples * (work.prompt + work.answers * work.answer)
+    return work.examples * work.answers * (work.prompt + work.answer)
+
+
+def _keys(work: Work, on_cpu: bool) -> int:
+    """Return how many tokens' keys are kept: on a CPU an answer's span has its own copy of the prompt's."""
+    if work.packed and on_cpu:
+        return work.examples * (work.prompt + work.answers * (work.prompt + work.answer))
+    return _tokens(work)
+
+
+def _layer(shape: Shape, work: Work, setting: Setting) -> int:
+    """Return what one layer keeps of a batch: see the module's docstring."""
+    tokens, keys, narrow = _tokens(work), _keys(work, setting.on_cpu), setting.compute < FLOAT
+    streams = 2 if setting.adapters is not None else 4  # a frozen norm needs its input alone, another its output, too
+    norms = FLOAT * streams * shape.hidden
+    inputs = setting.compute * (5 if narrow else 2) * shape.hidden  # of q, k, v, gate and up: one a cast
+    attended = setting.compute * 3 * shape.queries  # queries, and twice what comes out
+    between = setting.compute * 4 * shape.inner  # gate, its activation, up, and their product
+    wide = shape.queries if narrow and setting.on_cpu else shape.keys  # casts of keys spread them over all heads
+    return tokens * (norms + inputs + attended + between) + keys * setting.compute * (wide + shape.keys)
+
+
+def _head(shape: Shape, work: Work, setting: Setting, copies: int) -> int:
+    """Return what reading log-probabilities takes, a slice of logits at a time; a padded row has all of its logits."""
+    targets = work.examples * work.answers * work.answer
+    logits = min(targets * shape.vocabulary, max(LOGITS_AT_ONCE, shape.vocabulary))
+    whole = 0 if work.packed else 2 * setting.compute * _tokens(work) * shape.vocabulary
+    return whole + logits * (FLOAT * copies + setting.compute)
+
+
+def _writing(shape: Shape, work: Work, setting: Setting) -> dict[str, int]:
+    """Return what writing adds to the copy that writes: keys and values of all answers under way, and logits."""
+    longest = -(-(work.prompt + work.answer) // _BLOCK) * _BLOCK
+    cache = work.slots * longest * shape.layers * 2 * shape.keys * setting.compute
+    logits = work.slots * shape.vocabulary * (FLOAT * _DRAWN + setting.compute)
+    read = _within(shape, setting, min(max(_PREFILL, work.prompt), work.slots * work.prompt))
+    return {"rollouts: keys and values": cache, "rollouts: logits": logits, "activations": read}
+
+
+def _scoring(shape: Shape, work: Work, setting: Setting) -> dict[str, int]:
+    """Return what reading log-probabilities and entropies of the answers adds: no layer keeps anything."""
+    return {"activations": _passing(shape, setting, _tokens(work)) + _head(shape, work, setting, _READ)}
+
+
+def _passing(shape: Shape, setting: Setting, tokens: int) -> int:
+    """Return what a pass without a gradient takes: one layer at a time, and casts of weights."""
+    return _within(shape, setting, tokens) + _casts(shape, setting)[0]
+
+
+def _within(shape: Shape, setting: Setting, tokens: int) -> int:
+    """Return what is there at a time inside of a layer: a few copies of the stream, and of what lies between."""
+    return tokens * (4 * FLOAT * shape.hidden + 3 * setting.compute * shape.inner)
+
+
+def _disk(shape: Shape, setting: Setting, learnt: int) -> dict[str, int]:
+    """Return what is written: checkpoints of what learns and of its optimiser, and the finished model."""
+    one = int((FLOAT + setting.optimizer) * learnt)
+    finished = int(shape.stored * shape.weights) + (FLOAT * learnt if setting.adapters is not None else 0)
+    return {"checkpoints": setting.checkpoints * one, "the finished model": finished}
+
+
+def _host(shape: Shape, setting: Setting) -> int:
+    """Return the main memory of loading: one process reads a sharded model, each its own else; in float32."""
+    return 0 if setting.on_cpu else FLOAT * shape.weights

@@ -1,0 +1,165 @@
+"""Reads a model's shape off its configuration: no weight is read, and nothing is fetched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from base.errors import InputError
+from critic.local import embedded
+from critic.local.loading import first_line, quiet
+from trainers.folder.finish import stored_dtype
+from trainers.planning.memory import Shape
+
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+
+
+def folder_of(model: str) -> Path:
+    """Return the folder that has ``model``'s configuration. Raises `InputError` where there is none on this machine."""
+    if model == "embedded":
+        if embedded.is_fetched():
+            return embedded.folder()
+        raise InputError(
+            "it has not been fetched yet, and a dry run fetches nothing",
+            where=model,
+            fix="`cai models --fetch` gets it, as does every command that uses it",
+        )
+    path = Path(model).expanduser()
+    if path.name == CONFIG and path.is_file():
+        return path.parent
+    if path.is_dir():
+        if (path / CONFIG).is_file():
+            return path
+        raise InputError(f"it has no {CONFIG}", where=model, fix="name the folder of a Hugging Face model")
+    try:
+        cached = try_to_load_from_cache(model, CONFIG)
+    except HFValidationError:
+        cached = None
+    if isinstance(cached, str):
+        return Path(cached).parent
+    raise InputError(
+        "this model isn't here: there is no such folder, it isn't in the Hugging Face cache, and a dry run fetches "
+        "nothing",
+        where=model,
+        fix=f"put its {CONFIG} (a few kilobytes, without weights) into a folder, and name that: model=FOLDER",
+    )
+
+
+class Model:
+    """A model without weights: its shape, and how many numbers adapters would add. ``heads`` as for reward models."""
+
+    def __init__(self, model: str, heads: int | None = None) -> None:
+        self._where, self._folder = model, folder_of(model)
+        self._empty = _empty(self._folder, model, heads)
+        self._task = "CAUSAL_LM" if heads is None else "SEQ_CLS"
+        self.shape = _shape(self._empty, self._folder)
+
+    def adapters(self, lora: dict[str, Any]) -> int:
+        """Return how many numbers LoRA with these settings of `peft.LoraConfig` has. Raises `InputError`.
+
+        It may be asked once: the adapters stay.
+        """
+        try:
+            with torch.device("meta"):
+                adapted = get_peft_model(self._empty, LoraConfig(task_type=self._task, **lora))
+        except (TypeError, ValueError) as error:
+            fix = "lora takes the settings of peft.LoraConfig"
+            raise InputError(f"lora: {error}", where=self._where, fix=fix) from error
+        return sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
+
+
+def _empty(folder: Path, where: str, heads: int | None) -> PreTrainedModel:
+    auto = AutoModelForCausalLM if heads is None else AutoModelForSequenceClassification
+    labels = {} if heads is None else {"num_labels": heads}
+    try:
+        with quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
+            model = auto.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # untyped there
+    except Exception as error:  # configurations and models of others raise anything
+        fix = f"its {CONFIG} has to be of a type that transformers knows"
+        raise InputError(f"no model can be made of it: {first_line(error)}", where=where, fix=fix) from error
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def _shape(model: PreTrainedModel, folder: Path) -> Shape:
+    config = model.config.get_text_config()
+    weights = sum(weight.numel() for weight in model.parameters())
+    table, read = _table(model), _numel(model.get_input_embeddings())
+    output = model.get_output_embeddings()
+    tied = output is not None and output.weight is model.get_input_embeddings().weight
+    matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
+    heads = int(config.num_attention_heads)
+    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    keyed = int(getattr(config, "num_key_value_heads", None) or heads)
+    return Shape(
+        weights=weights,
+        multiplied=matrices - (0 if tied else read),
+        layer=_largest_layer(model),
+        embedding=read,
+        table=table,
+        tied=tied,
+        layers=int(config.num_hidden_layers),
+        hidden=int(config.hidden_size),
+        queries=heads * size,
+        keys=keyed * size,
+        inner=_inner(config),
+        vocabulary=int(config.vocab_size),
+        stored=_stored(folder, weights),
+    )
+
+
+def _numel(module: Any) -> int:
+    return int(module.weight.numel())
+
+
+def _table(model: PreTrainedModel) -> int:
+    head = model.get_output_embeddings() or getattr(model, "score", None)
+    return 0 if head is None else _numel(head)
+
+
+def _largest_layer(model: PreTrainedModel) -> int:
+    """Return the weights of the largest layer: of the longest list of modules, for that is what layers are in."""
+    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    layers = max(lists, key=lambda found: sum(weight.numel() for weight in found.parameters()), default=None)
+    if layers is None:
+        return sum(weight.numel() for weight in model.parameters())
+    return max(sum(weight.numel() for weight in layer.parameters()) for layer in layers)
+
+
+def _inner(config: PreTrainedConfig) -> int:
+    """Return the features between a layer's two products, of all experts that a token goes to."""
+    chosen = getattr(config, "num_experts_per_tok", None)
+    expert = getattr(config, "moe_intermediate_size", None) or getattr(config, "intermediate_size", None)
+    if chosen and expert:
+        shared = getattr(config, "shared_expert_intermediate_size", None) or 0
+        return int(chosen) * int(expert) + int(shared)
+    for name in ("intermediate_size", "ffn_dim", "n_inner"):
+        if size := getattr(config, name, None):
+            return int(size)
+    return 4 * int(config.hidden_size)  # what GPT-2 and its like take where none is named
+
+
+def _stored(folder: Path, weights: int) -> float:
+    """Return the bytes of a number in the folder's weights: by the files, the index, or the configuration."""
+    if any(folder.glob("*.safetensors")):
+        return float(stored_dtype(folder).itemsize)
+    if (folder / INDEX).is_file():
+        total = json.loads((folder / INDEX).read_text("utf-8")).get("metadata", {}).get("total_size")
+        if total:
+            return float(total) / weights
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    named = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    known = getattr(torch, named, torch.float32)
+    return float(known.itemsize) if isinstance(known, torch.dtype) else 4.0
