@@ -15,10 +15,7 @@ from sqlalchemy import update
 from service.jobs.inputs.artifacts import of_job
 from service.store.tables import jobs, now
 from service.web.manage.job.submitting import KINDS
-from service.web.rendering import environment
-from service.web.texts import english
 from tests.service.web import managed
-from tests.service.web.shown import Shown
 from tests.service.web.site import PHONE, WIDE, Site, violations
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -242,50 +239,6 @@ async def test_a_training_s_reward_and_kl_are_drawn_while_it_runs(there: Managed
     assert await page.get_by_role("status").inner_text() == "Running, 12 of 40"
     numbers = await (await page.request.get(f"/jobs/{id}/curves/kl.csv")).text()
     assert numbers.splitlines()[0] == "step,reward,kl" and len(numbers.splitlines()) == 6
-
-
-async def test_a_job_is_submitted_by_a_form_without_scripts(there: Managed, site: Site, tmp_path: Path) -> None:
-    page = await opened(there, "/jobs", java_script_enabled=False)
-    await page.get_by_role("link", name="New job").click()
-    await page.get_by_label("Written here").check()
-    await page.get_by_label("Rows", exact=True).fill('{"prompt": "Name a river."}\n{"prompt": ')
-    await page.get_by_label("Constitution", exact=True).fill("harmlessness@1.0.0")
-    await page.get_by_text("Settings", exact=True).click()
-    await page.get_by_label("Answers a prompt").fill("three")
-    await page.get_by_role("button", name="Submit the job").click()
-    assert "line 2 is no JSON" in await page.get_by_role("alert").inner_text()
-    await page.get_by_label("Rows", exact=True).fill('{"prompt": "Name a river."}')
-    await page.get_by_role("button", name="Submit the job").click()
-    assert "/settings/samples" in await page.get_by_role("alert").inner_text()
-    await page.get_by_label("Answers a prompt").fill("3")
-    await page.get_by_role("button", name="Submit the job").click()
-    made = (await site.admin.get(f"/v1/jobs/{page.url.rpartition('/')[2]}")).json()
-    assert made["kind"] == "generate" and made["request"]["constitution"].startswith("harmlessness@1.0.0")
-    assert made["request"]["settings"]["samples"] == 3 and made["state"] == "queued"
-    file = tmp_path / "pairs.jsonl"
-    file.write_text(json.dumps(managed.pairs(1)[0]) + "\n")
-    await page.goto("/jobs/new?kind=judge")
-    await page.get_by_label("File", exact=True).set_input_files(file)
-    await page.get_by_label("Constitution", exact=True).fill("nowhere@1.0.0")
-    await page.get_by_role("button", name="Submit the job").click()
-    assert "nowhere" in await page.get_by_role("alert").inner_text()
-    await page.get_by_label("File", exact=True).set_input_files(file)
-    await page.get_by_label("Constitution", exact=True).fill("harmlessness")
-    await page.get_by_role("button", name="Submit the job").click()
-    assert await page.get_by_role("heading", name="Judge").is_visible()
-
-
-async def test_every_text_of_these_pages_comes_from_the_catalogue(
-    there: Managed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a language that is none, what is left unmarked stands in elements that say that others wrote it."""
-    page = await there.site.page(there.key)
-    monkeypatch.setitem(environment().globals, "t", english().changed(lambda text: f"⟦{text}⟧"))
-    forgotten = []
-    for address in there.addresses():
-        shown = Shown(await (await page.request.get(address)).text())
-        forgotten += [(address, text) for text in shown.unmarked]
-    assert forgotten == []
 
 
 async def test_a_constitution_is_checked_as_one_types_published_and_compared(there: Managed, site: Site) -> None:
