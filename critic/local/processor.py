@@ -5,14 +5,14 @@ Callers name the module (``processor.cores()``), so that replacing one function 
 
 import os
 
-import torch
-
 
 def multiplies_bfloat16() -> bool:
     """Whether the CPU multiplies matrices in bfloat16 several times as fast as in float32: Intel's AMX does.
 
     AVX512-BF16 without AMX is not enough: matrix products in bfloat16 then take twice as long as in float32.
     """
+    import torch  # late: a server without models asks for the cores alone
+
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 

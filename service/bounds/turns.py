@@ -7,12 +7,13 @@ sent its body, and who is slow to read the answer holds nothing.
 """
 
 import asyncio
-import os
 from dataclasses import dataclass, field
+
+from critic.local import processor
 
 LABELS = 24  # they are committed together: more make a label cheaper by a tenth, and a round as much longer
 JUDGED = 64  # each needs a dozen rounds, of which it is seldom a part; engines have slots of their own
-PAGES = max(1, (os.cpu_count() or 1) // 2)  # each takes a core for some milliseconds: half of them
+PAGES = max(1, processor.cores() // 2)  # each takes a core for some milliseconds: half of them
 
 
 @dataclass(frozen=True, slots=True)
