@@ -102,10 +102,11 @@ peers: .venv-peers/.ready
 	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps openrlhf==0.11.2 verl==0.9.1 llamafactory==0.9.5 axolotl==0.19.0
 	@touch $@
 
-harnesses: .venv-harnesses/.ready
-.venv-harnesses/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv-harnesses
-	.venv-harnesses/bin/python -m pip install --quiet --no-compile --editable '.[lm-eval,inspect]'
+# Each in an environment of its own: they want other versions of what this project needs, and its tasks need little of it.
+harnesses: .venv-harnesses/lm_eval/.ready .venv-harnesses/inspect_ai/.ready
+.venv-harnesses/%/.ready: constraints.txt
+	$(PYTHON) -m venv .venv-harnesses/$*
+	.venv-harnesses/$*/bin/python -m pip install --quiet --no-compile "$$(grep '^$*==' constraints.txt)" jinja2 pydantic pyyaml
 	@touch $@
 
 clean:

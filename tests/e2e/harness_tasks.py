@@ -1,4 +1,4 @@
-"""Runs in `.venv-harnesses`: ``python harness_tasks.py lm-eval|inspect FOLDER`` prints an accuracy as JSON.
+"""Runs in `.venv-harnesses`: ``python harness_tasks.py lm_eval|inspect_ai FOLDER`` prints an accuracy as JSON.
 
 Models are pretended: one that likes the letter of the option that says "right", so nothing is fetched.
 """
@@ -61,5 +61,5 @@ def by_inspect(folder: str) -> float:
 
 
 if __name__ == "__main__":
-    ways = {"lm-eval": by_lm_eval, "inspect": by_inspect}
+    ways = {"lm_eval": by_lm_eval, "inspect_ai": by_inspect}
     print(json.dumps({"accuracy": ways[sys.argv[1]](sys.argv[2])}))

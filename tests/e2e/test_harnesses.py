@@ -11,7 +11,6 @@ from tests.conftest import unavailable
 
 pytestmark = pytest.mark.slow  # a harness takes seconds to import
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-harnesses" / "bin" / "python"
 
 
 @pytest.fixture
@@ -26,14 +25,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("harness", ["lm-eval", "inspect"])
+@pytest.mark.parametrize("harness", ["lm_eval", "inspect_ai"])
 def test_a_harness_asks_the_same_questions(folder: Path, harness: str) -> None:
-    if not PYTHON.is_file():
+    python = ROOT / ".venv-harnesses" / harness / "bin" / "python"
+    if not python.is_file():
         unavailable("there is no .venv-harnesses; make harnesses sets it up")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
     script = Path(__file__).with_name("harness_tasks.py")
     done = subprocess.run(
-        [PYTHON, script, harness, folder], env=environment, capture_output=True, text=True, timeout=250, cwd=folder
+        [python, script, harness, folder], env=environment, capture_output=True, text=True, timeout=250, cwd=folder
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"accuracy": 0.75}
