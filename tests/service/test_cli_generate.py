@@ -125,7 +125,10 @@ def generate_without_ray(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--on", "ray"), "--on: Ray is not installed\n  pip install 'cai-feedback[ray]'"),
+        (
+            ("--on", "ray"),
+            "--on: this needs the package ray, which is not installed\n  pip install 'cai-feedback[ray]'",
+        ),
         (("--on", "spark"), "--on spark: this is no cluster\n  Write ray, or ray://HOST:PORT"),
         (("--on", "ray?actor=2"), "--on ray?actor=2: there is no option 'actor'\n  Known: actors"),
         (("--on", "ray?actors=0", "--dry-run"), "actors=0 is neither a number nor a range"),
