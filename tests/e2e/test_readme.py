@@ -118,7 +118,7 @@ def test_the_tree_names_what_is_there() -> None:
 def test_every_command_is_shown() -> None:
     shown = set(re.findall(r"^cai (\w+)", "\n".join(blocks("")), re.MULTILINE))
     helped = run(ROOT, "cai", "--help")
-    assert shown == set(re.findall(r"^│ (\w+)  ", helped.split("Commands")[1], re.MULTILINE))
+    assert shown == set(re.findall(r"^│ (\w+)  ", helped.split("Show this message")[1], re.MULTILINE))
 
 
 def shown_commands() -> list[list[str]]:

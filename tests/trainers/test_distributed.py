@@ -19,7 +19,7 @@ from trainers.folder.identity import LINEAGE
 
 from .child import KINDS
 from .small_runs import run_settings
-from .tiny import apart, planted, question, weights, write_model
+from .tiny import apart, planted, question, weights
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
@@ -126,17 +126,3 @@ def test_two_machines_that_share_a_sharded_model_are_one_process(kind: str, poli
     auto = AutoModelForCausalLM if kind == "dpo" else AutoModelForSequenceClassification
     found, wanted = (weights(auto.from_pretrained(tmp_path / name)) for name in ("two", "one"))
     assert apart(found, wanted, load_file(policy / "model.safetensors")) < 0.01
-
-
-@pytest.mark.slow
-def test_one_process_reads_a_model_that_is_shared_out_and_the_others_hold_none(tmp_path: Path) -> None:
-    """300 MB in float32: in the memory of the first of two processes, and not of the second."""
-    folder = write_model(tmp_path / "wide", intermediate_size=200_000)
-    size = 4 * sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
-    sharing = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_VERSION": "2"}
-    command = [*LAUNCH, "tests.trainers.load_child", str(folder), str(tmp_path)]
-    done = subprocess.run(command, env=ENVIRONMENT | sharing, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    first, second = (int((tmp_path / f"grown-{rank}").read_text()) for rank in (0, 1))
-    assert size > 300_000_000 and first > 0.9 * size
-    assert second < 0.2 * size, (first, second, size)

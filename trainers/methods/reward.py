@@ -97,7 +97,9 @@ class RewardTrainer(TreeTrainer):
         """Save the model, and beside it ``reward.json`` with the names of its heads."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
-            self.manifest.write(Path(output_dir or self.args.output_dir or ""))
+            folder = Path(output_dir or self.args.output_dir or "")
+            folder.mkdir(parents=True, exist_ok=True)  # of a sharded checkpoint the weights come later
+            self.manifest.write(folder)
 
     def _examples(self, given: Data | Sequence[Mapping[str, Any]], name: str) -> Examples:
         """Refuse the rows of groups that have no head."""

@@ -310,5 +310,5 @@ def _disk(shape: Shape, setting: Setting, learnt: int) -> dict[str, int]:
 
 
 def _host(shape: Shape, setting: Setting) -> int:
-    """Return the main memory of loading: one process reads a sharded model, each its own else; in float32."""
+    """Return the main memory of loading: each process holds the whole in float32, until it is shared out."""
     return 0 if setting.on_cpu else FLOAT * shape.weights

@@ -72,6 +72,13 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /v1/datasets": LABELS,
     "GET /v1/datasets/{name}/{version}": LABELS,
     "GET /v1/datasets/{name}/{version}/download": LABELS,
+    "POST /v1/certificates": scopes("feedback"),
+    "GET /v1/certificates": LABELS,
+    "GET /v1/certificates/{sha256}": LABELS,
+    "POST /v1/certificates/{sha256}/mend": LABELS,
+    "POST /v1/projects/{id}/routings": scopes("feedback"),
+    "GET /v1/projects/{id}/routings": LABELS,
+    "GET /v1/projects/{id}/routings/{routing}": LABELS,
     "POST /v1/jobs": scopes("jobs"),
     "GET /v1/jobs": JOBS,
     "GET /v1/jobs/{id}": JOBS,
@@ -103,7 +110,15 @@ MATRIX: dict[str, frozenset[str]] = {
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
 }
-PLACES = {"{ref}": "none", "{item}": "none", "{id}": "none", "{name}": "none", "{version}": "1"}
+PLACES = {
+    "{ref}": "none",
+    "{item}": "none",
+    "{id}": "none",
+    "{name}": "none",
+    "{version}": "1",
+    "{routing}": "none",
+    "{sha256}": "0" * 64,
+}
 
 
 def routes(api: Api) -> list[str]:
