@@ -91,7 +91,7 @@ class DatasetRequest(BaseModel):
 async def make(parts: Service, client: Client | None, asked: DatasetRequest, also: Also) -> dict[str, Any]:
     """Build the next version, and store its row with the rows that ``also`` gives for it. Returns the row.
 
-    Raises `Invalid` where no label gives a row, and 503 where too many data sets are being built. Where the
+    Raises `Invalid` where no label gives a row, and `Busy` where too many data sets are being built. Where the
     client goes away, nothing is stored.
     """
     make_folder((parts.settings.data / "datasets").absolute())

@@ -118,7 +118,7 @@ class Jobs:
         return Job.model_validate(dict(row))
 
     async def readable(self, id: str, caller: Caller) -> None:
-        """Raise `NotFound` where there is no such job, and 403 where the caller may not read what it holds."""
+        """Raise `NotFound` where there is no such job, and `Forbidden` where the caller may not read what it holds."""
         await self.get(id)
         async with self._database.read() as connection:
             await access.must_read_job(connection, caller, id)

@@ -54,7 +54,7 @@ class Adjudication(BaseModel):
 async def decide(
     connection: AsyncConnection, known: Labels, caller: Caller, project: str, asked: AdjudicationRequest
 ) -> tuple[Adjudication, Mapping[Any, Sequence[Mapping[str, Any]]]]:
-    """Return a decision and the rows that store it. Raises `NotFound`, and 422 for a label of another kind."""
+    """Return a decision and the rows that store it. Raises `NotFound`, and `Invalid` for a label of another kind."""
     row, task = await _about(connection, project, asked.item)
     given = await _read(known, row, task, caller, asked)
     at = now()

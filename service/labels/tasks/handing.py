@@ -57,14 +57,17 @@ _NUMBER = select(feedback.c.seq).where(feedback.c.id == bindparam("id"))
 
 
 def seen(connection: Connection, id: str, annotator: str) -> Seen:
-    """A task as an annotator may look at it. Raises 404 where there is none."""
+    """A task as an annotator may look at it. Raises `NotFound` where there is none."""
     task = tasking.task(connection, id)
     project = connection.execute(_PROJECT, {"id": task["project"]}).mappings().one()
     return Seen(project, task, tasking.lease(connection, id, annotator))
 
 
 def hand_out(connection: Connection, id: str, annotator: str, seconds: float, beside: Sequence[str] = ()) -> HandedOut:
-    """Lease the next task of a project for so many ``seconds``: see `tasking.next_task`. Raises 403, 404 and 409."""
+    """Lease the next task of a project for so many ``seconds``: see `tasking.next_task`.
+
+    Raises `Forbidden`, `NotFound` and `Conflict`.
+    """
     project = tasking.lock(connection, id)
     if project["closed_at"] is not None:
         raise Conflict("the project is closed", "Nothing is left to do here.")
@@ -90,7 +93,8 @@ async def read(known: labels.Labels, one: Seen, caller: Caller, asked: AnswerReq
 def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once) -> str:
     """Store an answer as feedback, and close its lease: both or neither. Return the label's id.
 
-    Raises 403 and 409 where the task isn't the annotator's to answer, and then what is wrong with the answer itself.
+    Raises `Forbidden` and `Conflict` where the task isn't the annotator's to answer, and then what is wrong with the
+    answer itself.
     """
     id, annotator, replaces = answer.seen.task["id"], answer.annotator, answer.asked.replaces
     project, at = _locked(connection, answer.seen, annotator, replaces)
@@ -113,7 +117,7 @@ def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once
 
 
 def skip(connection: Connection, id: str, caller: Caller, why: tasking.Skip) -> None:
-    """Leave a task to others. Raises 404, 409, and 422 for a reason that the project doesn't offer."""
+    """Leave a task to others. Raises `NotFound`, `Conflict`, and `Invalid` for a reason that isn't offered."""
     annotator = tasking.require_annotator(caller.annotator)
     project, at = _locked(connection, seen(connection, id, annotator), annotator)
     offered = tasking.reasons_of(dict(project))
@@ -126,7 +130,7 @@ def skip(connection: Connection, id: str, caller: Caller, why: tasking.Skip) -> 
 
 
 def unskip(connection: Connection, id: str, caller: Caller, seconds: float) -> HandedOut:
-    """Take back that a task was left to others. Raises 403, 404 and 409."""
+    """Take back that a task was left to others. Raises `Forbidden`, `NotFound` and `Conflict`."""
     annotator = tasking.require_annotator(caller.annotator)
     task = tasking.task(connection, id)
     project = tasking.lock(connection, task["project"])
@@ -137,7 +141,7 @@ def unskip(connection: Connection, id: str, caller: Caller, seconds: float) -> H
 
 
 def release(connection: Connection, id: str, caller: Caller) -> None:
-    """Give a task back: anyone may get it again. Raises 404 and 409."""
+    """Give a task back: anyone may get it again. Raises `NotFound` and `Conflict`."""
     annotator = tasking.require_annotator(caller.annotator)
     _locked(connection, seen(connection, id, annotator), annotator)
     tasking.released(connection, id, annotator)
@@ -145,7 +149,7 @@ def release(connection: Connection, id: str, caller: Caller) -> None:
 
 
 def must_label(project: RowMapping, annotator: str) -> None:
-    """Raise 403 where the annotator may not label in a project now."""
+    """Raise `Forbidden` where the annotator may not label in a project now."""
     if not access.may_label(project, annotator):
         fix = "Someone with the scope feedback can assign you: PATCH /v1/projects/ID."
         raise Forbidden("the project is assigned to others", fix)
@@ -160,7 +164,10 @@ def insert(connection: Connection, rows: Rows | Mapping[Any, Sequence[Mapping[st
 
 
 def _locked(connection: Connection, one: Seen, annotator: str, replaces: str | None = None) -> tuple[RowMapping, Any]:
-    """The project, locked, whose task the annotator may now close or correct, and the time. Raises 404 and 409."""
+    """The project, locked, whose task the annotator may now close or correct, and the time.
+
+    Raises `NotFound` and `Conflict`.
+    """
     project = tasking.lock(connection, one.project["id"])
     at = tasking.time_of(connection)
     if replaces is None:

@@ -64,7 +64,7 @@ _OF_PROJECT = (
 
 
 def must_be_done(connection: Connection, project: RowMapping, annotator: str) -> None:
-    """Raise 409 for somebody who has not passed a project's practice."""
+    """Raise `Conflict` for somebody who has not passed a project's practice."""
     if not standing(connection, project, annotator).passed:
         raise Conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
 
@@ -74,7 +74,7 @@ def answered(
 ) -> bool:
     """Store an answer, a label in the item's own order, and say whether it was right. The project must be locked.
 
-    Who answers again after a round was over begins the next. Raises 409 for one that was answered in this round.
+    Who answers again after a round was over begins the next. Raises `Conflict` for one that was answered in this round.
     """
     where = standing(connection, project, annotator)
     round = where.round if where.next is not None else where.round + 1

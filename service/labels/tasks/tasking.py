@@ -81,7 +81,7 @@ def time_of(connection: Connection) -> datetime:
 
 
 def lock(connection: Connection, project: str) -> RowMapping:
-    """Read a project, and let nobody else lease or answer its tasks until the transaction ends. Raises 404.
+    """Read a project, and let nobody else lease or answer its tasks until the transaction ends. Raises `NotFound`.
 
     Every change of leases takes this lock first: what is counted afterwards stays true.
     """
@@ -143,7 +143,7 @@ _LEASED = {"sqlite": _leased(sqlite.insert(leases)), "postgresql": _leased(postg
 
 
 def task(connection: Connection, id: str) -> RowMapping:
-    """A task with its prompt and responses. Raises 404."""
+    """A task with its prompt and responses. Raises `NotFound`."""
     row = connection.execute(_TASK, {"id": id}).mappings().one_or_none()
     if row is None:
         raise not_found("task", id)
@@ -158,7 +158,7 @@ _TASK = (
 
 
 def held(connection: Connection, project: RowMapping, task: RowMapping, annotator: str, at: datetime) -> None:
-    """Raise 409 unless the annotator may answer, skip or release the task now. The project must be locked."""
+    """Raise `Conflict` unless the annotator may answer, skip or release the task now. The project must be locked."""
     again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
     mine = lease(connection, task["id"], annotator)
     if project["closed_at"] is not None:
@@ -177,7 +177,7 @@ def held(connection: Connection, project: RowMapping, task: RowMapping, annotato
 
 
 def correctable(connection: Connection, project: RowMapping, task: RowMapping, annotator: str, replaces: str) -> None:
-    """Raise 409 unless ``replaces`` is the annotator's answer to the task, which may be corrected."""
+    """Raise `Conflict` unless ``replaces`` is the annotator's answer to the task, which may be corrected."""
     if project["closed_at"] is not None:
         raise Conflict("the project is closed", "Its answers stay as they are.")
     mine = lease(connection, task["id"], annotator)
@@ -217,7 +217,7 @@ def skipped(connection: Connection, task: str, annotator: str, at: datetime, why
 def unskipped(
     connection: Connection, project: RowMapping, task: RowMapping, annotator: str, at: datetime, seconds: float
 ) -> Lease:
-    """Lease a task again to the annotator who skipped it. The project must be locked. Raises 409."""
+    """Lease a task again to the annotator who skipped it. The project must be locked. Raises `Conflict`."""
     again = f"Ask for a task: POST /v1/projects/{project['id']}/tasks/next."
     if project["closed_at"] is not None:
         raise Conflict("the project is closed", "Nothing is left to do here.")
@@ -257,7 +257,7 @@ def reasons_of(project: Mapping[str, Any]) -> list[SkipReason]:
 
 
 def require_annotator(annotator: str | None) -> str:
-    """The annotator of a key. Raises 403 where it has none."""
+    """The annotator of a key. Raises `Forbidden` where it has none."""
     if annotator is None:
         fix = "Use a key that was made with an annotator: POST /v1/keys."
         raise Forbidden("the key belongs to no annotator", fix)

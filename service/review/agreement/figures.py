@@ -50,7 +50,7 @@ class Figures:
 
 
 async def figures_of(parts: Service, client: Client | None, project: str) -> Figures:
-    """Return a project's figures. Raises `NotFound`, and 503 where too many wait or it takes too long."""
+    """Return a project's figures. Raises `NotFound`, and `Busy` where too many wait or it takes too long."""
     async with parts.database.read() as connection:
         row = (await connection.execute(select(projects).where(projects.c.id == project))).mappings().one_or_none()
         if row is None:
