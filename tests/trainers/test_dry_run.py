@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from .tiny import config_of
 
 LORA = {"r": 4, "target_modules": "all-linear"}
 GPU = Device(80 * 10**9)
+ROOMY = 10**12  # bytes of disk: how full the one is that tests run on says nothing
 LLAMA_8B = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256, "hidden_size": 4096,
     "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
@@ -44,7 +46,7 @@ def planned(kind: Any, model: Path, out: Path, device: Device = GPU, **given: An
     config = config_of(kind, model, out, **given)
     name = kind.__module__.rpartition(".")[2]
     method = load(name)
-    return dry_run(name, config, method.plan, method.work(config, device.processes), device)
+    return dry_run(name, config, method.plan, method.work(config, device.processes), device, free=ROOMY)
 
 
 def test_the_shape_is_that_of_the_loaded_model(policy: Path, tmp_path: Path) -> None:
@@ -133,7 +135,10 @@ def test_online_methods_refuse_to_be_sharded_and_say_what_can(
     assert "OpenRLHF or verl" in caught.value.fix and not (tmp_path / "out").exists()
 
 
-def test_the_command_says_it_and_writes_nothing(empty: Path, tmp_path: Path) -> None:
+def test_the_command_says_it_and_writes_nothing(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.planning.dry_run.shutil.disk_usage", lambda place: SimpleNamespace(free=ROOMY))
     (tmp_path / "c.yaml").write_text(
         f"model: {empty}\ndata: none.jsonl\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\n"
     )
