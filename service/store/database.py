@@ -261,6 +261,12 @@ class Database:
         return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def insert_rows(connection: Connection, rows: Rows) -> None:
+    """Insert rows into several tables, within the transaction that is under way."""
+    for table, entries in rows.items():
+        connection.execute(table.insert(), entries)
+
+
 def take_turn(connection: Connection) -> None:
     """Make rows of feedback come in the order of their numbers: who reads on from the last one misses none.
 
