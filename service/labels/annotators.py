@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, RowMapping, or_, select, update
+from sqlalchemy import RowMapping, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -117,7 +117,7 @@ async def name(database: Database, id: str) -> str | None:
         return called
 
 
-async def choices(database: Database, chosen: Sequence[str] = ()) -> Sequence[Row[Any]]:
+async def choices(database: Database, chosen: Sequence[str] = ()) -> Sequence[Any]:
     """Return annotators to choose from, by group and name, and all that are ``chosen`` already."""
     known = select(annotators.c.id).where(annotators.c.erased_at.is_(None))
     listed = known.order_by(annotators.c.group, annotators.c.name).limit(MOST_LISTED)

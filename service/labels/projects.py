@@ -195,7 +195,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         }
         for row in await connection.execute(counts)
     }
-    return [Known(row, progress.get(row["id"], {})) for row in rows]
+    return [Known(dict(row), progress.get(row["id"], {})) for row in rows]
 
 
 async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
