@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,17 +82,6 @@ async def must_be_there(connection: AsyncConnection, id: str) -> None:
     """Raise `NotFound` where there is no such project."""
     if (await connection.execute(select(projects.c.id).where(projects.c.id == id))).first() is None:
         raise not_found("project", id, "GET /v1/projects lists them.")
-
-
-_SEEN = select(projects).where(projects.c.id == bindparam("id"))
-
-
-def seen(connection: Connection, id: str, caller: Caller) -> RowMapping:
-    """Return the row of a project that the caller may see on pages. Raises `NotFound`."""
-    row = connection.execute(_SEEN, {"id": id}).mappings().one_or_none()
-    if row is None or not access.sees(caller, row):
-        raise not_found("project", id, "Look at your projects again.")
-    return row
 
 
 async def of_comparisons(database: Database, id: str) -> RowMapping:

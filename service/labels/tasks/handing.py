@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.feedback import Feedback
@@ -19,7 +20,7 @@ from service.labels.tasks import answering, drafts, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.shown import Order
 from service.refusals import Conflict, Forbidden, Invalid, Refusal
-from service.store.database import insert_rows, take_turn
+from service.store.database import Database, insert_rows, take_turn
 from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, projects
 
@@ -88,6 +89,21 @@ async def read(known: labels.Labels, one: Seen, caller: Caller, asked: AnswerReq
     except (Refusal, InputError) as fault:
         return Answer(one, asked, annotator, fault)
     return Answer(one, asked, annotator, given)
+
+
+async def answered(
+    database: Database, known: labels.Labels, one: Seen, asked: AnswerRequest, caller: Caller, once: Once
+) -> str:
+    """Store the answer to a task that was seen, for whoever takes answers; return the label's id. Raises `Refusal`."""
+    answer = await read(known, one, caller, asked)
+    try:
+        stored = await database.change(lambda connection: take_back(connection, answer, caller, once))
+    except (Refusal, InputError, IntegrityError):
+        await once.replay()  # the same request was quicker, or came before
+        raise
+    if not isinstance(answer.read, Exception):
+        labels.count([answer.read[0]])
+    return stored
 
 
 def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once) -> str:
