@@ -18,8 +18,8 @@ from service.bounds.lanes import Stop
 from service.keys.auth import Caller, audited
 from service.labels.label_query import RETRACTED, FeedbackFilter, numbers
 from service.labels.labels import new_id
+from service.labels.projects.project_items import tasks_of
 from service.labels.snapshot import labels_by_item
-from service.labels.tasks.project_items import tasks_of
 from service.refusals import Conflict, Invalid, not_found
 from service.store.database import Database, Rows
 from service.store.repeats.idempotency import Once

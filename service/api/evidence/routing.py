@@ -19,9 +19,9 @@ from service.evidence import routing as draws
 from service.evidence.routing import RouteRequest
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels import projects
+from service.labels.projects import projects
+from service.labels.projects.project_items import ItemsRequest, gathered, new_rows, tasks_of
 from service.labels.tasks.answering import form_of
-from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows, tasks_of
 from service.problems import responses
 
 router = APIRouter(prefix="/v1/projects", tags=["routing"], route_class=StrictRoute, responses=responses())

@@ -13,8 +13,8 @@ from service.context import Parts, allowed
 from service.engines import TRAINED
 from service.jobs import models
 from service.keys.auth import Caller
+from service.outward.public import public
 from service.problems import responses
-from service.public import public
 from service.store.database import Row
 from trainers import catalogue
 

@@ -14,10 +14,10 @@ from service.api.judges.comparisons import ComparisonRequest, pipeline_of
 from service.bounds.watching import while_connected
 from service.context import Parts, allowed
 from service.keys.auth import Caller
-from service.labels import examples as stored_examples
 from service.labels.label_query import StoredFeedback
 from service.problems import responses
 from service.refusals import Invalid
+from service.review import examples as stored_examples
 
 router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
 

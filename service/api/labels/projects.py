@@ -14,11 +14,12 @@ from service.api.paging import Cursor, Limit, decode, encode
 from service.context import OnlyOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels import annotators, projects
-from service.labels.projects import Known
+from service.labels import annotators
+from service.labels.projects import projects
+from service.labels.projects.project_items import ItemsRequest, gathered, new_rows, tasks_of
+from service.labels.projects.project_options import form_of, with_options
+from service.labels.projects.projects import Known
 from service.labels.tasks import answering, roles, tasking
-from service.labels.tasks.project_items import ItemsRequest, gathered, new_rows, tasks_of
-from service.labels.tasks.project_options import form_of, with_options
 from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
 from service.problems import responses

@@ -8,7 +8,7 @@ from service.api.labels import tasks
 from service.api.review.figures import paused
 from service.context import Parts
 from service.labels import annotators
-from service.labels.tasks.project_items import ItemsRequest
+from service.labels.projects.project_items import ItemsRequest
 from service.refusals import Invalid
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
