@@ -66,7 +66,9 @@ def _of_other_files(tree: ast.Module) -> Iterator[tuple[str, Place]]:
         if GROUP in _used(call.func) and isinstance(argument, ast.Name)
     }
     for statement in tree.body:
-        for alias in statement.names if isinstance(statement, ast.ImportFrom) and statement.module else ():
+        if not isinstance(statement, ast.ImportFrom) or statement.module is None:
+            continue
+        for alias in statement.names:
             spec = find_spec(statement.module) if _name(alias) in names else None
             if spec is not None and spec.origin is not None:
                 yield _name(alias), Place(alias.name, spec.name, Path(spec.origin))

@@ -140,8 +140,8 @@ class JudgeRequest(_Judging):
     kind: Literal["judge"]
 
 
-class TrainSettings(Asked):
-    """Those settings of a trainer that a request may make; `trainers.config` says what they mean."""
+class SettingsOfAll(Asked):
+    """Those settings of every trainer that a request may make, in its bounds; `trainers.config` says what they mean."""
 
     max_steps: int | None = Field(default=None, ge=1, le=1_000_000)
     num_train_epochs: float | None = Field(default=None, gt=0, le=1000)
@@ -156,6 +156,11 @@ class TrainSettings(Asked):
     max_length: int | None = Field(default=None, ge=2, le=TOKENS_AT_MOST)
     eval_share: float | None = Field(default=None, ge=0, lt=1)
     prefix_packing: bool | None = None
+
+
+class TrainSettings(SettingsOfAll):
+    """And those of single methods: a method takes its own, as `trainers.catalogue` reads them off its file."""
+
     heads: Literal["pooled", "groups"] | None = None
     loss: Literal["sigmoid", "ipo", "kto"] | None = None
     beta: float | None = Field(default=None, gt=0, le=1000)
@@ -172,6 +177,13 @@ class MethodSettings(TrainSettings):
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, bool | int | float | str | None] = Field(init=False)
+
+
+def _must_be_settings_of(method: str, settings: TrainSettings) -> None:
+    """Raise `ValueError` for a setting that training by this method hasn't got: its process would refuse it later."""
+    given = settings.model_dump(exclude_none=True).keys() - SettingsOfAll.model_fields.keys()
+    if unknown := given - catalogue.plain_settings(method):
+        raise ValueError(f"{method} has no setting {min(unknown)!r} that a request may make")
 
 
 class TrainRequest(Asked):
@@ -214,8 +226,7 @@ class TrainRequest(Asked):
 
     @model_validator(mode="after")
     def _settings_are_the_method_s(self) -> Self:
-        if unknown := set(self.settings.model_extra or ()) - catalogue.plain_settings(self.method):
-            raise ValueError(f"{self.method} has no setting {min(unknown)!r} that a request may make")
+        _must_be_settings_of(self.method, self.settings)
         return self
 
 
@@ -241,6 +252,12 @@ class AlignRequest(BoundedChain, Asked):
     reward: TrainSettings = TrainSettings()
     dpo: TrainSettings = TrainSettings()
     ppo: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _settings_are_their_stage_s(self) -> Self:
+        for method in ("sft", "reward", "dpo", "ppo"):
+            _must_be_settings_of(method, getattr(self, method))
+        return self
 
 
 class EvaluateRequest(BoundedRows, BoundedPrinciple, Asked):
