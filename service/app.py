@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service import metrics, problems
+from service import problems
 from service.api.routers import ROUTERS
 from service.bounds.lanes import Lane
 from service.bounds.limits import Limits, Pace
@@ -25,6 +25,7 @@ from service.keys.retention import Retention
 from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
+from service.outward import metrics
 from service.settings import Settings
 from service.store import migrations
 from service.store.constitutions import Constitutions

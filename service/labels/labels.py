@@ -23,7 +23,7 @@ from critic.records import Prompt, Response
 from service.bounds.text_bounds import TextBounds
 from service.keys.auth import Caller
 from service.labels.label_form import long_form
-from service.metrics import FEEDBACK
+from service.outward.metrics import FEEDBACK
 from service.refusals import Forbidden
 from service.store.constitutions import Constitutions
 from service.store.database import Database, Rows
