@@ -39,9 +39,9 @@ from service.web import PAGES
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0001
 """How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
-system, and would wait for the usual 5 ms at each of them while figures are computed."""
+system, and would wait for the usual 5 ms at each of them while figures are computed (`benchmarks.run attacked`)."""
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.

@@ -79,7 +79,8 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce, reques
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Forbidden(f"the key {caller.name!r} belongs to no annotator", fix)
-    reader = partial(parts.labels.read, caller=caller, measured=parts.labels.texts.fit(await request.body()))
+    measured = parts.labels.texts.fit(await request.body())
+    reader = partial(parts.labels.read, caller=caller, measured=measured, storable=True)  # as `StrictRequest` found
     try:
         async with parts.turns.labels:
             if isinstance(asked, list):
@@ -180,21 +181,11 @@ async def _replaced(parts: Parts, given: Feedback, replaces: str | None) -> labe
 async def _several(asked: Sequence[Any], read: Reader, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
-    good: dict[int, Feedback] = {}
-    besides: dict[int, dict[str, Any]] = {}
-    faults: list[Fault] = []
-    for position, row in enumerate(asked):
-        if position % BREATH == BREATH - 1:
-            await asyncio.sleep(0)
-        label, beside = _apart(row)
-        told = await _read(label, f"/{position}", read)
-        wrong = _faults(beside, f"/{position}") + ([] if isinstance(told, Feedback) else told)
-        if isinstance(told, Feedback) and not wrong:
-            good[position], besides[position] = told, beside
-        faults += wrong
-    if not good:
-        raise _refused(faults)
-    return await _store_several(_Batch(len(asked), good, besides, faults), caller, parts, once)
+    async with parts.turns.batches:
+        batch = await _read_batch(asked, read)
+    if not batch.good:
+        raise _refused(batch.faults)
+    return await _store_several(batch, caller, parts, once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +202,22 @@ class _Batch:
         for position, label in self.good.items():
             if (value := self.beside[position].get(name)) is not None:
                 yield position, label, value
+
+
+async def _read_batch(asked: Sequence[Any], read: Reader) -> _Batch:
+    good: dict[int, Feedback] = {}
+    besides: dict[int, dict[str, Any]] = {}
+    faults: list[Fault] = []
+    for position, row in enumerate(asked):
+        if position % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+        label, beside = _apart(row)
+        told = await _read(label, f"/{position}", read)
+        wrong = _faults(beside, f"/{position}") + ([] if isinstance(told, Feedback) else told)
+        if isinstance(told, Feedback) and not wrong:
+            good[position], besides[position] = told, beside
+        faults += wrong
+    return _Batch(len(asked), good, besides, faults)
 
 
 async def _store_several(batch: _Batch, caller: Caller, parts: Parts, once: Once) -> JSONResponse:

@@ -12,7 +12,7 @@ from service.cli.given.options import SERVER
 from service.cli.given.service_options import Data, SettingsFile, Url
 from service.cli.given.service_settings import read_reachable
 from service.keys.first_key import tell_first_key
-from service.serving.connections import BACKLOG
+from service.serving.accepting import QUEUE
 from service.serving.server import configured, run
 from service.settings import Settings
 
@@ -51,7 +51,7 @@ def _listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(QUEUE)
     except OSError as error:
         listener.close()
         raise InputError(
