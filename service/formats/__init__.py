@@ -6,31 +6,27 @@ found by being here, and the contract tests run over `FORMATS`.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from pkgutil import walk_packages
 from typing import Any
 
 from pydantic import ValidationError
 
 from base.errors import InputError
 from base.nearest import perhaps
+from base.plugins import by_name, imported
 from critic.files.row_prompt import readable
 from service.formats.base import Format
 
 
-def _formats() -> Iterator[type[Format]]:
-    """Yield the formats of each file of this folder and its rooms."""
-    for module in walk_packages(__path__, f"{__name__}."):
-        here = vars(import_module(module.name)).values()
-        for value in here:
+def _formats() -> Iterator[tuple[str, str, type[Format]]]:
+    """Yield the formats of each file of this folder and its rooms, with their names and places."""
+    for module in imported(__name__, __path__, rooms=True):
+        for value in vars(module).values():
             is_format = isinstance(value, type) and issubclass(value, Format) and "name" in vars(value)
-            if is_format and value.__module__ == module.name:
-                yield value
+            if is_format and value.__module__ == module.__name__:
+                yield value.name, module.__name__, value
 
 
-FORMATS: dict[str, type[Format]] = {
-    format.name: format for format in sorted(_formats(), key=lambda format: format.name)
-}
+FORMATS: dict[str, type[Format]] = dict(sorted(by_name("a file format", _formats()).items()))
 
 
 def format_of(name: str, options: Mapping[str, Any] | None = None) -> Format:

@@ -16,9 +16,9 @@ from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, encode, number
 from service.context import OnlyOnce, Parts, allowed
 from service.jobs.inputs.artifacts import Artifact, of_job
-from service.jobs.job import Job, JobEvent, JobEvents, Kind, State
+from service.jobs.job import Job, JobEvent, JobEvents, State
+from service.jobs.kinds import Kind, Request
 from service.jobs.queue import COLUMNS
-from service.jobs.requests import Request
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses

@@ -31,6 +31,7 @@ Write = Callable[[Connection], None]
 BREATH = 0.005
 AGAIN = (0.05, 2.0)  # seconds until a database that is away is asked again: at first, and at most
 CONNECT_SECONDS = 5
+NOBODYS = -1  # an epoch that no job is in
 PAGE = 16  # results that are in memory at once: each holds every text of its row
 
 log = logging.getLogger("cai.jobs")
@@ -108,6 +109,11 @@ class JobStore(Claims):
         self._config: dict[str, Any] = {}
         self._provenance: Provenance | None = None
 
+    def leave(self) -> None:
+        """Store nothing any more, and wait for no database: every write is `Moved` from now on."""
+        self.epoch = NOBODYS
+        self._given_up.set()
+
     def close(self) -> None:
         """Commit what waits; not any longer where the database is away."""
         self._given_up.set()
@@ -182,7 +188,7 @@ class JobStore(Claims):
         return map(Quarantined.model_validate_json, self._texts(job_rows.c.quarantined))
 
     def trying(self) -> dict[str, Any]:
-        """What was begun last: see `service.jobs.kinds.poison`."""
+        """What was begun last: see `service.jobs.running.poison`."""
         found: dict[str, Any] | None = self._read(select(jobs.c.trying).where(jobs.c.id == self.job))[0][0]
         return found or {}
 

@@ -20,6 +20,7 @@ from critic.feedback import KINDS
 from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
+from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
 from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
+WITH_PAIRS = [name for name, kind in JOB_KINDS.items() if kind.leaves_pairs]  # kinds of jobs
 MOST_LISTED = 200  # runs and data sets to choose from, the newest
 
 
@@ -61,7 +63,7 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
     async with parts.database.read() as connection:
         runs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(
-            jobs.c.kind.in_(("generate", "judge")), jobs.c.state == "done"
+            jobs.c.kind.in_(WITH_PAIRS), jobs.c.state == "done"
         )
         runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
         sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
