@@ -6,6 +6,7 @@ folder that the cluster's head has at the same path.
 """
 
 import json
+import logging
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from base.backoff import told
 from base.errors import InputError
 from base.option import as_file
 from critic.run.folder.shards import RUN_FILE, ShardStore
@@ -32,6 +34,8 @@ from service.jobs.work.work import Work
 from service.store.disk.synced import make_folder
 
 TELL_SECONDS = 2.0
+
+log = logging.getLogger("cai.jobs")
 
 
 def run(work: Work, asked: Judging) -> dict[str, Any]:
@@ -76,12 +80,13 @@ def _run(work: Work, asked: Judging, folder: Path) -> dict[str, Any]:
 def _wait_for(work: Work, folder: Path) -> None:
     """Wait until the command of a worker that lost this job has let go of its folder."""
     make_folder(folder)
-    while True:
-        with suppress(InputError):
-            os.close(lock_directory(folder))
-            return
-        if work.moved.wait(0.5):
-            raise Moved(work.id)
+    with told(log, f"the command of another worker still has the folder of job {work.id}"):
+        while True:
+            with suppress(InputError):
+                os.close(lock_directory(folder))
+                return
+            if work.moved.wait(0.5):
+                raise Moved(work.id)
 
 
 def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Lives:
         self._note(START)
 
     def hand_back(self) -> None:
-        """The worker ends in order: the job waits again. Where the database is away, it can't be said, and is a death."""
+        """The worker ends in order: the job waits again. With the database away it can't be said, and is a death."""
         self._handed_back = True
         with suppress(DBAPIError, Moved):
             self._store.once(self._change(None, state="queued", worker=None))
