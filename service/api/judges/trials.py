@@ -21,6 +21,7 @@ from service.refusals import Invalid
 from service.store.tables import feedback, retractions
 
 router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_EXAMPLES = 3
 LOOKED_AT = 200  # labels, the newest, among which examples are looked for

@@ -36,6 +36,7 @@ from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, now, retractions
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_ROWS = 10_000
 TRIES = 3  # of storing labels that another import stores at the same time

@@ -38,6 +38,7 @@ from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, leases, projects, tasks
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 Labeller = Annotated[Caller, allowed("label")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]
