@@ -70,6 +70,7 @@ class Heart(threading.Thread):
         self.join()
         with self._database.begin() as connection:
             connection.execute(delete(workers).where(workers.c.id == self._worker))
+        self._client.destroy()
 
     def run(self) -> None:
         """The thread's loop."""
