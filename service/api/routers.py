@@ -1,7 +1,6 @@
 """All routers of the HTTP API: the ``router`` of each file here and in the rooms, found by being there.
 
-What a resource asks of the database stands in its file or in a room that it imports, its tables in
-`service.store.tables`, and their making in a migration: so a resource is three files.
+A resource is three files: its route, its tables with what is asked of them (`service.store.tables`), and a migration.
 """
 
 from fastapi import APIRouter

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from service import metrics
 from service.engines import Engines
 from service.jobs.inputs.artifacts import Artifacts, of_job
 from service.jobs.inputs.sources import gather, origins, sources, with_sources
@@ -26,6 +25,7 @@ from service.jobs.requests import JobRequest
 from service.jobs.work import durable
 from service.keys import access
 from service.keys.auth import Caller, audited
+from service.outward import metrics
 from service.refusals import RETRY_SECONDS, Busy, Conflict, Refusal, TooMany, not_found
 from service.settings import Settings
 from service.store.constitutions import Constitutions

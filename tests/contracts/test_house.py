@@ -35,9 +35,6 @@ def upgrade() -> None:
         "notes", sa.Column("id", sa.String(length=64), primary_key=True), sa.Column("text", sa.Text(), nullable=False)
     )
 '''
-TABLE = (
-    '\nnotes = Table("notes", metadata, Column("id", _Id, primary_key=True), Column("text", Text, nullable=False))\n'
-)
 KINDS = {
     "engine": {"critic/engines/echoer.py": ENGINE},
     "judge mode": {"critic/judging/modes/shorter.py": MODE},
@@ -52,15 +49,14 @@ KINDS = {
     },
 }
 VERSIONS = "service/store/migrations/versions"
-TABLES = "service/store/tables.py"
 
 
 def resource() -> dict[str, str]:
-    """The files of a resource of the API: the route with its queries, its table, and the table's making."""
+    """The files of a resource of the API: the route, its table with its queries, and the table's making."""
     newest = max(path.name for path in (ROOT / VERSIONS).glob("[0-9]*.py")).partition("_")[0]
     return {
         "service/api/notes.py": (FOREIGN / "notes.py").read_text("utf-8"),
-        TABLES: (ROOT / TABLES).read_text("utf-8") + TABLE,
+        "service/store/tables/notes.py": (FOREIGN / "notes_table.py").read_text("utf-8"),
         f"{VERSIONS}/9000_notes.py": MIGRATION.format(before=newest),
     }
 

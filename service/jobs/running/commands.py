@@ -19,7 +19,7 @@ from service.jobs.inputs.artifacts import MODELS, of_job
 from service.jobs.requests import TrainSettings
 from service.jobs.work.ledger import read
 from service.jobs.work.work import Failed, Work
-from service.public import public
+from service.outward.public import public
 from service.store.disk.synced import make_folder
 from service.store.tables import models, now
 

@@ -4,13 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from sqlalchemy import select
 
 from service.api.body import StrictRoute
 from service.context import OnlyOnce, Parts, allowed
 from service.keys.auth import Caller
 from service.problems import responses
-from service.store.tables import notes
+from service.store.tables.notes import all_notes, notes
 
 router = APIRouter(prefix="/v1/notes", tags=["notes"], route_class=StrictRoute, responses=responses())
 
@@ -35,5 +34,5 @@ async def make(asked: Note, caller: Admin, parts: Parts, once: OnlyOnce) -> Note
 async def listed(caller: Admin, parts: Parts) -> list[Note]:
     """All notes."""
     async with parts.database.read() as connection:
-        rows = (await connection.execute(select(notes).order_by(notes.c.id))).mappings().all()
-    return [Note.model_validate(dict(row)) for row in rows]
+        rows = await all_notes(connection)
+    return [Note.model_validate(row) for row in rows]
