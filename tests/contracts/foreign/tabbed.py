@@ -26,7 +26,7 @@ class TabbedFormat(Format):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             prompt, chosen, rejected = line.split("\t")
             asked = Prompt(messages=(Message(role="user", content=prompt),))
-            answers = (Response(text=chosen), Response(text=rejected))
+            answers = (Response(text=chosen, model="given"), Response(text=rejected, model="given"))
             label = {"kind": "comparison", "prompt": asked, "responses": answers, "label": {"choice": "first"}}
             yield Feedback.model_validate(label | {"source": source, "where": f"{path.name}:{number}"})
 
