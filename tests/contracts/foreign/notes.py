@@ -9,7 +9,7 @@ from service.api.body import StrictRoute
 from service.context import OnlyOnce, Parts, allowed
 from service.keys.auth import Caller
 from service.problems import responses
-from service.store.tables.notes import all_notes, notes
+from service.store.tables.notes import all_notes, notes  # type: ignore[import-not-found]  # the file beside this one
 
 router = APIRouter(prefix="/v1/notes", tags=["notes"], route_class=StrictRoute, responses=responses())
 

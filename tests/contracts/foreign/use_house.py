@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from critic.feedback import Feedback
 from service.formats import format_of
 from service.settings import EngineSettings, Settings
 from tests.service.calls import Api
@@ -49,13 +50,14 @@ async def _jobs(api: Api, folder: Path) -> dict[str, Any]:
     written = await until(api.admin, await submit(api.admin, exported), "done")
     file = folder / "pairs.tabbed"
     file.write_bytes(await artifact(api.admin, written["id"], written["result"]["file"]))
+    labels = [label for label in format_of("tabbed").read(file) if isinstance(label, Feedback)]
     return {
         "counted": counted["result"],
         "said": said,
         "refused": statuses,
         "provenance": json.loads(await artifact(api.admin, run["id"], "manifest.json"))["provenance"],
         "tabbed": file.read_text("utf-8"),
-        "read": [label.model_dump(mode="json")["label"] for label in format_of("tabbed").read(file)],
+        "read": [label.model_dump(mode="json")["label"] for label in labels],
         "documented": (await api.admin.get("/openapi.json")).text.count("TallyRequest") > 1,
         "by_form": await _by_form(api),
     }
