@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 from base.option import bounded
 from critic.files.shapes import naming
 from critic.settings.run import SAMPLES_AT_MOST, TOKENS_AT_MOST, RunLimits, RunSettings
+from trainers import catalogue
 
 SUGGESTED = "x-suggested"
 """The key of a field's schema that says which list has what the field may name: pages suggest what is in it."""
@@ -150,7 +151,7 @@ class TrainSettings(SettingsOfAll):
     kl_coef: float | None = Field(default=None, ge=0, le=1000)
 
     def must_be_of(self, method: str) -> None:
-        """Raise `ValueError` for a setting that training by ``method`` hasn't got: its process would refuse it later."""
+        """Raise `ValueError` for a setting that ``method`` hasn't got: its process would refuse it later."""
         given = self.model_dump(exclude_none=True).keys() - SettingsOfAll.model_fields.keys()
         if unknown := given - catalogue.plain_settings(method):
             raise ValueError(f"{method} has no setting {min(unknown)!r} that a request may make")

@@ -80,8 +80,7 @@ class TrainRequest(JobRequest):
 
     @model_validator(mode="after")
     def _settings_are_the_method_s(self) -> Self:
-        if unknown := set(self.settings.model_extra or ()) - catalogue.plain_settings(self.method):
-            raise ValueError(f"{self.method} has no setting {min(unknown)!r} that a request may make")
+        self.settings.must_be_of(self.method)
         return self
 
 

@@ -8,7 +8,9 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from pydantic import ValidationError
 
-from service.jobs.requests import AlignRequest, SettingsOfAll, TrainRequest, TrainSettings
+from service.jobs.kinds.align import AlignRequest
+from service.jobs.kinds.train import TrainRequest
+from service.jobs.requests import SettingsOfAll, TrainSettings
 from service.settings import EngineSettings, Settings
 from tests.service.jobs import processes
 from tests.service.jobs.processes import CONSTITUTION, artifact, submit, until, working
