@@ -18,7 +18,7 @@ from service.labels import annotators
 from service.labels.projects import projects
 from service.labels.projects.project_items import ItemsRequest, gathered, new_rows, tasks_of
 from service.labels.projects.project_options import form_of, with_options
-from service.labels.projects.projects import Known
+from service.labels.projects.projects import ProjectState
 from service.labels.tasks import answering, roles, tasking
 from service.labels.tasks.roles import PageChange, PageSettings
 from service.labels.tasks.tasking import REASONS, SkipReason
@@ -107,7 +107,7 @@ async def make(asked: ProjectRequest, caller: Maker, parts: Parts, once: OnlyOnc
         chosen = await gathered(connection, asked, asked.kind, by_name, parts.labels.texts)
         rows = await new_rows(connection, row["id"], chosen)
     work = [task for task in tasks_of(rows) if task["role"] == roles.WORK]
-    made = _project(Known(row, {"items": len(work)}))
+    made = _project(ProjectState(row, {"items": len(work)}))
     await projects.add(once, row, rows, made, caller, len(work))
     return made
 
@@ -153,6 +153,6 @@ async def add(id: str, asked: ItemsRequest, caller: Maker, parts: Parts, once: O
     return added
 
 
-def _project(known: Known) -> Project:
+def _project(known: ProjectState) -> Project:
     told = {"progress": Progress(**known.progress), "skip_reasons": tasking.reasons_of(known.row)}
     return Project.model_validate(dict(known.row) | told)

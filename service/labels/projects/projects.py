@@ -20,7 +20,7 @@ from service.store.tables import adjudications, leases, now, practice, projects,
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ProjectState:
     """A project's row, and how far it is, as `service.answers.projects.Progress` says it."""
 
     row: Mapping[str, Any]
@@ -55,7 +55,7 @@ async def add_items(once: Once, id: str, items: Rows, answer: Any, caller: Calle
         raise Conflict("some of the items were added by someone else at the same time", "Send it again.") from None
 
 
-async def page(database: Database, after: str, limit: int, caller: Caller) -> tuple[list[Known], bool]:
+async def page(database: Database, after: str, limit: int, caller: Caller) -> tuple[list[ProjectState], bool]:
     """Return the projects behind the id ``after`` that the caller may see, by id; and whether there are more."""
     query = select(projects).order_by(projects.c.id).limit(limit + 1).where(projects.c.id > after)
     query = query.where(*access.projects_of(caller))
@@ -64,7 +64,7 @@ async def page(database: Database, after: str, limit: int, caller: Caller) -> tu
         return await _with_progress(connection, rows[:limit]), len(rows) > limit
 
 
-async def get(database: Database, id: str, caller: Caller) -> Known:
+async def get(database: Database, id: str, caller: Caller) -> ProjectState:
     """Return a project that the caller may see. Raises `NotFound`."""
     async with database.read() as connection:
         return await _one(connection, id, *access.projects_of(caller))
@@ -104,7 +104,7 @@ async def change(
     *,
     closed: bool | None,
     settings: Callable[[Any], dict[str, Any]] | None,
-) -> Known:
+) -> ProjectState:
     """Change a project, and return it. ``settings`` makes the new settings of those that it has.
 
     Raises `NotFound`, and `Invalid` where it is assigned to somebody who is no annotator.
@@ -154,14 +154,14 @@ async def _changed_settings(
     return {"settings": changed}
 
 
-async def _one(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> Known:
+async def _one(connection: AsyncConnection, id: str, *seen: ColumnElement[bool]) -> ProjectState:
     rows = (await connection.execute(select(projects).where(projects.c.id == id, *seen))).mappings().all()
     if not rows:
         raise not_found("project", id, "GET /v1/projects lists them.")
     return (await _with_progress(connection, rows))[0]
 
 
-async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Known]:
+async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[ProjectState]:
     ids = [row["id"] for row in rows]
     done = func.sum(case((tasks.c.answers >= projects.c.labels_per_item, 1), else_=0))
     counts = (
@@ -184,7 +184,7 @@ async def _with_progress(connection: AsyncConnection, rows: Sequence[RowMapping]
         }
         for row in await connection.execute(counts)
     }
-    return [Known(dict(row), progress.get(row["id"], {})) for row in rows]
+    return [ProjectState(dict(row), progress.get(row["id"], {})) for row in rows]
 
 
 async def _skips(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
