@@ -25,7 +25,7 @@ MAKE = "Make one with `cai certify`, and store it: POST /v1/certificates."
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptCertificate:
     """A certificate as it is stored: its judge's name, and since when."""
 
     certificate: Certificate
@@ -33,12 +33,12 @@ class Kept:
     created_at: datetime
 
 
-def new(certificate: Certificate) -> Kept:
+def new(certificate: Certificate) -> KeptCertificate:
     """A certificate that is to be stored now."""
-    return Kept(certificate, certificate.judge.name, now())
+    return KeptCertificate(certificate, certificate.judge.name, now())
 
 
-async def add(once: Once, kept: Kept, answer: Any, caller: Caller) -> None:
+async def add(once: Once, kept: KeptCertificate, answer: Any, caller: Caller) -> None:
     """Store a certificate. Raises `Conflict` where somebody else just did."""
     sha256 = kept.certificate.sha256
     row = {
@@ -55,29 +55,29 @@ async def add(once: Once, kept: Kept, answer: Any, caller: Caller) -> None:
         raise Conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
 
 
-async def find(database: Database, sha256: str) -> Kept | None:
+async def find(database: Database, sha256: str) -> KeptCertificate | None:
     """Return a certificate by its hash, where it is stored."""
     async with database.read() as connection:
         row = (await connection.execute(select(certificates).where(certificates.c.sha256 == sha256))).mappings().first()
     return None if row is None else _kept(row)
 
 
-async def get(database: Database, sha256: str) -> Kept:
+async def get(database: Database, sha256: str) -> KeptCertificate:
     """Return a certificate by its hash. Raises `NotFound`."""
     if (kept := await find(database, sha256)) is None:
         raise not_found("certificate", sha256, "GET /v1/certificates lists them.")
     return kept
 
 
-async def newest_first(database: Database) -> list[Kept]:
+async def newest_first(database: Database) -> list[KeptCertificate]:
     """Return all certificates, the newest first."""
     async with database.read() as connection:
         rows = (await connection.execute(select(certificates).order_by(certificates.c.created_at.desc()))).mappings()
         return [_kept(row) for row in rows.all()]
 
 
-def _kept(row: RowMapping) -> Kept:
-    return Kept(certificate_of(json.loads(row["content"]), "the database"), row["judge"], row["created_at"])
+def _kept(row: RowMapping) -> KeptCertificate:
+    return KeptCertificate(certificate_of(json.loads(row["content"]), "the database"), row["judge"], row["created_at"])
 
 
 def stored_certificates(connection: Connection) -> list[Certificate]:

@@ -12,7 +12,7 @@ from critic.certificates.certificate import Certificate, certificate_of
 from service.api.body import StrictRoute
 from service.context import OnlyOnce, Parts, allowed
 from service.evidence import certificates as stored
-from service.evidence.certificates import Kept
+from service.evidence.certificates import KeptCertificate
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
@@ -119,14 +119,14 @@ async def mend(sha256: Sha256, asked: MendRequest, caller: Reader, parts: Parts)
     return Mended(probabilities=[map(probability) for probability in asked.probabilities])
 
 
-def _of(kept: Kept) -> StoredCertificate:
+def _of(kept: KeptCertificate) -> StoredCertificate:
     certificate = kept.certificate
     return StoredCertificate(
         sha256=certificate.sha256, judge=kept.judge, certificate=certificate, created_at=kept.created_at
     )
 
 
-def _named(kept: Kept) -> CertificateName:
+def _named(kept: KeptCertificate) -> CertificateName:
     certificate = kept.certificate
     return CertificateName(
         sha256=certificate.sha256,
