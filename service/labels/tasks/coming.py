@@ -10,7 +10,7 @@ from service.keys import access
 from service.keys.auth import Caller
 from service.labels.tasks import drafts, handing, own_work, practising, task_rows, tasking
 from service.labels.tasks.handing import HandedOut, Seen
-from service.labels.tasks.own_work import Before, Pace
+from service.labels.tasks.own_work import Before, OwnPace
 from service.labels.tasks.task_rows import Own
 from service.refusals import not_found
 from service.store.tables import projects
@@ -24,7 +24,7 @@ class Next:
     at: practising.Standing | None = None
     out: HandedOut | None = None
     before: Before | None = None
-    pace: Pace | None = None
+    pace: OwnPace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Again:
     project: RowMapping
     own: Own
     before: Before
-    pace: Pace
+    pace: OwnPace
 
 
 def for_next(connection: Connection, project: str, caller: Caller, seconds: float, zone: tzinfo) -> Next:

@@ -28,7 +28,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class OwnPace:
     """Labels ``today``, and the ``median`` seconds of the latest; None where none were measured."""
 
     today: int
@@ -119,7 +119,7 @@ def before(connection: Connection, project: str, task: str, annotator: str) -> B
     return Before(drafts.read(connection, task, annotator), previous)
 
 
-def pace_of(connection: Connection, annotator: str, zone: tzinfo) -> Pace:
+def pace_of(connection: Connection, annotator: str, zone: tzinfo) -> OwnPace:
     """An annotator's pace. A label that was corrected counts once."""
     midnight = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     mine = (
@@ -129,7 +129,7 @@ def pace_of(connection: Connection, annotator: str, zone: tzinfo) -> Pace:
     today = (connection.execute(mine)).scalar_one()
     latest = select(feedback.c.seconds).where(feedback.c.annotator == annotator, feedback.c.seconds.is_not(None))
     seconds = (connection.execute(latest.order_by(feedback.c.seq.desc()).limit(LATEST))).scalars().all()
-    return Pace(today, round(median(seconds)) if seconds else None)
+    return OwnPace(today, round(median(seconds)) if seconds else None)
 
 
 def days_of(connection: Connection, annotator: str, zone: tzinfo) -> Mapping[date, int]:

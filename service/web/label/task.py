@@ -18,7 +18,7 @@ from service.labels.tasks import coming, handing, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.coming import Again, Next
 from service.labels.tasks.handing import Seen
-from service.labels.tasks.own_work import Pace
+from service.labels.tasks.own_work import OwnPace
 from service.labels.tasks.shown import order
 from service.refusals import Conflict, Invalid, TooLarge, not_found
 from service.store.database import Row
@@ -109,7 +109,7 @@ async def whole(
     parts: Service,
     project: Row,
     sheet: Sheet | None,
-    pace: Pace | None,
+    pace: OwnPace | None,
     *,
     status: int = 200,
     error: Any = None,
