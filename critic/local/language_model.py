@@ -139,7 +139,7 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LocalSettings:
     """A spec's options, read; `open_engine` says what each does."""
 
     batch: int
@@ -149,7 +149,7 @@ class Settings:
     template: TemplateOptions
 
 
-def settings(options: Mapping[str, str], known: Sequence[Option], where: str) -> Settings:
+def settings(options: Mapping[str, str], known: Sequence[Option], where: str) -> LocalSettings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
     check_known(options, known, where)
     batch = options.get("batch", "16")
@@ -164,7 +164,7 @@ def settings(options: Mapping[str, str], known: Sequence[Option], where: str) ->
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return Settings(int(batch), deterministic, device, dtype, read_template_options(options, where))
+    return LocalSettings(int(batch), deterministic, device, dtype, read_template_options(options, where))
 
 
 def opened_chat(loaded: Loaded, template: TemplateOptions, name: str) -> Chat:
