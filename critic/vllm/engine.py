@@ -50,7 +50,7 @@ from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, V
 from critic.local.loading import revision
 from critic.vllm.process import arguments, load_tokenizer, start, stop_ids
 from critic.vllm.process_log import ProcessLog
-from critic.vllm.settings import Settings
+from critic.vllm.settings import VllmSettings
 
 # vLLM takes the smallest number first.
 _PRIORITIES: dict[Lane, int] = {"interactive": 0, "batch": 1}
@@ -61,7 +61,7 @@ class VllmEngine:
 
     whole_trees = False
 
-    def __init__(self, folder: Path, name: str, chosen: Settings, log: ProcessLog) -> None:
+    def __init__(self, folder: Path, name: str, chosen: VllmSettings, log: ProcessLog) -> None:
         tokenizer = load_tokenizer(folder)
         self._chat = Chat(tokenizer, name, options=chosen.template)
         self._chat.prove()

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from base.errors import InputError
 from critic.local.loading import first_line, model_folder
 from critic.vllm.process_log import ProcessLog
-from critic.vllm.settings import Settings
+from critic.vllm.settings import VllmSettings
 
 if TYPE_CHECKING:
     from critic.vllm.engine import VllmEngine
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _IS_SHOWN = "VLLM_LOGGING_LEVEL" in os.environ
 
 
-def open_engine(path_or_id: str, chosen: Settings) -> "VllmEngine":
+def open_engine(path_or_id: str, chosen: VllmSettings) -> "VllmEngine":
     """Load a model and start vLLM's processes.
 
     They inherit the calling program's main module, which must not start the program again when it is imported: a

@@ -11,7 +11,7 @@ from critic.chats.chat import Chat
 from critic.chats.stops import template_end
 from critic.local import processor
 from critic.local.loading import default_dtype, quiet
-from critic.vllm.settings import Settings
+from critic.vllm.settings import VllmSettings
 
 # vLLM reads these when it is imported, here and in its processes. It reports to its makers unless it is told not to.
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -37,7 +37,7 @@ def start(args: AsyncEngineArgs, *, is_shown: bool) -> AsyncLLM:
     return llm
 
 
-def arguments(folder: Path, chosen: Settings) -> AsyncEngineArgs:
+def arguments(folder: Path, chosen: VllmSettings) -> AsyncEngineArgs:
     """Return how vLLM is to run the model. Nothing of the model's own sampling parameters is taken over."""
     is_cpu = current_platform.is_cpu()
     dtype = chosen.dtype or str(default_dtype(torch.device("cpu" if is_cpu else "cuda"))).removeprefix("torch.")

@@ -23,7 +23,7 @@ OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VllmSettings:
     """A spec's options, read; None where vLLM or the hardware decides."""
 
     dtype: str | None
@@ -33,7 +33,7 @@ class Settings:
     template: TemplateOptions = NO_OPTIONS
 
 
-def settings(options: Mapping[str, str], where: str) -> Settings:
+def settings(options: Mapping[str, str], where: str) -> VllmSettings:
     """Read a spec's options. Raises `InputError` for unknown ones and bad values."""
     check_known(options, OPTIONS, where)
     for key in _NUMBERS:
@@ -42,4 +42,4 @@ def settings(options: Mapping[str, str], where: str) -> Settings:
     if options.get("dtype", _DTYPES[0]) not in _DTYPES:
         raise InputError(f"dtype={options['dtype']} is none of {', '.join(_DTYPES)}", where=where)
     numbers = {key: int(options[key]) if key in options else None for key in _NUMBERS}
-    return Settings(options.get("dtype"), **numbers, template=read_template_options(options, where))
+    return VllmSettings(options.get("dtype"), **numbers, template=read_template_options(options, where))

@@ -6,13 +6,13 @@ import pytest
 
 from base.errors import InputError
 from critic.engines import open_engine, parse_spec
-from critic.vllm.settings import Settings, settings
+from critic.vllm.settings import VllmSettings, settings
 
 
 def test_options_are_read() -> None:
     given = {"dtype": "float32", "context": "4096", "gpus": "2", "kv_gib": "8"}
-    assert settings(given, "m") == Settings(dtype="float32", context=4096, gpus=2, kv_gib=8)
-    assert settings({}, "m") == Settings(dtype=None, context=None, gpus=None, kv_gib=None)
+    assert settings(given, "m") == VllmSettings(dtype="float32", context=4096, gpus=2, kv_gib=8)
+    assert settings({}, "m") == VllmSettings(dtype=None, context=None, gpus=None, kv_gib=None)
 
 
 @pytest.mark.parametrize(
