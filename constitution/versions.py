@@ -12,7 +12,7 @@ from constitution.schema import Constitution
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class VersionFault:
     """A published file that is not as it was published. ``file`` is ``name/version.yaml``, or a CHECKSUMS line."""
 
     file: str
@@ -67,7 +67,7 @@ def _replace(target: Path, content: bytes) -> None:
     os.replace(part, target)
 
 
-def verify(root: Path) -> tuple[Fault, ...]:
+def verify(root: Path) -> tuple[VersionFault, ...]:
     """Return every file under ``root`` that is changed, missing or not listed in CHECKSUMS; () if all is well.
 
     Raises InputError where CHECKSUMS itself is missing or can't be read.
@@ -78,12 +78,12 @@ def verify(root: Path) -> tuple[Fault, ...]:
         )
     listed = checksums(root)
     found = {f"{name}/{version}.yaml" for name, versions in published(root).items() for version in versions}
-    faults = [Fault(file, f"not listed in {CHECKSUMS}") for file in found - listed.keys()]
+    faults = [VersionFault(file, f"not listed in {CHECKSUMS}") for file in found - listed.keys()]
     for file, expected in listed.items():
         if file not in found:
-            faults.append(Fault(file, "missing"))
+            faults.append(VersionFault(file, "missing"))
         elif checksum((root / file).read_bytes()) != expected:
-            faults.append(Fault(file, "changed since it was published"))
+            faults.append(VersionFault(file, "changed since it was published"))
     strangers = [f.relative_to(root).as_posix() for f in root.glob("*/*.y*ml")]
-    faults += [Fault(f, "not named NAME/VERSION.yaml") for f in strangers if f not in found]
+    faults += [VersionFault(f, "not named NAME/VERSION.yaml") for f in strangers if f not in found]
     return tuple(sorted(faults, key=lambda fault: fault.file))
