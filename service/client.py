@@ -25,7 +25,7 @@ from base.backoff import BackOff, Silence
 from base.errors import InputError
 from service.answers.page import Page
 from service.api import calls
-from service.api.calls import Call, path_of
+from service.api.calls import ApiCall, path_of
 from service.refusals import ProblemDocument
 
 TIMEOUT = httpx2.Timeout(30, read=600)  # building a data set is answered when it is done
@@ -69,7 +69,7 @@ def refuse(response: httpx2.Response) -> None:
 class _Sending(Generic[T]):
     """One request, sent until it is answered."""
 
-    def __init__(self, call: Call[T]) -> None:
+    def __init__(self, call: ApiCall[T]) -> None:
         self._call, self._waits, self._silence = call, AGAIN.waits(), Silence(log)
 
     def settled(self, outcome: httpx2.Response | httpx2.TransportError) -> _Answer[T] | float:
@@ -94,7 +94,7 @@ class _Sending(Generic[T]):
 class _Method(Generic[P, T]):
     """A method of both clients: called on one it gives the answer, on the other what is awaited for it."""
 
-    def __init__(self, make: Callable[P, Call[T]]) -> None:
+    def __init__(self, make: Callable[P, ApiCall[T]]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
@@ -109,7 +109,7 @@ class _Method(Generic[P, T]):
 class _List(Generic[P, Item]):
     """A method of both clients that lists everything, page by page."""
 
-    def __init__(self, make: Callable[P, Call[Page[Item]]]) -> None:
+    def __init__(self, make: Callable[P, ApiCall[Page[Item]]]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
@@ -189,7 +189,7 @@ class Client(_Methods):
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: ApiCall[T]) -> T:
         """Send one request until it is answered."""
         request, sending = call.request(), _Sending(call)
         while True:
@@ -203,7 +203,7 @@ class Client(_Methods):
                 return settled.value
             time.sleep(settled)
 
-    def pages(self, call: Call[Page[Item]]) -> Iterator[Item]:
+    def pages(self, call: ApiCall[Page[Item]]) -> Iterator[Item]:
         """Yield all of a list."""
         cursor: str | None = None
         while True:
@@ -235,7 +235,7 @@ class AsyncClient(_Methods):
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: ApiCall[T]) -> T:
         """Send one request until it is answered."""
         request, sending = call.request(), _Sending(call)
         while True:
@@ -249,7 +249,7 @@ class AsyncClient(_Methods):
                 return settled.value
             await asyncio.sleep(settled)
 
-    async def pages(self, call: Call[Page[Item]]) -> AsyncIterator[Item]:
+    async def pages(self, call: ApiCall[Page[Item]]) -> AsyncIterator[Item]:
         """Yield all of a list."""
         cursor: str | None = None
         while True:

@@ -12,7 +12,7 @@ import typer
 
 from base.backoff import Silence
 from base.errors import InputError
-from service.api.calls import Call
+from service.api.calls import ApiCall
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile
 from service.cli.given.connected import connected
@@ -122,5 +122,5 @@ def _job(row: Any) -> Job:
 
 def _send(method: str, path: str, server: str, key: str, **more: Any) -> Any:
     with connected(server, key) as client:
-        call: Call[Any] = Call(method, path, lambda answer: answer, **more)
+        call: ApiCall[Any] = ApiCall(method, path, lambda answer: answer, **more)
         return client.send(call)
