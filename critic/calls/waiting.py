@@ -20,7 +20,7 @@ log = logging.getLogger("cai.engines")
 silence = log.getChild("silence")
 
 
-class Alarm(Protocol):
+class WaitAlarm(Protocol):
     """Something that will ring."""
 
     def cancel(self) -> None:
@@ -28,10 +28,10 @@ class Alarm(Protocol):
         ...
 
 
-Timer = Callable[[float, Callable[[], None]], Alarm]
+Timer = Callable[[float, Callable[[], None]], WaitAlarm]
 
 
-def _later(seconds: float, ring: Callable[[], None]) -> Alarm:
+def _later(seconds: float, ring: Callable[[], None]) -> WaitAlarm:
     return asyncio.get_running_loop().call_later(seconds, ring)
 
 
@@ -42,7 +42,7 @@ class Notices:
         self._clock, self._timer = clock, timer
         self._retries = Silence(log, clock)
         self._waits: dict[object, tuple[str, float]] = {}
-        self._alarm: Alarm | None = None
+        self._alarm: WaitAlarm | None = None
         self._said = self._silent_from = self._left = -math.inf
 
     def wait(self, why: str, seconds: float) -> None:
