@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from base.errors import InputError
-from critic.engine_kinds.options import TEMPLATE_KEY, TEMPLATE_PREFIX, Option
+from critic.engine_kinds.options import TEMPLATE_KEY, TEMPLATE_PREFIX, SpecOption
 
 THINK = "think"
 PREFIX = TEMPLATE_PREFIX
 TEMPLATE_OPTIONS = (
-    Option(THINK, "the template's own", "whether the model is to think before it answers: true or false"),
-    Option(TEMPLATE_KEY, "the template's own", "any variable of the model's chat template, read as JSON where it is"),
+    SpecOption(THINK, "the template's own", "whether the model is to think before it answers: true or false"),
+    SpecOption(
+        TEMPLATE_KEY, "the template's own", "any variable of the model's chat template, read as JSON where it is"
+    ),
 )
 """The options that are read here, for the tables of engines."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from critic.engine import Engine
-from critic.engine_kinds.options import Option
+from critic.engine_kinds.options import SpecOption
 
 # What an engine gives its callers. Only those that give text write; the others judge, each kind in modes of its own.
 Gives = Literal["text", "rewards", "decisions"]
@@ -27,7 +27,7 @@ class EngineKind:
     name: str
     open: Callable[[str, dict[str, str]], Engine]
     target: str | None
-    options: tuple[Option, ...] = ()
+    options: tuple[SpecOption, ...] = ()
     gives: Gives = "text"
     mode: str = "logprob"
     room: int = 0

@@ -30,7 +30,7 @@ _ALIASES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class SpecOption:
     """One option: what it does, and what it is where it isn't given."""
 
     name: str
@@ -43,7 +43,7 @@ def name_of(key: str) -> str:
     return TEMPLATE_KEY if key.startswith(TEMPLATE_PREFIX) else key
 
 
-def check_known(keys: Iterable[str], options: Sequence[Option], where: str) -> None:
+def check_known(keys: Iterable[str], options: Sequence[SpecOption], where: str) -> None:
     """Raise `InputError` for a key that is none of ``options``, with the one that was meant, or all of them."""
     known = [option.name for option in options]
     for key in sorted(keys):

@@ -33,7 +33,7 @@ from critic.engine import (
     reads,
 )
 from critic.engine_kinds.capabilities import LOGPROBS, NO, STRUCTURED, THINKS, YES
-from critic.engine_kinds.options import Option, check_known
+from critic.engine_kinds.options import SpecOption, check_known
 from critic.local.loading import Loaded, default_device, default_dtype, embedding_rows, load
 from critic.local.local_options import WRITING
 from critic.local.proving.proof import SCORERS, WRITERS, Proof, prove
@@ -149,7 +149,7 @@ class LocalSettings:
     template: TemplateOptions
 
 
-def settings(options: Mapping[str, str], known: Sequence[Option], where: str) -> LocalSettings:
+def settings(options: Mapping[str, str], known: Sequence[SpecOption], where: str) -> LocalSettings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
     check_known(options, known, where)
     batch = options.get("batch", "16")

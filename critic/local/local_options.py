@@ -1,19 +1,19 @@
 """Options of models in this process, apart from the engines that load them: these take seconds to import."""
 
 from critic.chats.template_options import TEMPLATE_OPTIONS
-from critic.engine_kinds.options import Option
+from critic.engine_kinds.options import SpecOption
 
 LOADING = (
-    Option("device", "a GPU if there is one, else cpu", "where the model computes: cpu, cuda, cuda:1 ..."),
-    Option("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
-    Option(
+    SpecOption("device", "a GPU if there is one, else cpu", "where the model computes: cpu, cuda, cuda:1 ..."),
+    SpecOption("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
+    SpecOption(
         "deterministic",
         "false",
         "true: every request is computed alone, and its result is the same to the last bit whatever else is asked",
     ),
 )
 """Options of every model in this process."""
-WRITING = (Option("batch", "16", "answers that are written at a time"), *LOADING, *TEMPLATE_OPTIONS)
+WRITING = (SpecOption("batch", "16", "answers that are written at a time"), *LOADING, *TEMPLATE_OPTIONS)
 """Options of one that writes."""
 JUDGING = (*LOADING, *TEMPLATE_OPTIONS)
 """Options of one that only judges."""

@@ -11,20 +11,20 @@ from urllib.parse import urlsplit
 
 from base.errors import InputError
 from critic.chats.template_options import TEMPLATE_OPTIONS, TemplateOptions, read_template_options
-from critic.engine_kinds.options import Option, check_known
+from critic.engine_kinds.options import SpecOption, check_known
 
 _KEY_ENV = "OPENAI_API_KEY"
 _FORM = "Write {kind}:MODEL@URL, as in {kind}:my-model@http://127.0.0.1:8000/v1"
 _PRICES = ("input_price", "output_price")
 SERVER_OPTIONS = (
-    Option("key_env", _KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
-    Option("timeout", "120", "seconds for an answer to be whole"),
-    Option("retries", "5", "how often what may pass is asked again"),
-    Option("concurrency", "64", "requests under way at once, and as many interactive ones"),
-    Option("rpm", "no limit", "requests a minute"),
-    Option("tpm", "no limit", "tokens a minute, read and written"),
-    Option("input_price", "free", "US dollars for a million tokens read; with output_price"),
-    Option("output_price", "free", "US dollars for a million tokens written; with input_price"),
+    SpecOption("key_env", _KEY_ENV, "the environment variable of the API key; a server that asks for none needs none"),
+    SpecOption("timeout", "120", "seconds for an answer to be whole"),
+    SpecOption("retries", "5", "how often what may pass is asked again"),
+    SpecOption("concurrency", "64", "requests under way at once, and as many interactive ones"),
+    SpecOption("rpm", "no limit", "requests a minute"),
+    SpecOption("tpm", "no limit", "tokens a minute, read and written"),
+    SpecOption("input_price", "free", "US dollars for a million tokens read; with output_price"),
+    SpecOption("output_price", "free", "US dollars for a million tokens written; with input_price"),
 )
 """Options of every server."""
 CHAT_OPTIONS = (*SERVER_OPTIONS, *TEMPLATE_OPTIONS)
@@ -75,7 +75,7 @@ class ServerOptions:
 
     @classmethod
     def parse(
-        cls, target: str, options: Mapping[str, str], kind: str = "openai", known: Sequence[Option] = CHAT_OPTIONS
+        cls, target: str, options: Mapping[str, str], kind: str = "openai", known: Sequence[SpecOption] = CHAT_OPTIONS
     ) -> Self:
         """Read a spec's target and options.
 

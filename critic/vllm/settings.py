@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from base.errors import InputError
 from critic.chats.template_options import NO_OPTIONS, TEMPLATE_OPTIONS, TemplateOptions, read_template_options
-from critic.engine_kinds.options import Option, check_known
+from critic.engine_kinds.options import SpecOption, check_known
 
 _DTYPES = ("bfloat16", "float32")
 _NUMBERS = ("context", "gpus", "kv_gib")
 OPTIONS = (
-    Option("context", "all that the model was made for", "how many tokens of a chat the model sees at once"),
-    Option("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
-    Option("gpus", "1", "over how many GPUs the model is spread"),
-    Option(
+    SpecOption("context", "all that the model was made for", "how many tokens of a chat the model sees at once"),
+    SpecOption("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
+    SpecOption("gpus", "1", "over how many GPUs the model is spread"),
+    SpecOption(
         "kv_gib",
         "4 on CPUs; on GPUs what vLLM takes, nearly all",
         "memory for keys and values, in GiB; two engines on one GPU both need it",

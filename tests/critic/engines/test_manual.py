@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from critic.engine_kinds.options import Option, check_known, name_of
+from critic.engine_kinds.options import SpecOption, check_known, name_of
 from critic.engines import kinds, parse_spec
 from critic.engines.scripted import Script
 from critic.judging.modes import MODES
@@ -26,7 +26,7 @@ def test_the_page_is_made_from_the_code() -> None:
 @pytest.mark.parametrize("kind", kinds())
 def test_every_option_of_every_engine_is_on_the_page(kind: str) -> None:
     section = manual().split(f"\n### `{kind}")[1].split("\n### ")[0]
-    options: tuple[Option, ...] = kinds()[kind].options
+    options: tuple[SpecOption, ...] = kinds()[kind].options
     assert all(f"\n| `{option.name}` | " in section for option in options)
     assert ("It has no options." in section) == (not options)
 
@@ -59,7 +59,7 @@ SAMPLES = {
 
 def test_a_server_takes_every_option_that_is_listed_for_it() -> None:
     for kind in ("openai", "decisions", "systemone"):
-        options: tuple[Option, ...] = kinds()[kind].options
+        options: tuple[SpecOption, ...] = kinds()[kind].options
         given = {option.name: SAMPLES[option.name] for option in options}
         parsed = ServerOptions.parse("m@http://127.0.0.1:1/v1", given, kind)
         assert (parsed.address.timeout, parsed.retries, parsed.concurrency) == (9, 0, 2)
@@ -67,7 +67,7 @@ def test_a_server_takes_every_option_that_is_listed_for_it() -> None:
 
 
 def test_an_unknown_option_names_the_one_that_was_meant() -> None:
-    known = (Option("batch", "16", ""), Option("device", "", ""), Option("template.KEY", "", ""))
+    known = (SpecOption("batch", "16", ""), SpecOption("device", "", ""), SpecOption("template.KEY", "", ""))
     check_known(["batch", "template.date"], known, "hf:m")
     for given, meant in (("batchsize", "batch"), ("batch_size", "batch"), ("devise", "device")):
         with pytest.raises(InputError, match=f"unknown option '{given}'(.|\n)*did you mean '{meant}'"):
