@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from critic.records import Provenance, Quarantined, Row
-from critic.run.folder.tables import Record, Table, tables, with_tool_turns
+from critic.run.folder.tables import ExportTable, Record, tables, with_tool_turns
 from critic.settings.run import Format
 
 GROUP_ROWS = 1000  # of a Parquet row group, which is written when either limit is reached
@@ -93,7 +93,7 @@ def export(
     return ExportCounts(read, format, files, reasoning)
 
 
-def _open(stack: ExitStack, table: Table | None, path: Path) -> _Writer:
+def _open(stack: ExitStack, table: ExportTable | None, path: Path) -> _Writer:
     file = stack.enter_context(path.open("wb"))
     writer = Parquet(file, table.schema) if table is not None and ".parquet" in path.suffixes else JsonLines(file)
     stack.callback(os.fsync, file.fileno())

@@ -233,7 +233,7 @@ def _common(row: Row, provenance: Provenance) -> Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ExportTable:
     """One export: its columns, and the records that a row gives it."""
 
     schema: pa.Schema
@@ -258,19 +258,19 @@ def _thinking(schema: pa.Schema, *answers: str) -> pa.Schema:
 
 
 TABLES = {
-    "pairs": Table(PAIRS, pair_records),
-    "sft": Table(SFT, sft_records),
-    "feedback": Table(FEEDBACK, feedback_records),
+    "pairs": ExportTable(PAIRS, pair_records),
+    "sft": ExportTable(SFT, sft_records),
+    "feedback": ExportTable(FEEDBACK, feedback_records),
 }
 
 # The same with what models thought before they answered, for those who ask for it.
 WITH_REASONING = {
-    "pairs": Table(_thinking(PAIRS, "chosen", "rejected"), partial(pair_records, reasoning=True)),
-    "sft": Table(_thinking(SFT, "completion"), partial(sft_records, reasoning=True)),
-    "feedback": Table(FEEDBACK_WITH_REASONING, partial(feedback_records, reasoning=True)),
+    "pairs": ExportTable(_thinking(PAIRS, "chosen", "rejected"), partial(pair_records, reasoning=True)),
+    "sft": ExportTable(_thinking(SFT, "completion"), partial(sft_records, reasoning=True)),
+    "feedback": ExportTable(FEEDBACK_WITH_REASONING, partial(feedback_records, reasoning=True)),
 }
 
 
-def tables(reasoning: bool) -> dict[str, Table]:
+def tables(reasoning: bool) -> dict[str, ExportTable]:
     """The exports, with or without reasoning."""
     return WITH_REASONING if reasoning else TABLES
