@@ -15,9 +15,9 @@ ENGINE = '''
 """An engine that answers with the last word of the question, for this test."""
 from critic.engine import Completion, Identity, Score, Usage, reads
 from critic.engine_kinds.kind import EngineKind
-from critic.engine_kinds.options import Option, check_known
+from critic.engine_kinds.options import SpecOption, check_known
 
-OPTIONS = (Option("loud", "false", "whether it shouts"),)
+OPTIONS = (SpecOption("loud", "false", "whether it shouts"),)
 
 
 class Echoer:
