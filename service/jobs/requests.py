@@ -150,11 +150,12 @@ class TrainSettings(SettingsOfAll):
     temperature: float | None = Field(default=None, gt=0, le=100)
     kl_coef: float | None = Field(default=None, ge=0, le=1000)
 
-    def must_be_of(self, method: str) -> None:
-        """Raise `ValueError` for a setting that ``method`` hasn't got: its process would refuse it later."""
-        given = self.model_dump(exclude_none=True).keys() - SettingsOfAll.model_fields.keys()
-        if unknown := given - catalogue.plain_settings(method):
-            raise ValueError(f"{method} has no setting {min(unknown)!r} that a request may make")
+
+def must_be_settings_of(method: str, settings: TrainSettings) -> None:
+    """Raise `ValueError` for a setting that training by this method hasn't got: its process would refuse it later."""
+    given = settings.model_dump(exclude_none=True).keys() - SettingsOfAll.model_fields.keys()
+    if unknown := given - catalogue.plain_settings(method):
+        raise ValueError(f"{method} has no setting {min(unknown)!r} that a request may make")
 
 
 # Rows of examples in documentation.

@@ -20,6 +20,7 @@ from service.jobs.requests import (
     ModelName,
     Source,
     TrainSettings,
+    must_be_settings_of,
 )
 from service.jobs.running.commands import given, principles_file, register, run_folder, spec_of
 from service.jobs.running.rows import mode_texts
@@ -58,7 +59,7 @@ class AlignRequest(BoundedChain, JobRequest):
     @model_validator(mode="after")
     def _settings_are_their_stage_s(self) -> Self:
         for method in ("sft", "reward", "dpo", "ppo"):
-            getattr(self, method).must_be_of(method)
+            must_be_settings_of(method, getattr(self, method))
         return self
 
 
