@@ -70,4 +70,11 @@ def scheduler(config: pytest.Config, log: Any) -> object:
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            """Forget what is done: after each test all that a worker ever had is counted, thousands in the end."""
+            super().mark_test_complete(node, item_index, duration)
+            kept = self.assigned_work[node]
+            for scope in [scope for scope, tests in kept.items() if all(tests.values())]:
+                del kept[scope]
+
     return Together(config, log)
