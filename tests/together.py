@@ -5,6 +5,7 @@ The latter share what is heavy, or there only once; every other test goes to whi
 that pytest 9.2 doesn't take: it does nothing, and says nothing.)
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 FIXTURES = {"vllm_python": "vllm"}
 SLOW = Path(__file__).with_name("slow.txt")
+WHOLE = re.compile(r"^pytestmark = \[?[^\]]*?pytest\.mark\.slow\b", re.MULTILINE)
 _GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
 
 
@@ -43,6 +45,12 @@ def listed() -> frozenset[str]:
 def is_listed(item: pytest.Item) -> bool:
     """Whether a test is slow by measurement."""
     return item.nodeid.partition("[")[0] in listed()
+
+
+@cache
+def is_slow_whole(file: Path) -> bool:
+    """Whether all tests of a file are marked slow by it: a run without them need not import what they need."""
+    return file.match("test_*.py") and WHOLE.search(file.read_text(encoding="utf-8")) is not None
 
 
 def turn(item: pytest.Item) -> int:
