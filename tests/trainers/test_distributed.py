@@ -1,10 +1,7 @@
 """Two processes on the CPU (gloo), with DDP or FSDP, learn and report what one does with the same batches."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from .small_runs import run_settings
 from .tiny import apart, planted, question, weights
 
 SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+ROOT = Path(__file__).parents[2]
 
 
 def launch(kind: str, settings: dict[str, Any], folder: Path) -> None:
@@ -37,32 +34,20 @@ def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: A
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(SHARDED),
-        "--num_processes",
-        "2",
-    ]
+    command = ["accelerate.commands.launch", "--config_file", str(SHARDED), "--num_processes", "2"]
     command += ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--mixed_precision", "no"]
+    logs = [folder / f"machine-{rank}.log" for rank in "01"]
+    for log in logs:
+        log.unlink(missing_ok=True)
     started = [
-        subprocess.Popen(
-            [*command, "--machine_rank", rank, "-m", "tests.trainers.child", str(file)],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in "01"
+        warm.Warm([*command, "--machine_rank", rank, "-m", "tests.trainers.child", str(file)], ROOT, None, log, log)
+        for rank, log in zip("01", logs, strict=True)
     ]
     try:
-        printed = [process.communicate(timeout=600)[0] for process in started]
+        return [(process.wait(), log.read_text()) for process, log in zip(started, logs, strict=True)]
     finally:
         for process in started:
             process.kill()
-    return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
 
 
 def feedback(file: Path) -> None:
