@@ -273,7 +273,13 @@ async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: 
     tiny = EngineSettings(spec=f"hf:{write_model(tmp_path / 'model')}")
     service = service.model_copy(update={"engines": {**service.engines, "tiny": tiny}})
     data = [{"prompt": f"Name river {number}.", "completion": "The Nile."} for number in range(8)]
-    asked: dict[str, Any] = {"kind": "train", "method": "sft", "name": "rivers", "model": "tiny", "data": [{"rows": data}]}
+    asked: dict[str, Any] = {
+        "kind": "train",
+        "method": "sft",
+        "name": "rivers",
+        "model": "tiny",
+        "data": [{"rows": data}],
+    }
     # So many steps, each saved, take much longer than it takes to see the first of them and to kill the worker.
     asked["settings"] = {"max_steps": 150, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 256}
     async with running(service) as api:
