@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
-from critic.files.containers.columnar import by_columns
+from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.containers.tables import dataset, parquet
@@ -269,13 +269,28 @@ def _json(path: "AnyPath", name: str) -> Source:
 
 
 def _json_rows(value: object, name: str) -> Iterator[Unread]:
-    if isinstance(value, dict):
-        value = by_columns(value) or next(
-            (value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value]
-        )
-    if not isinstance(value, list):
+    rows = _rows_of(value, name) if isinstance(value, dict) else value
+    if not isinstance(rows, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows)))
+
+
+def _rows_of(value: dict[str, Any], name: str) -> list[Any]:
+    """Return the rows of an object: of its columns, of the table that it holds, or itself."""
+    if (rows := by_columns(value)) is not None:
+        return rows
+    for key in ("rows", "data"):
+        if isinstance(value.get(key), list):
+            return list(value[key])
+    inner = value.get("data")
+    tables = within(inner if isinstance(inner, dict) and len(value) == 1 else value)
+    if len(tables) > 1:
+        raise InputError(
+            f"it holds several tables: {', '.join(tables)}",
+            where=name,
+            fix=f"Give one of them: `jq -c '.{next(iter(tables))}[]'` writes a row a line.",
+        )
+    return next(iter(tables.values()), [value])
 
 
 def _folder(path: Path, split: str | None, naming: Naming) -> Source:

@@ -40,6 +40,20 @@ PAIRS = [
         "OpenAI's preferences",
         {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
     ),
+    compared(
+        "HelpSteer 3",
+        {"context": [user()], "response1": EMU, "response2": ROBIN, "overall_preference": -2},
+    ),
+    compared("JudgeBench", {"question": ASK, "response_A": EMU, "response_B": ROBIN, "label": "A>B"}),
+    compared("an arena's verdict", {"question": ASK, "response_A": ROBIN, "response_B": EMU, "label": "[[B>>A]]"}),
+    compared(
+        "Capybara",
+        {
+            "conversation": [{"input": ASK, "output": EMU}],
+            "chosen": [user(), says(EMU)],
+            "rejected": [user(), says(ROBIN)],
+        },
+    ),
     compared("TRL, plain", SIDES),
     compared(
         "feedback of the service",
