@@ -53,7 +53,9 @@ def script(folder: Path, out: str, latency: float) -> Path:
     return path
 
 
-def start(folder: Path, out: str, on: str, latency: float = 0.2, extend: bool = False, **environment: str) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, out: str, on: str, latency: float = 0.2, extend: bool = False, **environment: str
+) -> "subprocess.Popen[str]":
     spec = f"scripted:{script(folder, out, latency)}"
     command = [str(Path(sys.executable).with_name("cai")), "generate", "--principles", str(folder / "c.yaml")]
     command += ["--prompts", str(folder / "p.jsonl"), "--policy", spec, "--judge", spec, "--out", str(folder / out)]

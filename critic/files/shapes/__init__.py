@@ -19,6 +19,7 @@ from critic.files.shapes.chats.turns_apart import TURNS_APART
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
 from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, LISTS, PREFERENCE, SIDES, TAG
+from critic.files.shapes.pictures import PICTURES
 from critic.files.shapes.ranked import GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
@@ -26,6 +27,7 @@ from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    PICTURES,
     TREE_MESSAGES,
     TAG,
     CONTEXT,

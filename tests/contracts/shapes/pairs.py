@@ -202,6 +202,7 @@ PAIRS = [
     ),
     refused("sides without a prompt", {"chosen": EMU, "rejected": ROBIN}, "no_prompt"),
     refused("a prompt that is a number", SIDES | {"prompt": 5}, "bad_prompt"),
+    refused("a picture beside the texts", SIDES | {"prompt": f"<image>{ASK}", "images": ["a.png"]}, "not_text"),
     refused("an empty prompt", SIDES | {"prompt": "  "}, "empty_prompt"),
     refused("a prompt that is an object", SIDES | {"prompt": {"text": ASK}}, "bad_prompt"),
     refused("a chat that ends with the assistant", SIDES | {"prompt": [user(), says("Hm.")]}, "role_order"),
