@@ -41,11 +41,15 @@ PAIRS = [
         {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
     ),
     compared(
-        "HelpSteer 3",
+        "HelpSteer 3, as it is published",
         {"context": [user()], "response1": EMU, "response2": ROBIN, "overall_preference": -2},
     ),
     compared("JudgeBench", {"question": ASK, "response_A": EMU, "response_B": ROBIN, "label": "A>B"}),
-    compared("an arena's verdict", {"question": ASK, "response_A": ROBIN, "response_B": EMU, "label": "[[B>>A]]"}),
+    compared(
+        "an arena's verdict",
+        {"question": ASK, "response_A": ROBIN, "response_B": EMU, "label": "[[B>>A]]"},
+        judge=[[ROBIN, EMU]],
+    ),
     compared(
         "Capybara",
         {
@@ -159,7 +163,7 @@ PAIRS = [
         {"prompt": json.dumps([ASK, ASK]), "response_a": json.dumps([EMU] * 2), "response_b": json.dumps([ROBIN] * 2)},
         "no_shared_prompt",
     ),
-    unlabelled("a verdict in another column", AB | {"label": "A>B"}),
+    unlabelled("a verdict that may count from 0 or from 1", AB | {"label": 1}),
     compared(
         "sides of which one is null",
         SIDES | {"rejected": None},
@@ -194,12 +198,6 @@ PAIRS = [
         evaluate=[[EMU, " "]],
     ),
     refused("a side that is no text", SIDES | {"rejected": True}, "bad_responses", generate=[ASK]),
-    refused(
-        "sides of several answers",
-        SIDES | {"chosen": [EMU], "rejected": [ROBIN, KIWI]},
-        "bad_responses",
-        generate=[ASK],
-    ),
     refused("sides without a prompt", {"chosen": EMU, "rejected": ROBIN}, "no_prompt"),
     refused("a prompt that is a number", SIDES | {"prompt": 5}, "bad_prompt"),
     refused("a picture beside the texts", SIDES | {"prompt": f"<image>{ASK}", "images": ["a.png"]}, "not_text"),
