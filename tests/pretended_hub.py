@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Thread
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -15,7 +15,7 @@ class PretendedHub:
     """Keeps files by repository; to be used in a ``with``. ``refuse`` is a status that answers every request.
 
     ``half`` is sent of each file, with the length of the whole. ``large`` files go the way of LFS: their bytes apart.
-    So many requests are ``busy``: 429, to be tried again at once. ``silent`` requests get no answer while it runs.
+    So many requests are ``busy``: 429, to be tried again at once.
     """
 
     def __init__(self, refuse: int | None = None, half: bool = False, large: bool = False, busy: int = 0) -> None:
@@ -23,8 +23,6 @@ class PretendedHub:
         self.private: dict[str, bool] = {}
         self.asked: list[str] = []
         self.refuse, self.half, self.large, self.busy = refuse, half, large, busy
-        self.silent = False
-        self.ended = Event()
         self.objects: dict[str, bytes] = {}
         """What came by LFS, by its SHA-256."""
 
@@ -36,7 +34,6 @@ class PretendedHub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -118,8 +115,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _asked(self, method: str) -> str:
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{method} {path}")
-        if self.hub.silent:
-            self.hub.ended.wait()
         return path
 
     def _is_busy(self, send: bool) -> bool:

@@ -127,8 +127,7 @@ class ShardStore:
             differs = begun and run["config"] != config.flat()
             run |= {"config": config.flat(), "provenance": provenance.model_dump()}
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
-            for folder in (FOLDER, ANSWERS):
-                (directory / folder).mkdir(exist_ok=True)
+            (directory / FOLDER).mkdir(exist_ok=True)
             store = cls(directory)
             store._open, store.turns, store.differs = stack.pop_all(), turns, differs
         return store
@@ -174,6 +173,7 @@ class ShardStore:
             data = _packed(about, [records[row] for row in sorted(records)])
         self._keep(path, about)
         if answers is not None:
+            (self._directory / ANSWERS).mkdir(exist_ok=True)
             _put(self._answers_path(about.shard), answers)
         _put(path, data)
 

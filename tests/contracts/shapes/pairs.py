@@ -5,7 +5,6 @@ import json
 from tests.contracts.shapes.rows import (
     ASK,
     EMU,
-    KIWI,
     ROBIN,
     compared,
     gpt,
