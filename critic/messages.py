@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +16,22 @@ from pydantic import (
 )
 
 Role = Literal["system", "user", "assistant", "tool"]
+_UNSEEN = ("Cf", "Cc", "Zs", "Zl", "Zp")  # of Unicode: format and control characters, and spaces
 
 
 class Record(BaseModel):
     """Base of all records: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it holds spaces alone, and characters that have no width."""
+    bare = text.strip()
+    if not bare or bare.isascii():
+        return not bare
+    # Most texts begin with a letter, which ends this at once.
+    return all(category(character) in _UNSEEN for character in bare)
 
 
 def _encodable(text: str) -> str:

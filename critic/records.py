@@ -16,6 +16,7 @@ from base.digest import digest
 from critic.messages import Message as Message
 from critic.messages import Record as Record
 from critic.messages import Role as Role
+from critic.messages import is_blank
 
 Order = Literal["given", "swapped"]
 
@@ -32,7 +33,7 @@ class Prompt(Record):
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
-        if len(self.messages) == 1 and self.messages[0].role == "user" and self.messages[0].content.strip():
+        if len(self.messages) == 1 and self.messages[0].role == "user" and not is_blank(self.messages[0].content):
             return self  # most prompts are one question, and millions are read
         roles = [message.role for message in self.messages]
         turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
@@ -41,7 +42,7 @@ class Prompt(Record):
                 f"chat roles are out of order: {', '.join(roles) or 'none'}; "
                 "expected an optional system message, then user and assistant in turn, ending with user"
             )
-        if not self.messages[-1].content.strip():
+        if is_blank(self.messages[-1].content):
             raise ValueError("the last user message is empty")
         return self
 

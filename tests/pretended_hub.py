@@ -15,13 +15,14 @@ class PretendedHub:
     """Keeps files by repository; to be used in a ``with``. ``refuse`` is a status that answers every request.
 
     ``half`` is sent of each file, with the length of the whole. ``large`` files go the way of LFS: their bytes apart.
+    So many requests are ``busy``: 429, to be tried again at once.
     """
 
-    def __init__(self, refuse: int | None = None, half: bool = False, large: bool = False) -> None:
+    def __init__(self, refuse: int | None = None, half: bool = False, large: bool = False, busy: int = 0) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
         self.asked: list[str] = []
-        self.refuse, self.half, self.large = refuse, half, large
+        self.refuse, self.half, self.large, self.busy = refuse, half, large, busy
         self.objects: dict[str, bytes] = {}
         """What came by LFS, by its SHA-256."""
 
@@ -116,6 +117,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.asked.append(f"{method} {path}")
         return path
 
+    def _is_busy(self, send: bool) -> bool:
+        """Answer that it is too much, if it is."""
+        if self.hub.busy:
+            self.hub.busy -= 1
+            self._json({"error": "too many requests"}, 429, send, {"Retry-After": "0"})
+            return True
+        return False
+
     def _create(self, asked: dict[str, Any]) -> None:
         owner = asked.get("organization") or "me"
         kind = asked.get("type") or "model"
@@ -137,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, send: bool) -> None:
         path = self._asked("GET" if send else "HEAD")
+        if self._is_busy(send):
+            return
         if path.startswith("/api/"):
             self._about(path, send)
             return

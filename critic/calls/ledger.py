@@ -90,11 +90,20 @@ class Claims:
 
 
 class MemoryLedger(Claims):
-    """Answers that last as long as this object: for a row, or for a shard of rows."""
+    """Answers that last as long as this object: for a row, or a shard of rows. It may begin with ``earlier`` ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Mapping[str, Answer] | None = None) -> None:
         super().__init__()
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Answer] = dict(earlier or {})
+        self._earlier = len(self._answers)
+
+    def answers(self) -> Mapping[str, Answer]:
+        """All of them, by their keys."""
+        return self._answers
+
+    def made(self) -> int:
+        """How many answers came since it began."""
+        return len(self._answers) - self._earlier
 
     def get(self, key: str) -> Answer | None:
         """See `Ledger.get`."""

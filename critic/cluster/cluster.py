@@ -69,7 +69,8 @@ def run_on(
             began, calls = time.monotonic(), 0
             finished = store.finished()
             progress = _standing(finished.values())
-            _get(reader.start.remote(checked, config, finished, store.rows_a_shard, cluster))
+            earlier = _earlier(store, finished, config.plan)
+            _get(reader.start.remote(checked, config, finished, store.rows_a_shard, cluster, earlier))
             on_progress(progress, calls, total)
             for done in _results(reader, progress):
                 calls += done["calls"]
@@ -79,7 +80,7 @@ def run_on(
                     store.trim(done["shard"])
                     _forget(progress, [about for shard, about in finished.items() if shard >= done["shard"]])
                 else:
-                    store.put(done["data"], whole=done["whole"])
+                    store.put(done["data"], done["answers"], whole=done["whole"])
                     _count(progress, done, finished)
                 on_progress(progress, calls, total)
             asked_twice = None
@@ -89,6 +90,19 @@ def run_on(
             results = write_results(store, out, format, engines, with_reasoning, asked_twice)
             turned = changed(store.replaced(), turns=store.turns, rows=progress.rows)
             return Outcome(progress, calls, seconds, results, turned)
+
+
+def _earlier(store: ShardStore, finished: Mapping[int, About], plan: str) -> dict[int, Any]:
+    """Put the answers of shards that may be done again where the cluster's actors find them, and return where.
+
+    Ray keeps them in its object store, which goes to disk where memory ends.
+    """
+    found: dict[int, Any] = {}
+    for shard, about in finished.items():
+        if store.differs or about.plan != plan or about.retry:
+            answers = store.answers(shard)
+            found |= {} if answers is None else {shard: ray.put(answers)}
+    return found
 
 
 def _asked_twice(
@@ -171,9 +185,16 @@ class _Reader(Attempts):
         return fingerprint(self._request)
 
     def start(
-        self, checked: Checked, config: RunConfig, finished: Mapping[int, About], rows_a_shard: int, cluster: Cluster
+        self,
+        checked: Checked,
+        config: RunConfig,
+        finished: Mapping[int, About],
+        rows_a_shard: int,
+        cluster: Cluster,
+        earlier: dict[int, Any],
     ) -> None:
-        """Begin to run what is not finished."""
+        """Begin to run what is not finished. ``earlier`` says where the answers of shards that were done lie."""
+        self._earlier = earlier
         context = ray.data.DataContext.get_current()
         context.target_max_block_size = context.target_min_block_size = 1  # a block is a shard
         context.enable_progress_bars = False

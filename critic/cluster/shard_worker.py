@@ -29,7 +29,7 @@ from critic.engines import Spec, open_engine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
 from critic.run.execute import Progress, Seen, execute_rows, item_hash
-from critic.run.folder.shards import About, pack
+from critic.run.folder.shards import About, pack, pack_answers, unpack_answers
 from critic.run.request import Checked, RunRequest
 from critic.run.retest import Asked, Tally, asked_again
 from critic.run.run import described
@@ -87,7 +87,7 @@ def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, who
 
 
 class Attempts:
-    """How often each shard was begun, and on which rows its actor died. It outlives the actors.
+    """How often each shard was begun, on which rows its actor died, and what was answered before. It outlives actors.
 
     Its methods have a thread of their own in the actor that it is part of, ``attempts``.
     """
@@ -96,6 +96,12 @@ class Attempts:
         self._lives: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._alone: dict[int, int] = {}
+        self._earlier: dict[int, Any] = {}
+
+    @ray.method(concurrency_group="attempts")
+    def earlier(self, shard: int) -> list[Any]:
+        """Return where the answers lie that an earlier start got for the shard: a list of one, or of none."""
+        return [self._earlier[shard]] if shard in self._earlier else []
 
     @ray.method(concurrency_group="attempts")
     def begin(self, shard: int) -> tuple[int, dict[int, int]]:
@@ -156,7 +162,8 @@ class ShardWorker:
 
     async def _run(self, shard: dict[str, Any]) -> pa.Table:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
-        results, progress, budget, ledger = Results(), Progress(), Budget(), MemoryLedger()
+        results, progress, budget = Results(), Progress(), Budget()
+        ledger = MemoryLedger(await self._earlier(shard["shard"])) if entries else MemoryLedger()
         recorded = {spec: RecordedEngine(engine, ledger, budget) for spec, engine in self._engines.items()}
         pipeline = self._checked.pipeline(recorded)
 
@@ -168,19 +175,29 @@ class ShardWorker:
         lines = {entry.row for entry in entries if isinstance(entry, Line)}
         retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
         counts = (progress.rows, progress.quarantined)
-        about = About(shard["shard"], self._config.plan, shard["items"], *counts, tuple(sorted(retry)), ledger.calls())
+        calls = ledger.calls() if shard["whole"] else ledger.made()
+        about = About(shard["shard"], self._config.plan, shard["items"], *counts, tuple(sorted(retry)), calls)
+        is_done = bool(entries) and not progress.stopped
         done = {
             "shard": shard["shard"],
             "rows": progress.rows,
             "pairs": progress.pairs,
             "quarantined": progress.quarantined,
-            "calls": ledger.calls(),
+            "calls": ledger.made(),
             "stopped": progress.stopped,
             "whole": shard["whole"],
             "engines": json.dumps({one.identity.name: dict(one.capabilities) for one in self._engines.values()}),
-            "data": pack(about, results.found) if entries and not progress.stopped else None,
+            "data": pack(about, results.found) if is_done else None,
+            "answers": pack_answers(ledger.answers()) if is_done else None,
         }
         return pa.Table.from_pylist([done], DONE)
+
+    async def _earlier(self, shard: int) -> dict[str, Any]:
+        """Return what was answered for the shard before: what the run still asks is not asked again."""
+        kept: dict[str, Any] = {}
+        for reference in await self._attempts.earlier.remote(shard):
+            kept = unpack_answers(await reference)
+        return kept
 
     async def _guarded(
         self, shard: int, entries: Sequence[Line | Quarantined], execute: Callable[..., Awaitable[None]]
@@ -235,6 +252,7 @@ DONE = pa.schema(
         ("whole", pa.bool_()),
         ("engines", pa.string()),
         ("data", pa.large_binary()),
+        ("answers", pa.large_binary()),
     ]
 )
 

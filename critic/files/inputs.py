@@ -176,7 +176,9 @@ def _prompt_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     if messages is None and ("responses" in columns or {"chosen", "rejected"} <= columns.keys()):
         messages = _shared([side(value) for value in _response_values(columns)], None)
     if messages is None:
-        raise RowError("no_prompt", f"no prompt; expected one of the columns {', '.join(PROMPT_COLUMNS)}")
+        there = ", ".join(str(name)[:40] for name in list(columns)[:12]) or "none"
+        expected = f"expected one of {', '.join(PROMPT_COLUMNS)}, or say with --column prompt=NAME which it is"
+        raise RowError("no_prompt", f"no prompt among its columns ({there}); {expected}")
     prompt, cut = prompt_of(messages, columns, limit)
     return [_Read(Item(prompt=prompt), cut, left_off, thoughts_in([columns.get(name) for name in PROMPT_COLUMNS]))]
 

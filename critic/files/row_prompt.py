@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from critic.messages import is_blank
 from critic.records import Message, Prompt
 from critic.rows import RowError
 
@@ -28,7 +29,7 @@ def prompt_of(messages: tuple[Message, ...], columns: dict[str, Any], limit: Lim
     try:
         return Prompt(messages=fitted, tags=tags, id=identifier), cut
     except ValidationError as error:
-        reason = "role_order" if fitted and fitted[-1].content.strip() else "empty_prompt"
+        reason = "role_order" if fitted and not is_blank(fitted[-1].content) else "empty_prompt"
         raise RowError(reason, readable(error)) from None
 
 
@@ -61,7 +62,7 @@ def _fit(messages: tuple[Message, ...], limit: Limit) -> tuple[tuple[Message, ..
         raise RowError("too_long", f"{found}. Raise --max-chars, or cut long prompts with --truncate")
     last = messages[-1]
     kept = last.content[: max(0, len(last.content) - excess)]
-    if not kept.strip():
+    if is_blank(kept):
         raise RowError("too_long", f"{found}, and cutting the last message alone can't reach it")
     return (*messages[:-1], last.model_copy(update={"content": kept})), excess
 

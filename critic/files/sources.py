@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
-from critic.files.containers.columnar import by_columns
+from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
 from critic.files.containers.tables import dataset, parquet
@@ -146,7 +146,7 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
     if suffix in DELIMITED:
         return _delimited(path, name)
     if suffix == ".json":
-        return _json(path, name)
+        return _json(path, name, naming)
     with open_text(path, name) as file:  # what is no text is told at once
         first = next(lines(file), (0, b""))[1]
     if suffix == ".txt":
@@ -154,7 +154,7 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
         is_table = b"\t" in first and _is_header(first, naming)
         return _delimited(path, name) if is_table else Source(name, None, _lines(path, name, text_line))
     if _begins_json(first) and not _has_rows(path, name):
-        return _json(path, name)
+        return _json(path, name, naming)
     return Source(name, None, _lines(path, name, json_line))
 
 
@@ -200,7 +200,7 @@ def _guessed(file: BinaryIO, name: str, naming: Naming) -> Iterator[Unread]:
     number, line = first
     if _begins_json(line):
         read = [first, *numbered]
-        rows = _whole_json(b"\n".join(line for _, line in read), name)
+        rows = _whole_json(b"\n".join(line for _, line in read), name, naming)
         if rows is not None:
             yield from rows
             return
@@ -229,10 +229,10 @@ def _begins_json(line: bytes) -> bool:
     return bool(turns) and all(isinstance(turn, dict) and turn.keys().isdisjoint(("role", "from")) for turn in turns)
 
 
-def _whole_json(content: bytes, name: str) -> Iterator[Unread] | None:
+def _whole_json(content: bytes, name: str, naming: Naming) -> Iterator[Unread] | None:
     """Return the rows of JSON; None where it is none."""
     try:
-        return _json_rows(json.loads(content), name)
+        return _json_rows(json.loads(content), name, naming)
     except (ValueError, RecursionError):
         return None
 
@@ -246,7 +246,7 @@ def _is_header(line: bytes, naming: Naming) -> bool:
     return any(naming.known(cell.casefold()) or cell in naming.given.values() for cell in cells)
 
 
-def _json(path: "AnyPath", name: str) -> Source:
+def _json(path: "AnyPath", name: str, naming: Naming) -> Source:
     """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
     try:
         with open_text(path, name) as file:
@@ -265,17 +265,37 @@ def _json(path: "AnyPath", name: str) -> Source:
         ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON that can be read: {error}", where=name) from None
-    return Source(name, None, _json_rows(value, name))
+    return Source(name, None, _json_rows(value, name, naming))
 
 
-def _json_rows(value: object, name: str) -> Iterator[Unread]:
-    if isinstance(value, dict):
-        value = by_columns(value) or next(
-            (value[key] for key in ("rows", "data") if isinstance(value.get(key), list)), [value]
-        )
-    if not isinstance(value, list):
+def _json_rows(value: object, name: str, naming: Naming) -> Iterator[Unread]:
+    rows = _rows_of(value, name, naming) if isinstance(value, dict) else value
+    if not isinstance(rows, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(value))
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows)))
+
+
+def _rows_of(value: dict[str, Any], name: str, naming: Naming) -> list[Any]:
+    """Return the rows of an object: of its columns, of the table that it holds, or itself.
+
+    Where all columns are read, they are those of one tool, whose objects it knows itself.
+    """
+    if (rows := by_columns(value)) is not None:
+        return rows
+    for key in ("rows", "data"):
+        if isinstance(value.get(key), list):
+            return list(value[key])
+    if naming is EVERYTHING or not set(naming.given.values()).isdisjoint(value):
+        return [value]
+    inner = value.get("data")
+    tables = within(inner if isinstance(inner, dict) and len(value) == 1 else value)
+    if len(tables) > 1:
+        raise InputError(
+            f"it holds several tables: {', '.join(tables)}",
+            where=name,
+            fix=f"Give one of them: `jq -c '.{next(iter(tables))}[]'` writes a row a line.",
+        )
+    return next(iter(tables.values()), [value])
 
 
 def _folder(path: Path, split: str | None, naming: Naming) -> Source:

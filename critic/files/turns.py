@@ -30,7 +30,10 @@ _KNOWN = tuple(set(ROLES.values()))
 CALL = "function_call"  # ShareGPT: a turn of its own, whose text is the call; OpenAI, once: the call, within a turn
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # as servers and templates name them
 KEPT = ("role", "content", "tool_calls", "tool_call_id", "name")
-CHATS = ("prompt", "messages", "conversations", "conversation", "chosen", "rejected", "completion", "responses")
+CHATS = (
+    *("prompt", "messages", "conversations", "conversation", "context", "chosen", "rejected", "completion"),
+    *("responses", "chosen_messages", "rejected_messages", "completions"),
+)
 """Columns that may hold chats."""
 _NAMES = ("role", "from")
 _TEXTS = ("content", "value")
@@ -105,7 +108,11 @@ def thoughts_in(value: Any) -> int:
     """Return in how many turns of a chat, or of several, a model's thoughts stand, which are left out."""
     if isinstance(value, dict):
         # Most turns are plain, and millions are asked.
-        return 0 if value.keys() == _PLAIN else int(any(value.get(name) for name in THOUGHTS))
+        if value.keys() == _PLAIN:
+            return 0
+        if any(value.get(name) for name in THOUGHTS):
+            return 1
+        return sum(thoughts_in(part) for part in value.values() if isinstance(part, list))
     if not isinstance(value, list):
         return 0
     count = 0

@@ -23,7 +23,7 @@ from critic.files.naming import EVERYTHING, Naming
 from critic.files.row_prompt import readable
 from critic.files.shapes import naming
 from critic.files.sources import open_source
-from critic.files.turns import THOUGHTS
+from critic.files.turns import THOUGHTS, thinks
 from critic.records import Record
 from critic.rows import Broken, Raw
 from critic.run.folder.export import JsonLines
@@ -37,6 +37,42 @@ Entry = Feedback | Columns
 """What is written: feedback, or a row of a data set."""
 
 Parse = Callable[[Columns, str, Source], Iterator[Found]]
+
+
+class Reading:
+    """What ``parse`` makes of each row, as it is asked for, and a `Broken` for each row that it refuses.
+
+    ``thoughts`` counts the rows so far that also say what a model thought, where no label keeps it.
+    """
+
+    def __init__(self, rows: Iterable[Raw | Broken], source: Source, parse: Parse) -> None:
+        self._source, self._parse = source, parse
+        self._found = self._all(rows)
+        self.thoughts = 0
+
+    def __iter__(self) -> Iterator[Found]:
+        return self._found
+
+    def __next__(self) -> Found:
+        return next(self._found)
+
+    def _all(self, rows: Iterable[Raw | Broken]) -> Iterator[Found]:
+        for row in rows:
+            if isinstance(row, Broken):
+                yield row
+                continue
+            kept = False
+            try:
+                for one in self._parse(row.columns, row.where, self._source):
+                    kept = kept or isinstance(one, Broken) or _keeps_thoughts(one)
+                    yield one
+                self.thoughts += not kept and thinks(row.columns)
+            except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+                yield broken(row.where, error)
+
+
+def _keeps_thoughts(label: Feedback) -> bool:
+    return any(response.reasoning is not None for response in label.responses)
 
 
 class Format(Record):
@@ -60,7 +96,7 @@ class Format(Record):
         """Return how its tool is told to read a file that holds ``table``; nothing where there is nothing to tell."""
         return ""
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield the feedback in the file at ``path``; ``source`` says who gave it, where the file doesn't.
 
         Raises `InputError` where the file as a whole can't be read.
@@ -220,27 +256,15 @@ def count_lost(row: Columns, kept: Collection[str], lost: Counter[str]) -> None:
             lost[name] += 1
 
 
-def read_rows(path: Path, source: Source, parse: Parse, columns: Naming = EVERYTHING) -> Iterator[Found]:
-    """Yield what ``parse`` makes of each row of a file, and a `Broken` for each row that it refuses.
+def read_rows(path: Path, source: Source, parse: Parse, columns: Naming = EVERYTHING) -> Reading:
+    """Return what ``parse`` makes of each row of a file, and a `Broken` for each row that it refuses.
 
     ``parse`` refuses a row with `RowError`, or with the `ValueError` of a record that can't be built. ``columns`` are
     those that it may read.
     """
     if not path.is_file():
         raise InputError("no such file", where=path.name)
-    return parsed(open_source(str(path.absolute()), columns).rows, source, parse)
-
-
-def parsed(rows: Iterator[Raw | Broken], source: Source, parse: Parse) -> Iterator[Found]:
-    """Yield what ``parse`` makes of rows: see `read_rows`."""
-    for row in rows:
-        if isinstance(row, Broken):
-            yield row
-            continue
-        try:
-            yield from parse(row.columns, row.where, source)
-        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
-            yield broken(row.where, error)
+    return Reading(open_source(str(path.absolute()), columns).rows, source, parse)
 
 
 def present(columns: Columns) -> Columns:

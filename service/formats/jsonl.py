@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.feedback.from_file import from_file, is_feedback
-from service.formats.base import Found, ShapedFormat, Table, read_rows
+from service.formats.base import Found, Reading, ShapedFormat, Table, read_rows
 from service.formats.parts.columns import OWN_COLUMNS, from_columns
 
 
@@ -30,7 +30,7 @@ class JsonlFormat(ShapedFormat):
         "where there were several."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield the feedback of each line."""
         return read_rows(path, source, from_own, self.naming())
 

@@ -4,7 +4,7 @@ A label is written as JSON text, because each kind has other fields. Columns tha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ import pyarrow as pa
 from critic.feedback import KINDS, Feedback, Source
 from critic.feedback.base import Columns
 from critic.run.folder.export import Parquet
-from service.formats.base import Entry, Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Entry, Reading, ShapedFormat, Table, count_lost, read_rows
 from service.formats.jsonl import from_own
 from service.formats.parts.columns import OWN_COLUMNS
 
@@ -89,7 +89,7 @@ class ParquetFormat(ShapedFormat):
         "such rows need JSON Lines."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield the feedback of each row."""
         return read_rows(path, source, from_own, self.naming())
 

@@ -30,11 +30,11 @@ from service.formats.base import (
     Entry,
     Format,
     Found,
+    Reading,
     Table,
     broken,
     count_lost,
     is_plain,
-    parsed,
     present,
     read_rows,
 )
@@ -111,10 +111,10 @@ class SpreadsheetFormat(Format):
             raise ValueError("without a column prompt, prompt_ends says where in a response the prompt ends")
         return self
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what each row's annotator said."""
         if path.suffix.lower() == ".xlsx":
-            return parsed(xlsx_rows(path), source, self._from_row)
+            return Reading(xlsx_rows(path), source, self._from_row)
         return read_rows(path, source, self._from_row)
 
     def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:

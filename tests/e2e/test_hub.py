@@ -126,6 +126,16 @@ def test_half_a_file_is_never_read(tmp_path: Path) -> None:
 
 
 @slow
+def test_a_hub_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+    source = "hf://me/rivers/pairs.jsonl"
+    with PretendedHub(busy=2) as hub:
+        hub.files["datasets/me/rivers"] = {"pairs.jsonl": b'{"prompt": "Name a river.", "responses": ["A", "B"]}\n'}
+        read = client(hub, tmp_path, READ.format(source=source))
+        assert read == [["A", "B"]], read
+        assert hub.busy == 0
+
+
+@slow
 def test_a_data_set_is_read_by_its_card_and_refusals_say_what_to_do(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     with PretendedHub(large=True) as hub:

@@ -53,12 +53,14 @@ def script(folder: Path, out: str, latency: float) -> Path:
     return path
 
 
-def start(folder: Path, out: str, on: str, latency: float = 0.2, **environment: str) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, out: str, on: str, latency: float = 0.2, extend: bool = False, **environment: str
+) -> "subprocess.Popen[str]":
     spec = f"scripted:{script(folder, out, latency)}"
     command = [str(Path(sys.executable).with_name("cai")), "generate", "--principles", str(folder / "c.yaml")]
     command += ["--prompts", str(folder / "p.jsonl"), "--policy", spec, "--judge", spec, "--out", str(folder / out)]
     return subprocess.Popen(
-        [*command, "--on", on],
+        [*command, "--on", on, *(["--extend"] if extend else [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -149,6 +151,12 @@ def test_a_killed_driver_goes_on_from_its_shards(folder: Path) -> None:
     assert_same(folder, "again")
     told = end(start(folder, "again", on))
     assert "0 in " in told, told  # no call is left to make
+    edited = small_constitution(2)
+    edited["principles"][1]["compare"] += " at all"
+    (folder / "c.yaml").write_text(yaml.safe_dump(edited))
+    before_it = calls(folder, "again")
+    end(start(folder, "again", on, latency=0, extend=True))
+    assert calls(folder, "again") - before_it == (PROMPTS - 2) * 2  # that principle in both orders, and nothing else
 
 
 def test_a_killed_actor_costs_no_row(folder: Path) -> None:

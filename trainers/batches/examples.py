@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from critic.messages import is_blank
 from critic.records import Prompt, Record
 
 
@@ -23,7 +24,7 @@ class _Example(Record):
 
     @model_validator(mode="after")
     def _answers_say_something(self) -> Self:
-        if not all(answer.strip() for answer in self.answers):
+        if any(is_blank(answer) for answer in self.answers):
             raise ValueError("an answer is empty")
         return self
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from critic.feedback.base import FormField, Label, Row, answer
+from critic.messages import is_blank
 from critic.records import Response
 
 
@@ -20,7 +21,7 @@ class DemonstrationLabel(Label):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.text.strip():
+        if is_blank(self.text):
             raise ValueError("the demonstration is empty")
         return self
 

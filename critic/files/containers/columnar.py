@@ -5,6 +5,10 @@ from typing import Any
 from critic.files.shapes.base import PROMPTS
 
 _TEXTS = (*PROMPTS, "chosen", "rejected")
+# What no object has that holds tables: it is a row.
+_OF_ROWS = frozenset(
+    (*_TEXTS, "conversations", "conversation", "history", "responses", "completions", "answers", "kind")
+)
 
 
 def by_columns(table: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -34,4 +38,27 @@ def _are_columns(table: dict[str, Any]) -> bool:
     if not all(isinstance(value, list) and value and len(value) == len(values[0]) for value in values):
         return False
     texts = [table[name] for name in table if name.casefold() in _TEXTS]
-    return bool(texts) and all(isinstance(text, str) for column in texts for text in column)
+    return bool(texts) and all(_is_cell(cell) for column in texts for cell in column)
+
+
+def _is_cell(value: object) -> bool:
+    """Whether a value can be a text in a row: a string, or a chat. The turns of one row's chat are no lists."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(turn, dict) for turn in value))
+
+
+def within(holder: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the tables that an object holds by its keys, such as ``train`` and ``test``; none where it is a row."""
+    if any(name.strip().casefold() in _OF_ROWS for name in holder):
+        return {}
+    return {name: value for name, value in holder.items() if _is_table(value)}
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) and "role" not in row for row in value)
+
+
+def unwrapped(rows: list[Any]) -> list[Any]:
+    """Return rows that stand in envelopes, as the hub's viewer answers with them; others as they are."""
+    if all(isinstance(row, dict) and {"row_idx", "row"} <= row.keys() for row in rows):
+        return [row["row"] for row in rows]
+    return rows

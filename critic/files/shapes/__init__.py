@@ -18,7 +18,8 @@ from critic.files.shapes.chats.turns import NAMES, SHAREGPT
 from critic.files.shapes.chats.turns_apart import TURNS_APART
 from critic.files.shapes.feedback import FEEDBACK
 from critic.files.shapes.numbered import NUMBERED
-from critic.files.shapes.other_names import CONTEXT, LISTS, PREFERENCE, TAG
+from critic.files.shapes.other_names import CHAT_CONTEXT, CONTEXT, LISTS, PREFERENCE, SIDES, TAG
+from critic.files.shapes.pictures import PICTURES
 from critic.files.shapes.ranked import GENERATIONS, RANKED
 from critic.files.shapes.shp import SHP
 from critic.files.shapes.single import SINGLE
@@ -26,10 +27,13 @@ from critic.files.shapes.ultrafeedback import ULTRAFEEDBACK
 
 SHAPES: tuple[Shape, ...] = (
     FEEDBACK,
+    PICTURES,
     TREE_MESSAGES,
     TAG,
     CONTEXT,
+    CHAT_CONTEXT,
     LISTS,
+    SIDES,
     PREFERENCE,
     SHAREGPT,
     TRANSCRIPTS,

@@ -2,7 +2,8 @@
 
 Which of two is better may stand beside them: as ``better_response_id`` (0 or 1), ``preference`` (1, 2, or 1.5 for
 neither), ``overall_preference`` or ``preference_strength`` (below 0: the first), ``winner`` (a or b, also as model_a;
-tie), or a column for each outcome (``winner_model_a``, ``winner_model_b``, ``winner_tie``).
+tie), or a column for each outcome (``winner_model_a``, ``winner_model_b``, ``winner_tie``), or as a ``label`` such
+as ``A>B``.
 """
 
 import re
@@ -15,6 +16,7 @@ _NAMES = ("response", "output", "answer", "completion", "generation", "conversat
 _NAME = re.compile(rf"({'|'.join(_NAMES)})_?(\d{{1,3}}|[a-z])")
 _TIES = ("tie", "equal", "same", "both", "bothbad", "none", "c")
 _FLAGS = ("winner_model_a", "winner_model_b", "winner_tie")
+_SIGNS = re.compile(r"\s*\[*A\s*(>+|<+|=+)\s*B\]*\s*|\s*\[*B\s*(>+|<+|=+)\s*A\]*\s*")
 LABELS = ("better_response_id", "preference", "overall_preference", "preference_strength", "winner", *_FLAGS)
 
 
@@ -56,8 +58,10 @@ def _read(columns: Columns, labels: bool) -> Columns:
 def _better(columns: Columns) -> int | None:
     """Return which of two answers is better, None for a tie. Raises `RowError`."""
     name = next((name for name in LABELS if name in columns), None)
+    if name is None and isinstance(columns.get("label"), str) and (sign := _SIGNS.fullmatch(columns["label"])):
+        return _by_sign(sign)
     if name is None:
-        raise RowError("no_label", f"nothing says which answer is better; expected one of {', '.join(LABELS[:4])}")
+        raise RowError("no_label", _NO_LABEL)
     if name in _FLAGS:
         return _flagged(columns)
     value = columns[name]
@@ -73,6 +77,20 @@ def _better(columns: Columns) -> int | None:
         case "winner" if isinstance(value, str):
             return _named(value)
     raise no_label(name, value, "which of the two answers is better")
+
+
+def _by_sign(sign: re.Match[str]) -> int | None:
+    """Return which is better by a label such as ``A>B`` or ``B>>A``."""
+    said = sign[1] or sign[2]
+    if said[0] == "=":
+        return None
+    return int((said[0] == ">") != bool(sign[1]))
+
+
+_NO_LABEL = (
+    f"nothing says which answer is better; expected one of {', '.join(LABELS[:5])}. A column of another name: --column "
+    "preference=NAME where it holds 1 and 2, better_response_id=NAME for 0 and 1, winner=NAME for a, b and tie"
+)
 
 
 def _flagged(columns: Columns) -> int | None:

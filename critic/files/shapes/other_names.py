@@ -1,17 +1,20 @@
 """Columns that say what others say, under the names of one source: they are given the common names.
 
-LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an answer; Dolly's ``context`` is the
-``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names for a prompt and two answers. The
-answers of the arena's competition are JSON lists, one text a turn, in strings.
+HelpSteer 3 has a chat's turns in ``context``; RewardBench 2 several good and several bad answers in ``chosen`` and
+``rejected``, as lists of texts. LLaMA-Factory's ``kto_tag`` and BeaverTails' ``is_safe`` are the ``label`` of an
+answer; Dolly's ``context`` is the ``input`` of an instruction. OpenAI's fine-tuning on preferences has its own names
+for a prompt and two answers. The answers of the arena's competition are JSON lists, one text a turn, in strings.
 """
 
 import json
 from typing import Any
 
-from critic.files.shapes.base import Columns, Shape, has
+from critic.files.shapes.base import PROMPTS, Columns, Shape, has
+from critic.files.turns import role_of
 from critic.rows import RowError
 
 _TAGS = ("kto_tag", "is_safe")
+_SIDES = ("chosen", "rejected")
 
 
 def _fits_tag(columns: Columns) -> bool:
@@ -21,6 +24,30 @@ def _fits_tag(columns: Columns) -> bool:
 
 def _read_tag(columns: Columns, labels: bool) -> Columns:
     return {("label" if name in _TAGS else name): value for name, value in columns.items()}
+
+
+def _fits_chat_context(columns: Columns) -> bool:
+    context = columns.get("context")
+    turns = isinstance(context, list) and bool(context) and all(role_of(turn) is not None for turn in context)
+    return turns and not any(has(columns, name) for name in PROMPTS)
+
+
+def _read_chat_context(columns: Columns, labels: bool) -> Columns:
+    return columns | {"context": None, "prompt": columns["context"]}
+
+
+def _fits_sides(columns: Columns) -> bool:
+    return all(_is_texts(columns.get(side)) for side in _SIDES)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def _read_sides(columns: Columns, labels: bool) -> Columns:
+    good, bad = (columns[side] for side in _SIDES)
+    read = columns | dict.fromkeys((*_SIDES, "models")) | {"responses": [*good, *bad]}
+    return read | {"ranks": [1] * len(good) + [2] * len(bad)} if labels else read
 
 
 def _fits_context(columns: Columns) -> bool:
@@ -78,4 +105,6 @@ PREFERENCE = Shape(
 )
 TAG = Shape("an answer's label", _TAGS, _fits_tag, _read_tag, frozenset(_TAGS))
 CONTEXT = Shape("Dolly", ("instruction", "context"), _fits_context, _read_context, frozenset(("context",)))
+CHAT_CONTEXT = Shape("HelpSteer 3", ("context",), _fits_chat_context, _read_chat_context, frozenset(("context",)))
+SIDES = Shape("several good and bad", _SIDES, _fits_sides, _read_sides, frozenset(("chosen",)))
 LISTS = Shape("the arena's lists", _ARENA, _fits_lists, _read_lists, frozenset(("response_a",)))

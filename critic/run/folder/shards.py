@@ -29,8 +29,10 @@ from critic.run.folder.store import StoreError, lock_directory
 from critic.run.folder.turned import keep_exports, second_name
 
 RUN_FILE, FOLDER = "shards.json", "shards"  # a trainer's folder has a run.json
+ANSWERS = "answers"  # of the engines, by shard: what an edited constitution still asks is answered from here
 REPLACED = "replaced"  # the shards of before the last change of plan that were run again
 _SCHEMA = pa.schema([("row", pa.int64()), ("result", pa.string()), ("quarantined", pa.string())])
+_ANSWERS = pa.schema([("key", pa.string()), ("answer", pa.string())])
 _ABOUT = b"cai"
 
 
@@ -60,6 +62,22 @@ def pack(about: About, results: Sequence[Row | Quarantined]) -> bytes:
     return _packed(about, records)
 
 
+def pack_answers(answers: Mapping[str, Any]) -> bytes:
+    """Return the file of a shard's answers, which are JSON, by the keys of their calls."""
+    keys = sorted(answers)
+    file = BytesIO()
+    table = pa.table({"key": keys, "answer": [canonical_json(answers[key]) for key in keys]}, _ANSWERS)
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
+
+
+def unpack_answers(data: bytes) -> dict[str, Any]:
+    """Return what `pack_answers` took."""
+    table = pq.read_table(BytesIO(data))
+    texts = table.column("answer").to_pylist()
+    return {key: json.loads(text) for key, text in zip(table.column("key").to_pylist(), texts, strict=True)}
+
+
 def _packed(about: About, records: list[dict[str, Any]]) -> bytes:
     schema = _SCHEMA.with_metadata({_ABOUT: canonical_json(asdict(about)).encode()})
     file = BytesIO()
@@ -76,6 +94,8 @@ class ShardStore:
         self._open = ExitStack()
         self.turns = False
         """Whether this opening gave the directory another plan."""
+        self.differs = False
+        """Whether this opening gave it another config or input, so that shards that are done may be done again."""
 
     @classmethod
     def open(cls, directory: Path, config: RunConfig, provenance: Provenance, rows: int, *, extend: bool) -> Self:
@@ -104,11 +124,12 @@ class ShardStore:
                 keep_exports(directory)
                 shutil.rmtree(directory / REPLACED, ignore_errors=True)
                 (directory / REPLACED).mkdir()
+            differs = begun and run["config"] != config.flat()
             run |= {"config": config.flat(), "provenance": provenance.model_dump()}
             replace_text(directory / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
             (directory / FOLDER).mkdir(exist_ok=True)
             store = cls(directory)
-            store._open, store.turns = stack.pop_all(), turns
+            store._open, store.turns, store.differs = stack.pop_all(), turns, differs
         return store
 
     def close(self) -> None:
@@ -124,8 +145,15 @@ class ShardStore:
         """What is there already, by shard."""
         return {about.shard: about for about in map(self._about, self._files())}
 
-    def put(self, data: bytes, *, whole: bool) -> None:
+    def answers(self, shard: int) -> bytes | None:
+        """The engines' answers for a shard that is done, packed; None where none were kept."""
+        path = self._answers_path(shard)
+        return path.read_bytes() if path.exists() else None
+
+    def put(self, data: bytes, answers: bytes | None = None, *, whole: bool) -> None:
         """Store a shard for good. One that is not ``whole`` holds rows to be put into the shard that is there.
+
+        ``answers`` are all that its engines have said, now and before; they go first, so that a shard has its own.
 
         Raises `StoreError` where the directory can't be written.
         """
@@ -144,6 +172,9 @@ class ShardStore:
             )
             data = _packed(about, [records[row] for row in sorted(records)])
         self._keep(path, about)
+        if answers is not None:
+            (self._directory / ANSWERS).mkdir(exist_ok=True)
+            _put(self._answers_path(about.shard), answers)
         _put(path, data)
 
     def _keep(self, path: Path, new: About) -> None:
@@ -165,7 +196,8 @@ class ShardStore:
     def trim(self, shards: int) -> None:
         """Forget the shards from number ``shards`` on: the input that they came from has become shorter."""
         for path in self._files():
-            if _number(path) >= shards:
+            if (number := _number(path)) >= shards:
+                self._answers_path(number).unlink(missing_ok=True)
                 path.unlink()
 
     # What results are written from: `critic.run.run.Finished`.
@@ -212,6 +244,9 @@ class ShardStore:
 
     def _path(self, shard: int) -> Path:
         return self._folder / f"{shard:06}.parquet"
+
+    def _answers_path(self, shard: int) -> Path:
+        return self._directory / ANSWERS / f"{shard:06}.parquet"
 
     def _about(self, path: Path) -> About:
         try:

@@ -71,7 +71,10 @@ def plan(config: TrainConfig, processes: int | None, sharded: bool, device_memor
 
 def print_plan(planned: dry_run.Planned, *, as_json: bool) -> None:
     """Say what a run takes."""
-    typer.echo(json.dumps(planned.facts(), indent=2) if as_json else "\n".join(planned.lines()))
+    if as_json:
+        typer.echo(json.dumps(planned.facts(), indent=2))
+    else:
+        say("\n".join(planned.lines()))
 
 
 def start(config: TrainConfig, *, err: bool = False) -> Trained:

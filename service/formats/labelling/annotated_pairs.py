@@ -24,7 +24,7 @@ from critic.feedback.base import Columns, expect_list, not_given
 from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
 from critic.files.sources import Broken
-from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
+from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 
 VERSION = "2.0"
 _PREFS = {"first": "a", "second": "b"}
@@ -51,7 +51,7 @@ class AnnotatedPairsFormat(Format):
         "annotator on one pair; a prompt without an id gets one. Comparisons alone can be said."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison for each annotation."""
         return read_rows(path, source, _from_pairs)
 

@@ -26,7 +26,7 @@ from critic.feedback.base import Columns
 from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError, prompt_messages
-from service.formats.base import Entry, Format, Found, Table, broken, read_rows, shown
+from service.formats.base import Entry, Format, Found, Reading, Table, broken, read_rows, shown
 from service.formats.parts.argilla_record import ENVELOPE, NOBODY, QUESTIONS, add, new_record
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "chosen", "rejected")
@@ -57,7 +57,7 @@ class ArgillaFormat(Format):
         """See the base class."""
         return f'dataset.records.from_json("{file}"), into a data set with the fields and questions that it names'
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a feedback for each answer: people's, and then models' suggestions."""
         return read_rows(path, source, self._from_record)
 

@@ -2,7 +2,8 @@
 
 A task's ``data`` holds the prompt and the responses: fields whose names begin as one of `RESPONSES`, in the order of
 the task, or those that ``responses`` names; or one list of objects with ``id`` and ``body``, as its Ranker wants it.
-What people said is in ``annotations``, what models said in ``predictions``. Read are the results of three tags:
+What people said is in ``annotations`` (``completions`` before version 1.0), what models said in ``predictions``. Read
+are the results of three tags:
 ``pairwise`` (``selected`` is left or right), ``ranker`` (ids from best to worst, bucket after bucket), and ``rating``,
 which is on a scale from 1 to ``stars``. A rating is of the response whose field its ``to_name`` names, or whose number
 ends the name of its question. Answers that were skipped are refused by name, and so are results of other tags.
@@ -25,7 +26,7 @@ from critic.feedback import ComparisonLabel, Feedback, RankingLabel, RatingLabel
 from critic.feedback.base import Columns, expect_list
 from critic.feedback.from_file import GIVEN
 from critic.files.inputs import RowError, prompt_messages
-from service.formats.base import Entry, Format, Found, Table, broken, count_beside, read_rows, shown
+from service.formats.base import Entry, Format, Found, Reading, Table, broken, count_beside, read_rows, shown
 
 RESPONSES = ("response", "completion", "generation", "answer", "output", "text", "chosen", "rejected", "item")
 PROMPTS = ("prompt", "messages", "question", "instruction", "input")
@@ -58,7 +59,7 @@ class LabelStudioFormat(Format):
     responses: tuple[str, ...] = ()
     stars: int = Field(default=5, ge=2)
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what each annotation says, and then what each prediction does."""
         return read_rows(path, source, self._from_task)
 
@@ -113,9 +114,12 @@ class LabelStudioFormat(Format):
             yield from self._from_flat(columns, where, source)
             return
         task = _Task(columns["data"], self)
-        for name, by in (("annotations", source), ("predictions", "ai")):
+        of_people = "annotations" if columns.get("annotations") else "completions"  # as before version 1.0
+        if not columns.get(of_people) and not columns.get("predictions"):
+            raise RowError("no_label", "nobody has labelled this task: it holds no annotations and no predictions")
+        for name, by in ((of_people, source), ("predictions", "ai")):
             for said in expect_list(columns, name) if columns.get(name) else ():
-                who = said.get("completed_by") if name == "annotations" and isinstance(said, dict) else None
+                who = said.get("completed_by") if name == of_people and isinstance(said, dict) else None
                 model = said.get("model_version") if name == "predictions" and isinstance(said, dict) else None
                 yield from self._answers(task, said, where, by, _annotator(who) or _text(model))
 

@@ -24,7 +24,7 @@ from critic.feedback.from_file import GIVEN
 from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError
 from critic.files.shapes.base import number, whole
-from service.formats.base import Format, Found, broken, read_rows
+from service.formats.base import Format, Found, Reading, broken, read_rows
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 _QUALITY = Scale(min=0, max=1, min_means="low quality", max_means="high quality")
@@ -39,7 +39,7 @@ class OasstFormat(Format):
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
     reads: ClassVar[tuple[str, ...]] = ("ranking", "thumbs", "rating", "demonstration")
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield what people said in each tree."""
         return read_rows(path, source, _from_tree)
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from service.formats.base import Found, ShapedFormat, Table, count_lost, has_place, read_rows
+from service.formats.base import Reading, ShapedFormat, Table, count_lost, has_place, read_rows
 from service.formats.parts.columns import from_columns
 from service.formats.training.trl import COLUMNS
 
@@ -47,7 +47,7 @@ class AxolotlFormat(ShapedFormat):
         "whose history calls tools."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison, thumbs or demonstration for each row."""
         return read_rows(path, source, from_columns, self.naming())
 

@@ -16,7 +16,7 @@ from critic.feedback import Source
 from critic.feedback.base import Columns, expect_text
 from critic.files.inputs import RowError
 from critic.files.shapes.chats.transcripts import answered
-from service.formats.base import Found, ShapedFormat, Table, count_lost, is_plain, read_rows
+from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, is_plain, read_rows
 from service.formats.parts.columns import from_columns
 from service.formats.training.trl import COLUMNS
 
@@ -36,7 +36,7 @@ class HhRlhfFormat(ShapedFormat):
         "empty answer, or text that would read as another turn."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison for each row."""
         return read_rows(path, source, _from_transcripts, self.naming())
 

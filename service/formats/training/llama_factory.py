@@ -23,6 +23,7 @@ from critic.messages import join_parts
 from service.formats.base import (
     Format,
     Found,
+    Reading,
     Table,
     count_lost,
     has_place,
@@ -66,7 +67,7 @@ class LlamaFactoryFormat(Format):
         "whose history calls tools."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison, thumbs or demonstration for each row."""
         return read_rows(path, source, _from_llama_factory)
 

@@ -19,7 +19,7 @@ from critic.feedback.kinds.ranking import dense
 from critic.files.inputs import RowError, prompt_messages, side
 from critic.files.shapes.base import whole
 from critic.records import Prompt, Response
-from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, read_rows
 from service.formats.parts.columns import from_columns
 
 _MARK = re.compile(r"<extra_id_[01]>")
@@ -42,7 +42,7 @@ class NemoRlFormat(ShapedFormat):
         "All but the texts and ranks, such as probability and group. A ranking of two comes back as a comparison."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison, ranking or demonstration for each row."""
         return read_rows(path, source, _from_nemo, self.naming())
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.files.shapes.base import has
-from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, read_rows
 from service.formats.parts.columns import from_columns
 from service.formats.training.trl import COLUMNS
 
@@ -44,7 +44,7 @@ class OpenRlhfFormat(ShapedFormat):
         "All but the chats and the label, such as probability and group. Ratings on a scale are left out."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison, demonstration or thumbs for each row."""
         return read_rows(path, source, _from_openrlhf, self.naming())
 

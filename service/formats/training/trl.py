@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from critic.feedback import Source
 from critic.feedback.base import Columns
-from service.formats.base import Found, ShapedFormat, Table, count_lost, read_rows
+from service.formats.base import Found, Reading, ShapedFormat, Table, count_lost, read_rows
 from service.formats.parts.columns import from_columns
 
 COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
@@ -43,7 +43,7 @@ class TrlFormat(ShapedFormat):
         "Ratings on a scale are left out, since KTO knows good and bad alone."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison, demonstration or thumbs for each row."""
         return read_rows(path, source, _from_trl, self.naming())
 

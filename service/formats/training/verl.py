@@ -20,7 +20,7 @@ from critic.feedback import Source
 from critic.feedback.base import Columns
 from critic.files.inputs import RowError
 from critic.run.folder.export import Parquet
-from service.formats.base import Entry, Format, Found, Table, count_lost, is_plain, present, read_rows
+from service.formats.base import Entry, Format, Found, Reading, Table, count_lost, is_plain, present, read_rows
 from service.formats.parts.columns import from_columns
 
 DATA_SOURCE, ABILITY, STYLE = "cai-feedback", "preference", "model"
@@ -69,7 +69,7 @@ class VerlFormat(Format):
         "whose history calls tools are left out."
     )
 
-    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+    def read(self, path: Path, source: Source = "human") -> Reading:
         """Yield a comparison or demonstration for each row."""
         return read_rows(path, source, _from_verl)
 

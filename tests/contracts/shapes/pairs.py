@@ -5,7 +5,6 @@ import json
 from tests.contracts.shapes.rows import (
     ASK,
     EMU,
-    KIWI,
     ROBIN,
     compared,
     gpt,
@@ -39,6 +38,24 @@ PAIRS = [
     compared(
         "OpenAI's preferences",
         {"input": {"messages": [user()]}, "preferred_output": [says(EMU)], "non_preferred_output": [says(ROBIN)]},
+    ),
+    compared(
+        "HelpSteer 3, as it is published",
+        {"context": [user()], "response1": EMU, "response2": ROBIN, "overall_preference": -2},
+    ),
+    compared("JudgeBench", {"question": ASK, "response_A": EMU, "response_B": ROBIN, "label": "A>B"}),
+    compared(
+        "an arena's verdict",
+        {"question": ASK, "response_A": ROBIN, "response_B": EMU, "label": "[[B>>A]]"},
+        judge=[[ROBIN, EMU]],
+    ),
+    compared(
+        "Capybara",
+        {
+            "conversation": [{"input": ASK, "output": EMU}],
+            "chosen": [user(), says(EMU)],
+            "rejected": [user(), says(ROBIN)],
+        },
     ),
     compared("TRL, plain", SIDES),
     compared(
@@ -145,7 +162,7 @@ PAIRS = [
         {"prompt": json.dumps([ASK, ASK]), "response_a": json.dumps([EMU] * 2), "response_b": json.dumps([ROBIN] * 2)},
         "no_shared_prompt",
     ),
-    unlabelled("a verdict in another column", AB | {"label": "A>B"}),
+    unlabelled("a verdict that may count from 0 or from 1", AB | {"label": 1}),
     compared(
         "sides of which one is null",
         SIDES | {"rejected": None},
@@ -180,14 +197,9 @@ PAIRS = [
         evaluate=[[EMU, " "]],
     ),
     refused("a side that is no text", SIDES | {"rejected": True}, "bad_responses", generate=[ASK]),
-    refused(
-        "sides of several answers",
-        SIDES | {"chosen": [EMU], "rejected": [ROBIN, KIWI]},
-        "bad_responses",
-        generate=[ASK],
-    ),
     refused("sides without a prompt", {"chosen": EMU, "rejected": ROBIN}, "no_prompt"),
     refused("a prompt that is a number", SIDES | {"prompt": 5}, "bad_prompt"),
+    refused("a picture beside the texts", SIDES | {"prompt": f"<image>{ASK}", "images": ["a.png"]}, "not_text"),
     refused("an empty prompt", SIDES | {"prompt": "  "}, "empty_prompt"),
     refused("a prompt that is an object", SIDES | {"prompt": {"text": ASK}}, "bad_prompt"),
     refused("a chat that ends with the assistant", SIDES | {"prompt": [user(), says("Hm.")]}, "role_order"),

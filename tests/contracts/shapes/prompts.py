@@ -27,12 +27,6 @@ PROMPTS = [
         "TL;DR's comparisons",
         {"info": {"post": ASK}, "summaries": [{"text": EMU}, {"text": ROBIN}], "choice": 0},
     ),
-    taken_by_none(
-        "Capybara",
-        {"conversation": [{"input": ASK, "output": EMU}]},
-        generate=["bad_prompt"],
-        **dict.fromkeys(("dpo", "reward", "sft", "labels"), NO_ANSWER),
-    ),
     taken_by_none("an empty object", {}),
     refused("a number", 5, "broken_line"),
 ]

@@ -73,6 +73,17 @@ SEVERAL = [
         labels=[("ranking", (1, 2, 1))],
     ),
     Case(
+        "RewardBench 2",
+        [{"prompt": ASK, "chosen": [EMU, KIWI], "rejected": [ROBIN], "models": ["m"], "subset": "birds"}],
+        generate=[ASK],
+        judge=[[EMU, KIWI, ROBIN]],
+        evaluate=[[EMU, ROBIN], [KIWI, ROBIN]],
+        dpo=[("Pair", EMU, ROBIN), ("Pair", KIWI, ROBIN)],
+        reward=[("Ranked", (1, 1, 2))],
+        sft=["other_kind"],
+        labels=[("ranking", (1, 1, 2))],
+    ),
+    Case(
         "distilabel",
         [{"instruction": ASK, "generations": [EMU, ROBIN], "generation_models": ["m1", "m2"], "ratings": [5, 1]}],
         generate=[ASK],

@@ -97,6 +97,7 @@ SINGLE = [
             "conversation": [user() | {"turn_identifier": 1}, says(EMU) | {"turn_identifier": 1}],
         },
     ),
+    shown("rounds of input and output", {"conversation": [{"input": ASK, "output": EMU}]}),
     shown("names in capitals, one answer", {"PROMPT": ASK, "Completion": EMU}),
     Case(
         "Dolly",

@@ -38,6 +38,9 @@ TABLES: dict[str, Any] = {
     "list": BY_COLUMN,
     "columns": {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()},
     "index": {str(i): row for i, row in enumerate(ROWS)},
+    "the hub's viewer": {"features": [], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]},
+    "a split alone": {"version": "1", "train": ROWS, "test": []},
+    "a split within data": {"data": {"train": ROWS}},
     "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
 }
 
@@ -47,6 +50,24 @@ TABLES: dict[str, Any] = {
 def test_a_table_of_pandas_is_read_in_each_of_its_orients(orient: str, ending: str, tmp_path: Path) -> None:
     indent = None if ending == ".json" else 1  # under .jsonl a whole row on the first line is a row
     assert read(tmp_path, f"rows{ending}", json.dumps(TABLES[orient], indent=indent)) == WANTED
+
+
+def test_columns_of_chats_are_columns(tmp_path: Path) -> None:
+    asked = [[{"role": "user", "content": row["prompt"]}] for row in ROWS]
+    table = BY_COLUMN | {"prompt": asked, "chosen": [[{"role": "assistant", "content": row["chosen"]}] for row in ROWS]}
+    assert read(tmp_path, "rows.json", json.dumps(table)) == WANTED
+
+
+def test_several_tables_in_one_object_are_told_with_what_takes_one_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"several tables: train, test\n.*jq -c '\.train\[\]'"):
+        read(tmp_path, "rows.json", json.dumps({"train": ROWS, "test": ROWS[:1]}))
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff \u2060", "\u00ad\n"])
+def test_a_prompt_of_characters_without_width_is_empty(nothing: str, tmp_path: Path) -> None:
+    row = {"prompt": nothing, "chosen": "a", "rejected": "b"}
+    seen = row | {"prompt": f"{nothing}\U0001f642"}
+    assert read(tmp_path, "rows.json", json.dumps([row, seen])) == ["empty_prompt", (seen["prompt"], ["a", "b"])]
 
 
 def test_one_row_is_not_taken_for_columns(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 class Here:
-    """`Attempts` as its actor is called, with what was called."""
+    """`Attempts` as its actor is called, with what was called of a shard's lives."""
 
     def __init__(self) -> None:
         self.kept: Any = Attempts()  # to Ray's types, its methods are only those of an actor
@@ -45,7 +45,8 @@ class Here:
 
     def __getattr__(self, name: str) -> SimpleNamespace:
         async def remote(*arguments: int) -> Any:
-            self.said.append((name, *arguments))
+            if name != "earlier":
+                self.said.append((name, *arguments))
             return getattr(self.kept, name)(*arguments)
 
         return SimpleNamespace(remote=remote)
@@ -147,6 +148,42 @@ def test_the_rows_are_those_of_a_plain_run(bench: Bench, store: ShardStore) -> N
     }
     again, _ = cut(bench.request(), finished=store.finished(), plan=plan)
     assert again == []
+
+
+class There:
+    """An object of Ray's, as who waits for it sees it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __await__(self) -> Iterator[Any]:
+        return self._data
+        yield
+
+
+def test_an_edited_principle_costs_its_own_calls_alone_here_too(bench: Bench, store: ShardStore) -> None:
+    def start() -> list[Shard]:
+        plan, finished = config_of(bench.request()).plan, store.finished()
+        attempts = Here()
+        attempts.kept._earlier = {shard: There(store.answers(shard) or b"") for shard in finished}
+        ends = run_shards(actor(bench.request(), attempts), cut(bench.request(), finished=finished, plan=plan)[0])
+        for end in ends:
+            store.put(end["data"], end["answers"], whole=end["whole"])
+        return ends
+
+    start()
+    bench.calls()
+    for _ in range(2):  # the second goes back to what was asked first
+        bench.constitution["principles"][2]["compare"] += " reworded"
+        ends = start()
+        assert sum(end["calls"] for end in ends) == len(bench.calls()) == 12 * 2
+    bench.constitution["principles"][2]["compare"] = bench.constitution["principles"][2]["compare"].split(" re")[0]
+    assert sum(end["calls"] for end in start()) == len(bench.calls()) == 0
+    assert store.calls() == 12 * (CALLS_A_ROW + 2 * 2)
+    store.trim(1)
+    assert store.answers(0) and store.answers(1) is None
+    bench.prompts[0] = "another question"
+    assert sum(end["calls"] for end in start()) == 12 * CALLS_A_ROW - 4 * CALLS_A_ROW
 
 
 def test_an_actor_opens_each_engine_once_for_all_its_shards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,10 @@ def test_what_is_written_comes_back_and_ties_are_counted(tmp_path: Path) -> None
     # A row that was refused has no such method, and fails the test.
     found = [label.model_copy(update={"where": ""}) for label in format_of("label-studio").read(file)]  # type: ignore[union-attr]
     assert sorted(map(repr, found)) == sorted(map(repr, (labels[0], labels[1], labels[3], labels[4])))
+
+
+def test_tasks_of_before_version_1_are_read_and_those_that_nobody_labelled_are_named(tmp_path: Path) -> None:
+    task = annotated(result("pairwise", {"selected": "right"}))
+    old, nobody = read(tmp_path, task | {"completions": task.pop("annotations")}, {"id": 2, "data": DATA})
+    assert isinstance(old, Feedback) and isinstance(old.label, ComparisonLabel) and old.label.choice == "second"
+    assert isinstance(nobody, Broken) and nobody.reason == "no_label" and "nobody has labelled" in nobody.detail

@@ -10,6 +10,7 @@ from critic.feedback import ComparisonLabel, Feedback
 from critic.files.sources import Broken
 from service.formats import format_of
 from service.formats.base import Found
+from tests.feedback_samples import feedback
 
 ASK = "Name a tree."
 CHAT = [{"role": "user", "content": ASK}, {"role": "assistant", "content": "An oak."}]
@@ -147,3 +148,39 @@ def test_choices_by_principle_that_are_none_are_refused(said: object, tmp_path: 
     row = {"prompt": ASK, "chosen": "An oak.", "rejected": "A tulip.", "by_principle": said}
     (reason,) = reasons(read("jsonl", [row], tmp_path))
     assert reason in ("bad_by_principle", "bad_row")
+
+
+THINKS = {"role": "assistant", "content": "An oak.", "reasoning_content": "Which do I know?"}
+ASKED, ELM = {"role": "user", "content": ASK}, {"role": "assistant", "content": "An elm."}
+THOUGHTFUL: dict[str, Any] = {
+    "trl": {"prompt": [ASKED], "chosen": [THINKS], "rejected": [ELM]},
+    "openrlhf": {"prompt": [ASKED], "chosen": [THINKS], "rejected": [ELM]},
+    "axolotl": {"messages": [ASKED, THINKS]},
+    "jsonl": {"messages": [ASKED, THINKS]},
+    "llama-factory": {"chosen_messages": [ASKED, THINKS], "rejected_messages": [ASKED, ELM]},
+    "nemo-rl": {
+        "context": [ASKED],
+        "completions": [{"rank": 0, "completion": [THINKS]}, {"rank": 1, "completion": [ELM]}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", THOUGHTFUL)
+def test_thoughts_that_a_label_has_no_place_for_are_counted(name: str, tmp_path: Path) -> None:
+    row = THOUGHTFUL[name]
+    plain = json.loads(json.dumps(row).replace("reasoning_content", "date"))
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (row, plain, row, {"prompt": 3} | row | {"prompt": 3})))
+    reading = format_of(name).read(path)
+    found = list(reading)
+    assert sum(isinstance(one, Feedback) for one in found) >= 3
+    assert reading.thoughts == sum(isinstance(one, Feedback) for one in found) - 1, "refused rows are named anyway"
+
+
+def test_thoughts_that_a_label_keeps_are_not_counted(tmp_path: Path) -> None:
+    label = feedback("thumbs", {"value": "up"}, texts=["An oak."])
+    kept = label.model_copy(update={"responses": (label.responses[0].model_copy(update={"reasoning": "Hm."}),)})
+    (tmp_path / "in.jsonl").write_text(kept.model_dump_json() + "\n")
+    reading = format_of("jsonl").read(tmp_path / "in.jsonl")
+    [found] = reading
+    assert isinstance(found, Feedback) and found.responses[0].reasoning == "Hm." and reading.thoughts == 0

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from critic.files.shapes.base import PROMPTS, Columns, Shape, has
+from critic.messages import is_blank
 from critic.rows import RowError
 
 _TURN = re.compile(r"(?:\r?\n\r?\n|\A)(Human|Assistant):")
@@ -19,7 +20,7 @@ _SIDES = ("chosen", "rejected")
 def answered(transcript: str) -> list[dict[str, Any]]:
     """Return a transcript's turns as chat messages that end with an answer. Raises `RowError`."""
     turns = _turns(transcript)
-    if turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip():
+    if turns[-1]["role"] != "assistant" or is_blank(turns[-1]["content"]):
         raise RowError("empty_answer", "the last turn is not an answer, or is empty")
     return turns
 

@@ -14,10 +14,13 @@ from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.runs.asked import print_record, prompt_of, with_engine
 from service.cli.shown.display import print_comparison
+from service.cli.shown.voice import Quiet, is_quiet
 
 
 @expand
-def compare(settings: CompareSettings, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def compare(
+    settings: CompareSettings, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
+) -> None:
     """Say which of two or more responses is better, principle by principle."""
     if len(settings.response) < 2:
         raise InputError("there is one response", where="--response", fix="Give --response twice or more.")
@@ -39,5 +42,5 @@ def compare(settings: CompareSettings, root: Root = None, as_json: Json = False,
     row = with_engine(settings.judge, ask)
     if as_json:
         print_record(row, constitution)
-    else:
+    elif not is_quiet():
         print_comparison(row, {p.id: p for p in constitution.principles})

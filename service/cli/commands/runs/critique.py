@@ -10,10 +10,17 @@ from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.runs.asked import print_record, prompt_of, with_engine
 from service.cli.shown.display import print_chain
+from service.cli.shown.voice import Quiet, is_quiet
 
 
 @expand
-def critique(settings: CritiqueSettings, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def critique(
+    settings: CritiqueSettings,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    config: ConfigFile = None,
+) -> None:
     """Critique a response, and revise it."""
     constitution, prompt, seed = load(settings.principles), prompt_of(settings.prompt), settings.seed
     chosen = drawn(constitution, prompt, settings.rounds, seed, settings.principle)
@@ -23,5 +30,5 @@ def critique(settings: CritiqueSettings, root: Root = None, as_json: Json = Fals
     )
     if as_json:
         print_record(chain, constitution)
-    else:
+    elif not is_quiet():
         print_chain(prompt, chain)

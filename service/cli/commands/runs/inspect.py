@@ -13,6 +13,7 @@ from service.cli.given.options import Json
 from service.cli.runs.inspection import Inspection, Use, middle
 from service.cli.runs.inspection import inspect as read
 from service.cli.shown.display import clean
+from service.cli.shown.voice import Quiet, is_quiet
 
 SHOWN = 100  # characters of a text
 
@@ -22,6 +23,7 @@ def inspect(
     column: Column = None,
     whole: Annotated[bool, typer.Option("--all", help="Read every row, not a sample.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Say how a file is read by each command: columns, shapes, first rows, refusals with their reasons, lengths."""
@@ -29,7 +31,8 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(_json(found), ensure_ascii=False, indent=2))
         return
-    _print(found)
+    if not is_quiet():
+        _print(found)
 
 
 def _json(found: Inspection) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from service.cli.given.options import Json
 from service.cli.given.roots import Root
 from service.cli.shown.display import clean, print_pair
 from service.cli.shown.reasons import dropped
+from service.cli.shown.voice import Quiet, is_quiet
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -41,13 +42,17 @@ def show(
     pair: Annotated[int | None, typer.Option(min=0, help="Show one pair; they count from 0.")] = None,
     root: Root = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Show a run: its figures, or one pair with its votes."""
     with closing(open_rows(directory)) as store:
         if pair is not None:
             row, chosen = _find_pair(store.rows(), pair)
-            _print_json(_pair_json(pair, row, chosen)) if as_json else print_pair(store.config(), pair, row, chosen)
+            if as_json:
+                _print_json(_pair_json(pair, row, chosen))
+            elif not is_quiet():
+                print_pair(store.config(), pair, row, chosen)
         else:
             _show_run(store, as_json)
 
@@ -97,7 +102,7 @@ def _show_run(store: RunStore | ShardStore, as_json: bool) -> None:
             }
         )
         return
-    console = Console()
+    console = Console(quiet=is_quiet())
     made = store.provenance()
     console.print(Text(clean(f"{made.constitution}, judge {made.judge} ({made.mode}), policy {made.policy}"), "bold"))
     for caution in cautions:

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from base.errors import InputError
-from critic.feedback import Feedback
+from critic.feedback import Feedback, Source
 from critic.feedback.same import same_label
 from critic.files.sources import Broken
 from service.cli.commands.runs.export import options_of, print_written, table_of
@@ -54,11 +54,13 @@ def imported(
     stored = refused = there = 0
     if not file.is_file():
         raise InputError("no such file", where=str(file))
-    if column is not None:
-        options = json.dumps(options_of(options) | {"columns": column})
+    if source not in ("human", "ai"):
+        raise InputError("a source is human or ai", where="--source")
+    given = options_of(options) | ({} if column is None else {"columns": column})
+    reading = format_of(format, given).read(file, cast(Source, source))
     with connected(server, key) as client:
         people = _People(client)
-        for batch in _batches(file, format, source, options):
+        for batch in _batches(reading):
             good = [row for row in batch if not isinstance(row, Broken)]
             faults = [f"{row.where}: {row.detail}" for row in batch if isinstance(row, Broken)]
             known, wrong = _send(client, [(row, people.row(row)) for row in good])
@@ -68,11 +70,14 @@ def imported(
             there, refused = there + known, refused + len(faults)
             stored += len(batch) - len(faults) - known
     if as_json:
-        typer.echo(json.dumps({"stored": stored, "stored_before": there, "refused": refused}, indent=2))
+        told = {"stored": stored, "stored_before": there, "refused": refused, "thoughts": reading.thoughts}
+        typer.echo(json.dumps(told, indent=2))
     else:
         say(f"stored: {stored:,} labels")
         if there:
             say(f"stored before: {there:,} labels, and not again")
+        if reading.thoughts:
+            say(f"left out: what a model thought, in {reading.thoughts:,} rows")
     if refused:
         say(f"refused: {refused:,} rows", err=as_json)
         raise typer.Exit(QUARANTINED)
@@ -152,11 +157,9 @@ class _People:
         return (named or self._client.make_annotator(name)).id
 
 
-def _batches(file: Path, format: str, source: Any, options: str) -> Iterator[list[Feedback | Broken]]:
-    if source not in ("human", "ai"):
-        raise InputError("a source is human or ai", where="--source")
+def _batches(rows: Iterable[Feedback | Broken]) -> Iterator[list[Feedback | Broken]]:
     batch, characters = [], 0
-    for row in format_of(format, options_of(options)).read(file, source):
+    for row in rows:
         batch.append(row)
         characters += len(str(row))
         if len(batch) == BATCH or characters >= BATCH_CHARACTERS:

@@ -18,6 +18,7 @@ from service.cli.given.config import ConfigFile
 from service.cli.given.connected import connected
 from service.cli.given.options import Json
 from service.cli.given.remote import HERE, Key, Server
+from service.cli.shown.voice import Quiet, say
 from service.jobs.job import ENDED, Job, JobEvents
 
 app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_help=True)
@@ -51,6 +52,7 @@ def listed(
     server: Server = HERE,
     key: Key = "",
     as_json: Json = False,
+    quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """The newest jobs, a line each."""
@@ -64,7 +66,7 @@ def listed(
         standing = (
             f"{job.progress.rows}{total} rows, {job.progress.quarantined} quarantined, {job.progress.pairs} pairs"
         )
-        typer.echo(f"{job.id}  {job.kind:9}{job.state:10}{standing}")
+        say(f"{job.id}  {job.kind:9}{job.state:10}{standing}")
 
 
 @app.command()

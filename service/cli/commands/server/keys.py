@@ -10,6 +10,7 @@ import typer
 from service.cli.given.options import Json
 from service.cli.given.service_options import Data, SettingsFile, Url
 from service.cli.given.service_settings import read_existing
+from service.cli.shown.voice import Quiet, say
 from service.keys import key_store
 
 app = typer.Typer(help="Make, list and revoke API keys on the database itself.", no_args_is_help=True)
@@ -30,14 +31,16 @@ def make(
 
 
 @app.command("list")
-def listed(database: Url = None, config: SettingsFile = None, data: Data = None, as_json: Json = False) -> None:
+def listed(
+    database: Url = None, config: SettingsFile = None, data: Data = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """All keys, a line each, the oldest first."""
     rows = asyncio.run(key_store.listed(read_existing(config, database=database, data=data).url))
     if as_json:
         typer.echo(json.dumps([_plain(row) for row in rows], indent=2))
         return
     for row in rows:
-        typer.echo(_line(row))
+        say(_line(row))
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -52,10 +55,11 @@ def revoke(
     database: Url = None,
     config: SettingsFile = None,
     data: Data = None,
+    quiet: Quiet = False,
 ) -> None:
     """Revoke a key. The last administrator's stays."""
     asyncio.run(key_store.revoke(read_existing(config, database=database, data=data).url, id))
-    typer.echo(f"{id} is revoked; every server refuses it within two seconds")
+    say(f"{id} is revoked; every server refuses it within two seconds")
 
 
 def _line(row: dict[str, Any]) -> str:

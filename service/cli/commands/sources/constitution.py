@@ -27,7 +27,7 @@ from service.cli.principles.ballot import ballot
 from service.cli.principles.recover import recover
 from service.cli.principles.test import test
 from service.cli.shown.foreseen import foreseen_json, print_foreseen
-from service.cli.shown.voice import Quiet, say
+from service.cli.shown.voice import Quiet, is_quiet, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ _STYLES = {"same": "", "removed": "red strike", "added": "green"}
 
 
 @app.command("list")
-def list_(root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def list_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
     """List the constitutions that can be named, and where they are, in the order in which a name is looked up."""
     found = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
     listed = [(folder, c) for root in roots() for folder, c in found.values() if folder == root]
@@ -63,7 +63,7 @@ def list_(root: Root = None, as_json: Json = False, config: ConfigFile = None) -
     width = max((len(c.ref) for _, c in listed), default=0)
     for folder, c in listed:
         own = "" if folder == shipped() else f"  ({folder}/)"
-        typer.echo(f"{c.ref:{width}}  {len(c.principles):3} principles  {c.digest[:12]}  {c.title}{own}")
+        say(f"{c.ref:{width}}  {len(c.principles):3} principles  {c.digest[:12]}  {c.title}{own}")
 
 
 def _in(folder: Path) -> Iterator[Constitution]:
@@ -75,7 +75,9 @@ def _in(folder: Path) -> Iterator[Constitution]:
 
 
 @app.command()
-def show(ref: Reference, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def show(
+    ref: Reference, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
+) -> None:
     """Print a constitution with its includes and its hash."""
     constitution = load(ref)
     if as_json:
@@ -94,7 +96,9 @@ def show(ref: Reference, root: Root = None, as_json: Json = False, config: Confi
 
 
 @app.command("lint")
-def lint_(ref: Reference, root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def lint_(
+    ref: Reference, root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None
+) -> None:
     """Warn of faults of style. Exits with 0 unless the file can't be loaded."""
     constitution = load(ref)
     remarks = lint(constitution)
@@ -102,10 +106,8 @@ def lint_(ref: Reference, root: Root = None, as_json: Json = False, config: Conf
         _print_json({"ref": constitution.ref, "warnings": [asdict(remark) for remark in remarks]})
         return
     for remark in remarks:
-        typer.echo(f"warning: {remark.where or constitution.ref}: {remark.problem}")
-    typer.echo(
-        f"{constitution.ref}: {_count(len(constitution.principles), 'principle')}, {_count(len(remarks), 'warning')}"
-    )
+        say(f"warning: {remark.where or constitution.ref}: {remark.problem}")
+    say(f"{constitution.ref}: {_count(len(constitution.principles), 'principle')}, {_count(len(remarks), 'warning')}")
 
 
 @app.command("diff")
@@ -118,6 +120,7 @@ def diff_(
     ] = None,
     root: Root = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Show what changed from A to B, word by word, and with --run which of its judgements flip; no model is asked."""
@@ -127,7 +130,7 @@ def diff_(
         _print_json({**_diff_json(difference), **({} if foreseen is None else {"run": foreseen_json(foreseen)})})
         return
     _show_diff(_console(), difference)
-    if run is not None and foreseen is not None:
+    if run is not None and foreseen is not None and not is_quiet():
         print_foreseen(foreseen, run, difference.b.ref)
 
 
@@ -136,7 +139,7 @@ def _foreseen(run: Path, difference: Diff) -> Foreseen:
 
 
 @app.command("verify")
-def verify_(root: Root = None, as_json: Json = False, config: ConfigFile = None) -> None:
+def verify_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
     """Check that every published file is what it was when it was published, in all folders that names come from."""
     for folder in roots():
         faults = verify(folder)
@@ -151,7 +154,7 @@ def verify_(root: Root = None, as_json: Json = False, config: ConfigFile = None)
         _print_json(counts)
         return
     for place, count in counts.items():
-        typer.echo(f"{_count(count, 'published file')} as published in {place}")
+        say(f"{_count(count, 'published file')} as published in {place}")
 
 
 @app.command("publish")
@@ -199,8 +202,8 @@ def _import(format: str, sources: Sequence[Path], name: str, version: str, min_s
 
 
 def _console() -> Console:
-    """Colour in a terminal; when piped, plain lines that nothing wraps."""
-    console = Console(highlight=False)
+    """Colour in a terminal; when piped, plain lines that nothing wraps; with ``--quiet`` nothing."""
+    console = Console(highlight=False, quiet=is_quiet())
     console.soft_wrap = not console.is_terminal
     return console
 

