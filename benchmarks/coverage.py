@@ -19,6 +19,7 @@ from critic.statistics.prediction import ppi
 from critic.statistics.prediction.rogan_gladen import prevalence
 from critic.statistics.prediction.routing import drawn, probabilities, routed_mean
 from critic.statistics.reliability.alpha import krippendorff
+from critic.statistics.reliability.coefficient import coefficient as valued
 from critic.statistics.reliability.coefficient import figure
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
@@ -66,11 +67,11 @@ def truth(name: str, right: float, yes: float, values: int, missing: float) -> f
         ratings = Ratings.of_matrix(np.where(rng.random(matrix.shape) < missing, np.nan, matrix))
         if name == "cohen":
             units, first, second = ratings.of_pair(0, 1)
-            _TRUTHS[key] = cohen(first, second)(np.ones(units.size)).coefficient or 0.0
+            _TRUTHS[key] = valued(cohen(first, second), units.size) or 0.0
         else:
             made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
             of = made(ratings) if made else krippendorff(ratings, name)  # type: ignore[arg-type]  # its name is a level
-            _TRUTHS[key] = of(np.ones(ratings.number_of_units)).coefficient or 0.0
+            _TRUTHS[key] = valued(of, ratings.number_of_units) or 0.0
     return _TRUTHS[key]
 
 
@@ -104,7 +105,7 @@ def agreement_in_clusters(name: str, prompts: int, each: int, right: float) -> T
         return np.where(rng.random((3, prompts * each)) < hard, value, guess)
 
     large = Ratings.of_matrix(matrix_of(np.random.default_rng(99), LARGE // each))
-    true = krippendorff(large, "nominal")(np.ones(large.number_of_units)).coefficient or 0.0
+    true = valued(krippendorff(large, "nominal"), large.number_of_units) or 0.0
 
     def trial(rng: Generator) -> tuple[float, float, float]:
         found = coefficient(name, matrix_of(rng, prompts), np.repeat(np.arange(prompts), each))

@@ -11,13 +11,13 @@ import pytest
 
 from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.reliability.alpha import krippendorff
-from critic.statistics.reliability.coefficient import OfWeights
+from critic.statistics.reliability.coefficient import OfWeights, coefficient
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Ratings
 
 
 def value(disagreement: OfWeights, units: int) -> float:
-    found = disagreement(np.ones(units)).coefficient
+    found = coefficient(disagreement, units)
     assert found is not None
     return found
 

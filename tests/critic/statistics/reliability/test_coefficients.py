@@ -7,7 +7,7 @@ from statsmodels.stats import inter_rater
 
 from critic.statistics.intervals import FEW
 from critic.statistics.reliability.alpha import Level, krippendorff
-from critic.statistics.reliability.coefficient import OfWeights, figure
+from critic.statistics.reliability.coefficient import coefficient, figure
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Floats, Ratings
@@ -33,13 +33,9 @@ THREE = np.array(
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval", "ratio")
 
 
-def value(disagreement: OfWeights, units: int) -> float | None:
-    return disagreement(np.ones(units)).coefficient
-
-
 def alpha(matrix: Floats, level: Level) -> float | None:
     ratings = Ratings.of_matrix(matrix)
-    return value(krippendorff(ratings, level), ratings.number_of_units)
+    return coefficient(krippendorff(ratings, level), ratings.number_of_units)
 
 
 def table(seed: int, raters: int = 4, units: int = 60, values: int = 5, missing: float = 0.3) -> Floats:
@@ -84,8 +80,8 @@ def test_fleiss_own_example() -> None:
     ]
     matrix = np.array([[code for code, times in enumerate(row) for _ in range(times)] for row in counts], float).T
     ratings = Ratings.of_matrix(matrix)
-    assert value(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
-    assert value(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)
+    assert coefficient(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
+    assert coefficient(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)
 
 
 def test_cohen_is_that_of_another_implementation() -> None:
@@ -93,13 +89,13 @@ def test_cohen_is_that_of_another_implementation() -> None:
     counted = np.zeros((5, 5))
     np.add.at(counted, (matrix[0], matrix[1]), 1)
     expected = inter_rater.cohens_kappa(counted).kappa
-    assert value(cohen(matrix[0], matrix[1]), 60) == pytest.approx(expected, rel=1e-12)
+    assert coefficient(cohen(matrix[0], matrix[1]), 60) == pytest.approx(expected, rel=1e-12)
 
 
 def test_gwets_own_example() -> None:
     # The published value of the package irrCAC for the same 12 units.
     ratings = Ratings.of_matrix(FOUR)
-    assert value(ac1(ratings), 12) == pytest.approx(0.77544, abs=5e-6)
+    assert coefficient(ac1(ratings), 12) == pytest.approx(0.77544, abs=5e-6)
 
 
 def test_ac2_is_gwets_formula_written_out() -> None:
@@ -114,14 +110,14 @@ def test_ac2_is_gwets_formula_written_out() -> None:
             agreed.append(sum(row[k] * (row @ near[k] - 1) for k in range(5)) / (m * (m - 1)))
     given = np.mean(shares, axis=0)
     chance = near.sum() / 20 * (given * (1 - given)).sum()
-    assert value(ac2(ratings), 12) == pytest.approx((np.mean(agreed) - chance) / (1 - chance), rel=1e-12)
+    assert coefficient(ac2(ratings), 12) == pytest.approx((np.mean(agreed) - chance) / (1 - chance), rel=1e-12)
 
 
 def test_gwet_does_not_collapse_where_one_value_is_given_nearly_always() -> None:
     first = np.array([0] * 95 + [0] * 2 + [1] * 3)
     second = np.array([0] * 95 + [1] * 2 + [0] * 3)
     ratings = Ratings.of_matrix(np.stack((first, second)).astype(float))
-    kappa, gwet = value(cohen(first, second), 100), value(ac1(ratings), 100)
+    kappa, gwet = coefficient(cohen(first, second), 100), coefficient(ac1(ratings), 100)
     assert kappa is not None and kappa < 0
     assert gwet is not None and gwet > 0.94
 
@@ -180,4 +176,4 @@ def test_names_and_large_numbers_are_the_same_units() -> None:
 
 
 def alpha_of(ratings: Ratings) -> float | None:
-    return value(krippendorff(ratings, "interval"), ratings.number_of_units)
+    return coefficient(krippendorff(ratings, "interval"), ratings.number_of_units)
