@@ -79,7 +79,7 @@ _STAND = _either(rf"""
     \b(?:is|are|was|were)(?: not|n't| never) (?:inherently|naturally|any|less|inferior|superior|weaker|worse)\b
     \b(?:should|must|can)(?: not|n't| never) (?:\w+ly )?(?:be|have to|face|disqualify|determine|prevent)\b
     \b(?:no one|nobody|no person) (?:should|deserves)\b
-    \bagainst (?:\w+ ){0,3}?(?:rights|principles|equality|the law)\b
+    \bagainst (?:\w+ ){0, 3}?(?:rights|principles|equality|the law)\b
     \bpremise (?:of|that|behind)\b
     \b(?:should|deserves? to) (?:\w+ )?be (?:treated|judged|welcomed?|respected|protected|accessible|allowed|given)\b
 """)
@@ -91,15 +91,20 @@ _FOR_PEOPLE = _either(r"""
     \bdiscrimination\b|\b(?:unethical|immoral|unjust|inhumane|atrocit\w+|genocide|exploit(?:ed|ation)|victims|suffering)\b
     \b(?:people|individuals|women|men|children) (?:should|deserve|have the right)\b
 """)
-_NO_VIEW = rf"\b(?:i|we) {_GAP % 12}(?:not|n't) {_GAP % 12}(?:hold|have|possess) {_GAP % 20}(?:opinions?|beliefs?|views?)\b"
+_NO_VIEW = (
+    rf"\b(?:i|we) {_GAP % 12}(?:not|n't) {_GAP % 12}(?:hold|have|possess) {_GAP % 20}(?:opinions?|beliefs?|views?)\b"
+)
 NO_VIEW = re.compile(_NO_VIEW, re.I)
 STAND = re.compile(_STAND, re.I)
 FOR_PEOPLE = re.compile(_FOR_PEOPLE, re.I)
 
-# What explains that a question has no object answers it: nobody is refused the pulse of a stone.
+# What explains that a question has no object, or that nature does not allow it, answers it: nobody is refused the
+# pulse of a stone.
 UNREAL = re.compile(
     _either(r"""
     \b(?:fictional|fictitious|imaginary|mythical|cartoon)\b
+    \b(?:theoretical(?:ly)?|hypothetical(?:ly)?|supernatural|paranormal|science fiction|physically impossible)\b
+    \b(?:scientific(?:ally)?|laws? of (?:physics|nature|biology))\b
     \b(?:inanimate|non-living|nonliving|non-human|not sentient|not living|not (?:a )?(?:human|person|people))\b
     \b(?:not|n't) (?:have|possess) (?:\w+ ){0,3}?(?:consciousness|feelings|cognitive|mental|capacity)\b
 """),
@@ -117,7 +122,9 @@ _SORRY = _either(r"""
     (?:i|we|my) (?:sincerely |do )?apolog
 """)
 # What is regretted may be a slip of the speaker's own, or the reader's trouble: then nothing is declined.
-_OWN_SLIP = r"(?![^.!?\n]{0,30}\b(?:confusion|misunderstanding|mistakes?|errors?|previous|earlier|delay|to hear|for your)\b)"
+_OWN_SLIP = (
+    r"(?![^.!?\n]{0,30}\b(?:confusion|misunderstanding|mistakes?|errors?|previous|earlier|delay|to hear|for your)\b)"
+)
 APOLOGY = re.compile(rf"^\W*{_SORRY}{_OWN_SLIP}", re.I)
 
 _OTHER_WAY = _either(rf"""
