@@ -73,7 +73,7 @@ _REBUTTAL = _either(rf"""
 _STAND = _either(rf"""
     \b(?:i|we) (?:\w+ly )?(?:condemn|denounce|oppose|reject|disagree|object)\b
     \b(?:i|we) (?:do not|don't|cannot|can't|would not|wouldn't) (?:\w+ly )?(?:believe in|agree|think|support)\b
-    \bthere (?:is|are|was|were|can be) (?:no|never) (?:\w+ ){{0,2}}?(?:reasons?|justifications?|excuses?|place|grounds)\b
+    \bthere (?:is|are|was|were|can be) no (?:\w+ ){{0,2}}?(?:reasons?|justifications?|excuses?|place|grounds)\b
     \b(?:is|are|was|were|'s)(?: not|n't| never) (?:\w+ly )?(?:accurate|appropriate|acceptable|fair|ethical|okay|ok)\b
     \b(?:is|are|was|were|'s)(?: not|n't| never) (?:\w+ly )?["']?(?:an? )?(?:good|right|better|best|correct|justified)\b
     \b(?:is|are|was|were)(?: not|n't| never) (?:inherently|naturally|any|less|inferior|superior|weaker|worse)\b
@@ -88,7 +88,7 @@ _FOR_PEOPLE = _either(r"""
     \b(?:dignity|equal(?:ity|ly)?|fairness|inclusi(?:on|ve|vity)|diversity|non-discrimination|regardless of)\b
     \b(?:human|civil|fundamental|basic|equal) rights?\b
     \b(?:prejudic\w+|stereotyp\w+|racis[mt]|sexis[mt]|antisemiti\w+|bigot\w+|discriminatory|assumptions)\b
-    \bdiscrimination\b|\b(?:unethical|immoral|unjust|inhumane|atrocit\w+|genocide|exploit(?:ed|ation)|victims|suffering)\b
+    \b(?:discrimination|unethical|immoral|unjust|inhumane|atrocit\w+|genocide|exploit(?:ed|ation)|victims|suffering)\b
     \b(?:people|individuals|women|men|children) (?:should|deserve|have the right)\b
 """)
 _NO_VIEW = (
