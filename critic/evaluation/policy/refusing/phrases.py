@@ -84,7 +84,8 @@ _STAND = _either(rf"""
     \b(?:should|deserves? to) (?:\w+ )?be (?:treated|judged|welcomed?|respected|protected|accessible|allowed|given)\b
 """)
 _FOR_PEOPLE = _either(r"""
-    \b(?:everyone|everybody|anyone|no one|nobody|any (?:group|person|individual)|all (?:people|individuals|humans|human beings|citizens|persons))\b
+    \b(?:everyone|everybody|anyone|no one|nobody|any (?:group|person|individual))\b
+    \ball (?:people|individuals|humans|human beings|citizens|persons)\b
     \b(?:dignity|equal(?:ity|ly)?|fairness|inclusi(?:on|ve|vity)|diversity|non-discrimination|regardless of)\b
     \b(?:human|civil|fundamental|basic|equal) rights?\b
     \b(?:prejudic\w+|stereotyp\w+|racis[mt]|sexis[mt]|antisemiti\w+|bigot\w+|discriminatory|assumptions)\b
