@@ -12,10 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
+from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import Figure, Share, jeffreys
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.leanings import controlled_accuracy, leaning
-from critic.statistics.people.bradley_terry import RELIABLE, bradley_terry, with_reliability
+from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.people.course import drift
 from critic.statistics.people.dawid_skene import accuracies
 from critic.statistics.people.dawid_skene import full as full_model
@@ -200,23 +201,6 @@ def told_true(units: int, raters: int, low: float, high: float, *, one_coin: boo
     return trial
 
 
-def reliabilities(comparisons: int) -> Trial:
-    """Return a simulation of an annotator's reliability beside Bradley-Terry strengths."""
-    true = np.array([1.2, 0.4, 0.0, -0.4, -1.2])
-
-    def trial(rng: Generator) -> tuple[float, float, float]:
-        reliable = rng.beta(*RELIABLE, size=8)  # what the model believes of them
-        i = rng.integers(5, size=comparisons)
-        j = (i + rng.integers(1, 5, size=comparisons)) % 5
-        who = rng.integers(8, size=comparisons)
-        better = rng.random(comparisons) < 1 / (1 + np.exp(true[j] - true[i]))
-        is_right = rng.random(comparisons) < reliable[who]
-        first = with_reliability(i, j, (better == is_right).astype(float), who.tolist()).reliabilities[0]
-        return first.low, first.high, float(reliable[0])
-
-    return trial
-
-
 def ranked(prompts: int) -> Trial:
     """Return a simulation of a policy's strength in Elo's points, over prompts on which each meets each twice."""
     true = np.array([80.0, 20.0, -100.0])
@@ -264,8 +248,8 @@ def miscalibrated(pairs: int, times: float) -> Trial:
         people = (rng.random(pairs) < 1 / (1 + np.exp(-odds))).astype(float)
         return 1 / (1 + np.exp(-times * odds)), people
 
-    large = calibration_error(*drawn_pairs(np.random.default_rng(99), LARGE))
-    true = large.estimate if large is not None else 0.0
+    p, y = drawn_pairs(np.random.default_rng(99), LARGE)
+    true = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
 
     def trial(rng: Generator) -> tuple[float, float, float]:
         found = calibration_error(*drawn_pairs(rng, pairs))
@@ -356,31 +340,30 @@ def counted(n: int, low: float, high: float) -> Trial:
 
 
 TRIALS: dict[str, Trial] = {
-    "Cohen, 30 units, hardly agreeing": agreement("cohen", 30, 0.5),
+    "Cohen, 40 units, hardly agreeing": agreement("cohen", 40, 0.5),
     "Cohen, 40 units, agreement .7": agreement("cohen", 40, 0.7),
-    "Cohen, 30 units, nearly always agreeing": agreement("cohen", 30, 0.9),
-    "Cohen, 200 units, yes in 1 of 10": agreement("cohen", 200, 0.8, 0.1),
+    "Cohen, 40 units, nearly always agreeing": agreement("cohen", 40, 0.9),
     "Cohen, 60 units, yes in 1 of 10": agreement("cohen", 60, 0.9, 0.1),
-    "Fleiss, 30 units": agreement("fleiss", 30, 0.6),
-    "Fleiss, 100 units, nearly always agreeing": agreement("fleiss", 100, 0.95),
+    "Cohen, 200 units, yes in 1 of 10": agreement("cohen", 200, 0.8, 0.1),
+    "Fleiss, 40 units": agreement("fleiss", 40, 0.6),
     "Fleiss, 60 units, yes in 1 of 10": agreement("fleiss", 60, 0.8, 0.1),
-    "alpha nominal, 30 units, by chance alone": agreement("nominal", 30, 0.1),
-    "alpha nominal, 30 units, a fifth missing": agreement("nominal", 30, 0.7, missing=0.2),
+    "Fleiss, 100 units, nearly always agreeing": agreement("fleiss", 100, 0.95),
+    "alpha nominal, 40 units, by chance alone": agreement("nominal", 40, 0.1),
+    "alpha nominal, 50 units, a fifth missing": agreement("nominal", 50, 0.7, missing=0.2),
     "alpha nominal, 40 units, yes in 1 of 10": agreement("nominal", 40, 0.8, 0.1),
     "alpha nominal, 60 units, near 1": agreement("nominal", 60, 0.95),
-    "alpha ordinal, 30 units, 5 values": agreement("ordinal", 30, 0.7, values=5),
+    "alpha ordinal, 40 units, 5 values": agreement("ordinal", 40, 0.7, values=5),
     "alpha ordinal, 60 units, 5 values": agreement("ordinal", 60, 0.6, values=5),
     "alpha interval, 60 units, 5 values, missing": agreement("interval", 60, 0.6, values=5, missing=0.2),
     "alpha ratio, 60 units, 5 values": agreement("ratio", 60, 0.6, values=5),
     "alpha nominal, 40 prompts of 5 units": agreement_in_clusters("nominal", 40, 5, 0.7),
     "AC1, 40 units, yes in 1 of 10": agreement("ac1", 40, 0.8, 0.1),
     "AC1, 100 units, near 1": agreement("ac1", 100, 0.95, 0.1),
-    "AC2, 30 units, 5 values": agreement("ac2", 30, 0.7, values=5),
+    "AC2, 40 units, 5 values": agreement("ac2", 40, 0.7, values=5),
     "AC2, 60 units, 5 values": agreement("ac2", 60, 0.6, values=5),
     "Dawid and Skene, one coin, 60 units, 5 people": told_true(60, 5, 0.7, 0.9, one_coin=True),
     "Dawid and Skene, one coin, 100 units, 3 people near 1": told_true(100, 3, 0.85, 0.97, one_coin=True),
     "Dawid and Skene, full, 100 units, 6 people": told_true(100, 6, 0.65, 0.9, one_coin=False),
-    "Bradley-Terry, reliability of 8 people, 400 comparisons": reliabilities(400),
     "strengths of 3 policies, 40 prompts": ranked(40),
     "length-controlled win rate, 40 prompts of 2": won(40, 0.6),
     "length-controlled win rate, 60 prompts of 2, near 1": won(60, 0.92),

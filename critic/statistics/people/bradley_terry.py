@@ -7,7 +7,6 @@ side. Strengths sum to zero. With one comparison a prior of variance `PRIOR` kee
 reliabilities there is none, and what is undefeated has no estimate.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, log_expit
 
-from critic.statistics.intervals import FEW, Figure, student
+from critic.statistics.intervals import FEW, student
 from critic.statistics.reliability.ratings import Floats, Ints
 
 PRIOR = 10.0  # variance of strengths, in squared log-odds
@@ -38,15 +37,10 @@ class Strengths:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReliableStrengths:
-    """``strengths`` (K,), and ``reliabilities`` by annotator: how often each says what the strengths say.
-
-    ``low`` and ``high`` (K,) are the strengths' 95 % limits, infinite where too few clusters were compared.
-    """
+    """``strengths`` (K,), and ``reliability`` (A,): how often each annotator says what the strengths say."""
 
     strengths: Floats
-    low: Floats
-    high: Floats
-    reliabilities: tuple[Figure, ...]
+    reliability: Floats
 
 
 def bradley_terry(
@@ -71,16 +65,12 @@ def bradley_terry(
 
 
 def with_reliability(
-    first: ArrayLike,
-    second: ArrayLike,
-    outcome: ArrayLike,
-    annotators: Sequence[object],
-    clusters: Sequence[object] | None = None,
+    first: ArrayLike, second: ArrayLike, outcome: ArrayLike, annotators: Sequence[object]
 ) -> ReliableStrengths:
-    """Return strengths and annotators' reliabilities, the most probable ones under the priors, with intervals.
+    """Return strengths and annotators' reliabilities, the most probable ones under the priors.
 
     Arguments as in `bradley_terry`; ``annotators`` (n,) names who compared, and reliabilities are in the order of the
-    sorted names. Variances are the likelihood's, by the outer product of its slopes, over clusters.
+    sorted names.
     """
     i, j, y = _checked(first, second, outcome)
     who = np.unique(np.asarray(annotators), return_inverse=True)[1]
@@ -114,52 +104,8 @@ def with_reliability(
     start[:items] = 0.1 * (np.bincount(i, 2 * y - 1, minlength=items) - np.bincount(j, 2 * y - 1, minlength=items))
     start[:items] /= max(1.0, float(np.abs(start[:items]).max()))
     fitted = minimize(loss, start, jac=True, method="L-BFGS-B").x
-    strengths, reliability = fitted[:items] - fitted[:items].mean(), expit(fitted[items:])
-    of = np.arange(i.size) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    variances = _variances(_slopes(i, j, y, who, strengths, reliability), items, reliability, of)
-    number = int(of.max()) + 1
-    half = student(number - 1) * np.sqrt(variances[:items]) if number >= FEW else np.full(items, np.inf)
-    figures = [
-        _reliability(float(reliability[one]), float(variances[items + one]), of[who == one]) for one in range(people)
-    ]
-    return ReliableStrengths(strengths, strengths - half, strengths + half, tuple(figures))
-
-
-def _slopes(i: Ints, j: Ints, y: Floats, who: Ints, strengths: Floats, reliability: Floats) -> Floats:
-    """Return (n, K + A) each comparison's slopes of the log-likelihood, in strengths and logits of reliabilities."""
-    better, r = expit(strengths[i] - strengths[j]), reliability[who]
-    says_first = r * better + (1 - r) * (1 - better)
-    of_said = y / says_first - (1 - y) / (1 - says_first)
-    slopes = np.zeros((i.size, strengths.size + reliability.size))
-    own = np.arange(i.size)
-    slopes[own, i] = of_said * (2 * r - 1) * better * (1 - better)
-    slopes[own, j] = -slopes[own, i]
-    slopes[own, strengths.size + who] = of_said * (2 * better - 1) * r * (1 - r)
-    return slopes
-
-
-def _variances(slopes: Floats, items: int, reliability: Floats, of: Ints) -> Floats:
-    """Return (K + A,) variances: of strengths, which sum to zero, and of logits of reliabilities."""
-    number = int(of.max()) + 1
-    a, b = RELIABLE
-    prior = np.concatenate((np.full(items, 1 / PRIOR), (a + b) * reliability * (1 - reliability)))
-    bread = np.linalg.inv(slopes.T @ slopes + np.diag(prior))
-    together = np.zeros((number, slopes.shape[1]))
-    np.add.at(together, of, slopes)
-    covariance = bread @ (together.T @ together * (number / max(1, number - 1)) + np.diag(prior)) @ bread
-    level = np.eye(slopes.shape[1])
-    level[:items, :items] -= 1 / items
-    return np.asarray(np.diag(level @ covariance @ level.T), np.float64)
-
-
-def _reliability(value: float, variance: float, of: Ints) -> Figure:
-    """Return a reliability with the limits of its logit."""
-    clusters = np.unique(of).size
-    if clusters < FEW:
-        return Figure(value, 0.0, 1.0, of.size, clusters)
-    half = student(clusters - 1) * math.sqrt(variance)
-    low, high = expit(np.log(value) - np.log1p(-value) + np.array((-half, half)))
-    return Figure(value, float(low), float(high), of.size, clusters)
+    strengths = fitted[:items]
+    return ReliableStrengths(strengths - strengths.mean(), expit(fitted[items:]))
 
 
 def _checked(first: ArrayLike, second: ArrayLike, outcome: ArrayLike) -> tuple[Ints, Ints, Floats]:

@@ -10,7 +10,7 @@ clusters (the prompt that they come from), as weights of what was counted once. 
   and accelerated percentiles are right (BCa; chapter 14 there, acceleration by a sixth of the bootstrap's skewness, at
   the level of Student's t for as many clusters).
 
-In between both count, in proportion to the disagreement that chance leaves: observed over expected. Fewer than
+In between both count: the second by the square of observed over expected disagreement. Fewer than
 `FEWEST` clusters give no interval: with a rare value, or few disagreements, none covers what it says.
 """
 
@@ -25,7 +25,7 @@ from scipy.special import ndtr, ndtri
 
 from critic.statistics.intervals import NORMAL, Figure, jeffreys, student
 
-FEWEST = 30  # clusters
+FEWEST = 40  # clusters
 RESAMPLES = 1000
 MOST_WEIGHTS = 20_000_000  # units times resamples that are drawn; larger data are drawn less often
 FEWEST_RESAMPLES = 100
@@ -107,7 +107,7 @@ def _limits(whole: Disagreement, resampled: Floats, clusters: int) -> tuple[floa
     rare = _of_rare(observed, expected, float(whole.largest[0]), variance, clusters)
     if variance <= ROUNDING:
         return rare
-    left = min(1.0, observed / expected)
+    left = min(1.0, observed / expected) ** 2  # squared, so that half the disagreement of chance is mostly a rate
     skewed = _accelerated(resampled, 1 - observed / expected, clusters)
     low, high = ((1 - left) * one + left * other for one, other in zip(rare, skewed, strict=True))
     return max(-1.0, low), min(1.0, high)
@@ -119,7 +119,6 @@ def _of_rare(observed: float, expected: float, largest: float, variance: float, 
     of_rate = variance * scale**2
     # Where nothing varies, each cluster is worth one observation.
     effective = rate * (1 - rate) / of_rate if variance > ROUNDING and 0 < rate < 1 else float(clusters)
-    effective *= (NORMAL / student(clusters - 1)) ** 2
     low, high = jeffreys(rate * effective, effective)
     return float(max(-1.0, 1 - high / scale)), float(1 - low / scale)
 

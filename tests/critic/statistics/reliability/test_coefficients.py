@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from statsmodels.stats import inter_rater
 
-from critic.statistics.intervals import FEW
 from critic.statistics.reliability.alpha import Level, krippendorff
-from critic.statistics.reliability.coefficient import coefficient, figure
+from critic.statistics.reliability.coefficient import FEWEST, coefficient, figure
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Floats, Ratings
@@ -140,7 +139,7 @@ def test_one_annotator_has_no_coefficient() -> None:
 
 def test_few_units_have_an_estimate_and_no_interval() -> None:
     found = figure(krippendorff(Ratings.of_matrix(FOUR), "nominal"), 12)
-    assert found is not None and (found.low, found.high) == (-1, 1) and found.clusters < FEW
+    assert found is not None and (found.low, found.high) == (-1, 1) and found.clusters < FEWEST
 
 
 def test_perfect_agreement_is_not_certain() -> None:
@@ -151,12 +150,34 @@ def test_perfect_agreement_is_not_certain() -> None:
 
 
 def test_clusters_widen_the_interval() -> None:
-    matrix = np.repeat(table(5, units=30, missing=0.0), 6, axis=1)
+    matrix = np.repeat(table(5, units=40, missing=0.0), 6, axis=1)
     ratings = Ratings.of_matrix(matrix)
-    alone = figure(krippendorff(ratings, "nominal"), 180)
-    together = figure(krippendorff(ratings, "nominal"), 180, np.repeat(np.arange(30), 6))
-    assert alone is not None and together is not None and together.clusters == 30
+    alone = figure(krippendorff(ratings, "nominal"), 240)
+    together = figure(krippendorff(ratings, "nominal"), 240, np.repeat(np.arange(40), 6))
+    assert alone is not None and together is not None and together.clusters == 40
     assert together.high - together.low > 1.8 * (alone.high - alone.low)
+
+
+def test_all_resamples_at_once_are_each_by_itself() -> None:
+    ratings = Ratings.of_matrix(table(8, units=50))
+    weights = np.random.default_rng(0).integers(3, size=(7, 50)).astype(float)
+    made = [krippendorff(ratings, level) for level in LEVELS] + [ac1(ratings), ac2(ratings)]
+    for disagreement in made:
+        together = disagreement(weights).coefficients
+        apart = [disagreement(one[None, :]).coefficients[0] for one in weights]
+        assert together == pytest.approx(apart, rel=1e-12)
+    # A unit that counts twice is two units.
+    twice = np.concatenate((table(8, units=50), table(8, units=50)[:, :5]), axis=1)
+    counted = np.where(np.arange(50) < 5, 2.0, 1.0)[None, :]
+    for level in LEVELS:
+        assert krippendorff(ratings, level)(counted).coefficients[0] == pytest.approx(alpha(twice, level), rel=1e-12)
+
+
+def test_near_chance_the_interval_reaches_further_up() -> None:
+    rng = np.random.default_rng(1)
+    said = (rng.random((3, 60)) < 0.15).astype(float)
+    found = figure(krippendorff(Ratings.of_matrix(said), "nominal"), 60)
+    assert found is not None and found.high - found.estimate > found.estimate - found.low
 
 
 def test_ratings_are_checked() -> None:
