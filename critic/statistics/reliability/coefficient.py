@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from critic.statistics.intervals import NORMAL, Figure, jeffreys, student
+from critic.statistics.intervals import Figure, jeffreys, student
 
 FEWEST = 40  # clusters
 RESAMPLES = 1000
