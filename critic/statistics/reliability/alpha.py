@@ -84,7 +84,7 @@ def _ordinal(cells: _Cells) -> OfWeights:
 def _within(cells: _Cells, at: Floats) -> Floats:
     """Return (U, R) the squared distances of a unit's ratings, two by two, where values stand at places (V, R)."""
     squares, sums = cells.of_units(at**2), cells.of_units(at)
-    return 2 * (cells.sizes[:, None] * squares - sums**2) * cells.pairing[:, None]
+    return np.asarray(2 * (cells.sizes[:, None] * squares - sums**2) * cells.pairing[:, None])
 
 
 def _squared(observed: Floats, totals: Floats, at: Floats) -> Disagreement:

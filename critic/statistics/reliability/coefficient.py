@@ -51,7 +51,7 @@ class Disagreement:
     def coefficients(self) -> Floats:
         """(R,): 1 minus their ratio; NaN where chance alone would always agree, as where only one value was given."""
         ratios = np.full(self.observed.shape, np.nan)
-        return 1 - np.divide(self.observed, self.expected, out=ratios, where=self.expected > 0)
+        return np.asarray(1 - np.divide(self.observed, self.expected, out=ratios, where=self.expected > 0))
 
 
 OfWeights = Callable[[Floats], Disagreement]
@@ -96,7 +96,7 @@ def _resampled(disagreement: OfWeights, of: NDArray[np.int64], number: int) -> F
         times = np.bincount(cells.reshape(-1), minlength=count * number).astype(np.float64)
         drawn.append(disagreement(times.reshape(count, number)[:, of]).coefficients)
     values = np.concatenate(drawn)
-    return values[~np.isnan(values)]
+    return np.asarray(values[~np.isnan(values)])
 
 
 def _limits(whole: Disagreement, resampled: Floats, clusters: int) -> tuple[float, float]:
