@@ -6,19 +6,30 @@ coverage of counts jumps up and down with it (Brown, Cai and DasGupta 2001).
 """
 
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
 
-from critic.statistics.intervals import Figure, jeffreys
+from critic.statistics.calibration import expected_calibration_error
+from critic.statistics.intervals import Figure, Share, jeffreys
+from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.leanings import controlled_accuracy, leaning
 from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.people.course import drift
+from critic.statistics.people.dawid_skene import accuracies
+from critic.statistics.people.dawid_skene import full as full_model
+from critic.statistics.people.dawid_skene import one_coin as one_coin_model
+from critic.statistics.policies.change import mean_change
+from critic.statistics.policies.length import length_controlled
+from critic.statistics.policies.strengths import ELO
+from critic.statistics.policies.strengths import strengths as policy_strengths
 from critic.statistics.prediction import ppi
 from critic.statistics.prediction.rogan_gladen import prevalence
 from critic.statistics.prediction.routing import drawn, probabilities, routed_mean
 from critic.statistics.reliability.alpha import krippendorff
+from critic.statistics.reliability.coefficient import coefficient as valued
 from critic.statistics.reliability.coefficient import figure
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
@@ -66,11 +77,11 @@ def truth(name: str, right: float, yes: float, values: int, missing: float) -> f
         ratings = Ratings.of_matrix(np.where(rng.random(matrix.shape) < missing, np.nan, matrix))
         if name == "cohen":
             units, first, second = ratings.of_pair(0, 1)
-            _TRUTHS[key] = cohen(first, second)(np.ones(units.size)).coefficient or 0.0
+            _TRUTHS[key] = valued(cohen(first, second), units.size) or 0.0
         else:
             made = {"fleiss": fleiss, "ac1": ac1, "ac2": ac2}.get(name)
             of = made(ratings) if made else krippendorff(ratings, name)  # type: ignore[arg-type]  # its name is a level
-            _TRUTHS[key] = of(np.ones(ratings.number_of_units)).coefficient or 0.0
+            _TRUTHS[key] = valued(of, ratings.number_of_units) or 0.0
     return _TRUTHS[key]
 
 
@@ -104,7 +115,7 @@ def agreement_in_clusters(name: str, prompts: int, each: int, right: float) -> T
         return np.where(rng.random((3, prompts * each)) < hard, value, guess)
 
     large = Ratings.of_matrix(matrix_of(np.random.default_rng(99), LARGE // each))
-    true = krippendorff(large, "nominal")(np.ones(large.number_of_units)).coefficient or 0.0
+    true = valued(krippendorff(large, "nominal"), large.number_of_units) or 0.0
 
     def trial(rng: Generator) -> tuple[float, float, float]:
         found = coefficient(name, matrix_of(rng, prompts), np.repeat(np.arange(prompts), each))
@@ -175,6 +186,95 @@ def routed(items: int, budget: int) -> Trial:
     return trial
 
 
+def told_true(units: int, raters: int, low: float, high: float, *, one_coin: bool) -> Trial:
+    """Return a simulation of a rater's accuracy by Dawid and Skene's model."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        right = rng.uniform(low, high, raters)
+        is_yes = rng.random(units) < 0.5
+        is_right = rng.random((raters, units)) < right[:, None]
+        ratings = Ratings.of_matrix(np.where(is_right, is_yes, ~is_yes).astype(float))
+        model = one_coin_model(ratings) if one_coin else full_model(ratings)
+        first = accuracies(model, ratings)[0]
+        return (0.0, 1.0, right[0]) if first is None else (first.low, first.high, float(right[0]))
+
+    return trial
+
+
+def ranked(prompts: int) -> Trial:
+    """Return a simulation of a policy's strength in Elo's points, over prompts on which each meets each twice."""
+    true = np.array([80.0, 20.0, -100.0])
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        first, second = np.tile([0, 0, 1], prompts), np.tile([1, 2, 2], prompts)
+        of = np.repeat(np.arange(prompts), 3)
+        lead = (true[first] - true[second]) / ELO + np.tile(rng.normal(0, 0.3, prompts), (3, 1)).T.reshape(-1)
+        wins = (rng.random((2, lead.size)) < 1 / (1 + np.exp(-lead))).mean(axis=0)
+        made = policy_strengths(("a", "b", "c"), first, second, wins, of.tolist()).figures
+        return (-np.inf, np.inf, 80.0) if not made else (made[0].low, made[0].high, 80.0)
+
+    return trial
+
+
+def won(prompts: int, rate: float) -> Trial:
+    """Return a simulation of a length-controlled win rate, of two samples a prompt, where length says nothing."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        own = np.repeat(rng.beta(rate * 6, (1 - rate) * 6, prompts), 2)
+        wins = (rng.random(own.size) < own).astype(float)
+        found = length_controlled(wins, rng.normal(size=own.size), np.repeat(np.arange(prompts), 2).tolist())
+        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+
+    return trial
+
+
+def changed(prompts: int, low: float, high: float) -> Trial:
+    """Return a simulation of a mean change of shares, most prompts of which don't change at all."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        rate = rng.uniform(low, high)
+        before, after = rng.random(prompts) < 0.1, rng.random(prompts) < 0.1 + rate
+        found = mean_change(after.astype(float) - before, range(prompts))
+        return (-1.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+
+    return trial
+
+
+def miscalibrated(pairs: int, times: float) -> Trial:
+    """Return a simulation of the calibration error of a judge whose log-odds are so many times too large."""
+
+    def drawn_pairs(rng: Generator, pairs: int) -> tuple[Floats, Floats]:
+        odds = rng.normal(0, 1.5, pairs)
+        people = (rng.random(pairs) < 1 / (1 + np.exp(-odds))).astype(float)
+        return 1 / (1 + np.exp(-times * odds)), people
+
+    p, y = drawn_pairs(np.random.default_rng(99), LARGE)
+    true = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        found = calibration_error(*drawn_pairs(rng, pairs))
+        return (0.0, 1.0, true) if found is None else (found.low, found.high, true)
+
+    return trial
+
+
+def shared(prompts: int, each: int, low: float, high: float) -> Trial:
+    """Return a simulation of a share in clusters, as accuracies and agreement with others are."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        rate = rng.uniform(low, high)
+        own = rng.beta(rate * 4, (1 - rate) * 4, prompts)
+        share = Share()
+        for hits in rng.binomial(each, own):
+            for place in range(each):
+                share.count(float(place < hits))
+            share.end_cluster()
+        found = share.figure()
+        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+
+    return trial
+
+
 def strengths(comparisons: int) -> Trial:
     """Return a simulation of a Bradley-Terry strength, with ties as halves."""
     true = np.array([0.8, 0.2, 0.0, -0.3, -0.7])
@@ -240,18 +340,39 @@ def counted(n: int, low: float, high: float) -> Trial:
 
 
 TRIALS: dict[str, Trial] = {
+    "Cohen, 40 units, hardly agreeing": agreement("cohen", 40, 0.5),
     "Cohen, 40 units, agreement .7": agreement("cohen", 40, 0.7),
-    "Cohen, 20 units, nearly always agreeing": agreement("cohen", 20, 0.9),
+    "Cohen, 40 units, nearly always agreeing": agreement("cohen", 40, 0.9),
+    "Cohen, 60 units, yes in 1 of 10": agreement("cohen", 60, 0.9, 0.1),
     "Cohen, 200 units, yes in 1 of 10": agreement("cohen", 200, 0.8, 0.1),
-    "Fleiss, 30 units": agreement("fleiss", 30, 0.6),
+    "Fleiss, 40 units": agreement("fleiss", 40, 0.6),
+    "Fleiss, 60 units, yes in 1 of 10": agreement("fleiss", 60, 0.8, 0.1),
     "Fleiss, 100 units, nearly always agreeing": agreement("fleiss", 100, 0.95),
-    "alpha nominal, 30 units, a fifth missing": agreement("nominal", 30, 0.7, missing=0.2),
+    "alpha nominal, 40 units, by chance alone": agreement("nominal", 40, 0.1),
+    "alpha nominal, 50 units, a fifth missing": agreement("nominal", 50, 0.7, missing=0.2),
+    "alpha nominal, 40 units, yes in 1 of 10": agreement("nominal", 40, 0.8, 0.1),
     "alpha nominal, 60 units, near 1": agreement("nominal", 60, 0.95),
+    "alpha ordinal, 40 units, 5 values": agreement("ordinal", 40, 0.7, values=5),
     "alpha ordinal, 60 units, 5 values": agreement("ordinal", 60, 0.6, values=5),
     "alpha interval, 60 units, 5 values, missing": agreement("interval", 60, 0.6, values=5, missing=0.2),
+    "alpha ratio, 60 units, 5 values": agreement("ratio", 60, 0.6, values=5),
     "alpha nominal, 40 prompts of 5 units": agreement_in_clusters("nominal", 40, 5, 0.7),
     "AC1, 40 units, yes in 1 of 10": agreement("ac1", 40, 0.8, 0.1),
+    "AC1, 100 units, near 1": agreement("ac1", 100, 0.95, 0.1),
+    "AC2, 40 units, 5 values": agreement("ac2", 40, 0.7, values=5),
     "AC2, 60 units, 5 values": agreement("ac2", 60, 0.6, values=5),
+    "Dawid and Skene, one coin, 60 units, 5 people": told_true(60, 5, 0.7, 0.9, one_coin=True),
+    "Dawid and Skene, one coin, 100 units, 3 people near 1": told_true(100, 3, 0.85, 0.97, one_coin=True),
+    "Dawid and Skene, full, 100 units, 6 people": told_true(100, 6, 0.65, 0.9, one_coin=False),
+    "strengths of 3 policies, 40 prompts": ranked(40),
+    "length-controlled win rate, 40 prompts of 2": won(40, 0.6),
+    "length-controlled win rate, 60 prompts of 2, near 1": won(60, 0.92),
+    "change of a share, 40 prompts, near 0": changed(40, 0.0, 0.1),
+    "change of a share, 200 prompts": changed(200, 0.1, 0.3),
+    "calibration error, 100 pairs, too sure": miscalibrated(100, 3.0),
+    "calibration error, 400 pairs, nearly right": miscalibrated(400, 1.3),
+    "share, 30 prompts of 4": shared(30, 4, 0.3, 0.7),
+    "share, 60 prompts of 3, near 1": shared(60, 3, 0.9, 0.98),
     "PPI++ mean, 40 of 1,000": powered(40, 960, 0.3, 0.7, 0.8),
     "PPI++ mean, 200 of 2,000, rate near 0": powered(200, 1800, 0.02, 0.08, 0.9),
     "PPI++ mean, 100 of 1,000, rate near 1": powered(100, 900, 0.92, 0.98, 0.8),
@@ -285,11 +406,13 @@ def covered(trial: Trial, simulations: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else SIMULATIONS
+    began = time.process_time()
     print(f"| method ({simulations:,} simulations) | covers | mean width |\n|---|---:|---:|")
     for name, trial in TRIALS.items():
         share, width = covered(trial, simulations)
         note = "" if LEAST <= share <= MOST else " (!)"
         print(f"| {name} | {share:.3f}{note} | {width:.3f} |", flush=True)
+    print(f"\n{time.process_time() - began:.0f} seconds of one core")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ import pytest
 
 from critic.statistics.people.bradley_terry import bradley_terry
 from critic.statistics.reliability.alpha import krippendorff
-from critic.statistics.reliability.coefficient import OfWeights
+from critic.statistics.reliability.coefficient import OfWeights, coefficient
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Ratings
 
 
 def value(disagreement: OfWeights, units: int) -> float:
-    found = disagreement(np.ones(units)).coefficient
+    found = coefficient(disagreement, units)
     assert found is not None
     return found
 
@@ -42,6 +42,10 @@ def test_pandalm(cai_data: Path) -> None:
     alpha, kappa, *_ = by_what["PandaLM Krippendorff alpha nominal"]
     assert value(krippendorff(ratings, "nominal"), 999) == pytest.approx(alpha, rel=1e-14)
     assert value(fleiss(ratings), 999) == pytest.approx(kappa, rel=1e-14)
+    counts = ratings.counts()
+    most = counts.argmax(axis=1)[counts.max(axis=1) > 1]
+    majority, unanimous = by_what["PandaLM Krippendorff alpha nominal"][2:]
+    assert np.bincount(most, minlength=3).tolist() == majority and int((counts.max(axis=1) == 3).sum()) == unanimous
 
 
 def test_dices(cai_data: Path) -> None:
@@ -76,8 +80,9 @@ def _labels(row: dict[str, object]) -> list[str]:
 def test_tulu(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
     strict, relaxed, kappa, acceptable = next(found for what, found in given.items() if what.startswith("Tulu"))
-    sheet = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)["sheet"]
-    head, *lines = sheet.iter_rows(values_only=True)
+    book = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)
+    head, *lines = book["sheet"].iter_rows(values_only=True)
+    book.close()
     rows = [dict(zip(head, line, strict=True)) for line in lines if line[0] is not None]
     items: dict[object, list[dict[Any, Any]]] = {}
     for row in sorted(rows, key=lambda row: str(row["timestamp"])):

@@ -9,7 +9,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from critic.judging.base import log_odds
+from critic.statistics.intervals import Mean
 
 
 def preference(row: dict[str, Any]) -> tuple[float, float] | None:
@@ -46,3 +49,18 @@ def test_all_readable_verdicts_give_the_published_preference(cai_data: Path) -> 
     # Where one of the two letters is not listed, the published preference takes it for impossible, which is the loudest
     # label of the least evidence: here it has at most what the other leaves.
     assert (rows, matched, unreadable, bounded) == (1610, 1605, 2, 3)
+
+
+def test_win_rates_are_the_published_ones(cai_data: Path) -> None:
+    entries = json.loads((cai_data / "GOLDEN.json").read_text())["logprob_judge"]
+    published = next(entry["value"] for entry in entries if entry["what"].startswith("mean(pref)"))
+    for model, rate in published.items():
+        rows = json.loads((cai_data / "alpaca_eval" / model / "annotations.json").read_text())
+        mean = Mean()
+        for row in rows:
+            if row["preference"] is not None:
+                mean.count(row["preference"] - 1)
+                mean.end_cluster()
+        figure = mean.figure()
+        assert figure is not None and 100 * figure.estimate == pytest.approx(rate, rel=1e-12)
+        assert figure.low < figure.estimate < figure.high

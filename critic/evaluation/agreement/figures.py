@@ -12,7 +12,7 @@ from critic.evaluation.agreement.units import LEVELS, Said
 from critic.statistics.intervals import FEW, Figure, Share
 from critic.statistics.judges.leanings import faults
 from critic.statistics.people.course import Change, drift, fatigue, gold
-from critic.statistics.people.dawid_skene import TruthModel, full, one_coin
+from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
 from critic.statistics.reliability.alpha import krippendorff
@@ -34,7 +34,7 @@ class Annotator:
     group: str | None
     labels: int
     agreement: Figure | None
-    accuracy: float | None
+    accuracy: Figure | None
     gold: Figure | None
     informed: Informed
     drift: Change | None
@@ -108,8 +108,8 @@ def agreement_figures(
     names = sorted({one.annotator for one in labels})
     clusters = _clusters(labels)
     coefficients, why_not = _coefficients(ratings, kind, clusters)
-    truth, model = _truth(ratings)
-    people = _annotators(labels, ratings, names, truth, known)
+    right, model = _accuracies(ratings, clusters)
+    people = _annotators(labels, ratings, names, right, known)
     slip, decided = _verdicts(labels, kind)
     return AgreementFigures(
         kind=kind,
@@ -177,17 +177,25 @@ def _agreement(ratings: Ratings, clusters: np.ndarray[tuple[int], np.dtype[np.in
     return share.figure()
 
 
-def _truth(ratings: Ratings) -> tuple[TruthModel | None, str]:
+def _accuracies(
+    ratings: Ratings, clusters: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> tuple[Sequence[Figure | None], str]:
+    """Each person's accuracy, and by which model."""
     if not (ratings.sizes() > 1).any() or ratings.values.size < 2:
-        return None, "none: no unit was labelled by two people, or one value alone was given"
+        nobody: list[Figure | None] = [None] * ratings.number_of_raters
+        return nobody, "none: no unit was labelled by two people, or one value alone was given"
     fewest = int(np.bincount(ratings.raters).min())
     if fewest < FEW_LABELS * ratings.values.size:
-        return one_coin(ratings), "Dawid and Skene's, with one accuracy for each person"
-    return full(ratings), "Dawid and Skene's, with a table of errors for each person"
+        return accuracies(one_coin(ratings), ratings, clusters), "Dawid and Skene's, with one accuracy for each person"
+    return accuracies(full(ratings), ratings, clusters), "Dawid and Skene's, with a table of errors for each person"
 
 
 def _annotators(
-    labels: Sequence[Said], ratings: Ratings, names: Sequence[str], truth: TruthModel | None, known: Mapping[str, float]
+    labels: Sequence[Said],
+    ratings: Ratings,
+    names: Sequence[str],
+    right: Sequence[Figure | None],
+    known: Mapping[str, float],
 ) -> tuple[Annotator, ...]:
     others = _with_others(ratings)
     own: dict[str, list[int]] = {name: [] for name in names}
@@ -195,18 +203,17 @@ def _annotators(
         own[one.annotator].append(place)
     nothing = {one.rater: one for one in informed(ratings)}
     return tuple(
-        _annotator(name, number, [labels[i] for i in own[name]], others[own[name]], nothing[number], truth, known)
+        _annotator(name, [labels[i] for i in own[name]], others[own[name]], nothing[number], right[number], known)
         for number, name in enumerate(names)
     )
 
 
 def _annotator(
     name: str,
-    number: int,
     mine: Sequence[Said],
     agrees: Floats,
     says: Informed,
-    truth: TruthModel | None,
+    accuracy: Figure | None,
     known: Mapping[str, float],
 ) -> Annotator:
     shared = ~np.isnan(agrees)
@@ -222,7 +229,7 @@ def _annotator(
         group=next((one.group for one in reversed(mine) if one.group is not None), None),
         labels=len(mine),
         agreement=share.figure(),
-        accuracy=None if truth is None else float(truth.accuracy[number]),
+        accuracy=accuracy,
         gold=gold(right),
         informed=says,
         drift=drift(agrees[timed], times[timed]),

@@ -9,6 +9,7 @@ from critic.pages.scales import linear, shares
 from critic.pages.strips import Bars, Dot, Series, Strips
 from critic.statistics.intervals import Figure, few
 from critic.statistics.prediction.verdicts import Verdict
+from critic.statistics.reliability.coefficient import FEWEST
 
 MOST_DRAWN = 60  # annotators with a line of their own; the table has all
 
@@ -51,7 +52,8 @@ def _tiles(figures: AgreementFigures) -> Iterator[tuple[str, str, str]]:
         limits = f"{100 * value.low:.0f} to {100 * value.high:.0f} %"
         yield "equal pairs of labels", f"{100 * value.estimate:.0f} %", limits
     for name, value in figures.coefficients.items():
-        yield name, f"{value.estimate:.3f}", f"{value.low:.3f} to {value.high:.3f}"
+        limits = f"{value.low:.3f} to {value.high:.3f}"
+        yield name, f"{value.estimate:.3f}", limits if value.clusters >= FEWEST else f"fewer than {FEWEST} prompts"
 
 
 def _pictures(figures: AgreementFigures) -> dict[str, Picture]:
@@ -83,13 +85,17 @@ def _dot(figure: Figure | None) -> Dot | None:
     return None if figure is None else Dot(figure.estimate, figure.low, figure.high, figure.n)
 
 
+def _with_limits(figure: Figure | None) -> str:
+    return "-" if figure is None else f"{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+
+
 def _row(one: Annotator) -> dict[str, str]:
     return {
         "name": one.name,
         "group": one.group or "-",
         "labels": f"{one.labels:,}",
         "agreement": "-" if one.agreement is None else f"{one.agreement.estimate:.2f}",
-        "accuracy": "-" if one.accuracy is None else f"{one.accuracy:.2f}",
+        "accuracy": _with_limits(one.accuracy),
         "kappa": "-" if one.informed.kappa is None else f"{one.informed.kappa.estimate:.2f}",
         "gold": "-" if one.gold is None else f"{one.gold.estimate:.2f} of {one.gold.n}",
         "drift": "-" if one.drift is None else f"{one.drift.difference.estimate:+.2f}",

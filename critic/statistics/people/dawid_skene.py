@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from critic.statistics.intervals import FEW, Figure
+from critic.statistics.prediction.clustered import Clusters, numbered, share_limits
 from critic.statistics.reliability.ratings import Floats, Ints, Ratings
 
 ITERATIONS = 1000
 TOLERANCE = 1e-9  # of the log-likelihood, as a share of it
+MOST_SCORES = 20_000_000  # units times parameters, whose slopes are in memory for intervals
 LEAST = 1e-12  # of a probability whose logarithm is taken
 
 
@@ -23,7 +26,7 @@ class TruthModel:
     """What EM came to: ``prior`` (V,) of values, ``truth`` (U, V) of each unit, ``errors`` (R, V, V) of each rater.
 
     ``errors[r, j, l]`` is the probability that rater r says l where j is true. ``converged`` is False where the
-    iterations ended before the likelihood did.
+    iterations ended before the likelihood did; ``one_coin`` says which of the two models it is.
     """
 
     prior: Floats
@@ -31,12 +34,89 @@ class TruthModel:
     errors: Floats
     log_likelihood: float
     converged: bool
+    one_coin: bool
 
     @property
     def accuracy(self) -> Floats:
         """(R,) how often each rater is right, over the values as they occur."""
         right: Floats = np.einsum("rjj,j->r", self.errors, self.prior)
         return right
+
+
+def accuracies(model: TruthModel, ratings: Ratings, clusters: Clusters | None = None) -> tuple[Figure | None, ...]:
+    """Return how often each rater is right, over the values as they occur, with 95 % intervals over clusters.
+
+    ``clusters`` (U,) names the prompt of each unit. The variance is the likelihood's, by the outer product of scores
+    (of clusters: Liang and Zeger 1986), so that it knows that truth, too, is only estimated. Fewer than `FEW` clusters,
+    and the interval is 0 to 1. None for all where there are too many people and units for it (`MOST_SCORES`).
+    """
+    slopes, values = _Scores(model, ratings), model.accuracy
+    if ratings.number_of_units * slopes.parameters > MOST_SCORES:
+        return (None,) * values.size
+    of = numbered(clusters, ratings.number_of_units)
+    number = int(of.max()) + 1
+    labels = np.bincount(ratings.raters, minlength=values.size)
+    own = [np.unique(of[ratings.units[ratings.raters == rater]]).size for rater in range(values.size)]
+    if number < FEW:
+        return tuple(Figure(float(a), 0.0, 1.0, int(n), c) for a, n, c in zip(values, labels, own, strict=True))
+    scores = slopes.by_unit()
+    bread = np.linalg.pinv(scores.T @ scores, hermitian=True)
+    together = np.zeros((number, slopes.parameters))
+    np.add.at(together, of, scores)
+    covariance = bread @ (together.T @ together) @ bread * number / (number - 1)
+    gradients = slopes.of_accuracy()
+    variances = np.einsum("rp,pq,rq->r", gradients, covariance, gradients)
+    figures = []
+    for a, variance, n, c in zip(values, variances, labels, own, strict=True):
+        low, high = share_limits(float(a), float(variance), max(1, c - 1), float(c)) if c >= FEW else (0.0, 1.0)
+        figures.append(Figure(float(a), low, high, int(n), c))
+    return tuple(figures)
+
+
+class _Scores:
+    """Slopes of the log-likelihood, by unit, in the logits of the prior and of each rater's errors."""
+
+    def __init__(self, model: TruthModel, ratings: Ratings) -> None:
+        self._model, self._ratings = model, ratings
+        raters, values = model.errors.shape[:2]
+        self._block = 1 if model.one_coin else values * values
+        self.parameters = values + raters * self._block
+
+    def by_unit(self) -> Floats:
+        """Return (U, P)."""
+        model, ratings = self._model, self._ratings
+        units, raters, codes = ratings.units, ratings.raters, ratings.codes
+        values = model.prior.size
+        scores = np.zeros((ratings.number_of_units, self.parameters))
+        scores[:, :values] = model.truth - model.prior
+        start = values + raters * self._block
+        if model.one_coin:
+            scores[units, start] = model.truth[units, codes] - model.accuracy[raters]
+            return scores
+        for true in range(values):
+            for said in range(values):
+                slope = model.truth[units, true] * ((codes == said) - model.errors[raters, true, said])
+                scores[units, start + true * values + said] = slope
+        return scores
+
+    def of_accuracy(self) -> Floats:
+        """Return (R, P): the accuracies' slopes in the same logits."""
+        model = self._model
+        raters, values = model.errors.shape[:2]
+        accuracy = model.accuracy
+        slopes = np.zeros((raters, self.parameters))
+        own = np.arange(raters)
+        if model.one_coin:
+            slopes[own, values + own] = accuracy * (1 - accuracy)
+            return slopes
+        right = np.einsum("rjj->rj", model.errors)
+        slopes[:, :values] = model.prior * (right - accuracy[:, None])
+        for true in range(values):
+            for said in range(values):
+                place = values + own * self._block + true * values + said
+                turn = float(said == true) - model.errors[:, true, said]
+                slopes[own, place] = model.prior[true] * right[:, true] * turn
+        return slopes
 
 
 def full(ratings: Ratings) -> TruthModel:
@@ -64,7 +144,7 @@ def _fitted(ratings: Ratings, *, one_coin: bool) -> TruthModel:
             converged = True
             break
         before = likelihood
-    return TruthModel(prior, truth, errors, likelihood, converged)
+    return TruthModel(prior, truth, errors, likelihood, converged, one_coin)
 
 
 def _said(ratings: Ratings, truth: Floats) -> Floats:

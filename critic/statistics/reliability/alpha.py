@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from critic.statistics.reliability.coefficient import Disagreement, OfWeights
-from critic.statistics.reliability.ratings import Floats, Ints, Ratings
+from critic.statistics.reliability.ratings import Floats, Ratings, by_value
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 MOST_PAIRED = 1000
@@ -25,21 +24,19 @@ class _Cells:
 
     def __init__(self, ratings: Ratings) -> None:
         sizes = ratings.sizes()
-        unit, code, count = ratings.cells()
-        kept = sizes[unit] > 1
-        self.unit, self.code, self.count = unit[kept], code[kept], count[kept].astype(np.float64)
+        self.table = ratings.table()  # (U, V)
         self.values, self.sizes = ratings.values, sizes.astype(np.float64)
+        self.several = (sizes > 1).astype(np.float64)
         # Each unit's pairs are weighed by 1 / (m - 1), so that a unit counts for its m ratings.
         self.pairing = np.where(sizes > 1, 1 / np.maximum(1, sizes - 1), 0.0)
 
-    def by_unit(self, amounts: Floats) -> Floats:
-        """Return (U,) sums of what stands in cells."""
-        return np.asarray(np.bincount(self.unit, amounts, minlength=self.sizes.size), np.float64)
-
     def totals(self, weights: Floats) -> Floats:
-        """Return (V,) how often each value was given."""
-        given = self.count * weights[self.unit]
-        return np.asarray(np.bincount(self.code, given, minlength=self.values.size), np.float64)
+        """Return (R, V) how often each value was given."""
+        return by_value(weights * self.several, self.table)
+
+    def of_units(self, amounts: Floats) -> Floats:
+        """Return (U, ...) sums over each unit's ratings of what each value (V, ...) amounts to."""
+        return np.asarray(self.table @ amounts, np.float64)
 
 
 def krippendorff(ratings: Ratings, level: Level) -> OfWeights:
@@ -51,42 +48,55 @@ def krippendorff(ratings: Ratings, level: Level) -> OfWeights:
 
 
 def _nominal(cells: _Cells) -> OfWeights:
-    different = (cells.sizes**2 - cells.by_unit(cells.count**2)) * cells.pairing
+    squares = np.asarray((cells.table**2).sum(axis=1), np.float64)
+    different = (cells.sizes**2 - squares) * cells.pairing
 
     def disagreement(weights: Floats) -> Disagreement:
         totals = cells.totals(weights)
-        return _normed(float(weights @ different), totals.sum() ** 2 - (totals**2).sum(), totals.sum(), 1.0)
+        ratings = totals.sum(axis=1)
+        return _normed(weights @ different, ratings**2 - (totals**2).sum(axis=1), ratings, np.ones(ratings.size))
 
     return disagreement
 
 
 def _interval(cells: _Cells) -> OfWeights:
-    return _squared(cells, lambda totals: cells.values)
-
-
-def _ordinal(cells: _Cells) -> OfWeights:
-    return _squared(cells, lambda totals: np.cumsum(totals) - totals / 2)
-
-
-def _squared(cells: _Cells, places: Callable[[Floats], Floats]) -> OfWeights:
-    """Distances are those of places on a line, squared; the places may depend on how often values were given."""
+    # Around the middle nothing is lost to rounding.
+    at = cells.values - (cells.values.mean() if cells.values.size else 0.0)
+    within = _within(cells, at[:, None])[:, 0]
 
     def disagreement(weights: Floats) -> Disagreement:
         totals = cells.totals(weights)
-        if not totals.any():
-            return Disagreement(0.0, 0.0)
-        at = places(totals)
-        at = at - (totals @ at) / totals.sum()  # around the mean nothing is lost to rounding
-        of_cell = at[cells.code]
-        squares = cells.by_unit(cells.count * of_cell**2)
-        sums = cells.by_unit(cells.count * of_cell)
-        within = 2 * (cells.sizes * squares - sums**2) * cells.pairing
-        given = at[totals > 0]
-        return _normed(
-            float(weights @ within), 2 * totals.sum() * float(totals @ at**2), totals.sum(), float(np.ptp(given) ** 2)
-        )
+        return _squared(weights @ within, totals, np.broadcast_to(at, totals.shape))
 
     return disagreement
+
+
+def _ordinal(cells: _Cells) -> OfWeights:
+    def disagreement(weights: Floats) -> Disagreement:
+        totals = cells.totals(weights)
+        at = np.cumsum(totals, axis=1) - totals / 2 - totals.sum(axis=1, keepdims=True) / 2
+        within = _within(cells, at.T)
+        return _squared(np.einsum("ru,ur->r", weights, within), totals, at)
+
+    return disagreement
+
+
+def _within(cells: _Cells, at: Floats) -> Floats:
+    """Return (U, R) the squared distances of a unit's ratings, two by two, where values stand at places (V, R)."""
+    squares, sums = cells.of_units(at**2), cells.of_units(at)
+    return np.asarray(2 * (cells.sizes[:, None] * squares - sums**2) * cells.pairing[:, None])
+
+
+def _squared(observed: Floats, totals: Floats, at: Floats) -> Disagreement:
+    """Distances are those of the places (R, V) on a line, squared; places may depend on how often values were given."""
+    ratings = totals.sum(axis=1)
+    mean = (totals * at).sum(axis=1) / np.maximum(1.0, ratings)
+    expected = 2 * ratings * (totals * (at - mean[:, None]) ** 2).sum(axis=1)
+    is_given = totals > 0
+    highest = np.where(is_given, at, -np.inf).max(axis=1, initial=-np.inf)
+    lowest = np.where(is_given, at, np.inf).min(axis=1, initial=np.inf)
+    spans = np.where(is_given.any(axis=1), highest - lowest, 0.0)
+    return _normed(observed, expected, ratings, spans**2)
 
 
 def _ratio(cells: _Cells) -> OfWeights:
@@ -95,30 +105,24 @@ def _ratio(cells: _Cells) -> OfWeights:
         raise ValueError(f"expected at most {MOST_PAIRED} different ratings, none below zero")
     sums = np.maximum(values[:, None] + values[None, :], np.finfo(float).tiny)
     distance = ((values[:, None] - values[None, :]) / sums) ** 2
-    unit, counts = _rows(cells)
+    # Of a unit: its ratings' distances, two by two.
+    far = cells.of_units(distance)
+    within = np.asarray(cells.table.multiply(far).sum(axis=1), np.float64).reshape(-1) * cells.pairing
 
     def disagreement(weights: Floats) -> Disagreement:
         totals = cells.totals(weights)
-        weighed = counts * (weights * cells.pairing)[unit][:, None]
-        observed = float(((weighed.T @ counts) * distance).sum())
-        return _normed(observed, float(totals @ distance @ totals), totals.sum(), 1.0)
+        ratings = totals.sum(axis=1)
+        expected = ((totals @ distance) * totals).sum(axis=1)
+        return _normed(weights @ within, expected, ratings, np.ones(ratings.size))
 
     return disagreement
 
 
-def _rows(cells: _Cells) -> tuple[Ints, Floats]:
-    """Return the units that have cells, and (units, V) their counts."""
-    units, place = np.unique(cells.unit, return_inverse=True)
-    table: NDArray[np.float64] = np.zeros((units.size, cells.values.size))
-    table[place, cells.code] = cells.count
-    return units, table
-
-
-def _normed(observed: float, expected: float, ratings: float, largest: float) -> Disagreement:
+def _normed(observed: Floats, expected: Floats, ratings: Floats, largest: Floats) -> Disagreement:
     """As means over pairs: of two ratings of a unit, and of any two ratings."""
-    if ratings < 2:
-        return Disagreement(0.0, 0.0)
-    return Disagreement(observed / ratings, float(expected) / (ratings * (ratings - 1)), largest)
+    is_known = ratings > 1
+    of = np.where(is_known, ratings, 2.0)
+    return Disagreement(observed / of, np.where(is_known, expected / (of * (of - 1)), 0.0), largest)
 
 
 _LEVELS: dict[Level, Callable[[_Cells], OfWeights]] = {

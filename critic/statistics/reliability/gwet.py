@@ -36,11 +36,12 @@ def _weighted(ratings: Ratings, near: Floats) -> OfWeights:
     q = ratings.values.size
 
     def disagreement(weights: Floats) -> Disagreement:
-        of_pairs, total = float(weights @ several), float(weights.sum())
-        if q < 2 or not of_pairs:
-            return Disagreement(0.0, 0.0)
-        given = weights @ shares / total
-        chance = float(near.sum()) / (q * (q - 1)) * float(given @ (1 - given))
-        return Disagreement(1 - float(weights @ alike) / of_pairs, 1 - chance)
+        of_pairs, totals = weights @ several, weights.sum(axis=1)
+        is_known = (of_pairs > 0) & (q > 1)
+        of_pairs, totals = np.where(is_known, of_pairs, 1.0), np.where(totals > 0, totals, 1.0)
+        given = weights @ shares / totals[:, None]
+        chance = float(near.sum()) / max(1, q * (q - 1)) * (given * (1 - given)).sum(axis=1)
+        observed, expected = 1 - weights @ alike / of_pairs, 1 - chance
+        return Disagreement(observed, np.where(is_known, expected, 0.0), np.ones(totals.size))
 
     return disagreement

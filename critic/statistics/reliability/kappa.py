@@ -6,23 +6,22 @@ their own (Cohen), or all from the values of everybody (Fleiss).
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from critic.statistics.reliability.coefficient import Disagreement, OfWeights
-from critic.statistics.reliability.ratings import Floats, Ints, Ratings
+from critic.statistics.reliability.ratings import Floats, Ints, Ratings, by_value
 
 
 def cohen(first: Ints, second: Ints) -> OfWeights:
     """Return the disagreement of two raters' codes (U,) by the weights of units."""
     values = int(max(first.max(initial=0), second.max(initial=0))) + 1
     differs = (first != second).astype(np.float64)
+    is_mine, is_theirs = _table(first, values), _table(second, values)
 
     def disagreement(weights: Floats) -> Disagreement:
-        total = weights.sum()
-        if not total:
-            return Disagreement(0.0, 0.0)
-        mine = np.bincount(first, weights, minlength=values) / total
-        other = np.bincount(second, weights, minlength=values) / total
-        return Disagreement(float(weights @ differs) / total, _unlike(float(mine @ other)))
+        totals = _totals(weights)
+        mine, theirs = by_value(weights, is_mine) / totals[:, None], by_value(weights, is_theirs) / totals[:, None]
+        return _disagreement(weights @ differs / totals, (mine * theirs).sum(axis=1))
 
     return disagreement
 
@@ -39,15 +38,24 @@ def fleiss(ratings: Ratings) -> OfWeights:
     alike = ((counts**2).sum(axis=1) - size) / (size * (size - 1))
 
     def disagreement(weights: Floats) -> Disagreement:
-        total = weights.sum()
-        if not total:
-            return Disagreement(0.0, 0.0)
-        shares = weights @ counts / (total * size)
-        return Disagreement(1 - float(weights @ alike) / total, _unlike(float(shares @ shares)))
+        totals = _totals(weights)
+        shares = weights @ counts / (totals[:, None] * size)
+        return _disagreement(1 - weights @ alike / totals, (shares**2).sum(axis=1))
 
     return disagreement
 
 
-def _unlike(alike: float) -> float:
-    """Return the rest to 1; rounding leaves no trace of it where only one value was given."""
-    return 0.0 if alike > 1 - 1e-12 else 1 - alike
+def _table(codes: Ints, values: int) -> csr_array:
+    """Return (U, V): 1 where a unit was given a value."""
+    return csr_array((np.ones(codes.size), codes, np.arange(codes.size + 1)), shape=(codes.size, values))
+
+
+def _totals(weights: Floats) -> Floats:
+    """Return (R,) the sums of weights; 1 for none, which leaves nothing observed, and nothing expected."""
+    totals = weights.sum(axis=1)
+    return np.where(totals > 0, totals, 1.0)
+
+
+def _disagreement(observed: Floats, alike: Floats) -> Disagreement:
+    """Rounding leaves no trace of what is expected where only one value was given."""
+    return Disagreement(observed, np.where(alike > 1 - 1e-12, 0.0, 1 - alike), np.ones(observed.size))

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 DENSE = 4  # times as many possible values as there are ratings: up to there a table of all is quicker than sorting
 
@@ -88,11 +89,22 @@ class Ratings:
         table[unit, code] = count
         return table
 
+    def table(self) -> csr_array:
+        """Return (U, V) as `counts`, without its empty cells."""
+        unit, code, count = self.cells()
+        ends = np.concatenate(([0], np.cumsum(np.bincount(unit, minlength=self.number_of_units))))
+        return csr_array((count.astype(np.float64), code, ends), shape=(self.number_of_units, self.values.size))
+
     def of_pair(self, first: int, second: int) -> tuple[Ints, Ints, Ints]:
         """Return (units, first's codes, second's codes) of the units that two raters both rated."""
         mine, other = self.raters == first, self.raters == second
         units, i, j = np.intersect1d(self.units[mine], self.units[other], assume_unique=True, return_indices=True)
         return units, self.codes[mine][i], self.codes[other][j]
+
+
+def by_value(weights: Floats, table: csr_array) -> Floats:
+    """Return (R, V) how often each value was given, by weights (R, U) of units and a table (U, V)."""
+    return np.asarray((table.T @ weights.T).T, np.float64)
 
 
 def _numbered(names: Sequence[Any] | NDArray[Any], there: NDArray[np.bool_]) -> Ints:

@@ -120,6 +120,23 @@ def test_a_label_of_a_judge_is_no_disagreement_of_people() -> None:
     assert [one.disagreement for one in contested.figures()] == [0.0]
 
 
+def test_groups_that_agree_within_and_differ_between_are_told_apart_from_people_who_differ() -> None:
+    contested = MostContested()
+    opposed = [said("first", name, prompt="A?", group="north") for name in ("ada", "bo")]
+    opposed += [said("second", "cy", prompt="A?", group="south"), said("first", "di", prompt="A?")]
+    within = [said(side, name, prompt="B?", group="north") for side, name in (("first", "ada"), ("second", "bo"))]
+    for labels in (opposed, within):
+        contested.add(labels, list(units(labels)))
+    second, first = contested.figures()
+    assert (first.disagreement, second.disagreement) == (pytest.approx(3 / 6), 1.0)
+    assert [(one.group, one.disagreement, one.labels) for one in first.groups] == [
+        (None, None, 1),
+        ("north", 0.0, 2),
+        ("south", None, 1),
+    ]
+    assert [(one.group, one.disagreement, one.labels) for one in second.groups] == [("north", 1.0, 2)]
+
+
 def session(annotator: str, minutes: Sequence[float]) -> list[StoredFeedback]:
     return [
         said("first", annotator, prompt=f"{number}?", created_at=MONDAY + timedelta(minutes=minute))
@@ -212,6 +229,8 @@ async def test_figures_follow_each_label_retraction_and_decision(api: Api) -> No
     assert [(pair["first"], pair["second"]) for pair in judge["groups"]] == [("cooks", "nurses")]
     most = (await api.admin.get(f"/v1/projects/{id}/disagreement")).json()
     assert (most["of"], most["items"][0]["prompt"], most["items"][0]["disagreement"]) == (3, "C?", 1.0)
+    apart = [(one["group"], one["disagreement"], one["labels"]) for one in most["items"][0]["groups"]]
+    assert apart == [("cooks", None, 1), ("nurses", None, 1)]
     assert [one["labels"] for one in (await api.admin.get(f"/v1/projects/{id}/pace")).json()["annotators"]] == [3, 3]
     before = (await api.admin.get(f"/v1/projects/{id}/agreement")).json()["labels"]
     contested = most["items"][0]["item"]

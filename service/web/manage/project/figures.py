@@ -91,9 +91,14 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
 
 @router.get("/projects/{id}/items.csv")
 async def items_csv(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
-    """The numbers of the most contested items."""
+    """The numbers of the most contested items: a row for the whole pool of people, then one for each group."""
     figures = await figures_of(parts, request, id)
-    return csv(f"disagreement-{id}", [one.model_dump() for one in figures.contested])
+    rows = []
+    for one in figures.contested:
+        asked = {"item": one.item, "prompt": one.prompt}
+        rows.append(asked | {"pool": True, "group": None, "disagreement": one.disagreement, "labels": one.labels})
+        rows += [asked | {"pool": False} | group.model_dump() for group in one.groups]
+    return csv(f"disagreement-{id}", rows)
 
 
 @router.get("/projects/{id}/people.csv")

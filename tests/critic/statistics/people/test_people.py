@@ -71,6 +71,22 @@ def test_bradley_terry_is_choix() -> None:
     assert bradley_terry(i, j, y).strengths == pytest.approx(choix.ilsr_pairwise(6, wins), abs=1e-7)
 
 
+def test_an_accuracy_s_interval_knows_that_truth_is_estimated() -> None:
+    unit, rater, value = crowd(np.random.default_rng(5))
+    ratings = Ratings.of(unit, rater, value)
+    for fit in (dawid_skene.one_coin, dawid_skene.full):
+        model = fit(ratings)
+        figures = [one for one in dawid_skene.accuracies(model, ratings) if one is not None]
+        for one, right in zip(figures, model.accuracy, strict=True):
+            known = 2 * 1.96 * np.sqrt(right * (1 - right) / 200)
+            assert one.estimate == right and one.low < right < one.high and one.n == 200
+            assert known < one.high - one.low < 2 * known, "wider than where truth is known"
+    together = dawid_skene.accuracies(model, ratings, np.arange(200) // 4)
+    assert {one.clusters for one in together if one is not None} == {50}
+    few = Ratings.of(unit[:50], rater[:50], value[:50])
+    assert [(one.low, one.high) for one in dawid_skene.accuracies(dawid_skene.full(few), few) if one] == [(0, 1)] * 5
+
+
 def test_who_never_loses_has_no_strength() -> None:
     with pytest.raises(ValueError, match="fall into 2 parts"):
         bradley_terry([0, 0, 1, 2], [1, 2, 2, 1], [1, 1, 1, 1])

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from statsmodels.stats import inter_rater
 
-from critic.statistics.intervals import FEW
 from critic.statistics.reliability.alpha import Level, krippendorff
-from critic.statistics.reliability.coefficient import OfWeights, figure
+from critic.statistics.reliability.coefficient import FEWEST, coefficient, figure
 from critic.statistics.reliability.gwet import ac1, ac2
 from critic.statistics.reliability.kappa import cohen, fleiss
 from critic.statistics.reliability.ratings import Floats, Ratings
@@ -33,13 +32,9 @@ THREE = np.array(
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval", "ratio")
 
 
-def value(disagreement: OfWeights, units: int) -> float | None:
-    return disagreement(np.ones(units)).coefficient
-
-
 def alpha(matrix: Floats, level: Level) -> float | None:
     ratings = Ratings.of_matrix(matrix)
-    return value(krippendorff(ratings, level), ratings.number_of_units)
+    return coefficient(krippendorff(ratings, level), ratings.number_of_units)
 
 
 def table(seed: int, raters: int = 4, units: int = 60, values: int = 5, missing: float = 0.3) -> Floats:
@@ -84,8 +79,8 @@ def test_fleiss_own_example() -> None:
     ]
     matrix = np.array([[code for code, times in enumerate(row) for _ in range(times)] for row in counts], float).T
     ratings = Ratings.of_matrix(matrix)
-    assert value(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
-    assert value(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)
+    assert coefficient(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
+    assert coefficient(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)
 
 
 def test_cohen_is_that_of_another_implementation() -> None:
@@ -93,13 +88,13 @@ def test_cohen_is_that_of_another_implementation() -> None:
     counted = np.zeros((5, 5))
     np.add.at(counted, (matrix[0], matrix[1]), 1)
     expected = inter_rater.cohens_kappa(counted).kappa
-    assert value(cohen(matrix[0], matrix[1]), 60) == pytest.approx(expected, rel=1e-12)
+    assert coefficient(cohen(matrix[0], matrix[1]), 60) == pytest.approx(expected, rel=1e-12)
 
 
 def test_gwets_own_example() -> None:
     # The published value of the package irrCAC for the same 12 units.
     ratings = Ratings.of_matrix(FOUR)
-    assert value(ac1(ratings), 12) == pytest.approx(0.77544, abs=5e-6)
+    assert coefficient(ac1(ratings), 12) == pytest.approx(0.77544, abs=5e-6)
 
 
 def test_ac2_is_gwets_formula_written_out() -> None:
@@ -114,14 +109,14 @@ def test_ac2_is_gwets_formula_written_out() -> None:
             agreed.append(sum(row[k] * (row @ near[k] - 1) for k in range(5)) / (m * (m - 1)))
     given = np.mean(shares, axis=0)
     chance = near.sum() / 20 * (given * (1 - given)).sum()
-    assert value(ac2(ratings), 12) == pytest.approx((np.mean(agreed) - chance) / (1 - chance), rel=1e-12)
+    assert coefficient(ac2(ratings), 12) == pytest.approx((np.mean(agreed) - chance) / (1 - chance), rel=1e-12)
 
 
 def test_gwet_does_not_collapse_where_one_value_is_given_nearly_always() -> None:
     first = np.array([0] * 95 + [0] * 2 + [1] * 3)
     second = np.array([0] * 95 + [1] * 2 + [0] * 3)
     ratings = Ratings.of_matrix(np.stack((first, second)).astype(float))
-    kappa, gwet = value(cohen(first, second), 100), value(ac1(ratings), 100)
+    kappa, gwet = coefficient(cohen(first, second), 100), coefficient(ac1(ratings), 100)
     assert kappa is not None and kappa < 0
     assert gwet is not None and gwet > 0.94
 
@@ -144,7 +139,7 @@ def test_one_annotator_has_no_coefficient() -> None:
 
 def test_few_units_have_an_estimate_and_no_interval() -> None:
     found = figure(krippendorff(Ratings.of_matrix(FOUR), "nominal"), 12)
-    assert found is not None and (found.low, found.high) == (-1, 1) and found.clusters < FEW
+    assert found is not None and (found.low, found.high) == (-1, 1) and found.clusters < FEWEST
 
 
 def test_perfect_agreement_is_not_certain() -> None:
@@ -155,12 +150,34 @@ def test_perfect_agreement_is_not_certain() -> None:
 
 
 def test_clusters_widen_the_interval() -> None:
-    matrix = np.repeat(table(5, units=30, missing=0.0), 6, axis=1)
+    matrix = np.repeat(table(5, units=40, missing=0.0), 6, axis=1)
     ratings = Ratings.of_matrix(matrix)
-    alone = figure(krippendorff(ratings, "nominal"), 180)
-    together = figure(krippendorff(ratings, "nominal"), 180, np.repeat(np.arange(30), 6))
-    assert alone is not None and together is not None and together.clusters == 30
+    alone = figure(krippendorff(ratings, "nominal"), 240)
+    together = figure(krippendorff(ratings, "nominal"), 240, np.repeat(np.arange(40), 6))
+    assert alone is not None and together is not None and together.clusters == 40
     assert together.high - together.low > 1.8 * (alone.high - alone.low)
+
+
+def test_all_resamples_at_once_are_each_by_itself() -> None:
+    ratings = Ratings.of_matrix(table(8, units=50))
+    weights = np.random.default_rng(0).integers(3, size=(7, 50)).astype(float)
+    made = [krippendorff(ratings, level) for level in LEVELS] + [ac1(ratings), ac2(ratings)]
+    for disagreement in made:
+        together = disagreement(weights).coefficients
+        apart = [disagreement(one[None, :]).coefficients[0] for one in weights]
+        assert together == pytest.approx(apart, rel=1e-12)
+    # A unit that counts twice is two units.
+    twice = np.concatenate((table(8, units=50), table(8, units=50)[:, :5]), axis=1)
+    counted = np.where(np.arange(50) < 5, 2.0, 1.0)[None, :]
+    for level in LEVELS:
+        assert krippendorff(ratings, level)(counted).coefficients[0] == pytest.approx(alpha(twice, level), rel=1e-12)
+
+
+def test_near_chance_the_interval_reaches_further_up() -> None:
+    rng = np.random.default_rng(1)
+    said = (rng.random((3, 60)) < 0.15).astype(float)
+    found = figure(krippendorff(Ratings.of_matrix(said), "nominal"), 60)
+    assert found is not None and found.high - found.estimate > found.estimate - found.low
 
 
 def test_ratings_are_checked() -> None:
@@ -180,4 +197,4 @@ def test_names_and_large_numbers_are_the_same_units() -> None:
 
 
 def alpha_of(ratings: Ratings) -> float | None:
-    return value(krippendorff(ratings, "interval"), ratings.number_of_units)
+    return coefficient(krippendorff(ratings, "interval"), ratings.number_of_units)

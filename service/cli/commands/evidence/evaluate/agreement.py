@@ -20,6 +20,7 @@ from critic.run.folder.results import replace_text
 from critic.settings.labels.people import AgreementSettings
 from critic.statistics.intervals import FEW, Figure
 from critic.statistics.plain import plain
+from critic.statistics.reliability.coefficient import FEWEST
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
@@ -105,9 +106,9 @@ def _print(figures: AgreementFigures, of: str) -> None:
     for name in ("coefficient", "estimate", "95 % interval", "n"):
         table.add_column(name, no_wrap=True)
     if figures.agreement is not None:
-        table.add_row("equal pairs of labels", *_cells(figures.agreement))
+        table.add_row("equal pairs of labels", *_cells(figures.agreement, FEW))
     for name, value in figures.coefficients.items():
-        table.add_row(name, *_cells(value))
+        table.add_row(name, *_cells(value, FEWEST))
     Console().print(table)
     if figures.repeated:
         say(
@@ -134,7 +135,7 @@ def _print_people(figures: AgreementFigures) -> None:
             Text(clean(one.name)),
             f"{one.labels:,}",
             "-" if one.agreement is None else f"{one.agreement.estimate:.2f}",
-            "-" if one.accuracy is None else f"{one.accuracy:.2f}",
+            "-" if one.accuracy is None else f"{one.accuracy.estimate:.2f}",
             "-" if one.informed.kappa is None else f"{one.informed.kappa.estimate:.2f}",
             "-" if one.drift is None else f"{one.drift.difference.estimate:+.2f} (p {one.drift.p:.2f})",
             "-" if one.fatigue is None else f"{one.fatigue.difference.estimate:+.2f} (p {one.fatigue.p:.2f})",
@@ -144,6 +145,7 @@ def _print_people(figures: AgreementFigures) -> None:
         say(f"{len(most) - NAMED:,} more people are in --json and --report")
 
 
-def _cells(figure: Figure) -> tuple[str, str, str]:
-    limits = f"{figure.low:.4f} to {figure.high:.4f}" if figure.clusters >= FEW else f"fewer than {FEW} prompts"
+def _cells(figure: Figure, fewest: int) -> tuple[str, str, str]:
+    """``fewest`` prompts, below which the figure has no interval."""
+    limits = f"{figure.low:.4f} to {figure.high:.4f}" if figure.clusters >= fewest else f"fewer than {fewest} prompts"
     return f"{figure.estimate:.4f}", limits, f"{figure.n:,}"

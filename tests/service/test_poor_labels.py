@@ -1,0 +1,203 @@
+"""Labels that say little, or nothing: each measuring command, and each route, gives figures, a sentence or a refusal.
+
+Never a traceback, and never NaN or infinity, in print, in JSON or on a page.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from base.errors import InputError
+from service.cli import app
+from tests.factories import small_constitution
+from tests.service.calls import Api
+
+NO_NUMBER = re.compile(r"(?<![\w-])-?(?:nan|inf|infinity)(?![\w-])", re.IGNORECASE)
+JUDGE = ("--judge", "scripted:judge.yaml")
+RULED = (*JUDGE, "--principles", "c.yaml")
+
+Row = dict[str, Any]
+
+
+def said(number: int, choice: str, annotator: str = "ann", group: str | None = None, **more: Any) -> Row:
+    return {
+        "kind": "comparison",
+        "source": "human",
+        "prompt": {"messages": [{"role": "user", "content": f"Question {number}?"}]},
+        "responses": [{"text": f"one {number}", "model": "a"}, {"text": f"two {number}", "model": "b"}],
+        "label": {"choice": choice},
+        "annotator": annotator,
+        "group": group,
+        **more,
+    }
+
+
+def rated(number: int, value: float) -> Row:
+    label = {"value": value, "scale": {"min": 1, "max": 5}, "response": 0}
+    return said(number, "first") | {"kind": "rating", "label": label}
+
+
+def turned(row: Row) -> Row:
+    """The same comparison with its answers the other way round."""
+    other = {"first": "second", "second": "first"}.get(row["label"]["choice"], row["label"]["choice"])
+    return row | {"responses": row["responses"][::-1], "label": {"choice": other}}
+
+
+def alternating(number: int) -> str:
+    return ("first", "second")[number % 2]
+
+
+CASES: dict[str, list[Row]] = {
+    "one annotator": [said(n, alternating(n)) for n in range(24)],
+    "one item": [said(1, "first", "ann"), said(1, "second", "bob")],
+    "all ties": [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")],
+    "all missing": [said(n, "first") | {"label": {"choice": None}} for n in range(24)],
+    "no row": [],
+    "constant raters": [said(n, "first", name) for n in range(32) for name in ("ann", "bob")],
+    "one constant rater": [
+        said(n, c, name) for n in range(32) for name, c in (("ann", "first"), ("b", alternating(n)))
+    ],
+    "outside the scale": [rated(n, 9) for n in range(24)] + [said(n, "third") for n in range(3)],
+    "groups of one": [said(n, alternating(n), f"p{n}", group=f"g{n}") for n in range(24)],
+    "unbalanced orders": [said(n, "first", "ann") for n in range(24)]
+    + [turned(said(n, "first", "b")) for n in range(3)],
+    "duplicated rows": [said(n, alternating(n)) for n in range(6) for _ in range(5)],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(small_constitution(2)))
+    (tmp_path / "judge.yaml").write_text("choose: first\nlikelihood: short\n")
+    (tmp_path / "a.yaml").write_text("replies: [{reply: 'Yes.'}]\n")
+    (tmp_path / "b.yaml").write_text("replies: [{reply: 'No, thanks.'}]\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: str, rows: Sequence[Row]) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def plain_pairs(rows: Sequence[Row]) -> list[Row]:
+    """The same as pairs, prompts and choices: what commands without people's labels read."""
+    texts = [(row["prompt"]["messages"][0]["content"], [one["text"] for one in row["responses"]]) for row in rows]
+    return [{"prompt": prompt, "chosen": answers[0], "rejected": answers[1]} for prompt, answers in texts]
+
+
+def commands(page: str) -> dict[str, tuple[str, ...]]:
+    """Every command that measures, as it is called on the files of a case."""
+    return {
+        "agreement": ("evaluate", "agreement", "labels.jsonl", "--report", page),
+        "groups": ("evaluate", "groups", "labels.jsonl"),
+        "judge": ("evaluate", "judge", *RULED, "--pairs", "labels.jsonl", "--report", page),
+        "powered": ("evaluate", "powered", "labels.jsonl", "run", "--report", page),
+        "plan": ("evaluate", "plan", "labels.jsonl", "run", "--width", "0.1"),
+        "routing": ("evaluate", "routing", "run", "labels.jsonl", "--budget", "5", "--out", "drawn"),
+        "choices": ("evaluate", "choices", "choices.jsonl", *JUDGE),
+        "injection": ("evaluate", "injection", *RULED, "--limit", "1"),
+        "policy": (
+            *("evaluate", "policy", "scripted:a.yaml", "scripted:b.yaml", "--prompts", "pairs.jsonl"),
+            *("--safe", "pairs.jsonl", "--harmless", "c.yaml", *RULED, "--out", "policy"),
+        ),
+        "certify": ("certify", *RULED, "--pairs", "labels.jsonl", "--out", "certificate"),
+        "test": ("constitution", "test", "c.yaml", "--run", "run", "--out", "tested"),
+        "recover": ("constitution", "recover", "pairs.jsonl"),
+    }
+
+
+def cai(*command: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(command))
+
+
+def is_told(name: str, done: Result) -> bool:
+    """Whether the command gave figures; False where it refused in words. Anything else fails."""
+    if isinstance(done.exception, InputError):
+        assert str(done.exception) and not NO_NUMBER.search(str(done.exception)), name
+        return False
+    assert done.exception is None or isinstance(done.exception, SystemExit), (name, done.exc_info)
+    assert done.exit_code in (0, 2, 3, 4), (name, done.exit_code, done.output)
+    assert not NO_NUMBER.search(done.output), (name, done.output)
+    return done.exit_code in (0, 3, 4)
+
+
+def refuse(constant: str) -> float:
+    raise AssertionError(f"JSON has no {constant}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES.keys())
+def test_every_command_gives_figures_a_sentence_or_a_refusal(folder: Path, rows: list[Row]) -> None:
+    write("labels.jsonl", rows)
+    write("pairs.jsonl", plain_pairs(rows))
+    asked = [
+        {"prompt": row["prompt"], "corrects": [row["chosen"]], "incorrects": [row["rejected"]]}
+        for row in plain_pairs(rows)
+    ]
+    write("choices.jsonl", asked)
+    is_judged = is_told("run", cai("judge", *RULED, "--pairs", "pairs.jsonl", "--out", "run", "--quiet"))
+    told = {name: is_told(name, cai(*command)) for name, command in commands("page.html").items()}
+    for name, command in commands("page.html").items():
+        if told[name]:
+            again = (*command, "--extend") if name in ("certify",) else command
+            done = cai(*again, "--json")
+            assert is_told(name, done), name
+            json.loads(done.stdout, parse_constant=refuse)
+    for page in folder.rglob("*.html"):
+        text = re.sub(r"<(style|script)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
+        assert not NO_NUMBER.search(text), page
+    assert told["injection"], "which needs no labels"
+    assert is_judged or not rows
+
+
+def always(choice: str) -> Callable[[int, int], str]:
+    return lambda item, person: choice
+
+
+# People as they are in groups, items, and what a person says of an item.
+PROJECTS: dict[str, tuple[list[str | None], int, Callable[[int, int], str]]] = {
+    "nobody": ([None], 2, always("")),
+    "one annotator": ([None], 3, lambda item, person: alternating(item)),
+    "one item": ([None, None], 1, lambda item, person: alternating(person)),
+    "all ties": ([None, None], 3, always("tie")),
+    "constant raters": (["x", "x"], 3, always("first")),
+    "groups of one": (["x", "y"], 3, lambda item, person: alternating(item + person)),
+}
+
+
+@pytest.mark.parametrize("case", PROJECTS.values(), ids=PROJECTS.keys())
+async def test_every_route_gives_figures_a_sentence_or_a_refusal(
+    api: Api, case: tuple[list[str | None], int, Callable[[int, int], str]]
+) -> None:
+    groups, items, says = case
+    people = [await api.labeller(f"P{place}", group) for place, group in enumerate(groups)]
+    given = [{"prompt": f"Question {n}?", "responses": ["one", "two"]} for n in range(items)]
+    asked = {"name": "p", "kind": "comparison", "items": given, "labels_per_item": max(1, len(groups))}
+    project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
+    for place, person in enumerate(people):
+        for item in range(items):
+            if choice := says(item, place):
+                task = (await person.post(f"/v1/projects/{project}/tasks/next")).json()["task"]
+                done = await person.post(f"/v1/tasks/{task['id']}/answer", json={"label": choice})
+                assert done.status_code in (200, 201), done.text
+    for route in (
+        "agreement",
+        "agreement?pooled=true",
+        "judges",
+        "disagreement",
+        "pace",
+        "gold",
+        "progress",
+        "routings",
+    ):
+        answer = await api.admin.get(f"/v1/projects/{project}/{route}")
+        assert answer.status_code == 200, (route, answer.text)
+        json.loads(answer.text, parse_constant=refuse)
+    routing = await api.admin.post(f"/v1/projects/{project}/routings", json={"budget": 5})
+    assert routing.status_code == 422 and routing.json()["detail"], "no judge has compared anything"
