@@ -11,9 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
+from constitution import Constitution
 from critic.certificates.certificate import Certificate, certificate_of
 from service.api.body import StrictRoute
-from service.context import OnlyOnce, Parts, allowed
+from service.context import OnlyOnce, Parts, Service, allowed
+from service.evidence.standing import Standing, standing
 from service.keys import access
 from service.keys.auth import Caller, audited
 from service.problems import responses
@@ -125,6 +127,21 @@ async def listed(caller: Reader, parts: Parts) -> CertificateNames:
 async def get(sha256: Sha256, caller: Reader, parts: Parts) -> StoredCertificate:
     """One certificate."""
     return await _found(parts, sha256)
+
+
+@router.get("/{sha256}/standing", responses=responses(404))
+async def stands(sha256: Sha256, caller: Reader, parts: Parts) -> Standing:
+    """Whether what a certificate is bound to has changed since, as far as is known here, and what was made under it."""
+    certificate = (await _found(parts, sha256)).certificate
+    published = await _published(parts, certificate.constitution)
+    return await parts.snapshots.read(lambda connection: standing(connection, certificate, published))
+
+
+async def _published(parts: Service, ref: str) -> Constitution | None:
+    try:
+        return await parts.constitutions.get(ref)
+    except InputError:  # certified elsewhere, under one that isn't published here
+        return None
 
 
 @router.post("/{sha256}/mend", responses=responses(404))

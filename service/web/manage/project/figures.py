@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from fastapi import APIRouter, Request, Response
 
 from service.answers.agreement import ProjectAgreement
+from service.api.evidence import certificates
 from service.api.labels import projects as api
 from service.api.labels.agreement import agreement_of
 from service.context import Parts, Service
@@ -16,7 +17,7 @@ from service.web.manage.project import drawing
 from service.web.manage.project.drawing import Drawn
 from service.web.manage.tables import csv
 from service.web.rendering import render
-from service.web.visit import PageRoute
+from service.web.visit import PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -48,6 +49,7 @@ async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> R
         figures=figures,
         kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
         names=names,
+        certified=await _certified(parts, visit),
         pictures=pictures,
     )
 
@@ -75,6 +77,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
     """The items on which people disagree most, and those that were decided."""
     project = await api.get(id, visit.caller, parts)
     figures = await figures_of(parts, request, id)
+    shown = figures.contested[:ITEMS]
     async with parts.database.read() as connection:
         decided = {one.item: one for one in await decisions(connection, id) if one.holds}
     return render(
@@ -82,8 +85,10 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
         "manage/items.html.j2",
         tab="items",
         project=project,
-        items=figures.contested[:ITEMS],
+        items=shown,
         of=figures.contested_of,
+        has_groups=any(one.between is not None for one in shown),
+        has_verdicts=any(own.verdict is not None for one in shown for own in one.groups),
         decided=decided,
     )
 
@@ -92,7 +97,18 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
 async def items_csv(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
     """The numbers of the most contested items."""
     figures = await figures_of(parts, request, id)
-    return csv(f"disagreement-{id}", [one.model_dump() for one in figures.contested])
+    rows = [
+        one.model_dump(exclude={"groups"})
+        | {"group": own.group or ""}
+        | {
+            "group_labels": own.labels,
+            "group_disagreement": own.disagreement,
+            "verdict": own.verdict,
+        }
+        for one in figures.contested
+        for own in one.groups
+    ]
+    return csv(f"disagreement-{id}", rows)
 
 
 @router.get("/projects/{id}/people.csv")
@@ -117,6 +133,14 @@ async def picture(request: Request, id: str, name: str, visit: Reader, parts: Pa
 async def numbers(request: Request, id: str, name: str, visit: Reader, parts: Parts) -> Response:
     """The numbers of a picture."""
     return csv(f"{name}-{id}", (await _drawn(request, parts, id, name)).rows)
+
+
+async def _certified(parts: Service, visit: Visit) -> dict[str, list[str]]:
+    """The certificates of each judge, by its name."""
+    by_judge: dict[str, list[str]] = {}
+    for one in (await certificates.listed(visit.caller, parts)).items:
+        by_judge.setdefault(one.judge, []).append(one.sha256)
+    return by_judge
 
 
 async def _figures(request: Request, parts: Service, id: str) -> tuple[ProjectAgreement, Figures, dict[str, str]]:
