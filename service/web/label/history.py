@@ -1,20 +1,22 @@
 """What one has done: one's own labels, the latest first, and how many a day. Nobody else's."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import RowMapping, select, tuple_
 
 from critic.feedback.base import FormField
+from critic.pages.strips import Bars
 from service.api.paging import Cursor, decode, encode, unknown
-from service.context import Parts
+from service.context import Parts, Service
 from service.labels.label_query import selected, stored
 from service.labels.tasks import tasking
 from service.store.tables import feedback, items, leases, projects, tasks
 from service.web.label.kinds import PAGES, Asked
 from service.web.label.pace import days_of, pace_of, zone_of
+from service.web.manage.tables import csv
 from service.web.rendering import render, texts
 from service.web.visit import PageRoute, Visit, signed_in
 
@@ -24,6 +26,19 @@ AT_ONCE = 25
 SHORT = 160  # characters of a text that are shown
 
 Labeller = Annotated[Visit, signed_in("label")]
+
+
+@router.get("/label/history.svg")
+async def picture(request: Request, visit: Labeller, parts: Parts) -> Response:
+    """The picture of days as a file."""
+    return Response(str(_drawn(await _days(request, visit, parts)).file()), media_type="image/svg+xml")
+
+
+@router.get("/label/history.csv")
+async def numbers(request: Request, visit: Labeller, parts: Parts) -> Response:
+    """Its numbers."""
+    days = await _days(request, visit, parts)
+    return csv("labels-by-day", [{"day": day.isoformat(), "labels": count} for day, count in days.items()])
 
 
 @router.get("/label/history")
@@ -39,8 +54,19 @@ async def history(request: Request, visit: Labeller, parts: Parts, cursor: Curso
     labels = {row["id"]: row for row in given}
     entries = [_entry(row, labels.get(row["feedback"])) for row in rows[:AT_ONCE]]
     following = encode(_place(rows[AT_ONCE - 1])) if len(rows) > AT_ONCE else None
-    about: dict[str, Any] = {"days": days, "most": max(days.values()) or 1, "pace": pace}
+    about: dict[str, Any] = {"drawn": _drawn(days).draw(), "pace": pace}
     return render(request, "label/history.html.j2", entries=entries, following=following, **about)
+
+
+async def _days(request: Request, visit: Visit, parts: Service) -> Mapping[date, int]:
+    annotator = tasking.require_annotator(visit.caller.annotator)
+    async with parts.database.read() as connection:
+        return await connection.run_sync(days_of, annotator, zone_of(request))
+
+
+def _drawn(days: Mapping[date, int]) -> Bars:
+    """A bar for each day, the latest first."""
+    return Bars(tuple((day.isoformat(), days[day]) for day in reversed(days)), frozenset())
 
 
 def _closed(annotator: str, after: str | None) -> Any:

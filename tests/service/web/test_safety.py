@@ -244,7 +244,7 @@ async def test_every_text_comes_from_the_catalogue(
         id = await project(api, name=f"6{kind}", kind=kind, items=[item], levels=3 if kind == "comparison" else None)
         places.append(f"/label/{id}")
     places.append(f"/label/{await project(api, name='7', settings={'blur': True}, items=[{**pair, **known}])}")
-    data = {"6", "k", "Ada", "A", "B", "↑", "↓", "⠿", "/", "·", "very bad", "very good"}
+    data = {"6", "k", "Ada", "A", "B", "↑", "↓", "⠿", "/", "·", "very bad", "very good", "SVG", "CSV", "PNG"}
     for place in places:
         answer = await ada.get(place)
         if answer.headers["content-type"].startswith("application/"):
