@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from critic.certificates.certificate import Coverage
 from service.web.manage.job.submitting import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
+from tests.critic.certificates.test_certificates import certificate
+from tests.service.api.test_evidence import judged
 from tests.service.calls import Api
 from tests.service.web.shown import Shown
 from tests.service.web.test_safety import Page, signed_in
@@ -43,11 +46,16 @@ async def test_every_text_comes_from_the_catalogue(api: Api, monkeypatch: pytest
     asked = {"name": "rivers", "kind": "comparison", "items": items, "constitution": "hhh@1.0.0"}
     project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
     await api.annotator("Ada", "nurses")
+    void = certificate(covers=Coverage(scripts=(), characters=(1, 2), turns=1, words=()), not_covered=("0",))
+    await api.admin.post("/v1/certificates", json={"certificate": json.loads(void.text())})
+    await api.admin.post("/v1/feedback", json=[judged(n, 0.55) for n in range(6)])
+    drawn = (await api.admin.post(f"/v1/projects/{project}/routings", json={"budget": 3})).json()["id"]
     browser = await signed_in(api, "admin")
     monkeypatch.setitem(environment().globals, "t", english().changed(lambda text: f"⟦{text}⟧"))
     at = f"/projects/{project}"
     places = ["/projects", "/projects/new", at, f"{at}/agreement", f"{at}/people", f"{at}/items", "/uncertain"]
     places += ["/search", "/jobs", *(f"/jobs/new?kind={kind}" for kind in KINDS), "/datasets", "/models", "/people"]
+    places += [f"{at}/routing", f"{at}/routing/{drawn}", "/certificates", f"/certificates/{void.sha256}"]
     places += ["/constitutions", "/constitutions/hhh@1.0.0", "/constitutions/new"]
     for place in places:
         answer = await browser.get(place)
