@@ -70,6 +70,15 @@ class PageRoute(APIRoute):
         return page
 
 
+async def nowhere(request: Request, error: Exception) -> Response:
+    """Say on a page that there is none; nothing is asked of who comes, as nothing is shown."""
+    request.state.visit, request.state.csrf = None, ""
+    await _recognised(request)
+    response = _failed(request, error)
+    secure(response.headers)
+    return response
+
+
 async def _recognised(request: Request) -> str | None:
     """Find out who visits; return a new visitor's name, where the browser has none."""
     token = request.cookies.get(SESSION)
