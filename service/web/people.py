@@ -18,6 +18,7 @@ from service.refusals import not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import keys, now
 from service.web.rendering import render
+from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -37,7 +38,8 @@ async def people(request: Request, visit: Admin, parts: Parts, cursor: Cursor = 
 @router.post("/people")
 async def invite(request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
     """Make an annotator, and a link for them."""
-    asked = AnnotatorRequest(name=text_of(form, "name").strip(), group=text_of(form, "group").strip() or None)
+    values = {"name": text_of(form, "name").strip(), "group": text_of(form, "group").strip() or None}
+    asked = requested(AnnotatorRequest, values)
     annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
     return await _with_link(request, visit, parts, annotator)
 

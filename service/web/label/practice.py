@@ -15,6 +15,7 @@ from service.refusals import Conflict, Invalid
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
+from service.web.requested import requested
 
 
 async def page(
@@ -49,7 +50,9 @@ async def answered(
     asked = await asked_of(parts, project, sheet["responses"])
     try:
         label = page_of(project["kind"]).label(asked, fields)
-        given, shown = await answering.read(parts.labels, project, task, caller, AnswerRequest(label=label))
+        given, shown = await answering.read(
+            parts.labels, project, task, caller, requested(AnswerRequest, {"label": label})
+        )
         said = given.label.model_dump(mode="json", exclude_defaults=True)
         is_right, where = await parts.database.change(
             lambda connection: _stored(connection, project["id"], task, annotator, said)

@@ -8,9 +8,10 @@ from critic.feedback import KINDS
 from service.api.review.items import sought
 from service.context import Parts
 from service.review.search import SearchQuery
-from service.web.manage.asking import Reader, names_of, requested
+from service.web.manage.asking import Reader, names_of
 from service.web.manage.tables import csv
 from service.web.rendering import render
+from service.web.requested import requested
 from service.web.visit import PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -20,9 +20,10 @@ from service.jobs.requests import AnyRequest
 from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
 from service.store.tables import datasets, jobs, models
-from service.web.manage.asking import Submitter, new_number, once, requested, typed
+from service.web.manage.asking import Submitter, new_number, once, typed
 from service.web.manage.job.request_form import entries_of, values_of
 from service.web.rendering import render
+from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, text_of
 from trainers import catalogue
 

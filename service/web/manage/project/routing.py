@@ -17,9 +17,10 @@ from service.context import Parts, Service
 from service.evidence.routing import RouteRequest
 from service.refusals import ProblemDocument, Refusal, not_found
 from service.store.tables import items, routings, tasks
-from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
+from service.web.manage.asking import Maker, Reader, new_number, once, typed
 from service.web.manage.tables import csv
 from service.web.rendering import render, texts
+from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
