@@ -34,5 +34,5 @@ def rendered(text: str) -> Markup:
 
 
 def _focusable(html: str) -> str:
-    """Let what may be wider than the page have the focus, so that keys can move it. In texts these signs are escaped."""
+    """Let what may be wider than the page have the focus, so that keys move it. In texts these signs are escaped."""
     return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')

@@ -17,8 +17,8 @@ from service.api.evidence import certificates as api
 from service.api.evidence.certificates import CertificateRequest, Sha256
 from service.context import Parts, Service
 from service.refusals import Invalid, ProblemDocument, Refusal, not_found
+from service.web.csv_files import csv
 from service.web.manage.asking import Maker, Reader, new_number, once
-from service.web.manage.tables import csv
 from service.web.rendering import render, texts
 from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit

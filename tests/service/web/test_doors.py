@@ -64,7 +64,11 @@ def test_long_markdown_is_shown_as_it_was_written() -> None:
         at_most(10)
         return [rendered(text) for text in ("*a*", "*b* <i>long", "*c*")]
 
-    assert copy_context().run(page) == ["<p><em>a</em></p>\n", "<pre>*b* &lt;i&gt;long</pre>", "<p><em>c</em></p>\n"]
+    assert copy_context().run(page) == [
+        "<p><em>a</em></p>\n",
+        '<pre class="plain" tabindex="0">*b* &lt;i&gt;long</pre>',
+        "<p><em>c</em></p>\n",
+    ]
     assert rendered("*b* <i>long").startswith("<p><em>b</em>")  # elsewhere there is no such limit
 
 

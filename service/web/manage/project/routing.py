@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
 
 from base.errors import InputError
 from critic.pages.scales import shares
@@ -14,11 +13,12 @@ from service.api.evidence import routing as api
 from service.api.evidence.routing import ItemVerdict, RoutedFigures
 from service.api.labels import projects
 from service.context import Parts, Service
+from service.evidence import routing as draws
 from service.evidence.routing import RouteRequest
+from service.labels.tasks import task_rows
 from service.refusals import ProblemDocument, Refusal, not_found
-from service.store.tables import items, routings, tasks
+from service.web.csv_files import csv
 from service.web.manage.asking import Maker, Reader, new_number, once, typed
-from service.web.manage.tables import csv
 from service.web.rendering import render, texts
 from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, text_of
@@ -66,7 +66,7 @@ async def one(request: Request, id: str, routing: str, visit: Reader, parts: Par
         figures=told.figures,
         items=shown,
         of=len(told.items),
-        prompts=await _prompts(parts, id, [item.item for item in shown]),
+        prompts=await task_rows.prompts(parts.database, id, [item.item for item in shown]),
         drawn=None if drawn is None else drawn.draw(),
     )
 
@@ -103,31 +103,19 @@ async def _listed(
     request: Request, id: str, visit: Visit, parts: Service, given: dict[str, Any], problem: ProblemDocument | None
 ) -> Response:
     project = await projects.get(id, visit.caller, parts)
-    query = select(routings).where(routings.c.project == id).order_by(routings.c.created_at.desc()).limit(DRAWS)
-    async with parts.database.read() as connection:
-        draws = (await connection.execute(query)).all()
     return render(
         request,
         "manage/routing.html.j2",
         status=200 if problem is None else 422,
         tab="routing",
         project=project,
-        draws=draws,
+        draws=await draws.newest(parts.database, id, DRAWS),
         constitutions=await parts.constitutions.refs(),
         given=typed(given),
         problem=problem,
         number=new_number(),
         may_draw=visit.may("feedback"),
     )
-
-
-async def _prompts(parts: Service, project: str, ids: list[str]) -> dict[str, str]:
-    """The last words that each of these items' prompts ends with."""
-    query = select(tasks.c.item, items.c.prompt).join(items, tasks.c.content == items.c.id)
-    query = query.where(tasks.c.project == project, tasks.c.item.in_(ids))
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query)).all()
-    return {row.item: str(row.prompt["messages"][-1]["content"]) for row in rows}
 
 
 def _is_settled(item: ItemVerdict) -> bool:
