@@ -12,6 +12,7 @@ from service.api.paging import Cursor, decode, encode, unknown
 from service.context import Parts, Service
 from service.labels.label_query import StoredFeedback
 from service.labels.tasks import own_work, tasking
+from service.refusals import not_found
 from service.store.database import Row
 from service.web.csv_files import csv
 from service.web.label.kinds import PAGES, Asked
@@ -30,7 +31,10 @@ Labeller = Annotated[Visit, signed_in("label")]
 @router.get("/label/history.svg")
 async def picture(request: Request, visit: Labeller, parts: Parts) -> Response:
     """The picture of days as a file."""
-    return Response(str(_drawn(await _days(request, visit, parts)).file()), media_type="image/svg+xml")
+    drawn = _drawn(await _days(request, visit, parts))
+    if drawn is None:
+        raise not_found("picture", "history", "You have labelled nothing lately.")
+    return Response(str(drawn.file()), media_type="image/svg+xml")
 
 
 @router.get("/label/history.csv")
@@ -54,7 +58,8 @@ async def history(request: Request, visit: Labeller, parts: Parts, cursor: Curso
         pace = await connection.run_sync(own_work.pace_of, annotator, zone)
     entries = [_entry(row, labels.get(row["feedback"])) for row in rows[:AT_ONCE]]
     following = encode(_place(rows[AT_ONCE - 1])) if len(rows) > AT_ONCE else None
-    about: dict[str, Any] = {"drawn": _drawn(days).draw(), "pace": pace}
+    drawn = _drawn(days)
+    about: dict[str, Any] = {"drawn": None if drawn is None else drawn.draw(), "pace": pace}
     return render(request, "label/history.html.j2", entries=entries, following=following, **about)
 
 
@@ -64,9 +69,10 @@ async def _days(request: Request, visit: Visit, parts: Service) -> Mapping[date,
         return await connection.run_sync(own_work.days_of, annotator, zone_of(request))
 
 
-def _drawn(days: Mapping[date, int]) -> Bars:
-    """A bar for each day, the latest first."""
-    return Bars(tuple((day.isoformat(), days[day]) for day in reversed(days)), frozenset())
+def _drawn(days: Mapping[date, int]) -> Bars | None:
+    """A bar for each day on which something was labelled, the latest first."""
+    rows = tuple((day.isoformat(), count) for day, count in reversed(days.items()) if count)
+    return Bars(rows, frozenset()) if rows else None
 
 
 def _after(place: str) -> tuple[datetime, str]:
