@@ -16,8 +16,8 @@ from service.keys import key_rows
 from service.keys.auth import Caller
 from service.refusals import not_found
 from service.store.repeats.idempotency import Once
+from service.web.forms import requested
 from service.web.rendering import render
-from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from critic.feedback.base import storable
 from critic.pages import markdown
@@ -70,7 +71,19 @@ class PageRoute(APIRoute):
         return page
 
 
-async def nowhere(request: Request, error: Exception) -> Response:
+def tell_browsers(app: FastAPI) -> None:
+    """Answer browsers with a page where ``app`` has no such address; all else is answered as before."""
+    before = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    async def answered(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
+            return await _nowhere(request, error)
+        response: Response = await before(request, error)
+        return response
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
     """Say on a page that there is none; nothing is asked of who comes, as nothing is shown."""
     request.state.visit, request.state.csrf = None, ""
     await _recognised(request)

@@ -14,10 +14,9 @@ from service.labels.label_query import StoredFeedback
 from service.labels.tasks import own_work, tasking
 from service.refusals import not_found
 from service.store.database import Row
-from service.web.csv_files import csv
 from service.web.label.kinds import PAGES, Asked
 from service.web.label.zone import zone_of
-from service.web.rendering import render, texts
+from service.web.rendering import csv, render, texts
 from service.web.visit import PageRoute, Visit, signed_in
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -71,7 +70,7 @@ async def _days(request: Request, visit: Visit, parts: Service) -> Mapping[date,
 
 def _drawn(days: Mapping[date, int]) -> Bars | None:
     """A bar for each day on which something was labelled, the latest first."""
-    rows = tuple((day.isoformat(), count) for day, count in reversed(days.items()) if count)
+    rows = tuple((day.isoformat(), count) for day, count in sorted(days.items(), reverse=True) if count)
     return Bars(rows, frozenset()) if rows else None
 
 

@@ -12,10 +12,10 @@ from service.labels.tasks import answering, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.refusals import Conflict, Invalid
 from service.store.database import Row
+from service.web.forms import requested
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
-from service.web.requested import requested
 
 
 async def page(

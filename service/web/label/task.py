@@ -22,13 +22,12 @@ from service.labels.tasks.shown import order
 from service.refusals import Conflict, Invalid, TooLarge, not_found
 from service.store.database import Row
 from service.store.repeats.idempotency import Once, Replay
+from service.web.forms import once_of, requested
 from service.web.label import practice
 from service.web.label.fields import Fields, one
 from service.web.label.sheet import Sheet, asked_of, page_of, sheet_of
 from service.web.label.zone import zone_of
-from service.web.once import once_of
 from service.web.rendering import render
-from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -17,10 +17,9 @@ from service.api.evidence import certificates as api
 from service.api.evidence.certificates import CertificateRequest, Sha256
 from service.context import Parts, Service
 from service.refusals import Invalid, ProblemDocument, Refusal, not_found
-from service.web.csv_files import csv
+from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, new_number, once
-from service.web.rendering import render, texts
-from service.web.requested import requested
+from service.web.rendering import csv, render, texts
 from service.web.visit import Form, PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -16,9 +16,9 @@ from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.jobs import models
 from service.refusals import Invalid, ProblemDocument
+from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, lines_of, new_number, once, typed
 from service.web.rendering import render
-from service.web.requested import requested
 from service.web.visit import Form, PageRoute, Visit, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

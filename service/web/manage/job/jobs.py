@@ -16,9 +16,8 @@ from service.context import Parts, Service
 from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
 from service.refusals import not_found
-from service.web.csv_files import csv
 from service.web.manage.asking import JobReader, Submitter, once
-from service.web.rendering import render
+from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
 

@@ -13,11 +13,10 @@ from service.labels import annotators
 from service.refusals import not_found
 from service.review.adjudication import decisions
 from service.review.agreement.figures import Figures, figures_of
-from service.web.csv_files import csv
 from service.web.manage.asking import Reader
 from service.web.manage.project import drawing
 from service.web.manage.project.drawing import Drawn
-from service.web.rendering import render
+from service.web.rendering import csv, render
 from service.web.visit import PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -17,10 +17,9 @@ from service.evidence import routing as draws
 from service.evidence.routing import RouteRequest
 from service.labels.tasks import task_rows
 from service.refusals import ProblemDocument, Refusal, not_found
-from service.web.csv_files import csv
+from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, new_number, once, typed
-from service.web.rendering import render, texts
-from service.web.requested import requested
+from service.web.rendering import csv, render, texts
 from service.web.visit import Form, PageRoute, Visit, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -10,9 +10,9 @@ from service.api.review.items import uncertain as sought
 from service.context import Parts
 from service.labels.projects.project_items import ItemsRequest
 from service.review.uncertain import UncertainQuery
+from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, new_number, once
 from service.web.rendering import render
-from service.web.requested import requested
 from service.web.visit import Form, PageRoute, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
