@@ -1,4 +1,5 @@
-"""Templates to pages, and numbers to CSV for spreadsheets and papers. Everything that a template is given is escaped, unless it was rendered to be safe here."""
+"""Templates to pages, and numbers to CSV. Everything that a template is given is escaped, unless it was rendered to be
+safe here."""
 
 import csv as writer
 import io
