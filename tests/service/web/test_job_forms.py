@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
 from critic.certificates.certificate import Coverage
 from service.web.manage.job.submitting import KINDS
@@ -13,6 +14,7 @@ from tests.critic.certificates.test_certificates import certificate
 from tests.service.api.test_evidence import judged
 from tests.service.calls import Api
 from tests.service.web.shown import Shown
+from tests.service.web.site import Site
 from tests.service.web.test_safety import Page, signed_in
 
 
@@ -60,3 +62,29 @@ async def test_every_text_comes_from_the_catalogue(api: Api, monkeypatch: pytest
     for place in places:
         answer = await browser.get(place)
         assert (answer.status_code, Shown(answer.text).unmarked) == (200, []), place
+
+
+PAIR = '{"prompt": "Name a river.", "chosen": "The Po.", "rejected": "Rome.", "responses": ["The Po.", "Rome."]}'
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_of_each_kind_is_submitted_in_a_browser_with_what_is_required_alone(site: Site, kind: str) -> None:
+    page = await site.page(await site.key("admin"))
+    await page.goto(f"/jobs/new?kind={kind}")
+    source = page.locator("fieldset", has=page.get_by_label("Written here")).first
+    await source.get_by_label("Written here").check()
+    await expect(source.get_by_label("File", exact=True)).to_be_hidden()
+    await source.get_by_label("Rows", exact=True).fill(PAIR)
+    for field in await page.locator("input[required]:visible").all():
+        name = await field.get_attribute("name")
+        await field.fill("hhh@1.0.0" if name == "constitution" else f"model-of-{kind}")
+    for choice in await page.locator("select[required]:visible").all():
+        await choice.select_option(index=0)
+    await page.get_by_role("button", name="Submit the job").click()
+    await expect(page.locator("#live")).to_contain_text("Waiting")
+    job = (await site.admin.get(f"/v1/jobs/{page.url.rpartition('/')[2]}")).json()
+    assert (job["kind"], job["state"]) == (kind, "queued")
+    sources = job["request"].get("data") or [job["request"]["input"]]
+    assert sources[0]["rows"] == [json.loads(PAIR)]
