@@ -238,10 +238,20 @@
     }
   }, 500);
 
+  // What is on the page was answered meanwhile: in another tab, or by what waited here to be sent. Go on from it.
+  function overtaken(task) {
+    const form = sheet();
+    if (!isTask(form) || task !== form.dataset.task || form.dataset.sent || form.elements.replaces) return false;
+    cai.drafts.drop(form);
+    goOn();
+    return true;
+  }
+
   document.addEventListener("submit", submitted);
   document.addEventListener("answer-stored", ({ detail }) => {
     channel?.postMessage({ answered: detail.letter.about.task });
     if (detail.letter.about.skipped) cai.say("");
+    overtaken(detail.letter.about.task);
   });
   document.addEventListener("answer-refused", ({ detail }) => {
     const { letter, said } = detail;
@@ -256,12 +266,8 @@
     }
   });
   channel?.addEventListener("message", ({ data }) => {
-    const form = sheet();
     // It is stored, whatever this tab's copy of the outbox still says: tabs hear of each other's changes late.
-    if (!isTask(form) || data.answered !== form.dataset.task || form.dataset.sent || form.elements.replaces) return;
-    cai.drafts.drop(form);
-    cai.say(cai.text("script.elsewhere"));
-    goOn();
+    if (overtaken(data.answered)) cai.say(cai.text("script.elsewhere"));
   });
   addEventListener("pagehide", () => { const form = sheet(); if (isTask(form)) cai.drafts.leave(form); });
 
