@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from critic.certificates.certificate import Coverage
-from service.web.manage.job.submitting import KINDS
+from service.jobs.kinds import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
 from tests.critic.certificates.test_certificates import certificate
