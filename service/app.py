@@ -36,6 +36,7 @@ from service.store.pulse import Pulse
 from service.store.repeats.idempotency import Replay
 from service.store.repeats.under_way import UnderWay
 from service.web import PAGES
+from service.web.visit import tell_browsers
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
@@ -80,6 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     for router in (*ROUTERS, *(PAGES if settings.pages else ())):
         app.include_router(router)
+    if settings.pages:
+        tell_browsers(app)
     app.add_middleware(
         Limits,
         max_body_bytes=settings.max_body_bytes,

@@ -77,21 +77,25 @@ def _must_reach(certificate: Certificate, name: str, bound: float, where: str) -
             where=where,
             fix=f"{meant}It has {', '.join(sorted(certificate.figures))}.",
         )
-    worst, side = _worst(name, figure)
-    reached = worst is not None and (worst <= bound if side == "at most" else worst >= bound)
+    worst, expected = _worst(name, figure), side(name)
+    reached = worst is not None and (worst <= bound if expected == "at most" else worst >= bound)
     if not reached:
         told = "nothing is known of its limits" if worst is None else f"the worse end of its interval is {worst:.3g}"
         raise InputError(
-            f"{name} has to be {side} {bound:g}: it is {figure.estimate:.3g} (n = {figure.n:,}), and {told}",
+            f"{name} has to be {expected} {bound:g}: it is {figure.estimate:.3g} (n = {figure.n:,}), and {told}",
             where=where,
             fix="Use a better judge, label more by people, or lower the bound.",
         )
 
 
-def _worst(name: str, figure: CertifiedFigure) -> tuple[float | None, str]:
+def side(name: str) -> str:
+    """Return on which side of a bound a figure has to be."""
+    return "at most" if name.startswith((LEANING, *AT_MOST)) else "at least"
+
+
+def _worst(name: str, figure: CertifiedFigure) -> float | None:
+    """Return the end of its interval that is held against a bound; None where it isn't known."""
     if name.startswith(LEANING):
         ends = (figure.low, figure.high)
-        return (None if None in ends else max(abs(end) for end in ends if end is not None)), "at most"
-    if name.startswith(AT_MOST):
-        return figure.high, "at most"
-    return figure.low, "at least"
+        return None if None in ends else max(abs(end) for end in ends if end is not None)
+    return figure.high if side(name) == "at most" else figure.low

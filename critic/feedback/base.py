@@ -95,8 +95,8 @@ class Label(Record):
     ``short`` names the key that may stand alone, as a text or a list. ``distinct_responses`` says that equal responses
     can't be labelled. ``agreement`` is as what values are compared (`critic.statistics.raters`); kinds in words have
     none. ``pairwise`` says that the units of agreement are pairs of responses (`relation`), else a label is about one
-    unit (`unit`). ``beside`` names the fields in which two labels may differ and yet be the same
-    (`critic.feedback.same`).
+    unit (`unit`). ``two_sided`` says that such a label takes one of two sides, or neither: 1, 0 or 0.5. ``beside``
+    names the fields in which two labels may differ and yet be the same (`critic.feedback.same`).
     """
 
     kind: ClassVar[str]
@@ -106,6 +106,7 @@ class Label(Record):
     distinct_responses: ClassVar[bool] = False
     agreement: ClassVar[tuple[Level, ...]] = ()
     pairwise: ClassVar[bool] = False
+    two_sided: ClassVar[bool] = False
     beside: ClassVar[frozenset[str]] = frozenset()
     options: ClassVar[type[ProjectOptions]] = ProjectOptions
 

@@ -15,7 +15,6 @@ _READER = (
     .disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
 )
 
-
 _left: ContextVar[int | None] = ContextVar("characters of Markdown left", default=None)
 
 
@@ -29,6 +28,11 @@ def rendered(text: str) -> Markup:
     left = _left.get()
     if left is not None:
         if len(text) > left:
-            return Markup("<pre>{}</pre>").format(text)
+            return Markup('<pre class="plain" tabindex="0">{}</pre>').format(text)
         _left.set(left - len(text))
-    return Markup(_READER.render(text))
+    return Markup(_focusable(_READER.render(text)))
+
+
+def _focusable(html: str) -> str:
+    """Let what may be wider than the page have the focus, so that keys move it. In texts these signs are escaped."""
+    return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')

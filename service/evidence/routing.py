@@ -94,6 +94,13 @@ async def names(database: Database, project: str) -> list[str]:
         return list((await connection.execute(query)).scalars())
 
 
+async def newest(database: Database, project: str, limit: int) -> Sequence[Any]:
+    """Return the rows of a project's draws, the newest first."""
+    query = select(routings).where(routings.c.project == project).order_by(routings.c.created_at.desc()).limit(limit)
+    async with database.read() as connection:
+        return (await connection.execute(query)).all()
+
+
 async def asked(database: Database, project: str, routing: str) -> RouteRequest:
     """Return what a draw was asked for. Raises `NotFound`."""
     query = select(routings.c.request).where(routings.c.id == routing, routings.c.project == project)

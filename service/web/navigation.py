@@ -30,6 +30,7 @@ PLACES = (
     Place("/search", "nav.search", ("read", "feedback")),
     Place("/jobs", "nav.jobs", ("read", "jobs")),
     Place("/datasets", "nav.datasets", ("read", "feedback")),
+    Place("/certificates", "nav.certificates", ("read", "feedback")),
     Place("/models", "nav.models", ("read", "jobs")),
     Place("/constitutions", "nav.constitutions", ("read",)),
     Place("/people", "nav.people", ("admin",)),

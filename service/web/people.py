@@ -16,6 +16,7 @@ from service.keys import key_rows
 from service.keys.auth import Caller
 from service.refusals import not_found
 from service.store.repeats.idempotency import Once
+from service.web.forms import requested
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -36,7 +37,8 @@ async def people(request: Request, visit: Admin, parts: Parts, cursor: Cursor = 
 @router.post("/people")
 async def invite(request: Request, visit: Admin, form: Form, parts: Parts) -> Response:
     """Make an annotator, and a link for them."""
-    asked = AnnotatorRequest(name=text_of(form, "name").strip(), group=text_of(form, "group").strip() or None)
+    values = {"name": text_of(form, "name").strip(), "group": text_of(form, "group").strip() or None}
+    asked = requested(AnnotatorRequest, values)
     annotator = await annotator_routes.make(asked, visit.caller, parts, _once(parts, visit.caller))
     return await _with_link(request, visit, parts, annotator)
 

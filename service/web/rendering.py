@@ -1,9 +1,14 @@
-"""Templates to pages. Everything that a template is given is escaped, unless it was rendered to be safe here."""
+"""Templates to pages, and numbers to CSV. Everything that a template is given is escaped, unless it was rendered to be
+safe here."""
 
+import csv as writer
+import io
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
+from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -12,6 +17,8 @@ from critic.pages.markdown import rendered
 from service.web.files import asset
 from service.web.navigation import entries
 from service.web.texts import Texts, english
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 @cache
@@ -47,3 +54,30 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     here = {"visit": visit, "csrf": request.state.csrf, "path": request.url.path}
     text = environment().get_template(template).render(**here, navigation=entries(visit, request.url.path), **values)
     return HTMLResponse(text, status)
+
+
+def csv(name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
+    """The answer that is a file of these rows, each with the same columns; what is nested gets a column a part."""
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(column for row in flat for column in row))
+    text = io.StringIO()
+    made = writer.DictWriter(text, columns)
+    made.writeheader()
+    made.writerows({column: _cell(value) for column, value in row.items()} for row in flat)
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.csv"}
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    cells: list[tuple[str, Any]] = []
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            cells += _flat(value, f"{before}{key}_")
+        elif not isinstance(value, list):
+            cells.append((f"{before}{key}", value))
+    return cells
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula begins with a sign that stops it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -5,15 +5,16 @@ anything is done, every error becomes a page, and every answer has the site's po
 """
 
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from critic.feedback.base import storable
 from critic.pages import markdown
@@ -21,7 +22,7 @@ from service import problems
 from service.context import Service
 from service.keys.auth import Caller, Scope, require
 from service.keys.sessions import csrf
-from service.refusals import Forbidden, Malformed, Refusal, TooLarge, Unauthorized
+from service.refusals import Forbidden, Malformed, Refusal, TooLarge, Unauthorized, not_found
 from service.web.policy import secure
 from service.web.rendering import render
 
@@ -68,6 +69,26 @@ class PageRoute(APIRoute):
             return response
 
         return page
+
+
+def tell_browsers(app: FastAPI) -> None:
+    """Answer browsers with a page where ``app`` has no such address; all else is answered as before."""
+    before = cast(Callable[[Request, Exception], Awaitable[Response]], app.exception_handlers[HTTPException])
+
+    @app.exception_handler(HTTPException)
+    async def answered(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
+            return await _nowhere(request)
+        return await before(request, error)
+
+
+async def _nowhere(request: Request) -> Response:
+    """Say on a page that there is none; nothing is asked of who comes, as nothing is shown."""
+    request.state.visit, request.state.csrf = None, ""
+    await _recognised(request)
+    response = _failed(request, not_found("page", request.url.path, "Look at its address again."))
+    secure(response.headers)
+    return response
 
 
 async def _recognised(request: Request) -> str | None:

@@ -3,11 +3,15 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
+from fastapi.routing import APIRoute
 
-from service.app import create_app
+from service.app import create_app, opened
 from service.settings import Settings
+from service.web import PAGES
+from tests.service.calls import Api
 
 
 def test_importing_the_application_loads_no_model_library() -> None:
@@ -47,3 +51,18 @@ async def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
         for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
             assert (await client.get(asset)).status_code == 200, asset
         assert (await client.get("/docs/..%2f__init__.py")).status_code in (404, 422)
+
+
+async def test_with_pages_turned_off_programs_are_served_and_no_page_is(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, worker=False, pages=False)
+    app = create_app(settings)
+    async with opened(settings) as app.state.service:
+        api = Api(app, app.state.service)
+        api.admin = await api.client("admin")
+        for path in ("/healthz", "/readyz", "/docs", "/v1/projects"):
+            assert (await api.admin.get(path)).status_code == 200, path
+        for router in PAGES:
+            for route in router.routes:
+                assert isinstance(route, APIRoute)
+                address = re.sub(r"\{.*?\}", "none", route.path)
+                assert (await api.admin.request(min(route.methods), address)).status_code == 404, route.path

@@ -76,6 +76,7 @@ class ComparisonLabel(Label):
     most_responses: ClassVar[int | None] = 2
     distinct_responses: ClassVar[bool] = True
     agreement: ClassVar[tuple[Level, ...]] = ("nominal", "ordinal")
+    two_sided: ClassVar[bool] = True
     beside: ClassVar[frozenset[str]] = frozenset({"votes", "probability"})
     options: ClassVar[type[ProjectOptions]] = ComparisonOptions
 

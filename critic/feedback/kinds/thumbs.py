@@ -18,6 +18,7 @@ class ThumbsLabel(Label):
     kind: ClassVar[str] = "thumbs"
     short: ClassVar[str | None] = "value"
     agreement: ClassVar[tuple[Level, ...]] = ("nominal",)
+    two_sided: ClassVar[bool] = True
 
     value: Literal["up", "down"]
     response: int = Field(default=0, ge=0)

@@ -32,7 +32,11 @@ def slips(first: ArrayLike, second: ArrayLike) -> float:
     if not (m > 1).any():
         raise ValueError("no item has two labels")
     pairs = m * (m - 1) / 2
-    differ = float((a * b).sum() / pairs.sum())
+    return slip(float((a * b).sum() / pairs.sum()))
+
+
+def slip(differ: float) -> float:
+    """Return the probability that a label is a slip, where a share ``differ`` of two labels of one item differ."""
     return float((1 - np.sqrt(max(0.0, 1 - 2 * differ))) / 2)
 
 

@@ -8,11 +8,13 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from base.errors import InputError
+from constitution import Constitution
 from critic.certificates.certificate import Certificate, certificate_of
 from service.api.body import StrictRoute
-from service.context import OnlyOnce, Parts, allowed
+from service.context import OnlyOnce, Parts, Service, allowed
 from service.evidence import certificates as stored
 from service.evidence.certificates import KeptCertificate
+from service.evidence.standing import Standing, standing
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
@@ -105,6 +107,21 @@ async def listed(caller: Reader, parts: Parts) -> CertificateNames:
 async def get(sha256: Sha256, caller: Reader, parts: Parts) -> StoredCertificate:
     """One certificate."""
     return _of(await stored.get(parts.database, sha256))
+
+
+@router.get("/{sha256}/standing", responses=responses(404))
+async def stands(sha256: Sha256, caller: Reader, parts: Parts) -> Standing:
+    """Whether what a certificate is bound to has changed since, as far as is known here, and what was made under it."""
+    certificate = (await stored.get(parts.database, sha256)).certificate
+    published = await _published(parts, certificate.constitution)
+    return await parts.snapshots.read(lambda connection: standing(connection, certificate, published))
+
+
+async def _published(parts: Service, ref: str) -> Constitution | None:
+    try:
+        return await parts.constitutions.get(ref)
+    except InputError:  # certified elsewhere, under one that isn't published here
+        return None
 
 
 @router.post("/{sha256}/mend", responses=responses(404))

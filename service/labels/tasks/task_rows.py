@@ -72,3 +72,12 @@ def _answer(connection: Connection, id: str) -> StoredFeedback:
 async def _must_be(connection: AsyncConnection, project: str) -> None:
     if (await connection.execute(select(projects.c.id).where(projects.c.id == project))).first() is None:
         raise not_found("project", project, "GET /v1/projects lists them.")
+
+
+async def prompts(database: Database, project: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return what the prompts of some of a project's items say last, by the items' ids."""
+    query = select(tasks.c.item, items.c.prompt).join(items, tasks.c.content == items.c.id)
+    query = query.where(tasks.c.project == project, tasks.c.item.in_(ids))
+    async with database.read() as connection:
+        rows = (await connection.execute(query)).all()
+    return {row.item: str(row.prompt["messages"][-1]["content"]) for row in rows}

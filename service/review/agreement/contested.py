@@ -1,75 +1,130 @@
-"""The items of a project on which people disagree most."""
+"""The items of a project on which people disagree most, within their groups and between them, and what to do there."""
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from math import fsum
 
 from pydantic import BaseModel
 
-from critic.feedback import RatingLabel
+from critic.feedback import KINDS, RatingLabel
+from critic.statistics.prediction.verdicts import Verdict, slip, verdicts
 from service.labels.agreement import Group, Rater, Values
 from service.labels.label_query import StoredFeedback
 
 KEPT = 500  # items, those with the most disagreement
 SHOWN_CHARACTERS = 300  # of a prompt, in a list
+MOST_SLIPS = 0.5  # of all labels: were there more, people would mean the opposite of what they say
 
 
 class ContestedGroup(BaseModel):
-    """The people of one ``group`` (null: those of none): their ``labels``, and their distance from each other.
+    """An item by the people of one ``group`` (null: those of none): their labels, and how far apart these are.
 
-    ``disagreement`` is null where the group has one label of the item.
+    ``verdict`` says what to do, where labels take one of two sides; it is null where that can't be told.
     """
 
     group: str | None
-    disagreement: float | None
     labels: int
+    disagreement: float | None
+    verdict: Verdict | None
 
 
 class Contested(BaseModel):
     """An item, and how far apart its people's labels are: 0 where all are equal, 1 where two say the very opposite.
 
-    It is the mean distance of two people's values, on a scale from 0 to 1. ``disagreement`` and ``labels`` are of the
-    whole pool of people; ``groups`` has those of each group apart: where it is 0 in each, groups differ, not people.
+    It is the mean distance of two people's values, on a scale from 0 to 1; ``between`` is that of two people of
+    different groups, null where there are none.
     """
 
     item: str
     prompt: str
     disagreement: float
+    between: float | None
     labels: int
     groups: list[ContestedGroup]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the people of one group said of an item: ``labels`` and their mean distance.
+
+    ``sides`` counts those on the one side and on the other, ties as a half of each; None for labels without sides.
+    """
+
+    labels: int
+    apart: float | None
+    sides: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    prompt: str
+    between: float | None
+    said: Mapping[Group, _Said]
 
 
 class MostContested:
     """Keeps the `KEPT` items with the most disagreement, in memory that doesn't grow."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, str, str, list[ContestedGroup]]] = []
+        self._heap: list[tuple[float, int, str, _Item]] = []  # items differ, so that they are never compared
+        self._differing: dict[Group, tuple[float, float]] = {}  # pairs of a group's labels that differ, and all
         self.items = 0
 
     def add(self, labels: Sequence[StoredFeedback], units: Iterable[Values]) -> None:
         """Add one item: its labels, and their units."""
-        said, width = list(units), _width(labels)
-        apart = _apart(said, width)
+        group_of = {Rater(label.source, label.annotator): label.group for label in labels}
+        people = [{rater: value for rater, value in unit.items() if rater.source == "human"} for unit in units]
+        within, between = _distances(people, group_of, _width(labels))
+        said = _said(people, group_of, within, is_two_sided=KINDS[labels[0].kind].two_sided)
+        self._count(said)
+        distances = [*between, *(distance for own in within.values() for distance in own)]
+        apart = _mean(distances)
         if apart is None:
             return
         self.items += 1
-        people = sum(label.source == "human" for label in labels)
         asked = labels[0].prompt.messages[-1].text[:SHOWN_CHARACTERS]
-        entry = (apart, people, labels[0].item, asked, _by_group(labels, said, width))
+        count = sum(label.source == "human" for label in labels)
+        entry = (apart, count, labels[0].item, _Item(asked, _mean(between), said))
         if len(self._heap) < KEPT:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
 
+    def _count(self, said: Mapping[Group, _Said]) -> None:
+        for group, own in said.items():
+            if own.sides is not None:
+                differ, pairs = self._differing.get(group, (0.0, 0.0))
+                total = sum(own.sides)
+                self._differing[group] = (differ + own.sides[0] * own.sides[1], pairs + total * (total - 1) / 2)
+
     def figures(self) -> list[Contested]:
         """Return the items, the most contested first."""
+        slips = {group: min(MOST_SLIPS, slip(differ / n)) for group, (differ, n) in self._differing.items() if n}
         ordered = sorted(self._heap, key=lambda entry: (-entry[0], -entry[1], entry[2]))
         return [
-            Contested(item=item, prompt=prompt, disagreement=apart, labels=people, groups=groups)
-            for apart, people, item, prompt, groups in ordered
+            Contested(
+                item=item,
+                prompt=found.prompt,
+                disagreement=apart,
+                between=found.between,
+                labels=count,
+                groups=[_told(group, found.said[group], slips.get(group)) for group in sorted(found.said, key=_name)],
+            )
+            for apart, count, item, found in ordered
         ]
+
+
+def _told(group: Group, said: _Said, slips: float | None) -> ContestedGroup:
+    verdict: Verdict | None = None
+    if said.sides is not None and slips is not None:
+        [verdict] = verdicts([said.sides[0]], [said.sides[1]], slips)
+    return ContestedGroup(group=group, labels=said.labels, disagreement=said.apart, verdict=verdict)
+
+
+def _name(group: Group) -> str:
+    return group or ""
 
 
 def _width(labels: Sequence[StoredFeedback]) -> float:
@@ -78,29 +133,49 @@ def _width(labels: Sequence[StoredFeedback]) -> float:
     return max((scale.max - scale.min for scale in scales), default=1.0) or 1.0
 
 
-def _by_group(labels: Sequence[StoredFeedback], said: Sequence[Values], width: float) -> list[ContestedGroup]:
-    """Each group's people apart, by name; those of none first."""
-    group_of = {Rater(label.source, label.annotator): label.group for label in labels if label.source == "human"}
-    counted = Counter(label.group for label in labels if label.source == "human")
-    return [
-        ContestedGroup(group=group, disagreement=_apart(_of_group(said, group_of, group), width), labels=count)
-        for group, count in sorted(counted.items(), key=lambda one: one[0] or "")
-    ]
+def _distances(
+    people: Sequence[Values], group_of: Mapping[Rater, Group], width: float
+) -> tuple[dict[Group, list[float]], list[float]]:
+    """The distances of each two people's values: by group of those in one, and of those in two."""
+    within: dict[Group, list[float]] = {}
+    between: list[float] = []
+    for unit in people:
+        for first, second in combinations(sorted(unit, key=_called), 2):
+            group, distance = group_of.get(first), abs(unit[first] - unit[second]) / width
+            if group == group_of.get(second):
+                within.setdefault(group, []).append(distance)
+            else:
+                between.append(distance)
+    return within, between
 
 
-def _of_group(said: Iterable[Values], group_of: Mapping[Rater, Group], group: Group) -> Iterable[Values]:
-    for unit in said:
-        yield {rater: value for rater, value in unit.items() if rater in group_of and group_of[rater] == group}
+def _said(
+    people: Sequence[Values],
+    group_of: Mapping[Rater, Group],
+    within: Mapping[Group, Sequence[float]],
+    *,
+    is_two_sided: bool,
+) -> dict[Group, _Said]:
+    values: dict[Group, list[float]] = {}
+    raters: dict[Group, set[Rater]] = {}
+    for unit in people:
+        for rater, value in unit.items():
+            group = group_of.get(rater)
+            values.setdefault(group, []).append(value)
+            raters.setdefault(group, set()).add(rater)
+    return {
+        group: _Said(
+            labels=len(raters[group]),
+            apart=_mean(within.get(group, ())),
+            sides=(fsum(own), len(own) - fsum(own)) if is_two_sided else None,
+        )
+        for group, own in values.items()
+    }
 
 
-def _apart(units: Iterable[Values], width: float) -> float | None:
-    """The mean distance of two people's values; None where no two people labelled one unit."""
-    distances: list[float] = []
-    for unit in units:
-        people = sorted((rater for rater in unit if rater.source == "human"), key=_named)
-        distances += (abs(unit[first] - unit[second]) / width for first, second in combinations(people, 2))
+def _mean(distances: Sequence[float]) -> float | None:
     return fsum(distances) / len(distances) if distances else None
 
 
-def _named(rater: Rater) -> str:
+def _called(rater: Rater) -> str:
     return rater.annotator or ""

@@ -12,6 +12,7 @@ from service.labels.tasks import answering, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.refusals import Conflict, Invalid
 from service.store.database import Row
+from service.web.forms import requested
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
@@ -47,7 +48,9 @@ async def answered(request: Request, parts: Service, project: Row, id: str, call
     asked = await asked_of(parts, project, sheet["responses"])
     try:
         label = page_of(project["kind"]).label(asked, fields)
-        given, shown = await answering.read(parts.labels, project, task, caller, AnswerRequest(label=label))
+        given, shown = await answering.read(
+            parts.labels, project, task, caller, requested(AnswerRequest, {"label": label})
+        )
         said = given.label.model_dump(mode="json", exclude_defaults=True)
         is_right, where = await parts.database.change(
             lambda connection: practising.stored(connection, project["id"], task, annotator, said)

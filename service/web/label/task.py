@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.datastructures import FormData
 
-from critic.feedback import Flag
 from service import problems
 from service.answers.tasks import OwnTask
 from service.api.labels import tasks
@@ -23,11 +22,11 @@ from service.labels.tasks.shown import order
 from service.refusals import Conflict, Invalid, TooLarge, not_found
 from service.store.database import Row
 from service.store.repeats.idempotency import Once, Replay
+from service.web.forms import once_of, requested
 from service.web.label import practice
 from service.web.label.fields import Fields, one
 from service.web.label.sheet import Sheet, asked_of, page_of, sheet_of
 from service.web.label.zone import zone_of
-from service.web.once import once_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -151,7 +150,7 @@ async def _done(parts: Service, seen: Seen, caller: Caller, form: FormData, fiel
     does, task = text_of(form, "do"), seen.task["id"]
     if does == "skip":
         reason, note = one(fields, "reason") or None, one(fields, "skip_note")
-        asked = SkipRequest.model_validate({"reason": reason, "note": note, "seconds": _seconds(fields)})
+        asked = requested(SkipRequest, {"reason": reason, "note": note, "seconds": _seconds(fields)})
         await tasks.skip(task, caller, parts, asked)
         return {"id": task}
     if does == "unskip":
@@ -171,9 +170,10 @@ async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, 
     place = order(seen.task["id"], tasking.require_annotator(caller.annotator), len(seen.task["responses"]))
     responses = [seen.task["responses"][position]["text"] for position in place]
     label = page_of(seen.project["kind"]).label(await asked_of(parts, seen.project, responses), fields)
-    flag = Flag(note=one(fields, "flag_note")) if one(fields, "flag") == "yes" else None
+    flag = {"note": one(fields, "flag_note")} if one(fields, "flag") == "yes" else None
     replaces = one(fields, "replaces") or None
-    asked = AnswerRequest(label=label, seconds=_seconds(fields), flag=flag, replaces=replaces)
+    values = {"label": label, "seconds": _seconds(fields), "flag": flag, "replaces": replaces}
+    asked = requested(AnswerRequest, values)
     return await handing.answered(parts.database, parts.labels, seen, asked, caller, once)
 
 

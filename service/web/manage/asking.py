@@ -1,19 +1,15 @@
-"""What pages of those who run projects share: who may see them, forms that become requests, names for ids."""
+"""What pages of those who run projects share: who may see them, forms that are sent once, names for ids."""
 
 import hashlib
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
 from starlette.datastructures import FormData
 
 from service.context import Service
 from service.keys import access
-from service.labels.label_form import faults_of
-from service.refusals import Invalid
 from service.store.repeats.idempotency import Once
 from service.web.visit import Visit, signed_in, text_of
 
@@ -23,18 +19,6 @@ JobReader = Annotated[Visit, signed_in(*access.JOBS)]
 Submitter = Annotated[Visit, signed_in("jobs")]
 Everyone = Annotated[Visit, signed_in("read")]
 Admin = Annotated[Visit, signed_in("admin")]
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def requested(model: type[M], values: dict[str, Any]) -> M:
-    """The request that a form means, by the same rules as the API's. Raises `Invalid` with every fault."""
-    try:
-        return model.model_validate_json(to_json(values))
-    except ValidationError as error:
-        faults = faults_of(error)
-        detail = f"{faults[0].where}: {faults[0].problem}"
-        raise Invalid(detail, "Mend it and send it again.", faults=faults) from None
 
 
 def once(parts: Service, visit: Visit, form: FormData) -> Once:

@@ -1,5 +1,6 @@
 """Data sets: the list, one version with what it was made of, its files in every format, and making the next one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -8,13 +9,15 @@ from fastapi.responses import RedirectResponse
 from base.errors import InputError
 from critic.feedback import KINDS
 from service import problems
+from service.api.evidence import certificates
 from service.api.labels import datasets as api
 from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.jobs import models
 from service.refusals import Invalid, ProblemDocument
-from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
+from service.web.forms import requested
+from service.web.manage.asking import Maker, Reader, lines_of, new_number, once, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -41,11 +44,12 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
         "filter": filter,
         "pool_groups": text_of(form, "pool_groups") == "yes",
     }
+    asks = {name: text_of(form, name) for name in ("certificate", "bounds", "require", "mend")}
     try:
-        asked = requested(DatasetRequest, values)
+        asked = requested(DatasetRequest, values | _certified(asks))
         made = await api.make(asked, request, visit.caller, parts, once(parts, visit, form))
     except (InputError, Invalid) as error:
-        return await _listed(request, visit, parts, None, values | filter, problems.of(error).public())
+        return await _listed(request, visit, parts, None, values | filter | asks, problems.of(error).public())
     return RedirectResponse(f"/datasets/{made.name}/{made.version}", 303)
 
 
@@ -71,6 +75,25 @@ async def download(
     return await api.download(name, version, request, visit.caller, parts, table, format)
 
 
+def _certified(asks: Mapping[str, str]) -> dict[str, Any]:
+    """What is asked of the certificates of judges, where something is."""
+    asked: dict[str, Any] = {"certificate": asks["certificate"]} if asks["certificate"] else {}
+    bounds = dict(_bound(line) for line in lines_of(asks["bounds"]))
+    if bounds or asks["require"] == "yes":
+        asked["require_certificate"] = bounds or True
+    if asks["mend"] == "yes":
+        asked["mend"] = True
+    return asked
+
+
+def _bound(line: str) -> tuple[str, float]:
+    name, _, value = line.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise Invalid(f"{line[:100]!r} is no bound", "Write it as in accuracy = 0.7.", where="/bounds") from None
+
+
 async def _listed(
     request: Request,
     visit: Visit,
@@ -90,6 +113,7 @@ async def _listed(
         projects=known.items,
         kinds=list(KINDS),
         methods=METHODS,
+        certificates=(await certificates.listed(visit.caller, parts)).items,
         given=typed(given),
         problem=problem,
         number=new_number(),

@@ -12,7 +12,8 @@ from service.api.judges import constitutions as api
 from service.api.judges.trials import MOST_EXAMPLES, TrialRequest, tried
 from service.context import Parts, Service
 from service.refusals import Forbidden, ProblemDocument, Refusal
-from service.web.manage.asking import Everyone, new_number, once, requested
+from service.web.forms import requested
+from service.web.manage.asking import Everyone, new_number, once
 from service.web.manage.constitutions import published
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of

@@ -14,7 +14,8 @@ from service.labels import annotators
 from service.labels.label_query import StoredFeedback
 from service.review.adjudication import AdjudicationRequest
 from service.review.story import Story, story_of
-from service.web.manage.asking import Maker, Reader, new_number, once, requested
+from service.web.forms import requested
+from service.web.manage.asking import Maker, Reader, new_number, once
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 

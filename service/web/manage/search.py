@@ -9,9 +9,9 @@ from service.api.review.items import sought
 from service.context import Parts
 from service.labels import annotators
 from service.review.search import SearchQuery
-from service.web.manage.asking import Reader, requested
-from service.web.manage.tables import csv
-from service.web.rendering import render
+from service.web.forms import requested
+from service.web.manage.asking import Reader
+from service.web.rendering import csv, render
 from service.web.visit import PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

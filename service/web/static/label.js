@@ -32,15 +32,15 @@
 
   cai.signedOut = () => {
     const here = encodeURIComponent(location.pathname);
-    notice(cai.text("script.signed_out"), "signed-out", `/sign-in?to=${here}`);
+    notice(cai.text("script.signed_out"), "signed-out", { address: `/sign-in?to=${here}`, text: cai.text("script.sign_in") });
   };
 
-  function notice(text, id, address = "", label = "") {
+  function notice(text, id, link = null, label = "") {
     document.getElementById(id)?.remove();
     const box = document.createElement("p");
     Object.assign(box, { id, className: "notice warn", textContent: `${text} ` });
     box.setAttribute("role", "status");
-    if (address) box.append(Object.assign(document.createElement("a"), { href: address, textContent: cai.text("script.sign_in") }));
+    if (link) box.append(Object.assign(document.createElement("a"), { href: link.address, textContent: link.text }));
     if (label) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
       button.addEventListener("click", () => box.remove());
@@ -50,15 +50,19 @@
     return box;
   }
 
+  class Ended extends Error {} // the server gives nothing more here, and says why: the project was closed, say
+
   // The next task, asked for beside those that are being answered.
   async function ask(beside) {
     const body = new FormData();
     body.set("csrf", cai.csrf);
     for (const task of beside) body.append("beside", task);
-    const answer = await fetch(`/label/${workplace.dataset.project}/next`, { method: "POST", body });
-    if (answer.status === 401) cai.signedOut();
-    if (!answer.ok) throw new Error(String(answer.status));
-    return answer.text();
+    const answer = await fetch(`/label/${workplace.dataset.project}/next`, { method: "POST", body, headers: { Accept: "application/json" } });
+    if (answer.ok) return answer.text();
+    const said = await answer.json().catch(() => ({}));
+    if (answer.status === 401 || said.type === "stale_form") cai.signedOut();
+    else if (answer.status < 500 && answer.status !== 429) throw new Ended(`${said.detail ?? answer.status}. ${said.fix ?? ""}`);
+    throw new Error(String(answer.status));
   }
 
   function fetchAhead() {
@@ -84,18 +88,30 @@
       try {
         await cai.outbox.flush();
         content = await ask(cai.outbox.tasks());
-      } catch { content = null; }
+      } catch (error) {
+        if (error instanceof Ended) { end(error.message); return; }
+        content = null;
+      }
     }
     if (content === null) { wait(); return; }
     put(content);
     fetchAhead();
   }
 
+  function rest() {
+    for (const element of sheet().elements ?? []) element.disabled = true;
+  }
+
+  function end(why) {
+    rest();
+    notice(why, "ended", { address: "/label", text: cai.text("script.projects") });
+  }
+
   function wait() {
-    cai.say(cai.text("script.offline", { n: cai.outbox.waiting() }), true);
+    if (!document.getElementById("signed-out")) cai.say(cai.text("script.offline", { n: cai.outbox.waiting() }), true);
     addEventListener("online", goOn, { once: true });
     document.addEventListener("answer-stored", () => { if (place.querySelector("[disabled]")) goOn(); }, { once: true });
-    for (const element of sheet().elements ?? []) element.disabled = true;
+    rest();
   }
 
   async function submitted(event) {
@@ -218,20 +234,30 @@
     const minutes = Number(workplace.dataset.break);
     if (minutes && now - since > minutes * 60_000 && now - seen < RESTED) {
       since = now;
-      notice(cai.text("script.break", { minutes }), "break", "", cai.text("script.break_taken"));
+      notice(cai.text("script.break", { minutes }), "break", null, cai.text("script.break_taken"));
     }
   }, 500);
+
+  // What is on the page was answered meanwhile: in another tab, or by what waited here to be sent. Go on from it.
+  function overtaken(task) {
+    const form = sheet();
+    if (!isTask(form) || task !== form.dataset.task || form.dataset.sent || form.elements.replaces) return false;
+    cai.drafts.drop(form);
+    goOn();
+    return true;
+  }
 
   document.addEventListener("submit", submitted);
   document.addEventListener("answer-stored", ({ detail }) => {
     channel?.postMessage({ answered: detail.letter.about.task });
     if (detail.letter.about.skipped) cai.say("");
+    overtaken(detail.letter.about.task);
   });
   document.addEventListener("answer-refused", ({ detail }) => {
     const { letter, said } = detail;
     if (!letter.about.again && !letter.about.skipped) count(-1);
     done = done.filter((task) => task !== letter.about.task);
-    const box = notice(cai.text("script.refused", { why: `${said.detail ?? ""} ${said.fix ?? ""}` }), `refused-${letter.about.task}`, "", cai.text("script.close"));
+    const box = notice(cai.text("script.refused", { why: `${said.detail ?? ""} ${said.fix ?? ""}` }), `refused-${letter.about.task}`, null, cai.text("script.close"));
     const written = letter.fields.find(([name]) => name === "text");
     if (written) {
       const copy = Object.assign(document.createElement("textarea"), { readOnly: true, value: written[1] });
@@ -240,12 +266,8 @@
     }
   });
   channel?.addEventListener("message", ({ data }) => {
-    const form = sheet();
     // It is stored, whatever this tab's copy of the outbox still says: tabs hear of each other's changes late.
-    if (!isTask(form) || data.answered !== form.dataset.task || form.dataset.sent || form.elements.replaces) return;
-    cai.drafts.drop(form);
-    cai.say(cai.text("script.elsewhere"));
-    goOn();
+    if (overtaken(data.answered)) cai.say(cai.text("script.elsewhere"));
   });
   addEventListener("pagehide", () => { const form = sheet(); if (isTask(form)) cai.drafts.leave(form); });
 

@@ -75,6 +75,7 @@ MATRIX: dict[str, frozenset[str]] = {
     "POST /v1/certificates": scopes("feedback"),
     "GET /v1/certificates": LABELS,
     "GET /v1/certificates/{sha256}": LABELS,
+    "GET /v1/certificates/{sha256}/standing": LABELS,
     "POST /v1/certificates/{sha256}/mend": LABELS,
     "POST /v1/projects/{id}/routings": scopes("feedback"),
     "GET /v1/projects/{id}/routings": LABELS,

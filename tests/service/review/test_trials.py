@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import EngineSettings, Settings
-from service.web.manage.tables import csv as table
+from service.web.rendering import csv as table
 from tests.service.calls import Api, comparison, problem
 from tests.service.jobs.processes import script
 from tests.service.review.test_figures import labelled

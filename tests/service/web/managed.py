@@ -8,6 +8,9 @@ from typing import Any
 import httpx2
 from sqlalchemy import insert
 
+from critic.certificates import binding
+from critic.certificates.certificate import Certificate, CertifiedData, CertifiedFigure, CertifiedJudge, Coverage
+from critic.statistics.judges.maps import Temperature
 from service.jobs.inputs.artifacts import of_job
 from service.store.tables import job_events, jobs, models, now
 from tests.service.web.site import Site
@@ -140,3 +143,37 @@ async def model(site: Site, name: str, job: str) -> str:
     }
     await site.service.database.insert({models: [row]})
     return name
+
+
+async def certificate(site: Site) -> str:
+    """Store a certificate of the judge, made by a program before this one; return its hash."""
+    published = await site.service.constitutions.get("hhh@1.0.0")
+    figures = {
+        name: CertifiedFigure(estimate=value, low=value - 0.08, high=value + 0.07, n=120, clusters=120)
+        for name, value in (("accuracy", 0.78), ("human_agreement", 0.81), ("calibration_error", 0.1))
+    }
+    made = Certificate(
+        made="2026-11-01T00:00:00+00:00",
+        judge=CertifiedJudge(name="judge-1", revision="0" * 64, settings=(), mode={"name": "logprob"}),
+        templates=binding.templates_sha256(),
+        constitution=published.ref,
+        constitution_hash=published.digest,
+        principles={principle.id: principle.digest for principle in published.principles},
+        data=CertifiedData(sha256="1" * 64, items=120, prompts=120, labels=360, annotators=3),
+        code={"version": "0.1", "sha256": "2" * 64},
+        figures=figures | {"retest_spread": CertifiedFigure(estimate=0.1, low=None, high=None, n=3, clusters=1)},
+        faults=("length",),
+        map=Temperature(temperature=1.7),
+        covers=Coverage(scripts=("Latin",), characters=(10, 900), turns=1, words=("basil", HOSTILE)),
+        not_covered=("Texts that are not written in Latin.", HOSTILE),
+    )
+    asked = {"certificate": json.loads(made.text())}
+    assert (await site.admin.post("/v1/certificates", json=asked)).status_code == 201
+    return made.sha256
+
+
+async def routing(site: Site, project: str, budget: int = 2) -> str:
+    """Draw items that the judge compared into a project; return the draw's id."""
+    answer = await site.admin.post(f"/v1/projects/{project}/routings", json={"budget": budget})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])

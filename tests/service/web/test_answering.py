@@ -109,3 +109,37 @@ async def _id_of(api: Api) -> str:
     """The id of the only session."""
     async with api.service.database.read() as connection:
         return str((await connection.execute(select(sessions.c.id))).scalar_one())
+
+
+NINES = "9" * 3000
+ODD: list[dict[str, str]] = [
+    {"choice": "first", "flag": "yes", "flag_note": "x" * 2001},
+    {"do": "skip", "reason": "bored"},
+    {"do": "skip", "skip_note": "x" * 2001},
+    {"choice": "first", "replaces": "x" * 1000},
+    {"choice": NINES},
+    {"choice": "nan", "response": "0"},
+    {"choice": "inf", "response": NINES},
+    {"choice": "3", "response": "-1"},
+    {"rank:0": NINES, "rank:1": "-1"},
+    {"rank:0": "1", "rank:1": "1e9"},
+    {"text": "x", "span": f"0:{NINES}:1", "span_note": "x" * 3000},
+    {"text": "x", "span": "-1:-1:-1", "span_note": ""},
+    {"text": "x", "response": NINES, "better": "yes"},
+    {"text": "x", "seconds": "1e999", "do": "nothing"},
+]
+
+
+@pytest.mark.parametrize(
+    "kind", ["comparison", "ranking", "rating", "thumbs", "critique", "demonstration", "correction"]
+)
+async def test_no_word_of_a_form_is_a_fault_of_the_server(api: Api, ada: httpx2.AsyncClient, kind: str) -> None:
+    responses = {"demonstration": [], "comparison": ["a", "b"], "ranking": ["a", "b"]}.get(kind, ["a"])
+    id = await project(api, name=kind, kind=kind, items=[{"prompt": "Q", "responses": responses}])
+    for odd in ODD:
+        page = (await ada.get(f"/label/{id}")).text
+        if "data-task" not in page:
+            break  # it was answered or skipped, as it may be
+        at = f"/label/{id}/{task_of(page)}"
+        answer = await ada.post(at, data={"csrf": Page(page).csrf, **odd})
+        assert answer.status_code in (303, 404, 409, 422), (odd, answer.text)

@@ -64,5 +64,19 @@ def test_long_markdown_is_shown_as_it_was_written() -> None:
         at_most(10)
         return [rendered(text) for text in ("*a*", "*b* <i>long", "*c*")]
 
-    assert copy_context().run(page) == ["<p><em>a</em></p>\n", "<pre>*b* &lt;i&gt;long</pre>", "<p><em>c</em></p>\n"]
+    assert copy_context().run(page) == [
+        "<p><em>a</em></p>\n",
+        '<pre class="plain" tabindex="0">*b* &lt;i&gt;long</pre>',
+        "<p><em>c</em></p>\n",
+    ]
     assert rendered("*b* <i>long").startswith("<p><em>b</em>")  # elsewhere there is no such limit
+
+
+async def test_an_address_that_leads_nowhere_is_told_so_on_a_page_to_browsers_alone(api: Api) -> None:
+    stranger, program = api.with_key(None), api.with_key(None)
+    page = await stranger.get("/nowhere/at/all", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.status_code == 404 and "There is no such page" in page.text and "set-cookie" not in page.headers
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    told = await program.get("/nowhere/at/all")
+    assert told.status_code == 404 and told.json()["type"] == "not_found"
+    assert (await program.put("/v1/projects")).status_code == 405

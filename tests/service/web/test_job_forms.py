@@ -4,12 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
+from critic.certificates.certificate import Coverage
 from service.jobs.kinds import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
+from tests.critic.certificates.test_certificates import certificate
+from tests.service.api.test_evidence import judged
 from tests.service.calls import Api
 from tests.service.web.shown import Shown
+from tests.service.web.site import Site
 from tests.service.web.test_safety import Page, signed_in
 
 
@@ -43,12 +48,44 @@ async def test_every_text_comes_from_the_catalogue(api: Api, monkeypatch: pytest
     asked = {"name": "rivers", "kind": "comparison", "items": items, "constitution": "hhh@1.0.0"}
     project = (await api.admin.post("/v1/projects", json=asked)).json()["id"]
     await api.annotator("Ada", "nurses")
+    void = certificate(covers=Coverage(scripts=(), characters=(1, 2), turns=1, words=()), not_covered=("0",))
+    await api.admin.post("/v1/certificates", json={"certificate": json.loads(void.text())})
+    await api.admin.post("/v1/feedback", json=[judged(n, 0.55) for n in range(6)])
+    drawn = (await api.admin.post(f"/v1/projects/{project}/routings", json={"budget": 3})).json()["id"]
     browser = await signed_in(api, "admin")
     monkeypatch.setitem(environment().globals, "t", english().changed(lambda text: f"⟦{text}⟧"))
     at = f"/projects/{project}"
     places = ["/projects", "/projects/new", at, f"{at}/agreement", f"{at}/people", f"{at}/items", "/uncertain"]
     places += ["/search", "/jobs", *(f"/jobs/new?kind={kind}" for kind in KINDS), "/datasets", "/models", "/people"]
+    places += [f"{at}/routing", f"{at}/routing/{drawn}", "/certificates", f"/certificates/{void.sha256}"]
     places += ["/constitutions", "/constitutions/hhh@1.0.0", "/constitutions/new"]
     for place in places:
         answer = await browser.get(place)
         assert (answer.status_code, Shown(answer.text).unmarked) == (200, []), place
+
+
+PAIR = '{"prompt": "Name a river.", "chosen": "The Po.", "rejected": "Rome.", "responses": ["The Po.", "Rome."]}'
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_of_each_kind_is_submitted_in_a_browser_with_what_is_required_alone(site: Site, kind: str) -> None:
+    page = await site.page(await site.key("admin"))
+    await page.goto(f"/jobs/new?kind={kind}")
+    source = page.locator("fieldset", has=page.get_by_label("Written here")).first
+    await source.get_by_label("Written here").check()
+    await expect(source.get_by_label("File", exact=True)).to_be_hidden()
+    await source.get_by_label("Rows", exact=True).fill(PAIR)
+    typed = {}
+    for field in await page.locator("input[required]:visible").all():
+        name = str(await field.get_attribute("name"))
+        typed[name] = "hhh@1.0.0" if name == "constitution" else f"model-of-{kind}"
+        await field.fill(typed[name])
+    for choice in await page.locator("select[required]:visible").all():
+        await choice.select_option(index=0)
+    await page.get_by_role("button", name="Submit the job").click()
+    await expect(page.locator("#live")).to_contain_text("Waiting")
+    job = (await site.admin.get(f"/v1/jobs/{page.url.rpartition('/')[2]}")).json()
+    assert (job["kind"], job["state"]) == (kind, "queued")
+    assert {name: job["request"][name] for name in typed} == typed

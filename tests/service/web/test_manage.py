@@ -29,6 +29,8 @@ class Managed:
     key: str
     project: str
     item: str
+    certificate: str
+    routing: str
 
     def addresses(self) -> list[str]:
         """Every page of those who run projects."""
@@ -41,7 +43,11 @@ class Managed:
             f"{project}/people",
             f"{project}/items",
             f"{project}/items/{self.item}",
+            f"{project}/routing",
+            f"{project}/routing/{self.routing}",
             f"/items/{self.item}",
+            "/certificates",
+            f"/certificates/{self.certificate}",
             "/uncertain",
             "/search?text=basil",
             "/jobs",
@@ -70,10 +76,11 @@ async def there(shared_site: Site) -> Managed:
     await managed.judge_all(site, items)
     await managed.judge_all(site, [item | {"prompt": f"Unseen {item['prompt']}"} for item in managed.pairs(3)])
     [first, *_] = (await site.admin.get(f"/v1/projects/{project}/disagreement")).json()["items"]
+    certificate, routing = await managed.certificate(site), await managed.routing(site, project)
     asked = {"name": "basil", "aggregation": "each", "filter": {"project": project}}
     assert (await site.admin.post("/v1/datasets", json=asked)).status_code == 201
     await managed.model(site, "basil-reward", await managed.job(site, "managed1"))
-    return Managed(site, await site.key("admin"), project, first["item"])
+    return Managed(site, await site.key("admin"), project, first["item"], certificate, routing)
 
 
 async def opened(there: Managed, address: str, **more: Any) -> Page:
@@ -316,6 +323,8 @@ async def test_a_form_from_elsewhere_does_nothing(there: Managed, site: Site) ->
         ("/jobs/managed1/cancel", {}),
         ("/uncertain", {"project": there.project}),
         ("/datasets", {"name": "forged", "aggregation": "each"}),
+        (f"/projects/{there.project}/routing", {"budget": "1"}),
+        ("/certificates", {"file": "{}"}),
     )
     for address, form in forms:
         assert (await page.request.post(address, form=form)).status == 403, address

@@ -11,6 +11,8 @@ from service.refusals import Invalid
 from service.web.label.fields import Fields, one
 from service.web.texts import Texts
 
+MOST_DIGITS = 9  # of a place in a text, or a rank
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -64,8 +66,10 @@ def missing(detail: str, fix: str) -> Invalid:
 
 
 def whole(text: str, what: str) -> int:
-    """A whole number. Raises `Invalid`."""
+    """A whole number, of a few digits. Raises `Invalid`."""
     try:
+        if len(text) > MOST_DIGITS:
+            raise ValueError("no place or rank has so many digits")
         return int(text)
     except ValueError:
         raise Invalid(f"{what} is no whole number: {text[:40]!r}", "Use the page's own buttons.") from None

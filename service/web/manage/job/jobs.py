@@ -18,8 +18,7 @@ from service.jobs.job import ENDED, Job, JobEvent
 from service.jobs.kinds import KINDS
 from service.refusals import not_found
 from service.web.manage.asking import JobReader, Submitter, once
-from service.web.manage.tables import csv
-from service.web.rendering import render
+from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, Visit
 from trainers.folder.report import pictures
 

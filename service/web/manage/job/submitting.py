@@ -19,7 +19,8 @@ from service.jobs.inputs.uploads import Ending
 from service.jobs.kinds import KINDS
 from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
-from service.web.manage.asking import Submitter, new_number, once, requested, typed
+from service.web.forms import requested
+from service.web.manage.asking import Submitter, new_number, once, typed
 from service.web.manage.job.request_form import entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of

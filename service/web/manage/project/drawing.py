@@ -7,12 +7,11 @@ from typing import Any
 from critic.pages.heat import HeatMap
 from critic.pages.page import Picture
 from critic.pages.scales import shares
-from critic.pages.strips import Bars, Dot, Series, Strips
+from critic.pages.strips import Dot, Series, Strips
 from service.answers.agreement import ProjectAgreement, ShareFigure
 from service.review.agreement.figures import Figures
 from service.review.agreement.judges import GroupPair, JudgeFigures
 from service.review.agreement.shares import ShareFigure as Figure
-from service.review.progress import ProjectProgress
 from service.web.rendering import texts
 
 MOST_NAMED = 40  # raters in one picture, those with the most labels
@@ -124,15 +123,6 @@ def groups(pairs: Sequence[GroupPair]) -> Drawn | None:
         Strips(rows, (Series(said("manage.share"), "accent"),), shares(said("manage.drawn.equal"))),
         [pair.model_dump() for pair in pairs],
     )
-
-
-def progress(found: ProjectProgress) -> Drawn | None:
-    """Labels by annotator."""
-    people = sorted((one for one in found.annotators if one.labels), key=lambda one: -one.labels)[:MOST_NAMED]
-    if not people:
-        return None
-    rows = tuple((one.name or one.annotator, one.labels) for one in people)
-    return Drawn(Bars(rows, frozenset()), [one.model_dump(mode="json") for one in people])
 
 
 def _pair(pair: GroupPair) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from fastapi import APIRouter, Request, Response
 
 from service.answers.agreement import ProjectAgreement
+from service.api.evidence import certificates
 from service.api.labels import projects as api
 from service.api.labels.agreement import agreement_of
 from service.context import Parts, Service
@@ -15,9 +16,8 @@ from service.review.agreement.figures import Figures, figures_of
 from service.web.manage.asking import Reader
 from service.web.manage.project import drawing
 from service.web.manage.project.drawing import Drawn
-from service.web.manage.tables import csv
-from service.web.rendering import render
-from service.web.visit import PageRoute
+from service.web.rendering import csv, render
+from service.web.visit import PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -49,6 +49,7 @@ async def agreement(request: Request, id: str, visit: Reader, parts: Parts) -> R
         figures=figures,
         kappas={(pair.first, pair.second): pair.kappa for pair in figures.kappas},
         names=names,
+        certified=await _certified(parts, visit),
         pictures=pictures,
     )
 
@@ -76,6 +77,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
     """The items on which people disagree most, and those that were decided."""
     project = await api.get(id, visit.caller, parts)
     figures = await figures_of(parts, request, id)
+    shown = figures.contested[:ITEMS]
     async with parts.database.read() as connection:
         decided = {one.item: one for one in await decisions(connection, id) if one.holds}
     return render(
@@ -83,21 +85,29 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
         "manage/items.html.j2",
         tab="items",
         project=project,
-        items=figures.contested[:ITEMS],
+        items=shown,
         of=figures.contested_of,
+        has_groups=any(one.between is not None for one in shown),
+        has_verdicts=any(own.verdict is not None for one in shown for own in one.groups),
         decided=decided,
     )
 
 
 @router.get("/projects/{id}/items.csv")
 async def items_csv(request: Request, id: str, visit: Reader, parts: Parts) -> Response:
-    """The numbers of the most contested items: a row for the whole pool of people, then one for each group."""
+    """The numbers of the most contested items."""
     figures = await figures_of(parts, request, id)
-    rows = []
-    for one in figures.contested:
-        asked = {"item": one.item, "prompt": one.prompt}
-        rows.append(asked | {"pool": True, "group": None, "disagreement": one.disagreement, "labels": one.labels})
-        rows += [asked | {"pool": False} | group.model_dump() for group in one.groups]
+    rows = [
+        one.model_dump(exclude={"groups"})
+        | {"group": own.group or ""}
+        | {
+            "group_labels": own.labels,
+            "group_disagreement": own.disagreement,
+            "verdict": own.verdict,
+        }
+        for one in figures.contested
+        for own in one.groups
+    ]
     return csv(f"disagreement-{id}", rows)
 
 
@@ -123,6 +133,14 @@ async def picture(request: Request, id: str, name: str, visit: Reader, parts: Pa
 async def numbers(request: Request, id: str, name: str, visit: Reader, parts: Parts) -> Response:
     """The numbers of a picture."""
     return csv(f"{name}-{id}", (await _drawn(request, parts, id, name)).rows)
+
+
+async def _certified(parts: Service, visit: Visit) -> dict[str, list[str]]:
+    """The certificates of each judge, by its name."""
+    by_judge: dict[str, list[str]] = {}
+    for one in (await certificates.listed(visit.caller, parts)).items:
+        by_judge.setdefault(one.judge, []).append(one.sha256)
+    return by_judge
 
 
 async def _figures(request: Request, parts: Service, id: str) -> tuple[ProjectAgreement, Figures, dict[str, str]]:

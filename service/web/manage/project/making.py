@@ -26,7 +26,8 @@ from service.labels.tasks.tasking import REASONS
 from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
-from service.web.manage.asking import Maker, new_number, once, requested, typed
+from service.web.forms import requested
+from service.web.manage.asking import Maker, new_number, once, typed
 from service.web.manage.project.pools import pools_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of

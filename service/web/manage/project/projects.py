@@ -13,12 +13,12 @@ from service.refusals import Invalid
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
-from service.web.manage.asking import Maker, Reader, new_number, once, requested
+from service.web.forms import requested
+from service.web.manage.asking import Maker, Reader, new_number, once
 from service.web.manage.project.making import of_upload
 from service.web.manage.project.pools import pools_of
 from service.web.manage.project.preview import first_sheet
-from service.web.manage.tables import csv
-from service.web.rendering import render
+from service.web.rendering import csv, render
 from service.web.visit import Form, PageRoute, text_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

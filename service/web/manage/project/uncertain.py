@@ -10,7 +10,8 @@ from service.api.review.items import uncertain as sought
 from service.context import Parts
 from service.labels.projects.project_items import ItemsRequest
 from service.review.uncertain import UncertainQuery
-from service.web.manage.asking import Maker, Reader, new_number, once, requested
+from service.web.forms import requested
+from service.web.manage.asking import Maker, Reader, new_number, once
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, text_of
 
