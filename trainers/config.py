@@ -52,6 +52,8 @@ class TrainConfig(TrainingArguments):
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
     prefix_packing: bool | None = None
+    row_tokens: int = 1 << 14
+    """The most tokens in a row that nothing is learnt from, of references and evaluations; an example is never cut."""
     certificate: str | None = None
     """The certificate of the judge that gave the labels: a file, or the folder of ``certificate.json``.
 
@@ -83,6 +85,8 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        if self.row_tokens < 1:
+            raise ValueError(f"row_tokens is {self.row_tokens}; expected 1 or more")
         _check_bounds(self.require_certificate)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
 
