@@ -63,6 +63,8 @@ class TrainConfig(TrainingArguments):
     dropout: bool = False
     """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
+    quantize: Literal["nf4"] | None = None
+    """With ``lora``: how the frozen base is kept, if not in float32. nf4 is QLoRA's four bits (the extra ``qlora``)."""
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 0.005
     """As a share of all steps: at most 200 points, and every step of a run of fewer."""
@@ -85,6 +87,12 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        if self.quantize not in (None, "nf4"):
+            raise ValueError(f"quantize is {self.quantize!r}; expected nf4, or null")
+        if self.quantize and self.lora is None:
+            raise ValueError(
+                "quantize keeps a frozen base in four bits, and nothing would be learnt; give lora as well"
+            )
         if self.row_tokens < 1:
             raise ValueError(f"row_tokens is {self.row_tokens}; expected 1 or more")
         _check_bounds(self.require_certificate)
@@ -142,6 +150,8 @@ ALIASES = {
     "model_name_or_path": "model",
     "loss_type": "loss",
     "peft": "lora",
+    "load_in_4bit": "quantize",
+    "qlora": "quantize",
     "num_generations": "samples_per_prompt",
     "max_tokens": "max_new_tokens",
     "kl": "kl_coef",
