@@ -1,7 +1,7 @@
-"""Memory of long rows: FlexAttention's mask, built in blocks, and references of eight pairs, the default of an evaluation.
+"""Memory of long rows: FlexAttention's mask, built in blocks, and references of eight pairs, an evaluation's batch.
 
-For 16,384, 32,768 and 65,536 tokens, each in a process of its own on a CPU: the most memory that it held at a time, less
-what it held before. At once, the mask of the last would take 31 GB. References are read in rows of at most 16,384
+For 16,384, 32,768 and 65,536 tokens, each in a process of its own on a CPU: the most memory that it held at a time,
+less what it held before. At once, the mask of the last would take 31 GB. References are read in rows of at most 16,384
 tokens, so that their memory doesn't grow with the batch.
 """
 

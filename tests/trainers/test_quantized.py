@@ -73,7 +73,7 @@ def test_the_plan_counts_linear_layers_by_four_bits_and_a_little(policy: Path, t
         for kind in (None, "nf4")
     )
     saved = whole.plan.always["weights"] - packed.plan.always["weights"]
-    assert saved == pytest.approx((4 - NF4) * linear, abs=1) and NF4 == pytest.approx(0.516, abs=1e-3)
+    assert saved == pytest.approx((4 - NF4) * linear, abs=1) and pytest.approx(0.516, abs=1e-3) == NF4
 
 
 def finished(parent: Path, folder: Path, adapter: Path) -> float:
