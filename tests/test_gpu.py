@@ -3,13 +3,15 @@
 import gc
 import math
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch.nn.attention import flex_attention
 from transformers import AutoTokenizer
 
-from benchmarks import gpu, memory, prefix_tree, training
+from benchmarks import gpu, grpo_steps, memory, prefix_tree, training
 from critic.local import embedded, processor
 from tests.trainers.tiny import write_model
 
@@ -37,11 +39,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
     monkeypatch.setattr(flex_attention, "_validate_device", lambda *states: None)
     monkeypatch.setattr(gpu, "has_gradient", lambda device: True)
-    for module, sizes in (
+    own: list[tuple[ModuleType, dict[str, Any]]] = [
         (prefix_tree, {"PRINCIPLES": 2}),
         (training, {"PROMPT": (3, 8), "ANSWER": (2, 6), "BATCH": 2}),
-        (memory, {"LENGTH": 224, "ANSWER": 8}),
-    ):
+        (memory, {"LENGTH": 224, "ANSWER": 8, "words": lambda tokens, number: "time " * (tokens // 8)}),
+        (grpo_steps, {"WORDS": 10}),
+    ]
+    for module, sizes in own:
         for name, value in sizes.items():
             monkeypatch.setattr(module, name, value)
 

@@ -58,7 +58,7 @@ def how() -> BitsAndBytesConfig:
 def compute_as_asked(model: PreTrainedModel) -> None:
     """Let the quantised layers compute in the type of their input, or under autocast in its type, as others do."""
     for layer in model.modules():
-        if is_quantized(layer):
+        if _is_packed(layer):
             bits: Any = layer
             bits.support_avx512bf16_for_cpu = False  # it would pack the weights anew, for writing alone
             bits.forward = types.MethodType(_forward, bits)  # bound, so that a copy of the model has its own
@@ -72,15 +72,17 @@ def _forward(layer: Any, states: Tensor) -> Tensor:
 
 def is_quantized(module: nn.Module) -> bool:
     """Whether a layer, or any layer of a model, is kept in four bits."""
-    if isinstance(module, PreTrainedModel):
-        return any(is_quantized(layer) for layer in module.modules() if layer is not module)
-    return type(module).__name__ == "Linear4bit" and not isinstance(module, LoraLayer)  # PEFT's has the same name
+    return any(_is_packed(layer) for layer in module.modules())
+
+
+def _is_packed(layer: nn.Module) -> bool:
+    return type(layer).__name__ == "Linear4bit" and not isinstance(layer, LoraLayer)  # PEFT's has the same name
 
 
 @torch.no_grad()
 def whole(layer: Any) -> Tensor:
     """Return a linear layer's weights as plain numbers."""
-    if not is_quantized(layer):
+    if not _is_packed(layer):
         weight: Tensor = layer.weight.data
         return weight
     from bitsandbytes.functional import dequantize_4bit  # an extra

@@ -26,6 +26,7 @@ from trainers.planning.shapes import Model
 from trainers.run import train
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, samples_of
+from .small_runs import run_settings
 from .tiny import build, config_of, planted, write_model
 
 BITS: dict[str, Any] = {"lora": LORA, "quantize": "nf4"}
@@ -91,14 +92,20 @@ def finished(parent: Path, folder: Path, adapter: Path) -> float:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of bitsandbytes and transformers
-def test_grpo_ends_with_the_dequantised_base_and_its_adapters(bits: None, policy: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"max_steps": 2, "eval_share": 0.0, "max_new_tokens": 6, "rule": "grpo"}
-    done = train(online_config(GRPOConfig, policy, tmp_path / "out", reward="verify:contains=e", **settings, **BITS))
-    assert done.steps == 2
-    assert (
-        finished(policy, done.folder, next((done.folder / "adapter").rglob("adapter_model.safetensors")).parent) < 1e-5
-    )
-    assert all(row["drift"] < 1e-3 for row in metrics.read(done.folder) if "drift" in row)
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_a_run_ends_with_the_dequantised_base_and_its_adapters(
+    method: str, bits: None, policy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    if method == "dpo":
+        done = train(DPOConfig(**(run_settings("dpo", policy, out, tmp_path) | BITS | {"max_steps": 2})))
+    else:
+        own: dict[str, Any] = {"max_steps": 2, "max_new_tokens": 6, "rule": "grpo", "reward": "verify:contains=e"}
+        done = train(online_config(GRPOConfig, policy, out, **(own | BITS)))
+    [adapter] = (done.folder / "adapter").rglob("adapter_model.safetensors")
+    assert done.steps == 2 and finished(policy, done.folder, adapter.parent) < 1e-5
+    drifts = [row["drift"] for row in metrics.read(done.folder) if "drift" in row]
+    assert len(drifts) == 2 * (method == "grpo") and max(drifts, default=0.0) < 1e-3
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests import zoo
+from trainers.folder import samples
 from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.ppo import PPOConfig, PPOTrainer
@@ -59,6 +60,15 @@ def test_dpo_begins_at_log_2_and_ppo_at_ratio_1(name: str, packing: bool | None,
         new = trainer.models.policy(experience.batch(prompts, trainer.accelerator.device), 1.0)
         assert float((new.detach() - old).abs().max()) < 1e-5
         trainer.close()
+
+
+def test_samples_cost_a_tenth_of_a_run_at_most() -> None:
+    """As tokens, each as dear as `WRITTEN_COSTS` that are trained on: before and after, and none of a tiny run."""
+    assert 2 * samples.SHARE == pytest.approx(0.1)
+    for budget in range(0, 1200, 7):
+        count, sampling = samples.affordable(budget)
+        assert count * sampling.max_tokens <= budget and count <= samples.PROMPTS
+    assert samples.affordable(19)[0] == 0 and samples.affordable(96)[0] == 1 and samples.affordable(10**6)[0] == 6
 
 
 def test_dropout_that_is_asked_for_is_there(tmp_path: Path) -> None:
