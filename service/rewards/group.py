@@ -73,7 +73,7 @@ class GroupAnswer(BaseModel):
 
 
 async def compared(source: ComparisonRewards, prompt: Prompt, texts: Sequence[str | None]) -> Compared:
-    """Compare those ``texts`` that there are; a response that came to none has no reward, and the others have theirs."""
+    """Compare those ``texts`` that there are. A response that came to none has no reward, and costs the others none."""
     places = [number for number, text in enumerate(texts) if text is not None]
     found = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
     grades = [Grade(None, NO_ANSWER)] * len(texts)
