@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from base.errors import InputError
 from critic.engines import kinds
 from critic.judging.base import Mode
-from service import metrics
 from service.engines import TRAINED, Engines
 from service.jobs.inputs.artifacts import Artifacts, of_job
 from service.jobs.inputs.sources import gather, origins, sources
@@ -35,6 +34,7 @@ from service.jobs.requests import (
 from service.jobs.work import durable
 from service.keys import access
 from service.keys.auth import Caller, audited
+from service.outward import metrics
 from service.refusals import RETRY_SECONDS, Busy, Conflict, Invalid, Refusal, TooMany, not_found
 from service.settings import Settings
 from service.store.constitutions import Constitutions

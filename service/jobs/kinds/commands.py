@@ -26,7 +26,7 @@ from service.jobs.requests import AlignRequest, EvaluateRequest, TrainRequest, T
 from service.jobs.work.child import command
 from service.jobs.work.ledger import read
 from service.jobs.work.work import Failed, Work
-from service.public import public
+from service.outward.public import public
 from service.store.disk.synced import make_folder
 from service.store.tables import models, now
 

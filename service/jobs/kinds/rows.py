@@ -30,7 +30,7 @@ from service.engines import TRAINED
 from service.jobs.kinds import feedback, poison
 from service.jobs.requests import GenerateRequest, JudgeRequest
 from service.jobs.work.work import Failed, Work
-from service.public import public
+from service.outward.public import public
 from service.store.tables import jobs
 
 CHUNK, CHUNK_BYTES = 100, 64 * 2**20  # rows and bytes of one step, whichever comes first

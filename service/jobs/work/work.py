@@ -20,7 +20,7 @@ from service.engines import Engines
 from service.jobs.inputs.artifacts import Artifacts, input_of, of_job
 from service.jobs.work.ledger import JobStore, Moved
 from service.jobs.work.lives import Lives, WorkerDied
-from service.public import public
+from service.outward.public import public
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 

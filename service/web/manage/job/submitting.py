@@ -8,18 +8,18 @@ from typing import Any, get_args
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
-from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
 from service import problems
 from service.api.jobs import jobs as api
 from service.context import Parts, Service
+from service.exports import versions
+from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
 from service.jobs.requests import AnyRequest
 from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
-from service.store.tables import datasets, jobs, models
 from service.web.manage.asking import Submitter, new_number, once, requested, typed
 from service.web.manage.job.request_form import entries_of, values_of
 from service.web.rendering import render
@@ -196,15 +196,12 @@ NAMED = {
 
 async def _named(parts: Service) -> dict[str, list[str]]:
     """What a request may name, by lists."""
-    done = select(jobs.c.id).where(jobs.c.state == "done").order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
-    sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
-    trained = select(models.c.name).order_by(models.c.created_at.desc()).limit(MOST_LISTED)
-    async with parts.database.read() as connection:
-        made = list((await connection.execute(trained)).scalars())
-        named = {
-            "jobs": list((await connection.execute(done)).scalars()),
-            "datasets": [f"{row.name}@{row.version}" for row in await connection.execute(sets)],
-        }
+    database = parts.database
+    made = await models.newest(database, MOST_LISTED)
+    named = {
+        "jobs": [row.id for row in await listing.done(database, MOST_LISTED)],
+        "datasets": [f"{row.name}@{row.version}" for row in await versions.newest(database, MOST_LISTED)],
+    }
     engines = list(parts.engines.names)
     both = [*made, *(engine for engine in engines if engine not in made)]
     return named | {
