@@ -13,9 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 from benchmarks.figures import Figure, peak_memory
 from benchmarks.memory import RETURNING
 from benchmarks.prefix_tree import text
+from critic.chats.tokens import Segment, TokenTree, pack
+from critic.local.loading import default_device
+from critic.local.trees.attention import CAUSAL
+from critic.local.trees.flex import FlexPlan
+from trainers.methods.dpo import DPOConfig, DPOTrainer
+from trainers.models import policy
 
 TITLE = "Memory of long rows"
 SIZES = (16384, 32768, 65536)
@@ -51,12 +59,6 @@ def run(part: str, size: int) -> int:
 
 def mask(size: int) -> int:
     """Build the mask of pairs that fill a row; return the bytes that it takes at most."""
-    import torch
-
-    from critic.chats.tokens import Segment, TokenTree, pack
-    from critic.local.trees.attention import CAUSAL
-    from critic.local.trees.flex import FlexPlan
-
     answer = (0,) * (size // PAIRS // 2)
     row = pack([TokenTree((Segment((0,), -1), Segment(answer[1:], 0), Segment(answer, 0)), ())] * PAIRS)
     before = forgotten()
@@ -66,10 +68,6 @@ def mask(size: int) -> int:
 
 def references(size: int) -> int:
     """Compute the references of `PAIRS` pairs that fill a row; return the bytes that this takes at most."""
-    from critic.local.loading import default_device
-    from trainers.methods.dpo import DPOConfig, DPOTrainer
-    from trainers.models import policy
-
     rng = random.Random("long rows")
     words = int(WORDS_A_TOKEN * size / PAIRS / 2)
 
