@@ -108,7 +108,8 @@ def merged(model: PeftModel, adapters: Sequence[str]) -> PreTrainedModel:
             module.original_module.load_state_dict(trained.state_dict())
     tuner: Any = model
     plain: PreTrainedModel = tuner.unload()
-    plain = _dequantized(nn.Module.to(plain, "cpu"), torch.float32)
+    nn.Module.to(plain, "cpu")  # transformers' own refuses to move what is quantised
+    plain = _dequantized(plain, torch.float32)
     layers = dict(plain.named_modules())
     for name, delta in deltas.items():
         layer: Any = layers[name]
@@ -131,5 +132,5 @@ def _deltas(inner: nn.Module, adapters: Sequence[str]) -> Mapping[str, Tensor]:
 def _dequantized(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """Make quantised layers plain ones. The model no longer says that it is quantised."""
     with quiet():
-        plain: PreTrainedModel = model.dequantize(dtype=dtype)  # type: ignore[no-untyped-call]  # untyped there
+        plain: PreTrainedModel = model.dequantize(dtype=dtype)
     return plain

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -59,7 +60,9 @@ def load(
     try:
         with quiet():
             labels = {} if heads is None else {"num_labels": heads}
-            kept = {} if quantization is None else {"quantization_config": quantization, "device_map": {"": device}}
+            kept: dict[str, Any] = {}
+            if quantization is not None:
+                kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, found = auto.from_pretrained(
