@@ -111,7 +111,7 @@ def test_a_run_ends_with_the_dequantised_base_and_its_adapters(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_policy_that_writes_has_the_adapters_on_the_same_base(bits: None, policy: Path, tmp_path: Path) -> None:
-    config = online_config(GRPOConfig, policy, tmp_path / "out", **BITS)
+    config = online_config(GRPOConfig, policy, tmp_path / "out", rule="grpo", **BITS)
     trainer = online_trainer(GRPOTrainer, config, reward=Planted(len_of))
     with torch.no_grad():
         for weight in trainer._weights.values():
