@@ -20,7 +20,6 @@ from base.errors import InputError
 from base.nearest import meant
 from base.settings_file import read_settings_file
 from critic.local.loading import default_device, default_dtype
-from trainers import catalogue
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -194,7 +193,7 @@ def build(config: type[C], given: Mapping[str, Any], where: str, places: Mapping
     for key, value in given.items():
         place = places.get(key, where)
         if key not in known:
-            raise InputError(f"unknown setting {key!r}", where=place, fix=_expected(key, known))
+            raise InputError(f"unknown setting {key!r}", where=place, fix=meant(key, known, ALIASES))
         if value is False and key.endswith("_strategy"):
             value = "no"  # which YAML reads as false
         values[key] = _typed(key, value, types[key], place)
@@ -205,14 +204,6 @@ def build(config: type[C], given: Mapping[str, Any], where: str, places: Mapping
         return config(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise InputError(str(error), where=where) from error
-
-
-def _expected(key: str, known: Iterable[str]) -> str:
-    """Say what was meant by a key that is none: that of another method, or one that is spelled otherwise."""
-    others = [name for name in catalogue.names() if key in catalogue.settings(name)]
-    if others and key not in ALIASES:
-        return f"it is a setting of {', '.join(others)}: `cai train {others[0]}` takes it"
-    return meant(key, known, ALIASES)
 
 
 def _typed(key: str, value: Any, wanted: Any, where: str) -> Any:

@@ -135,16 +135,16 @@ def test_no_setting_is_unknown_to_accelerate(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "name", "key", "said"),
+    ("method", "name", "said"),
     [
-        ("dpo", "grpo-smoke", "reward", "it is a setting of grpo, online-dpo, ppo: `cai train grpo` takes it"),
-        ("grpo", "dpo-smoke", "loss", "it is a setting of dpo: `cai train dpo` takes it"),
+        ("dpo", "grpo-smoke", "reward is a setting of grpo, online-dpo, ppo, and dpo has none of that name"),
+        ("grpo", "dpo-smoke", "loss is a setting of dpo, and grpo has none of that name"),
     ],
 )
-def test_a_config_of_another_method_is_told_by_its_name(method: str, name: str, key: str, said: str) -> None:
-    with pytest.raises(InputError, match=f"unknown setting '{key}'") as told:
+def test_a_config_of_another_method_is_told_by_its_name(method: str, name: str, said: str) -> None:
+    with pytest.raises(InputError) as told:
         load(method, config_file(name), ["use_cpu=true"])
-    assert said in str(told.value) and name in str(told.value)
+    assert said in str(told.value) and f"cai train {name.removesuffix('-smoke')}" in str(told.value)
 
 
 def test_settings_on_top_and_mistakes_are_told() -> None:

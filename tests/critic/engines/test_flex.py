@@ -77,7 +77,7 @@ def test_its_gradient_is_that_of_the_tree_plan(mixed: bool, rule: Rule, monkeypa
     for ours, theirs in zip(*found, strict=True):
         assert ours.dtype == theirs.dtype
         scale = float(theirs.float().abs().max())
-        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.02 if mixed else 1e-5))
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.05 if mixed else 1e-5))
 
 
 def test_cpus_have_the_plan_with_a_gradient() -> None:
