@@ -5,14 +5,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from service.jobs.job import Job, Kind, State
+from service.jobs.job import Job, State
 from service.jobs.queue import COLUMNS
 from service.store.database import Database
 from service.store.tables import job_events, jobs
 
 
 async def page(
-    database: Database, before: int | None, limit: int, *, state: State | None = None, kind: Kind | None = None
+    database: Database, before: int | None, limit: int, *, state: State | None = None, kind: str | None = None
 ) -> tuple[list[Job], int | None]:
     """Return jobs before a number, the newest first, and the number before which more follow, if any do."""
     query = select(*COLUMNS, jobs.c.seq).order_by(jobs.c.seq.desc()).limit(limit + 1)
@@ -24,7 +24,7 @@ async def page(
     return listed, rows[limit - 1]["seq"] if len(rows) > limit else None
 
 
-async def done(database: Database, limit: int, kinds: Sequence[Kind] = ()) -> Sequence[Any]:
+async def done(database: Database, limit: int, kinds: Sequence[str] = ()) -> Sequence[Any]:
     """Return id, kind and time of the newest jobs that are done; only of these kinds, where any are given."""
     query = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(jobs.c.state == "done")
     if kinds:

@@ -16,8 +16,8 @@ from service.api.paging import Cursor, Limit, encode, number
 from service.context import OnlyOnce, Parts, allowed
 from service.jobs import listing
 from service.jobs.inputs.artifacts import Artifact, of_job
-from service.jobs.job import Job, JobEvent, JobEvents, Kind, State
-from service.jobs.requests import Request
+from service.jobs.job import Job, JobEvent, JobEvents, State
+from service.jobs.kinds import Kind, Request
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses

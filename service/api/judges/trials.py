@@ -20,6 +20,7 @@ from service.refusals import Invalid
 from service.review import examples as stored_examples
 
 router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_EXAMPLES = 3
 

@@ -32,6 +32,7 @@ from service.store.database import AlreadyThere, Rows
 from service.store.repeats.idempotency import Once
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_ROWS = 10_000
 TRIES = 3  # of storing labels that another import stores at the same time

@@ -32,6 +32,7 @@ from service.problems import responses
 from service.store.database import Row
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 Labeller = Annotated[Caller, allowed("label")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]

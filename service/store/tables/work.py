@@ -17,7 +17,7 @@ jobs = Table(
     Column("epoch", Integer, nullable=False),  # goes up whenever a worker takes the job, or loses it
     Column("worker", Name),
     Column("progress", JSON, nullable=False),
-    Column("trying", JSON),  # what a worker began last: see service.jobs.kinds.poison
+    Column("trying", JSON),  # what a worker began last: see service.jobs.running.poison
     Column("deaths", JSON(none_as_null=True)),  # of workers that had it, by step: see service.jobs.work.lives
     Column("error", Text),
     Column("result", JSON),

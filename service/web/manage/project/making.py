@@ -21,6 +21,7 @@ from service.api.labels import projects as api
 from service.context import Parts, Service
 from service.exports import versions
 from service.jobs import listing
+from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
 from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
+WITH_PAIRS = [name for name, kind in JOB_KINDS.items() if kind.leaves_pairs]  # kinds of jobs
 MOST_LISTED = 200  # runs and data sets to choose from, the newest
 
 
@@ -60,7 +62,7 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 
 async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
     choices = {
-        "runs": await listing.done(parts.database, MOST_LISTED, ("generate", "judge")),
+        "runs": await listing.done(parts.database, MOST_LISTED, WITH_PAIRS),
         "datasets": await versions.newest(parts.database, MOST_LISTED),
     }
     faults: list[Fault] = [] if problem is None else problem.faults
