@@ -185,7 +185,7 @@ def flex(size: Size, device: torch.device) -> list[Figure]:
     draw = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(h, len(row.ids), width, generator=draw).to(device) for h in (heads, keyed, keyed))
     states = [state.requires_grad_(has_gradient(device)) for state in (query, key, value.bfloat16())]
-    plans = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
+    plans: tuple[Plan, Plan] = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
     both = [attended(plan, states, width) for plan in plans]
     names = ("what it gives", "gradient of queries", "gradient of keys", "gradient of values")
     figures = [

@@ -104,8 +104,9 @@ def merged(model: PeftModel, adapters: Sequence[str]) -> PreTrainedModel:
     deltas = _deltas(inner, adapters)
     for module in inner.modules():
         if isinstance(module, ModulesToSaveWrapper):  # a new head, say, which was trained whole
-            trained = module.modules_to_save[module.active_adapters[0]]
-            module.original_module.load_state_dict(trained.state_dict())
+            wrapper: Any = module  # torch types any attribute of a module as a tensor, too
+            trained = wrapper.modules_to_save[wrapper.active_adapters[0]]
+            wrapper.original_module.load_state_dict(trained.state_dict())
     tuner: Any = model
     plain: PreTrainedModel = tuner.unload()
     nn.Module.to(plain, "cpu")  # transformers' own refuses to move what is quantised

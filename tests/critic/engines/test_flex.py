@@ -9,7 +9,7 @@ from torch.nn.attention import flex_attention
 from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
 from critic.chats.tokens import Segment, TokenTree, pack
-from critic.local.trees.attention import Mask, Rule, TreePlan
+from critic.local.trees.attention import Mask, Plan, Rule, TreePlan
 from critic.local.trees.flex import FlexPlan, tree_plan
 
 
@@ -69,9 +69,10 @@ def test_its_gradient_is_that_of_the_tree_plan(mixed: bool, rule: Rule, monkeypa
     value, upstream = value.to(torch.bfloat16 if mixed else torch.float32), torch.randn(len(row.ids), 4, 8)
     found = []
     with gradients_on_cpus(monkeypatch), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        for plan in (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu)):
+        plans: tuple[Plan, Plan] = (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu))
+        for plan in plans:
             states = [state.clone().requires_grad_() for state in (query, key, value)]
-            out = plan.attend(0, *states, rule)
+            out = plan.attend(0, states[0], states[1], states[2], rule)
             assert out.dtype == (torch.bfloat16 if mixed else torch.float32)
             found.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
     for ours, theirs in zip(*found, strict=True):
