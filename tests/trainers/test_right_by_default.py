@@ -52,8 +52,8 @@ def test_dpo_begins_at_log_2_and_ppo_at_ratio_1(name: str, packing: bool | None,
     assert dpo.state.log_history[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     if dpo.proof.path != "packed":  # as online methods need
         return
-    kinds: list[tuple[Any, Any]] = [(PPOConfig, PPOTrainer)]
-    kinds += [(GRPOConfig, GRPOTrainer)] if name in DROPPING else []
+    kinds: list[tuple[Any, Any]] = [(GRPOConfig, GRPOTrainer)]  # its ratio is the same policy's as PPO's
+    kinds += [(PPOConfig, PPOTrainer)] if name in DROPPING else []
     for kind, trainer_kind in kinds:
         settings: dict[str, Any] = {"max_new_tokens": 6, "samples_per_prompt": 2}
         config = online_config(kind, folder, tmp_path / kind.__name__, **settings)
