@@ -43,7 +43,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own: list[tuple[ModuleType, dict[str, Any]]] = [
         (prefix_tree, {"PRINCIPLES": 2}),
         (training, {"PROMPT": (3, 8), "ANSWER": (2, 6), "BATCH": 2}),
-        (memory, {"LENGTH": 224, "ANSWER": 8, "words": lambda tokens, number: "time " * (tokens // 8)}),
+        (memory, {"LENGTH": 224, "ANSWER": 8, "words": lambda tokens, number: f"{number}" + " time" * (tokens // 8)}),
         (grpo_steps, {"WORDS": 10}),
     ]
     for module, sizes in own:
