@@ -81,7 +81,7 @@ def trl(folder: Path, prompts: int, samples: int, new: int, steps: int) -> float
     from trl.trainer.grpo_trainer import GRPOTrainer as TheirTrainer
 
     source = embedded.fetch()
-    clock = Clock()
+    clock, rewards = Clock(), list[Any]([reward])  # TRL's type wants a function of nothing but lists
     args = TheirConfig(
         output_dir=str(folder), loss_type="grpo", beta=0.02, num_generations=samples, max_completion_length=new,
         per_device_train_batch_size=prompts * samples, max_steps=steps, bf16=True, gradient_checkpointing=False,
@@ -91,7 +91,7 @@ def trl(folder: Path, prompts: int, samples: int, new: int, steps: int) -> float
     trainer = TheirTrainer(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32),
         args=args,
-        reward_funcs=reward,
+        reward_funcs=rewards,
         train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": q}]} for q in questions(prompts)]),
         processing_class=AutoTokenizer.from_pretrained(source),
         callbacks=[clock],

@@ -85,9 +85,9 @@ def whole(layer: Any) -> Tensor:
     if not _is_packed(layer):
         weight: Tensor = layer.weight.data
         return weight
-    from bitsandbytes.functional import dequantize_4bit  # an extra
+    from transformers.integrations.bitsandbytes import dequantize_bnb_weight  # imports the extra, where it is there
 
-    found: Tensor = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    found: Tensor = dequantize_bnb_weight(layer.weight)
     return found
 
 
@@ -115,7 +115,9 @@ def merged(model: PeftModel, adapters: Sequence[str]) -> PreTrainedModel:
     for name, delta in deltas.items():
         layer: Any = layers[name]
         layer.weight.add_(delta.to(layer.weight))
-    return plain.requires_grad_(False).eval()
+    plain.requires_grad_(False)
+    plain.eval()
+    return plain
 
 
 def _deltas(inner: nn.Module, adapters: Sequence[str]) -> Mapping[str, Tensor]:

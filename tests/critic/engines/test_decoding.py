@@ -101,9 +101,7 @@ def one_by_one(p_V: torch.Tensor, top_p: float, uniform: float) -> int:
 class Fetches(TorchDispatchMode):
     """Counts how often a number of a tensor is asked for, for which a GPU would be waited for."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+    count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += "_local_scalar_dense" in str(func)
