@@ -81,7 +81,8 @@ def trl(folder: Path, prompts: int, samples: int, new: int, steps: int) -> float
     from trl.trainer.grpo_trainer import GRPOTrainer as TheirTrainer
 
     source = embedded.fetch()
-    clock, rewards = Clock(), list[Any]([reward])  # TRL's type wants a function of nothing but lists
+    clock = Clock()
+    rewards: list[Any] = [reward]  # TRL's type wants lists that may hold None
     args = TheirConfig(
         output_dir=str(folder), loss_type="grpo", beta=0.02, num_generations=samples, max_completion_length=new,
         per_device_train_batch_size=prompts * samples, max_steps=steps, bf16=True, gradient_checkpointing=False,
