@@ -117,7 +117,7 @@ def test_answers_drawn_together_are_those_drawn_one_by_one_and_no_answer_is_wait
     answers = [answer(0.8, top_p, seed) for seed in range(6)]
     for one in answers:
         one.logprobs = []
-    with Fetches() as fetches:
+    with Fetches() as fetches:  # type: ignore[no-untyped-call]  # untyped in torch
         tokens = draw(logits, answers)
     assert fetches.count == 0  # each list of tokens is fetched whole
     p = (logits / 0.8).softmax(-1)
