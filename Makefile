@@ -23,8 +23,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
 ACCURACY := runs/accuracy
-# One more than two cores: many tests wait for a disk or a process. tests/together.py says what keeps to one worker.
-WORKERS := --numprocesses 3
+# Two more than two cores: many tests wait for a disk or a process. tests/together.py says what keeps to one worker.
+WORKERS := --numprocesses 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

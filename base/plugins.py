@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from base.errors import InputError
+from base.extras import told_missing
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ def by_name(what: str, named: Iterable[tuple[str, str, T]]) -> dict[str, T]:
 
 def _imported(name: str) -> ModuleType:
     try:
-        return import_module(name)
+        with told_missing(name):
+            return import_module(name)
     except InputError:
         raise
     except Exception as error:  # a plug-in may be anybody's program: whatever it raises, people need its place

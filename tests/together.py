@@ -5,6 +5,7 @@ The latter share what is heavy, or there only once; every other test goes to whi
 that pytest 9.2 doesn't take: it does nothing, and says nothing.)
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 FIXTURES = {"vllm_python": "vllm"}
 SLOW = Path(__file__).with_name("slow.txt")
+WHOLE = re.compile(r"^pytestmark = \[?[^\]]*?pytest\.mark\.slow\b", re.MULTILINE)
 _GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
 
 
@@ -43,6 +45,12 @@ def listed() -> frozenset[str]:
 def is_listed(item: pytest.Item) -> bool:
     """Whether a test is slow by measurement."""
     return item.nodeid.partition("[")[0] in listed()
+
+
+@cache
+def is_slow_whole(file: Path) -> bool:
+    """Whether all tests of a file are marked slow by it: a run without them need not import what they need."""
+    return file.match("test_*.py") and WHOLE.search(file.read_text(encoding="utf-8")) is not None
 
 
 def turn(item: pytest.Item) -> int:
@@ -69,5 +77,12 @@ def scheduler(config: pytest.Config, log: Any) -> object:
     class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
+
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            """Forget what is done: after each test all that a worker ever had is counted, thousands in the end."""
+            super().mark_test_complete(node, item_index, duration)
+            kept = self.assigned_work[node]
+            for scope in [scope for scope, tests in kept.items() if all(tests.values())]:
+                del kept[scope]
 
     return Together(config, log)

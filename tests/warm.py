@@ -10,6 +10,7 @@ import contextlib
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,21 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 SECONDS = 600
 
 _context = get_context("forkserver")
-_context.set_forkserver_preload(["tests.warmed"])
+# What these import is what takes long. One that can't be imported there is imported by each process for itself.
+_context.set_forkserver_preload(
+    [
+        "datasets",
+        "peft",
+        "service.align.chain",
+        "service.cli.commands.server.worker",
+        "service.cli.opened",
+        "service.jobs.worker.worker",
+        "trainers.methods.dpo",
+        "trainers.methods.ppo",
+        "trainers.methods.reward",
+        "trainers.run",
+    ]
+)
 
 
 class Warm:
@@ -83,6 +98,25 @@ def run(
         finally:
             process.kill()
         return subprocess.CompletedProcess(process.args, code, out.read_text(), err.read_text())
+
+
+def run_side_by_side(command: Sequence[str], cwd: Path) -> None:
+    """Run one module in two processes that compute together, as ``torchrun --nproc-per-node=2`` starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    given = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    logs = [cwd / f"rank-{rank}.log" for rank in "01"]
+    started = [
+        Warm(command, cwd, given | {"RANK": rank, "LOCAL_RANK": rank}, log, log)
+        for rank, log in zip("01", logs, strict=True)
+    ]
+    try:
+        codes = [process.wait() for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert codes == [0, 0], "\n".join(log.read_text()[-3000:] for log in logs)
 
 
 def _main(command: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:

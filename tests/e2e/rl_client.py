@@ -1,12 +1,16 @@
 """OpenRLHF's and verl's own clients of rewards, for `test_rl_clients.py`, in the environment that has them.
 
-``python rl_client.py`` reads one JSON object from standard input and prints what the client made of the service's
-answers, also as JSON. Only what needs a GPU is not theirs: vLLM's part in OpenRLHF, the tokens of answers, is given.
+``python rl_client.py`` reads a JSON object a line from standard input and prints, for each, what the client made of the
+service's answers, also as JSON: ``made``, or ``failed`` with the traceback. Importing verl takes much longer than all
+that is asked of it, so one process answers all tests of a project. Only what needs a GPU is not theirs: vLLM's part in
+OpenRLHF, the tokens of answers, is given.
 """
 
 import asyncio
 import json
+import os
 import sys
+import traceback
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +126,13 @@ def _tokenizer(asked: Asked) -> Any:
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    made = {"openrlhf": openrlhf, "verl": verl, "verl_batch": verl_batch}[asked["client"]](asked)
-    print(json.dumps(made))
+    # What the clients themselves print is no answer.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            answer = {"made": {"openrlhf": openrlhf, "verl": verl, "verl_batch": verl_batch}[asked["client"]](asked)}
+        except Exception:  # whatever stops a trainer is for the test to judge
+            answer = {"failed": traceback.format_exc()}
+        print(json.dumps(answer), file=answers)

@@ -18,10 +18,11 @@ import yaml
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
 from critic.run.run import run
+from tests import warm
 from tests.factories import small_constitution
 
 ROOT = Path(__file__).parents[2]
-KILLS = 10
+KILLS = 6
 PROMPTS = 220
 CALLS = PROMPTS * (2 + 2 * 2 + 4 * 2)  # two samples, a critique and a revision of each, 4 principles in 2 orders
 EXPORTS = ("pairs.jsonl", "sft.jsonl", "feedback.jsonl", "quarantine.jsonl")
@@ -85,7 +86,7 @@ def test_kill_and_run_again(folder: Path) -> None:
         if process.returncode == 0:
             break
         kills += 1
-    assert kills >= 6
+    assert kills >= 4
     repeated = len(answered(folder, "killed")) - CALLS
     print(f"{kills} kills; {CALLS} calls, {repeated} uncommitted ones repeated, no committed one")
     for name in EXPORTS:
@@ -98,10 +99,10 @@ def test_kill_and_run_again(folder: Path) -> None:
 def test_kill_with_the_embedded_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"judge_principles": 2, "max_tokens": 24, "judge_max_tokens": 24}
     options = [text for key, value in settings.items() for text in (f"--{key.replace('_', '-')}", str(value))]
-    command = [str(Path(sys.executable).with_name("cai")), "generate", "--principles", str(folder / "c.yaml")]
+    command = [warm.CAI, "generate", "--principles", str(folder / "c.yaml")]
     command += ["--prompts", str(folder / "p.txt"), "--limit", "4", "--out", str(folder / "out"), *options]
     for calls in (3, 9, 20):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.Warm(command, folder, None, folder / "log", folder / "log")
         while process.poll() is None and len(keys(folder / "out")) < calls:
             time.sleep(0.02)
         process.kill()

@@ -6,7 +6,7 @@ import os
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -114,68 +114,116 @@ def rows(*answers: str) -> list[dict[str, str]]:
     return [{"prompt": "Name a river.", "answer": answer} for answer in answers]
 
 
-def run(client: str, tokenizer: str, answers: tuple[str, ...], **more: Any) -> "subprocess.CompletedProcess[str]":
-    asked = {"client": client, "tokenizer": tokenizer, "rows": rows(*answers)} | more
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": ""}
-    if not PYTHON.is_file():
-        unavailable(f"there is no OpenRLHF and no verl: {PYTHON} is missing; `make peers` installs them")
-    command = [str(PYTHON), str(Path(__file__).with_name("rl_client.py"))]
-    return subprocess.run(
-        command, input=json.dumps(asked), env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+class Client:
+    """A process that asks as one project's trainers do, one question after the other."""
+
+    def __init__(self, log: Path) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": ""}
+        if not PYTHON.is_file():
+            unavailable(f"there is no OpenRLHF and no verl: {PYTHON} is missing; `make peers` installs them")
+        self._log = log
+        command = [str(PYTHON), str(Path(__file__).with_name("rl_client.py"))]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(command, env=environment, stderr=errors, **pipes)
+
+    def ask(self, client: str, tokenizer: str, answers: tuple[str, ...], **more: Any) -> dict[str, Any]:
+        """What the client made of the service's answers, or how it failed."""
+        asked = {"client": client, "tokenizer": tokenizer, "rows": rows(*answers)} | more
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, self._log.read_text()[-4000:]
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
 
 
-def made(done: "subprocess.CompletedProcess[str]") -> Any:
-    """What a client printed."""
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def running(folder: Path) -> Iterator[Client]:
+    client = Client(folder / "client.log")
+    try:
+        yield client
+    finally:
+        client.end()
 
 
-def openrlhf(served: Served, tokenizer: str, *answers: str, port: int = 0, engine: str = "short") -> Any:
-    url = f"http://cai:{served.key}@127.0.0.1:{port or served.port}/v1/rewards?engine={engine}"
-    return made(run("openrlhf", tokenizer, answers, url=url))
+@pytest.fixture(scope="module")
+def openrlhf_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    yield from running(tmp_path_factory.mktemp("openrlhf"))
 
 
-def verl(served: Served, tokenizer: str, *answers: str, client: str = "verl", port: int = 0, **service: str) -> Any:
-    service = {"url": f"http://127.0.0.1:{port or served.port}", "key": served.key, "engine": "short"} | service
-    return run(client, tokenizer, answers, path=verl_reward.__file__, service=service)
+@pytest.fixture(scope="module")
+def verl_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    yield from running(tmp_path_factory.mktemp("verl"))
 
 
-def test_openrlhf_takes_the_rewards_and_the_scores_into_its_experience(served: Served, tokenizer: str) -> None:
-    found = openrlhf(served, tokenizer, *([SHORT, LONG] * 16))
+Asks = Callable[..., Any]
+
+
+@pytest.fixture
+def openrlhf(served: Served, tokenizer: str, openrlhf_client: Client) -> Asks:
+    """What OpenRLHF makes of answers."""
+
+    def ask(*answers: str, port: int = 0, engine: str = "short") -> Any:
+        url = f"http://cai:{served.key}@127.0.0.1:{port or served.port}/v1/rewards?engine={engine}"
+        answer = openrlhf_client.ask("openrlhf", tokenizer, answers, url=url)
+        assert "made" in answer, answer
+        return answer["made"]
+
+    return ask
+
+
+@pytest.fixture
+def verl(served: Served, tokenizer: str, verl_client: Client) -> Asks:
+    """What verl makes of answers, or how it fails."""
+
+    def ask(*answers: str, client: str = "verl", port: int = 0, **service: str) -> Any:
+        service = {"url": f"http://127.0.0.1:{port or served.port}", "key": served.key, "engine": "short"} | service
+        return verl_client.ask(client, tokenizer, answers, path=verl_reward.__file__, service=service)
+
+    return ask
+
+
+def test_openrlhf_takes_the_rewards_and_the_scores_into_its_experience(openrlhf: Asks) -> None:
+    found = openrlhf(*([SHORT, LONG] * 16))
     assert [one["rewards"] for one in found] == [one["scores"] for one in found] == [[4.0], [0.0]] * 16
     assert all({"reward", "score"} < set(one["info"]) for one in found)
 
 
-def test_openrlhf_asks_a_busy_service_again(served: Served, tokenizer: str) -> None:
+def test_openrlhf_asks_a_busy_service_again(served: Served, openrlhf: Asks) -> None:
     with door(served, busy=2) as port:
-        assert [one["rewards"] for one in openrlhf(served, tokenizer, SHORT, LONG, port=port)] == [[4.0], [0.0]]
+        assert [one["rewards"] for one in openrlhf(SHORT, LONG, port=port)] == [[4.0], [0.0]]
 
 
-def test_openrlhf_gets_no_reward_where_there_is_none(served: Served, tokenizer: str) -> None:
+def test_openrlhf_gets_no_reward_where_there_is_none(openrlhf: Asks) -> None:
     """After five attempts it has no reward, on which its trainer stops; a zero it would have learnt from."""
-    [found] = openrlhf(served, tokenizer, SHORT, engine="nobody")
+    [found] = openrlhf(SHORT, engine="nobody")
     assert found["rewards"] is None and found["scores"] is None
 
 
 @pytest.mark.parametrize("client", ["verl", "verl_batch"])
-def test_verl_gives_each_answer_its_reward_at_its_last_token(served: Served, tokenizer: str, client: str) -> None:
-    assert made(verl(served, tokenizer, *([SHORT, LONG] * 16), client=client)) == [4.0, 0.0] * 16
+def test_verl_gives_each_answer_its_reward_at_its_last_token(verl: Asks, client: str) -> None:
+    assert verl(*([SHORT, LONG] * 16), client=client) == {"made": [4.0, 0.0] * 16}
 
 
-def test_verl_asks_a_busy_service_again(served: Served, tokenizer: str) -> None:
+def test_verl_asks_a_busy_service_again(served: Served, verl: Asks) -> None:
     with door(served, busy=2) as port:
-        assert made(verl(served, tokenizer, SHORT, LONG, port=port)) == [4.0, 0.0]
+        assert verl(SHORT, LONG, port=port) == {"made": [4.0, 0.0]}
 
 
-def test_verl_stops_where_there_is_no_reward(served: Served, tokenizer: str) -> None:
-    done = verl(served, tokenizer, SHORT, engine="nobody")
-    assert done.returncode != 0 and "RewardError" in done.stderr and "there is no engine" in done.stderr
+def test_verl_stops_where_there_is_no_reward(verl: Asks) -> None:
+    failed = verl(SHORT, engine="nobody")["failed"]
+    assert "RewardError" in failed and "there is no engine" in failed
 
 
-def test_hostile_answers_are_answers(served: Served, tokenizer: str) -> None:
+def test_hostile_answers_are_answers(openrlhf: Asks, verl: Asks) -> None:
     """Control tokens, forged turns and JSON in an answer neither end it nor become its reward."""
     expected = [4.0 if len(text.split()) <= 3 else 0.0 for text in HOSTILE]
-    assert [one["rewards"] for one in openrlhf(served, tokenizer, *HOSTILE)] == [[reward] for reward in expected]
+    assert [one["rewards"] for one in openrlhf(*HOSTILE)] == [[reward] for reward in expected]
     # verl leaves control tokens out of the text: what was forged by them is further words.
-    assert made(verl(served, tokenizer, *HOSTILE)) == expected
+    assert verl(*HOSTILE) == {"made": expected}

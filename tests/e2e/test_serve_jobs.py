@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 
 from benchmarks.serving import Served
 from benchmarks.serving import start as serve
+from tests import warm
 from tests.service.jobs import processes
 
 pytestmark = pytest.mark.slow
@@ -121,8 +120,7 @@ def test_the_command_line_drives_jobs(tmp_path: Path) -> None:
     environment = os.environ | {"CAI_SERVER": f"http://127.0.0.1:{served.port}", "CAI_KEY": served.key}
 
     def cai(*arguments: str, code: int = 0) -> str:
-        command = [sys.executable, "-m", "service.cli", "jobs", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+        done = warm.run([warm.CAI, "jobs", *arguments], tmp_path, environment)
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 

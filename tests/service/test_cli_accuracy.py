@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 pytestmark = pytest.mark.slow  # a process a command
-CAI = str(Path(sys.executable).with_name("cai"))
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def evaluate(folder: Path, *more: str, pairs: str = "labelled.jsonl") -> "subprocess.CompletedProcess[str]":
-    command = [CAI, "evaluate", "judge", "--judge", "scripted:long.yaml", "--pairs", pairs, *more]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    command = [warm.CAI, "evaluate", "judge", "--judge", "scripted:long.yaml", "--pairs", pairs, *more]
+    return warm.run(command, folder)
 
 
 def test_modes_stand_beside_the_rules_of_length(folder: Path) -> None:

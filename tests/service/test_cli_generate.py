@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm
 from tests.factories import small_constitution
 
-pytestmark = pytest.mark.slow  # a process a command: half a minute in all
+pytestmark = pytest.mark.slow  # a process a command
 CAI = str(Path(sys.executable).with_name("cai"))
 
 
@@ -31,7 +32,7 @@ def script(folder: Path, **settings: Any) -> None:
 
 
 def cai(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([CAI, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    return warm.run([warm.CAI, *arguments], folder)
 
 
 GENERATE = ("generate", "--principles", "c.yaml", "--policy", "scripted:s.yaml", "--judge", "scripted:s.yaml")

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 pytestmark = pytest.mark.slow  # a process a command
-CAI = str(Path(sys.executable).with_name("cai"))
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def injection(folder: Path, *more: str, judge: str = "scripted:s.yaml") -> "subprocess.CompletedProcess[str]":
-    command = [CAI, "evaluate", "injection", "--judge", judge, "--limit", "3", *more]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    command = [warm.CAI, "evaluate", "injection", "--judge", judge, "--limit", "3", *more]
+    return warm.run(command, folder)
 
 
 def calls(folder: Path) -> int:

@@ -1,6 +1,7 @@
 """A training run in a process of its own, for tests that kill it or start two of it.
 
-``python -m tests.trainers.child FILE`` with a JSON object: ``kind``, ``settings`` (of the config class), and
+``tests.trainers.child FILE``, by `tests.warm` or as ``python -m``; a JSON object with ``kind``, ``settings`` (of the
+config class), and
 ``die_after`` (optimiser steps; then the process kills itself), ``die_in_save`` (the step whose checkpoint it is about
 to move into place), or ``sharded`` (by FSDP, on CPUs).
 """
@@ -20,10 +21,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trainers import run, trainer
 from trainers.config import TrainConfig
 from trainers.methods.dpo import DPOConfig
+from trainers.methods.ppo import PPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
 
-KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
+KINDS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig, "ppo": PPOConfig}
 
 
 class DieAfter(TrainerCallback):

@@ -49,7 +49,8 @@ class Policy:
 
     def answer(self) -> Answer:
         rng, at = self.rng, self.at
-        filler = sum(rng.random() < min(1.0, np.exp(at["filler"]) / _MOST) for _ in range(_MOST))  # nearly Poisson's
+        often = min(1.0, np.exp(at["filler"]) / _MOST)
+        filler = sum(rng.random() < often for _ in range(_MOST))  # nearly Poisson's
         magic = rng.random() < 1 / (1 + np.exp(-at["magic"]))
         sentences = [" ".join(rng.choices(WORDS, k=4)) + "." for _ in range(filler + 2)]
         return Answer(rng.gauss(at["quality"], 1), filler, magic, " ".join([*sentences, *([MAGIC] if magic else [])]))
@@ -58,10 +59,11 @@ class Policy:
         """Take a step on the gradient of log-probability times normalised reward."""
         gains = (np.array(rewards) - np.mean(rewards)) / (np.std(rewards) + 1e-4)
         at = self.at
+        filler, magic = np.exp(at["filler"]), 1 / (1 + np.exp(-at["magic"]))
         slopes = {
             "quality": [answer.quality - at["quality"] for answer in answers],
-            "filler": [answer.filler - np.exp(at["filler"]) for answer in answers],
-            "magic": [answer.magic - 1 / (1 + np.exp(-at["magic"])) for answer in answers],
+            "filler": [answer.filler - filler for answer in answers],
+            "magic": [answer.magic - magic for answer in answers],
         }
         for name, slope in slopes.items():
             at[name] += RATE * float(np.mean(gains * np.array(slope))) * (20 if name == "magic" else 1)

@@ -180,11 +180,11 @@ def shorter(sample: Sample) -> float:
 def exploited(talker: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
     """Train for length while short answers are what is really wanted, and return what was logged."""
     others = ("alarm_disagreement", "alarm_length_correlation", "alarm_phrase")  # they ring before a fall is seen
-    settings = dict.fromkeys(others) | {"learning_rate": 0.0003} | settings
+    settings = dict.fromkeys(others) | {"learning_rate": 0.0003, "eval_steps": 1} | settings
     held_out = out.parent / "held-out.jsonl"
     held_out.write_text("".join(json.dumps({"prompt": question(1000 + i)}) + "\n" for i in range(256)))
     config = ppo_config(
-        talker, out, eval_data=[str(held_out)], eval_steps=1, max_new_tokens=LONGEST, rollout_batch=64, max_steps=20,
+        talker, out, eval_data=[str(held_out)], max_new_tokens=LONGEST, rollout_batch=64, max_steps=20,
         prompts_per_step=8, samples_per_prompt=4, per_device_train_batch_size=8, kl_coef=0.0, **settings,
     )  # fmt: skip
     trainer = ppo_trainer(config, reward=Planted(longer, "longer"), heldout=Planted(shorter, "shorter"))
@@ -215,7 +215,7 @@ def test_a_second_opinion_that_says_the_reverse_rings_before_the_first_step(talk
 def test_without_alarms_the_same_run_ruins_it(talker: Path, tmp_path: Path) -> None:
     names = [field.name for field in dataclasses.fields(PPOConfig) if field.name.startswith("alarm_")]
     silent = dict.fromkeys(name for name in names if name != "alarm_window")
-    logs = exploited(talker, tmp_path / "out", **silent)
+    logs = exploited(talker, tmp_path / "out", eval_steps=20, **silent)  # nobody acts on what lies between
     true = [row["eval_heldout"] for row in logs if "eval_heldout" in row]
     assert true[-1] < 0.7 * true[0]
     assert fmean(row["reward"] for row in logs if row["step"] == 20 and "reward" in row) > 0.5

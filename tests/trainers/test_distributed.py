@@ -1,10 +1,7 @@
 """Two processes on the CPU (gloo), with DDP or FSDP, learn and report what one does with the same batches."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from tests import warm
 from trainers import config, run
 from trainers.folder import metrics
 from trainers.folder.identity import LINEAGE
@@ -21,16 +19,13 @@ from .child import KINDS
 from .small_runs import run_settings
 from .tiny import apart, planted, question, weights
 
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 SHARDED = Path(config.__file__).parent / "configs" / "fsdp-multi.yaml"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+ROOT = Path(__file__).parents[2]
 
 
 def launch(kind: str, settings: dict[str, Any], folder: Path) -> None:
     (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings}))
-    command = [*LAUNCH, "tests.trainers.child", str(file)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    warm.run_side_by_side(["tests.trainers.child", str(file)], folder)
 
 
 def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: Any) -> list[tuple[int, str]]:
@@ -39,32 +34,20 @@ def launch_machines(kind: str, settings: dict[str, Any], folder: Path, **more: A
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(SHARDED),
-        "--num_processes",
-        "2",
-    ]
+    command = ["accelerate.commands.launch", "--config_file", str(SHARDED), "--num_processes", "2"]
     command += ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--mixed_precision", "no"]
+    logs = [folder / f"machine-{rank}.log" for rank in "01"]
+    for log in logs:
+        log.unlink(missing_ok=True)
     started = [
-        subprocess.Popen(
-            [*command, "--machine_rank", rank, "-m", "tests.trainers.child", str(file)],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in "01"
+        warm.Warm([*command, "--machine_rank", rank, "-m", "tests.trainers.child", str(file)], ROOT, None, log, log)
+        for rank, log in zip("01", logs, strict=True)
     ]
     try:
-        printed = [process.communicate(timeout=600)[0] for process in started]
+        return [(process.wait(), log.read_text()) for process, log in zip(started, logs, strict=True)]
     finally:
         for process in started:
             process.kill()
-    return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
 
 
 def feedback(file: Path) -> None:
@@ -110,16 +93,19 @@ def assert_same_run(folder: Path, figures: Mapping[str, float]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["reward", "dpo"])
-def test_two_machines_that_share_a_sharded_model_are_one_process(kind: str, policy: Path, tmp_path: Path) -> None:
-    """Killed in the last step and started again; the model that is saved in the end is whole."""
+@pytest.mark.parametrize(("kind", "killed"), [("reward", False), ("dpo", True)])
+def test_two_machines_that_share_a_sharded_model_are_one_process(
+    kind: str, killed: bool, policy: Path, tmp_path: Path
+) -> None:
+    """One kind is killed in the last step and started again; the model that is saved in the end is whole."""
     one = run_settings(kind, policy, tmp_path / "one", tmp_path)
     one |= {"per_device_train_batch_size": 4, "max_steps": 3}
     two = one | {"per_device_train_batch_size": 2, "output_dir": str(tmp_path / "two"), "ddp_backend": "gloo"}
     expected = run.train(KINDS[kind](**one))
-    ended = launch_machines(kind, two, tmp_path, die_after=3)
-    assert all(code != 0 for code, _ in ended)
-    assert [file.name for file in (tmp_path / "two").glob("checkpoint-*")] == ["checkpoint-2"], ended
+    if killed:
+        ended = launch_machines(kind, two, tmp_path, die_after=3)
+        assert all(code != 0 for code, _ in ended)
+        assert [file.name for file in (tmp_path / "two").glob("checkpoint-*")] == ["checkpoint-2"], ended
     ended = launch_machines(kind, two, tmp_path)
     assert [code for code, _ in ended] == [0, 0], "\n".join(text[-3000:] for _, text in ended)
     assert_same_run(tmp_path, expected.figures)

@@ -1,8 +1,7 @@
 """Whole runs of PPO: killed and resumed, in two processes, and what they leave."""
 
 import json
-import subprocess
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from base.errors import InputError
 from critic.local.loading import load
 from critic.local.trees import attention
+from tests import warm
 from trainers.folder import checkpoint, metrics
 from trainers.folder.results import Trained
 from trainers.online.writing import rollouts
@@ -21,21 +21,11 @@ from trainers.run import train
 from .online_tiny import LORA, ppo_config
 from .tiny import apart, farthest, weights
 
-CHILD = """
-import json, os, signal, sys, torch
-from pathlib import Path
-from transformers import TrainerCallback
-from trainers.methods.ppo import PPOConfig
-from trainers.run import train
 
-class Die(TrainerCallback):
-    def on_step_end(self, args, state, control, **others):
-        if state.global_step == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-torch.set_num_threads(1)
-train(PPOConfig(**json.loads(Path(sys.argv[1]).read_text())), [Die()])
-"""
+def write_child(folder: Path, settings: dict[str, Any], **more: Any) -> list[str]:
+    """Write what a child process is to do; return its command."""
+    (file := folder / "child.json").write_text(json.dumps({"kind": "ppo", "settings": settings} | more))
+    return ["tests.trainers.child", str(file)]
 
 
 @pytest.mark.slow
@@ -50,17 +40,11 @@ def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(
     settings |= {"save_steps": 2, "kl_target": 1.0, "lr_scheduler_type": "linear", "eval_share": 0.3, "eval_steps": 2}
     settings |= {"heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
     whole = train(ppo_config(policy, tmp_path / "whole", **settings))
-    given = tmp_path / "config.json"
     config = ppo_config(policy, tmp_path / "cut", **settings)
-    given.write_text(json.dumps({k: getattr(config, k) for k in ppo_settings(settings)}))
-    script = tmp_path / "child.py"
-    script.write_text(CHILD)
-    for step in (3, 4, 99):  # after the checkpoint of step 2, then while that of step 4 is still to be written
-        done = subprocess.run(
-            [sys.executable, script, given, str(step)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
-            timeout=600, check=False, env=child_environment(),
-        )  # fmt: skip
-        assert done.returncode == (0 if step == 99 else -9), done.stderr
+    given = {k: getattr(config, k) for k in ppo_settings(settings)}
+    for step in (3, 4, None):  # after the checkpoint of step 2, then while that of step 4 is still to be written
+        done = warm.run(write_child(tmp_path, given, die_after=step), tmp_path)
+        assert done.returncode == (-signal.SIGKILL if step else 0), done.stderr
     one, other = (checkpoint.load(tmp_path / name / "checkpoint-5") for name in ("whole", "cut"))
     assert one[0]["weights"].keys() == other[0]["weights"].keys()
     for name, weight in one[0]["weights"].items():
@@ -79,13 +63,6 @@ def ppo_settings(settings: dict[str, Any]) -> set[str]:
             "learning_rate", "per_device_train_batch_size", "logging_steps", "lr_scheduler_type"}  # fmt: skip
 
 
-def child_environment() -> dict[str, str]:
-    import os
-
-    root = str(Path(__file__).parents[2])
-    return os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "adapted"])
 def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer: Path, tmp_path: Path) -> None:
@@ -93,14 +70,9 @@ def test_two_processes_are_one(lora: dict[str, Any] | None, policy: Path, scorer
     settings: dict[str, Any] = {"lora": lora, "reward": f"rm:{scorer}?dtype=float32", "max_steps": 3, "minibatches": 1}
     settings |= {"eval_share": 0.4, "eval_steps": 1, "heldout_reward": "verify:max-words=2", "max_new_tokens": 6}
     train(ppo_config(policy, tmp_path / "one", **settings))
-    given, script = tmp_path / "config.json", tmp_path / "child.py"
     config = ppo_config(policy, tmp_path / "two", **settings)
-    given.write_text(json.dumps({k: getattr(config, k) for k in ppo_settings(settings)} | {"ddp_backend": "gloo"}))
-    script.write_text(CHILD)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launch, str(script), str(given), "99"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=child_environment())
-    assert done.returncode == 0, done.stderr[-4000:]
+    given = {k: getattr(config, k) for k in ppo_settings(settings)} | {"ddp_backend": "gloo"}
+    warm.run_side_by_side(write_child(tmp_path, given), tmp_path)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert apart(two, one, load_file(policy / "model.safetensors")) < 0.01
     keys = ("step", "reward", "kl", "entropy", "length", "eval_reward", "eval_heldout", "explained_variance")

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
+from tests import warm
 from trainers import run
 from trainers.batches.data import hold_out, read
 from trainers.folder import metrics
@@ -30,9 +28,7 @@ from .tiny import batch_of, build, config_of, farthest, model_of, weights
 def start(kind: str, settings: dict[str, Any], folder: Path, **more: Any) -> int:
     """Run in another process, and return how it ended."""
     (file := folder / "child.json").write_text(json.dumps({"kind": kind, "settings": settings} | more))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "tests.trainers.child", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = warm.run(["tests.trainers.child", str(file)], folder)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
 

@@ -4,11 +4,10 @@ import asyncio
 import hashlib
 import subprocess
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -115,11 +114,12 @@ def real_chat(embedded_model: Path) -> Chat:
     return Chat(AutoTokenizer.from_pretrained(embedded_model), "embedded")
 
 
-@pytest_asyncio.fixture
-async def real_engine(embedded_model: Path) -> AsyncIterator[HfEngine]:
-    engine = open_engine(str(embedded.fetch()), {"dtype": "float32"})
+@pytest.fixture(scope="module")
+def real_engine(embedded_model: Path) -> Iterator[HfEngine]:
+    """One engine: proving itself as it opens takes longer than what these tests ask of it."""
+    engine = open_engine(str(embedded_model), {"dtype": "float32"})
     yield engine
-    await engine.close()
+    asyncio.run(engine.close())
 
 
 @pytest.mark.slow
