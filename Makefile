@@ -6,6 +6,7 @@
 #   make lint                the same checks, but nothing is changed and no test runs
 #   make docs                the documentation as a site, in build/site
 #   make bench [NAME=...]    all benchmarks in 40 minutes, or one at its full size; writes benchmarks/RESULTS.md
+#   make gpu                 what only a GPU can tell, in at most eight minutes; a section of benchmarks/RESULTS.md
 #   make accuracy            how often each judge mode agrees with people; needs CAI_DATA and hours; goes on where it stopped
 #   make vllm                .venv-vllm, with vLLM for CPUs
 #   make million             a million prompts, killed at nine tenths and resumed (half an hour)
@@ -27,7 +28,7 @@ WORKERS := --numprocesses 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs bench million accuracy vllm peers harnesses clean
+.PHONY: help setup demo test check lint docs bench gpu million accuracy vllm peers harnesses clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -74,6 +75,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run $(NAME)
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu
 
 million: $(READY)
 	$(BIN)/python -m benchmarks.million

@@ -9,6 +9,7 @@ from base.errors import InputError
 # pyproject.toml's extras. A package that is in none of them is a dependency of all.
 EXTRAS = {
     "accelerate": "train",
+    "bitsandbytes": "qlora",
     "gguf": "local",
     "peft": "train",
     "ray": "ray",

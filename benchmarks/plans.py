@@ -32,6 +32,8 @@ SHAPES = {
     "70B": {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64},
 }
 LORA = "lora={r: 64, lora_alpha: 128, target_modules: all-linear}"
+LEARNT = {"LoRA": (LORA,), "QLoRA": (LORA, "quantize=nf4"), "full": ("lora=null",)}
+"""What learns, and the settings that say so."""
 HEAD = """# Memory of training
 
 `cai train METHOD --config FILE --dry-run` says what a run takes before anything is loaded or written: on each device,
@@ -48,7 +50,8 @@ of the embedded model on a CPU it is in `benchmarks/RESULTS.md`. No GPU has meas
 on: chats of 4,096 tokens, prompts and answers of 2,048 for methods whose policy writes), one example at a time,
 gradient checkpointing, adapters of rank 64 on all linear layers, 32 answers written at a time, and for those methods a
 reward model of eight billion weights on the same GPU. GB are 10^9 bytes, of one of so many GPUs of 80 GB; more than one
-share the weights out.
+share the weights out. QLoRA (`quantize: nf4`) keeps the frozen base in four bits, which can't be shared out; its
+embedding, output table and head stay in float32, and what writes answers is a copy in bfloat16.
 """
 TAIL = """A refused method goes by OpenRLHF or verl, which shard policy, reference and rollouts and take this service's
 rewards: see [TRAINING.md](TRAINING.md).
@@ -58,17 +61,17 @@ ROW = ("weights", "gradients", "optimiser", "references", "rollouts", "reward mo
 
 @dataclass(frozen=True)
 class Line:
-    """A method with adapters or full weights: its plan on so many GPUs, or why there is none."""
+    """A method and what learns (`LEARNT`): its plan on so many GPUs, or why there is none."""
 
     method: str
-    adapters: bool
+    learnt: str
     plan: Plan | None
     gpus: int
     refusal: str = ""
 
     def __str__(self) -> str:
         """A line of the table."""
-        name = f"| {self.method} | {'LoRA' if self.adapters else 'full'} |"
+        name = f"| {self.method} | {self.learnt} |"
         if self.plan is None:
             return f"{name} | | | | | | | | {self.refusal} |"
         sizes = " | ".join(f"{_part(self.plan, part) / GIGA:.1f}" for part in ROW)
@@ -85,29 +88,29 @@ def _part(plan: Plan, name: str) -> int:
 
 
 def lines(folder: Path, reward: Path) -> Iterator[Line]:
-    """Yield a line for each method with adapters, and with full weights."""
+    """Yield a line for each method and each that learns."""
     for method in catalogue.names():
-        for adapters in (True, False):
-            yield line(method, adapters, folder, reward)
+        for learnt in LEARNT:
+            yield line(method, learnt, folder, reward)
 
 
-def line(method: str, adapters: bool, folder: Path, reward: Path) -> Line:
+def line(method: str, learnt: str, folder: Path, reward: Path) -> Line:
     """Plan a method on as few GPUs as it takes."""
     given = [f"model={folder}", "per_device_train_batch_size=1", "use_cpu=true", "save_total_limit=1"]
     kind = load(method)
     if kind.plan.writes:
         given += [f"reward=rm:{reward}", "rollout_batch=32"]
-    given.append(LORA if adapters else "lora=null")
+    given += LEARNT[learnt]
     chosen: Any = config.load(kind.config, CONFIGS / f"{method}-8gpu.yaml", given)
     case = case_of(chosen, kind.plan, kind.work(chosen, 1), Device(GPU))
     gpus = 1
-    while gpus <= (1 if kind.plan.writes else MOST):
+    while gpus <= (1 if kind.plan.writes or chosen.quantize else MOST):
         setting = replace(case.setting, processes=gpus, sharded=gpus > 1)
         plan = replace(case, setting=setting).plan
         if plan.peak <= GPU:
-            return Line(method, adapters, plan, gpus)
+            return Line(method, learnt, plan, gpus)
         gpus *= 2
-    return Line(method, adapters, None, gpus, f"refused: {plan.peak / GIGA:,.0f} GB")
+    return Line(method, learnt, None, gpus, f"refused: {plan.peak / GIGA:,.0f} GB")
 
 
 def page() -> str:

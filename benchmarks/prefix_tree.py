@@ -153,9 +153,16 @@ def generation(engine: HfEngine, dtype: str) -> list[Figure]:
 def opened(dtype: str) -> Iterator[HfEngine]:
     """The embedded model, warmed up."""
     engine = open_engine(str(embedded.fetch()), {"dtype": dtype})
+    with closing(engine):
+        yield engine
+
+
+@contextmanager
+def closing(engine: HfEngine) -> Iterator[None]:
+    """Warm an engine up, and close it in the end."""
     try:
         scores(engine, [judge_tree(99, False)])
-        yield engine
+        yield
     finally:
         asyncio.run(engine.close())
 

@@ -36,6 +36,7 @@ HELPERS = {
     "cost_curve",
     "data",
     "figures",
+    "grpo_steps",
     "mixed",
     "overview",
     "peers",
@@ -45,8 +46,18 @@ HELPERS = {
     "simulate",
     "simulation",
 }
-# `make accuracy`, `make million`, and the pages of templates and of memory.
-OWN_COMMANDS = {"coverage", "judge_accuracy", "million", "plans", "reward_hh", "reward_model", "templates"}
+# `make accuracy`, `make million`, `make gpu`, learning curves, and the pages of templates and of memory.
+OWN_COMMANDS = {
+    "coverage",
+    "gpu",
+    "judge_accuracy",
+    "learning_curve",
+    "million",
+    "plans",
+    "reward_hh",
+    "reward_model",
+    "templates",
+}
 HEADER = "# Results\n\nEach section is written by the last run of its benchmark.\n"
 
 

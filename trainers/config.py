@@ -52,6 +52,8 @@ class TrainConfig(TrainingArguments):
     max_length: int = 1024
     """The longest prompt with its answer, in tokens. Longer ones are refused and counted, never cut."""
     prefix_packing: bool | None = None
+    row_tokens: int = 1 << 14
+    """The most tokens in a row that nothing is learnt from, of references and evaluations; an example is never cut."""
     certificate: str | None = None
     """The certificate of the judge that gave the labels: a file, or the folder of ``certificate.json``.
 
@@ -61,6 +63,8 @@ class TrainConfig(TrainingArguments):
     dropout: bool = False
     """Whether the dropout that the model's configuration names is used. Without it, DPO starts at its reference."""
     lora: dict[str, Any] | None = None
+    quantize: Literal["nf4"] | None = None
+    """With ``lora``: how the frozen base is kept, if not in float32. nf4 is QLoRA's four bits (the extra ``qlora``)."""
     bf16: bool | None = None  # type: ignore[assignment]  # None until the hardware is known
     logging_steps: float = 0.005
     """As a share of all steps: at most 200 points, and every step of a run of fewer."""
@@ -83,6 +87,14 @@ class TrainConfig(TrainingArguments):
             raise ValueError(f"eval_share is {self.eval_share}; expected at least 0 and less than 1")
         if self.max_length < 2:
             raise ValueError(f"max_length is {self.max_length}; expected 2 or more tokens")
+        if self.quantize not in (None, "nf4"):
+            raise ValueError(f"quantize is {self.quantize!r}; expected nf4, or null")
+        if self.quantize and self.lora is None:
+            raise ValueError(
+                "quantize keeps a frozen base in four bits, and nothing would be learnt; give lora as well"
+            )
+        if self.row_tokens < 1:
+            raise ValueError(f"row_tokens is {self.row_tokens}; expected 1 or more")
         _check_bounds(self.require_certificate)
         super().__post_init__()  # type: ignore[no-untyped-call]  # untyped there
 
@@ -138,6 +150,8 @@ ALIASES = {
     "model_name_or_path": "model",
     "loss_type": "loss",
     "peft": "lora",
+    "load_in_4bit": "quantize",
+    "qlora": "quantize",
     "num_generations": "samples_per_prompt",
     "max_tokens": "max_new_tokens",
     "kl": "kl_coef",

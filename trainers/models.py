@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -15,12 +16,14 @@ from transformers import (
 
 from base.errors import InputError
 from critic.local import embedded
-from critic.local.loading import load
+from critic.local.loading import Loaded, load
 from critic.local.rewards import FILE, read_manifest
+from trainers import quantized
 from trainers.batches import dropout
 from trainers.batches.dropout import Dropped
 from trainers.config import TrainConfig
 from trainers.folder import finish
+from trainers.planning.settings import is_sharded
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
             where=config.model,
             fix="train from a language model, or give the data of the model's groups",
         )
-    loaded = load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
+    loaded = _loaded(config, folder, auto, heads)
     model, tokenizer = loaded.model, loaded.tokenizer
     _check_context(model, config)
     if heads is not None and model.config.get_text_config().pad_token_id is None:
@@ -68,6 +71,16 @@ def _load(config: TrainConfig, heads: int | None) -> Trainee:
     dropped = {} if config.dropout else dropout.turn_off(model, config.model, config.gradient_checkpointing)
     trained = model if config.lora is None else _adapted(model, config, heads)
     return Trainee(trained, tokenizer, loaded.revision, named, finish.stored_dtype(loaded.folder), dropped)
+
+
+def _loaded(config: TrainConfig, folder: str, auto: type[Any], heads: int | None) -> Loaded:
+    """Load the weights in float32 into main memory; those that are quantised go where they are computed with."""
+    if config.quantize is None:
+        return load(folder, torch.float32, torch.device("cpu"), None, auto, heads)
+    quantized.check("quantize", is_sharded())
+    loaded = load(folder, torch.float32, config.device, None, auto, heads, quantized.how())
+    quantized.compute_as_asked(loaded.model)
+    return loaded
 
 
 def _heads(folder: Path) -> tuple[str, ...] | None:

@@ -59,7 +59,7 @@ class Offline(Method[C]):
         """See `Method.work`. The largest batch has prompts of next to no tokens: nothing is shared then."""
         step = config.per_device_train_batch_size
         answers = self.plan.answers
-        row = min(config.per_device_eval_batch_size, rows_of(answers * config.max_length))
+        row = min(config.per_device_eval_batch_size, rows_of(answers * config.max_length, config.row_tokens))
         looks = self.plan.compared or config.eval_data or config.eval_share
         return Work(
             examples=step,

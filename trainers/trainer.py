@@ -41,16 +41,9 @@ class NotFinite(InputError):
     """The loss of a batch is not a number. The last checkpoint is from before it."""
 
 
-_ROW = 1 << 14
-"""The most tokens in a row of examples that nothing is learnt from, unless one alone has more."""
-
-
-def rows_of(tokens: int) -> int:
-    """Return how many examples of so many ``tokens`` one row holds that nothing is learnt from: one at least.
-
-    A batch of eight pairs of 4,096 tokens would be a row of 65,536, whose mask alone takes 31 GB.
-    """
-    return max(1, _ROW // max(tokens, 1))
+def rows_of(tokens: int, row: int) -> int:
+    """Return how many examples of so many ``tokens`` a row of ``row`` tokens holds: one at least."""
+    return max(1, row // max(tokens, 1))
 
 
 Watched = dict[str, Tensor]
@@ -241,7 +234,7 @@ class TreeTrainer(Trainer):
         models need, and none has more tokens than `rows_of` allows.
         """
         rank, world = self.args.process_index, self.args.world_size
-        size = min(self.args.eval_batch_size, rows_of(examples.widest))
+        size = min(self.args.eval_batch_size, rows_of(examples.widest, self.args.row_tokens))
         wanted = range(len(examples)) if only is None else only
         mine = list(wanted[rank::world])
         for start in range(0, math.ceil(len(wanted) / world), size):

@@ -42,7 +42,8 @@ from critic.local.worker import Job, Limits, Ways, Worker
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _BOOLS = {"true": True, "false": False}
-_ROW_TOKENS = 4096
+ROW_TOKENS = 4096
+"""Tokens that go through a model in one row, unless an engine's option says otherwise."""
 _CACHE_BYTES_CPU = 1 << 30
 _INTERACTIVE_SLOTS = 4
 # The names under which configurations say how many positions there are. A model with a state alone has none of them.
@@ -68,6 +69,7 @@ class HfEngine:
         batch: int = 16,
         deterministic: bool = False,
         template: TemplateOptions = NO_OPTIONS,
+        row_tokens: int = ROW_TOKENS,
     ) -> None:
         model = loaded.model
         context = context_length(model, name, loaded.tokenizer)
@@ -84,7 +86,7 @@ class HfEngine:
         limits = Limits(
             batch=1 if deterministic else batch,
             interactive=0 if deterministic else _INTERACTIVE_SLOTS,
-            row_tokens=_ROW_TOKENS,
+            row_tokens=row_tokens,
             cached_tokens=_cache_bytes(model.device) // max(1, proof.bytes_per_token),
             context=context,
             alone=deterministic,
@@ -135,7 +137,7 @@ def open_engine(path_or_id: str, options: dict[str, str], name: str | None = Non
     where = name or path_or_id
     chosen = settings(options, WRITING, where)
     loaded = load(path_or_id, chosen.dtype, chosen.device)
-    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template)
+    return HfEngine(loaded, where, chosen.batch, chosen.deterministic, chosen.template, chosen.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class LocalSettings:
     """A spec's options, read; `open_engine` says what each does."""
 
     batch: int
+    row: int
     deterministic: bool
     device: torch.device
     dtype: torch.dtype
@@ -152,9 +155,8 @@ class LocalSettings:
 def settings(options: Mapping[str, str], known: Sequence[SpecOption], where: str) -> LocalSettings:
     """Read ``options``, of which those in ``known`` may be given. Raises `InputError` for all others and bad values."""
     check_known(options, known, where)
-    batch = options.get("batch", "16")
-    if not batch.isdecimal() or int(batch) < 1:
-        raise InputError(f"batch={batch} is not a whole number above 0", where=where)
+    batch = _count(options, "batch", 16, where)
+    row = _count(options, "row", ROW_TOKENS, where)
     try:
         device = torch.device(options["device"]) if "device" in options else default_device()
         torch.empty(1, device=device)
@@ -164,7 +166,14 @@ def settings(options: Mapping[str, str], known: Sequence[SpecOption], where: str
         ) from error
     dtype = _one_of(options, "dtype", _DTYPES, where) or default_dtype(device)
     deterministic = _one_of(options, "deterministic", _BOOLS, where) or False
-    return LocalSettings(int(batch), deterministic, device, dtype, read_template_options(options, where))
+    return LocalSettings(batch, row, deterministic, device, dtype, read_template_options(options, where))
+
+
+def _count(options: Mapping[str, str], name: str, default: int, where: str) -> int:
+    given = options.get(name, str(default))
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"{name}={given} is not a whole number above 0", where=where)
+    return int(given)
 
 
 def opened_chat(loaded: Loaded, template: TemplateOptions, name: str) -> Chat:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -19,6 +20,7 @@ from transformers import (
 )
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from base.errors import InputError
 from critic.local import processor
@@ -44,11 +46,13 @@ def load(
     attention: str | None = None,
     auto: type[_BaseAutoModelClass] = AutoModelForCausalLM,
     heads: int | None = None,
+    quantization: QuantizationConfigMixin | None = None,
 ) -> Loaded:
     """Load a model in ``dtype`` onto ``device``, with the attention function registered as ``attention``, else its own.
 
     ``auto`` is the class of transformers that builds it: for a language model, or for a reward model. With ``heads``,
-    a reward model gets so many, and they may be new: then torch's random generator draws them.
+    a reward model gets so many, and they may be new: then torch's random generator draws them. ``quantization`` is how
+    transformers is to keep the weights, if not as they are.
     Only safetensors are read and no code that comes with a model is run. Raises `InputError` for whatever can't be
     found or used.
     """
@@ -56,6 +60,9 @@ def load(
     try:
         with quiet():
             labels = {} if heads is None else {"num_labels": heads}
+            kept: dict[str, Any] = {}
+            if quantization is not None:
+                kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, found = auto.from_pretrained(
@@ -66,6 +73,7 @@ def load(
                 trust_remote_code=False,
                 attn_implementation=attention,
                 output_loading_info=True,
+                **kept,
             )
     except Exception as error:  # configurations, models and files of others raise anything
         raise InputError(

@@ -6,6 +6,7 @@ from critic.engine_kinds.options import SpecOption
 LOADING = (
     SpecOption("device", "a GPU if there is one, else cpu", "where the model computes: cpu, cuda, cuda:1 ..."),
     SpecOption("dtype", "bfloat16 where the hardware multiplies it, else float32", "bfloat16 or float32"),
+    SpecOption("row", "4096", "tokens that go through the model at once while it judges; GPUs gain from 16384"),
     SpecOption(
         "deterministic",
         "false",

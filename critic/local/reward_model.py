@@ -2,7 +2,7 @@
 
 from critic.chats.template_options import NO_OPTIONS, TemplateOptions
 from critic.engine import Completion, EngineError, Lane, Request, Reward
-from critic.local.language_model import HfEngine, opened_chat, settings, ways
+from critic.local.language_model import ROW_TOKENS, HfEngine, opened_chat, settings, ways
 from critic.local.loading import Loaded, load_classifier
 from critic.local.local_options import JUDGING
 from critic.local.pairs import SETTINGS, Pairs, reads_pairs
@@ -25,9 +25,10 @@ class RmEngine(HfEngine):
         manifest: Manifest,
         deterministic: bool = False,
         template: TemplateOptions = NO_OPTIONS,
+        row_tokens: int = ROW_TOKENS,
     ) -> None:
         self._manifest = manifest
-        super().__init__(loaded, name, deterministic=deterministic, template=template)
+        super().__init__(loaded, name, deterministic=deterministic, template=template, row_tokens=row_tokens)
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Raise `EngineError`: a reward model writes nothing."""
@@ -59,4 +60,4 @@ def open_engine(path_or_id: str, options: dict[str, str]) -> RmEngine:
     chosen = settings(options, JUDGING, path_or_id)
     loaded = load_classifier(path_or_id, chosen.dtype, chosen.device)
     manifest = read_manifest(loaded.folder, int(loaded.model.config.num_labels or 1))
-    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template)
+    return RmEngine(loaded, path_or_id, manifest, chosen.deterministic, chosen.template, chosen.row)

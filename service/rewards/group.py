@@ -1,15 +1,18 @@
 """Rewards within a group, in the shape of NeMo Gym's ``genrm_compare``: siblings are compared with each other."""
 
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from constitution import Principle
-from critic.records import Message
-from critic.rewarding.comparing import Compared
+from critic.records import Message, Prompt
+from critic.rewarding.comparing import Compared, ComparisonRewards
+from critic.rewarding.grade import Grade
 
 MOST_SIBLINGS = 64
+NO_ANSWER = "it holds no answer: there is no output_text in it"
 
 
 class GroupRequest(BaseModel):
@@ -69,20 +72,34 @@ class GroupAnswer(BaseModel):
         )
 
 
-def text_of(response: str | dict[str, Any]) -> str:
-    """Return the text of a response: what its messages say, without thoughts and tool calls."""
+async def compared(source: ComparisonRewards, prompt: Prompt, texts: Sequence[str | None]) -> Compared:
+    """Compare those ``texts`` that there are. A response that came to none has no reward, and costs the others none."""
+    places = [number for number, text in enumerate(texts) if text is not None]
+    found = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
+    grades = [Grade(None, NO_ANSWER)] * len(texts)
+    for place, grade in zip(places, found.grades, strict=True):
+        grades[place] = grade
+    results = [(places[first], places[second], probability) for first, second, probability in found.results]
+    return Compared(grades, results, found.asked)
+
+
+def text_of(response: str | dict[str, Any]) -> str | None:
+    """Return the text of a response: what its messages say, without thoughts and tool calls.
+
+    None for one that came to no answer: its thoughts took all tokens, say. Raises `ValueError` for what is no response.
+    """
     if isinstance(response, str):
         return response
     items = response.get("output")
-    messages = [item for item in items if _is_message(item)] if isinstance(items, list) else []
+    if not isinstance(items, list):
+        raise ValueError("it has no list of output items")
+    messages = [item for item in items if _is_message(item)]
     texts = []
     for message in messages:
         content = message.get("content")
         parts = [{"text": content}] if isinstance(content, str) else content
         texts += [part["text"] for part in parts or () if isinstance(part, dict) and isinstance(part.get("text"), str)]
-    if not texts:
-        raise ValueError("there is no output_text in it")
-    return "".join(texts)
+    return "".join(texts) if texts else None
 
 
 def principle_of(text: str) -> Principle:

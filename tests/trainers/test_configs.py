@@ -134,6 +134,19 @@ def test_no_setting_is_unknown_to_accelerate(name: str, tmp_path: Path) -> None:
     assert unknown(wrong) == {"zero_stages"}
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "said"),
+    [
+        ("dpo", "grpo-smoke", "reward is a setting of grpo, online-dpo, ppo, and dpo has none of that name"),
+        ("grpo", "dpo-smoke", "loss is a setting of dpo, and grpo has none of that name"),
+    ],
+)
+def test_a_config_of_another_method_is_told_by_its_name(method: str, name: str, said: str) -> None:
+    with pytest.raises(InputError) as told:
+        load(method, config_file(name), ["use_cpu=true"])
+    assert said in str(told.value) and f"cai train {name.removesuffix('-smoke')}" in str(told.value)
+
+
 def test_settings_on_top_and_mistakes_are_told() -> None:
     assert loaded("dpo-smoke", "beta=0.2", "learning_rate=3e-6").learning_rate == 3e-6
     with pytest.raises(InputError, match="did you mean 'beta'"):

@@ -142,6 +142,28 @@ def test_a_group_of_one_readable_answer_is_left_out_and_counted(build: Any, poli
     trainer.close()
 
 
+@pytest.mark.parametrize("build", [grpo, odpo])
+def test_a_group_that_can_t_be_read_and_one_without_spread_cost_themselves_alone(
+    build: Any, policy: Path, tmp_path: Path
+) -> None:
+    """Of a step's four prompts the first has no reward that could be read, and the second three equal ones."""
+    seen: list[str] = []
+
+    def reward(sample: Sample) -> float | None:
+        where = sample.task.ask.where
+        seen.extend([where] * (where not in seen))
+        return {0: None, 1: 2.0}.get(seen.index(where), float(sum(sample.ids) % 7))
+
+    trainer = build(policy, tmp_path / "out", Planted(reward), max_steps=1, **PLAIN)
+    before = trained_weights(trainer)
+    trainer.train()
+    [row] = metrics.read(tmp_path / "out")
+    assert (row["without_reward"], row["groups/alone"]) == (3, 0)
+    assert build is odpo or row["groups/flat"] == 1
+    assert farthest(before, trained_weights(trainer)) > 0
+    trainer.close()
+
+
 def test_groups_without_spread_teach_nothing_and_a_run_of_them_stops(
     policy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """What a user meets first: no dropout in comparisons, values at the rewards' level, norms that don't decay."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
 from tests import zoo
+from trainers.folder import samples
 from trainers.methods.dpo import DPOConfig, DPOTrainer
 from trainers.methods.grpo import GRPOConfig, GRPOTrainer
 from trainers.methods.ppo import PPOConfig, PPOTrainer
@@ -17,29 +20,29 @@ from trainers.online.writing.rollout import Sample
 
 from .online_tiny import LORA, Planted, len_of, online_config, online_trainer, ppo_config, ppo_trainer, samples_of
 from .small_runs import ALL, trainer_of
+from .test_architectures import LANGUAGE
 from .tiny import build, config_of, planted
 
-ONLINE = ("gpt2", "gpt_neox", "opt", "phi", "phi3")
-"""Those of `DROPPING` whose rows can be packed, as online methods need."""
 DROPPING = ("bloom", "falcon", "gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "phi3")
-"""Families whose configurations name dropout, of several kinds; here each of those is 0.1 or more."""
+"""Families whose configurations name dropout of several kinds."""
+CHANCE = ("drop", "jitter", "noise", "stoch")
+"""What is drawn in training mode has a name with one of these in it."""
+CASES = [(name, packing) for name in LANGUAGE for packing in ((None, False) if name in DROPPING else (None,))]
+"""All families that are trained, as the proof finds; those that drop the most padded as well."""
 
 
 def dropping(name: str, folder: Path) -> Path:
-    """A tiny model of a family whose configuration has dropout of every kind that it knows."""
-    import json
-
+    """A tiny model of a family whose configuration has all that it knows of dropout, jitter and the like, as 0.3."""
     made = zoo.tiny(name, folder)
     config = json.loads((made / "config.json").read_text())
-    named = [key for key, value in config.items() if "drop" in key and isinstance(value, float | int)]
-    assert named, "this family knows no dropout"
+    known = config | AutoConfig.from_pretrained(made).to_dict()
+    named = [key for key, value in known.items() if type(value) in (float, int) and any(w in key for w in CHANCE)]
     (made / "config.json").write_text(json.dumps(config | dict.fromkeys(named, 0.3)))
     return made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("packing", [None, False], ids=["packed", "padded"])
-@pytest.mark.parametrize("name", DROPPING)
+@pytest.mark.parametrize(("name", "packing"), CASES)
 def test_dpo_begins_at_log_2_and_ppo_at_ratio_1(name: str, packing: bool | None, tmp_path: Path) -> None:
     folder = dropping(name, tmp_path / "model")
     dpo = build(
@@ -47,9 +50,11 @@ def test_dpo_begins_at_log_2_and_ppo_at_ratio_1(name: str, packing: bool | None,
     )
     dpo.train()
     assert dpo.state.log_history[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
-    if packing is False or name not in ONLINE:
+    if dpo.proof.path != "packed":  # as online methods need
         return
-    for kind, trainer_kind in ((PPOConfig, PPOTrainer), (GRPOConfig, GRPOTrainer)):
+    kinds: list[tuple[Any, Any]] = [(GRPOConfig, GRPOTrainer)]  # its ratio is the same policy's as PPO's
+    kinds += [(PPOConfig, PPOTrainer)] if name in DROPPING else []
+    for kind, trainer_kind in kinds:
         settings: dict[str, Any] = {"max_new_tokens": 6, "samples_per_prompt": 2}
         config = online_config(kind, folder, tmp_path / kind.__name__, **settings)
         trainer = online_trainer(trainer_kind, config, reward=Planted(len_of))
@@ -59,6 +64,15 @@ def test_dpo_begins_at_log_2_and_ppo_at_ratio_1(name: str, packing: bool | None,
         new = trainer.models.policy(experience.batch(prompts, trainer.accelerator.device), 1.0)
         assert float((new.detach() - old).abs().max()) < 1e-5
         trainer.close()
+
+
+def test_samples_cost_a_tenth_of_a_run_at_most() -> None:
+    """As tokens, each as dear as `WRITTEN_COSTS` that are trained on: before and after, and none of a tiny run."""
+    assert pytest.approx(0.1) == 2 * samples.SHARE
+    for budget in range(0, 1200, 7):
+        count, sampling = samples.affordable(budget)
+        assert count * sampling.max_tokens <= budget and count <= samples.PROMPTS
+    assert samples.affordable(19)[0] == 0 and samples.affordable(96)[0] == 1 and samples.affordable(10**6)[0] == 6
 
 
 def test_dropout_that_is_asked_for_is_there(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from base.errors import InputError
 from critic.chats.tokens import TokenTree
 from critic.local.loading import load
+from trainers import quantized
 from trainers.batches import dropout, forward
 from trainers.batches.dropout import Dropped
 from trainers.batches.packing import padded
@@ -109,7 +110,11 @@ def merge(model: PeftModel, row: Row, where: Path, **how: Any) -> PreTrainedMode
     inner: Any = model.get_base_model()
     before = logits(inner, row)
     tuner: Any = model
-    merged: PreTrainedModel = tuner.merge_and_unload(**how)
+    merged: PreTrainedModel
+    if quantized.is_quantized(inner):
+        merged = quantized.merged(model, how.get("adapter_names") or tuner.active_adapters)
+    else:
+        merged = tuner.merge_and_unload(**how)
     cause = "adapters on weights that are shared, or on layers that can't be merged, are left out of target_modules"
     check(logits(merged, row), before, "the adapters were merged", where, cause)
     return merged

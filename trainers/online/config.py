@@ -23,6 +23,7 @@ _BOUNDS: Bounds = (
 _WITHOUT_EFFECT = {
     "num_train_epochs": 3.0, "gradient_accumulation_steps": 1, "fp16": False, "fsdp": [], "deepspeed": None,
     "load_best_model_at_end": False, "auto_find_batch_size": False, "torch_compile": False, "push_to_hub": False,
+    "row_tokens": 1 << 14,
 }  # fmt: skip
 
 

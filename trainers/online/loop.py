@@ -45,7 +45,7 @@ from trainers.online.alarms import Alarm, Audit, History, alarms
 from trainers.online.config import OnlineConfig
 from trainers.online.experience import Group, Row
 from trainers.online.models import ActorCritic
-from trainers.online.optimizer import make_optimizer, timed
+from trainers.online.optimizer import add_up_gradients, make_optimizer, timed
 from trainers.online.prompts import Ask, Asks
 from trainers.online.scoring import RewardSource, SumReward, open_source
 from trainers.online.writing import rollouts
@@ -270,9 +270,7 @@ class OnlineTrainer:
     def _descend(self, groups: Sequence[Group]) -> float:
         """Take a step of the optimiser, and return the norm of the gradient before it was clipped."""
         if self.accelerator.num_processes > 1:
-            for weight in self._weights.values():
-                grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                weight.grad = self.accelerator.reduce(grad)
+            add_up_gradients(self.accelerator, self._weights.values())
         limit = self.args.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
         if not math.isfinite(norm):

@@ -26,6 +26,7 @@ from critic.local import embedded
 from critic.local.loading import load
 from critic.local.trees import attention
 from critic.local.trees.prefix_tree import output_head
+from trainers import quantized
 from trainers.batches import dropout, forward
 from trainers.batches.forward import Read
 from trainers.batches.packing import Packed
@@ -195,6 +196,10 @@ class Adapted(nn.Module):
         for name, module in list(self._base.named_modules()):
             if isinstance(module, LoraLayer):
                 layer: Any = module  # it is a torch module as well, whose attributes have no types
+                if quantized.is_quantized(layer.get_base_layer()):
+                    whole = quantized.whole(layer.get_base_layer())
+                    yield f"{name}.weight", whole + layer.get_delta_weight(_POLICY).to(whole)
+                    continue
                 weight = layer.get_base_layer().weight
                 kept = weight.data.clone()
                 layer.merge(adapter_names=[_POLICY])

@@ -1,12 +1,16 @@
-"""The optimiser of a loop of our own, with its schedule; and how long parts of a step take."""
+"""The optimiser of a loop of our own, with its schedule; gradients of all processes; and how long parts take."""
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 from transformers import Trainer, TrainingArguments, get_scheduler
+
+BUCKET = 1 << 24
+"""Numbers that processes add up in one message: 64 MiB of float32, for which a network is at its full speed."""
 
 
 def make_optimizer(
@@ -31,6 +35,29 @@ def make_optimizer(
         dict(args.lr_scheduler_kwargs or {}),  # type: ignore[arg-type]  # the config has made it a dictionary
     )
     return optimizer, scheduler
+
+
+def add_up_gradients(accelerator: Accelerator, weights: Iterable[nn.Parameter]) -> None:
+    """Give ``weights`` the sums of their gradients over all processes: many in one message, none a weight."""
+    for bucket in _buckets(weights):
+        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in bucket]
+        summed: torch.Tensor = accelerator.reduce(torch.cat([grad.flatten() for grad in grads]))
+        for weight, part in zip(bucket, summed.split([weight.numel() for weight in bucket]), strict=True):
+            weight.grad = part.view_as(weight)
+
+
+def _buckets(weights: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Yield the weights in their order, about so many together as make `BUCKET` numbers, of one type each."""
+    bucket: list[nn.Parameter] = []
+    size = 0
+    for weight in weights:
+        if bucket and (size + weight.numel() > BUCKET or weight.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(weight)
+        size += weight.numel()
+    if bucket:
+        yield bucket
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
+from trainers import quantized
 from trainers.config import TrainConfig
 from trainers.planning.memory import Needs, Plan, Work
 from trainers.planning.remedies import LORA, Case, remedies
@@ -82,6 +83,8 @@ def dry_run(
     """
     if needs.writes and device.sharded:
         refuse_sharded(method)
+    if config.quantize is not None and device.sharded:
+        quantized.refuse_sharded()
     case = case_of(config, needs, work, device)
     there = _free(Path(config.output_dir or ".")) if free is None else free
     return checked(Planned(method, case.plan, device, there), case, config)

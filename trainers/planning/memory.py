@@ -16,6 +16,8 @@ FLOAT = 4
 """Bytes of a number in float32."""
 OVERHEAD = 150_000_000
 """Bytes: what libraries and kernels take once they run. Measured: see `benchmarks.memory`."""
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes: four bits, and of each 64 numbers a scale in a byte, and of each 256 scales one in float32 (QLoRA's)."""
 _BLOCK = 128
 """Tokens: the cache of keys and values grows by so many (`critic.local.trees.kv_cache`)."""
 _PREFILL = 4096
@@ -38,7 +40,7 @@ class Shape:
     layer, ``embedding`` those of the input's table, and ``table`` those of the output's: they are counted once where
     both are one (``tied``). ``queries`` and ``keys`` are what a token has of them in one layer, ``inner`` the features
     between a layer's two products, of all experts that a token goes to. ``stored`` are the bytes of a number in the
-    model's folder.
+    model's folder, and ``linear`` the weights that QLoRA keeps in four bits.
     """
 
     weights: int
@@ -54,6 +56,7 @@ class Shape:
     inner: int
     vocabulary: int
     stored: float = 2
+    linear: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +105,14 @@ class Work:
 class Setting:
     """How it is computed. ``adapters`` are the numbers of LoRA's; None where all weights learn.
 
+    ``frozen`` are the bytes of a number in a frozen base's linear layers: `NF4` where it is quantised.
     ``compute`` are the bytes of a number in matrix products, ``optimizer`` the bytes that the optimiser keeps of each
     weight that learns. ``on_cpu``: attention copies a prompt's keys for each of its answers there, and the finished
     model is read again into the same memory.
     """
 
     adapters: int | None = None
+    frozen: float = FLOAT
     compute: int = 2
     optimizer: float = 8
     checkpointing: bool = False
@@ -155,6 +160,8 @@ def plan(shape: Shape, needs: Needs, work: Work, setting: Setting) -> Plan:
         phases["scoring"] = _scoring(shape, work, setting)
     if setting.on_cpu:
         phases["saving"] = {"the finished model, read again": int((FLOAT + shape.stored) * shape.weights)}
+        if setting.frozen < FLOAT:
+            phases["saving"]["the finished model"] = FLOAT * shape.weights
     return Plan(
         _always(shape, needs, work, setting, learnt), phases, _disk(shape, setting, learnt), _host(shape, setting)
     )
@@ -182,9 +189,11 @@ def _share(size: float, setting: Setting) -> int:
 
 def _always(shape: Shape, needs: Needs, work: Work, setting: Setting, learnt: int) -> dict[str, int]:
     frozen = setting.adapters is not None
-    weights = shape.weights + learnt if frozen else learnt
+    weights = FLOAT * (shape.weights + learnt if frozen else learnt)
+    if frozen:
+        weights -= int((FLOAT - setting.frozen) * shape.linear)
     return {
-        "weights": _share(FLOAT * weights, setting),
+        "weights": _share(weights, setting),
         "optimiser": _share(setting.optimizer * learnt, setting),
         "references": FLOAT * shape.weights if needs.reference and not frozen else 0,
         "rollouts: the copy that writes": setting.compute * shape.weights if needs.writes else 0,
@@ -221,6 +230,9 @@ def _casts(shape: Shape, setting: Setting) -> tuple[int, int]:
     if setting.sharded:
         gathered = setting.compute * (2 * shape.layer + shape.embedding + (0 if shape.tied else shape.table))
         return gathered, gathered + FLOAT * shape.layer
+    if setting.frozen < FLOAT:  # made whole for one product at a time, and again for its gradient
+        matrix = setting.compute * max(shape.layer, shape.table)
+        return matrix, matrix
     if setting.compute == FLOAT:
         return 0, 0
     one, everything = setting.compute * (shape.layer + shape.table), setting.compute * shape.multiplied
@@ -310,5 +322,8 @@ def _disk(shape: Shape, setting: Setting, learnt: int) -> dict[str, int]:
 
 
 def _host(shape: Shape, setting: Setting) -> int:
-    """Return the main memory of loading: each process holds the whole in float32, until it is shared out."""
+    """Return the main memory of loading: each process holds the whole in float32, until it is shared out.
+
+    A base in four bits goes to the device at once, and in the end comes back whole, for its adapters to be added.
+    """
     return 0 if setting.on_cpu else FLOAT * shape.weights

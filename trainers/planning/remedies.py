@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainers.planning.memory import Needs, Plan, Setting, Shape, Work, plan
+from trainers.planning.memory import FLOAT, NF4, Needs, Plan, Setting, Shape, Work, plan
 
 LORA: Mapping[str, Any] = {"r": 16, "target_modules": "all-linear"}
 """The adapters that are proposed."""
@@ -45,7 +45,10 @@ def remedies(case: Case, memory: int) -> list[str]:
     return []
 
 
-_ORDER = ("bf16", "gradient_checkpointing", "per_device_train_batch_size", "rollout_batch", "max_", "lora", "processes")
+_ORDER = (
+    *("bf16", "gradient_checkpointing", "per_device_train_batch_size", "rollout_batch", "max_", "lora"),
+    *("quantize", "processes"),
+)
 """From what costs least: the beginnings of what `_changes` says."""
 
 
@@ -64,7 +67,9 @@ def _changes(case: Case, memory: int) -> Iterator[tuple[str, Case]]:
     if setting.adapters is None:
         text = ", ".join(f"{key}: {value}" for key, value in LORA.items())
         yield f"lora='{{{text}}}'", replace(case, setting=replace(setting, adapters=case.adapters))
-    if not case.needs.writes:
+    elif setting.frozen == FLOAT and not setting.sharded:
+        yield "quantize=nf4", replace(case, setting=replace(setting, frozen=NF4))
+    if not case.needs.writes and setting.frozen == FLOAT:
         yield from _sharded(case, memory)
 
 

@@ -99,6 +99,7 @@ def _shape(model: PreTrainedModel, folder: Path) -> Shape:
     table, read = _table(model), _numel(model.get_input_embeddings())
     output = model.get_output_embeddings()
     tied = output is not None and output.weight is model.get_input_embeddings().weight
+    linear = sum(_numel(layer) for layer in model.modules() if isinstance(layer, torch.nn.Linear))
     matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
     heads = int(config.num_attention_heads)
     size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -117,6 +118,7 @@ def _shape(model: PreTrainedModel, folder: Path) -> Shape:
         inner=_inner(config),
         vocabulary=int(config.vocab_size),
         stored=_stored(folder, weights),
+        linear=max(0, linear - table),
     )
 
 

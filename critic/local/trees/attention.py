@@ -233,7 +233,7 @@ class TreePlan:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """See `Plan`."""
         if rule.softcap is None and rule.sinks is None and _gains_by_products(query):
-            query, key, value = (x.to(_computed_in(query)) for x in (query, key, value))
+            query, key, value = (x.to(computed_in(query)) for x in (query, key, value))
             return attend_spans(query, key, value, self._along(rule.mask, query.dtype), rule.scale)
         # Cut once: the gradient of a slice would be a whole row of zeros, for each span.
         queries, keys, values = (x.split(self._sizes, 1) for x in (query, key, value))
@@ -289,10 +289,10 @@ class TreePlan:
 
 def _gains_by_products(query: Tensor) -> bool:
     """Whether a gradient is to be taken, and faster so: on CPUs PyTorch's own is as fast in float32 alone."""
-    return query.requires_grad and query.device.type == "cpu" and _computed_in(query).itemsize == 2
+    return query.requires_grad and query.device.type == "cpu" and computed_in(query).itemsize == 2
 
 
-def _computed_in(states: Tensor) -> torch.dtype:
+def computed_in(states: Tensor) -> torch.dtype:
     """Return the type that attention has under autocast, if that is on."""
     kind = states.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype

@@ -179,34 +179,76 @@ def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
     Temperature 0 takes the likeliest. Otherwise one uniform number an answer is looked up in the cumulative
     probabilities, after cutting all but the ``top_p`` likeliest. ``Answer.logprobs`` are those at its temperature,
     before the cut; of greedy answers there are none.
+
+    All answers are drawn together, so that a GPU is waited for once a step, when tokens and log-probabilities are
+    fetched, and not once an answer.
     """
     best = logits_BV.max(-1)
-    tokens: list[int] = best.indices.tolist()
-    valid: list[bool] = best.values.isfinite().tolist()
-    sampled = [i for i, answer in enumerate(answers) if answer.sampling.temperature > 0 and valid[i]]
-    if sampled:
-        heat = torch.tensor([answers[i].sampling.temperature for i in sampled], device=logits_BV.device)
-        probabilities = ((logits_BV[sampled] - best.values[sampled, None]) / heat[:, None]).softmax(-1)
-        for i, p_V in zip(sampled, probabilities, strict=True):
-            tokens[i] = _look_up(p_V, answers[i].sampling.top_p, answers[i].rng.random())
-            if (kept := answers[i].logprobs) is not None:
-                kept.append(float(p_V[tokens[i]].log()))
-    return [token if ok else -1 for token, ok in zip(tokens, valid, strict=True)]
+    valid_B, tokens_B = best.values.isfinite(), best.indices
+    sampled = [number for number, answer in enumerate(answers) if answer.sampling.temperature > 0]
+    if not sampled:
+        greedy: list[int] = tokens_B.where(valid_B, -1).tolist()
+        return greedy
+    device = logits_BV.device
+    chosen_S = torch.tensor(sampled, device=device)
+    heat_S1 = torch.tensor([[answers[i].sampling.temperature] for i in sampled], device=device)
+    p_SV = ((logits_BV[chosen_S] - best.values[chosen_S, None]) / heat_S1).softmax(-1)
+    drawn_S = _look_up(
+        p_SV,
+        [answers[i].sampling.top_p for i in sampled],
+        torch.tensor([answers[i].rng.random() for i in sampled], dtype=torch.float64, device=device),
+    )
+    logprobs_S = p_SV.gather(1, drawn_S[:, None])[:, 0].log()
+    tokens_B = tokens_B.index_copy(0, chosen_S, drawn_S).where(valid_B, -1)
+    fetched = torch.cat([tokens_B.double(), logprobs_S.double()]).tolist()  # float64 holds both exactly
+    tokens = [int(token) for token in fetched[: len(answers)]]
+    for number, logprob in zip(sampled, fetched[len(answers) :], strict=True):
+        kept = answers[number].logprobs
+        if kept is not None and tokens[number] >= 0:
+            kept.append(logprob)
+    return tokens
 
 
-def _look_up(p_V: Tensor, top_p: float, uniform: float) -> int:
-    """Return the token where the cumulative probability passes ``uniform`` of the whole."""
-    if top_p >= 1:
-        return _passes(p_V.cumsum(-1, dtype=torch.float64), uniform)
-    # The nucleus is nearly always among the likeliest thousand; sorting the whole vocabulary is slow.
-    for count in (min(_NUCLEUS, len(p_V)), len(p_V)):
-        top = p_V.topk(count)
-        cumulative = top.values.cumsum(-1, dtype=torch.float64)
-        if cumulative[-1] >= top_p:
-            break
-    kept = int(torch.searchsorted(cumulative, top_p)) + 1
-    return int(top.indices[_passes(cumulative[:kept], uniform)])
+def _look_up(p_SV: Tensor, top_p: Sequence[float], uniform_S: Tensor) -> Tensor:
+    """Return the token of each row where the cumulative probability passes ``uniform_S`` of the whole: ``[S]``."""
+    cut = [number for number, share in enumerate(top_p) if share < 1]
+    if not cut:
+        return _passing(p_SV.cumsum(-1, dtype=torch.float64), uniform_S)
+    uncut = [number for number, share in enumerate(top_p) if share >= 1]
+    found_S = torch.empty(len(p_SV), dtype=torch.long, device=p_SV.device)
+    if uncut:
+        found_S[uncut] = _passing(p_SV[uncut].cumsum(-1, dtype=torch.float64), uniform_S[uncut])
+    share_S = torch.tensor(top_p, dtype=torch.float64, device=p_SV.device)
+    found_S[cut] = _in_nucleus(p_SV[cut], share_S[cut], uniform_S[cut])
+    return found_S
 
 
-def _passes(cumulative: Tensor, uniform: float) -> int:
-    return min(int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)), len(cumulative) - 1)
+def _in_nucleus(p_SV: Tensor, share_S: Tensor, uniform_S: Tensor) -> Tensor:
+    """Return what `_look_up` does, among the likeliest tokens of each row that together reach ``share_S``.
+
+    They are nearly always among the likeliest thousand; sorting the whole vocabulary is slow. A row that needs more is
+    sorted whole, by itself: what others need must not change how its ties are ordered.
+    """
+    found_S, reached_S = _among_likeliest(p_SV, share_S, uniform_S, _NUCLEUS)
+    wider = [number for number, reached in enumerate(reached_S.tolist()) if not reached]
+    if wider:
+        found_S[wider] = _among_likeliest(p_SV[wider], share_S[wider], uniform_S[wider], p_SV.shape[1])[0]
+    return found_S
+
+
+def _among_likeliest(p_SV: Tensor, share_S: Tensor, uniform_S: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return a token of each row among its ``count`` likeliest, and whether the nucleus lies within these: [S] each."""
+    top = p_SV.topk(min(count, p_SV.shape[1]))
+    cumulative_SC = top.values.cumsum(-1, dtype=torch.float64)
+    last_S = torch.searchsorted(cumulative_SC, share_S[:, None])[:, 0].clamp(max=cumulative_SC.shape[1] - 1)
+    places_S = _passing(cumulative_SC, uniform_S, last_S)
+    return top.indices.gather(1, places_S[:, None])[:, 0], cumulative_SC[:, -1] >= share_S
+
+
+def _passing(cumulative_SV: Tensor, uniform_S: Tensor, last_S: Tensor | None = None) -> Tensor:
+    """Return where each row passes ``uniform_S`` of what it has reached at ``last_S``, by default in the end: [S]."""
+    if last_S is None:
+        last_S = torch.full_like(uniform_S, cumulative_SV.shape[1] - 1, dtype=torch.long)
+    whole_S1 = cumulative_SV.gather(1, last_S[:, None])
+    places_S1 = torch.searchsorted(cumulative_SV, uniform_S[:, None] * whole_S1, right=True)
+    return torch.minimum(places_S1[:, 0], last_S)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from critic.chats.tokens import Span
-from critic.local.trees.attention import Mask, Plan, Rule, TreePlan
+from critic.local.trees.attention import Mask, Plan, Rule, TreePlan, computed_in
 from critic.local.trees.blocks import block_mask
 
 
@@ -28,6 +28,9 @@ class FlexPlan:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
         """See `critic.local.trees.attention.Plan`."""
+        # Under autocast layers give queries and keys in float32 and values in bfloat16: all three are cast here, so
+        # that the gradient, too, goes through casts that autograd knows.
+        query, key, value = (states.to(computed_in(query)) for states in (query, key, value))
         more = {} if rule.sinks is None else {"return_aux": AuxRequest(lse=True)}
         found = self._kernel(
             query[None],

@@ -1,7 +1,7 @@
 """The prefix tree: every node's tokens are computed once, however many branches go on from them.
 
 Trees are packed into one row (`tokens.pack`), the model runs over it once with an attention that follows the tree
-(`attention.TreePlan`), and the vocabulary's logits, or a reward model's, are taken only where something is read.
+(`flex.tree_plan`), and the vocabulary's logits, or a reward model's, are taken only where something is read.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 from critic.chats.tokens import TokenTree, pack
 from critic.engine import Score
 from critic.local.trees import attention
-from critic.local.trees.attention import Plan, TreePlan
+from critic.local.trees.attention import Plan
+from critic.local.trees.flex import tree_plan
 from critic.local.trees.normaliser import log_sum_exp
 
 _LOGITS_AT_ONCE = 1 << 25
@@ -29,7 +30,7 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     places, targets = _flat_reads(trees, [span.start for span in row.spans])
     if not places:
         return [() for _ in trees]
-    hidden_ND = run(model, row.ids, row.positions, TreePlan(row.spans, model.device))
+    hidden_ND = run(model, row.ids, row.positions, tree_plan(row.spans, model.device))
     if not targets:
         found = iter(rewards(output_head(model), hidden_ND, places))
         return [tuple(Score(next(found), read.tokens) for read in tree.reads) for tree in trees]

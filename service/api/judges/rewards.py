@@ -27,7 +27,7 @@ from service.keys.auth import Caller
 from service.problems import responses
 from service.refusals import Invalid
 from service.rewards.chat_text import ChatTextError, answer_of, prompt_of, split
-from service.rewards.group import GroupAnswer, GroupRequest, principle_of, text_of
+from service.rewards.group import GroupAnswer, GroupRequest, compared, principle_of, text_of
 from service.rewards.rewards import Answer, check_untagged, rewards, source_of
 
 MOST_ANSWERS = 1024
@@ -197,7 +197,7 @@ async def compare(
     mode, principles = offered(parts.engines.mode(engine), judge), await _principles(asked, parts, constitution, group)
     source = ComparisonRewards(judge, mode, principles, opponents)
     check_untagged(source)
-    return GroupAnswer.of(await while_connected(request, source.compared(prompt, texts, "interactive")))
+    return GroupAnswer.of(await while_connected(request, compared(source, prompt, texts)))
 
 
 async def _principles(
@@ -218,8 +218,8 @@ def _conversation(asked: GroupRequest) -> Prompt:
         raise Invalid(reason, where="/conversation_history") from None
 
 
-def _texts(asked: GroupRequest) -> list[str]:
-    texts = []
+def _texts(asked: GroupRequest) -> list[str | None]:
+    texts: list[str | None] = []
     for number, response in enumerate(asked.response_objs):
         try:
             texts.append(text_of(response))

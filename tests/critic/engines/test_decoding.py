@@ -2,9 +2,11 @@
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from critic.engine import Sampling
 from critic.local.trees.decoding import Answer, draw
@@ -82,6 +84,47 @@ def test_neighbours_change_nothing() -> None:
     alone = [draw(logits[i : i + 1], [answer(*kind, seed=i)])[0] for i, kind in enumerate(kinds)]
     together = draw(logits, [answer(*kind, seed=i) for i, kind in enumerate(kinds)])
     assert together == alone
+
+
+def one_by_one(p_V: torch.Tensor, top_p: float, uniform: float) -> int:
+    """A token of one answer, drawn by the plainest loop."""
+    order = p_V.argsort(descending=True, stable=True).tolist() if top_p < 1 else range(len(p_V))
+    kept, reached = [], 0.0
+    for token in order:
+        reached += float(p_V[token].double())
+        kept.append((token, reached))
+        if top_p < 1 and reached >= top_p:
+            break
+    return next((token for token, total in kept if total > uniform * reached), kept[-1][0])
+
+
+class Fetches(TorchDispatchMode):
+    """Counts how often a number of a tensor is asked for, for which a GPU would be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += "_local_scalar_dense" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_answers_drawn_together_are_those_drawn_one_by_one_and_no_answer_is_waited_for(top_p: float) -> None:
+    torch.manual_seed(4)
+    logits = (
+        torch.randn(6, 2000) * torch.tensor([0.01, 1.0, 2.0, 4.0, 1.0, 0.5])[:, None]
+    )  # the first has a wide nucleus
+    answers = [answer(0.8, top_p, seed) for seed in range(6)]
+    for one in answers:
+        one.logprobs = []
+    with Fetches() as fetches:  # type: ignore[no-untyped-call]  # untyped in torch
+        tokens = draw(logits, answers)
+    assert fetches.count == 0  # each list of tokens is fetched whole
+    p = (logits / 0.8).softmax(-1)
+    expected = [one_by_one(p[i], top_p, random.Random(i).random()) for i in range(6)]
+    assert tokens == expected
+    drawn = [(one.logprobs or [0.0])[0] for one in answers]
+    assert drawn == pytest.approx([float(p[i, token].log()) for i, token in enumerate(tokens)], abs=1e-5)
 
 
 def test_logits_that_are_no_numbers_are_reported_and_cost_the_others_nothing() -> None:

@@ -1,12 +1,15 @@
+import contextlib
 import random
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention
 from transformers.masking_utils import chunked_causal_mask_function, sliding_window_causal_mask_function
 
 from critic.chats.tokens import Segment, TokenTree, pack
-from critic.local.trees.attention import Mask, Rule, TreePlan
+from critic.local.trees.attention import Mask, Plan, Rule, TreePlan
 from critic.local.trees.flex import FlexPlan, tree_plan
 
 
@@ -45,6 +48,37 @@ def test_flex_attention_sees_what_the_tree_plan_sees(seed: int, rule: Rule) -> N
         warnings.simplefilter("ignore")  # it says that it is slow unless it is compiled, which takes a compiler
         flex = FlexPlan(row.spans, cpu).attend(0, query, key, value, rule)
     torch.testing.assert_close(flex, TreePlan(row.spans, cpu).attend(0, query, key, value, rule), rtol=0, atol=1e-5)
+
+
+@contextlib.contextmanager
+def gradients_on_cpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch refuses FlexAttention's gradient on CPUs; computed step by step it is right there, too."""
+    with warnings.catch_warnings(), monkeypatch.context() as patched:
+        warnings.simplefilter("ignore")  # as above
+        patched.setattr(flex_attention, "_validate_device", lambda *states: None)
+        yield
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("mixed", [False, True], ids=["float32", "autocast"])
+def test_its_gradient_is_that_of_the_tree_plan(mixed: bool, rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under autocast layers give queries and keys in float32, as rotary embeddings do, and values in bfloat16."""
+    row, cpu = pack(forest(random.Random(1))), torch.device("cpu")
+    torch.manual_seed(1)
+    query, key, value = (torch.randn(heads, len(row.ids), 8) for heads in (4, 2, 2))
+    value, upstream = value.to(torch.bfloat16 if mixed else torch.float32), torch.randn(len(row.ids), 4, 8)
+    found = []
+    with gradients_on_cpus(monkeypatch), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        plans: tuple[Plan, Plan] = (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu))
+        for plan in plans:
+            states = [state.clone().requires_grad_() for state in (query, key, value)]
+            out = plan.attend(0, states[0], states[1], states[2], rule)
+            assert out.dtype == (torch.bfloat16 if mixed else torch.float32)
+            found.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        scale = float(theirs.float().abs().max())
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.05 if mixed else 1e-5))
 
 
 def test_cpus_have_the_plan_with_a_gradient() -> None:

@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from critic.chats.chat import Chat
 from critic.chats.tokens import Segment, TokenTree, from_chats, pack
 from critic.engine import Choices, Node, OwnTokens, Read, Score, reads
+from critic.local import language_model
 from critic.local.language_model import HfEngine
 from critic.local.loading import load
 from critic.local.trees import attention
@@ -133,12 +134,9 @@ def test_any_trees_packed_together_score_as_their_chats_alone(
 
 
 async def test_a_tree_beyond_one_row_is_split_and_reads_the_same(
-    engine: HfEngine, reference: LlamaForCausalLM, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    engine: HfEngine, reference: LlamaForCausalLM, chat: Chat
 ) -> None:
-    import critic.local.language_model as hf
-
-    monkeypatch.setattr(hf, "_ROW_TOKENS", 150)
-    small = hf.open_engine(str(reference.name_or_path), {"dtype": "float32"})
+    small = language_model.open_engine(str(reference.name_or_path), {"dtype": "float32", "row": "150"})
     tree = deep_tree()
     try:
         assert_same(await small.score(tree), list(await engine.score(tree)))

@@ -295,4 +295,29 @@ async def test_what_a_judge_can_t_compare_is_null_and_never_a_neutral_number(api
 
 async def test_a_group_that_can_t_be_compared_is_refused(api: Api) -> None:
     assert "nothing to compare by" in str(await compared(api, 422, principle=None))
-    assert "no output_text" in str(await compared(api, 422, response_objs=[{"output": []}, "x"]))
+    assert "no list of output items" in str(await compared(api, 422, response_objs=[{"outputs": []}, "x"]))
+
+
+def _response(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """An object of OpenAI's Responses API with all that NeMo Gym's policies put into one."""
+    return {
+        "id": "resp_1", "created_at": 1.0, "model": "policy", "object": "response", "output": items, "tools": [],
+        "parallel_tool_calls": True, "tool_choice": "auto", "usage": None, "metadata": None, "error": None,
+        "incomplete_details": None, "instructions": None, "temperature": 1.0, "top_p": 1.0,
+    }  # fmt: skip
+
+
+async def test_a_policy_s_response_that_came_to_no_answer_costs_itself_alone(api: Api) -> None:
+    """By the documented shape of NeMo Gym 0.4.0, whose code wants Python 3.12: it thought until its tokens ended."""
+    thought = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Rivers..."}]}
+    said = [
+        {"id": "m", "type": "message", "role": "assistant", "status": "completed",
+         "content": [{"type": "output_text", "text": text, "annotations": []}]}
+        for text in (SHORT, LONG)
+    ]  # fmt: skip
+    found = await compared(api, response_objs=[_response([thought]), *(_response([thought, m]) for m in said)])
+    assert found["rewards"][0] is None and "holds no answer" in found["problems"][0]
+    both = await compared(api, response_objs=[SHORT, LONG])
+    assert found["rewards"][1:] == both["rewards"] and found["errors"][1:] == both["errors"]
+    [result] = found["comparison_results"]
+    assert (result["response_i"], result["response_j"]) == (1, 2)

@@ -4,7 +4,6 @@ Each answer draws from a generator of its own, so what is written depends on wei
 leave a running batch (`critic.local.trees.decoding.Decoder`); the answers of one prompt share its reading.
 """
 
-import copy
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from critic.engine import Completion, Sampling, no_answer
 from critic.local.proving.proof import WRITERS, Name
 from critic.local.trees import attention
 from critic.local.trees.decoding import Answer
+from trainers import quantized
 from trainers.online.prompts import Ask
 
 _PROMPT_TOKENS = 4096
@@ -92,7 +92,7 @@ class Copied:
     """A copy of ``model`` in ``dtype`` that takes over its weights."""
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.model = quantized.whole_copy(model, dtype).requires_grad_(False).eval()
         for weight in self.model.parameters():  # not its buffers: the rotary frequencies stay in float32
             weight.data = weight.data.to(dtype)
         self._weights = dict(self.model.named_parameters())

@@ -1,0 +1,315 @@
+"""What only a GPU can tell: ``make gpu``, on one card, in at most eight minutes.
+
+Packed rows beside padded ones; FlexAttention under autocast, forward and backward; judging through it; writing; steps
+of DPO, reward models and GRPO beside TRL's, with their share of the bfloat16 peak; memory beside its plan. All with the
+embedded model, float32 weights and bfloat16 products.
+
+A part that fails is a line of the section, and the other parts still run. No part begins after `LAST_START`. Tests run
+all of it on a CPU, with a tiny model and small numbers (`tests/test_gpu.py`).
+"""
+
+import gc
+import inspect
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel
+
+from benchmarks import grpo_steps, memory, prefix_tree, training, writing
+from benchmarks.figures import Figure, alternate, peak_memory
+from benchmarks.run import render, write_section
+from critic.chats.tokens import Segment, TokenTree
+from critic.local import embedded
+from critic.local.language_model import open_engine
+from critic.local.loading import default_device, embedding_rows, load
+from critic.local.trees import attention
+from critic.local.trees.attention import Plan, Rule, TreePlan
+from critic.local.trees.flex import FlexPlan
+from trainers.batches import forward
+from trainers.batches.packing import Batch, packed, padded
+from trainers.method import load as method_of
+from trainers.planning.dry_run import case_of
+from trainers.planning.settings import this_machine
+from trainers.planning.shapes import Model
+from trainers.run import train
+
+TITLE = "On a GPU"
+NAME = "gpu"
+LAST_START = 400
+"""Seconds: the longest part takes a minute, and all together have eight."""
+EXACT, ROUNDED = 1e-3, 0.05
+"""How far apart two ways to compute the same may be, of its size: in float32, and where products are bfloat16."""
+A_WEIGHT_AND_TOKEN = 6
+"""Operations of a step: two in the forward pass, four in the backward pass (Kaplan et al. 2020, section 2.1)."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is computed: ``prompt``, ``answer``, ``longest``, ``new`` are tokens, ``matrix`` rows of a product."""
+
+    trees: int = 8
+    prompt: int = 512
+    answer: int = 256
+    pairs: int = 4
+    written: int = 64
+    longest: int = 192
+    rows: int = 64
+    runs: int = 3
+    prompts: int = 8
+    samples: int = 8
+    new: int = 96
+    matrix: int = 8192
+    row: int = 16384
+
+
+def measure(size: Size, device: torch.device) -> list[Figure]:
+    """Run all parts. See the module's docstring."""
+    began, figures = time.monotonic(), list[Figure]()
+    fastest = peak(size, device)
+    figures.append(Figure("matrix products in bfloat16: the peak", fastest / 1e12, "10^12 operations/s"))
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "packed and padded": partial(parity, size, device),
+        "FlexAttention": partial(flex, size, device),
+        "judging": partial(judging, size, device),
+        "writing": partial(writing.compare, embedded.fetch(), size.written, 16, size.longest, 1),
+        "dpo": partial(steps, "dpo", size, fastest),
+        "reward": partial(steps, "reward", size, fastest),
+        "grpo": partial(grpo, size),
+        "memory": partial(planned, device),
+    }
+    for name, part in parts.items():
+        if time.monotonic() - began > LAST_START:
+            figures.append(Figure(f"{name}: not begun", float("nan"), "", 0, f"{LAST_START} s had passed"))
+            continue
+        figures += attempted(name, part)
+        gc.collect()
+        torch.cuda.empty_cache()
+    return figures
+
+
+def attempted(name: str, part: Callable[[], list[Figure]]) -> list[Figure]:
+    """Return the figures of a part; where it fails, a line that misses its target and says why."""
+    try:
+        return part()
+    except Exception as error:  # kernels, compilers and drivers of unknown cards raise anything; the others still run
+        first = (str(error).strip().splitlines() or [""])[0]
+        return [Figure(f"{name}: failed", float("nan"), "", 0, f"{type(error).__name__}: {first[:200]}")]
+
+
+def peak(size: Size, device: torch.device) -> float:
+    """Return how many operations a second matrix products in bfloat16 take here."""
+    left, right = (torch.randn(size.matrix, size.matrix, device=device).bfloat16() for _ in range(2))
+    taken = seconds(lambda: left @ right, device, 5)
+    return 2 * size.matrix**3 / taken
+
+
+def seconds(work: Callable[[], object], device: torch.device, runs: int) -> float:
+    """Return how long ``work`` takes at its best, after one run to warm up."""
+    taken = []
+    for _ in range(runs + 1):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return min(taken[1:])
+
+
+def trees_of(size: Size, vocabulary: int) -> list[TokenTree]:
+    """Return prompts of random tokens with two answers each, of several lengths."""
+    draw = torch.Generator().manual_seed(0)
+
+    def some(most: int) -> tuple[int, ...]:
+        count = int(torch.randint(most // 2, most + 1, (1,), generator=draw))
+        return tuple(torch.randint(0, vocabulary, (count,), generator=draw).tolist())
+
+    return [
+        TokenTree((Segment(some(size.prompt), -1), Segment(some(size.answer), 0), Segment(some(size.answer), 0)), ())
+        for _ in range(size.trees)
+    ]
+
+
+def parity(size: Size, device: torch.device) -> list[Figure]:
+    """Log-probabilities and gradients of packed rows, beside those of the model's own way through padded ones."""
+    model = load(str(embedded.fetch()), torch.float32, device, attention.NAME).model
+    trees = trees_of(size, embedding_rows(model))
+    figures = []
+    for mixed in (False, True):
+        ours = read(model, packed(trees).to(device), attention.NAME, mixed)
+        theirs = read(model, padded(trees).to(device), attention.own(model), mixed)
+        kind = "bfloat16" if mixed else "float32"
+        for what, one, other in zip(("log-probabilities", "gradients"), ours, theirs, strict=True):
+            figures.append(apart(f"packed and padded: {what} ({kind})", one, other, mixed))
+    return figures
+
+
+def read(model: PreTrainedModel, batch: Batch, attended: str, mixed: bool) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of each token that is read, and the gradient of a sum of them over all weights."""
+    attention.attend_by(model, attended)
+    model.zero_grad()
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=mixed):
+        logprobs_M = forward.values(model, batch)
+    counts_M = torch.linspace(-1, 1, len(logprobs_M), device=logprobs_M.device)
+    (logprobs_M * counts_M).sum().backward()
+    grads = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+    return logprobs_M.detach(), torch.cat(grads)
+
+
+def apart(name: str, ours: Tensor, theirs: Tensor, mixed: bool) -> Figure:
+    """Return how far two tensors are apart, as a share of the length of the second."""
+    share = float((ours.float() - theirs.float()).norm() / theirs.float().norm())
+    return Figure(f"{name}, apart", share, "", ROUNDED if mixed else EXACT, "of their length", "at most")
+
+
+def has_gradient(device: torch.device) -> bool:
+    """Whether FlexAttention has one: PyTorch refuses it on CPUs."""
+    return device.type == "cuda"
+
+
+def flex(size: Size, device: torch.device) -> list[Figure]:
+    """FlexAttention under autocast beside a call a span: what it gives, its gradient, and how long both take.
+
+    Queries and keys come in float32 and values in bfloat16, as layers with rotary embeddings give them.
+    """
+    config = AutoConfig.from_pretrained(embedded.fetch()).get_text_config()
+    heads, keyed = config.num_attention_heads, config.num_key_value_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    row = packed(trees_of(size, 100))
+    draw = torch.Generator().manual_seed(1)
+    query, key, value = (torch.randn(h, len(row.ids), width, generator=draw).to(device) for h in (heads, keyed, keyed))
+    states = [state.requires_grad_(has_gradient(device)) for state in (query, key, value.bfloat16())]
+    plans: tuple[Plan, Plan] = (FlexPlan(list(row.spans), device), TreePlan(list(row.spans), device))
+    both = [attended(plan, states, width) for plan in plans]
+    names = ("what it gives", "gradient of queries", "gradient of keys", "gradient of values")
+    figures = [
+        apart(f"FlexAttention: {name}", ours, theirs, True)
+        for name, ours, theirs in zip(names[: len(both[0])], *both, strict=True)
+    ]
+    ours, theirs = (seconds(partial(attended, plan, states, width), device, size.runs) for plan in plans)
+    way = "forward and backward" if has_gradient(device) else "forward"
+    note = f"a call a span: {1000 * theirs:.2f} ms; {len(row.ids):,} tokens, {way}"
+    return [*figures, Figure("FlexAttention, a layer", 1000 * ours, "ms", note=note)]
+
+
+def attended(plan: Plan, states: Sequence[Tensor], width: int) -> list[Tensor]:
+    """Return what a layer gives, and its gradients where there are any."""
+    with torch.autocast(states[0].device.type, torch.bfloat16):
+        out = plan.attend(0, states[0], states[1], states[2], Rule(width**-0.5))
+    if not out.requires_grad:
+        return [out]
+    return [out.detach(), *torch.autograd.grad(out.float().square().sum(), states)]
+
+
+def judging(size: Size, device: torch.device) -> list[Figure]:
+    """Votes of prefix trees beside one prompt a vote, in rows of ``size.row`` tokens."""
+    engine = open_engine(str(embedded.fetch()), {"dtype": "bfloat16", "row": str(size.row), "device": str(device)})
+    with prefix_tree.closing(engine):
+        how = engine.capabilities["scoring"]
+        packs = Figure("judging is packed", float(how.startswith("packed")), "", 1, how)
+        return [packs, *prefix_tree.judging(engine, "bfloat16", size.pairs)]
+
+
+def steps(method: str, size: Size, fastest: float) -> list[Figure]:
+    """Rows a second of a method beside TRL's, and the share of the peak."""
+    rows = training.rows_of(method, size.rows)
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+
+    def rate(side: str) -> float:
+        result = training.child(method, side, "bfloat16", rows)
+        found[side].append(result)
+        return len(rows) / result["seconds"]
+
+    rate("ours"), rate("trl")  # what is compiled is compiled now
+    measured = alternate(lambda: rate("ours"), lambda: rate("trl"), size.runs)
+    tokens = {side: results[0]["tokens"] for side, results in found.items()}
+    shape = Model(str(embedded.fetch()), 1 if method == "reward" else None).shape
+    done = A_WEIGHT_AND_TOKEN * (shape.multiplied - shape.table) * tokens["ours"] * measured.a / len(rows)
+    return [
+        Figure(f"{method}", measured.a, "rows/s", note=f"{tokens['ours']:,.0f} tokens"),
+        Figure(f"{method}, TRL", measured.b, "rows/s", note=f"{tokens['trl']:,.0f} tokens"),
+        Figure(f"{method} / TRL", measured.ratio, "x", 1.0, measured.spread),
+        Figure(f"{method}: share of the peak", 100 * done / fastest, "%", note="products of layers alone"),
+    ]
+
+
+def grpo(size: Size) -> list[Figure]:
+    """Steps of GRPO beside TRL's: writing, rewards, references and update."""
+    sizes = (size.prompts, size.samples, size.new)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = grpo_steps.ours(Path(folder) / "ours", *sizes, steps=size.runs + 1)
+        theirs = grpo_steps.trl(Path(folder) / "trl", *sizes, steps=size.runs + 1)
+    answers = size.prompts * size.samples
+    return [
+        Figure("grpo, a step", ours, "s", note=f"{answers} answers of {size.new} tokens"),
+        Figure("grpo, TRL's step", theirs, "s", note="by transformers' generate"),
+        Figure("grpo: TRL's step / ours", theirs / ours, "x", 1.0),
+    ]
+
+
+def planned(device: torch.device) -> list[Figure]:
+    """The most memory of a run beside what its plan says."""
+    return [figure for method in ("dpo", "grpo") for figure in _planned(method, device)]
+
+
+def _planned(method: str, device: torch.device) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        kind, on_cpu = method_of(method), device.type == "cpu"
+        settings = memory.settings(method, True, Path(folder))
+        settings |= {"model": str(embedded.fetch()), "use_cpu": on_cpu, "bf16": True}
+        config = kind.config(**settings)
+        plan = case_of(config, kind.plan, kind.work(config, 1), this_machine(config)).plan
+        before = forget(device)
+        train(config)
+        measured = most(device) - before
+    off = 100 * abs(plan.peak / max(measured, 1) - 1)
+    bound = None if on_cpu else 100 * memory.WITHIN  # on CPUs each needs a process of its own: benchmarks.memory
+    return [
+        Figure(f"{method}, LoRA: peak", measured / 1e9, "GB", note=f"planned {plan.peak / 1e9:.2f} GB"),
+        Figure(f"{method}, LoRA: plan beside measurement", off, "%", bound, "off", "at most"),
+    ]
+
+
+def forget(device: torch.device) -> int:
+    """Begin to measure anew; return the bytes that are held now."""
+    if device.type == "cpu":
+        return peak_memory()
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def most(device: torch.device) -> int:
+    """Return the most bytes that were held since."""
+    return peak_memory() if device.type == "cpu" else torch.cuda.max_memory_allocated()
+
+
+def section(figures: Sequence[Figure], taken: float) -> str:
+    """Return the section of RESULTS.md; its last line names the card."""
+    about = " ".join((inspect.getdoc(sys.modules[__name__]) or "").split("\n\n")[1].split())
+    return render(TITLE, about, figures, taken)
+
+
+def main() -> int:
+    """Measure on the card that is here, and write the section."""
+    device = default_device()
+    if device.type == "cpu":
+        print("There is no GPU here. tests/test_gpu.py runs the same on a CPU, small.", file=sys.stderr)
+        return 2
+    began = time.monotonic()
+    figures = measure(Size(), device)
+    text = section(figures, time.monotonic() - began)
+    print(text)
+    write_section(NAME, text)
+    return 0 if all(figure.reached for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
