@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service import metrics, problems
+from service import problems
 from service.api.routers import ROUTERS
 from service.bounds.lanes import Lane
 from service.bounds.limits import Limits, Pace
@@ -25,6 +25,7 @@ from service.keys.retention import Retention
 from service.keys.sessions import Sessions
 from service.labels.labels import Labels
 from service.labels.snapshot import Snapshots
+from service.outward import metrics
 from service.settings import Settings
 from service.store import migrations
 from service.store.constitutions import Constitutions
@@ -38,9 +39,9 @@ from service.web import PAGES
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0001
 """How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
-system, and would wait for the usual 5 ms at each of them while figures are computed."""
+system, and would wait for the usual 5 ms at each of them while figures are computed (`benchmarks.run attacked`)."""
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.

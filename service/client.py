@@ -11,6 +11,7 @@ is raised as `Refused`.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import httpx2
 from pydantic import ValidationError
 
+from base.backoff import BackOff, Silence
 from base.errors import InputError
 from service.answers.page import Page
 from service.api import calls
@@ -27,10 +29,11 @@ from service.api.calls import Call, path_of
 from service.refusals import ProblemDocument
 
 TIMEOUT = httpx2.Timeout(30, read=600)  # building a data set is answered when it is done
-TRIES = 6
-AGAIN = frozenset({429, 503})  # statuses that pass
-LONGEST_WAIT = 60.0
+PASSING = frozenset({429, 503})  # statuses
+AGAIN = BackOff(first=0.5, longest=60.0, tries=5)
 PAGE = 500
+
+log = logging.getLogger("cai.client")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,17 +66,29 @@ def refuse(response: httpx2.Response) -> None:
     raise Refused(document)
 
 
-def _settled(call: Call[T], outcome: httpx2.Response | httpx2.TransportError, attempt: int) -> _Answer[T] | float:
-    """The answer, or the seconds to wait before the request is sent again. Raises `Refused` and `InputError`."""
-    if isinstance(outcome, httpx2.TransportError):
-        if attempt == TRIES:
-            raise InputError(f"the server can't be reached: {outcome}", fix="Is it running? cai serve starts one.")
-        return min(LONGEST_WAIT, 0.25 * 2.0**attempt)
-    if outcome.status_code in AGAIN and attempt < TRIES:
-        told = outcome.headers.get("Retry-After")
-        return min(LONGEST_WAIT, 0.25 * 2.0**attempt if told is None else float(told))
-    refuse(outcome)
-    return _Answer(call.read(outcome.json()))
+class _Sending(Generic[T]):
+    """One request, sent until it is answered."""
+
+    def __init__(self, call: Call[T]) -> None:
+        self._call, self._waits, self._silence = call, AGAIN.waits(), Silence(log)
+
+    def settled(self, outcome: httpx2.Response | httpx2.TransportError) -> _Answer[T] | float:
+        """The answer, or the seconds to wait before it is sent again. Raises `Refused` and `InputError`."""
+        if isinstance(outcome, httpx2.TransportError):
+            if (wait := next(self._waits, None)) is None:
+                fix = "Is it running? cai serve starts one."
+                raise InputError(f"the server can't be reached: {outcome}", fix=fix) from outcome
+            return self._wait(f"the server can't be reached: {outcome}", wait)
+        if outcome.status_code in PASSING and (wait := next(self._waits, None)) is not None:
+            told = outcome.headers.get("Retry-After")
+            asked = wait if told is None else min(AGAIN.longest, float(told))
+            return self._wait(f"the server answered {outcome.status_code}", asked)
+        refuse(outcome)
+        return _Answer(self._call.read(outcome.json()))
+
+    def _wait(self, why: str, seconds: float) -> float:
+        self._silence.wait(why, seconds)
+        return seconds
 
 
 class _Method(Generic[P, T]):
@@ -176,18 +191,17 @@ class Client(_Methods):
 
     def send(self, call: Call[T]) -> T:
         """Send one request until it is answered."""
-        request, attempt = call.request(), 0
+        request, sending = call.request(), _Sending(call)
         while True:
-            attempt += 1
             outcome: httpx2.Response | httpx2.TransportError
             try:
                 outcome = self._http.request(**request)
             except httpx2.TransportError as error:
                 outcome = error
-            found = _settled(call, outcome, attempt)
-            if isinstance(found, _Answer):
-                return found.value
-            time.sleep(found)
+            settled = sending.settled(outcome)
+            if isinstance(settled, _Answer):
+                return settled.value
+            time.sleep(settled)
 
     def pages(self, call: Call[Page[Item]]) -> Iterator[Item]:
         """Yield all of a list."""
@@ -223,18 +237,17 @@ class AsyncClient(_Methods):
 
     async def send(self, call: Call[T]) -> T:
         """Send one request until it is answered."""
-        request, attempt = call.request(), 0
+        request, sending = call.request(), _Sending(call)
         while True:
-            attempt += 1
             outcome: httpx2.Response | httpx2.TransportError
             try:
                 outcome = await self._http.request(**request)
             except httpx2.TransportError as error:
                 outcome = error
-            found = _settled(call, outcome, attempt)
-            if isinstance(found, _Answer):
-                return found.value
-            await asyncio.sleep(found)
+            settled = sending.settled(outcome)
+            if isinstance(settled, _Answer):
+                return settled.value
+            await asyncio.sleep(settled)
 
     async def pages(self, call: Call[Page[Item]]) -> AsyncIterator[Item]:
         """Yield all of a list."""

@@ -22,8 +22,8 @@ from critic.engine import Engine, EngineError, Identity, Lane, Node, Request, Ru
 from critic.engines import Spec, open_engine, parse_options, parse_spec
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode, SampledMode
-from service import metrics
-from service.public import public
+from service.outward import metrics
+from service.outward.public import public
 from service.refusals import RETRY_SECONDS
 from service.settings import Settings
 from service.store.database import Database

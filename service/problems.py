@@ -23,7 +23,7 @@ from starlette.routing import Route
 from base.disk import DiskFull
 from base.errors import InputError
 from critic.engine import EngineError, RequestTooLong, RunStopped, Unavailable
-from service.public import public
+from service.outward.public import public
 from service.refusals import (
     RETRY_SECONDS,
     Busy,

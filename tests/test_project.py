@@ -109,6 +109,21 @@ def test_late_imports_are_seen(tmp_path: Path) -> None:
     assert [node.lineno for node in late_imports(file)] == [4, 7, 8]
 
 
+MOST_FILES = 12
+MOST_LOOSE = 8  # in the service itself
+
+
+def test_no_room_is_crowded() -> None:
+    """Files of a folder, `__init__.py` too, beside its subfolders."""
+    files = [file.relative_to(ROOT).parent for file in tracked() if file.suffix == ".py"]
+    crowded = {
+        str(room): count
+        for room, count in Counter(files).items()
+        if room.parts and room.parts[0] in OWN and count > (MOST_LOOSE if str(room) == "service" else MOST_FILES)
+    }
+    assert crowded == {}
+
+
 def test_trainers_know_of_critic_only_data_and_engines() -> None:
     graph = grimp.build_graph("base", "constitution", "critic", "trainers", cache_dir=None)
     allowed = {"calls", "certificates", "chats", "engine", "engines", "feedback", "files", "judging", "local"}

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from base.backoff import SILENT_SECONDS, Silence
 from critic.calls.bucket import Clock
 
-# Whoever watches a console takes a longer silence for a stop.
-SILENT_SECONDS = 5.0
 log = logging.getLogger("cai.engines")
 silence = log.getChild("silence")
 
@@ -41,23 +40,18 @@ class Notices:
 
     def __init__(self, clock: Clock = time.monotonic, timer: Timer = _later) -> None:
         self._clock, self._timer = clock, timer
-        self._silent_since: float | None = None
+        self._retries = Silence(log, clock)
         self._waits: dict[object, tuple[str, float]] = {}
         self._alarm: Alarm | None = None
         self._said = self._silent_from = self._left = -math.inf
 
     def wait(self, why: str, seconds: float) -> None:
         """Say, unless it was said just now, that there is a wait of so many seconds."""
-        now = self._clock()
-        if self._silent_since is None:
-            self._silent_since = now
-        if now + seconds - self._silent_since >= SILENT_SECONDS:
-            log.warning("waiting: %s; next try in %.0f s", why, seconds)
-            self._silent_since = now + seconds
+        self._retries.wait(why, seconds)
 
     def answered(self) -> None:
         """Take back all waits: there was an answer."""
-        self._silent_since = None
+        self._retries.over()
 
     @contextmanager
     def waiting(self, why: str) -> Iterator[None]:

@@ -11,9 +11,10 @@ Clock, sleep and chance are arguments, for tests.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
+from base.backoff import BackOff
 from base.together import together
 from critic.calls.bucket import Bucket, Clock
 from critic.calls.under_way import queued, sent
@@ -141,7 +142,8 @@ class Retrying(Wrapper):
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(engine)
-        self._retries, self._sleep, self._chance = retries, sleep, chance
+        self._again = BackOff(first=FIRST_WAIT, longest=LONGEST_BACK_OFF, tries=retries, jitter=True)
+        self._sleep, self._chance = sleep, chance
         self._notices = Notices(clock)
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
@@ -152,7 +154,8 @@ class Retrying(Wrapper):
         return tuple(score for [score] in await together(super(Retrying, self).score(one, lane) for one in single))
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
-        for wait in self._waits():
+        waits = self._again.waits(chance=self._chance)
+        while True:
             try:
                 answer = await ask()
             except Unavailable as error:
@@ -160,7 +163,7 @@ class Retrying(Wrapper):
                 if asked > LONGEST_WAIT:
                     told = f"{error}; the server asks to wait {asked:.0f} s, longer than the {LONGEST_WAIT:.0f} s"
                     raise EngineDown(f"{told} that are waited") from None
-                if wait is None:
+                if (wait := next(waits, None)) is None:
                     raise EngineDown(str(error)) if isinstance(error, Unreachable) else error from None
                 why = str(error)
             else:
@@ -170,13 +173,6 @@ class Retrying(Wrapper):
             queued()
             with self._notices.waiting(why):
                 await self._sleep(max(wait, asked))
-        raise AssertionError("the last attempt returns or raises")
-
-    def _waits(self) -> Iterator[float | None]:
-        """Yield for each attempt how long to wait after it; None for the last."""
-        for attempt in range(self._retries):
-            yield min(LONGEST_BACK_OFF, FIRST_WAIT * 2**attempt) * (1 + self._chance()) / 2
-        yield None
 
 
 class RateLimited(Wrapper):
@@ -259,7 +255,9 @@ class Concurrent(Wrapper):
             "batch": asyncio.Semaphore(limit),
             "interactive": asyncio.Semaphore(limit),
         }
-        self._retries, self._clock, self._sleep = retries, clock, sleep
+        # One clock for all needs no jitter.
+        self._again = BackOff(first=FIRST_WAIT, tries=retries, within=LONGEST_OUTAGE)
+        self._clock, self._sleep = clock, sleep
         self._notices = Notices(clock)
         self._not_before = clock()
         self._outage: Outage | None = None
@@ -310,7 +308,7 @@ class Concurrent(Wrapper):
         outage = self._outage = Outage()
         gone: str | None = None
         try:
-            for wait in self._waits():
+            for wait in () if self._gone else self._again.waits(clock=self._clock):
                 self._notices.wait(str(error), wait)
                 with self._notices.waiting(str(error)):
                     await self._sleep(wait)
@@ -327,15 +325,6 @@ class Concurrent(Wrapper):
         finally:  # where this call was given up, the next one tries
             self._outage = None
             outage.end(gone)
-
-    def _waits(self) -> Iterator[float]:
-        """Yield how long to wait before each try: one clock for all needs no jitter. None where it is known gone."""
-        until = self._clock() + LONGEST_OUTAGE
-        for attempt in range(0 if self._gone else self._retries):
-            left = until - self._clock()
-            if left <= 0:
-                return
-            yield min(left, FIRST_WAIT * 2**attempt)
 
     def _there(self, answer: T) -> T:
         self._gone = self._busy_since = None

@@ -20,6 +20,7 @@ import ray.data
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from base.backoff import BackOff
 from base.errors import InputError
 from critic.cluster.shard_worker import SHARDS_AT_ONCE, Asker, Attempts, Cut, Part, ShardWorker
 from critic.cluster.spec import Cluster
@@ -36,8 +37,7 @@ from critic.run.run import Outcome, described, fingerprint, opened, write_result
 from critic.settings.run import RETEST, Format
 
 _LOG = logging.getLogger(__name__)
-_CLIENT_TRIES = 3
-_CLIENT_PAUSE = 2.0  # seconds
+_CLIENT_AGAIN = BackOff(first=2.0, longest=2.0, tries=2)
 
 
 def run_on(
@@ -254,16 +254,17 @@ def _connected(cluster: Cluster) -> Iterator[None]:
 
 def _init(address: str, dashboard: bool | None) -> None:
     """Connect. The head starts a server for each client, which can die as it starts: such a one is asked for anew."""
-    for tries_left in reversed(range(_CLIENT_TRIES)):
+    waits = _CLIENT_AGAIN.waits()
+    while True:
         try:
             ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
             return
         except ConnectionAbortedError as error:  # the head was reached
-            if not tries_left:
+            if (wait := next(waits, None)) is None:
                 raise
             last_line = str(error).strip().rpartition("\n")[2]
             _LOG.warning("the head of %s could not start this client's server (%s): trying again", address, last_line)
-            time.sleep(_CLIENT_PAUSE)
+            time.sleep(wait)
 
 
 def _reader(request: RunRequest) -> Any:

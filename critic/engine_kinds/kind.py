@@ -20,7 +20,8 @@ class EngineKind:
     and that no options follow. ``mode`` is the judge mode that it is asked in where nothing else is said. ``room`` is
     how many tokens it may let a model think beside each limit. ``proves`` says that it finds out when it is opened
     whether its model's branches can be computed together. Without ``whole_trees`` each read of a tree is a
-    request of its own, and a shared beginning is paid for each time.
+    request of its own, and a shared beginning is paid for each time. ``is_trainable`` says that its target is a model
+    whose weights are on this machine; without a target they are the model that its name is.
     """
 
     name: str
@@ -33,3 +34,4 @@ class EngineKind:
     proves: bool = False
     is_text: bool = False
     whole_trees: bool = True
+    is_trainable: bool = False

@@ -7,16 +7,16 @@ one file here that holds an `EngineKind` as ``ENGINE``. What a kind needs to com
 that a machine without it can name the others.
 """
 
-import pkgutil
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from urllib.parse import parse_qsl
 
 from base.errors import InputError
 from base.extras import told_missing
 from base.nearest import perhaps
+from base.plugins import by_name, imported
 from critic.engine import Engine
 from critic.engine_kinds.kind import EngineKind, Gives
 
@@ -59,6 +59,11 @@ class Spec:
         """Whether its engine answers chats, critiques and revises; one that doesn't only judges."""
         return self.gives == "text"
 
+    @property
+    def is_trainable(self) -> bool:
+        """Whether it names a model whose weights are on this machine."""
+        return kinds()[self.kind].is_trainable
+
 
 @cache
 def kinds() -> dict[str, EngineKind]:
@@ -66,20 +71,21 @@ def kinds() -> dict[str, EngineKind]:
 
     Raises `InputError` for a file here that holds none, and for two of one name.
     """
-    found: dict[str, EngineKind] = {}
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        kind = getattr(import_module(module.name), "ENGINE", None)
+    return by_name("an engine", _found())
+
+
+def _found() -> Iterator[tuple[str, str, EngineKind]]:
+    for module in imported(__name__, __path__):
+        kind = getattr(module, "ENGINE", None)
         if not isinstance(kind, EngineKind):
-            raise InputError("it holds no engine", where=module.name, fix="ENGINE = EngineKind(...) is expected")
-        if kind.name in found:
-            raise InputError(f"there is an engine {kind.name!r} already", where=module.name, fix="name it otherwise")
-        found[kind.name] = kind
-    return found
+            raise InputError("it holds no engine", where=module.__name__, fix="ENGINE = EngineKind(...) is expected")
+        yield kind.name, module.__name__, kind
 
 
-def shapes() -> str:
-    """Say how specs look, for error messages and help."""
-    return ", ".join(name + (f":{kind.target}" if kind.target else "") for name, kind in kinds().items())
+def shapes(*, trainable: bool = False) -> str:
+    """Say how specs look, for error messages and help: all, or those of ``trainable`` models."""
+    known = [kind for kind in kinds().values() if kind.is_trainable or not trainable]
+    return ", ".join(kind.name + (f":{kind.target}" if kind.target else "") for kind in known)
 
 
 def parse_spec(text: str) -> Spec:

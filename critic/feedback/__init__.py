@@ -7,7 +7,7 @@ the responses it must fit (``check``), what it gives trainers (``rows``), what s
 """
 
 from critic.feedback.base import FormField, Label, storable
-from critic.feedback.feedback import Feedback, Flag, Source
+from critic.feedback.feedback import STORABLE, Feedback, Flag, Source
 from critic.feedback.from_run import from_row
 from critic.feedback.kinds import KINDS, AnyLabel, Kind
 from critic.feedback.kinds.comparison import ComparisonLabel
@@ -20,6 +20,7 @@ from critic.feedback.kinds.thumbs import ThumbsLabel
 
 __all__ = [
     "KINDS",
+    "STORABLE",
     "AnyLabel",
     "ComparisonLabel",
     "CorrectionLabel",

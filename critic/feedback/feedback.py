@@ -18,6 +18,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 LONGEST_SECONDS = 86_400  # of work on one label: a day. More is a clock that went wrong
 LONGEST_NOTE = 2000  # characters
 
+STORABLE: dict[str, bool] = {"storable": True}
+"""The context in which feedback is validated whose texts are known to be `storable`: it isn't looked at again."""
+
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
 Note = Annotated[str, Field(max_length=LONGEST_NOTE)]
 
@@ -63,8 +66,8 @@ class Feedback(Record):
         return kind.model_validate(value)
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if not all_storable(self):
+    def _fits(self, info: ValidationInfo) -> Self:
+        if info.context is not STORABLE and not all_storable(self):
             for text in texts(self):
                 storable(text)
         self.label.check(self.responses)

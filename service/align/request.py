@@ -9,7 +9,7 @@ import yaml
 from base.digest import digest
 from base.errors import InputError
 from constitution import load
-from critic.engines import Spec, parse_spec
+from critic.engines import Spec, parse_spec, shapes
 from critic.judging import mode_of
 from critic.records import Line
 from critic.run.config import RunSettings
@@ -17,7 +17,6 @@ from critic.run.config import RunSettings
 Method = Literal["dpo", "ppo"]
 
 STAGES = ("generate", "sft", "reward", "dpo", "ppo", "evaluate")
-TRAINABLE = ("embedded", "hf", "vllm")
 CHAIN = "align.json"
 
 
@@ -47,11 +46,11 @@ class AlignRequest:
             raise InputError(
                 f"{self.held_out} is no share", where="--held-out", fix="expected more than 0, less than 1"
             )
-        if self.policy_spec.kind not in TRAINABLE:
+        if not self.policy_spec.is_trainable:
             raise InputError(
                 f"the weights of {self.policy} are not here to be trained",
                 where="--policy",
-                fix="name a policy as embedded, hf:PATH_OR_ID or vllm:PATH_OR_ID",
+                fix=f"name a policy as one of {shapes(trainable=True)}",
             )
         unused = "reward" if self.method == "dpo" else None
         for stage in self.settings:

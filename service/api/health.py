@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from service.context import Parts
-from service.metrics import REGISTRY
+from service.outward.metrics import REGISTRY
 from service.problems import responses
 from service.refusals import Busy
 

@@ -1,35 +1,23 @@
-"""All routers of the HTTP API. A new resource is one new file and one line here."""
+"""All routers of the HTTP API: the ``router`` of each file here and in the rooms, found by being there.
 
-from service.api import audit, docs, health, keys
-from service.api.evidence import certificates, routing
-from service.api.jobs import jobs, models, uploads
-from service.api.judges import comparisons, constitutions, critiques, engines, rewards, trials
-from service.api.labels import agreement, annotators, datasets, feedback, projects, tasks
-from service.api.review import figures, items
+A resource is three files: its route, its tables with what is asked of them (`service.store.tables`), and a migration.
+"""
 
-# Routes are tried one after the other, some dozens of them: the busiest stand first.
-ROUTERS = (
-    feedback.router,
-    tasks.router,
-    comparisons.router,
-    constitutions.router,
-    critiques.router,
-    trials.router,
-    projects.router,
-    agreement.router,
-    figures.router,
-    items.router,
-    datasets.router,
-    certificates.router,
-    routing.router,
-    jobs.router,
-    uploads.router,
-    models.router,
-    rewards.router,
-    engines.router,
-    annotators.router,
-    keys.router,
-    audit.router,
-    health.router,
-    docs.router,
-)
+from fastapi import APIRouter
+
+import service.api
+from base.plugins import imported
+
+
+def _routers() -> list[APIRouter]:
+    """Return the routers, those of files that say ``IS_BUSY = True`` first: routes are tried one after the other."""
+    modules = [
+        module
+        for module in imported(service.api.__name__, service.api.__path__, rooms=True)
+        if hasattr(module, "router")
+    ]
+    modules.sort(key=lambda module: not getattr(module, "IS_BUSY", False))
+    return [module.router for module in modules]
+
+
+ROUTERS = _routers()

@@ -18,8 +18,13 @@ PAGES = max(1, processor.cores() // 2)  # each takes a core for some millisecond
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """One server's: ``labels`` to be stored, what engines ``judged``, and ``pages`` of labels."""
+    """One server's: ``labels`` to be stored, ``batches`` of them to be read, what engines ``judged``, and ``pages``.
+
+    One batch is read after the other: it is committed while the next is read. Were they read side by side, all would be
+    read at about one time, and nothing would be left to do while they are committed.
+    """
 
     labels: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LABELS))
+    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     judged: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGED))
     pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PAGES))

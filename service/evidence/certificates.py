@@ -3,19 +3,81 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.certificates.certificate import Certificate, certificate_of
 from critic.certificates.gate import Origin, require
 from critic.feedback import ComparisonLabel
+from service.keys.auth import Caller, audited
 from service.labels.label_query import StoredFeedback
-from service.refusals import Invalid
-from service.store.tables import certificates
+from service.refusals import Conflict, Invalid, not_found
+from service.store.database import Database
+from service.store.repeats.idempotency import Once
+from service.store.tables import certificates, now
 
 WHERE = "/require_certificate"
 MAKE = "Make one with `cai certify`, and store it: POST /v1/certificates."
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A certificate as it is stored: its judge's name, and since when."""
+
+    certificate: Certificate
+    judge: str
+    created_at: datetime
+
+
+def new(certificate: Certificate) -> Kept:
+    """A certificate that is to be stored now."""
+    return Kept(certificate, certificate.judge.name, now())
+
+
+async def add(once: Once, kept: Kept, answer: Any, caller: Caller) -> None:
+    """Store a certificate. Raises `Conflict` where somebody else just did."""
+    sha256 = kept.certificate.sha256
+    row = {
+        "sha256": sha256,
+        "judge": kept.judge,
+        "content": kept.certificate.text(),
+        "key": caller.key,
+        "created_at": kept.created_at,
+    }
+    entry = audited(caller, "certificate.stored", sha256, judge=kept.judge[:200])
+    try:
+        await once.insert({certificates: [row], **entry}, answer)
+    except IntegrityError:
+        raise Conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
+
+
+async def find(database: Database, sha256: str) -> Kept | None:
+    """Return a certificate by its hash, where it is stored."""
+    async with database.read() as connection:
+        row = (await connection.execute(select(certificates).where(certificates.c.sha256 == sha256))).mappings().first()
+    return None if row is None else _kept(row)
+
+
+async def get(database: Database, sha256: str) -> Kept:
+    """Return a certificate by its hash. Raises `NotFound`."""
+    if (kept := await find(database, sha256)) is None:
+        raise not_found("certificate", sha256, "GET /v1/certificates lists them.")
+    return kept
+
+
+async def newest_first(database: Database) -> list[Kept]:
+    """Return all certificates, the newest first."""
+    async with database.read() as connection:
+        rows = (await connection.execute(select(certificates).order_by(certificates.c.created_at.desc()))).mappings()
+        return [_kept(row) for row in rows.all()]
+
+
+def _kept(row: RowMapping) -> Kept:
+    return Kept(certificate_of(json.loads(row["content"]), "the database"), row["judge"], row["created_at"])
 
 
 def stored_certificates(connection: Connection) -> list[Certificate]:

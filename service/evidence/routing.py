@@ -3,20 +3,27 @@
 Each item's chance is stored, so that figures over all items stay unbiased (`critic.evaluation.powered.route`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy.exc import IntegrityError
 
+from critic.evaluation.powered.estimates import Draw
 from critic.evaluation.powered.items import Gathered, gathered
 from critic.evaluation.powered.route import Route, route
 from critic.feedback import Feedback
 from service.bounds.lanes import Stop
+from service.keys.auth import Caller, audited
 from service.labels.label_query import RETRACTED, FeedbackFilter, numbers
+from service.labels.labels import new_id
+from service.labels.projects.project_items import tasks_of
 from service.labels.snapshot import labels_by_item
-from service.refusals import Invalid
-from service.store.tables import feedback, retractions, routed
+from service.refusals import Conflict, Invalid, not_found
+from service.store.database import Database, Rows
+from service.store.repeats.idempotency import Once
+from service.store.tables import feedback, now, retractions, routed, routings
 
 MOST_ITEMS = 10_000  # that a draw is made from
 MOST_DRAWN = 1000
@@ -45,6 +52,63 @@ def draw(connection: Connection, asked: RouteRequest, stop: Stop) -> Route:
         return route(found, asked.budget, asked.seed)
     except ValueError as error:
         raise Invalid(str(error), "Have a judge compare more, or choose other feedback.", where="/filter") from None
+
+
+def new(project: str, route: Route) -> dict[str, Any]:
+    """Draw the row of a new routing: all but its request, which is stored as it was sent."""
+    return {
+        "id": new_id(),
+        "project": project,
+        "items": len(route.items),
+        "pilot": route.pilot,
+        "created_at": now(),
+    }
+
+
+def shown(route: Route) -> set[str]:
+    """The ids of the items that are people's: drawn now, or labelled before."""
+    return {one.one.item.id for one in route.items if one.is_drawn or one.one.item.said}
+
+
+async def add(
+    once: Once, row: Mapping[str, Any], asked: RouteRequest, route: Route, items: Rows, answer: Any, caller: Caller
+) -> None:
+    """Store a routing with the tasks that it makes, ``items``, and each item's chance. Raises `Conflict`."""
+    people = shown(route)
+    each = [
+        {"routing": row["id"], "item": one.one.item.id, "chance": one.chance, "shown": one.one.item.id in people}
+        for one in route.items
+    ]
+    stored = {**row, "request": asked.model_dump(mode="json", exclude_none=True)}
+    entry = audited(caller, "project.routed", row["project"], routing=row["id"], items=len(tasks_of(items)))
+    try:
+        await once.insert({**items, routings: [stored], routed: each, **entry}, answer)
+    except IntegrityError:
+        raise Conflict("some of the items were added by someone else at the same time", "Send it again.") from None
+
+
+async def names(database: Database, project: str) -> list[str]:
+    """Return the ids of a project's draws, the newest first."""
+    query = select(routings.c.id).where(routings.c.project == project).order_by(routings.c.created_at.desc())
+    async with database.read() as connection:
+        return list((await connection.execute(query)).scalars())
+
+
+async def asked(database: Database, project: str, routing: str) -> RouteRequest:
+    """Return what a draw was asked for. Raises `NotFound`."""
+    query = select(routings.c.request).where(routings.c.id == routing, routings.c.project == project)
+    async with database.read() as connection:
+        stored = (await connection.execute(query)).scalar_one_or_none()
+    if stored is None:
+        raise not_found("routing", routing, f"GET /v1/projects/{project}/routings lists them.")
+    return RouteRequest.model_validate(stored)
+
+
+def told(connection: Connection, routing: str) -> Draw:
+    """Return each item's chance in a draw, and which items are people's."""
+    rows = connection.execute(select(routed).where(routed.c.routing == routing)).mappings().all()
+    chances = {row["item"]: row["chance"] for row in rows}
+    return Draw(chances, frozenset(row["item"] for row in rows if row["shown"]))
 
 
 def gathered_again(connection: Connection, asked: RouteRequest, routing: str, stop: Stop) -> Gathered:

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Kind = Literal["generate", "judge", "train", "align", "evaluate", "export"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -26,10 +25,13 @@ class JobProgress(BaseModel):
 
 
 class Job(BaseModel):
-    """A job. ``request`` is what was asked for, with its rows as files; ``result`` is there once it is done."""
+    """A job. ``request`` is what was asked for, with its rows as files; ``result`` is there once it is done.
+
+    ``kind`` is one of those that can be submitted, or was one when the job was.
+    """
 
     id: str
-    kind: Kind
+    kind: str
     request: dict[str, Any]
     state: State
     attempt: int

@@ -15,39 +15,28 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
-from critic.engines import kinds
-from critic.judging.base import Mode
-from service import metrics
-from service.engines import TRAINED, Engines
+from service.engines import Engines
 from service.jobs.inputs.artifacts import Artifacts, of_job
-from service.jobs.inputs.sources import gather, origins, sources
+from service.jobs.inputs.sources import gather, origins, sources, with_sources
 from service.jobs.job import ENDED, Job
-from service.jobs.requests import (
-    AlignRequest,
-    AnyRequest,
-    EvaluateRequest,
-    ExportRequest,
-    GenerateRequest,
-    JudgeRequest,
-    Source,
-    TrainRequest,
-)
+from service.jobs.kinds import KINDS
+from service.jobs.named import Named
+from service.jobs.requests import JobRequest
 from service.jobs.work import durable
 from service.keys import access
 from service.keys.auth import Caller, audited
-from service.refusals import RETRY_SECONDS, Busy, Conflict, Invalid, Refusal, TooMany, not_found
+from service.outward import metrics
+from service.refusals import RETRY_SECONDS, Busy, Conflict, Refusal, TooMany, not_found
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 from service.store.database import Database
 from service.store.repeats.idempotency import Once
-from service.store.tables import datasets, job_events, jobs, models, now
-from trainers import catalogue
+from service.store.tables import job_events, jobs, now
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
 
 GAUGE_SECONDS = 5.0
-TRAINABLE = ("embedded", "hf", "vllm")
 LOOK_SECONDS = 0.5  # how often those who follow a job look for what is new
 FOLLOWERS = 200  # each looks into the database twice a second
 PING_LOOKS = 30  # so many looks without news, and those who follow are told that we are still there
@@ -60,7 +49,8 @@ class Jobs:
     def __init__(self, settings: Settings, database: Database, constitutions: Constitutions, engines: Engines) -> None:
         self.artifacts = Artifacts.of(settings)
         self._settings = settings
-        self._database, self._constitutions, self._engines = database, constitutions, engines
+        self._database = database
+        self._named = Named(settings, database, constitutions, engines)
         self._client: DBOSClient | None = None
         self._turn = asyncio.Lock()
         self._counting: asyncio.Task[None] | None = None
@@ -77,7 +67,7 @@ class Jobs:
         if self._client is not None:
             await asyncio.to_thread(self._client.destroy)
 
-    async def submit(self, request: AnyRequest, caller: Caller, once: Once) -> Job:
+    async def submit(self, request: JobRequest, caller: Caller, once: Once) -> Job:
         """Store a job and enqueue it, in one transaction. Raises `InputError` for what it names and is not there."""
         await self._must_read(request, caller)
         await self._must_have_place(caller)
@@ -85,7 +75,7 @@ class Jobs:
         client, id = await self._opened(), secrets.token_hex(8)
         stored, given = False, origins(request)
         try:
-            request = await asyncio.to_thread(gather, request, id, self.artifacts, self._settings.data)
+            request = await asyncio.to_thread(self._gathered, request, id)
             stored = True
             return await self._store(_row(id, request, caller), given, caller, client, once)
         except BaseException as error:
@@ -95,6 +85,11 @@ class Jobs:
             if isinstance(error, InputError | IntegrityError):
                 await once.replay()
             raise
+
+    def _gathered(self, request: JobRequest, id: str) -> JobRequest:
+        """The request that names copies of what it reads."""
+        default = KINDS[request.kind].file(request)
+        return gather(request, default, id, self.artifacts, self._settings.data)
 
     async def _store(
         self, row: dict[str, Any], given: list[str], caller: Caller, client: "DBOSClient", once: Once
@@ -123,7 +118,7 @@ class Jobs:
         async with self._database.read() as connection:
             await access.must_read_job(connection, caller, id)
 
-    async def _must_read(self, request: AnyRequest, caller: Caller) -> None:
+    async def _must_read(self, request: JobRequest, caller: Caller) -> None:
         """Raise `Forbidden` where the request would show the caller what no other route does."""
         for source in sources(request).values():
             if source.dataset is not None:
@@ -221,104 +216,15 @@ class Jobs:
                 self._client = await asyncio.to_thread(durable.client, self._database.url)
             return self._client
 
-    async def _resolved(self, request: AnyRequest) -> AnyRequest:
-        """The request with every name checked, and the constitution's version fixed."""
-        match request:
-            case GenerateRequest() | JudgeRequest():
-                self.judges(request.judges, request.modes)
-                if isinstance(request, GenerateRequest):
-                    self._writes(request.policy)
-                if request.cluster is not None:
-                    self._runs_on(request.cluster, request.judges)
-            case AlignRequest():
-                self.judges(request.judges, request.modes)
-                self._writes(request.policy)
-            case EvaluateRequest():
-                self._engines.mode(request.judge)
-                for mode in request.modes:
-                    self._engines.mode(request.judge, mode)
-            case TrainRequest():
-                await self._trainable(request)
-            case ExportRequest():
-                pass
-        if isinstance(request, AlignRequest):
-            await self._new_name(request.name)
-        request = await self._versioned(request)
+    async def _resolved(self, request: JobRequest) -> JobRequest:
+        """The request with every name checked, and the versions of its constitution and data sets fixed."""
+        await KINDS[request.kind].check(request, self._named)
+        versions = {name: await self._named.version(source) for name, source in sources(request).items()}
+        request = with_sources(request, versions)
         ref = getattr(request, "constitution", None)
         if ref is None:
             return request
-        constitution = await self._constitutions.get(ref)
-        return request.model_copy(update={"constitution": constitution.ref})
-
-    def judges(self, names: list[str], asked: list[str]) -> list[Mode]:
-        """The mode of each judge. Raises `InputError`."""
-        judges: list[str | None] = [*names] or [None]
-        if len(asked) not in (0, 1, len(judges)):
-            raise InputError(f"{len(asked)} modes for {len(judges)} judges", where="modes", fix="Give one for each.")
-        modes: list[str | None] = [*asked] * (len(judges) // len(asked)) if asked else [None] * len(judges)
-        return [self._engines.mode(judge, mode) for judge, mode in zip(judges, modes, strict=True)]
-
-    def _writes(self, name: str | None) -> None:
-        if name is not None and name.startswith(TRAINED):
-            raise InputError(f"{name} gives rewards and answers nothing", where="policy")
-        self._engines.mode(name)
-        if name is not None and (gives := kinds()[self._engines.kind(name)].gives) != "text":
-            raise InputError(f"{name} gives {gives} and answers nothing", where="policy")
-
-    def _runs_on(self, cluster: str, judges: list[str]) -> None:
-        if cluster not in (known := self._settings.clusters):
-            fix = f"Configured: {', '.join(known) or 'none'}."
-            raise InputError(f"there is no cluster {cluster[:100]!r}", where="cluster", fix=fix)
-        if trained := [name for name in judges if name.startswith(TRAINED)]:
-            raise InputError(
-                f"{trained[0]} lies in the data folder, which a cluster's nodes need not have",
-                where="judges",
-                fix="Leave cluster out, or have an administrator configure the model as an engine that nodes can open.",
-            )
-
-    async def _trainable(self, request: TrainRequest) -> None:
-        await self._new_name(request.name)
-        if request.model is not None and await self._trained(request.model) is None:
-            if request.model not in self._engines.names:
-                raise Invalid(f"there is no model and no engine {request.model[:100]!r}", where="model")
-            if self._engines.kind(request.model) not in TRAINABLE:
-                raise Invalid(f"the weights of {request.model} are not here to be trained", where="model")
-        if request.reward is not None:
-            if (trainer := await self._trained(request.reward)) is None:
-                self._engines.mode(request.reward)
-            elif not catalogue.gives_rewards(trainer):
-                raise Invalid(f"{request.reward} was trained by {trainer}, and gives no rewards", where="reward")
-
-    async def _trained(self, name: str) -> str | None:
-        """What trained the model of this name, if it was trained here."""
-        query = select(models.c.trainer).where(models.c.name == name.removeprefix(TRAINED))
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
-
-    async def _versioned(self, request: AnyRequest) -> AnyRequest:
-        """The request with the version of every data set fixed."""
-        if isinstance(request, TrainRequest):
-            return request.model_copy(update={"data": [await self._version(source) for source in request.data]})
-        return request.model_copy(update={"input": await self._version(request.input)})
-
-    async def _version(self, source: Source) -> Source:
-        if source.dataset is None:
-            return source
-        c = datasets.c
-        query = select(c.version).where(c.name == source.dataset).order_by(c.version.desc()).limit(1)
-        if source.version is not None:
-            query = query.where(c.version == source.version)
-        async with self._database.read() as connection:
-            version = (await connection.execute(query)).scalar_one_or_none()
-        if version is None:
-            wanted = source.dataset if source.version is None else f"{source.dataset}, version {source.version}"
-            raise Invalid(f"there is no data set {wanted!r}", "GET /v1/datasets lists them.", where="dataset")
-        return source.model_copy(update={"version": version})
-
-    async def _new_name(self, name: str) -> None:
-        async with self._database.read() as connection:
-            if (await connection.execute(select(models.c.id).where(models.c.name == name))).first() is not None:
-                raise Conflict(f"there is a model {name!r} already", "Choose another name.")
+        return request.model_copy(update={"constitution": await self._named.constitution(ref)})
 
     async def _count_on(self) -> None:
         while True:
@@ -335,7 +241,7 @@ class Jobs:
             metrics.JOBS.labels(kind, state).set(count)
 
 
-def _row(id: str, request: AnyRequest, caller: Caller) -> dict[str, Any]:
+def _row(id: str, request: JobRequest, caller: Caller) -> dict[str, Any]:
     return {
         "id": id,
         "kind": request.kind,

@@ -1,4 +1,4 @@
-"""What a job can be asked to do: one typed request a kind, told apart by ``kind``.
+"""What the requests of jobs are made of; each kind of job (`service.jobs.kinds`) has its own.
 
 Nothing in a request is a path or an address: engines, clusters, constitutions, models, uploads, jobs and data sets are
 named, and looked up. Numbers are bounded, so that one request can't ask for more than a machine has.
@@ -6,32 +6,27 @@ named, and looked up. Numbers are bounded, so that one request can't ask for mor
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from base.option import bounded
 from critic.files.shapes import naming
-from critic.settings.aligning import ChainSettings
 from critic.settings.run import SAMPLES_AT_MOST, TOKENS_AT_MOST, RunLimits, RunSettings
-from critic.settings.shared import FirstRows, OnePrinciple
-from trainers import catalogue
+
+SUGGESTED = "x-suggested"
+"""The key of a field's schema that says which list has what the field may name: pages suggest what is in it."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+ConstitutionName = Annotated[Name, Field(json_schema_extra={SUGGESTED: "constitutions"})]
+EngineName = Annotated[Name, Field(json_schema_extra={SUGGESTED: "engines"})]
+# A model that was trained here, or an engine.
+TrainedName = Annotated[Name, Field(json_schema_extra={SUGGESTED: "models"})]
 # Words parted by slashes, none of which begins with a dot: no name leads out of a folder, or hides in one.
 MODEL_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
 ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_NAME)]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Mode = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-def _known(method: str) -> str:
-    if method not in (names := catalogue.names()):
-        raise ValueError(f"there is no such method; expected one of {', '.join(names)}")
-    return method
-
-
-Method = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": catalogue.names()})]
 
 ROWS_AT_MOST = 100_000  # in a request; an upload may hold more
 
@@ -72,15 +67,9 @@ class Source(Asked):
 if TYPE_CHECKING:  # a checker of types has no use for bounds
     BoundedSettings = RunSettings
     BoundedLimits = RunLimits
-    BoundedChain = ChainSettings
-    BoundedRows = FirstRows
-    BoundedPrinciple = OnePrinciple
 else:
     BoundedSettings = bounded(RunSettings)
     BoundedLimits = bounded(RunLimits)
-    BoundedChain = bounded(ChainSettings)
-    BoundedRows = bounded(FirstRows)
-    BoundedPrinciple = bounded(OnePrinciple)
 
 
 class Settings(BoundedSettings):
@@ -89,10 +78,24 @@ class Settings(BoundedSettings):
     model_config = ConfigDict(strict=True)
 
 
-class _Judging(BoundedLimits, Asked):
-    constitution: Name = Field(description="NAME or NAME@VERSION; a name alone is its newest version now.")
+class JobRequest(Asked):
+    """Base of what kinds of jobs are asked for. A kind says its name as ``kind: Literal["..."]``.
+
+    Fields of the type `Source`, or lists of these, say what the job reads. A ``constitution`` is fixed to the version
+    that it names when the job is submitted.
+    """
+
+    kind: str
+
+
+class Judging(BoundedLimits, JobRequest):
+    """Base of requests in which judges label answers."""
+
+    constitution: ConstitutionName = Field(description="NAME or NAME@VERSION; a name alone is its newest version now.")
     input: Source
-    judges: list[Name] = Field(default=[], max_length=16, description="Engines by name. None: the default engine.")
+    judges: list[EngineName] = Field(
+        default=[], max_length=16, description="Engines by name. None: the default engine."
+    )
     modes: list[Mode] = Field(default=[], max_length=16, description="One for each judge, one for all, or none.")
     settings: Settings = Settings()
     cluster: Name | None = Field(
@@ -100,6 +103,10 @@ class _Judging(BoundedLimits, Asked):
         description="A configured Ray cluster to run on. Costs are not counted there, and answers of other jobs not "
         "used; progress counts finished shards of rows.",
     )
+
+    def writer(self, default: str) -> str | None:
+        """Return the engine that answers the prompts, ``default`` where none is named; None where answers are given."""
+        return None
 
     @model_validator(mode="after")
     def _can_be_kept_on_a_cluster(self) -> Self:
@@ -109,35 +116,6 @@ class _Judging(BoundedLimits, Asked):
         if self.cluster is not None and not self.settings.priorities:
             raise ValueError("settings.priorities: a run on a cluster always has them")
         return self
-
-
-_ROWS: JsonDict = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}
-_PAIRS: JsonDict = {"rows": [{"prompt": "Name a river.", "responses": ["The Nile.", "I would rather not say."]}]}
-
-
-class GenerateRequest(_Judging):
-    """Sample, critique, revise and judge: `cai generate`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"kind": "generate", "constitution": "helpfulness@1.0.0", "input": _ROWS, "settings": {"samples": 2}}
-            ]
-        }
-    )
-
-    kind: Literal["generate"]
-    policy: Name | None = Field(default=None, description="The engine that answers. None: the default engine.")
-
-
-class JudgeRequest(_Judging):
-    """Label answers that exist already: `cai judge`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"kind": "judge", "constitution": "helpfulness@1.0.0", "input": _PAIRS}]}
-    )
-
-    kind: Literal["judge"]
 
 
 class TrainSettings(Asked):
@@ -167,123 +145,6 @@ class TrainSettings(Asked):
     kl_coef: float | None = Field(default=None, ge=0, le=1000)
 
 
-class MethodSettings(TrainSettings):
-    """Settings of any method: a method's own ones are taken, too, if they are numbers, truth values or choices."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, bool | int | float | str | None] = Field(init=False)
-
-
-class TrainRequest(Asked):
-    """Train a model on what jobs, data sets or uploads hold, and register it: `cai train`.
-
-    ``model`` is a model that was trained here, or an engine whose weights are a model's of its own; None is the
-    embedded one. Methods whose policy writes what it learns from take their ``reward`` from a reward model trained
-    here, or from an engine that judges under the ``constitution``.
-    """
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "kind": "train",
-                    "method": "sft",
-                    "name": "kinder-1",
-                    "data": [{"rows": [{"prompt": "Name a river.", "completion": "The Nile."}]}],
-                    "settings": {"max_steps": 2, "per_device_train_batch_size": 1},
-                }
-            ]
-        }
-    )
-
-    kind: Literal["train"]
-    method: Method
-    name: ModelName = Field(description="What the model will be called.")
-    model: Name | None = None
-    data: list[Source] = Field(min_length=1, max_length=16)
-    reward: Name | None = None
-    constitution: Name | None = None
-    settings: MethodSettings = MethodSettings()
-
-    @model_validator(mode="after")
-    def _reward_is_for_methods_that_need_one(self) -> Self:
-        if (self.reward is not None) != catalogue.read(self.method).rewarded:
-            needing = [name for name, method in catalogue.listed().items() if method.rewarded]
-            raise ValueError(f"reward is given for {', '.join(needing)}, and for nothing else")
-        return self
-
-    @model_validator(mode="after")
-    def _settings_are_the_method_s(self) -> Self:
-        if unknown := set(self.settings.model_extra or ()) - catalogue.plain_settings(self.method):
-            raise ValueError(f"{self.method} has no setting {min(unknown)!r} that a request may make")
-        return self
-
-
-class AlignRequest(BoundedChain, Asked):
-    """Generate, train, and compare before and after on held-out prompts: `cai align`. Registers the policy."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"kind": "align", "constitution": "helpfulness@1.0.0", "input": _ROWS, "name": "helpful-1"}]
-        }
-    )
-
-    kind: Literal["align"]
-    name: ModelName = Field(description="What the trained policy will be called.")
-    constitution: Name
-    input: Source
-    policy: Name | None = Field(default=None, description="An engine whose weights are here. None: the default.")
-    judges: list[Name] = Field(default=[], max_length=16)
-    modes: list[Mode] = Field(default=[], max_length=16)
-    samples: int = Field(default=4, ge=2, le=SAMPLES_AT_MOST)
-    max_tokens: int = Field(default=256, ge=1, le=TOKENS_AT_MOST)
-    sft: TrainSettings = TrainSettings()
-    reward: TrainSettings = TrainSettings()
-    dpo: TrainSettings = TrainSettings()
-    ppo: TrainSettings = TrainSettings()
-
-
-class EvaluateRequest(BoundedRows, BoundedPrinciple, Asked):
-    """How often a judge agrees with people who compared the same answers: `cai evaluate judge`.
-
-    Rows have ``prompt``, ``chosen`` (the better answer by people) and ``rejected``.
-    """
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "kind": "evaluate",
-                    "constitution": "helpfulness@1.0.0",
-                    "input": {"rows": [{"prompt": "Name a river.", "chosen": "The Nile.", "rejected": "No."}]},
-                }
-            ]
-        }
-    )
-
-    kind: Literal["evaluate"]
-    constitution: Name
-    input: Source
-    judge: Name | None = None
-    modes: list[Mode] = Field(default=[], max_length=16)
-
-
-class ExportRequest(Asked):
-    """Write a table in another file format."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"kind": "export", "input": {"job": "3f2a9c3f2a9c3f2a", "file": "pairs.jsonl"}, "format": "hh-rlhf"}
-            ]
-        }
-    )
-
-    kind: Literal["export"]
-    input: Source = Field(description="Rows of one table: of a job (`pairs.jsonl`) or of a data set.")
-    table: Literal["pairs", "rankings", "ratings", "sft"] = "pairs"
-    format: Annotated[str, Field(max_length=40)] = "trl"
-
-
-AnyRequest = GenerateRequest | JudgeRequest | TrainRequest | AlignRequest | EvaluateRequest | ExportRequest
-Request = Annotated[AnyRequest, Field(discriminator="kind")]
+# Rows of examples in documentation.
+PROMPTS: JsonDict = {"rows": [{"prompt": "How do I keep bread fresh?"}, {"prompt": "Name a river in Asia."}]}
+ANSWERS: JsonDict = {"rows": [{"prompt": "Name a river.", "responses": ["The Nile.", "I would rather not say."]}]}

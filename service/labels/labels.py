@@ -18,12 +18,12 @@ from sqlalchemy import Table, select
 
 from base.digest import digest
 from base.errors import InputError
-from critic.feedback import Feedback, Kind, Source
+from critic.feedback import STORABLE, Feedback, Kind, Source
 from critic.records import Prompt, Response
 from service.bounds.text_bounds import TextBounds
 from service.keys.auth import Caller
 from service.labels.label_form import long_form
-from service.metrics import FEEDBACK
+from service.outward.metrics import FEEDBACK
 from service.refusals import Forbidden
 from service.store.constitutions import Constitutions
 from service.store.database import Database, Rows
@@ -77,9 +77,10 @@ class Labels:
     _known: dict[str, _Bound] = field(default_factory=dict)
     _annotators: dict[str, _Annotator] = field(default_factory=dict)
 
-    async def read(self, row: Any, caller: Caller, *, measured: bool = False) -> Feedback:
-        """Return the feedback that ``row`` means, in short form or long, bound. ``measured`` where it is short enough.
+    async def read(self, row: Any, caller: Caller, *, measured: bool = False, storable: bool = False) -> Feedback:
+        """Return the feedback that ``row`` means, in short form or long, bound.
 
+        ``measured`` where it is known to be short enough, ``storable`` where all its texts are known to be.
         Raises `pydantic.ValidationError` for its form, `InputError` for what it names, and `Forbidden` where the
         caller may not say so, 422 where it is too long.
         """
@@ -90,7 +91,7 @@ class Labels:
             _as_own(found, caller)
             await self._bind_annotator(found)
             await self._bind_constitution(found)
-        given = Feedback.model_validate(found)
+        given = Feedback.model_validate(found, context=STORABLE if storable else None)
         await self.must_be_principles(given)
         return given
 

@@ -15,7 +15,7 @@ from critic.files.sources import open_source
 from critic.records import Item, Line, Quarantined
 from critic.rows import Broken
 from service.labels.label_form import ResponseForm
-from service.labels.tasks.project_items import MOST_ITEMS, ItemForm
+from service.labels.projects.project_items import MOST_ITEMS, ItemForm
 
 LONGEST_TEXT = 1_000_000  # characters
 NAMED = 20  # rows that can't be used and are told one by one

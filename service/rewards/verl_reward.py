@@ -9,6 +9,7 @@ The service's address and key are ``CAI_URL`` and ``CAI_KEY`` in the environment
 """
 
 import json
+import logging
 import os
 import time
 import urllib.error
@@ -18,8 +19,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TIMEOUT = 180.0  # seconds for an answer
+# Doubling waits as in `base.backoff`, which can't be imported here: verl's environment has Python alone.
 ATTEMPTS = 5
 PASSING = (408, 429, 503)
+SILENT_SECONDS = 5.0  # longer waits are told
+
+log = logging.getLogger("cai.rewards")
 
 
 class RewardError(RuntimeError):
@@ -89,5 +94,7 @@ def _post(service: Mapping[str, Any], body: bytes) -> Any:
         except OSError as error:
             problem = f"the service can't be reached: {error}"
         if attempt + 1 < ATTEMPTS:
+            if wait > SILENT_SECONDS:
+                log.warning("waiting: %s; next try in %.0f s", problem, wait)
             time.sleep(wait)
     raise RewardError(problem)

@@ -15,11 +15,11 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from base.errors import InputError
+from service.serving.accepting import AT_ONCE
 from service.settings import Settings
 
-BACKLOG = 128  # connections that one turn of the event loop accepts
 TURNS = 4  # from accepting one to when another that made room for it has given its descriptor back
-RESERVE = TURNS * BACKLOG + 128  # descriptors for those, the database, files and engines
+RESERVE = TURNS * AT_ONCE + 128  # descriptors for those, the database, files and engines
 MOST = 10_000  # connections, where the system has no limit
 SLOWEST = 1024  # bytes a second that a client must read of a long answer
 UNREAD_BYTES = 128 * 2**20  # of all answers together that were sent and not read yet

@@ -1,5 +1,6 @@
 """The server's process: uvicorn with bounds on connections, and a log that can't be filled."""
 
+import asyncio
 import socket
 import sys
 from contextlib import suppress
@@ -8,8 +9,25 @@ import uvicorn
 
 from service.app import create_app
 from service.bounds.quiet import quieten
-from service.serving.connections import BACKLOG, bounded, bounds
+from service.serving.accepting import Acceptor
+from service.serving.connections import bounded, bounds
 from service.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, whose connections are taken by `Acceptor`."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then take connections at ``sockets``."""
+        await super().startup(sockets=[])
+        for listener in sockets or []:
+            self.servers.append(Acceptor(listener, self._protocol))  # type: ignore[arg-type]  # only its close() is used
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )  # type: ignore[call-arg]  # as uvicorn makes it
+        return made
 
 
 def configured(settings: Settings) -> uvicorn.Config:
@@ -23,7 +41,6 @@ def configured(settings: Settings) -> uvicorn.Config:
         loop="uvloop",  # the same event loop at less processor time: a sixth of that of a label
         http=bounded(bounds(settings)),
         ws="none",  # no route is a web socket: a connection that became one would leave our bounds
-        backlog=BACKLOG,
         timeout_keep_alive=max(1, round(settings.idle_seconds)),  # beside our own, which comes first
     )
 
@@ -31,7 +48,7 @@ def configured(settings: Settings) -> uvicorn.Config:
 def run(config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
     """Serve at ``listener`` until the process is told to end."""
     quieten(settings.log_level)
-    server = uvicorn.Server(config)
+    server = Server(config)
     with suppress(KeyboardInterrupt):  # how it is told to end at a terminal
         server.run(sockets=[listener])
     if not server.started:

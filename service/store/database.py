@@ -18,13 +18,19 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Insert, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from base.errors import InputError
 from service.store import tables
 from service.store.connecting import WRITES, async_engine, reading_engine, thread_engine
+
+Row = Mapping[Any, Any]
+"""A row as a query returned it, by its columns."""
+
+AlreadyThere = IntegrityError
+"""Raised where a row that was to be stored is there already, or refers to nothing."""
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 T = TypeVar("T")
@@ -161,8 +167,8 @@ class Database:
     async def insert(self, rows: Rows) -> None:
         """Insert rows into several tables, all or none, and return when they are durable.
 
-        What is stored by content already is left as it is. Raises `sqlalchemy.exc.IntegrityError` for any other row
-        that is there already or refers to nothing; then nothing was stored.
+        What is stored by content already is left as it is. Raises `AlreadyThere` for any other row that is there
+        already or refers to nothing; then nothing was stored.
         """
         await self._grouped(_Waiting(asyncio.get_running_loop().create_future(), rows))
 
@@ -259,6 +265,12 @@ class Database:
         if self.is_sqlite:
             return sqlite.insert(table).on_conflict_do_nothing()
         return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def insert_rows(connection: Connection, rows: Rows) -> None:
+    """Insert rows into several tables, within the transaction that is under way."""
+    for table, entries in rows.items():
+        connection.execute(table.insert(), entries)
 
 
 def take_turn(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from service import metrics
+from service.outward import metrics
 from service.store.database import Database
 from service.store.tables import workers
 

@@ -4,7 +4,6 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from service.answers.annotators import Annotator
 from service.api import keys as key_routes
@@ -13,10 +12,10 @@ from service.api.labels import annotators as annotator_routes
 from service.api.labels.annotators import AnnotatorRequest
 from service.api.paging import Cursor
 from service.context import Parts, Service
+from service.keys import key_rows
 from service.keys.auth import Caller
 from service.refusals import not_found
 from service.store.repeats.idempotency import Once
-from service.store.tables import keys, now
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -62,12 +61,9 @@ async def _with_link(request: Request, visit: Visit, parts: Service, annotator: 
 
 async def _key_of(parts: Service, annotator: Annotator, caller: Caller) -> str:
     """The id of a key by which an annotator may label and nothing else: one that is there, or a new one."""
-    async with parts.database.read() as connection:
-        query = select(keys).where(keys.c.annotator == annotator.id, keys.c.revoked_at.is_(None))
-        rows = (await connection.execute(query.order_by(keys.c.created_at.desc()))).mappings().all()
-    for row in rows:
-        if row["scopes"] == ["label"] and (row["expires_at"] is None or row["expires_at"] > now()):
-            return str(row["id"])
+    known = await key_rows.for_labelling(parts.database, annotator.id)
+    if known is not None:
+        return known
     asked = KeyRequest(name=annotator.name or annotator.id, scopes=frozenset(["label"]), annotator=annotator.id)
     return (await key_routes.make(asked, caller, parts, _once(parts, caller))).id
 

@@ -4,12 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
 
 from service.context import Parts
 from service.keys.auth import Caller
+from service.labels import annotators
 from service.refusals import Unauthorized
-from service.store.tables import annotators
 from service.web.rendering import render
 from service.web.visit import SESSION, Form, PageRoute, Visit, clear_cookie, local, set_cookie, signed_in, text_of
 
@@ -74,6 +73,4 @@ async def _name(parts: Parts, caller: Caller) -> str:
     """What to call who the key belongs to."""
     if caller.annotator is None:
         return caller.name
-    async with parts.database.read() as connection:
-        query = select(annotators.c.name).where(annotators.c.id == caller.annotator)
-        return (await connection.execute(query)).scalar_one() or caller.name
+    return await annotators.name(parts.database, caller.annotator) or caller.name

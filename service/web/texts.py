@@ -27,6 +27,10 @@ class Texts:
             text = text["one" if values["n"] == 1 else "other"]
         return text.format(**values)
 
+    def get(self, name: str, other: str) -> str:
+        """The text of this name, or ``other`` where there is none: of what plug-ins bring, their own name."""
+        return self(name) if name in self else other
+
     def __contains__(self, name: str) -> bool:
         return name in self._texts
 

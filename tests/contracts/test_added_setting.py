@@ -30,12 +30,12 @@ from pathlib import Path
 from base.option import as_file
 from critic.run.request import RunRequest
 from critic.settings.run import RunLimits
-from service.jobs.kinds.cluster_rows import settings_of
-from service.jobs.requests import JudgeRequest
+from service.jobs.running.cluster_rows import settings_of
+from service.jobs.kinds import KINDS
 
 request = RunRequest("c.yaml", "p.jsonl", ("embedded",), None, settings={"loudness": 9})
 told = as_file(settings_of(request, Path("c.yaml"), Path("out"), "ray", RunLimits()))
-schema = JudgeRequest.model_json_schema()["$defs"]["Settings"]["properties"]["loudness"]
+schema = KINDS["judge"].request.model_json_schema()["$defs"]["Settings"]["properties"]["loudness"]
 print(json.dumps({"schema": schema, "told": told["loudness"]}))
 """
 

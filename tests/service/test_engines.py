@@ -24,7 +24,7 @@ from critic.engines import Spec
 from critic.records import Message
 from service import engines as part
 from service.engines import Engines
-from service.metrics import REGISTRY
+from service.outward.metrics import REGISTRY
 from service.settings import EngineSettings, Settings
 from service.store.database import Database
 from service.store.tables import metadata, models, now

@@ -10,7 +10,7 @@ import pytest
 
 from base.errors import InputError
 from critic.engine import EngineError, RequestTooLong, RunStopped, Unavailable
-from service.public import public
+from service.outward.public import public
 from service.refusals import Conflict
 from tests.service.calls import Api
 

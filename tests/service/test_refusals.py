@@ -1,6 +1,7 @@
 """The service's own errors, which know nothing of HTTP, and the core that neither does."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,25 @@ def test_the_core_does_not_speak_http() -> None:
         if name.partition(".")[0] in ("fastapi", "starlette", "http") or name == "service.problems"
     }
     assert spoken == set()
+
+
+def test_routes_and_pages_do_not_speak_sql() -> None:
+    """They ask queries that have names, in the rooms of what is asked."""
+    files = [file for room in ("api", "web") for file in sorted((SERVICE / room).rglob("*.py"))]
+    assert len(files) > 60
+    spoken = {
+        f"{file.relative_to(SERVICE)}: {name}"
+        for file in files
+        for name in imported(file)
+        if name.partition(".")[0] == "sqlalchemy" or name.startswith("service.store.tables")
+    }
+    tables = {str(file.relative_to(SERVICE)) for file in files if takes_tables(file)}
+    asked = {str(file.relative_to(SERVICE)) for file in files if re.search(r"\.(execute|scalars?)\(", file.read_text())}
+    assert spoken | tables | asked == set()
+
+
+def takes_tables(file: Path) -> bool:
+    """Whether a file imports the tables from their room, as a name."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    taken = {(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return ("service.store", "tables") in taken

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm
 from tests.trainers.tiny import planted, write_model
 
 pytestmark = pytest.mark.slow  # a process a command
@@ -51,11 +52,7 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def cai(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [CAI, *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
+    return warm.run([warm.CAI, *arguments], folder)
 
 
 def test_it_says_what_it_trains_on_and_where_the_model_lies_and_is_done_once(folder: Path) -> None:

@@ -135,9 +135,7 @@ def test_online_methods_refuse_to_be_sharded_and_say_what_can(
     assert "OpenRLHF or verl" in caught.value.fix and not (tmp_path / "out").exists()
 
 
-def test_the_command_says_it_and_writes_nothing(
-    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_says_it_and_writes_nothing(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainers.planning.dry_run.shutil.disk_usage", lambda place: SimpleNamespace(free=ROOMY))
     (tmp_path / "c.yaml").write_text(
         f"model: {empty}\ndata: none.jsonl\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\n"

@@ -5,6 +5,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Server]]]:
-    monkeypatch.setattr(scoring, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(scoring, "AGAIN", replace(scoring.AGAIN, first=0.001))
     Server.codes, Server.asked = [], []
     Server.reply = staticmethod(lambda body: {"rewards": [float(len(text)) for text in body["query"]]})
     found = ThreadingHTTPServer(("127.0.0.1", 0), Server)
@@ -259,7 +260,7 @@ def test_what_is_no_number_is_no_reward(server: tuple[str, type[Server]]) -> Non
 
 
 def test_nobody_there_gives_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(scoring, "AGAIN", replace(scoring.AGAIN, first=0.001))
     [grade] = graded(ServerReward("http://127.0.0.1:9/", decode), sample("a"))
     assert grade.reward is None and "can't be read" in grade.problem
 

@@ -13,6 +13,7 @@ from http.client import HTTPException
 from itertools import groupby
 from typing import Any, Protocol
 
+from base.backoff import BackOff
 from base.errors import InputError
 from base.together import together
 from constitution import Constitution, load
@@ -28,8 +29,8 @@ from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
 
 _AT_ONCE = 64
-_TIMEOUT, _FIRST_WAIT, _ATTEMPTS = 120.0, 1.0, 4
-"""Seconds, and how often a reward server is asked."""
+_TIMEOUT = 120.0  # seconds for an answer
+AGAIN = BackOff(first=1.0, tries=3)  # what fails for the moment: each try may take as long as the time-out
 _PASSING = (408, 429)
 
 Decode = Callable[[Sequence[int]], str]
@@ -173,17 +174,16 @@ class ServerReward:
         asked = [sample.task.ask.ids for sample in samples]
         query = [self._decode((*ids, *sample.ids)) for ids, sample in zip(asked, samples, strict=True)]
         body = json.dumps({"query": query, "prompts": [self._decode(ids) for ids in asked]}).encode()
-        problem = ""
-        for attempt in range(_ATTEMPTS):
+        waits = AGAIN.waits()
+        while True:
             try:
                 return _grades(await asyncio.to_thread(self._post, body), len(samples))
             except _Refused as error:
                 raise EngineError(str(error)) from None
             except (OSError, HTTPException, ValueError) as error:  # no connection, a time-out, a 5xx, no JSON
-                problem = f"the reward server can't be read: {error}"
-            if attempt + 1 < _ATTEMPTS:
-                await asyncio.sleep(_FIRST_WAIT * 2**attempt)
-        raise EngineError(problem)
+                if (wait := next(waits, None)) is None:
+                    raise EngineError(f"the reward server can't be read: {error}") from error
+            await asyncio.sleep(wait)
 
     def _post(self, body: bytes) -> Any:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})

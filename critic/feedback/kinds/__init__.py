@@ -4,13 +4,12 @@ A kind is found by being here: see `critic.feedback`.
 """
 
 from collections.abc import Iterator
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import AfterValidator, WithJsonSchema
 
 from base.errors import InputError
+from base.plugins import imported
 from critic.feedback.base import Label
 
 _NEEDED = ("form", "rows")  # what `Label` leaves to each kind
@@ -18,10 +17,12 @@ _NEEDED = ("form", "rows")  # what `Label` leaves to each kind
 
 def _kinds() -> Iterator[type[Label]]:
     """Yield the kinds of each file of this folder, by the files' names."""
-    for module in iter_modules(__path__):
-        place = f"{__name__}.{module.name}"
-        here = vars(import_module(place)).values()
-        yield from [value for value in here if _is_kind(value) and value.__module__ == place]
+    for module in imported(__name__, __path__):
+        own = [value for value in vars(module).values() if _is_kind(value) and value.__module__ == module.__name__]
+        if not own:
+            fix = "A class is expected that derives from Label"
+            raise InputError("it holds no kind of feedback", where=module.__name__, fix=fix)
+        yield from own
 
 
 def _is_kind(value: object) -> bool:

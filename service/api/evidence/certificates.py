@@ -1,24 +1,22 @@
 """Certificates of judges: stored once by their content, read by hash; and their maps, applied to probabilities."""
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.certificates.certificate import Certificate, certificate_of
 from service.api.body import StrictRoute
 from service.context import OnlyOnce, Parts, allowed
+from service.evidence import certificates as stored
+from service.evidence.certificates import Kept
 from service.keys import access
-from service.keys.auth import Caller, audited
+from service.keys.auth import Caller
 from service.problems import responses
-from service.refusals import Conflict, Invalid, not_found
-from service.store.tables import certificates, now
+from service.refusals import Invalid
 
 router = APIRouter(prefix="/v1/certificates", tags=["certificates"], route_class=StrictRoute, responses=responses())
 
@@ -89,48 +87,30 @@ async def store(asked: CertificateRequest, caller: Maker, parts: Parts, once: On
         certificate = certificate_of(asked.certificate, "/certificate")
     except InputError as error:
         raise Invalid(error.problem, error.fix or "Send a certificate.json as it is.", where="/certificate") from None
-    if (before := await _stored(parts, certificate.sha256)) is not None:
-        return before
-    at = now()
-    row = {
-        "sha256": certificate.sha256,
-        "judge": certificate.judge.name,
-        "content": certificate.text(),
-        "key": caller.key,
-        "created_at": at,
-    }
-    made = StoredCertificate(
-        sha256=certificate.sha256,
-        judge=certificate.judge.name,
-        certificate=certificate,
-        created_at=at,
-    )
-    entry = audited(caller, "certificate.stored", certificate.sha256, judge=certificate.judge.name[:200])
-    try:
-        await once.insert({certificates: [row], **entry}, made)
-    except IntegrityError:
-        raise Conflict("the same certificate was stored at the same time", "Read it: it is there.") from None
+    if (before := await stored.find(parts.database, certificate.sha256)) is not None:
+        return _of(before)
+    kept = stored.new(certificate)
+    made = _of(kept)
+    await stored.add(once, kept, made, caller)
     return made
 
 
 @router.get("")
 async def listed(caller: Reader, parts: Parts) -> CertificateNames:
     """All certificates, the newest first."""
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(select(certificates).order_by(certificates.c.created_at.desc()))).mappings()
-        return CertificateNames(items=[_named(_of(dict(row))) for row in rows.all()])
+    return CertificateNames(items=[_named(one) for one in await stored.newest_first(parts.database)])
 
 
 @router.get("/{sha256}", responses=responses(404))
 async def get(sha256: Sha256, caller: Reader, parts: Parts) -> StoredCertificate:
     """One certificate."""
-    return await _found(parts, sha256)
+    return _of(await stored.get(parts.database, sha256))
 
 
 @router.post("/{sha256}/mend", responses=responses(404))
 async def mend(sha256: Sha256, asked: MendRequest, caller: Reader, parts: Parts) -> Mended:
     """Mend probabilities by the certificate's map. They should be of the judge that it is of, in the same mode."""
-    map = (await _found(parts, sha256)).certificate.map
+    map = (await stored.get(parts.database, sha256)).certificate.map
     if map is None:
         raise Invalid(
             "the certificate has no map: none mended the judge's probabilities when it was made",
@@ -139,32 +119,20 @@ async def mend(sha256: Sha256, asked: MendRequest, caller: Reader, parts: Parts)
     return Mended(probabilities=[map(probability) for probability in asked.probabilities])
 
 
-async def _found(parts: Parts, sha256: str) -> StoredCertificate:
-    if (stored := await _stored(parts, sha256)) is None:
-        raise not_found("certificate", sha256, "GET /v1/certificates lists them.")
-    return stored
-
-
-async def _stored(parts: Parts, sha256: str) -> StoredCertificate | None:
-    async with parts.database.read() as connection:
-        row = (await connection.execute(select(certificates).where(certificates.c.sha256 == sha256))).mappings().first()
-    return None if row is None else _of(dict(row))
-
-
-def _of(row: dict[str, Any]) -> StoredCertificate:
-    certificate = certificate_of(json.loads(row["content"]), "the database")
+def _of(kept: Kept) -> StoredCertificate:
+    certificate = kept.certificate
     return StoredCertificate(
-        sha256=row["sha256"], judge=row["judge"], certificate=certificate, created_at=row["created_at"]
+        sha256=certificate.sha256, judge=kept.judge, certificate=certificate, created_at=kept.created_at
     )
 
 
-def _named(stored: StoredCertificate) -> CertificateName:
-    certificate = stored.certificate
+def _named(kept: Kept) -> CertificateName:
+    certificate = kept.certificate
     return CertificateName(
-        sha256=stored.sha256,
-        judge=stored.judge,
+        sha256=certificate.sha256,
+        judge=kept.judge,
         mode=certificate.judge.mode_name,
         constitution=certificate.constitution,
         has_map=certificate.map is not None,
-        created_at=stored.created_at,
+        created_at=kept.created_at,
     )

@@ -9,21 +9,19 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from pydantic_core import to_json
-from sqlalchemy import select
 
 from service.answers.page import Page
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, encode, number
 from service.context import OnlyOnce, Parts, allowed
+from service.jobs import listing
 from service.jobs.inputs.artifacts import Artifact, of_job
-from service.jobs.job import Job, JobEvent, JobEvents, Kind, State
-from service.jobs.queue import COLUMNS
-from service.jobs.requests import Request
+from service.jobs.job import Job, JobEvent, JobEvents, State
+from service.jobs.kinds import Kind, Request
 from service.keys import access
 from service.keys.auth import Caller
 from service.problems import responses
 from service.refusals import not_found
-from service.store.tables import jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, responses=responses())
 
@@ -56,14 +54,8 @@ async def listed(
     cursor: Cursor = None,
 ) -> Page[Job]:
     """All jobs, the newest first."""
-    before = number(cursor)
-    query = select(*COLUMNS, jobs.c.seq).order_by(jobs.c.seq.desc()).limit(limit + 1)
-    wanted = [column == value for column, value in ((jobs.c.state, state), (jobs.c.kind, kind)) if value is not None]
-    wanted += [jobs.c.seq < before] if before is not None else []
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query.where(*wanted))).mappings().all()
-    found = [Job.model_validate(dict(row)) for row in rows[:limit]]
-    return Page(items=found, next=encode(rows[limit - 1]["seq"]) if len(rows) > limit else None)
+    rows, before = await listing.page(parts.database, number(cursor), limit, state=state, kind=kind)
+    return Page(items=rows, next=None if before is None else encode(before))
 
 
 @router.get("/{id}", responses=responses(404))

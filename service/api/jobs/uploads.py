@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.exc import IntegrityError
 
 from service.answers.page import Page
 from service.api.body import StrictRoute
@@ -12,6 +11,7 @@ from service.context import OnlyOnce, Parts, allowed
 from service.jobs.inputs.uploads import Ending, Upload
 from service.keys.auth import Caller
 from service.problems import responses
+from service.store.database import AlreadyThere
 
 router = APIRouter(prefix="/v1/uploads", tags=["jobs"], route_class=StrictRoute, responses=responses())
 
@@ -52,7 +52,7 @@ async def upload(
     """
     try:
         return await parts.uploads.store(await request.body(), format, caller, once)
-    except IntegrityError:  # the same request, sent at the same time, was quicker
+    except AlreadyThere:  # the same request, sent at the same time, was quicker
         await once.replay()
         raise
 

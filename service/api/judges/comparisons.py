@@ -30,6 +30,7 @@ from service.labels.label_form import PromptForm, ResponseForm
 from service.problems import responses
 
 router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_RESPONSES = 10  # every two of them are compared
 

@@ -33,6 +33,7 @@ from service.problems import responses
 from service.store.repeats.idempotency import Once, Replay
 
 router = APIRouter(prefix="/v1/critiques", tags=["critiques"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 EVENTS = "text/event-stream"
 MOST_ROUNDS = 16

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import case, func, select
 
 from constitution import InputError
 from critic.feedback import ComparisonLabel
@@ -13,17 +12,17 @@ from service.api.body import StrictRoute
 from service.api.judges.asking import EngineName, ModeSpec, principles_of
 from service.api.judges.comparisons import ComparisonRequest, pipeline_of
 from service.bounds.watching import while_connected
-from service.context import Parts, Service, allowed
+from service.context import Parts, allowed
 from service.keys.auth import Caller
-from service.labels.label_query import RETRACTED, StoredFeedback, selected, stored
+from service.labels.label_query import StoredFeedback
 from service.problems import responses
 from service.refusals import Invalid
-from service.store.tables import feedback, retractions
+from service.review import examples as stored_examples
 
 router = APIRouter(prefix="/v1/trials", tags=["constitutions"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_EXAMPLES = 3
-LOOKED_AT = 200  # labels, the newest, among which examples are looked for
 
 Feedbacker = Annotated[Caller, allowed("feedback")]
 
@@ -80,7 +79,7 @@ async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts
     engine = await parts.engines.get(asked.engine)
     suited = await engine.suited(mode)
     examples = []
-    for labels in await _examples(parts, asked.items):
+    for labels in await stored_examples.comparisons(parts.database, asked.items, MOST_EXAMPLES):
         item = Item(prompt=labels[0].prompt, responses=_blind(labels[0]))
         wanted = ComparisonRequest(
             prompt=labels[0].prompt,
@@ -110,32 +109,6 @@ async def tried(asked: TrialRequest, request: Request, caller: Feedbacker, parts
 
 def _blind(label: StoredFeedback) -> tuple[Response, ...]:
     return tuple(Response(text=response.text, model="given") for response in label.responses)
-
-
-async def _examples(parts: Service, items: list[str]) -> list[list[StoredFeedback]]:
-    """The labels of each example: of these items, or of the newest comparisons, people's before judges'."""
-    async with parts.database.read() as connection:
-        if not items:
-            recent = (
-                select(feedback.c.item, feedback.c.source, feedback.c.seq)
-                .join(retractions, retractions.c.seq == feedback.c.seq, isouter=True)
-                .where(feedback.c.kind == "comparison", ~RETRACTED)
-                .order_by(feedback.c.seq.desc())
-                .limit(LOOKED_AT)
-                .subquery()
-            )
-            people = func.max(case((recent.c.source == "human", 1), else_=0))
-            newest = select(recent.c.item).group_by(recent.c.item)
-            newest = newest.order_by(people.desc(), func.max(recent.c.seq).desc()).limit(MOST_EXAMPLES)
-            items = list((await connection.execute(newest)).scalars())
-        found = []
-        for item in items:
-            query = selected().where(feedback.c.item == item, feedback.c.kind == "comparison", ~RETRACTED)
-            rows = (await connection.execute(query.order_by(feedback.c.seq).limit(LOOKED_AT))).mappings().all()
-            if not rows:
-                raise Invalid(f"no comparison is about an item {item!r}", "Leave items out.", where="/items")
-            found.append([stored(row) for row in rows])
-    return found
 
 
 def _before(labels: list[StoredFeedback]) -> tuple[float | None, int]:

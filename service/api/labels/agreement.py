@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import BigInteger, func, select, type_coerce
 
 from critic.feedback import KINDS
 from critic.statistics.intervals import Share
@@ -21,10 +20,9 @@ from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
 from service.labels.agreement import Agreement, Rated, Rater, Reliability, Together
-from service.labels.tasks.tasking import ANSWERED
 from service.problems import responses
 from service.review.agreement.figures import figures_of
-from service.store.tables import feedback, leases, tasks
+from service.review.agreement.speed import speeds
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
 
@@ -32,8 +30,6 @@ Reader = Annotated[Caller, allowed(*access.LABELS)]
 Pooled = Annotated[
     bool, Query(description="Bring the people of several groups together, which no figure does unasked.")
 ]
-
-SECOND = 1_000_000  # in the database's microseconds
 
 
 @router.get("/{id}/agreement", responses=responses(404))
@@ -54,24 +50,10 @@ async def agreement_of(
     """A project's agreement, as `agreement` answers it."""
     figures = await figures_of(parts, request, project)
     async with parts.database.read() as connection:
-        speed = {row.annotator: _seconds(row.n, row.spent) for row in await connection.execute(_speed(project))}
+        speed = await speeds(connection, project)
     return _figures(
         project, figures.kind, figures.agreement, speed, pooled or not figures.agreement.is_of_several_groups
     )
-
-
-def _speed(project: str) -> Any:
-    """For each annotator the labels, and the time that they took in microseconds: as measured, or since the lease."""
-    leased = type_coerce(leases.c.until, BigInteger) - type_coerce(leases.c.since, BigInteger)
-    spent = func.coalesce(feedback.c.seconds * SECOND, leased)
-    query = select(leases.c.annotator, func.count().label("n"), func.sum(spent).label("spent"))
-    query = query.join(tasks, leases.c.task == tasks.c.id).join(feedback, feedback.c.id == leases.c.feedback)
-    query = query.where(tasks.c.project == project)
-    return query.where(leases.c.state == ANSWERED).group_by(leases.c.annotator)
-
-
-def _seconds(labels: int, spent: Any) -> float | None:
-    return float(spent) / SECOND / labels if spent else None
 
 
 def _figures(

@@ -9,8 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from sqlalchemy import select, tuple_
-from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 
 from service.answers.datasets import Dataset
@@ -20,6 +18,7 @@ from service.api.paging import Cursor, Limit, decode, encode
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
 from service.exports import datasets as building
+from service.exports import versions
 from service.exports.datasets import DatasetRequest
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
@@ -27,10 +26,9 @@ from service.keys import access
 from service.keys.auth import Caller, audited
 from service.problems import responses
 from service.refusals import Conflict, not_found
-from service.store.database import Rows
+from service.store.database import AlreadyThere, Rows
 from service.store.disk import dataset_folder
 from service.store.disk.scratch import scratch, temporary
-from service.store.tables import datasets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=responses())
 
@@ -59,7 +57,7 @@ async def make(asked: DatasetRequest, request: Request, caller: Maker, parts: Pa
 
     try:
         return Dataset.model_validate(await building.make(parts, request, asked, also))
-    except IntegrityError:
+    except AlreadyThere:
         await once.replay()
         raise Conflict("another version was made at the same time", "Send it again.") from None
 
@@ -73,24 +71,15 @@ async def listed(
     cursor: Cursor = None,
 ) -> Page[Dataset]:
     """All versions, by name, from the oldest."""
-    query = select(datasets).order_by(datasets.c.name, datasets.c.version).limit(limit + 1)
-    if name is not None:
-        query = query.where(datasets.c.name == name)
-    if (place := decode(cursor)) is not None:
-        before, _, version = place.rpartition("@")
-        number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-        query = query.where(tuple_(datasets.c.name, datasets.c.version) > (before, number))
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query)).mappings().all()
-    found = [Dataset.model_validate(dict(row)) for row in rows[:limit]]
-    more = len(rows) > limit
-    return Page(items=found, next=encode(f"{found[-1].name}@{found[-1].version}") if more else None)
+    built, has_more = await versions.page(parts.database, _place(decode(cursor)), limit, name)
+    last = built[-1] if has_more else None
+    return Page(items=built, next=None if last is None else encode(f"{last.name}@{last.version}"))
 
 
 @router.get("/{name}/{version}", responses=responses(404))
 async def get(name: Name, version: Version, caller: Reader, parts: Parts) -> Dataset:
     """One version."""
-    return await _found(parts, name, version)
+    return await versions.get(parts.database, name, version)
 
 
 @router.get(
@@ -119,14 +108,14 @@ async def download(
     format: Format = "jsonl",
 ) -> FileResponse:
     """One table of a version as a file. `jsonl` is the file as it was built, and loses nothing."""
-    found = await _found(parts, name, version)
-    if table not in found.counts.tables:
-        tables = ", ".join(found.counts.tables)
-        raise not_found("table", table, f"{found.name}@{found.version} has {tables}.")
-    file = dataset_folder.folder(parts.settings.data, found.name, found.version) / f"{table}.jsonl"
+    built = await versions.get(parts.database, name, version)
+    if table not in built.counts.tables:
+        tables = ", ".join(built.counts.tables)
+        raise not_found("table", table, f"{built.name}@{built.version} has {tables}.")
+    file = dataset_folder.folder(parts.settings.data, built.name, built.version) / f"{table}.jsonl"
     if not file.is_file():
-        raise not_found("file of", f"{found.name}@{found.version}", "An administrator has to restore the data folder.")
-    called = f"{found.name}-{found.version}-{table}"
+        raise not_found("file of", f"{built.name}@{built.version}", "An administrator has to restore the data folder.")
+    called = f"{built.name}-{built.version}-{table}"
     if format == "jsonl":
         return _answer(file, f"{called}.jsonl", {})
     stack = ExitStack()
@@ -157,10 +146,9 @@ def _rows(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return (json.loads(line) for line in lines)
 
 
-async def _found(parts: Parts, name: str, version: int) -> Dataset:
-    query = select(datasets).where(datasets.c.name == name, datasets.c.version == version)
-    async with parts.database.read() as connection:
-        row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise not_found("data set", f"{name}@{version}", "GET /v1/datasets lists them.")
-    return Dataset.model_validate(dict(row))
+def _place(place: str | None) -> tuple[str, int] | None:
+    """The name and version that a cursor holds; version 0 where it holds none."""
+    if place is None:
+        return None
+    name, _, version = place.rpartition("@")
+    return name, int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0

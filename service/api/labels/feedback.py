@@ -13,8 +13,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.feedback import Feedback
@@ -24,18 +22,17 @@ from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, encode, number
 from service.context import LateOnce, Parts, allowed
 from service.keys import access
-from service.keys.auth import Caller, audited
-from service.labels import already, label_text, labels, replacing
+from service.keys.auth import Caller
+from service.labels import already, label_text, labels, replacing, retracting
 from service.labels.label_form import FeedbackRequest, faults_of
-from service.labels.label_query import FeedbackFilter, StoredFeedback, selected, stored
-from service.labels.tasks import tasking
+from service.labels.label_query import FeedbackFilter, StoredFeedback
 from service.problems import responses
 from service.refusals import Conflict, Fault, Forbidden, Invalid, Refusal, not_found
-from service.store.database import Rows
+from service.store.database import AlreadyThere, Rows
 from service.store.repeats.idempotency import Once
-from service.store.tables import feedback, now, retractions
 
 router = APIRouter(prefix="/v1/feedback", tags=["feedback"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 MOST_ROWS = 10_000
 TRIES = 3  # of storing labels that another import stores at the same time
@@ -83,7 +80,8 @@ async def give(asked: Asked, caller: Giver, parts: Parts, once: LateOnce, reques
     if caller.annotator is None and not caller.may("feedback"):
         fix = "Use a key that was made with one: POST /v1/keys."
         raise Forbidden(f"the key {caller.name!r} belongs to no annotator", fix)
-    reader = partial(parts.labels.read, caller=caller, measured=parts.labels.texts.fit(await request.body()))
+    measured = parts.labels.texts.fit(await request.body())
+    reader = partial(parts.labels.read, caller=caller, measured=measured, storable=True)  # as `StrictRequest` found
     try:
         async with parts.turns.labels:
             if isinstance(asked, list):
@@ -143,21 +141,10 @@ async def retract(id: str, asked: Retract, caller: Giver, parts: Parts) -> Store
     A label that is withdrawn already stays as it is. A key with the scope `label` may withdraw its annotator's labels,
     and is shown them as they were asked for: not who wrote which response, since the task may come again.
     """
-    before = await _found(parts, id)
+    before = await retracting.get(parts.database, id)
     if not caller.may("feedback") and (before.source != "human" or before.annotator != caller.annotator):
         raise Forbidden("the label is another annotator's", "Use a key with the scope feedback.")
-    async with parts.database.transaction() as connection:
-        query = select(feedback.c.seq, feedback.c.task).where(feedback.c.id == id).with_for_update()
-        row = (await connection.execute(query)).one()
-        there = select(retractions.c.seq).where(retractions.c.seq == row.seq)
-        if (await connection.execute(there)).first() is None:
-            entry = {"seq": row.seq, "reason": asked.reason, "key": caller.key, "at": now()}
-            await connection.execute(retractions.insert(), entry)
-            for table, rows in audited(caller, "feedback.retracted", id).items():
-                await connection.execute(table.insert(), rows)
-            if row.task is not None:
-                await connection.run_sync(tasking.reopen, row.task, id)
-    withdrawn = await _found(parts, id)
+    withdrawn = await retracting.retract(parts.database, id, asked.reason, caller)
     return withdrawn if access.reads_labels(caller) else withdrawn.as_its_annotator_saw_it()
 
 
@@ -175,7 +162,7 @@ async def _one(asked: Any, read: Reader, caller: Caller, parts: Parts, once: Onc
     [id], rows = labels.rows([given], labels.Origin(caller.key), replaced=[before])
     try:
         return await _store([given], rows, {"id": id}, 201, once)
-    except IntegrityError:
+    except AlreadyThere:
         if before is None:
             raise
         await _replaced(parts, given, before.id)  # another correction was quicker, and is named
@@ -195,21 +182,11 @@ async def _replaced(parts: Parts, given: Feedback, replaces: str | None) -> labe
 async def _several(asked: Sequence[Any], read: Reader, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
     if not 1 <= len(asked) <= MOST_ROWS:
         raise _refused([Fault(where="/", problem=f"a batch has 1 to {MOST_ROWS:,} rows; this one has {len(asked):,}")])
-    good: dict[int, Feedback] = {}
-    besides: dict[int, dict[str, Any]] = {}
-    faults: list[Fault] = []
-    for position, row in enumerate(asked):
-        if position % BREATH == BREATH - 1:
-            await asyncio.sleep(0)
-        label, beside = _apart(row)
-        told = await _read(label, f"/{position}", read)
-        wrong = _faults(beside, f"/{position}") + ([] if isinstance(told, Feedback) else told)
-        if isinstance(told, Feedback) and not wrong:
-            good[position], besides[position] = told, beside
-        faults += wrong
-    if not good:
-        raise _refused(faults)
-    return await _store_several(_Batch(len(asked), good, besides, faults), caller, parts, once)
+    async with parts.turns.batches:
+        batch = await _read_batch(asked, read)
+    if not batch.good:
+        raise _refused(batch.faults)
+    return await _store_several(batch, caller, parts, once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +203,22 @@ class _Batch:
         for position, label in self.good.items():
             if (value := self.beside[position].get(name)) is not None:
                 yield position, label, value
+
+
+async def _read_batch(asked: Sequence[Any], read: Reader) -> _Batch:
+    good: dict[int, Feedback] = {}
+    besides: dict[int, dict[str, Any]] = {}
+    faults: list[Fault] = []
+    for position, row in enumerate(asked):
+        if position % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+        label, beside = _apart(row)
+        told = await _read(label, f"/{position}", read)
+        wrong = _faults(beside, f"/{position}") + ([] if isinstance(told, Feedback) else told)
+        if isinstance(told, Feedback) and not wrong:
+            good[position], besides[position] = told, beside
+        faults += wrong
+    return _Batch(len(asked), good, besides, faults)
 
 
 async def _store_several(batch: _Batch, caller: Caller, parts: Parts, once: Once) -> JSONResponse:
@@ -249,7 +242,7 @@ async def _store_several(batch: _Batch, caller: Caller, parts: Parts, once: Once
         answer = BatchGiven(ids=in_order, faults=faults, there=sorted(there))
         try:
             return await _store(list(kept.values()), rows, answer.model_dump(), 207 if faults else 201, once)
-        except IntegrityError:  # another import or correction of the same labels was quicker
+        except AlreadyThere:  # another import or correction of the same labels was quicker
             if attempt == TRIES - 1 or not (new or wanted):
                 raise
     raise AssertionError("the last try returns or raises")
@@ -304,11 +297,3 @@ def _refused(faults: Sequence[Fault]) -> Invalid:
 
 def _json(text: str) -> Response:
     return Response(text, media_type="application/json")
-
-
-async def _found(parts: Parts, id: str) -> StoredFeedback:
-    async with parts.database.read() as connection:
-        row = (await connection.execute(selected().where(feedback.c.id == id))).mappings().one_or_none()
-    if row is None:
-        raise not_found("feedback", id)
-    return stored(row)

@@ -10,11 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
-from sqlalchemy import Connection, RowMapping, select, tuple_
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from base.errors import InputError
 from critic.feedback.base import storable
 from critic.feedback.feedback import Note, Seconds
 from service.answers.feedback import Given
@@ -22,22 +18,21 @@ from service.answers.page import Page
 from service.answers.tasks import Done, NextTask, OwnAnswer, OwnTask, Skipped, Task
 from service.api.body import StrictRoute
 from service.api.paging import Cursor, Limit, decode, encode
-from service.context import LateOnce, Parts, Service, allowed
+from service.context import LateOnce, Parts, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels import labels
-from service.labels.label_query import selected, stored
-from service.labels.tasks import handing, tasking
+from service.labels.label_query import StoredFeedback
+from service.labels.tasks import handing, task_rows, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.handing import HandedOut
 from service.labels.tasks.shown import order
+from service.labels.tasks.task_rows import Own
 from service.labels.tasks.tasking import SkipReason
 from service.problems import responses
-from service.refusals import Refusal, not_found
-from service.store.repeats.idempotency import Once
-from service.store.tables import feedback, leases, projects, tasks
+from service.store.database import Row
 
 router = APIRouter(prefix="/v1", tags=["tasks"], route_class=StrictRoute, responses=responses())
+IS_BUSY = True
 
 Labeller = Annotated[Caller, allowed("label")]
 Reader = Annotated[Caller, allowed(*access.LABELS)]
@@ -80,12 +75,9 @@ class TaskState(BaseModel):
 @router.get("/projects/{id}/tasks", responses=responses(404))
 async def listed(id: str, caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[TaskState]:
     """A project's tasks, by item."""
-    query = select(tasks).where(tasks.c.project == id, tasks.c.item > (decode(cursor) or ""))
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query.order_by(tasks.c.item).limit(limit + 1))).all()
-        await _must_be(connection, id)
-    found = [TaskState(id=row.id, item=row.item, answers=row.answers) for row in rows[:limit]]
-    return Page(items=found, next=encode(found[-1].item) if len(rows) > limit else None)
+    rows = await task_rows.of_project(parts.database, id, decode(cursor) or "", limit + 1)
+    states = [TaskState(id=row["id"], item=row["item"], answers=row["answers"]) for row in rows[:limit]]
+    return Page(items=states, next=encode(states[-1].item) if len(rows) > limit else None)
 
 
 @router.post("/projects/{id}/tasks/next", responses=responses(404, 409))
@@ -108,7 +100,7 @@ async def own(id: str, caller: Labeller, parts: Parts) -> OwnTask:
     A task that the annotator never got is not found.
     """
     annotator = tasking.require_annotator(caller.annotator)
-    return await parts.database.look(lambda connection: own_task(connection, id, annotator))
+    return own_task(await parts.database.look(lambda connection: task_rows.own(connection, id, annotator)), annotator)
 
 
 @router.post("/tasks/{id}/answer", status_code=201, responses=responses(404, 409))
@@ -119,20 +111,7 @@ async def answer(id: str, asked: AnswerRequest, caller: Labeller, parts: Parts, 
     """
     annotator = tasking.require_annotator(caller.annotator)
     seen = await parts.database.look(lambda connection: handing.seen(connection, id, annotator))
-    return await answered(seen, asked, caller, parts, once)
-
-
-async def answered(seen: Seen, asked: AnswerRequest, caller: Caller, parts: Service, once: Once) -> Given:
-    """Store the answer to a task that was seen: for whoever takes answers, also on a page. Raises `Refusal`."""
-    answer = await handing.read(parts.labels, seen, caller, asked)
-    try:
-        stored = await parts.database.change(lambda connection: handing.take_back(connection, answer, caller, once))
-    except (Refusal, InputError, IntegrityError):
-        await once.replay()  # the same request was quicker, or came before
-        raise
-    if not isinstance(answer.read, Exception):
-        labels.count([answer.read[0]])
-    return Given(id=stored)
+    return Given(id=await handing.answered(parts.database, parts.labels, seen, asked, caller, once))
 
 
 @router.post("/tasks/{id}/skip", responses=responses(404, 409))
@@ -156,14 +135,8 @@ async def unskip(id: str, caller: Labeller, parts: Parts) -> NextTask:
 async def skips(id: str, caller: Reader, parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Skipped]:
     """Who left which of a project's tasks to others, and why; by task and annotator."""
     after = (decode(cursor) or "").split(" ")
-    place = tuple_(leases.c.task, leases.c.annotator)
-    query = select(leases, tasks.c.item).join(tasks, leases.c.task == tasks.c.id)
-    query = query.where(tasks.c.project == id, leases.c.state == tasking.SKIPPED)
-    if len(after) == 2:
-        query = query.where(place > tuple_(*after))
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query.order_by(*place).limit(limit + 1))).mappings().all()
-        await _must_be(connection, id)
+    place = (after[0], after[1]) if len(after) == 2 else None
+    rows = await task_rows.skipped(parts.database, id, place, limit + 1)
     items = [_skipped(row) for row in rows[:limit]]
     following = encode(f"{items[-1].task} {items[-1].annotator}") if len(rows) > limit else None
     return Page(items=items, next=following)
@@ -176,14 +149,11 @@ async def release(id: str, caller: Labeller, parts: Parts) -> Done:
     return Done(id=id)
 
 
-def own_task(connection: Connection, id: str, annotator: str) -> OwnTask:
-    """A task as its annotator sees it. Raises 404."""
-    seen = handing.seen(connection, id, annotator)
-    if seen.lease is None:
-        raise not_found("task", id, "POST /v1/projects/ID/tasks/next gives one.")
-    answer = None if seen.lease["feedback"] is None else _own_answer(connection, seen.lease["feedback"])
-    shown = _shown(seen.project, seen.task, annotator, seen.lease["until"])
-    return OwnTask(**dict(shown), state=seen.lease["state"], answer=answer)
+def own_task(own: Own, annotator: str) -> OwnTask:
+    """A task as its annotator sees it again."""
+    shown = _shown(own.seen.project, own.seen.task, annotator, own.lease["until"])
+    answer = None if own.answer is None else _own_answer(own.answer)
+    return OwnTask(**dict(shown), state=own.lease["state"], answer=answer)
 
 
 def task_of(out: HandedOut, annotator: str) -> Task | None:
@@ -193,24 +163,17 @@ def task_of(out: HandedOut, annotator: str) -> Task | None:
     return _shown(out.project, out.task, annotator, out.lease.until)
 
 
-async def _must_be(connection: AsyncConnection, project: str) -> None:
-    if (await connection.execute(select(projects.c.id).where(projects.c.id == project))).first() is None:
-        raise not_found("project", project, "GET /v1/projects lists them.")
-
-
-def _own_answer(connection: Connection, id: str) -> OwnAnswer:
-    row = connection.execute(selected().where(feedback.c.id == id)).mappings().one()
-    given = stored(row).as_its_annotator_saw_it()
+def _own_answer(given: StoredFeedback) -> OwnAnswer:
     label = given.label.model_dump(mode="json", exclude_defaults=True)
-    return OwnAnswer(id=id, label=label, seconds=given.seconds, flag=given.flag)
+    return OwnAnswer(id=given.id, label=label, seconds=given.seconds, flag=given.flag)
 
 
-def _skipped(row: RowMapping) -> Skipped:
+def _skipped(row: Row) -> Skipped:
     said = {name: row[name] for name in ("task", "item", "annotator", "reason", "seconds")}
     return Skipped(**said, note=row["note"] or "", at=row["until"])
 
 
-def _shown(project: RowMapping, task: RowMapping, annotator: str, until: datetime) -> Task:
+def _shown(project: Row, task: Row, annotator: str, until: datetime) -> Task:
     place = order(task["id"], annotator, len(task["responses"]))
     return Task(
         id=task["id"],

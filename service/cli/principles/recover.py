@@ -20,7 +20,7 @@ from critic.files.shapes import naming
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Quarantined
 from critic.run.folder.reading import open_rows
-from critic.settings.people import RecoverSettings
+from critic.settings.labels.people import RecoverSettings
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand
 from service.cli.given.options import Json

@@ -5,37 +5,46 @@ They are copied when the job is submitted: so what a job reads can't change unde
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from base.errors import InputError
 from critic.files.containers.packed import ending
 from service.jobs.inputs.artifacts import UPLOADS, Artifacts, input_of, of_job
 from service.jobs.inputs.unpacked import check_parquet
-from service.jobs.requests import (
-    AlignRequest,
-    AnyRequest,
-    EvaluateRequest,
-    ExportRequest,
-    GenerateRequest,
-    JudgeRequest,
-    Source,
-    TrainRequest,
-)
+from service.jobs.requests import JobRequest, Source
 from service.store.disk import dataset_folder
-from trainers import catalogue
+
+R = TypeVar("R", bound=JobRequest)
 
 
-def sources(request: AnyRequest) -> dict[str, Source]:
-    """What ``request`` reads, by the name (without ending) that it has among the job's files."""
-    match request:
-        case TrainRequest():
-            return {f"data-{number}": source for number, source in enumerate(request.data)}
-        case GenerateRequest() | JudgeRequest() | AlignRequest() | EvaluateRequest() | ExportRequest():
-            return {"input": request.input}
+def sources(request: JobRequest) -> dict[str, Source]:
+    """What ``request`` reads, by the name (without ending) that it has among the job's files.
+
+    That is the name of the field, with a number behind it where the field is a list of sources.
+    """
+    named: dict[str, Source] = {}
+    for field, value in request:
+        if isinstance(value, Source):
+            named[field] = value
+        elif isinstance(value, list):
+            named |= {f"{field}-{number}": one for number, one in enumerate(value) if isinstance(one, Source)}
+    return named
 
 
-def origins(request: AnyRequest) -> list[str]:
+def with_sources(request: R, named: Mapping[str, Source]) -> R:
+    """Return the request with other sources, by the names that `sources` gives."""
+    change: dict[str, Any] = {}
+    for field, value in request:
+        if isinstance(value, Source):
+            change[field] = named[field]
+        elif isinstance(value, list) and any(isinstance(one, Source) for one in value):
+            change[field] = [named.get(f"{field}-{number}", one) for number, one in enumerate(value)]
+    return request.model_copy(update=change)
+
+
+def origins(request: JobRequest) -> list[str]:
     """What ``request`` reads, in words that stay when the files are copied: ``dataset NAME@VERSION``, ``job ID`` ..."""
     return [_origin(source) for source in sources(request).values()]
 
@@ -48,19 +57,17 @@ def _origin(source: Source) -> str:
     return "rows" if source.upload is None else f"upload {source.upload}"
 
 
-def gather(request: AnyRequest, job: str, artifacts: Artifacts, data: Path) -> AnyRequest:
+def gather(request: R, default: str | None, job: str, artifacts: Artifacts, data: Path) -> R:
     """Copy what ``request`` reads to where the worker of ``job`` finds it; return the request that names the copies.
 
-    ``data`` is the service's data folder. A data set must be named with a version that there is. Raises
-    `InputError` for what is not there.
+    ``default`` is the file of an earlier job, or of a data set, that is read where a source names none. ``data`` is the
+    service's data folder. A data set must be named with a version that there is. Raises `InputError` for what is not
+    there.
     """
-    table = catalogue.read(request.method).table if isinstance(request, TrainRequest) else None
-    default = f"{table}.jsonl" if table is not None else None  # of a job that generated or judged
-    copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in sources(request).items()}
     named = sources(request)
+    copies = {name: _copy(name, source, default, job, artifacts, data) for name, source in named.items()}
     own = {name: Source(job=job, file=f"input/{file}", columns=named[name].columns) for name, file in copies.items()}
-    change = {"data": list(own.values())} if isinstance(request, TrainRequest) else {"input": own["input"]}
-    return request.model_copy(update=change)
+    return with_sources(request, own)
 
 
 def _copy(name: str, source: Source, default: str | None, job: str, artifacts: Artifacts, data: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from service.jobs.work.ledger import Moved
 from service.jobs.work.work import Failed, Work
-from service.public import public
+from service.outward.public import public
 
 SETTINGS, PRIVATE = "settings.json", 0o600
 LINES_KEPT = 20  # of what a failed command printed last

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from base.backoff import BackOff, Silence
 from base.digest import canonical_json
 from critic.calls.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
@@ -29,8 +30,9 @@ Write = Callable[[Connection], None]
 
 # SQLite has one writer, and a waiting one is not woken but looks again: so long the others have between our commits.
 BREATH = 0.005
-AGAIN = (0.05, 2.0)  # seconds until a database that is away is asked again: at first, and at most
+AGAIN = BackOff(first=0.05, longest=2.0, tries=None)  # a database that is away: a job outlives it
 CONNECT_SECONDS = 5
+NOBODYS = -1  # an epoch that no job is in
 PAGE = 16  # results that are in memory at once: each holds every text of its row
 
 log = logging.getLogger("cai.jobs")
@@ -58,16 +60,16 @@ def is_away(error: DBAPIError) -> bool:
 
 def patiently(ask: Callable[[], T], given_up: threading.Event | None = None) -> T:
     """Call ``ask`` until the database answers, or until nobody wants to know any more."""
-    wait, longest = AGAIN
-    while True:
+    silence = Silence(log)
+    for wait in AGAIN.waits():
         try:
             return ask()
         except DBAPIError as error:
             if not is_away(error) or (given_up is not None and given_up.is_set()):
                 raise
-            log.warning("the database is away: %s", str(error.orig).strip())
+            silence.wait(f"the database is away: {str(error.orig).strip()}", wait)
         time.sleep(wait)
-        wait = min(longest, 2 * wait)
+    raise AssertionError("it is asked until it answers")
 
 
 def transact(engine: Engine, write: Callable[[Connection], T]) -> T:
@@ -107,6 +109,11 @@ class JobStore(Claims):
         self._writer.start()
         self._config: dict[str, Any] = {}
         self._provenance: Provenance | None = None
+
+    def leave(self) -> None:
+        """Store nothing any more, and wait for no database: every write is `Moved` from now on."""
+        self.epoch = NOBODYS
+        self._given_up.set()
 
     def close(self) -> None:
         """Commit what waits; not any longer where the database is away."""
@@ -182,7 +189,7 @@ class JobStore(Claims):
         return map(Quarantined.model_validate_json, self._texts(job_rows.c.quarantined))
 
     def trying(self) -> dict[str, Any]:
-        """What was begun last: see `service.jobs.kinds.poison`."""
+        """What was begun last: see `service.jobs.running.poison`."""
         found: dict[str, Any] | None = self._read(select(jobs.c.trying).where(jobs.c.id == self.job))[0][0]
         return found or {}
 

@@ -2,7 +2,7 @@
 
 Deaths are counted by step, in the job's row. A worker that ends in order hands its jobs back, which is no death; a step
 that comes to its end is progress, and all counts begin anew. Rows that are run in chunks look after themselves: there
-one row may be at fault, and is found (`service.jobs.kinds.poison`).
+one row may be at fault, and is found (`service.jobs.running.poison`).
 """
 
 from contextlib import suppress
@@ -50,16 +50,16 @@ class Lives:
         self._note(START)
 
     def hand_back(self) -> None:
-        """The worker ends in order. Where the database is away that can't be said, and counts as a death."""
+        """The worker ends in order: the job waits again. With the database away it can't be said, and is a death."""
         self._handed_back = True
         with suppress(DBAPIError, Moved):
-            self._store.once(self._change(None))
+            self._store.once(self._change(None, state="queued", worker=None))
 
     def _note(self, step: str | None) -> None:
         if not self._handed_back:
             self._store.now(self._change(step))
 
-    def _change(self, step: str | None) -> Any:
-        found = {"attempt": self._attempt, "step": step, "deaths": self._deaths}
-        change = update(jobs).where(jobs.c.id == self._store.job).values(deaths=found)
+    def _change(self, step: str | None, **more: Any) -> Any:
+        deaths = {"attempt": self._attempt, "step": step, "deaths": self._deaths}
+        change = update(jobs).where(jobs.c.id == self._store.job).values(deaths=deaths, **more)
         return lambda connection: connection.execute(change)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dbos import DBOS
-from pydantic import BaseModel
 from sqlalchemy import Engine
 
 from base.errors import InputError
@@ -20,13 +19,20 @@ from service.engines import Engines
 from service.jobs.inputs.artifacts import Artifacts, input_of, of_job
 from service.jobs.work.ledger import JobStore, Moved
 from service.jobs.work.lives import Lives, WorkerDied
-from service.public import public
+from service.outward.public import public
 from service.settings import Settings
 from service.store.constitutions import Constitutions
 
 T = TypeVar("T")
 
 log = logging.getLogger("cai.jobs")
+
+
+class HandedBack(BaseException):
+    """The worker ends, and the job goes on elsewhere.
+
+    No `Exception`: DBOS records how steps and workflows end by those, and this one has not come to its end.
+    """
 
 
 class Failed(Exception):
@@ -54,7 +60,6 @@ class Work:
     """One job. ``folder`` is on this machine and goes with the worker; ``store`` and ``parts.artifacts`` stay."""
 
     id: str
-    request: BaseModel
     store: JobStore
     parts: Parts
     folder: Path
@@ -87,24 +92,29 @@ class Work:
         return done
 
     def guarded(self, do: Callable[[], T]) -> T:
-        """Turn every error into `Failed`. Where the job is another worker's, DBOS raises what is no `Exception`."""
+        """Turn every error into `Failed`, but `Moved`, which is `HandedBack` where this worker ends.
+
+        Where the job is another worker's, DBOS raises what is no `Exception`.
+        """
         try:
             return do()
-        except Moved:
+        except Exception as error:  # the boundary: whatever it is costs one job, not the worker
             if self.parts.stopping.is_set():
-                threading.Event().wait()  # for the end of the process: nothing may be recorded any more
-            raise
-        except Failed:
-            raise
-        except WorkerDied as reason:
-            raise Failed(str(reason)) from None
-        except (InputError, EngineError, RunStopped, OSError) as error:
+                raise HandedBack(self.id) from error
+            if isinstance(error, Moved | Failed):
+                raise
+            raise Failed(self._reason(error)) from error
+
+    def _reason(self, error: Exception) -> str:
+        """What the job's owner reads of an error."""
+        if isinstance(error, WorkerDied):
+            return str(error)
+        if isinstance(error, InputError | EngineError | RunStopped | OSError):
             log.warning("job %s failed: %s", self.id, error)
-            raise Failed(public(str(error))) from None
-        except Exception as error:  # the boundary: a fault of ours costs one job, not the worker
-            number = uuid.uuid4().hex[:12]
-            log.error("job %s: unforeseen error %s", self.id, number, exc_info=error)
-            raise Failed(f"something went wrong here (number {number}); report the number") from None
+            return public(str(error))
+        number = uuid.uuid4().hex[:12]
+        log.error("job %s: unforeseen error %s", self.id, number, exc_info=error)
+        return f"something went wrong here (number {number}); report the number"
 
     def call(self, ask: Coroutine[Any, Any, T]) -> T:
         """Wait in the job's thread for something on the engines' loop. Raises `Moved` where the job goes meanwhile."""
@@ -128,6 +138,12 @@ class Work:
         self.moved.set()
         for stop in list(self._stops):
             stop()
+
+    def hand_back(self) -> None:
+        """Stop, as the worker ends: the job waits for another one, and nothing of it is stored from here any more."""
+        self.lives.hand_back()
+        self.store.leave()
+        self.stop()
 
     def inputs(self) -> list[Path]:
         """The files that the job was given, here."""

@@ -37,6 +37,7 @@ from service.store.disk.synced import make_folder
 from service.store.tables import jobs, now, workers
 
 JOBS_AT_ONCE = 4  # on one worker
+END_SECONDS = 5.0  # for jobs to stop where they are, when their worker ends
 LOOK_SECONDS = 0.5  # how often a worker looks whether its jobs are still its own, at least
 
 log = logging.getLogger("cai.jobs")
@@ -69,6 +70,7 @@ class Heart(threading.Thread):
         self.join()
         with self._database.begin() as connection:
             connection.execute(delete(workers).where(workers.c.id == self._worker))
+        self._client.destroy()
 
     def run(self) -> None:
         """The thread's loop."""
@@ -108,10 +110,18 @@ class Heart(threading.Thread):
         for workflow in pending:
             if workflow.executor_id not in living:
                 log.warning("the worker %s is gone: %s goes on elsewhere", workflow.executor_id, workflow.workflow_id)
+                self._waits_again(workflow.executor_id)
                 self._client.resume_workflow(workflow.workflow_id, queue_name=durable.QUEUE)
         with self._database.begin() as connection:
             dead = [worker for worker in self._seen if worker not in living]
             connection.execute(delete(workers).where(workers.c.id.in_(dead)))
+
+    def _waits_again(self, worker: str | None) -> None:
+        """Say of a dead worker's jobs that they wait; if it lives all the same, it can store nothing of them."""
+        theirs = (jobs.c.worker == worker) & (jobs.c.state == "running")
+        values = {"state": "queued", "worker": None, "epoch": jobs.c.epoch + 1}
+        with self._database.begin() as connection:
+            connection.execute(update(jobs).where(theirs).values(values))
 
     def _living(self) -> set[str]:
         """The workers whose row has changed lately."""
@@ -151,11 +161,18 @@ async def work(settings: Settings, open_engines: OpenEngines = Engines, ended: a
         )
         running, heart = await asyncio.to_thread(_launch, parts)
         await ended.wait()
-        # From here on nothing may be stored: what is under way goes on elsewhere.
-        parts.stopping.set()
-        running.freeze()
-        await asyncio.to_thread(heart.stop)
-    os._exit(0)  # the threads of jobs that were handed back wait for ever
+        await asyncio.to_thread(_end, running, heart)
+
+
+def _end(running: Running, heart: Heart) -> None:
+    """Hand all jobs back. From here on nothing may be stored: what is under way goes on elsewhere."""
+    running.hand_back()
+    left = running.left(END_SECONDS)
+    heart.stop()
+    if left:  # in the middle of what can't be interrupted; Python would wait for its thread
+        log.warning("ends in the middle of %s, which did not stop within %.0f s", ", ".join(left), END_SECONDS)
+        os._exit(1)
+    DBOS.destroy()
 
 
 def _launch(parts: Parts) -> tuple[Running, Heart]:

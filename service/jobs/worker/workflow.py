@@ -5,40 +5,19 @@ step is not done again; whatever was under way is, and there the ledger answers 
 """
 
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 from sqlalchemy import Connection, RowMapping, update
 
-from service.jobs.job import Kind
-from service.jobs.kinds import cluster_rows, commands, exports, rows
-from service.jobs.requests import AnyRequest, GenerateRequest, JudgeRequest, Request
+from critic.files.row_prompt import readable
+from service.jobs.kinds import KINDS
 from service.jobs.work.ledger import JobStore, Moved, add_event, transact
 from service.jobs.work.lives import Lives
-from service.jobs.work.work import Failed, Parts, Work
+from service.jobs.work.work import Failed, HandedBack, Parts, Work
 from service.store.disk.scratch import scratch, temporary
 from service.store.tables import jobs, now
-
-Doing = Callable[[Work], dict[str, Any]]
-
-
-def _rows(work: Work) -> dict[str, Any]:
-    asked = cast(GenerateRequest | JudgeRequest, work.request)
-    return rows.run(work) if asked.cluster is None else cluster_rows.run(work)
-
-
-KINDS: Mapping[Kind, Doing] = {
-    "generate": _rows,
-    "judge": _rows,
-    "train": commands.train,
-    "align": commands.align,
-    "evaluate": commands.evaluate,
-    "export": exports.export,
-}
-
-_REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Request)
 
 
 class Running:
@@ -47,7 +26,7 @@ class Running:
     def __init__(self, worker: str, parts: Parts) -> None:
         self._worker, self._parts = worker, parts
         self._works: dict[str, Work] = {}
-        self._turn = threading.Lock()
+        self._turn = threading.Condition()
 
     def epochs(self) -> dict[str, int]:
         """The jobs that are under way here, and the epoch that each was taken in."""
@@ -61,15 +40,23 @@ class Running:
         if work is not None and work.store.epoch == epoch:
             work.stop()
 
-    def freeze(self) -> None:
-        """Hand all jobs back, and let nothing be stored any more."""
+    def hand_back(self) -> None:
+        """Hand all jobs back, as the worker ends, and take none any more."""
         with self._turn:
+            self._parts.stopping.set()
             for work in self._works.values():
-                work.lives.hand_back()
-                work.store.epoch = -1
+                work.hand_back()
+
+    def left(self, seconds: float) -> list[str]:
+        """Wait until no job is under way here; return those that still are after so many seconds."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._works, seconds)
+            return list(self._works)
 
     def run(self, id: str, attempt: int) -> None:
-        """Do a job, or what is left of it."""
+        """Do a job, or what is left of it. Raises `HandedBack` where the worker ends before."""
+        if self._parts.stopping.is_set():
+            raise HandedBack(id)
         job = transact(self._parts.database, lambda connection: _take(connection, id, attempt, self._worker))
         if job is None:  # it has ended, or is tried again by another workflow
             return
@@ -77,29 +64,48 @@ class Running:
             scratch(temporary()) as folder,
             closing(JobStore(self._parts.database, id, job["epoch"])) as store,
         ):
-            work = Work(id, _REQUEST.validate_python(job["request"]), store, self._parts, folder, Lives(store, attempt))
+            work = Work(id, store, self._parts, folder, Lives(store, attempt))
             with self._turn:
                 self._works[id] = work
+                if self._parts.stopping.is_set():  # since it was taken
+                    work.hand_back()
             try:
                 self._do(work, job)
-            except Moved:
-                pass  # whoever has it now says how it ends
+            except Exception as error:
+                if self._parts.stopping.is_set():
+                    raise HandedBack(id) from error
+                if not isinstance(error, Moved):  # else whoever has it now says how it ends
+                    raise
             finally:
                 with self._turn:
                     if self._works.get(id) is work:
                         del self._works[id]
+                        self._turn.notify_all()
 
     def _do(self, work: Work, job: RowMapping) -> None:
         store = work.store
         store.tell("running", worker=self._worker, attempt=job["attempt"])
         try:
             work.guarded(lambda: work.lives.begin(job["deaths"]))
-            result = work.guarded(lambda: KINDS[job["kind"]](work))
+            result = work.guarded(lambda: _done(work, job))
         except Failed as reason:
             error = str(reason)
             store.now(lambda connection: _end(connection, work.id, "failed", error=error))
         else:
             store.now(lambda connection: _end(connection, work.id, "done", result=result))
+
+
+def _done(work: Work, job: RowMapping) -> dict[str, Any]:
+    """Do the job as its kind does it, and return its result. Raises `Failed` where this worker does not know how."""
+    kind = KINDS.get(job["kind"])
+    if kind is None:
+        known = ", ".join(KINDS)
+        raise Failed(f"this worker knows no kind of job {job['kind']!r}; it knows {known}. Is it of another version?")
+    try:
+        asked = kind.request.model_validate(job["request"])
+    except ValidationError as error:
+        raise Failed(f"its request is no longer one of the kind {kind.name}: {readable(error)}") from error
+    return kind.run(work, asked)
 
 
 def _take(connection: Connection, id: str, attempt: int, worker: str) -> RowMapping | None:

@@ -6,7 +6,6 @@ Whoever takes answers reads them here: nothing else knows how what an annotator 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import RowMapping
 
 from critic.feedback import KINDS, Feedback, Flag
 from critic.feedback.base import Form, FormField
@@ -18,6 +17,7 @@ from service.labels.labels import Labels
 from service.labels.tasks import tasking
 from service.labels.tasks.shown import Order, order, turned_back
 from service.refusals import Invalid
+from service.store.database import Row
 
 
 class AnswerRequest(BaseModel):
@@ -44,9 +44,7 @@ class AnswerRequest(BaseModel):
     replaces: Id | None = None
 
 
-async def read(
-    labels: Labels, project: RowMapping, task: RowMapping, caller: Caller, asked: AnswerRequest
-) -> tuple[Feedback, Order]:
+async def read(labels: Labels, project: Row, task: Row, caller: Caller, asked: AnswerRequest) -> tuple[Feedback, Order]:
     """Return the feedback that an answer means, in the item's own order, and the order that was shown.
 
     Raises `Invalid`, and `InputError` for what the project doesn't ask.
@@ -78,6 +76,6 @@ async def read(
     return as_shown.model_copy(update=own), shown
 
 
-def form_of(project: RowMapping) -> Form:
+def form_of(project: Row) -> Form:
     """The questions of a project, by their names."""
     return {field["name"]: FormField.model_validate(field) for field in project["form"]}

@@ -4,11 +4,12 @@ Both the API and the pages hand out and take back here, in the thread of `Databa
 beside the transaction: what nobody else can change doesn't keep other writers waiting.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy.exc import IntegrityError
 
 from base.errors import InputError
 from critic.feedback import Feedback
@@ -19,7 +20,7 @@ from service.labels.tasks import answering, drafts, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.labels.tasks.shown import Order
 from service.refusals import Conflict, Forbidden, Invalid, Refusal
-from service.store.database import Rows, take_turn
+from service.store.database import Database, insert_rows, take_turn
 from service.store.repeats.idempotency import Once
 from service.store.tables import feedback, projects
 
@@ -90,6 +91,21 @@ async def read(known: labels.Labels, one: Seen, caller: Caller, asked: AnswerReq
     return Answer(one, asked, annotator, given)
 
 
+async def answered(
+    database: Database, known: labels.Labels, one: Seen, asked: AnswerRequest, caller: Caller, once: Once
+) -> str:
+    """Store the answer to a task that was seen, for whoever takes answers; return the label's id. Raises `Refusal`."""
+    answer = await read(known, one, caller, asked)
+    try:
+        stored = await database.change(lambda connection: take_back(connection, answer, caller, once))
+    except (Refusal, InputError, IntegrityError):
+        await once.replay()  # the same request was quicker, or came before
+        raise
+    if not isinstance(answer.read, Exception):
+        labels.count([answer.read[0]])
+    return stored
+
+
 def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once) -> str:
     """Store an answer as feedback, and close its lease: both or neither. Return the label's id.
 
@@ -112,7 +128,7 @@ def take_back(connection: Connection, answer: Answer, caller: Caller, once: Once
     else:
         tasking.corrected(connection, id, annotator, stored)
     drafts.drop(connection, id, annotator)
-    insert(connection, rows | once.rows({"id": stored}))
+    insert_rows(connection, rows | once.rows({"id": stored}))
     return stored
 
 
@@ -126,7 +142,7 @@ def skip(connection: Connection, id: str, caller: Caller, why: tasking.Skip) -> 
         raise Invalid(f"the project doesn't offer the reason {why.reason!r}", fix, where="/reason")
     tasking.skipped(connection, id, annotator, at, why)
     drafts.drop(connection, id, annotator)
-    insert(connection, audited(caller, "task.skipped", id))
+    insert_rows(connection, audited(caller, "task.skipped", id))
 
 
 def unskip(connection: Connection, id: str, caller: Caller, seconds: float) -> HandedOut:
@@ -136,7 +152,7 @@ def unskip(connection: Connection, id: str, caller: Caller, seconds: float) -> H
     project = tasking.lock(connection, task["project"])
     must_label(project, annotator)
     lease = tasking.unskipped(connection, project, task, annotator, tasking.time_of(connection), seconds)
-    insert(connection, audited(caller, "task.unskipped", id))
+    insert_rows(connection, audited(caller, "task.unskipped", id))
     return HandedOut(project, task, lease)
 
 
@@ -145,7 +161,7 @@ def release(connection: Connection, id: str, caller: Caller) -> None:
     annotator = tasking.require_annotator(caller.annotator)
     _locked(connection, seen(connection, id, annotator), annotator)
     tasking.released(connection, id, annotator)
-    insert(connection, audited(caller, "task.released", id))
+    insert_rows(connection, audited(caller, "task.released", id))
 
 
 def must_label(project: RowMapping, annotator: str) -> None:
@@ -155,12 +171,6 @@ def must_label(project: RowMapping, annotator: str) -> None:
         raise Forbidden("the project is assigned to others", fix)
     if access.is_paused(project, annotator):
         raise Forbidden("your work in this project is paused", "Ask those who run it when it goes on.", slug="paused")
-
-
-def insert(connection: Connection, rows: Rows | Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:
-    """Insert rows into several tables."""
-    for table, entries in rows.items():
-        connection.execute(table.insert(), entries)
 
 
 def _locked(connection: Connection, one: Seen, annotator: str, replaces: str | None = None) -> tuple[RowMapping, Any]:

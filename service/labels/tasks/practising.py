@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from critic.feedback import KINDS
 from critic.records import Response
-from service.labels.tasks import roles
+from service.labels.tasks import roles, tasking
 from service.refusals import Conflict
+from service.store.database import Row
 from service.store.tables import now, practice, tasks
 
 
@@ -41,7 +42,7 @@ class Standing:
         return sum(self.answered.values())
 
 
-def standing(connection: Connection, project: RowMapping, annotator: str) -> Standing:
+def standing(connection: Connection, project: Row, annotator: str) -> Standing:
     """Where an annotator stands. Without practice tasks they have passed."""
     ids = list(connection.execute(_OF_PROJECT, {"project": project["id"]}).scalars())
     if not ids:
@@ -63,15 +64,13 @@ _OF_PROJECT = (
 )
 
 
-def must_be_done(connection: Connection, project: RowMapping, annotator: str) -> None:
+def must_be_done(connection: Connection, project: Row, annotator: str) -> None:
     """Raise `Conflict` for somebody who has not passed a project's practice."""
     if not standing(connection, project, annotator).passed:
         raise Conflict("practice comes first in this project", f"Practise on its page: /label/{project['id']}.")
 
 
-def answered(
-    connection: Connection, project: RowMapping, task: RowMapping, annotator: str, label: dict[str, Any]
-) -> bool:
+def answered(connection: Connection, project: Row, task: Row, annotator: str, label: dict[str, Any]) -> bool:
     """Store an answer, a label in the item's own order, and say whether it was right. The project must be locked.
 
     Who answers again after a round was over begins the next. Raises `Conflict` for one that was answered in this round.
@@ -93,3 +92,12 @@ def answered(
     }
     connection.execute(practice.insert(), row)
     return is_right
+
+
+def stored(
+    connection: Connection, project: str, task: Row, annotator: str, said: dict[str, Any]
+) -> tuple[bool, Standing]:
+    """Store what was said: whether it was right, and where the annotator stands now. Raises `NotFound`, `Conflict`."""
+    locked = tasking.lock(connection, project)
+    is_right = answered(connection, locked, task, annotator, said)
+    return is_right, standing(connection, locked, annotator)

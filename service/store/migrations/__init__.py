@@ -8,6 +8,7 @@ it before you commit it.
 
 import asyncio
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,12 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
+from base.backoff import told
 from service.store.connecting import MIGRATES, READS, thread_engine
 from service.store.database import database_url
 
+log = logging.getLogger("cai.store")
+_BUSY = "another process has the database to itself, to bring it to its version or to read it as it is"
 _LOCK = 0x6361695F  # of PostgreSQL's advisory locks: "cai_"
 
 
@@ -46,12 +50,14 @@ def connected(url: URL, *, reads: bool = False) -> Iterator[Connection]:
     try:
         if sqlite:
             with _private(str(url.database)), _private(f"{url.database}.lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                with told(log, _BUSY):
+                    fcntl.flock(lock, fcntl.LOCK_EX)
                 with opened.connect() as connection:
                     yield connection
         else:
             with opened.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
+                with told(log, _BUSY):
+                    connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
                 connection.commit()
                 yield connection
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _LOCK})

@@ -5,16 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import RowMapping, select, tuple_
 
 from critic.feedback.base import FormField
 from service.api.paging import Cursor, decode, encode, unknown
 from service.context import Parts
-from service.labels.label_query import selected, stored
-from service.labels.tasks import tasking
-from service.store.tables import feedback, items, leases, projects, tasks
+from service.labels.label_query import StoredFeedback
+from service.labels.tasks import own_work, tasking
+from service.store.database import Row
 from service.web.label.kinds import PAGES, Asked
-from service.web.label.pace import days_of, pace_of, zone_of
+from service.web.label.zone import zone_of
 from service.web.rendering import render, texts
 from service.web.visit import PageRoute, Visit, signed_in
 
@@ -30,31 +29,18 @@ Labeller = Annotated[Visit, signed_in("label")]
 async def history(request: Request, visit: Labeller, parts: Parts, cursor: Cursor = None) -> Response:
     """One page of it."""
     annotator, zone = tasking.require_annotator(visit.caller.annotator), zone_of(request)
+    after = decode(cursor)
+    place = None if after is None else _after(after)
     async with parts.database.read() as connection:
-        rows = (await connection.execute(_closed(annotator, decode(cursor)))).mappings().all()
+        rows = await own_work.closed(connection, annotator, place, AT_ONCE + 1)
         ids = [row["feedback"] for row in rows[:AT_ONCE] if row["feedback"] is not None]
-        given = (await connection.execute(selected().where(feedback.c.id.in_(ids)))).mappings().all()
-        days = await connection.run_sync(days_of, annotator, zone)
-        pace = await connection.run_sync(pace_of, annotator, zone)
-    labels = {row["id"]: row for row in given}
+        labels = await own_work.labels(connection, ids)
+        days = await connection.run_sync(own_work.days_of, annotator, zone)
+        pace = await connection.run_sync(own_work.pace_of, annotator, zone)
     entries = [_entry(row, labels.get(row["feedback"])) for row in rows[:AT_ONCE]]
     following = encode(_place(rows[AT_ONCE - 1])) if len(rows) > AT_ONCE else None
     about: dict[str, Any] = {"days": days, "most": max(days.values()) or 1, "pace": pace}
     return render(request, "label/history.html.j2", entries=entries, following=following, **about)
-
-
-def _closed(annotator: str, after: str | None) -> Any:
-    """The tasks that somebody answered or skipped, the latest first."""
-    name = projects.c.name.label("project_name")
-    query = select(
-        leases, tasks.c.project, name, projects.c.form, projects.c.kind, projects.c.closed_at, items.c.prompt
-    )
-    query = query.join(tasks, leases.c.task == tasks.c.id).join(projects, tasks.c.project == projects.c.id)
-    query = query.join(items, tasks.c.content == items.c.id)
-    query = query.where(leases.c.annotator == annotator, leases.c.state != tasking.LEASED)
-    if after is not None:
-        query = query.where(tuple_(leases.c.until, leases.c.task) < tuple_(*_after(after)))
-    return query.order_by(leases.c.until.desc(), leases.c.task.desc()).limit(AT_ONCE + 1)
 
 
 def _after(place: str) -> tuple[datetime, str]:
@@ -66,11 +52,11 @@ def _after(place: str) -> tuple[datetime, str]:
         raise unknown() from None
 
 
-def _place(row: RowMapping) -> str:
+def _place(row: Row) -> str:
     return f"{row['until'].isoformat()} {row['task']}"
 
 
-def _entry(row: RowMapping, label: RowMapping | None) -> Mapping[str, Any]:
+def _entry(row: Row, label: StoredFeedback | None) -> Mapping[str, Any]:
     prompt = row["prompt"]["messages"][-1]["content"]
     return {
         "at": row["until"],
@@ -80,15 +66,15 @@ def _entry(row: RowMapping, label: RowMapping | None) -> Mapping[str, Any]:
         "is_closed": row["closed_at"] is not None,
         "about": _cut(prompt),
         "said": None if label is None else _cut(_said(row, label)),
-        "seconds": row["seconds"] if label is None else label["seconds"],
+        "seconds": row["seconds"] if label is None else label.seconds,
     }
 
 
-def _said(row: RowMapping, label: RowMapping) -> str:
+def _said(row: Row, label: StoredFeedback) -> str:
     page = PAGES.get(row["kind"])
     if page is None:
         return ""
-    own = stored(label).as_its_annotator_saw_it()
+    own = label.as_its_annotator_saw_it()
     form = {field["name"]: FormField.model_validate(field) for field in row["form"]}
     asked = Asked(form, [response.text for response in own.responses], None, texts())
     return page.said(asked, own.label.model_dump(mode="json"))

@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import Connection, RowMapping
 
 from critic.feedback import KINDS
 from service import problems
@@ -12,6 +11,7 @@ from service.keys.auth import Caller
 from service.labels.tasks import answering, practising, tasking
 from service.labels.tasks.answering import AnswerRequest
 from service.refusals import Conflict, Invalid
+from service.store.database import Row
 from service.web.label.fields import Fields
 from service.web.label.sheet import Sheet, asked_of, page_of, practice_sheet
 from service.web.rendering import render
@@ -20,7 +20,7 @@ from service.web.rendering import render
 async def page(
     request: Request,
     parts: Service,
-    project: RowMapping,
+    project: Row,
     annotator: str,
     where: practising.Standing,
     again: bool,
@@ -34,9 +34,7 @@ async def page(
     return await _whole(request, parts, project, sheet)
 
 
-async def answered(
-    request: Request, parts: Service, project: RowMapping, id: str, caller: Caller, fields: Fields
-) -> Response:
+async def answered(request: Request, parts: Service, project: Row, id: str, caller: Caller, fields: Fields) -> Response:
     """Say whether it was right, and why."""
     annotator = tasking.require_annotator(caller.annotator)
     task, where = await parts.database.look(
@@ -52,7 +50,7 @@ async def answered(
         given, shown = await answering.read(parts.labels, project, task, caller, AnswerRequest(label=label))
         said = given.label.model_dump(mode="json", exclude_defaults=True)
         is_right, where = await parts.database.change(
-            lambda connection: _stored(connection, project["id"], task, annotator, said)
+            lambda connection: practising.stored(connection, project["id"], task, annotator, said)
         )
     except (Conflict, Invalid) as refusal:
         problem = problems.of(refusal)
@@ -70,15 +68,6 @@ async def answered(
     return render(request, "label/practice_told.html.j2", project=project, sheet=sheet, **about)
 
 
-def _stored(
-    connection: Connection, project: str, task: RowMapping, annotator: str, said: dict[str, Any]
-) -> tuple[bool, practising.Standing]:
-    """Store what was said: whether it was right, and where the annotator stands now."""
-    locked = tasking.lock(connection, project)
-    is_right = practising.answered(connection, locked, task, annotator, said)
-    return is_right, practising.standing(connection, locked, annotator)
-
-
 def label_of(label: Any) -> dict[str, Any]:
     """A label's values, as a page's fields are made of."""
     values: dict[str, Any] = label.model_dump(mode="json")
@@ -86,7 +75,7 @@ def label_of(label: Any) -> dict[str, Any]:
 
 
 async def _whole(
-    request: Request, parts: Service, project: RowMapping, sheet: Sheet, status: int = 200, error: Any = None
+    request: Request, parts: Service, project: Row, sheet: Sheet, status: int = 200, error: Any = None
 ) -> Response:
     bound = None if project["constitution"] is None else await parts.constitutions.get(project["constitution"])
     about = {"project": dict(project) | {"break_minutes": None}, "constitution": bound, "pace": None}

@@ -2,62 +2,24 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from critic.feedback.base import FormField
 from critic.records import Message
 from service.answers.tasks import OwnTask, Task
 from service.context import Service
-from service.keys import access
-from service.keys.auth import Caller
 from service.labels.tasks import drafts, practising, roles, tasking
+from service.labels.tasks.own_work import Before
 from service.labels.tasks.shown import order
 from service.refusals import not_found
-from service.store.tables import leases, projects, tasks
+from service.store.database import Row
 from service.web.label.fields import Fields, letters, one
 from service.web.label.kinds import PAGES, Asked, KindPage
 from service.web.rendering import texts
 
 Sheet = dict[str, Any]
 """What the template ``label/sheet.html.j2`` shows: see there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What goes before a task: what its annotator began to say of it, and the task that they closed last."""
-
-    draft: drafts.Draft | None
-    previous: str | None
-
-
-_PROJECT = select(projects).where(projects.c.id == bindparam("id"))
-_PREVIOUS = (
-    select(leases.c.task)
-    .join(tasks, leases.c.task == tasks.c.id)
-    .where(leases.c.annotator == bindparam("of_annotator"), leases.c.state != tasking.LEASED)
-    .where(tasks.c.project == bindparam("project"), leases.c.task != bindparam("beside"))
-    .order_by(leases.c.until.desc())
-    .limit(1)
-)
-
-
-def project_of(connection: Connection, id: str, caller: Caller) -> RowMapping:
-    """A project that the caller may see. Raises 404."""
-    row = connection.execute(_PROJECT, {"id": id}).mappings().one_or_none()
-    if row is None or not access.sees(caller, row):
-        raise not_found("project", id, "Look at your projects again.")
-    return row
-
-
-def before(connection: Connection, project: str, task: str, annotator: str) -> Before:
-    """What goes before a task of a project."""
-    asked = {"of_annotator": annotator, "project": project, "beside": task}
-    previous: str | None = connection.execute(_PREVIOUS, asked).scalar_one_or_none()
-    return Before(drafts.read(connection, task, annotator), previous)
 
 
 def page_of(kind: str) -> KindPage:
@@ -68,16 +30,14 @@ def page_of(kind: str) -> KindPage:
     return page
 
 
-async def asked_of(parts: Service, project: RowMapping, responses: Sequence[str]) -> Asked:
+async def asked_of(parts: Service, project: Row, responses: Sequence[str]) -> Asked:
     """What is asked in a project, of answers as they are shown."""
     bound = None if project["constitution"] is None else await parts.constitutions.get(project["constitution"])
     form = {field["name"]: FormField.model_validate(field) for field in project["form"]}
     return Asked(form, responses, bound, texts())
 
 
-async def sheet_of(
-    parts: Service, project: RowMapping, task: Task, before: Before, given: Fields | None = None
-) -> Sheet:
+async def sheet_of(parts: Service, project: Row, task: Task, before: Before, given: Fields | None = None) -> Sheet:
     """The sheet of a task. What was just ``given`` goes first, then a draft, then the answer that stands."""
     draft = before.draft
     answer = task.answer if isinstance(task, OwnTask) else None
@@ -100,8 +60,8 @@ async def sheet_of(
 
 async def practice_sheet(
     parts: Service,
-    project: RowMapping,
-    task: RowMapping,
+    project: Row,
+    task: Row,
     annotator: str,
     where: practising.Standing,
     given: Fields = (),
@@ -111,9 +71,7 @@ async def practice_sheet(
     return {**await unanswered(parts, project, task, annotator, given), **number}
 
 
-async def unanswered(
-    parts: Service, project: RowMapping, task: RowMapping, annotator: str, given: Fields = ()
-) -> Sheet:
+async def unanswered(parts: Service, project: Row, task: Row, annotator: str, given: Fields = ()) -> Sheet:
     """A sheet of a task with its prompt and responses, of which nothing is stored."""
     shown = order(task["id"], annotator, len(task["responses"]))
     responses = [task["responses"][place]["text"] for place in shown]
@@ -132,7 +90,7 @@ async def unanswered(
     }
 
 
-def _common(project: RowMapping, task: str, prompt: Sequence[Message], responses: Sequence[str]) -> Sheet:
+def _common(project: Row, task: str, prompt: Sequence[Message], responses: Sequence[str]) -> Sheet:
     return {
         "kind": project["kind"],
         "project": project["id"],

@@ -1,13 +1,10 @@
 """A task's page: shown, answered, skipped, gone back to. Labels are stored by the API's own routes."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from sqlalchemy import Connection, RowMapping
 from starlette.datastructures import FormData
 
 from critic.feedback import Flag
@@ -16,18 +13,20 @@ from service.answers.tasks import OwnTask
 from service.api.labels import tasks
 from service.api.labels.tasks import SkipRequest
 from service.context import Parts, Service
-from service.keys import access
 from service.keys.auth import Caller
-from service.labels.tasks import drafts, handing, practising, roles, tasking
+from service.labels.tasks import coming, handing, roles, tasking
 from service.labels.tasks.answering import AnswerRequest
-from service.labels.tasks.handing import HandedOut, Seen
+from service.labels.tasks.coming import Again, Next
+from service.labels.tasks.handing import Seen
+from service.labels.tasks.own_work import Pace
 from service.labels.tasks.shown import order
 from service.refusals import Conflict, Invalid, TooLarge, not_found
+from service.store.database import Row
 from service.store.repeats.idempotency import Once, Replay
 from service.web.label import practice
 from service.web.label.fields import Fields, one
-from service.web.label.pace import Pace, pace_of, zone_of
-from service.web.label.sheet import Before, Sheet, asked_of, before, page_of, project_of, sheet_of
+from service.web.label.sheet import Sheet, asked_of, page_of, sheet_of
+from service.web.label.zone import zone_of
 from service.web.once import once_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
@@ -42,32 +41,15 @@ MOST_FIELDS = 5000
 OWN = ("csrf", "once", "do")  # fields that say nothing of the label
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
-    """What somebody who comes for a task gets: practice where they stand ``at`` it, else what was handed out."""
-
-    project: RowMapping
-    at: practising.Standing | None = None
-    out: HandedOut | None = None
-    before: Before | None = None
-    pace: Pace | None = None
-
-
 @router.get("/label/{project}")
 async def next_task(project: str, request: Request, visit: Labeller, parts: Parts, again: bool = False) -> Response:
     """The next task: practice, where that comes first."""
     annotator = tasking.require_annotator(visit.caller.annotator)
     seconds, zone = parts.settings.lease_seconds, zone_of(request)
 
-    def come(connection: Connection) -> _Next:
-        row = project_of(connection, project, visit.caller)
-        at = practising.standing(connection, row, annotator)
-        if not at.passed:
-            return _Next(row, at)
-        got = _handed(connection, project, annotator, seconds)
-        return replace(got, pace=pace_of(connection, annotator, zone))
-
-    got = await parts.database.change(come)
+    got = await parts.database.change(
+        lambda connection: coming.for_next(connection, project, visit.caller, seconds, zone)
+    )
     if got.at is not None:
         return await practice.page(request, parts, got.project, annotator, got.at, again)
     return await whole(request, parts, got.project, await _sheet(parts, got, annotator), got.pace)
@@ -78,15 +60,15 @@ async def ahead(project: str, request: Request, visit: Labeller, form: Form, par
     """The sheet of the next task beside those that are being answered: for scripts, which have it ready."""
     beside = [value for value in form.getlist("beside") if isinstance(value, str)][: tasking.HELD_AT_ONCE]
     annotator, seconds = tasking.require_annotator(visit.caller.annotator), parts.settings.lease_seconds
-    got = await parts.database.change(lambda connection: _handed(connection, project, annotator, seconds, beside))
+    got = await parts.database.change(lambda connection: coming.ahead(connection, project, annotator, seconds, beside))
     return render(request, "label/sheet.html.j2", sheet=await _sheet(parts, got, annotator), error=None)
 
 
 @router.get("/label/{project}/{task}")
 async def one_task(project: str, task: str, request: Request, visit: Labeller, parts: Parts) -> Response:
     """A task that somebody had before, with their answer: to look at it again, or to change it."""
-    got = await parts.database.look(lambda connection: _shown(connection, request, visit, project, task))
-    sheet = await sheet_of(parts, got.project, got.task, got.before)
+    got = await _back_to(request, visit, parts, project, task)
+    sheet = await sheet_of(parts, got.project, _own(got, visit), got.before)
     if request.headers.get("x-part") == "sheet":
         return render(request, "label/sheet.html.j2", sheet=sheet, error=None)
     return await whole(request, parts, got.project, sheet, got.pace)
@@ -96,15 +78,7 @@ async def one_task(project: str, task: str, request: Request, visit: Labeller, p
 async def answer(project: str, task: str, request: Request, visit: Labeller, form: Form, parts: Parts) -> Response:
     """Answer, skip, or take back that one skipped: whatever button was pressed."""
     fields = fields_of(form)
-    annotator = tasking.require_annotator(visit.caller.annotator)
-
-    def look(connection: Connection) -> Seen:
-        seen = handing.seen(connection, task, annotator)
-        if seen.project["id"] != project or not access.sees(visit.caller, seen.project):
-            raise not_found("task", task, "Ask for the next one.")
-        return seen
-
-    seen = await parts.database.look(look)
+    seen = await parts.database.look(lambda connection: coming.to_answer(connection, project, task, visit.caller))
     if seen.task["role"] == roles.PRACTICE:
         return await practice.answered(request, parts, seen.project, task, visit.caller, fields)
     try:
@@ -119,24 +93,21 @@ async def answer(project: str, task: str, request: Request, visit: Labeller, for
 @router.post("/label/{project}/{task}/draft", status_code=204)
 async def draft(project: str, task: str, visit: Labeller, form: Form, parts: Parts) -> Response:
     """Keep what was begun."""
-    annotator = tasking.require_annotator(visit.caller.annotator)
     text = text_of(form, "fields")
     if len(text.encode()) > DRAFT_BYTES:
         raise TooLarge("the draft is too long to be kept", "It stays in the browser.")
     fields, replaces = _parsed(text), text_of(form, "replaces") or None
 
-    def save(connection: Connection) -> None:
-        project_of(connection, project, visit.caller)
-        drafts.save(connection, task, annotator, fields, replaces)
-
-    await parts.database.change(save)
+    await parts.database.change(
+        lambda connection: coming.leave(connection, project, task, visit.caller, fields, replaces)
+    )
     return Response(status_code=204)
 
 
 async def whole(
     request: Request,
     parts: Service,
-    project: RowMapping,
+    project: Row,
     sheet: Sheet | None,
     pace: Pace | None,
     *,
@@ -150,34 +121,18 @@ async def whole(
     return render(request, "label/task.html.j2", status, sheet=sheet, error=error, **about)
 
 
-def _handed(connection: Connection, project: str, annotator: str, seconds: float, beside: Sequence[str] = ()) -> _Next:
-    out = handing.hand_out(connection, project, annotator, seconds, beside)
-    if out.task is None:
-        return _Next(out.project, out=out)
-    return _Next(out.project, out=out, before=before(connection, project, out.task["id"], annotator))
-
-
-async def _sheet(parts: Service, got: _Next, annotator: str) -> Sheet | None:
+async def _sheet(parts: Service, got: Next, annotator: str) -> Sheet | None:
     task = None if got.out is None else tasks.task_of(got.out, annotator)
     return None if task is None or got.before is None else await sheet_of(parts, got.project, task, got.before)
 
 
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """A task that its annotator comes back to."""
-
-    project: RowMapping
-    task: OwnTask
-    before: Before
-    pace: Pace
+async def _back_to(request: Request, visit: Visit, parts: Service, project: str, task: str) -> Again:
+    zone = zone_of(request)
+    return await parts.database.look(lambda connection: coming.back_to(connection, project, task, visit.caller, zone))
 
 
-def _shown(connection: Connection, request: Request, visit: Visit, project: str, task: str) -> _Again:
-    annotator = tasking.require_annotator(visit.caller.annotator)
-    row = project_of(connection, project, visit.caller)
-    own = tasks.own_task(connection, task, annotator)
-    pace = pace_of(connection, annotator, zone_of(request))
-    return _Again(row, own, before(connection, project, task, annotator), pace)
+def _own(got: Again, visit: Visit) -> OwnTask:
+    return tasks.own_task(got.own, tasking.require_annotator(visit.caller.annotator))
 
 
 def fields_of(form: FormData) -> Fields:
@@ -219,7 +174,7 @@ async def _answered(parts: Service, seen: Seen, caller: Caller, fields: Fields, 
     flag = Flag(note=one(fields, "flag_note")) if one(fields, "flag") == "yes" else None
     replaces = one(fields, "replaces") or None
     asked = AnswerRequest(label=label, seconds=_seconds(fields), flag=flag, replaces=replaces)
-    return (await tasks.answered(seen, asked, caller, parts, once)).id
+    return await handing.answered(parts.database, parts.labels, seen, asked, caller, once)
 
 
 async def _again(
@@ -227,8 +182,8 @@ async def _again(
 ) -> Response:
     """The page with what was given, and what was wrong with it."""
     project, task = seen.project["id"], seen.task["id"]
-    got = await parts.database.look(lambda connection: _shown(connection, request, visit, project, task))
-    sheet = await sheet_of(parts, got.project, got.task, got.before, fields)
+    got = await _back_to(request, visit, parts, project, task)
+    sheet = await sheet_of(parts, got.project, _own(got, visit), got.before, fields)
     status = problem.status
     return await whole(request, parts, got.project, sheet, got.pace, status=status, error=problem.public())
 

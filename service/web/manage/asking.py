@@ -3,12 +3,11 @@
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
-from sqlalchemy import select
 from starlette.datastructures import FormData
 
 from service.context import Service
@@ -16,7 +15,6 @@ from service.keys import access
 from service.labels.label_form import faults_of
 from service.refusals import Invalid
 from service.store.repeats.idempotency import Once
-from service.store.tables import annotators
 from service.web.visit import Visit, signed_in, text_of
 
 Reader = Annotated[Visit, signed_in(*access.LABELS)]
@@ -27,8 +25,6 @@ Everyone = Annotated[Visit, signed_in("read")]
 Admin = Annotated[Visit, signed_in("admin")]
 
 M = TypeVar("M", bound=BaseModel)
-
-LONGEST_QUERY = 200  # names that are looked up at once
 
 
 def requested(model: type[M], values: dict[str, Any]) -> M:
@@ -61,15 +57,3 @@ def typed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def lines_of(text: str) -> list[str]:
     """The lines of a field that say something."""
     return [line.strip() for line in text.split("\n") if line.strip()]
-
-
-async def names_of(parts: Service, ids: Iterable[str | None]) -> dict[str, str]:
-    """What people are called, by their ids. Who was erased, or is a judge, is not among them."""
-    wanted = sorted({id for id in ids if id is not None})
-    named: dict[str, str] = {}
-    async with parts.database.read() as connection:
-        for start in range(0, len(wanted), LONGEST_QUERY):
-            part = wanted[start : start + LONGEST_QUERY]
-            query = select(annotators.c.id, annotators.c.name).where(annotators.c.id.in_(part))
-            named |= {row.id: row.name for row in await connection.execute(query) if row.name is not None}
-    return named

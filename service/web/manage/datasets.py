@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
 
 from base.errors import InputError
 from critic.feedback import KINDS
@@ -13,8 +12,8 @@ from service.api.labels import datasets as api
 from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
+from service.jobs import models
 from service.refusals import Invalid, ProblemDocument
-from service.store.tables import job_events, models
 from service.web.manage.asking import Maker, Reader, new_number, once, requested, typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
@@ -60,7 +59,7 @@ async def one(request: Request, name: str, version: int, visit: Reader, parts: P
         dataset=found,
         filter=found.request.get("filter", {}),
         formats=api.WRITING,
-        models=await _models(parts, f"dataset {name}@{version}"),
+        models=await models.trained_on(parts.database, f"dataset {name}@{version}"),
     )
 
 
@@ -96,11 +95,3 @@ async def _listed(
         number=new_number(),
         may_make=visit.may("feedback"),
     )
-
-
-async def _models(parts: Service, source: str) -> list[str]:
-    """The models whose jobs were given this data set."""
-    query = select(models.c.name, job_events.c.body).join(job_events, job_events.c.job == models.c.job)
-    async with parts.database.read() as connection:
-        rows = (await connection.execute(query.where(job_events.c.kind == "queued"))).all()
-    return sorted({row.name for row in rows if source in row.body.get("sources", ())})

@@ -10,10 +10,11 @@ from critic.judging.aggregate import principle_log_odds
 from service.api.labels import projects as api
 from service.api.review.items import decided
 from service.context import Parts, Service
+from service.labels import annotators
 from service.labels.label_query import StoredFeedback
 from service.review.adjudication import AdjudicationRequest
 from service.review.story import Story, story_of
-from service.web.manage.asking import Maker, Reader, names_of, new_number, once, requested
+from service.web.manage.asking import Maker, Reader, new_number, once, requested
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -68,7 +69,7 @@ async def _page(request: Request, parts: Service, visit: Visit, item: str, proje
         withdrawn=[label for label in told.labels if label.retracted is not None],
         texts=[response.text for response in told.responses],
         principles={label.id: _principles(label, told) for label in told.labels},
-        names=await names_of(parts, people),
+        names=await annotators.names(parts.database, people),
         number=new_number(),
         may_decide=visit.may("feedback"),
     )

@@ -3,11 +3,10 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from service.api.jobs import models as api
 from service.context import Parts, Service
-from service.store.tables import job_events
+from service.jobs import listing
 from service.web.manage.asking import JobReader
 from service.web.rendering import render
 from service.web.visit import PageRoute
@@ -35,7 +34,7 @@ async def one(request: Request, name: str, visit: JobReader, parts: Parts) -> Re
         "manage/model.html.j2",
         model=model,
         constitutions=[(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())],
-        sources=[_source(text) for text in await _sources(parts, model.job)],
+        sources=[_source(text) for text in await listing.sources(parts.database, model.job)],
         ancestors=_ancestors(lineage),
         parent=lineage.get("parent", {}),
         figures=sorted(lineage.get("figures", {}).items()),
@@ -49,14 +48,6 @@ async def _constitutions(parts: Service) -> dict[str, str]:
     """Every published version by its content's hash."""
     found = [await parts.constitutions.get(ref) for ref in await parts.constitutions.refs()]
     return {constitution.digest: constitution.ref for constitution in found}
-
-
-async def _sources(parts: Service, job: str | None) -> list[str]:
-    """What the model's job was given, as it was named when it was submitted."""
-    query = select(job_events.c.body).where(job_events.c.job == job, job_events.c.kind == "queued")
-    async with parts.database.read() as connection:
-        bodies = (await connection.execute(query.order_by(job_events.c.seq))).scalars().all()
-    return list(dict.fromkeys(source for body in bodies for source in body.get("sources", ())))
 
 
 def _source(text: str) -> dict[str, str]:

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response
 from critic.feedback import KINDS
 from service.api.review.items import sought
 from service.context import Parts
+from service.labels import annotators
 from service.review.search import SearchQuery
-from service.web.manage.asking import Reader, names_of, requested
+from service.web.manage.asking import Reader, requested
 from service.web.manage.tables import csv
 from service.web.rendering import render
 from service.web.visit import PageRoute
@@ -30,7 +31,7 @@ async def page(request: Request, visit: Reader, parts: Parts) -> Response:
         kinds=list(KINDS),
         hits=found.items,
         next=found.next,
-        names=await names_of(parts, [hit.annotator for hit in found.items if hit.source == "human"]),
+        names=await annotators.names(parts.database, [hit.annotator for hit in found.items if hit.source == "human"]),
         address=request.url.include_query_params(before=found.next).query if found.next else "",
         plain_address=request.url.query,
     )

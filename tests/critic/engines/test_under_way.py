@@ -7,7 +7,7 @@ import pytest
 from critic.calls.under_way import UnderWay
 from critic.calls.wrappers import Concurrent, RateLimited, Retrying
 from critic.engine import Engine, Unavailable
-from tests.critic.engines.test_wrappers import Server, request
+from tests.critic.engines.timed_server import Server, request
 from tests.critic.engines.virtual_time import VirtualTime
 
 

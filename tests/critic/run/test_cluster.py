@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -277,7 +278,7 @@ def test_a_client_server_that_dies_as_it_starts_is_asked_for_anew(
             raise ConnectionAbortedError("Initialization failure from server:\nit is a zombie")
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(cluster, "_CLIENT_PAUSE", 0)
+    monkeypatch.setattr(cluster, "_CLIENT_AGAIN", replace(cluster._CLIENT_AGAIN, first=0.0))
     refused = pytest.raises(InputError, match="it is a zombie") if failures == 3 else nullcontext()
     with refused, cluster._connected(parse_cluster("ray://head:10001")):
         pass

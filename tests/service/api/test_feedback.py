@@ -12,7 +12,7 @@ from critic.feedback import KINDS
 from service.keys.auth import Caller
 from service.labels import labels
 from service.labels.label_query import FeedbackFilter, selected
-from service.metrics import FEEDBACK
+from service.outward.metrics import FEEDBACK
 from service.store.database import Database, Rows, take_turn
 from service.store.tables import feedback, items, now, retractions
 from tests.service.calls import Api, comparison, problem

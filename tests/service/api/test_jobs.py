@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from service.jobs.requests import AlignRequest, EvaluateRequest, GenerateRequest, JudgeRequest, TrainRequest
+from service.jobs.kinds import KINDS
 from service.settings import EngineSettings, Settings
 from service.store.tables import audit, jobs, models, now
 from tests.service.calls import Api, problem, running
@@ -230,9 +230,9 @@ async def test_a_job_that_is_not_there(api: Api, path: str) -> None:
     problem(await api.admin.get(f"/v1/jobs/nothing{path}"), 404, "not_found")
 
 
-@pytest.mark.parametrize("model", [GenerateRequest, JudgeRequest, TrainRequest, AlignRequest, EvaluateRequest])
-async def test_the_examples_of_the_documentation_can_be_submitted(api: Api, model: Any) -> None:
-    for example in model.model_config["json_schema_extra"]["examples"]:
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"export"}))  # its example names a job that isn't there
+async def test_the_examples_of_the_documentation_can_be_submitted(api: Api, kind: str) -> None:
+    for example in KINDS[kind].request.model_json_schema()["examples"]:
         await submit(api.admin, example)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from service.jobs.kinds import exports
+from service.jobs.kinds import export
 from service.jobs.worker.worker import work
 from service.settings import Settings
 
@@ -17,5 +17,5 @@ def fatal(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    cast(Any, exports).format_of = fatal  # what an export does first
+    cast(Any, export).format_of = fatal  # what an export does first
     asyncio.run(work(Settings.read(Path(sys.argv[1]))))

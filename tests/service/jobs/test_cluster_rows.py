@@ -29,7 +29,7 @@ from critic.run.request import RunRequest
 from critic.settings.run import RunLimits
 from service.cli.commands.runs import generate, judge
 from service.cli.given.config import Command
-from service.jobs.kinds.cluster_rows import _wait_for, settings_of
+from service.jobs.running.cluster_rows import _wait_for, settings_of
 from service.jobs.work.child import _written
 from service.jobs.work.ledger import Moved
 from service.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs.kinds.poison import LIVES
+from service.jobs.running.poison import LIVES
 from tests.service.calls import running
 from tests.service.jobs import processes
 from tests.service.jobs.poisoned_worker import FATAL

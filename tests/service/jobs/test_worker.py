@@ -213,6 +213,8 @@ async def test_a_worker_that_ends_hands_its_jobs_to_the_next(database_url: str, 
         assert first.wait(600) == 0
         async with api.service.database.read() as connection:
             assert not (await connection.execute(select(workers))).all()
+        left = (await api.admin.get(f"/v1/jobs/{id}")).json()
+        assert (left["state"], left["worker"]) == ("queued", None)
         with worker(tmp_path, service):
             done = await until(api.admin, id, "done")
         assert done["progress"]["rows"] == 120 and done["started_at"] >= job["started_at"]

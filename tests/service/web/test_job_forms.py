@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.web.manage.job.submitting import KINDS
+from service.jobs.kinds import KINDS
 from service.web.rendering import environment
 from service.web.texts import english
 from tests.service.calls import Api

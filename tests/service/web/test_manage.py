@@ -13,8 +13,8 @@ from playwright.async_api import Page, expect
 from sqlalchemy import update
 
 from service.jobs.inputs.artifacts import of_job
+from service.jobs.kinds import KINDS
 from service.store.tables import jobs, now
-from service.web.manage.job.submitting import KINDS
 from tests.service.web import managed
 from tests.service.web.site import PHONE, WIDE, Site, violations
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from service.jobs.kinds import KINDS
 from service.refusals import Invalid
 from service.web.manage.job.request_form import Entry, entries_of, values_of
-from service.web.manage.job.submitting import KINDS
 
 
 def names(entries: list[Entry]) -> set[str]:
@@ -28,8 +28,8 @@ def fields(model: type[BaseModel], before: str = "") -> set[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_form_asks_for_every_field_of_its_request(kind: str) -> None:
-    entries = entries_of(KINDS[kind])
-    assert names(entries) - {"settings.more"} == fields(KINDS[kind]) - {"kind"}
+    entries = entries_of(KINDS[kind].request)
+    assert names(entries) - {"settings.more"} == fields(KINDS[kind].request) - {"kind"}
     required = [entry.is_required for entry in entries]
     assert required == sorted(required, reverse=True)
 
@@ -45,7 +45,7 @@ def test_what_is_typed_is_what_the_request_says() -> None:
         "settings.beta": "much",  # the request refuses it, with its place
         "settings.more": "kl_estimator = k3\nalarm_kl = 20.5\nwhole = true",
     }
-    assert values_of(entries_of(KINDS["train"]), given) == {
+    assert values_of(entries_of(KINDS["train"].request), given) == {
         "method": "grpo",
         "name": "kinder-1",
         "settings": {
@@ -58,10 +58,10 @@ def test_what_is_typed_is_what_the_request_says() -> None:
             "whole": True,
         },
     }
-    judged = values_of(entries_of(KINDS["judge"]), {"judges": "one\n\n two ", "limit": "1_0", "retest": ".5"})
+    judged = values_of(entries_of(KINDS["judge"].request), {"judges": "one\n\n two ", "limit": "1_0", "retest": ".5"})
     assert judged == {"judges": ["one", "two"], "limit": "1_0", "retest": 0.5}
 
 
 def test_a_setting_without_a_value_is_refused() -> None:
     with pytest.raises(Invalid, match="is no setting"):
-        values_of(entries_of(KINDS["train"]), {"settings.more": "gamma"})
+        values_of(entries_of(KINDS["train"].request), {"settings.more": "gamma"})

@@ -1,6 +1,7 @@
 """``cai jobs``: the jobs of a server, from the command line."""
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from base.backoff import Silence
 from base.errors import InputError
 from service.api.calls import Call
 from service.cli.exits import QUARANTINED
@@ -22,6 +24,8 @@ app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_h
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 LOOK_SECONDS = 1.0
+
+log = logging.getLogger("cai.jobs")
 
 
 @app.command()
@@ -80,15 +84,18 @@ def logs(
     config: ConfigFile = None,
 ) -> None:
     """Everything that happened to a job."""
-    after = 0
+    after, silence = 0, Silence(log)
     while True:
-        ended = _job(_send("GET", _path(id), server, key)).state in ENDED
+        job = _job(_send("GET", _path(id), server, key))
+        ended = job.state in ENDED
         found = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
         typer.echo("".join(event.line() for event in found.items), nl=False)
         after = found.after
         if not found.items:
             if ended or not follow:
                 return
+            if job.state == "queued":
+                silence.wait("the job is in the queue", LOOK_SECONDS)
             time.sleep(LOOK_SECONDS)
 
 

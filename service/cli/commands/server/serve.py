@@ -11,7 +11,7 @@ from base.errors import InputError
 from service.cli.given.options import SERVER
 from service.cli.given.service_options import Data, SettingsFile, Url, read_reachable
 from service.keys.first_key import tell_first_key
-from service.serving.connections import BACKLOG
+from service.serving.accepting import QUEUE
 from service.serving.server import configured, run
 from service.settings import Settings
 
@@ -50,7 +50,7 @@ def _listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(QUEUE)
     except OSError as error:
         listener.close()
         raise InputError(

@@ -15,6 +15,7 @@ from service.api.jobs import jobs as api
 from service.context import Parts, Service
 from service.jobs.inputs.artifacts import Artifact, of_job
 from service.jobs.job import ENDED, Job, JobEvent
+from service.jobs.kinds import KINDS
 from service.refusals import not_found
 from service.web.manage.asking import JobReader, Submitter, once
 from service.web.manage.tables import csv
@@ -42,7 +43,9 @@ async def listed(
     """All jobs, the newest first."""
     chosen: dict[str, Any] = {"state": state or None, "kind": kind or None}
     page = await api.listed(visit.caller, parts, **chosen, limit=PAGE, cursor=cursor)
-    return render(request, "manage/jobs.html.j2", jobs=page.items, next=page.next, state=state, kind=kind)
+    return render(
+        request, "manage/jobs.html.j2", jobs=page.items, next=page.next, state=state, kind=kind, kinds=list(KINDS)
+    )
 
 
 @router.get("/jobs/{id}")
@@ -125,6 +128,7 @@ async def _told(parts: Service, visit: Visit, id: str) -> dict[str, Any]:
     return {
         "job": job,
         "running": job.state not in ENDED,
+        "leaves_pairs": job.kind in KINDS and KINDS[job.kind].leaves_pairs,
         "readable": readable,
         "files": files,
         "has_report": any(artifact.name == REPORT for artifact in files),

@@ -7,11 +7,12 @@ request's own default holds.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
+from service.jobs.requests import SUGGESTED
 from service.refusals import Invalid
 from service.web.manage.asking import lines_of
 
@@ -20,6 +21,7 @@ Given = Mapping[str, str]
 
 SOURCE = "Source"  # what a request's model calls where its rows come from
 SEPARATOR = "."
+OPTIONS_ABOUT = "x-enumDescriptions"  # the key of a schema that says what each choice is
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -30,13 +32,16 @@ class Entry:
     """One field. ``name`` is its name in the form, ``key`` its last part, ``path`` its place in the request.
 
     ``control`` is one of `CONTROLS`, or ``group`` (of ``entries``), ``source`` or ``sources``, which others read.
+    ``options`` has what there is to choose from, with what each is where the request says so. ``suggested`` is the list
+    of what it may name: see `service.jobs.requests.SUGGESTED`.
     """
 
     name: str
     control: str
     is_required: bool = False
     default: str = ""
-    options: Sequence[str] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    suggested: str = ""
     entries: Sequence["Entry"] = ()
 
     @property
@@ -80,6 +85,7 @@ def _entries(schema: Mapping[str, Any], known: Mapping[str, Any], before: str) -
 
 def _entry(name: str, said: Mapping[str, Any], known: Mapping[str, Any], is_required: bool) -> Entry:
     items = said.get("items", {})
+    suggested = said.get(SUGGESTED, items.get(SUGGESTED, ""))
     if said.get("title") == SOURCE:
         return Entry(name, "source", is_required)
     if items.get("$ref", "").endswith(f"/{SOURCE}"):
@@ -87,9 +93,11 @@ def _entry(name: str, said: Mapping[str, Any], known: Mapping[str, Any], is_requ
     if "properties" in said:
         return Entry(name, "group", is_required, entries=_entries(said, known, f"{name}{SEPARATOR}"))
     if "enum" in said:
-        return Entry(name, "choice", is_required, _text(said.get("default")), said["enum"])
+        about = said.get(OPTIONS_ABOUT, {})
+        options = {option: about.get(option, "") for option in said["enum"]}
+        return Entry(name, "choice", is_required, _text(said.get("default")), options)
     control = {"integer": "whole", "number": "real", "boolean": "truth", "array": "lines"}.get(said["type"], "text")
-    return Entry(name, control, is_required, _text(said.get("default")))
+    return Entry(name, control, is_required, _text(said.get("default")), suggested=suggested)
 
 
 def _plain(said: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

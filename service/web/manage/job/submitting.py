@@ -7,24 +7,22 @@ from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel
-from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
 from service import problems
 from service.api.jobs import jobs as api
 from service.context import Parts, Service
+from service.exports import versions
+from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
-from service.jobs.requests import AnyRequest
+from service.jobs.kinds import KINDS
 from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
 from service.store.repeats.idempotency import Once
-from service.store.tables import datasets, jobs, models
 from service.web.manage.asking import Submitter, new_number, once, requested, typed
 from service.web.manage.job.request_form import entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
-from trainers import catalogue
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -32,21 +30,13 @@ ORIGINS = ("upload", "dataset", "job", "rows")  # where rows come from: see `ser
 ENDINGS: tuple[str, ...] = get_args(Ending)
 MOST_LISTED = 200  # jobs and data sets to choose from, the newest
 MOST_SOURCES = 16
+KINDS_SHOWN = sorted(KINDS, key=lambda name: not KINDS[name].leaves_pairs)  # first those whose results others read
 # What is told above the form, with what was typed still in it.
 REFUSED = (InputError, NotFound, Conflict, TooLarge, Invalid, TooMany, NoRoom)
 
 
-def _kinds() -> dict[str, type[BaseModel]]:
-    models: tuple[type[BaseModel], ...] = get_args(AnyRequest)
-    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in models}
-
-
-KINDS = _kinds()
-"""The request of each kind of job."""
-
-
 @router.get("/jobs/new")
-async def form(request: Request, visit: Submitter, parts: Parts, kind: str = "generate") -> Response:
+async def form(request: Request, visit: Submitter, parts: Parts, kind: str = KINDS_SHOWN[0]) -> Response:
     """Ask for a job. The address may say what the form begins with, such as a data set to train on."""
     given = {name: value for name, value in request.query_params.items() if name != "kind"}
     return await _page(request, parts, kind, given)
@@ -71,7 +61,7 @@ async def submit(request: Request, visit: Submitter, parts: Parts, form: Form) -
 async def _submitted(parts: Service, visit: Visit, form: FormData, kind: str, given: dict[str, str]) -> str:
     """Check all of a request, then store the files that it names, then put the job into the queue."""
     uploads: dict[str, tuple[bytes, Any]] = {}
-    entries = entries_of(KINDS[kind])
+    entries = entries_of(KINDS[kind].request)
     values = {"kind": kind, **values_of(entries, given)}
     for entry in entries:
         if entry.control == "source":
@@ -80,7 +70,7 @@ async def _submitted(parts: Service, visit: Visit, form: FormData, kind: str, gi
             names = [f"{entry.name}.{number}" for number in range(_count(given))]
             filled = [name for number, name in enumerate(names) if number == 0 or _is_filled(form, given, name)]
             values[entry.key] = [await _source(form, given, name, uploads) for name in filled]
-    asked: Any = requested(KINDS[kind], values)
+    asked: Any = requested(KINDS[kind].request, values)
     for content, ending in uploads.values():
         await parts.uploads.store(content, ending, visit.caller, Once(parts.database, visit.caller.key, None, ""))
     return (await api.submit(asked, visit.caller, parts, once(parts, visit, form))).id
@@ -161,55 +151,39 @@ async def _page(
 ) -> Response:
     if kind not in KINDS:
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
-    entries = entries_of(KINDS[kind])
-    main = [entry for entry in entries if entry.is_required or entry.key in NAMED]
+    entries = entries_of(KINDS[kind].request)
+    main = [entry for entry in entries if entry.is_required or entry.suggested]
     return render(
         request,
         "manage/new_job.html.j2",
         status=200 if problem is None else problem.status,
         kind=kind,
-        kinds=list(KINDS),
+        kinds=KINDS_SHOWN,
+        about=KINDS[kind].about,
         entries=main,
         more=[entry for entry in entries if entry not in main],
         opened={entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)},
         named=await _named(parts),
-        lists=NAMED,
         origins=ORIGINS,
         count=_count(given),
         given=typed(given),
-        methods=catalogue.listed() if kind == "train" else {},
         problem=problem,
         number=new_number(),
     )
 
 
-NAMED = {
-    "constitution": "constitutions",
-    "policy": "engines",
-    "judge": "engines",
-    "judges": "engines",
-    "model": "models",
-    "reward": "judges",
-}
-"""Fields that name something that is there, and the list that has it."""
-
-
 async def _named(parts: Service) -> dict[str, list[str]]:
     """What a request may name, by lists."""
-    done = select(jobs.c.id).where(jobs.c.state == "done").order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
-    sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
-    trained = select(models.c.name).order_by(models.c.created_at.desc()).limit(MOST_LISTED)
-    async with parts.database.read() as connection:
-        made = list((await connection.execute(trained)).scalars())
-        named = {
-            "jobs": list((await connection.execute(done)).scalars()),
-            "datasets": [f"{row.name}@{row.version}" for row in await connection.execute(sets)],
-        }
+    database = parts.database
+    made = await models.newest(database, MOST_LISTED)
+    named = {
+        "jobs": [row.id for row in await listing.done(database, MOST_LISTED)],
+        "datasets": [f"{row.name}@{row.version}" for row in await versions.newest(database, MOST_LISTED)],
+    }
     engines = list(parts.engines.names)
     both = [*made, *(engine for engine in engines if engine not in made)]
     return named | {
         "constitutions": list(await parts.constitutions.refs()),
         "engines": engines,
         "models": both,
-        "judges": both,
     }

@@ -8,10 +8,11 @@ from service.answers.agreement import ProjectAgreement
 from service.api.labels import projects as api
 from service.api.labels.agreement import agreement_of
 from service.context import Parts, Service
+from service.labels import annotators
 from service.refusals import not_found
 from service.review.adjudication import decisions
 from service.review.agreement.figures import Figures, figures_of
-from service.web.manage.asking import Reader, names_of
+from service.web.manage.asking import Reader
 from service.web.manage.project import drawing
 from service.web.manage.project.drawing import Drawn
 from service.web.manage.tables import csv
@@ -123,7 +124,7 @@ async def _figures(request: Request, parts: Service, id: str) -> tuple[ProjectAg
     found = await agreement_of(parts, request, id)
     figures = await figures_of(parts, request, id)
     people = [rater.annotator for rater in found.raters if rater.source == "human"]
-    return found, figures, await names_of(parts, people)
+    return found, figures, await annotators.names(parts.database, people)
 
 
 def _pictures(

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from base.errors import InputError
@@ -20,11 +19,13 @@ from critic.feedback import KINDS
 from service import problems
 from service.api.labels import projects as api
 from service.context import Parts, Service
+from service.exports import versions
+from service.jobs import listing
+from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
 from service.refusals import Conflict, Fault, Invalid, ProblemDocument
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
-from service.store.tables import datasets, jobs
 from service.web.manage.asking import Maker, new_number, once, requested, typed
 from service.web.manage.project.pools import pools_of
 from service.web.rendering import render
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 ROLES = ("gold", "practice")
 SOURCES = ("file", "run", "dataset", "feedback", "later")
+WITH_PAIRS = [name for name, kind in JOB_KINDS.items() if kind.leaves_pairs]  # kinds of jobs
 MOST_LISTED = 200  # runs and data sets to choose from, the newest
 
 
@@ -59,16 +61,10 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 
 
 async def _page(request: Request, parts: Service, given: dict[str, Any], problem: ProblemDocument | None) -> Response:
-    async with parts.database.read() as connection:
-        runs = select(jobs.c.id, jobs.c.kind, jobs.c.created_at).where(
-            jobs.c.kind.in_(("generate", "judge")), jobs.c.state == "done"
-        )
-        runs = runs.order_by(jobs.c.seq.desc()).limit(MOST_LISTED)
-        sets = select(datasets.c.name, datasets.c.version).order_by(datasets.c.created_at.desc()).limit(MOST_LISTED)
-        choices = {
-            "runs": (await connection.execute(runs)).all(),
-            "datasets": (await connection.execute(sets)).all(),
-        }
+    choices = {
+        "runs": await listing.done(parts.database, MOST_LISTED, WITH_PAIRS),
+        "datasets": await versions.newest(parts.database, MOST_LISTED),
+    }
     faults: list[Fault] = [] if problem is None else problem.faults
     return render(
         request,
@@ -189,12 +185,10 @@ async def of_upload(form: FormData, name: str, kind: Any, read: Callable[[Path, 
 async def _of_dataset(parts: Service, named: str, kind: Any) -> ItemsOfFile:
     name, _, version = named.partition("@")
     number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-    query = select(datasets.c.counts).where(datasets.c.name == name, datasets.c.version == number)
-    async with parts.database.read() as connection:
-        counts = (await connection.execute(query)).scalar_one_or_none()
-    if counts is None:
+    there = await versions.tables(parts.database, name, number)
+    if there is None:
         raise InputError(f"there is no data set {named!r}", where="/dataset", fix="Choose one.")
-    tables = [table for table in ("pairs", "rankings", "ratings", "sft") if table in counts["tables"]]
+    tables = [table for table in ("pairs", "rankings", "ratings", "sft") if table in there]
     file = dataset_folder.folder(parts.settings.data, name, number) / f"{tables[0]}.jsonl"
     return await asyncio.to_thread(items_of, file, kind)
 

@@ -7,12 +7,13 @@ from service.api.labels import projects as api
 from service.api.labels import tasks
 from service.api.review.figures import paused
 from service.context import Parts
-from service.labels.tasks.project_items import ItemsRequest
+from service.labels import annotators
+from service.labels.projects.project_items import ItemsRequest
 from service.refusals import Invalid
 from service.review.item_files import items_of
 from service.review.pausing import PauseRequest
 from service.review.progress import progress_of
-from service.web.manage.asking import Maker, Reader, names_of, new_number, once, requested
+from service.web.manage.asking import Maker, Reader, new_number, once, requested
 from service.web.manage.project.making import of_upload
 from service.web.manage.project.pools import pools_of
 from service.web.manage.project.preview import first_sheet
@@ -53,7 +54,7 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
         skips=skips.items,
         pools=await pools_of(parts, project.assigned) if visit.may("feedback") else [],
         number=new_number(),
-        names=await names_of(parts, [*project.assigned, *(one.annotator for one in skips.items)]),
+        names=await annotators.names(parts.database, [*project.assigned, *(one.annotator for one in skips.items)]),
     )
 
 

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from service.api.labels import projects as api
 from service.api.review.items import uncertain as sought
 from service.context import Parts
-from service.labels.tasks.project_items import ItemsRequest
+from service.labels.projects.project_items import ItemsRequest
 from service.review.uncertain import UncertainQuery
 from service.web.manage.asking import Maker, Reader, new_number, once, requested
 from service.web.rendering import render

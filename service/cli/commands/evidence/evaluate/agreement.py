@@ -17,7 +17,7 @@ from critic.evaluation.agreement.figures import AgreementFigures, agreement_figu
 from critic.evaluation.agreement.page import agreement_page
 from critic.evaluation.agreement.units import LEVELS, said
 from critic.run.folder.results import replace_text
-from critic.settings.people import AgreementSettings
+from critic.settings.labels.people import AgreementSettings
 from critic.statistics.intervals import FEW, Figure
 from critic.statistics.plain import plain
 from service.cli.exits import QUARANTINED

@@ -11,7 +11,7 @@ import typer
 
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
-from critic.settings.people import GroupsSettings
+from critic.settings.labels.people import GroupsSettings
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, Outcome, outcomes
 from critic.statistics.groups.support import Apart, apart

@@ -12,7 +12,7 @@ from rich.text import Text
 from critic.evaluation.powered.columns import columns_of
 from critic.evaluation.powered.estimates import Planned, planned
 from critic.evaluation.powered.page import title
-from critic.settings.few_labels import PlanSettings
+from critic.settings.labels.few_labels import PlanSettings
 from critic.statistics.plain import plain
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile

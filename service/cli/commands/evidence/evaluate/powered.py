@@ -15,7 +15,7 @@ from critic.evaluation.powered.estimates import Difference, Estimate, difference
 from critic.evaluation.powered.page import powered_page, title
 from critic.evaluation.powered.routing_file import read_draw
 from critic.run.folder.results import replace_text
-from critic.settings.few_labels import PoweredSettings
+from critic.settings.labels.few_labels import PoweredSettings
 from critic.statistics.intervals import Figure
 from critic.statistics.plain import plain
 from service.cli.exits import QUARANTINED

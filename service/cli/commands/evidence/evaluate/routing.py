@@ -15,7 +15,7 @@ from rich.text import Text
 from base.errors import InputError
 from critic.evaluation.powered.route import Route, route
 from critic.evaluation.powered.routing_file import write_route
-from critic.settings.few_labels import RoutingSettings
+from critic.settings.labels.few_labels import RoutingSettings
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile
 from service.cli.given.expand import expand

@@ -1,23 +1,39 @@
-"""Jobs of the kind export: one table of a run or a data set, written in another file format."""
+"""Jobs that export: one table of a run or a data set is written in another file format."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal
 
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, Field
 
 from base.errors import InputError
 from service.formats import format_of
 from service.jobs.inputs.artifacts import of_job
-from service.jobs.requests import ExportRequest
+from service.jobs.kind import JobKind
+from service.jobs.requests import JobRequest, Source
 from service.jobs.work.work import Work
 
 
-def export(work: Work) -> dict[str, Any]:
-    """Do an export job."""
-    asked = cast(ExportRequest, work.request)
+class ExportRequest(JobRequest):
+    """Write a table in another file format."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "export", "input": {"job": "3f2a9c3f2a9c3f2a", "file": "pairs.jsonl"}, "format": "hh-rlhf"}
+            ]
+        }
+    )
+
+    kind: Literal["export"]
+    input: Source = Field(description="Rows of one table: of a job (`pairs.jsonl`) or of a data set.")
+    table: Literal["pairs", "rankings", "ratings", "sft"] = "pairs"
+    format: Annotated[str, Field(max_length=40)] = "trl"
+
+
+def _run(work: Work, asked: ExportRequest) -> dict[str, Any]:
     def writing() -> dict[str, Any]:
         [source] = work.inputs()
         format = format_of(asked.format)
@@ -46,3 +62,10 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise InputError("a row is an object", where=f"{source.name}:{number}")
             yield row
+
+
+JOB = JobKind(
+    request=ExportRequest,
+    about="A table of a job or a data set is written in another format.",
+    run=_run,
+)

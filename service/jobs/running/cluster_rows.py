@@ -1,4 +1,4 @@
-"""Jobs of the kinds generate and judge on a Ray cluster: ``cai generate --on`` in a child process.
+"""A run as a job on a Ray cluster: ``cai generate --on`` or ``cai judge --on`` in a child process.
 
 The job's folder lies in the data folder, by the job's id, and keeps its rows as Parquet shards: they are not in the
 database. The next worker, or the next attempt, goes on from those. A worker that is no node of the cluster needs a data
@@ -6,14 +6,16 @@ folder that the cluster's head has at the same path.
 """
 
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from base.backoff import told
 from base.errors import InputError
 from base.option import as_file
 from critic.run.folder.shards import RUN_FILE, ShardStore
@@ -22,10 +24,10 @@ from critic.run.request import RunRequest
 from critic.run.run import fingerprint
 from critic.settings.run import GenerateSettings, JudgeSettings, RunLimits, RunSettings
 from service.jobs.inputs.artifacts import input_of, of_job
-from service.jobs.kinds import feedback
-from service.jobs.kinds.commands import principles_file, run_folder
-from service.jobs.kinds.rows import run_request
-from service.jobs.requests import GenerateRequest, JudgeRequest
+from service.jobs.requests import Judging
+from service.jobs.running import feedback
+from service.jobs.running.commands import principles_file, run_folder
+from service.jobs.running.rows import run_request
 from service.jobs.work.child import command
 from service.jobs.work.ledger import Moved
 from service.jobs.work.work import Work
@@ -33,11 +35,13 @@ from service.store.disk.synced import make_folder
 
 TELL_SECONDS = 2.0
 
+log = logging.getLogger("cai.jobs")
 
-def run(work: Work) -> dict[str, Any]:
-    """Do a generate or judge job that names a cluster."""
+
+def run(work: Work, asked: Judging) -> dict[str, Any]:
+    """Do a job that names a cluster."""
     folder = run_folder(work)
-    total = work.step("cluster", lambda: _run(work, folder))["total"]
+    total = work.step("cluster", lambda: _run(work, asked, folder))["total"]
     found = work.step("results", lambda: _results(work, folder, total))
     for file in _exports(folder):  # they are among the artifacts
         file.unlink()
@@ -58,8 +62,7 @@ def settings_of(
     return GenerateSettings(prompts=request.source, policy=request.policy, **given, **settings.model_dump())
 
 
-def _run(work: Work, folder: Path) -> dict[str, Any]:
-    asked = cast(GenerateRequest | JudgeRequest, work.request)
+def _run(work: Work, asked: Judging, folder: Path) -> dict[str, Any]:
     artifacts = work.parts.artifacts
     [given] = artifacts.listing(input_of(work.id))
     source = artifacts.root / input_of(work.id) / given.name
@@ -77,12 +80,13 @@ def _run(work: Work, folder: Path) -> dict[str, Any]:
 def _wait_for(work: Work, folder: Path) -> None:
     """Wait until the command of a worker that lost this job has let go of its folder."""
     make_folder(folder)
-    while True:
-        with suppress(InputError):
-            os.close(lock_directory(folder))
-            return
-        if work.moved.wait(0.5):
-            raise Moved(work.id)
+    with told(log, f"the command of another worker still has the folder of job {work.id}"):
+        while True:
+            with suppress(InputError):
+                os.close(lock_directory(folder))
+                return
+            if work.moved.wait(0.5):
+                raise Moved(work.id)
 
 
 def _results(work: Work, folder: Path, total: int | None) -> dict[str, Any]:

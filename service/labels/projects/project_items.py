@@ -118,6 +118,11 @@ async def new_rows(
     return {items: list(contents.values()), tasks: rows} if contents else {tasks: rows}
 
 
+def tasks_of(rows: Mapping[Any, Sequence[Mapping[str, Any]]]) -> Sequence[Mapping[str, Any]]:
+    """The tasks among the rows of `new_rows`."""
+    return rows.get(tasks, ())
+
+
 def _given(asked: Sequence[ItemForm], kind: Kind, form: Form, texts: TextBounds) -> list[Chosen]:
     found: list[Chosen] = []
     faults: list[Fault] = []

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from base.option import Option
 from critic.messages import Record
-from critic.settings.few_labels import PoolGroups
+from critic.settings.labels.few_labels import PoolGroups
 from critic.settings.panels import INPUT, JUDGING, OUTPUT
 from critic.settings.shared import Columns, FirstRows
 

@@ -1,4 +1,4 @@
-"""Jobs of the kinds generate and judge: a run (`critic.run.run`) in chunks, a step each; rows are in the database."""
+"""A run (`critic.run.run`) as a job: in chunks, a step each; rows are in the database."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import update
 
@@ -27,10 +27,10 @@ from critic.run.run import described, fingerprint, write_results
 from service.bounds.portions import portions
 from service.bounds.text_bounds import TextBounds
 from service.engines import TRAINED
-from service.jobs.kinds import feedback, poison
-from service.jobs.requests import GenerateRequest, JudgeRequest
+from service.jobs.requests import Judging
+from service.jobs.running import feedback, poison
 from service.jobs.work.work import Failed, Work
-from service.public import public
+from service.outward.public import public
 from service.store.tables import jobs
 
 CHUNK, CHUNK_BYTES = 100, 64 * 2**20  # rows and bytes of one step, whichever comes first
@@ -88,7 +88,7 @@ class RowsJob:
     plan: str
     budget: Budget
     total: int | None
-    asked: GenerateRequest | JudgeRequest
+    asked: Judging
     streak: Streak = field(default_factory=Streak)
     began: float = field(default_factory=time.monotonic)
     before: dict[str, int] = field(default_factory=lambda: {"rows": 0, "quarantined": 0, "pairs": 0})
@@ -170,9 +170,9 @@ class RowsJob:
         await self.work.store.write(lambda connection: connection.execute(change))
 
 
-def run(work: Work) -> dict[str, Any]:
-    """Do a generate or judge job."""
-    job = prepared(work)
+def run(work: Work, asked: Judging) -> dict[str, Any]:
+    """Run the rows that a job was given."""
+    job = prepared(work, asked)
     with closing(Seen()) as seen:
         entries = (seen.check(entry) for entry in job.request.lines())
         for number, chunk in enumerate(_chunks(entries)):
@@ -180,9 +180,8 @@ def run(work: Work) -> dict[str, Any]:
     return work.step("results", job.results)
 
 
-def prepared(work: Work) -> RowsJob:
+def prepared(work: Work, asked: Judging) -> RowsJob:
     """Open what the job needs, and check that it is what it was when it began."""
-    asked = cast(GenerateRequest | JudgeRequest, work.request)
     [source] = work.inputs()
     constitution = work.call(work.parts.constitutions.get(asked.constitution))
     request = run_request(work, asked, str(source), constitution)
@@ -205,12 +204,10 @@ def prepared(work: Work) -> RowsJob:
     return RowsJob(work, request, pipeline, found.capabilities, engines, checked, config.plan, budget, total, asked)
 
 
-def run_request(
-    work: Work, asked: GenerateRequest | JudgeRequest, source: str, constitution: Constitution
-) -> RunRequest:
+def run_request(work: Work, asked: Judging, source: str, constitution: Constitution) -> RunRequest:
     """What `critic.run.run` is asked for, with the engines' specs in place of their names."""
     names = asked.judges or [work.parts.settings.engine]
-    policy = (asked.policy or work.parts.settings.engine) if isinstance(asked, GenerateRequest) else None
+    policy = asked.writer(work.parts.settings.engine)
     return RunRequest(
         principles=constitution,
         source=source,
@@ -241,10 +238,10 @@ def mode_texts(work: Work, names: list[str], asked: list[str]) -> tuple[str, ...
     )
 
 
-async def _engines(work: Work, asked: GenerateRequest | JudgeRequest, checked: Checked) -> dict[Spec, Engine]:
+async def _engines(work: Work, asked: Judging, checked: Checked) -> dict[Spec, Engine]:
     names = {*(asked.judges or [work.parts.settings.engine])}
-    if isinstance(asked, GenerateRequest):
-        names.add(asked.policy or work.parts.settings.engine)
+    if (writer := asked.writer(work.parts.settings.engine)) is not None:
+        names.add(writer)
     opened = {spec_of(work, name): JobEngine(await work.parts.engines.get(name)) for name in sorted(names)}
     return {spec: engine for spec, engine in opened.items() if spec in checked.specs}
 

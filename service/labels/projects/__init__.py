@@ -1,0 +1,1 @@
+"""Labelling projects: what they ask, of whom, and how far they are."""

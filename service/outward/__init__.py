@@ -1,0 +1,1 @@
+"""What the outside gets to see of the service: figures for Prometheus, and messages without addresses and paths."""

@@ -1,0 +1,40 @@
+"""A file format that isn't the project's: a line for each pair, the chosen answer and the rejected one, with a tab."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+from critic.feedback import Feedback, Source
+from critic.records import Message, Prompt, Response
+from service.formats.base import Entry, Format, Found, Table
+
+
+class TabbedFormat(Format):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "tabbed"
+    title: ClassVar[str] = "Lines with tabs"
+    suffixes: ClassVar[tuple[str, ...]] = (".tabbed",)
+    reads: ClassVar[tuple[str, ...]] = ("comparison",)
+    tables: ClassVar[Mapping[Table, tuple[str, ...]]] = MappingProxyType({"pairs": ("chosen", "rejected")})
+    loses: ClassVar[str] = "All but the last answers, and the prompt's last turn."
+
+    def read(self, path: Path, source: Source = "human") -> Iterator[Found]:
+        """Yield a comparison for each line."""
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            prompt, chosen, rejected = line.split("\t")
+            asked = Prompt(messages=(Message(role="user", content=prompt),))
+            answers = (Response(text=chosen, model="given"), Response(text=rejected, model="given"))
+            label = {"kind": "comparison", "prompt": asked, "responses": answers, "label": {"choice": "first"}}
+            yield Feedback.model_validate(label | {"source": source, "where": f"{path.name}:{number}"})
+
+    def save(self, table: Table, entries: Iterable[Entry], path: Path) -> Counter[str]:
+        """Write a line for each pair."""
+        with path.open("w", encoding="utf-8") as file:
+            for entry in entries:
+                assert not isinstance(entry, Feedback)
+                texts = [entry[column][-1]["content"] for column in ("prompt", "chosen", "rejected")]
+                file.write("\t".join(texts) + "\n")
+        return Counter()
