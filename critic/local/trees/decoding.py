@@ -19,7 +19,8 @@ from critic.local.trees.kv_cache import KeyValueCache
 from critic.local.trees.prefix_tree import run, vocabulary_head
 from critic.records import Message
 
-_NUCLEUS = 1024
+_NUCLEUS = (64, 1024)
+"""How many of the likeliest tokens are looked at first, and then, for `top_p`."""
 
 
 @dataclass(eq=False)
@@ -181,32 +182,85 @@ def draw(logits_BV: Tensor, answers: Sequence[Answer]) -> list[int]:
     before the cut; of greedy answers there are none.
     """
     best = logits_BV.max(-1)
-    tokens: list[int] = best.indices.tolist()
-    valid: list[bool] = best.values.isfinite().tolist()
-    sampled = [i for i, answer in enumerate(answers) if answer.sampling.temperature > 0 and valid[i]]
+    tokens_B, finite_B = best.indices, best.values.isfinite()
+    sampled = [i for i, answer in enumerate(answers) if answer.sampling.temperature > 0]
+    chosen_R = torch.empty(0)
     if sampled:
-        heat = torch.tensor([answers[i].sampling.temperature for i in sampled], device=logits_BV.device)
-        probabilities = ((logits_BV[sampled] - best.values[sampled, None]) / heat[:, None]).softmax(-1)
-        for i, p_V in zip(sampled, probabilities, strict=True):
-            tokens[i] = _look_up(p_V, answers[i].sampling.top_p, answers[i].rng.random())
-            if (kept := answers[i].logprobs) is not None:
-                kept.append(float(p_V[tokens[i]].log()))
-    return [token if ok else -1 for token, ok in zip(tokens, valid, strict=True)]
+        chosen_R = _drawn(logits_BV, best.values, tokens_B, [answers[i] for i in sampled], sampled)
+    # What a GPU computed is asked for once, whatever the number of answers.
+    tokens: list[int] = tokens_B.where(finite_B, -1).tolist()
+    for i, logprob in zip(sampled, chosen_R.tolist(), strict=True):
+        kept = answers[i].logprobs
+        if kept is not None and tokens[i] >= 0:
+            kept.append(logprob)
+    return tokens
 
 
-def _look_up(p_V: Tensor, top_p: float, uniform: float) -> int:
-    """Return the token where the cumulative probability passes ``uniform`` of the whole."""
-    if top_p >= 1:
-        return _passes(p_V.cumsum(-1, dtype=torch.float64), uniform)
-    # The nucleus is nearly always among the likeliest thousand; sorting the whole vocabulary is slow.
-    for count in (min(_NUCLEUS, len(p_V)), len(p_V)):
-        top = p_V.topk(count)
-        cumulative = top.values.cumsum(-1, dtype=torch.float64)
-        if cumulative[-1] >= top_p:
+def _drawn(
+    logits_BV: Tensor, best_B: Tensor, tokens_B: Tensor, answers: Sequence[Answer], rows: Sequence[int]
+) -> Tensor:
+    """Put the tokens that the ``answers`` at ``rows`` draw into ``tokens_B``; return their log-probabilities, ``[R]``.
+
+    One uniform number of each answer is looked up in its own row, so that it does not matter what the others are.
+    """
+    device = logits_BV.device
+    at_R = torch.tensor(rows, device=device)
+    if len(rows) < len(logits_BV):
+        logits_BV, best_B = logits_BV[at_R], best_B[at_R]
+    heat_R = torch.tensor([answer.sampling.temperature for answer in answers], device=device)
+    shares_RV = (logits_BV - best_B[:, None]).div_(heat_R[:, None]).softmax(-1)
+    uniform_R = torch.tensor([answer.rng.random() for answer in answers], dtype=torch.float64, device=device)
+    top_p = [answer.sampling.top_p for answer in answers]
+    # A processor's cache holds the sums of a row, and not those of all.
+    size = 1 if device.type == "cpu" else len(rows)
+    parts = [slice(first, first + size) for first in range(0, len(rows), size)]
+    drawn_R = torch.cat([_looked_up(shares_RV[part], top_p[part], uniform_R[part]) for part in parts])
+    tokens_B[at_R] = drawn_R
+    return shares_RV.gather(1, drawn_R[:, None])[:, 0].log()
+
+
+def _looked_up(shares_RV: Tensor, top_p: Sequence[float], uniform_R: Tensor) -> Tensor:
+    """Return the token of each row where its cumulative probability passes ``uniform_R`` of the whole, ``[R]``."""
+    whole = [i for i, share in enumerate(top_p) if share >= 1]
+    cut = [i for i, share in enumerate(top_p) if share < 1]
+    if not cut:
+        return _passes(shares_RV.cumsum(-1, dtype=torch.float64), uniform_R)
+    drawn_R = torch.empty(len(top_p), dtype=torch.long, device=shares_RV.device)
+    if whole:
+        drawn_R[whole] = _passes(shares_RV[whole].cumsum(-1, dtype=torch.float64), uniform_R[whole])
+    shares = torch.tensor([top_p[i] for i in cut], dtype=torch.float64, device=shares_RV.device)
+    drawn_R[cut] = _in_nucleus(shares_RV[cut], shares, uniform_R[cut])
+    return drawn_R
+
+
+def _in_nucleus(shares_RV: Tensor, top_p_R: Tensor, uniform_R: Tensor) -> Tensor:
+    """Return the token of each row, ``[R]``, among the likeliest that make up ``top_p_R`` of it."""
+    rows, vocabulary = shares_RV.shape
+    drawn_R = torch.empty(rows, dtype=torch.long, device=shares_RV.device)
+    left = list(range(rows))
+    # The nucleus is nearly always among a few of the likeliest; sorting the whole vocabulary is slow.
+    for count in sorted({min(count, vocabulary) for count in (*_NUCLEUS, vocabulary)}):
+        top = shares_RV[left].topk(count)
+        cumulative_RK = top.values.cumsum(-1, dtype=torch.float64)
+        last_R = torch.searchsorted(cumulative_RK, top_p_R[left, None]).clamp_(max=count - 1)
+        places_R = _passes(cumulative_RK, uniform_R[left], last_R[:, 0])
+        drawn_R[left] = top.indices.gather(1, places_R[:, None])[:, 0]
+        if count == vocabulary:
             break
-    kept = int(torch.searchsorted(cumulative, top_p)) + 1
-    return int(top.indices[_passes(cumulative[:kept], uniform)])
+        enough: list[bool] = (cumulative_RK[:, -1] >= top_p_R[left]).tolist()
+        left = [row for row, is_enough in zip(left, enough, strict=True) if not is_enough]
+        if not left:
+            break
+    return drawn_R
 
 
-def _passes(cumulative: Tensor, uniform: float) -> int:
-    return min(int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)), len(cumulative) - 1)
+def _passes(cumulative_RV: Tensor, uniform_R: Tensor, last_R: Tensor | None = None) -> Tensor:
+    """Return where each row's cumulative probability passes ``uniform_R`` of what it is at ``last_R``, ``[R]``.
+
+    That is the end of the row unless told otherwise, and nothing after it is returned.
+    """
+    if last_R is None:
+        last_R = torch.full_like(uniform_R, cumulative_RV.shape[1] - 1, dtype=torch.long)
+    totals_R1 = cumulative_RV.gather(1, last_R[:, None])
+    found_R1 = torch.searchsorted(cumulative_RV, uniform_R[:, None] * totals_R1, right=True)
+    return torch.minimum(found_R1[:, 0], last_R)
