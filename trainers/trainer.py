@@ -22,7 +22,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from base.errors import InputError
-from critic.local import allocator
 from critic.local.trees import attention
 from trainers.batches import data as reading
 from trainers.batches import forward, norms, proof, vocabulary
@@ -81,8 +80,6 @@ class TreeTrainer(Trainer):
         eval_dataset: Data | Sequence[Mapping[str, Any]] | None = None,
         **others: Any,
     ) -> None:
-        if args.use_cpu:
-            allocator.keep_freed_memory()
         padding = self._padding(model, processing_class)
         self.encoder = Encoder(processing_class, args.model, args.max_length, padding)
         self.examples = self._examples(train_dataset, "train_dataset")
