@@ -11,6 +11,7 @@ from critic.settings.panels import INPUT, LIMITS, SAMPLING
 from critic.settings.shared import COUNT_AT_MOST, Columns, Jury, Principled, RunFolder
 
 AlignMethod = Literal["dpo", "ppo"]
+STAGES = ("generate", "sft", "reward", "dpo", "ppo", "evaluate")
 
 
 class ChainSettings(Record):

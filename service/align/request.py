@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -13,10 +13,8 @@ from critic.engines import Spec, parse_spec, shapes
 from critic.judging import mode_of
 from critic.records import Line
 from critic.run.config import RunSettings
+from critic.settings.aligning import STAGES, AlignMethod
 
-Method = Literal["dpo", "ppo"]
-
-STAGES = ("generate", "sft", "reward", "dpo", "ppo", "evaluate")
 CHAIN = "align.json"
 
 
@@ -34,7 +32,7 @@ class AlignRequest:
     judges: tuple[str, ...] = ("embedded",)
     modes: tuple[str, ...] = ()
     policy: str = "embedded"
-    method: Method = "dpo"
+    method: AlignMethod = "dpo"
     held_out: float = 0.25
     limit: int | None = None
     seed: int = 0

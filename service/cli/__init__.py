@@ -10,7 +10,7 @@ import typer
 
 from base.errors import InputError
 from base.extras import told_missing
-from service.cli import commands
+from service.cli import commands, light
 from service.cli.exits import BAD_INPUT, FAILED
 from service.cli.found import Place, group, in_folders
 
@@ -63,11 +63,23 @@ def main() -> None:
     """Run ``cai``. Errors that a person can mend are printed without a traceback, unless it is asked for."""
     try:
         with told_missing():
-            app(prog_name="cai")
+            _run()
     except InputError as error:
         _fail(error, BAD_INPUT)
     except OSError as error:
         _fail(error, BAD_INPUT if error.errno in _NAMED_WRONG and error.filename is not None else FAILED)
+
+
+def _run() -> None:
+    mark = light.wanted.set(light.asks_for_help(sys.argv[1:]))
+    try:
+        app(prog_name="cai")
+        return
+    except light.NotHelp:  # it was the value of an option
+        pass
+    finally:
+        light.wanted.reset(mark)
+    app(prog_name="cai")
 
 
 def _fail(error: Exception, code: int) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 from typer.models import CommandInfo
 
+from service.cli import light
 from service.cli.found import GROUP, Place, Unread, description, group, in_folder, misfit
 from service.cli.given.config import Command
 
@@ -22,7 +23,7 @@ def opened(place: Place) -> Any:
     if place.path.is_dir():
         commands = group(in_folder(place.module, place.path), opened)
         return _made(typer.Typer(cls=commands, help=description(place), no_args_is_help=True), place)
-    module = import_module(place.module)
+    module = light.module_of(place) if light.wanted.get() else import_module(place.module)
     application = getattr(module, GROUP, None)
     if isinstance(application, typer.Typer):
         return _made(application, place)

@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 from base.option import bounded
 from critic.files.shapes import naming
 from critic.settings.run import SAMPLES_AT_MOST, TOKENS_AT_MOST, RunLimits, RunSettings
+from trainers import catalogue
 
 SUGGESTED = "x-suggested"
 """The key of a field's schema that says which list has what the field may name: pages suggest what is in it."""
@@ -118,8 +119,8 @@ class Judging(BoundedLimits, JobRequest):
         return self
 
 
-class TrainSettings(Asked):
-    """Those settings of a trainer that a request may make; `trainers.config` says what they mean."""
+class SettingsOfAll(Asked):
+    """Those settings of every trainer that a request may make, in its bounds; `trainers.config` says what they mean."""
 
     max_steps: int | None = Field(default=None, ge=1, le=1_000_000)
     num_train_epochs: float | None = Field(default=None, gt=0, le=1000)
@@ -134,6 +135,11 @@ class TrainSettings(Asked):
     max_length: int | None = Field(default=None, ge=2, le=TOKENS_AT_MOST)
     eval_share: float | None = Field(default=None, ge=0, lt=1)
     prefix_packing: bool | None = None
+
+
+class TrainSettings(SettingsOfAll):
+    """And those of single methods: a method takes its own, as `trainers.catalogue` reads them off its file."""
+
     heads: Literal["pooled", "groups"] | None = None
     loss: Literal["sigmoid", "ipo", "kto"] | None = None
     beta: float | None = Field(default=None, gt=0, le=1000)
@@ -143,6 +149,13 @@ class TrainSettings(Asked):
     max_new_tokens: int | None = Field(default=None, ge=1, le=TOKENS_AT_MOST)
     temperature: float | None = Field(default=None, gt=0, le=100)
     kl_coef: float | None = Field(default=None, ge=0, le=1000)
+
+
+def must_be_settings_of(method: str, settings: TrainSettings) -> None:
+    """Raise `ValueError` for a setting that training by this method hasn't got: its process would refuse it later."""
+    given = settings.model_dump(exclude_none=True).keys() - SettingsOfAll.model_fields.keys()
+    if unknown := given - catalogue.plain_settings(method):
+        raise ValueError(f"{method} has no setting {min(unknown)!r} that a request may make")
 
 
 # Rows of examples in documentation.

@@ -14,7 +14,7 @@ import yaml
 
 import service.cli
 from base.errors import InputError
-from service.cli.given.remote import connected
+from service.cli.given.connected import connected
 from tests.factories import small_constitution
 
 CAI = str(Path(sys.executable).with_name("cai"))

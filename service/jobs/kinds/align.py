@@ -2,9 +2,9 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from base.option import as_file, bounded
 from critic.settings.aligning import AlignSettings, ChainSettings
@@ -20,6 +20,7 @@ from service.jobs.requests import (
     ModelName,
     Source,
     TrainSettings,
+    must_be_settings_of,
 )
 from service.jobs.running.commands import given, principles_file, register, run_folder, spec_of
 from service.jobs.running.rows import mode_texts
@@ -54,6 +55,12 @@ class AlignRequest(BoundedChain, JobRequest):
     reward: TrainSettings = TrainSettings()
     dpo: TrainSettings = TrainSettings()
     ppo: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _settings_are_their_stage_s(self) -> Self:
+        for method in ("sft", "reward", "dpo", "ppo"):
+            must_be_settings_of(method, getattr(self, method))
+        return self
 
 
 async def _check(asked: AlignRequest, named: Named) -> None:

@@ -11,7 +11,15 @@ from critic.engines import parse_spec
 from service.engines import TRAINED
 from service.jobs.kind import JobKind
 from service.jobs.named import Named
-from service.jobs.requests import ConstitutionName, JobRequest, ModelName, Source, TrainedName, TrainSettings
+from service.jobs.requests import (
+    ConstitutionName,
+    JobRequest,
+    ModelName,
+    Source,
+    TrainedName,
+    TrainSettings,
+    must_be_settings_of,
+)
 from service.jobs.running.commands import folder_of, given, principles_file, register, run_folder, spec_of
 from service.jobs.work.child import command
 from service.jobs.work.work import Work
@@ -80,8 +88,7 @@ class TrainRequest(JobRequest):
 
     @model_validator(mode="after")
     def _settings_are_the_method_s(self) -> Self:
-        if unknown := set(self.settings.model_extra or ()) - catalogue.plain_settings(self.method):
-            raise ValueError(f"{self.method} has no setting {min(unknown)!r} that a request may make")
+        must_be_settings_of(self.method, self.settings)
         return self
 
 

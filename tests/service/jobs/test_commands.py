@@ -3,11 +3,14 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
-from service.jobs.requests import TrainSettings
+from service.jobs.kinds.align import AlignRequest
+from service.jobs.kinds.train import TrainRequest
+from service.jobs.requests import SettingsOfAll, TrainSettings
 from service.settings import EngineSettings, Settings
 from tests.service.jobs import processes
 from tests.service.jobs.processes import CONSTITUTION, artifact, submit, until, working
@@ -23,6 +26,24 @@ def test_every_setting_of_a_train_request_is_one_of_a_trainer() -> None:
     configs = (SFTConfig, RewardConfig, DPOConfig, PPOConfig)
     known = {field.name for config in configs for field in dataclasses.fields(config)}
     assert set(TrainSettings.model_fields) <= known
+    for name in TrainSettings.model_fields.keys() - SettingsOfAll.model_fields.keys():
+        having = [config for config in configs if name in {field.name for field in dataclasses.fields(config)}]
+        assert having and len(having) < len(configs), f"{name} is of all methods, or of none"
+        choices = [get_args(get_type_hints(config)[name]) for config in having]
+        asked = get_args(get_args(TrainSettings.model_fields[name].annotation)[0])
+        assert all(own == asked for own in choices), f"{name} has other choices in a request"
+
+
+@pytest.mark.parametrize(("method", "name", "value"), [("sft", "beta", 0.1), ("reward", "loss", "ipo")])
+def test_a_setting_of_another_method_is_refused_when_it_is_asked_for(method: str, name: str, value: Any) -> None:
+    """And not hours later, by the process that trains."""
+    asked: dict[str, Any] = {"kind": "train", "method": method, "name": "m", "data": [{"rows": [{"prompt": "a"}]}]}
+    told = f"{method} has no setting '{name}'"
+    with pytest.raises(ValidationError, match=told):
+        TrainRequest.model_validate(asked | {"settings": {name: value}})
+    chain = {"kind": "align", "name": "m", "constitution": "c@1.0.0", "input": {"rows": [{"prompt": "a"}]}}
+    with pytest.raises(ValidationError, match=told):
+        AlignRequest.model_validate(chain | {method: {name: value}})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -13,18 +13,15 @@ from critic.certificates.certificate import FILE, Certificate, read_certificate
 from critic.certificates.gate import require
 from critic.certificates.origins import origins
 from critic.run.folder.results import replace_text
-from critic.settings.exporting import ExportSettings, Tabled
+from critic.settings.exporting import ExportSettings
 from service.cli.given.config import ConfigFile
-from service.cli.given.expand import expand, option
+from service.cli.given.expand import expand
 from service.cli.given.options import Json
 from service.cli.shown.voice import Quiet, say
 from service.exports.hub import push_dataset
 from service.exports.offers import Written, offered, write
 from service.formats import FORMATS, format_of
 from service.formats.base import DATA_TABLES
-
-Options = Annotated[str, option(Tabled, "options")]
-TableName = Annotated[str | None, option(Tabled, "table")]
 
 
 @expand

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from service.cli.given.options import Json
-from service.cli.given.service_options import Data, SettingsFile, Url, read_existing, read_reachable
+from service.cli.given.service_options import Data, SettingsFile, Url
+from service.cli.given.service_settings import read_existing, read_reachable
 from service.cli.shown.voice import Quiet, say
 from service.store import backup as backups
 

@@ -12,12 +12,14 @@ from base.errors import InputError
 from critic.feedback import Feedback
 from critic.feedback.same import same_label
 from critic.files.sources import Broken
-from service.cli.commands.runs.export import Options, TableName, options_of, print_written, table_of
+from service.cli.commands.runs.export import options_of, print_written, table_of
 from service.cli.exits import QUARANTINED
 from service.cli.given.columns import Column
 from service.cli.given.config import ConfigFile
+from service.cli.given.connected import connected
 from service.cli.given.options import Json
-from service.cli.given.remote import HERE, Key, Server, connected
+from service.cli.given.remote import HERE, Key, Server
+from service.cli.given.tabled import Options, TableName
 from service.cli.shown.voice import Quiet, say
 from service.client import Client, Refused
 from service.exports.offers import Offer, write

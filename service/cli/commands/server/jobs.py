@@ -15,8 +15,9 @@ from base.errors import InputError
 from service.api.calls import Call
 from service.cli.exits import QUARANTINED
 from service.cli.given.config import ConfigFile
+from service.cli.given.connected import connected
 from service.cli.given.options import Json
-from service.cli.given.remote import HERE, Key, Server, connected
+from service.cli.given.remote import HERE, Key, Server
 from service.jobs.job import ENDED, Job, JobEvents
 
 app = typer.Typer(help="Submit jobs to a server, and follow them.", no_args_is_help=True)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.given.options import Json
-from service.cli.given.service_options import Data, SettingsFile, Url, read_existing
+from service.cli.given.service_options import Data, SettingsFile, Url
+from service.cli.given.service_settings import read_existing
 from service.keys import key_store
 
 app = typer.Typer(help="Make, list and revoke API keys on the database itself.", no_args_is_help=True)

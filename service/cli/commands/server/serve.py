@@ -9,7 +9,8 @@ import typer
 
 from base.errors import InputError
 from service.cli.given.options import SERVER
-from service.cli.given.service_options import Data, SettingsFile, Url, read_reachable
+from service.cli.given.service_options import Data, SettingsFile, Url
+from service.cli.given.service_settings import read_reachable
 from service.keys.first_key import tell_first_key
 from service.serving.accepting import QUEUE
 from service.serving.server import configured, run

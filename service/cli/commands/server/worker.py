@@ -3,7 +3,8 @@
 import asyncio
 
 from service.bounds.quiet import quieten
-from service.cli.given.service_options import Data, SettingsFile, Url, read_existing
+from service.cli.given.service_options import Data, SettingsFile, Url
+from service.cli.given.service_settings import read_existing
 from service.jobs.worker.worker import work
 
 

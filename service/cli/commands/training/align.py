@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from base.extras import require
-from critic.settings.aligning import AlignSettings
-from service.align.request import STAGES, AlignRequest, read_settings
+from critic.settings.aligning import STAGES, AlignSettings
+from service.align.request import AlignRequest, read_settings
 from service.cli.given.config import config_name, config_option, section
 from service.cli.given.expand import expand
 from service.cli.given.options import Json
