@@ -68,5 +68,5 @@ def test_a_row_that_is_no_number_is_told_and_costs_no_other() -> None:
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
 def test_what_the_environment_says_of_memory_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "131072")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("the C library was asked"))
+    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("the C library was asked"))
     assert not allocator.keep_freed_memory()
