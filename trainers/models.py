@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from base.errors import InputError
-from critic.local import embedded
+from critic.local import allocator, embedded
 from critic.local.loading import Loaded, load
 from critic.local.rewards import FILE, read_manifest
 from trainers import quantized
@@ -54,6 +54,8 @@ def reward_model(config: TrainConfig, heads: int) -> Trainee:
 
 
 def _load(config: TrainConfig, heads: int | None) -> Trainee:
+    if config.use_cpu:
+        allocator.keep_freed_memory()
     auto = AutoModelForCausalLM if heads is None else AutoModelForSequenceClassification
     folder = str(embedded.fetch()) if config.model == "embedded" else config.model
     named = None if heads is None else _heads(Path(folder).expanduser())

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from critic.chats.tokens import TokenTree, split
 from critic.engine import EngineError, Lane, Node, Request, RequestTooLong, Score, Usage
+from critic.local import allocator
 from critic.local.loading import embedding_rows
 from critic.local.proving.evidence import Scorer, Writers
 from critic.local.proving.proof import Proof
@@ -80,6 +81,8 @@ class Worker:
         usage: Usage,
     ) -> None:
         self._model, self._ways, self._limits, self._usage = model, ways, limits, usage
+        if model.device.type == "cpu":
+            allocator.keep_freed_memory()
         self._rows = embedding_rows(model)
         self._decoder = ways.writers(model, ways.chat, ways.stop_ids, limits.batch + limits.interactive)
         self._inbox: deque[Job] = deque()

@@ -16,8 +16,11 @@ _NUMBERS_AT_ONCE = 1 << 20
 
 def log_sum_exp(logits_RV: Tensor) -> Tensor:
     """Return the logarithm of each row's summed exponentials, ``[R]``, in float32."""
-    sums = [_of_block(logits_RV[block].float()) for block in _blocks(logits_RV)]
-    return torch.cat(sums) if sums else logits_RV.new_empty(0, dtype=torch.float32)
+    sums_R = logits_RV.new_empty(len(logits_RV), dtype=torch.float32)
+    for block, widened_RV in _widened(logits_RV):
+        greatest_R1 = widened_RV.amax(-1, keepdim=True)
+        sums_R[block] = widened_RV.sub_(greatest_R1).exp_().sum(-1).log_() + greatest_R1[:, 0]
+    return sums_R
 
 
 def log_probabilities(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
@@ -41,21 +44,22 @@ class _LogProbabilities(torch.autograd.Function):
         """Return ``g (onehot - p)`` for each row."""
         logits_MV, targets_M, normaliser_M = ctx.saved_tensors
         grads_MV = torch.empty_like(logits_MV)
-        for block in _blocks(logits_MV):
+        for block, widened_RV in _widened(logits_MV):
             grad_R1 = grad_M[block, None]
-            shares_RV = (logits_MV[block] - normaliser_M[block, None]).exp_().mul_(-grad_R1)
+            shares_RV = widened_RV.sub_(normaliser_M[block, None]).exp_().mul_(-grad_R1)
             grads_MV[block] = shares_RV.scatter_add_(1, targets_M[block, None], grad_R1)
         return grads_MV, None
 
 
-def _of_block(logits_RV: Tensor) -> Tensor:
-    greatest_R1 = logits_RV.amax(-1, keepdim=True)
-    return (logits_RV - greatest_R1).exp_().sum(-1).log_() + greatest_R1[:, 0]
+def _widened(logits_RV: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the rows of each block, and their logits in float32, which may be overwritten until the next block.
 
-
-def _blocks(logits_RV: Tensor) -> Iterator[slice]:
-    """Yield the rows of each block: on other devices than CPUs all, which their memory is fast enough for."""
+    All blocks are written to the same memory: on a CPU, fresh memory costs more than what is computed in it. On other
+    devices there is one block, which their memory is fast enough for.
+    """
     rows, numbers = logits_RV.shape
-    size = max(1, _NUMBERS_AT_ONCE // numbers) if logits_RV.device.type == "cpu" else max(1, rows)
-    for start in range(0, rows, size):
-        yield slice(start, start + size)
+    size = min(rows, max(1, _NUMBERS_AT_ONCE // numbers)) if logits_RV.device.type == "cpu" else rows
+    memory_RV = logits_RV.new_empty(size, numbers, dtype=torch.float32)
+    for start in range(0, rows, max(1, size)):
+        block = slice(start, start + size)
+        yield block, memory_RV[: min(size, rows - start)].copy_(logits_RV[block])

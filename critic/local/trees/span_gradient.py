@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 _QUERIES = 256
 """Queries of a block: keys after its last one are left out where they aren't seen, and larger blocks leave out few."""
+_ROUNDED = 32
+"""Tokens: queries and keys of a block are filled up to a multiple. oneDNN compiles a kernel for each new shape, which
+takes longer than a block's products do; so few shapes come up, and most of them again in the next step."""
 _SHARES = 1 << 24
 """Numbers in the shares of one block, but for a single query: 32 MiB in bfloat16."""
 
@@ -82,15 +85,17 @@ class _Spans(torch.autograd.Function):
         to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
         grad_HND = grad_NHD.transpose(0, 1)
         for path in ctx.paths:
-            keys, values = _along(key, path.parts), _along(value, path.parts)
+            keys, values = (_filled(_along(states, path.parts)) for states in (key, value))
             to_keys, to_values = torch.zeros_like(keys), torch.zeros_like(values)
             for part, width in _blocks(path, len(query)):
+                first, last = part
+                wide = _rounded(width)
                 states = _heads(query, part, len(key)), _heads(grad_HND, part, len(key))
-                hidden = path.hidden(part[1] - part[0], width)
-                found = _block(*states, keys[:, :width], values[:, :width], hidden, ctx.scale)
-                to_query[:, part[0] : part[1]] = found[0].view(len(query), -1, query.shape[2])
-                to_keys[:, :width] += found[1]
-                to_values[:, :width] += found[2]
+                hidden = path.hidden(last - first, width)
+                of_queries, of_keys, of_values = _block(*states, keys[:, :wide], values[:, :wide], hidden, ctx.scale)
+                to_query[:, first:last] = of_queries.view(len(query), -1, query.shape[2])[:, : last - first]
+                to_keys[:, :wide] += of_keys
+                to_values[:, :wide] += of_values
             _add(to_key, to_keys, path.parts)
             _add(to_value, to_values, path.parts)
         return to_query, to_key, to_value, None, None
@@ -99,10 +104,14 @@ class _Spans(torch.autograd.Function):
 def _block(
     query: Tensor, grad: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``; ``hidden`` is of a `Path`."""
-    heads, rows, _ = query.shape
+    """Return the gradients of ``query [K, GQ, D]``, ``keys`` and ``values [K, W, D]``.
+
+    ``hidden`` is of a `Path`, and of the queries and keys that are some: those that fill up are behind them.
+    """
+    queries, width = hidden.shape
     scores = torch.bmm(query, keys.transpose(1, 2)).mul_(scale)
-    scores.view(heads, rows // len(hidden), *hidden.shape).add_(hidden)
+    scores[..., width:] = -torch.inf
+    scores.view(len(query), -1, _rounded(queries), scores.shape[-1])[:, :, :queries, :width] += hidden
     shares = scores.softmax(-1)
     to_values = torch.bmm(shares.transpose(1, 2), grad)
     to_shares = torch.bmm(grad, values.transpose(1, 2))
@@ -130,12 +139,26 @@ def _along(states: Tensor, path: Sequence[Part]) -> Tensor:
 
 
 def _heads(states: Tensor, part: Part, heads: int) -> Tensor:
-    """Return the states of a part ``[H, N, D]`` as ``[K, GQ, D]``: the heads that share a key one after another."""
-    return states[:, part[0] : part[1]].reshape(heads, -1, states.shape[-1])
+    """Return the states of a part ``[H, N, D]`` as ``[K, GQ, D]``: the heads that share a key one after another.
+
+    They are filled up, and a gradient of zero adds nothing to any other.
+    """
+    return _filled(states[:, part[0] : part[1]]).reshape(heads, -1, states.shape[-1])
+
+
+def _filled(states: Tensor) -> Tensor:
+    """Return the states ``[..., W, D]`` with zeros behind them, up to a rounded number of tokens."""
+    return pad(states, (0, 0, 0, _rounded(states.shape[1]) - states.shape[1]))
+
+
+def _rounded(tokens: int) -> int:
+    """Return ``tokens``, rounded up: see `_ROUNDED`."""
+    return -(-tokens // _ROUNDED) * _ROUNDED
 
 
 def _add(row: Tensor, states: Tensor, path: Sequence[Part]) -> None:
     """Add the states of a path's tokens to where they lie in the row."""
-    parts = states.split([end - start for start, end in path], 1)
-    for (start, end), part in zip(path, parts, strict=True):
-        row[:, start:end] += part
+    before = 0
+    for start, end in path:
+        row[:, start:end] += states[:, before : before + end - start]
+        before += end - start
