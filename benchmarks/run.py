@@ -48,6 +48,7 @@ HELPERS = {
 }
 # `make accuracy`, `make million`, `make gpu`, learning curves, and the pages of templates and of memory.
 OWN_COMMANDS = {
+    "alarms",
     "coverage",
     "gpu",
     "judge_accuracy",

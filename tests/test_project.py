@@ -127,7 +127,7 @@ def test_no_room_is_crowded() -> None:
 def test_trainers_know_of_critic_only_data_and_engines() -> None:
     graph = grimp.build_graph("base", "constitution", "critic", "trainers", cache_dir=None)
     allowed = {"calls", "certificates", "chats", "engine", "engines", "feedback", "files", "judging", "local"}
-    allowed |= {"pages", "prompts", "records", "rewarding", "rows", "run", "statistics", "vllm"}
+    allowed |= {"messages", "pages", "prompts", "records", "rewarding", "rows", "run", "statistics", "vllm"}
     for module in graph.find_descendants("trainers"):
         for imported in graph.find_modules_directly_imported_by(module):
             package, *rest = imported.split(".")

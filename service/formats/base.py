@@ -46,9 +46,14 @@ class Reading:
     """
 
     def __init__(self, rows: Iterable[Raw | Broken], source: Source, parse: Parse) -> None:
-        self._source, self._parse = source, parse
-        self._found = self._all(rows)
-        self.thoughts = 0
+        self._thoughts: Counter[str] = Counter()
+        # Apart from this, so that a file that is left before its end is closed as soon as nobody reads it any more.
+        self._found = _parsed(rows, source, parse, self._thoughts)
+
+    @property
+    def thoughts(self) -> int:
+        """See the class."""
+        return self._thoughts.total()
 
     def __iter__(self) -> Iterator[Found]:
         return self._found
@@ -56,19 +61,20 @@ class Reading:
     def __next__(self) -> Found:
         return next(self._found)
 
-    def _all(self, rows: Iterable[Raw | Broken]) -> Iterator[Found]:
-        for row in rows:
-            if isinstance(row, Broken):
-                yield row
-                continue
-            kept = False
-            try:
-                for one in self._parse(row.columns, row.where, self._source):
-                    kept = kept or isinstance(one, Broken) or _keeps_thoughts(one)
-                    yield one
-                self.thoughts += not kept and thinks(row.columns)
-            except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
-                yield broken(row.where, error)
+
+def _parsed(rows: Iterable[Raw | Broken], source: Source, parse: Parse, thoughts: Counter[str]) -> Iterator[Found]:
+    for row in rows:
+        if isinstance(row, Broken):
+            yield row
+            continue
+        kept = False
+        try:
+            for one in parse(row.columns, row.where, source):
+                kept = kept or isinstance(one, Broken) or _keeps_thoughts(one)
+                yield one
+            thoughts["dropped"] += not kept and thinks(row.columns)
+        except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
+            yield broken(row.where, error)
 
 
 def _keeps_thoughts(label: Feedback) -> bool:

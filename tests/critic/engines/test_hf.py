@@ -315,7 +315,7 @@ def test_the_revision_is_that_of_weights_and_tokenizer(changed_model: Callable[.
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"colour": "red"}, "unknown option 'colour'.*\n.*batch, device, dtype, deterministic"),
+        ({"colour": "red"}, "unknown option 'colour'.*\n.*batch, device, dtype, row, deterministic"),
         ({"batch": "0"}, "batch=0"),
         ({"dtype": "int8"}, "bfloat16, float32"),
         ({"deterministic": "yes"}, "true, false"),

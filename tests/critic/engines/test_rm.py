@@ -317,7 +317,10 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("options", "problem"),
-    [({"batch": "4"}, "unknown option 'batch'.*\n.*device, dtype, deterministic"), ({"dtype": "int8"}, "bfloat16")],
+    [
+        ({"batch": "4"}, "unknown option 'batch'.*\n.*device, dtype, row, deterministic"),
+        ({"dtype": "int8"}, "bfloat16"),
+    ],
 )
 def test_bad_options(one_head: Path, options: dict[str, str], problem: str) -> None:
     with pytest.raises(InputError, match=problem):

@@ -42,7 +42,7 @@ def test_what_answers_are_written_in_is_shown() -> None:
 def test_nothing_acts_loads_or_leads_anywhere(text: str) -> None:
     page = Page(rendered(text))
     assert {tag for tag, _ in page.tags} <= ALLOWED
-    assert all(set(attributes) <= {"class", "start"} for _, attributes in page.tags)
+    assert all(set(attributes) <= {"class", "start", "tabindex"} for _, attributes in page.tags)
 
 
 def test_addresses_stay_to_be_seen() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -156,9 +156,9 @@ class There:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, None, bytes]:
+        yield from ()
         return self._data
-        yield
 
 
 def test_an_edited_principle_costs_its_own_calls_alone_here_too(bench: Bench, store: ShardStore) -> None:

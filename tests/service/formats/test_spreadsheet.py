@@ -184,7 +184,7 @@ def test_no_cells_break_the_reader(rows: list[tuple[Any, ...]]) -> None:
 
     sheet = SpreadsheetFormat.model_validate(COLUMNS | {"thumbs": ["a_ok", "a_ok"], "critique": "who"})
     from critic.files.sources import Raw
-    from service.formats.base import parsed
+    from service.formats.base import Reading
 
     raw = [Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}) for row in rows]
-    assert all(isinstance(found, Feedback | Broken) for found in parsed(iter(raw), "human", sheet._from_row))
+    assert all(isinstance(found, Feedback | Broken) for found in Reading(raw, "human", sheet._from_row))
