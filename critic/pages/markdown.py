@@ -5,15 +5,13 @@ own policy stands behind that.
 """
 
 from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-_READER = (
-    MarkdownIt("commonmark", {"html": False, "breaks": True, "linkify": False})
-    .enable(["table", "strikethrough"])
-    .disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
-)
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 _left: ContextVar[int | None] = ContextVar("characters of Markdown left", default=None)
 
@@ -30,9 +28,20 @@ def rendered(text: str) -> Markup:
         if len(text) > left:
             return Markup('<pre class="plain" tabindex="0">{}</pre>').format(text)
         _left.set(left - len(text))
-    return Markup(_focusable(_READER.render(text)))
+    return Markup(_focusable(_reader().render(text)))
 
 
 def _focusable(html: str) -> str:
     """Let what may be wider than the page have the focus, so that keys move it. In texts these signs are escaped."""
     return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
+
+
+@cache
+def _reader() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # slow to import, and a server starts without it
+
+    return (
+        MarkdownIt("commonmark", {"html": False, "breaks": True, "linkify": False})
+        .enable(["table", "strikethrough"])
+        .disable(["link", "image", "autolink", "reference", "html_inline", "html_block"])
+    )

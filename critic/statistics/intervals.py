@@ -10,8 +10,6 @@ ratio estimator.
 import math
 from dataclasses import dataclass
 
-from scipy.special import bdtr, betaincinv, stdtrit
-
 # Prompts. Below it nothing is concluded: an exact interval is wide there, and a resampled one is too narrow.
 FEW = 20
 TAIL = 0.025  # of a 95 % interval, on either side
@@ -46,6 +44,8 @@ def exact(hits: float, n: float) -> tuple[float, float]:
 
     Neither has to be whole: ``n`` may be an effective number above 0, and half a hit varies less than a whole one.
     """
+    from scipy.special import betaincinv  # slow to import, and a server starts without it
+
     misses = max(0.0, n - hits)
     low = float(betaincinv(hits, misses + 1, TAIL)) if hits > 0 else 0.0
     high = float(betaincinv(hits + 1, misses, 1 - TAIL)) if misses > 0 else 1.0
@@ -58,6 +58,8 @@ def jeffreys(hits: float, n: float, tail: float = TAIL) -> tuple[float, float]:
     It covers what it promises on average, where the exact one (`exact`) covers at least that. Neither number has to be
     whole. No hit gives the lower limit 0, no miss the upper limit 1.
     """
+    from scipy.special import betaincinv  # slow to import, and a server starts without it
+
     misses = max(0.0, n - hits)
     low = float(betaincinv(hits + 0.5, misses + 0.5, tail)) if hits > 0 else 0.0
     high = float(betaincinv(hits + 0.5, misses + 0.5, 1 - tail)) if misses > 0 else 1.0
@@ -66,6 +68,8 @@ def jeffreys(hits: float, n: float, tail: float = TAIL) -> tuple[float, float]:
 
 def student(degrees: float) -> float:
     """Return the 97.5 % point of Student's distribution with ``degrees`` of freedom, 1 or more; part of one counts."""
+    from scipy.special import stdtrit  # slow to import, and a server starts without it
+
     return float(stdtrit(degrees, 1 - TAIL))
 
 
@@ -172,4 +176,6 @@ class Paired:
 
 def paired(wins: int, losses: int) -> Paired:
     """Test a number of wins against one of losses; ties say nothing of either."""
+    from scipy.special import bdtr  # slow to import, and a server starts without it
+
     return Paired(wins, losses, min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5))))

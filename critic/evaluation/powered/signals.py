@@ -15,14 +15,17 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from critic.evaluation.powered.items import Compared
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Vote
 from critic.statistics.reliability.ratings import Floats
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 WORDS = 1 << 16  # places that words are hashed to: far more than a prompt has, so that few share one
 AT_ONCE = 1000  # items whose likeness to all labelled ones is in memory at once
@@ -97,8 +100,10 @@ def _text(one: Compared) -> str:
     return " ".join(message.content for message in one.item.prompt.messages)
 
 
-def _weighed(texts: Sequence[str]) -> csr_array:
+def _weighed(texts: Sequence[str]) -> "csr_array":
     """Return (N, WORDS) unit vectors of weighed words."""
+    from scipy.sparse import csr_array  # slow to import, and a server starts without it
+
     counted = [Counter(_place(word) for word in _WORD.findall(text.lower())) for text in texts]
     seen = Counter(place for words in counted for place in words)
     rows, places, weights = [], [], []

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from scipy.optimize import isotonic_regression, minimize_scalar
 
 from critic.statistics.reliability.ratings import Floats
 
@@ -56,6 +55,8 @@ def temperature(probabilities: ArrayLike, shares: ArrayLike) -> Temperature:
     ``probabilities`` (n,) are the judge's that the first is better, ``shares`` (n,) people's. Raises ValueError where
     there is nothing to fit.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and a server starts without it
+
     p, y = _checked(probabilities, shares)
     odds = _odds(p)
     if not odds.any():
@@ -72,6 +73,8 @@ def temperature(probabilities: ArrayLike, shares: ArrayLike) -> Temperature:
 
 def isotonic(probabilities: ArrayLike, shares: ArrayLike) -> Isotonic:
     """Return the rising map of least squares; each pair is taken in both orders. Arguments as in `temperature`."""
+    from scipy.optimize import isotonic_regression  # slow to import, and a server starts without it
+
     p, y = _checked(probabilities, shares)
     both, either = np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y))
     at, which, times = np.unique(np.round(both, 12), return_inverse=True, return_counts=True)

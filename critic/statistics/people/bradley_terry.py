@@ -12,10 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.special import expit, log_expit
 
 from critic.statistics.intervals import FEW, student
 from critic.statistics.reliability.ratings import Floats, Ints
@@ -72,6 +68,9 @@ def with_reliability(
     Arguments as in `bradley_terry`; ``annotators`` (n,) names who compared, and reliabilities are in the order of the
     sorted names.
     """
+    from scipy.optimize import minimize  # slow to import, and a server starts without it
+    from scipy.special import expit, log_expit  # slow to import, and a server starts without it
+
     i, j, y = _checked(first, second, outcome)
     who = np.unique(np.asarray(annotators), return_inverse=True)[1]
     items, people = int(max(i.max(), j.max())) + 1, int(who.max()) + 1
@@ -121,6 +120,9 @@ def _checked(first: ArrayLike, second: ArrayLike, outcome: ArrayLike) -> tuple[I
 
 def _must_be_connected(i: Ints, j: Ints, y: Floats, number: int) -> None:
     """Ford's condition (1957): for each split in two, somebody of either side has beaten somebody of the other."""
+    from scipy.sparse import coo_array  # slow to import, and a server starts without it
+    from scipy.sparse.csgraph import connected_components  # slow to import, and a server starts without it
+
     ahead, behind = np.concatenate((i[y > 0], j[y < 1])), np.concatenate((j[y > 0], i[y < 1]))
     beats = coo_array((np.ones(ahead.size), (ahead, behind)), shape=(number, number))
     parts, part = connected_components(beats, directed=True, connection="strong")
@@ -133,6 +135,8 @@ def _must_be_connected(i: Ints, j: Ints, y: Floats, number: int) -> None:
 
 
 def _newton(i: Ints, j: Ints, y: Floats, number: int) -> Floats:
+    from scipy.special import expit  # slow to import, and a server starts without it
+
     strengths = np.zeros(number)
     for _ in range(100):
         p = expit(strengths[i] - strengths[j])
@@ -162,6 +166,8 @@ def _information(i: Ints, j: Ints, p: Floats, number: int) -> Floats:
 
 def _sandwich(i: Ints, j: Ints, y: Floats, strengths: Floats, of: Ints) -> Floats:
     """Variance of the strengths where the comparisons of a cluster go together (Liang and Zeger 1986)."""
+    from scipy.special import expit  # slow to import, and a server starts without it
+
     p, number, c = expit(strengths[i] - strengths[j]), strengths.size, int(of.max()) + 1
     scores = np.zeros((c, number))
     np.add.at(scores, (of, i), y - p)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import nnls
 
 from critic.statistics.intervals import FEW, Figure, student
 from critic.statistics.prediction.clustered import checked, least_variance
@@ -46,6 +45,8 @@ def expected_errors(doubts: ArrayLike, pilot_doubts: ArrayLike, pilot_errors: Ar
     The squared error is a straight line over the squared doubt, neither part below zero: where doubts say nothing of
     the pilot's errors, all items are alike. Raises ValueError for a pilot of fewer than `FEW` items.
     """
+    from scipy.optimize import nnls  # slow to import, and a server starts without it
+
     (size,) = checked("doubts", doubts)
     d, error = checked("pilot", pilot_doubts, pilot_errors)
     if d.size < FEW:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtrc
 
 from critic.statistics.reliability.ratings import Floats
 
@@ -63,6 +62,8 @@ def _verdict(labels: float, chance: float, leading: float) -> Verdict:
 
 def _at_least(fewer: Floats, m: Floats, slip: float) -> list[float]:
     """The probability that so many labels of an item, or more, are slips; half slips count as whole ones."""
+    from scipy.special import bdtrc  # slow to import, and a server starts without it
+
     return [float(bdtrc(np.ceil(k) - 1, int(n), slip)) if k > 0 else 1.0 for k, n in zip(fewer, m, strict=True)]
 
 

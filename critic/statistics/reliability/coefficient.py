@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from critic.statistics.intervals import Figure, jeffreys, student
 
@@ -125,6 +124,8 @@ def _of_rare(observed: float, expected: float, largest: float, variance: float, 
 
 def _accelerated(resampled: Floats, value: float, clusters: int) -> tuple[float, float]:
     """Return the BCa limits."""
+    from scipy.special import ndtr, ndtri  # slow to import, and a server starts without it
+
     below = (float(np.mean(resampled < value)) + float(np.mean(resampled <= value))) / 2
     bias = float(ndtri(min(1 - 1 / resampled.size, max(1 / resampled.size, below))))
     centred = resampled - resampled.mean()

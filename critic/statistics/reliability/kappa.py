@@ -5,11 +5,15 @@ Cohen, A Coefficient of Agreement for Nominal Scales (1960). Fleiss, Measuring N
 their own (Cohen), or all from the values of everybody (Fleiss).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array
 
 from critic.statistics.reliability.coefficient import Disagreement, OfWeights
 from critic.statistics.reliability.ratings import Floats, Ints, Ratings, by_value
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def cohen(first: Ints, second: Ints) -> OfWeights:
@@ -45,8 +49,10 @@ def fleiss(ratings: Ratings) -> OfWeights:
     return disagreement
 
 
-def _table(codes: Ints, values: int) -> csr_array:
+def _table(codes: Ints, values: int) -> "csr_array":
     """Return (U, V): 1 where a unit was given a value."""
+    from scipy.sparse import csr_array  # slow to import, and a server starts without it
+
     return csr_array((np.ones(codes.size), codes, np.arange(codes.size + 1)), shape=(codes.size, values))
 
 

@@ -6,11 +6,13 @@ to say which of them counts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 DENSE = 4  # times as many possible values as there are ratings: up to there a table of all is quicker than sorting
 
@@ -89,8 +91,10 @@ class Ratings:
         table[unit, code] = count
         return table
 
-    def table(self) -> csr_array:
+    def table(self) -> "csr_array":
         """Return (U, V) as `counts`, without its empty cells."""
+        from scipy.sparse import csr_array  # slow to import, and a server starts without it
+
         unit, code, count = self.cells()
         ends = np.concatenate(([0], np.cumsum(np.bincount(unit, minlength=self.number_of_units))))
         return csr_array((count.astype(np.float64), code, ends), shape=(self.number_of_units, self.values.size))
@@ -102,7 +106,7 @@ class Ratings:
         return units, self.codes[mine][i], self.codes[other][j]
 
 
-def by_value(weights: Floats, table: csr_array) -> Floats:
+def by_value(weights: Floats, table: "csr_array") -> Floats:
     """Return (R, V) how often each value was given, by weights (R, U) of units and a table (U, V)."""
     return np.asarray((table.T @ weights.T).T, np.float64)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dbos import DBOS
 from sqlalchemy import Engine
 
 from base.errors import InputError
@@ -84,6 +83,8 @@ class Work:
                 return {"done": self.guarded(lived)}
             except Failed as reason:  # recorded, too: who goes on with the job must not try again
                 return {"failed": str(reason)}
+
+        from dbos import DBOS  # slow to import, and a server starts without it
 
         found: dict[str, Any] = DBOS.run_step({"name": name}, recorded)
         if "failed" in found:
