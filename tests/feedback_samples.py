@@ -6,10 +6,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from critic.feedback import Feedback
+from critic.messages import is_blank
 from critic.records import Vote
 
 LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
-TEXT = st.text(LETTERS, min_size=1, max_size=12).filter(str.strip)
+TEXT = st.text(LETTERS, min_size=1, max_size=12).filter(lambda text: not is_blank(text))
 NAME = st.text("abcdefgh -_@.", min_size=1, max_size=8)
 HASH = st.sampled_from(["a" * 64, "b" * 64])
 

@@ -10,12 +10,9 @@ as it was would be another one.
 import copy
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
-from peft.tuners.lora import LoraLayer
-from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
@@ -23,6 +20,9 @@ from base import extras
 from base.errors import InputError
 from critic.local.loading import quiet
 from critic.local.trees.attention import computed_in
+
+if TYPE_CHECKING:  # an environment that only rolls out has no PEFT, and one with bitsandbytes loads that with it
+    from peft import PeftModel
 
 EXTRA = "qlora"
 _KEPT = ("lm_head", "embed_out", "score", "classifier")
@@ -76,7 +76,8 @@ def is_quantized(module: nn.Module) -> bool:
 
 
 def _is_packed(layer: nn.Module) -> bool:
-    return type(layer).__name__ == "Linear4bit" and not isinstance(layer, LoraLayer)  # PEFT's has the same name
+    kind = type(layer)
+    return kind.__name__ == "Linear4bit" and kind.__module__.startswith("bitsandbytes")  # PEFT's has the same name
 
 
 @torch.no_grad()
@@ -98,8 +99,10 @@ def whole_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 
 @torch.no_grad()
-def merged(model: PeftModel, adapters: Sequence[str]) -> PreTrainedModel:
+def merged(model: "PeftModel", adapters: Sequence[str]) -> PreTrainedModel:
     """Return the base with ``adapters`` added, as a plain model in main memory: four bytes a weight."""
+    from peft.utils import ModulesToSaveWrapper
+
     inner: Any = model.get_base_model()
     deltas = _deltas(inner, adapters)
     for module in inner.modules():
@@ -122,6 +125,8 @@ def merged(model: PeftModel, adapters: Sequence[str]) -> PreTrainedModel:
 
 def _deltas(inner: nn.Module, adapters: Sequence[str]) -> Mapping[str, Tensor]:
     """Return what the adapters add to each layer's weights, by the layer's name in the model alone."""
+    from peft.tuners.lora import LoraLayer
+
     found: dict[str, Tensor] = {}
     for name, module in inner.named_modules():
         if isinstance(module, LoraLayer):

@@ -36,6 +36,11 @@ class Acceptor:
         if self._later is not None:
             self._later.cancel()
 
+    async def wait_closed(self) -> None:
+        """Return when all that was taken has become a connection."""
+        if self._making:
+            await asyncio.wait(self._making)
+
     def _begin(self) -> None:
         self._later = None
         self._loop.add_reader(self._listener, self._accept)

@@ -70,6 +70,7 @@ async def test_who_closed_takes_no_more_and_leaves_what_was_taken() -> None:
         while not made:
             await asyncio.sleep(0.01)
         acceptor.close()
+        await acceptor.wait_closed()
         second = connecting(listener, 1)[0]
         await asyncio.sleep(0.05)
         made[0].write(b"still here")

@@ -103,8 +103,10 @@ def test_an_odd_config_is_told_with_its_file_and_key_and_a_typo_makes_nothing(
     (tmp_path / "folder.yaml").mkdir()
     for file, content in ODD_CONFIGS.items():
         (tmp_path / file).write_bytes(content)
-    keys = [option[2:] for option in long_options(name) if option not in ("--config", "--quiet")]
-    misspelt = f"{keys[0]}x"
+    # A configuration of a trainer has settings that are no options, and one of a command of the service the service's.
+    own = [option[2:] for option in long_options(name) if option not in ("--config", "--quiet")]
+    key = {"train": "learning_rate", "keys make": "port"}.get(name, own[0])
+    misspelt = f"{key}x"
     (tmp_path / "near.yaml").write_text(f"{misspelt}: 1\n")
     before = files(tmp_path)
     command = [*name.split(), *arguments(name)]
@@ -112,7 +114,8 @@ def test_an_odd_config_is_told_with_its_file_and_key_and_a_typo_makes_nothing(
     for file in (*ODD_CONFIGS, "folder.yaml", "missing.yaml", "near.yaml"):
         ended = cai(*command, *needed, "--config", file)
         assert ended.code == 2 and f"error: {file}" in ended.err and not ended.out, (file, ended)
-    assert misspelt in ended.err and f"'{keys[0]}'" in ended.err.replace("_", "-"), "the nearest of its own is named"
+    nearest = f"'{key}'".replace("_", "-")
+    assert misspelt in ended.err and nearest in ended.err.replace("_", "-"), "the nearest of its own is named"
     if "nowhere" in command:
         assert cai(*command, *needed).code == (0 if name == "export" else 2)  # export lists its formats
     assert files(tmp_path) == before

@@ -69,3 +69,29 @@ async def test_the_back_button_answers_nothing_twice(site: Site, has_scripts: bo
     await expect(page.locator("#sheet")).to_be_visible()
     stored = [row for row in await site.labels(project) if row["retracted"] is None]
     assert len({row["item"] for row in stored}) == len(stored), "an item has two labels that both count"
+
+
+async def test_a_break_is_called_for_after_its_minutes_of_work_and_none_after_a_pause(site: Site) -> None:
+    project = await site.project("comparison", pairs(2), settings={"break_minutes": 20})
+    _, page = await site.labeller()
+    await page.clock.install()
+    await page.goto(f"/label/{project}")
+    await page.wait_for_load_state("networkidle")
+    called = page.get_by_text("You have been at it for 20 minutes.")
+
+    async def work(spells: int) -> None:
+        for _ in range(spells):
+            await page.clock.fast_forward("04:00")
+            await page.keyboard.press("Shift")
+            await page.clock.run_for(1000)
+
+    await work(4)
+    await page.clock.fast_forward("06:00")  # a pause: the time begins anew
+    await page.keyboard.press("Shift")
+    await work(4)
+    await expect(called).to_have_count(0)
+    await work(2)
+    await expect(called).to_be_visible()
+    await page.get_by_role("button", name="I had one").click()
+    await work(1)
+    await expect(called).to_have_count(0)
