@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from critic.messages import is_blank
 from service.rewards.chat_text import ChatTextError, prompt_of, split
 
 CHATML = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n"
@@ -80,7 +81,7 @@ def test_any_text_is_read_or_refused(query: str, prompt: str | None) -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="<[|\uff5c"), min_size=1))
 def test_what_was_written_out_comes_back(content: str) -> None:
-    if content.strip():
+    if not is_blank(content):
         text = f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
         assert prompt_of(text).messages[-1].content == content.strip()
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import InputError
+from critic.messages import is_blank
 from critic.records import Prompt
 from critic.run.request import RunRequest
 from critic.run.run import run
@@ -205,7 +206,7 @@ def test_what_a_pair_says_is_what_is_learnt(chosen: str, rejected: str, probabil
     row = {"prompt": "q", "chosen": chosen, "rejected": rejected, "probability": probability, "weight": weight}
     found = from_rows([PAIR, row], (Pair,))
     if found.refused:
-        faults = (not chosen.strip() or not rejected.strip(), chosen == rejected, "\0" in chosen + rejected)
+        faults = (is_blank(chosen) or is_blank(rejected), chosen == rejected, "\0" in chosen + rejected)
         assert any(faults) and found.refused[0].reason in ("empty_answer", "equal_sides", "bad_characters")
         return
     assert found.examples[1] == Pair(
