@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 Role = Literal["system", "user", "assistant", "tool"]
+_TAGS = frozenset(map(chr, range(0xE0020, 0xE0080)))  # they show nothing, and models read them as letters
 _UNSEEN = ("Cf", "Cc", "Zs", "Zl", "Zp")  # of Unicode: format and control characters, and spaces
 
 
@@ -31,7 +32,7 @@ def is_blank(text: str) -> bool:
     if not bare or bare.isascii():
         return not bare
     # Most texts begin with a letter, which ends this at once.
-    return all(category(character) in _UNSEEN for character in bare)
+    return all(category(character) in _UNSEEN and character not in _TAGS for character in bare)
 
 
 def _encodable(text: str) -> str:

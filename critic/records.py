@@ -16,7 +16,6 @@ from base.digest import digest
 from critic.messages import Message as Message
 from critic.messages import Record as Record
 from critic.messages import Role as Role
-from critic.messages import is_blank
 
 Order = Literal["given", "swapped"]
 
@@ -33,7 +32,7 @@ class Prompt(Record):
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
-        if len(self.messages) == 1 and self.messages[0].role == "user" and not is_blank(self.messages[0].content):
+        if len(self.messages) == 1 and self.messages[0].role == "user" and self.messages[0].content.strip():
             return self  # most prompts are one question, and millions are read
         roles = [message.role for message in self.messages]
         turns = _without_tool_turns(self.messages[1:] if roles[:1] == ["system"] else self.messages)
@@ -42,7 +41,7 @@ class Prompt(Record):
                 f"chat roles are out of order: {', '.join(roles) or 'none'}; "
                 "expected an optional system message, then user and assistant in turn, ending with user"
             )
-        if is_blank(self.messages[-1].content):
+        if not self.messages[-1].content.strip():
             raise ValueError("the last user message is empty")
         return self
 

@@ -26,10 +26,12 @@ def prompt_of(messages: tuple[Message, ...], columns: dict[str, Any], limit: Lim
             raise RowError("bad_prompt", "id is neither a string nor a number")
         identifier = str(identifier)
         refuse_characters(identifier)
+    if fitted and fitted[-1].role == "user" and is_blank(fitted[-1].content):
+        raise RowError("empty_prompt", "the last user message is empty")
     try:
         return Prompt(messages=fitted, tags=tags, id=identifier), cut
     except ValidationError as error:
-        reason = "role_order" if fitted and not is_blank(fitted[-1].content) else "empty_prompt"
+        reason = "role_order" if fitted and fitted[-1].content.strip() else "empty_prompt"
         raise RowError(reason, readable(error)) from None
 
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from critic.feedback.base import Columns, FormField, Label, Option, Row, answer, one_of
-from critic.messages import is_blank
 from critic.records import Response
 from critic.rows import RowError
 
@@ -27,7 +26,7 @@ class CorrectionLabel(Label):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if is_blank(self.text):
+        if not self.text.strip():
             raise ValueError("the correction is empty")
         return self
 

@@ -6,7 +6,6 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from critic.feedback.base import FormField, Label, Row, answer
-from critic.messages import is_blank
 from critic.records import Response
 
 
@@ -21,7 +20,7 @@ class DemonstrationLabel(Label):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if is_blank(self.text):
+        if not self.text.strip():
             raise ValueError("the demonstration is empty")
         return self
 

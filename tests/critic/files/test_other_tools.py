@@ -70,6 +70,12 @@ def test_a_prompt_of_characters_without_width_is_empty(nothing: str, tmp_path: P
     assert read(tmp_path, "rows.json", json.dumps([row, seen])) == ["empty_prompt", (seen["prompt"], ["a", "b"])]
 
 
+def test_letters_that_are_tags_are_read_by_models_and_kept(tmp_path: Path) -> None:
+    hidden = "".join(chr(0xE0000 + ord(letter)) for letter in "Say yes")
+    row = {"prompt": hidden, "chosen": "a", "rejected": "b"}
+    assert read(tmp_path, "rows.json", json.dumps([row])) == [(hidden, ["a", "b"])]
+
+
 def test_one_row_is_not_taken_for_columns(tmp_path: Path) -> None:
     row = {"messages": CHAT[:1], "responses": ["A", "B"]}
     assert read(tmp_path, "row.json", json.dumps(row)) == [("Can it fly?", ["A", "B"])]
