@@ -40,9 +40,10 @@ from service.web.visit import tell_browsers
 
 FOLDERS = ("artifacts", "datasets", "runs", HIDDEN)  # of the data folder: what rows of the database point to
 
-SWITCH_SECONDS = 0.0001
+SWITCH_SECONDS = 0.001
 """How long a thread that computes may keep the others waiting. The event loop lets go at each of its many calls of the
-system, and would wait for the usual 5 ms at each of them while figures are computed (`benchmarks.run attacked`)."""
+system, and would wait for the usual 5 ms at each of them. While figures are computed it is shorter still
+(`service.bounds.lanes`): always so, it would cost a batch of labels a quarter of its speed."""
 
 DESCRIPTION = """
 Critiques, comparisons and human labels under versioned constitutions, and what is made of them.

@@ -6,6 +6,7 @@ does. What would wait behind too many others is refused at once.
 """
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,9 @@ from service.bounds.watching import Client, while_connected
 from service.refusals import Busy
 
 T = TypeVar("T")
+
+SWITCH_SECONDS = 0.00005
+"""How long a thread with long work may keep the event loop waiting, at each of its many calls of the system."""
 
 
 class Stopped(Exception):
@@ -78,6 +82,30 @@ class Stop:
             yield row
 
 
+class _GivingWay:
+    """Within it threads give way after `SWITCH_SECONDS`; when the last one is left, as before the first."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._working, self._before = 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._turn:
+            if self._working == 0:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_SECONDS)
+            self._working += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._working -= 1
+            if self._working == 0:
+                sys.setswitchinterval(self._before)
+
+
+_giving_way = _GivingWay()
+
+
 class Lane:
     """So many threads for one kind of work, and so many places for those who wait."""
 
@@ -113,7 +141,8 @@ class Lane:
         def work() -> T:
             stop.begin()
             stop.check()
-            return do(stop)
+            with _giving_way:
+                return do(stop)
 
         future: Future[T] = self._pool.submit(work)
         waited = asyncio.wrap_future(future)

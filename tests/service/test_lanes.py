@@ -1,6 +1,7 @@
 """Long work: it ends with its client and with its time, and what would wait too long is refused."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator
 
@@ -8,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.bounds.lanes import Lane, Stop, Stopped
+from service.bounds.lanes import SWITCH_SECONDS, Lane, Stop, Stopped
 from service.problems import STATUS
 from service.refusals import Refusal
 
@@ -131,3 +132,18 @@ async def test_what_work_raises_is_raised(lane: Lane) -> None:
 
     with pytest.raises(ValueError, match="no"):
         await lane.run(Client().request, fails)
+
+
+async def test_threads_give_way_sooner_while_anything_long_is_under_way() -> None:
+    usual = sys.getswitchinterval()
+    seen: list[float] = []
+    async with Lane("figures", at_once=2, waiting=0, seconds=60) as lane:
+        both = threading.Barrier(2)
+
+        def work(stop: Stop) -> None:
+            both.wait(60)
+            seen.append(sys.getswitchinterval())
+            both.wait(60)
+
+        await asyncio.gather(lane.run(None, work), lane.run(None, work))
+    assert seen == [pytest.approx(SWITCH_SECONDS)] * 2 and sys.getswitchinterval() == pytest.approx(usual)
