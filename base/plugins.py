@@ -1,6 +1,6 @@
 """Plug-ins: what stands in the files of a folder, found by being there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pkgutil import iter_modules, walk_packages
 from types import ModuleType
@@ -33,6 +33,18 @@ def by_name(what: str, named: Iterable[tuple[str, str, T]]) -> dict[str, T]:
             raise InputError(f"there is {what} {name!r} already", where=where, fix="name it otherwise")
         known[name] = one
     return known
+
+
+def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Return what checks a name for `pydantic.AfterValidator`: it raises `ValueError` for none of the ``known``."""
+    names = list(known)
+
+    def checked(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"there is no {what} {name!r}; known kinds: {', '.join(map(repr, names))}")
+        return name
+
+    return checked
 
 
 def _imported(name: str) -> ModuleType:

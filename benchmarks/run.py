@@ -44,6 +44,7 @@ HELPERS = {
     "run",
     "serving",
     "simulate",
+    "simulated_raters",
     "simulation",
 }
 # `make accuracy`, `make million`, `make gpu`, learning curves, and the pages of templates and of memory.

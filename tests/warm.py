@@ -131,7 +131,7 @@ def _main(command: list[str], cwd: str, environment: dict[str, str], out: str, e
     # A suite that runs in the background ignores Ctrl-C, and so would this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # for the length of the process
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  # likewise
     sys.argv = ["cai" if command[0] == CAI else command[0], *command[1:]]
     try:
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)

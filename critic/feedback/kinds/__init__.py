@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import AfterValidator, WithJsonSchema
 
 from base.errors import InputError
-from base.plugins import imported
+from base.plugins import imported, one_of
 from critic.feedback.base import Label
 
 _NEEDED = ("form", "rows")  # what `Label` leaves to each kind
@@ -74,13 +74,7 @@ def _same_options(known: dict[str, type[Label]]) -> None:
 KINDS: dict[str, type[Label]] = _by_name()
 
 
-def _known(name: str) -> str:
-    if name not in KINDS:
-        raise ValueError(f"there is no kind {name!r}; known kinds: {', '.join(map(repr, KINDS))}")
-    return name
-
-
-Kind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
+Kind = Annotated[str, AfterValidator(one_of("kind", KINDS)), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 """The name of a kind."""
 
 if TYPE_CHECKING:

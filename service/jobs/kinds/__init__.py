@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from base.errors import InputError
-from base.plugins import by_name, imported
+from base.plugins import by_name, imported, one_of
 from service.jobs.kind import JobKind
 from service.jobs.requests import JobRequest
 
@@ -44,13 +44,9 @@ def _complete(kind: JobKind[Any], where: str) -> None:
 KINDS: dict[str, JobKind[Any]] = by_name("a job kind", _kinds())
 
 
-def _known(name: str) -> str:
-    if name not in KINDS:
-        raise ValueError(f"there is no kind of job {name!r}; known kinds: {', '.join(map(repr, KINDS))}")
-    return name
-
-
-Kind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
+Kind = Annotated[
+    str, AfterValidator(one_of("kind of job", KINDS)), WithJsonSchema({"type": "string", "enum": list(KINDS)})
+]
 """The name of a kind."""
 
 if TYPE_CHECKING:

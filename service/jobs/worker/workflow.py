@@ -71,7 +71,7 @@ class Running:
                     work.hand_back()
             try:
                 self._do(work, job)
-            except Exception as error:
+            except Exception as error:  # whatever it is: DBOS would record it as the job's end, though the worker ends
                 if self._parts.stopping.is_set():
                     raise HandedBack(id) from error
                 if not isinstance(error, Moved):  # else whoever has it now says how it ends
