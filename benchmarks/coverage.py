@@ -11,7 +11,7 @@ import time
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.simulated_raters import Trial, agreement, agreement_in_clusters
+from benchmarks.simulated_raters import LARGE, Trial, agreement, agreement_in_clusters
 from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import Figure, Share, jeffreys
 from critic.statistics.judges.calibration_error import calibration_error
@@ -31,9 +31,7 @@ from critic.statistics.prediction.routing import drawn, probabilities, routed_me
 from critic.statistics.reliability.ratings import Floats, Ratings
 
 SIMULATIONS = 1000
-LARGE = 200_000  # units, whose coefficient stands for the truth
 LEAST, MOST = 0.93, 0.97
-NEAR = 0.05  # of the share by which raters are right: the band that it is drawn from
 
 
 def powered(n: int, more: int, low: float, high: float, accuracy: float, each: int = 1) -> Trial:
