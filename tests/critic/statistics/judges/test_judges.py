@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from critic.statistics.alarms import faults
 from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import FEW
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import ceiling
-from critic.statistics.judges.leanings import controlled_accuracy, faults, first_position, leaning
+from critic.statistics.judges.leanings import controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import MAPS, Isotonic, Temperature, curve, isotonic, mended, temperature
 from critic.statistics.reliability.ratings import Floats, Ratings
 
