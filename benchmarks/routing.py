@@ -188,9 +188,8 @@ def main() -> None:
         "LLMBar, all pairs, a program judges": llmbar(constructed=False),
     }
     print(f"{BUDGET} labels, {number} draws from {SEEDS} seeds\n")
-    print(
-        "| judge, people | items | saved by routing (least, most of 5 seeds) | bound by votes | saved by both | covers | bias |"
-    )
+    head = ("judge, people", "items", "saved by routing (5 seeds)", "bound by votes", "by judge and routing", "covers")
+    print("| " + " | ".join((*head, "bias")) + " |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, population in populations.items():
         print(_row(name, population, number), flush=True)

@@ -3,10 +3,10 @@
 
 What is compared is how often a label agrees with what others, or gold, say of the same item. Changes are tested by
 permutations of the order within what stays together (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses,
-2005): no distribution is taken for granted, and small numbers are right, too. Permutations are drawn until enough are as
-far apart as what was seen (Besag and Clifford, Sequential Monte Carlo p-values, 1991). Where none is, the normal tail
-goes on from there (Hoeffding, A combinatorial central limit theorem, 1951): else no change of one person among many
-could ever stand out.
+2005): no distribution is taken for granted, and small numbers are right, too. Permutations are drawn until enough are
+as far apart as what was seen (Besag and Clifford, Sequential Monte Carlo p-values, 1991). Where none is, the normal
+tail goes on from there (Hoeffding, A combinatorial central limit theorem, 1951): else no change of one person among
+many could ever stand out.
 """
 
 import math
