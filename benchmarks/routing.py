@@ -1,10 +1,10 @@
 """How many of people's labels routing saves, by the width of the interval, against an even draw of as many.
 
-``python -m benchmarks.routing [DRAWS]``: judges that know something of their doubts, on labels of real people. Every
-draw is made by the product's own signals, chances and estimator, and nobody has labelled anything before. Beside it
-stand an even draw with the same estimator, which tells what routing alone saves, and an even draw of people's labels
-without a judge, which tells what both save together. Labels are saved where an even draw would have needed more of them
-for intervals as wide.
+``python -m benchmarks.routing [DRAWS]``: judges that know something of their doubts, on labels of real people. Draws
+are made by the product's own signals, chances and estimator: all at once, when nobody has labelled anything yet, and in
+three rounds, of which each learns from those before. Beside them stand an even draw with the same estimator, which
+tells what routing alone saves, and an even draw of people's labels without a judge, which tells what both save
+together. Labels are saved where an even draw would have needed more of them for intervals as wide.
 
 - PandaLM: two of the three annotators are the jury, the third is asked. What people slip at nobody can foresee: a draw
   that knew how often the third differs, by what the jury said, is the bound of what votes alone can tell.
@@ -13,7 +13,7 @@ for intervals as wide.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,23 +24,23 @@ from critic.evaluation.powered.items import gathered
 from critic.evaluation.powered.signals import signals
 from critic.feedback import ComparisonLabel, Feedback
 from critic.records import Message, Prompt, Response
-from critic.statistics.intervals import student
-from critic.statistics.prediction.routing import drawn, expected_errors, probabilities, routed_mean
-from critic.statistics.reliability.ratings import Floats
+from critic.statistics.intervals import Figure, student
+from critic.statistics.prediction.routing import Round, drawn, expected_errors, probabilities, rounds_mean
+from critic.statistics.reliability.ratings import Floats, Ints
 
 SEEDS, DRAWS = 5, 500
-BUDGET = 150
+BUDGET, ROUNDS = 150, (50, 50, 50)
 CHOICES = ("tie", "first", "second")  # by PandaLM's numbers
 VALUES = np.array([0.5, 1.0, 0.0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """All items: what people say, what the judge says, and how far it is likely to be off (all (N,))."""
+    """All items: what people say, what the judge says, and its signals (all (N,))."""
 
     human: Floats
     judge: Floats
-    likely: Floats
+    signals: Mapping[str, Floats]
 
     @property
     def bound(self) -> float:
@@ -52,8 +52,13 @@ class Population:
 
 
 def pandalm(jury: tuple[int, int], asked: int) -> Population:
-    """Return the test set with two annotators as judges and a third who is asked; annotators are counted from 1."""
-    rows = json.loads((data.data_folder() / "pandalm" / "testset-v1.json").read_text(encoding="utf-8"))
+    """Return the test set with two annotators as judges and a third who is asked; annotators are counted from 1.
+
+    Some rows have the very answers of another one, by models that say the same: the first of them counts.
+    """
+    read = json.loads((data.data_folder() / "pandalm" / "testset-v1.json").read_text(encoding="utf-8"))
+    different = {_comparison(row, 1, "anybody").item: row for row in reversed(read)}
+    rows = list(reversed(different.values()))
     labels = [_comparison(row, row[f"annotator{judge}"], f"judge {judge}") for row in rows for judge in jury]
     human = VALUES[[row[f"annotator{asked}"] for row in rows]]
     return _population(labels, human, [str(row["response1"]) for row in rows])
@@ -110,7 +115,7 @@ def _population(labels: Sequence[Feedback], human: Floats, first: Sequence[str])
         probability = one.probability()
         assert probability is not None
         judge.append(probability if one.item.first.text == first[row] else 1 - probability)
-    return Population(human[rows], np.array(judge), expected_errors(signals(items)))
+    return Population(human[rows], np.array(judge), signals(items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,46 +136,83 @@ def _saved(mine: float, theirs: float, labels: int, items: int) -> float:
     return 1 - labels * (mine**2 / of_one + 1 / items)
 
 
-def draws(population: Population, chances: Floats, number: int, *, with_judge: bool = True) -> Drawn:
+Way = Callable[[Population, int], Figure]
+"""One draw from a seed, and what it says of all items."""
+
+
+def draws(population: Population, way: Way, number: int) -> Drawn:
     """Draw so often, a fifth from each seed."""
     truth = float(population.human.mean())
     widths, off, held = [], [], 0
     for seed in range(SEEDS):
         squares = []
         for draw in range(number // SEEDS):
-            shown = drawn(chances, 1_000_000 * (seed + 1) + draw)
-            estimate, low, high = _interval(population, shown, chances, with_judge)
-            squares.append((high - low) ** 2)
-            off.append(estimate - truth)
-            held += low <= truth <= high
+            made = way(population, 1_000_000 * (seed + 1) + draw)
+            squares.append((made.high - made.low) ** 2)
+            off.append(made.estimate - truth)
+            held += made.low <= truth <= made.high
         widths.append(float(np.sqrt(np.mean(squares))))
     return Drawn(tuple(widths), np.array(off), held / len(off))
 
 
-def _interval(
-    population: Population, shown: np.ndarray, chances: Floats, with_judge: bool
-) -> tuple[float, float, float]:
-    human = population.human[shown]
-    if with_judge:
-        made = routed_mean(human, population.judge[shown], chances[shown], population.judge)
-        return made.estimate, made.low, made.high
-    variance = human.var(ddof=1) / human.size * (1 - human.size / population.human.size)
-    half = student(human.size - 1) * float(np.sqrt(variance))
-    return float(human.mean()), float(human.mean()) - half, float(human.mean()) + half
+def routed(*budgets: int) -> Way:
+    """Return the product's way, in as many rounds as there are budgets."""
+
+    def way(population: Population, seed: int) -> Figure:
+        is_labelled = np.zeros(population.human.size, bool)
+        rounds = []
+        for number, budget in enumerate(budgets):
+            known, left = np.flatnonzero(is_labelled), np.flatnonzero(~is_labelled)
+            likely = expected_errors(population.signals, known, (population.human - population.judge)[known])
+            chances = np.ones(is_labelled.size)
+            chances[left] = probabilities(likely[left], budget)
+            is_labelled[left[drawn(chances[left], seed + 1000 * number)]] = True
+            rounds.append(_round(population, np.flatnonzero(is_labelled), chances))
+        return rounds_mean(rounds)
+
+    return way
+
+
+def even(population: Population, seed: int) -> Figure:
+    """An even draw, with the judge."""
+    items = population.human.size
+    chances = np.full(items, BUDGET / items)
+    return rounds_mean([_round(population, drawn(chances, seed), chances)])
+
+
+def people_alone(population: Population, seed: int) -> Figure:
+    """An even draw, without the judge."""
+    items = population.human.size
+    human = population.human[drawn(np.full(items, BUDGET / items), seed)]
+    variance = human.var(ddof=1) / human.size * (1 - human.size / items)
+    mean, half = float(human.mean()), student(human.size - 1) * float(np.sqrt(variance))
+    return Figure(mean, mean - half, mean + half, human.size, human.size)
+
+
+def _round(population: Population, shown: Ints, chances: Floats) -> Round:
+    return Round(population.human[shown], population.judge[shown], chances[shown], population.judge)
 
 
 def _row(name: str, population: Population, number: int) -> str:
     items = population.human.size
-    even = np.full(items, BUDGET / items)
-    routed = draws(population, probabilities(population.likely, BUDGET), number)
-    same, people = draws(population, even, number), draws(population, even, number, with_judge=False)
-    alone = routed.saved(same, BUDGET, items)
-    both = routed.saved(people, BUDGET, items)
-    bias = routed.off.mean() / (routed.off.std(ddof=1) / np.sqrt(routed.off.size))
-    return (
-        f"| {name} | {items} | {_spread(alone)} | {population.bound:.0%} | {_spread(both)} | {routed.held:.3f} | "
-        f"{routed.off.mean():+.4f} ({bias:+.1f} standard errors) |"
-    )
+    once, thrice = draws(population, routed(BUDGET), number), draws(population, routed(*ROUNDS), number)
+    same, people = draws(population, even, number), draws(population, people_alone, number)
+    cells = [
+        name,
+        str(items),
+        _spread(once.saved(same, BUDGET, items)),
+        _spread(thrice.saved(same, BUDGET, items)),
+        f"{population.bound:.0%}",
+        _spread(thrice.saved(people, BUDGET, items)),
+        f"{once.held:.3f}, {thrice.held:.3f}",
+        f"{_bias(once)}, {_bias(thrice)}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _bias(drawn: Drawn) -> str:
+    """The mean error, and its standard error."""
+    return f"{drawn.off.mean():+.4f} ± {drawn.off.std(ddof=1) / np.sqrt(drawn.off.size):.4f}"
 
 
 def _spread(shares: Sequence[float]) -> str:
@@ -188,9 +230,8 @@ def main() -> None:
         "LLMBar, all pairs, a program judges": llmbar(constructed=False),
     }
     print(f"{BUDGET} labels, {number} draws from {SEEDS} seeds\n")
-    head = ("judge, people", "items", "saved by routing (5 seeds)", "bound by votes", "by judge and routing", "covers")
-    print("| " + " | ".join((*head, "bias")) + " |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    saved = ("saved at once (5 seeds)", "saved in rounds", "bound by votes", "saved by judge and routing")
+    print(f"| {' | '.join(('judge, people', 'items', *saved, 'covers', 'bias'))} |\n|---|{'---:|' * 7}")
     for name, population in populations.items():
         print(_row(name, population, number), flush=True)
 

@@ -1,6 +1,6 @@
 """How doubtful each item is, by what judges said of it and what it is like: signals from 0, sure, to 1.
 
-- margin: how near the probability is to even odds.
+- margin: how near the probability is to even odds; of judges that know no degrees (0, a half, 1), of one alone.
 - orders: how far it moves with the order in which the answers are shown.
 - principles: how far the principles are apart.
 - judges: how far judges are apart.
@@ -15,13 +15,13 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared
+from critic.evaluation.powered.items import Compared, Reading
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Vote
 from critic.statistics.prediction.routing import doubt
@@ -38,7 +38,7 @@ _WORD = re.compile(r"\w+")
 def signals(items: Sequence[Compared]) -> Mapping[str, Floats]:
     """Return (N,) each signal by name; items without a judge's reading have NaN in those that are of readings."""
     own = {
-        "margin": np.array([_margin(one) for one in items]),
+        "margin": _margins(items),
         "orders": np.array([_apart(_by_order(one)) for one in items]),
         "principles": np.array([_apart(_by_principle(one)) for one in items]),
         "judges": np.array([_apart([reading.probability for reading in one.readings]) for one in items]),
@@ -46,9 +46,26 @@ def signals(items: Sequence[Compared]) -> Mapping[str, Floats]:
     return {**own, "answers": _against_others(items), "prompt": _around(items, own), "unlike": unlike(items)}
 
 
-def _margin(one: Compared) -> float:
+def _margins(items: Sequence[Compared]) -> Floats:
+    """Return (N,) how near the probabilities are to even odds.
+
+    Where several judges say no more than which answer, or neither, the mean is near even odds where they are apart,
+    which is another signal, and where they agree on a tie, which is no doubt.
+    """
+    readings = [reading for one in items for reading in one.readings]
+    by_degrees = {reading.judge for reading in readings if reading.probability not in (0.0, 0.5, 1.0)}
+    return np.array([_margin(one, by_degrees) for one in items], np.float64)
+
+
+def _margin(one: Compared, by_degrees: Set[str]) -> float:
     probability = one.probability()
-    return math.nan if probability is None else 1 - abs(2 * probability - 1)
+    if probability is None or (len(one.readings) > 1 and by_degrees.isdisjoint(map(_judge, one.readings))):
+        return math.nan
+    return 1 - abs(2 * probability - 1)
+
+
+def _judge(reading: Reading) -> str:
+    return reading.judge
 
 
 def _apart(probabilities: Sequence[float]) -> float:
@@ -86,7 +103,7 @@ def _around(items: Sequence[Compared], own: Mapping[str, Floats]) -> Floats:
     if not items:
         return np.zeros(0)
     _, of = np.unique([one.item.prompt.key for one in items], return_inverse=True)
-    has_reading = ~np.isnan(own["margin"])
+    has_reading = np.array([bool(one.readings) for one in items])
     squares = np.where(has_reading, doubt(own) ** 2, 0.0)
     others = np.bincount(of, squares)[of] - squares
     count = np.bincount(of, has_reading)[of] - has_reading

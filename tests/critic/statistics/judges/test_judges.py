@@ -59,8 +59,9 @@ def test_few_clean_judges_are_accused() -> None:
 
 
 def test_holms_procedure() -> None:
-    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}) == ("a",)
-    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}, 0.05) == ("a",)
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}, 0.05) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == (), "a report has a fifth of that"
     assert faults({}) == ()
 
 
