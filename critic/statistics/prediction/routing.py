@@ -158,8 +158,8 @@ def rounds_mean(rounds: Sequence[Round]) -> Figure:
 
     A round's chances depend on earlier rounds alone, so each round's estimate is unbiased whatever those said, and
     errors of two rounds are uncorrelated (Zrnic and Candes 2024, section 4). They are averaged by what was known before
-    each was drawn: the precision that an even draw of as many from as many would have. Labels are between 0 and 1. Raises ValueError for no round, probabilities that aren't above 0, and where
-    nothing was drawn.
+    each was drawn: the precision that an even draw of as many from as many would have. Labels are between 0 and 1.
+    Raises ValueError for no round, probabilities that aren't above 0, and where nothing was drawn.
     """
     made = [_estimate(one) for one in rounds]
     if not made:
