@@ -5,8 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 
 from service.settings import EngineSettings, Settings
 from tests.service.calls import Api, running
+from tests.warm import CAI, Warm
 
 BEAT = 0.5
 CONSTITUTION = "helpfulness@1.0.0"
@@ -44,16 +43,15 @@ def settings(folder: Path, database: str, **scripts: Any) -> Settings:
     )
 
 
-def start(folder: Path, settings: Settings, name: str = "worker") -> "subprocess.Popen[bytes]":
+def start(folder: Path, settings: Settings, name: str = "worker") -> Warm:
     """Start ``cai worker``. Its log is ``NAME.log`` in ``folder``."""
     config = folder / "worker.yaml"
     config.write_text(json.dumps(settings.model_dump(mode="json")))
-    with (folder / f"{name}.log").open("ab") as log:
-        command = [sys.executable, "-m", "service.cli", "worker", "--config", str(config)]
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    log = folder / f"{name}.log"
+    return Warm([CAI, "worker", "--config", str(config)], Path.cwd(), None, log, log)
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Warm) -> None:
     """End a process as a power cut would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -61,7 +59,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextlib.contextmanager
-def worker(folder: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(folder: Path, settings: Settings) -> Iterator[Warm]:
     """A worker for the length of a ``with``."""
     process = start(folder, settings)
     try:
