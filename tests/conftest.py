@@ -29,7 +29,7 @@ MISSING = "this machine: "
 # Time limits are pytest-timeout's: a busy machine must not fail a property. CI repeats its examples, so that a red run
 # can be run again; others draw new ones each time, and so find more than a greater number of the same would.
 hypothesis.settings.register_profile("local", deadline=None, max_examples=60)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

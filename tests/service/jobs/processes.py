@@ -55,6 +55,7 @@ def kill(process: Warm) -> None:
     """End a process as a power cut would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # one that has just begun has no group of its own yet
     process.wait()
 
 
