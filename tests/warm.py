@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -81,6 +81,11 @@ class Warm:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+def begin() -> None:
+    """Start the fork server, if it does not run yet: all of its forks show the environment that it has now."""
+    forkserver.ensure_running()
 
 
 def run(

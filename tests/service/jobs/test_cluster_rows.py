@@ -33,6 +33,7 @@ from service.jobs.running.cluster_rows import _wait_for, settings_of
 from service.jobs.work.child import _written
 from service.jobs.work.ledger import Moved
 from service.settings import Settings
+from tests import warm
 from tests.service.calls import running
 from tests.service.jobs import processes
 from tests.service.jobs.processes import EXPORTS, artifact, kill, request, start, submit, until
@@ -96,6 +97,7 @@ def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, limits: Run
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A service with a cluster of this machine alone. Whatever of Ray a test leaves behind is killed."""
+    warm.begin()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CAI_TEST", str(tmp_path))
     made = processes.settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}", latency=0.2)
