@@ -88,6 +88,11 @@ def begin() -> None:
     forkserver.ensure_running()
 
 
+def server(command: Sequence[str], log: Path) -> Warm:
+    """Start a module in this folder, as `benchmarks.serving` asks for it."""
+    return Warm(command, Path.cwd(), None, log, log)
+
+
 def run(
     command: Sequence[str],
     cwd: Path,

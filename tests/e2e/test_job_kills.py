@@ -28,8 +28,8 @@ from critic.run.run import run
 from service.jobs.work.ledger import connect, read
 from service.store.database import database_url
 from service.store.tables import calls
+from tests import warm
 from tests.service.jobs import processes
-from tests.warm import Warm
 
 ROWS = 400
 CALLS = ROWS * (2 + 2 * 2 + 2 * 2)  # two samples, a critique and a revision of each, two principles in both orders
@@ -49,16 +49,16 @@ class Scene:
         self.log = folder / "calls.log"
         self.settings = processes.settings(folder, url, latency=LATENCY, log=str(self.log))
         self.server = self._serve("")
-        self.workers: list[Warm | None] = [self._worker() for _ in range(WORKERS)]
+        self.workers: list[warm.Warm | None] = [self._worker() for _ in range(WORKERS)]
         self.database = connect(database_url(url))
         self.lost_one = False
         self._rng = random.Random(7)
 
     def _serve(self, key: str) -> Served:
         shown: dict[str, Any] = self.settings.model_dump(mode="json")
-        return serve(self.folder / "data", self.settings.url, shown, key)
+        return serve(self.folder / "data", self.settings.url, shown, key, begin=warm.server)
 
-    def _worker(self) -> Warm:
+    def _worker(self) -> warm.Warm:
         return processes.start(self.folder, self.settings)
 
     def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
