@@ -20,7 +20,7 @@ STARTING_SECONDS = 600.0
 
 
 class Process(Protocol):
-    """What is done with the process of a server."""
+    """What is done with the process of a server or a worker."""
 
     @property
     def pid(self) -> int:
@@ -31,6 +31,12 @@ class Process(Protocol):
 
     def wait(self, timeout: float = STARTING_SECONDS) -> int | None:
         """Wait for its end, for so many seconds."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass(frozen=True, slots=True)

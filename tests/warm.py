@@ -37,6 +37,7 @@ _context.set_forkserver_preload(
         "trainers.methods.ppo",
         "trainers.methods.reward",
         "trainers.run",
+        "tests.frozen",
     ]
 )
 
@@ -88,8 +89,8 @@ def begin() -> None:
     forkserver.ensure_running()
 
 
-def server(command: Sequence[str], log: Path) -> Warm:
-    """Start a module in this folder, as `benchmarks.serving` asks for it."""
+def forked(command: Sequence[str], log: Path) -> Warm:
+    """Start a module in this folder, as `benchmarks.serving.spawned` does."""
     return Warm(command, Path.cwd(), None, log, log)
 
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from benchmarks.serving import Served
+from benchmarks.serving import Process, Served
 from benchmarks.serving import start as serve
 from critic.run.request import RunRequest
 from critic.run.run import run
@@ -49,16 +49,16 @@ class Scene:
         self.log = folder / "calls.log"
         self.settings = processes.settings(folder, url, latency=LATENCY, log=str(self.log))
         self.server = self._serve("")
-        self.workers: list[warm.Warm | None] = [self._worker() for _ in range(WORKERS)]
+        self.workers: list[Process | None] = [self._worker() for _ in range(WORKERS)]
         self.database = connect(database_url(url))
         self.lost_one = False
         self._rng = random.Random(7)
 
     def _serve(self, key: str) -> Served:
         shown: dict[str, Any] = self.settings.model_dump(mode="json")
-        return serve(self.folder / "data", self.settings.url, shown, key, begin=warm.server)
+        return serve(self.folder / "data", self.settings.url, shown, key, begin=warm.forked)
 
-    def _worker(self) -> warm.Warm:
+    def _worker(self) -> Process:
         return processes.start(self.folder, self.settings)
 
     def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server"), begin=warm.server, worker=False) as found:
+    with serving(tmp_path_factory.mktemp("server"), begin=warm.forked, worker=False) as found:
         yield found
 
 

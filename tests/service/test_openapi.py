@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 @pytest.mark.slow
 def test_schemathesis_finds_no_failure(tmp_path: Path) -> None:
     engine = {"spec": f"scripted:{HERE / 'openapi_engine.yaml'}", "mode": "logprob"}
-    with serving(tmp_path / "server", begin=warm.server, engines={"scripted": engine}) as served:
+    with serving(tmp_path / "server", begin=warm.forked, engines={"scripted": engine}) as served:
         command = [str(Path(sys.executable).parent / "schemathesis"), "--no-color"]
         command += ["--config-file", str(HERE / "schemathesis.toml"), "run"]
         key = asyncio.run(key_of_an_annotator(served))

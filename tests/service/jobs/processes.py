@@ -13,9 +13,10 @@ from typing import Any
 import httpx2
 import yaml
 
+from benchmarks.serving import Begin, Process
 from service.settings import EngineSettings, Settings
 from tests.service.calls import Api, running
-from tests.warm import CAI, Warm
+from tests.warm import CAI, forked
 
 BEAT = 0.5
 CONSTITUTION = "helpfulness@1.0.0"
@@ -43,15 +44,14 @@ def settings(folder: Path, database: str, **scripts: Any) -> Settings:
     )
 
 
-def start(folder: Path, settings: Settings, name: str = "worker") -> Warm:
+def start(folder: Path, settings: Settings, name: str = "worker", begin: Begin = forked) -> Process:
     """Start ``cai worker``. Its log is ``NAME.log`` in ``folder``."""
     config = folder / "worker.yaml"
     config.write_text(json.dumps(settings.model_dump(mode="json")))
-    log = folder / f"{name}.log"
-    return Warm([CAI, "worker", "--config", str(config)], Path.cwd(), None, log, log)
+    return begin([CAI, "worker", "--config", str(config)], folder / f"{name}.log")
 
 
-def kill(process: Warm) -> None:
+def kill(process: Process) -> None:
     """End a process as a power cut would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -60,9 +60,9 @@ def kill(process: Warm) -> None:
 
 
 @contextlib.contextmanager
-def worker(folder: Path, settings: Settings) -> Iterator[Warm]:
+def worker(folder: Path, settings: Settings, begin: Begin = forked) -> Iterator[Process]:
     """A worker for the length of a ``with``."""
-    process = start(folder, settings)
+    process = start(folder, settings, begin=begin)
     try:
         yield process
     finally:
@@ -70,10 +70,10 @@ def worker(folder: Path, settings: Settings) -> Iterator[Warm]:
 
 
 @contextlib.asynccontextmanager
-async def working(folder: Path, settings: Settings) -> AsyncIterator[Api]:
+async def working(folder: Path, settings: Settings, begin: Begin = forked) -> AsyncIterator[Api]:
     """The application, with a worker beside it."""
     async with running(settings) as api:
-        with worker(folder, settings):
+        with worker(folder, settings, begin):
             yield api
 
 
