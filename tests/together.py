@@ -52,6 +52,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "embedded model": ("tests/critic/engines/test_embedded.py",),
     # What judges are shown of each text of the suite.
     "planted texts": ("tests/critic/evaluation/test_control_tokens.py",),
+    # Runs that were simulated are remembered.
+    "simulation": ("tests/test_simulate.py",),
     # A copy of the packages with foreign files in it: each is compiled once.
     "house": ("tests/contracts/test_house.py",),
     "commands": ("tests/contracts/test_found_commands.py",),
