@@ -73,7 +73,7 @@ LIMITS = st.builds(
 )
 
 
-@settings_of_hypothesis(max_examples=60)  # a whole command line each
+@settings_of_hypothesis(max_examples=25)  # a whole command line each
 @given(asked=REQUESTS, limits=LIMITS)
 def test_the_child_is_told_all_that_was_asked_for(asked: RunRequest, limits: RunLimits) -> None:
     told: list[Any] = []
