@@ -16,7 +16,7 @@ from service.jobs.inputs.artifacts import of_job
 from service.jobs.kinds import KINDS
 from service.store.tables import jobs, now
 from tests.service.web import managed
-from tests.service.web.site import PHONE, WIDE, Site, violations
+from tests.service.web.site import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -287,20 +287,6 @@ async def test_nothing_that_others_wrote_acts_on_any_page(there: Managed) -> Non
         assert await page.locator("img[src=x], main script").count() == 0, address
     assert dialogs == []
     assert (await there.site.admin.get("/csp-reports")).json() == {"reports": 0}
-
-
-async def test_every_page_is_accessible_and_fits_a_phone(there: Managed) -> None:
-    """Axe looks at every page, by turns as a phone in the dark and wide in the light."""
-    phone = await there.site.page(there.key, viewport=PHONE, color_scheme="dark")
-    wide = await there.site.page(there.key, viewport=WIDE)
-    for number, address in enumerate(there.addresses()):
-        await phone.goto(address)
-        assert await phone.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
-        looked_at = phone
-        if number % 2:
-            await wide.goto(address)
-            looked_at = wide
-        assert await violations(looked_at) == [], address
 
 
 async def test_a_key_that_only_labels_sees_none_of_it(there: Managed, site: Site) -> None:
