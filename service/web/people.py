@@ -20,6 +20,7 @@ from service.keys.auth import Caller
 from service.refusals import ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
+from service.web.manage.asking import typed
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, signed_in, text_of
 
@@ -83,7 +84,7 @@ async def _listed(
         people=page.items,
         following=page.next,
         made=made,
-        given=given or {},
+        given=typed(given or {}),
         problem=problem,
     )
 

@@ -15,6 +15,7 @@ from service.api.labels import projects
 from service.context import Parts, Service
 from service.exports.datasets import DatasetRequest
 from service.jobs import models
+from service.labels.projects import projects as stored_projects
 from service.refusals import Invalid, ProblemDocument, Refusal
 from service.web.forms import requested
 from service.web.manage.asking import Maker, Reader, lines_of, new_number, once, typed
@@ -57,11 +58,13 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
     """One version."""
     found = await api.get(name, version, visit.caller, parts)
+    filter = found.request.get("filter", {})
     return render(
         request,
         "manage/dataset.html.j2",
         dataset=found,
-        filter=found.request.get("filter", {}),
+        filter=filter,
+        project=await stored_projects.name(parts.database, filter.get("project", "")),
         formats=api.WRITING,
         models=await models.trained_on(parts.database, f"dataset {name}@{version}"),
     )

@@ -89,6 +89,7 @@ async def _page(
         texts=[response.text for response in told.responses],
         principles={label.id: _principles(label, told) for label in told.labels},
         names=await annotators.names(parts.database, people),
+        decided={one.feedback for one in told.decisions},
         deciders=await key_rows.names(parts.database, (one.key for one in told.decisions)),
         number=new_number(),
         given=typed(given),

@@ -113,6 +113,7 @@ async def filled(site: Site) -> Everywhere:
     more = {name: await _labelled(site, kind, ITEMS[kind], **asked) for name, (kind, asked) in VARIANTS.items()}
     done = await site.project("demonstration", [])
     draft = await site.project("comparison", [{"prompt": CHAT, "responses": TWO}], closed=True)
+    await _thumbed(site, key, labelled["thumbs"])
     task = await _skipped(site, key, labelled["comparison"])
     link = await _link(site, people[0])
     return Everywhere(
@@ -178,6 +179,14 @@ async def _skipped(site: Site, key: str, project: str) -> str:
         said = {"reason": "harmful", "note": "It names somebody."}
         assert (await person.post(f"/v1/tasks/{task}/skip", json=said)).status_code < 300
     return str(task)
+
+
+async def _thumbed(site: Site, key: str, project: str) -> None:
+    """Answer a project's first task."""
+    async with httpx2.AsyncClient(base_url=site.url, headers={"Authorization": f"Bearer {key}"}) as person:
+        task = (await person.post(f"/v1/projects/{project}/tasks/next")).json()["task"]["id"]
+        answered = await person.post(f"/v1/tasks/{task}/answer", json={"label": "up", "flag": {"note": "Who?"}})
+        assert answered.status_code == 201, answered.text
 
 
 async def _link(site: Site, annotator: str) -> str:

@@ -41,6 +41,8 @@ UNSTORABLE = "a\0b"
 WRITTEN = "text", "search", "textarea"  # controls into which people write
 NOT_SENT = "/sign-"  # in or out: it would end the session that all else is sent in
 
+ID = re.compile("[0-9a-f]{32}")
+
 _numbers = itertools.count()
 
 
@@ -122,36 +124,42 @@ def parameters(route: APIRoute) -> list[str]:
     return names
 
 
+def odds(place: int, count: int) -> list[str]:
+    """Some odd values, others at each place, so that all are tried somewhere."""
+    return [ODD[(place * count + step) % len(ODD)] for step in range(count)]
+
+
 def odd_addresses(there: Everywhere) -> Iterator[str]:
-    """Addresses with an odd value in the place of each of their parts, and of each parameter."""
-    for route in routes("GET"):
+    """Addresses with odd values in the place of each of their parts, and of each parameter."""
+    for number, route in enumerate(routes("GET")):
         parts = PARAMETER.split(route.path)
         usual = [there.value("".join(parts[: place + 1])) if part else "" for place, part in enumerate(parts)]
         for place in range(1, len(parts), 2):
-            for odd in (*ODD, UNSTORABLE):
+            for odd in (*odds(number + place, 6), UNSTORABLE):
                 yield "".join([*usual[:place], quote(odd, safe=""), *usual[place + 1 :]])
         names = parameters(route)
-        for name in names:
-            for odd in (*ODD, UNSTORABLE):
+        for place, name in enumerate(names):
+            for odd in (*odds(number + place, 6), UNSTORABLE):
                 yield f"{''.join(usual)}?{urlencode([(name, odd)])}"
         if names:
             yield f"{''.join(usual)}?{urlencode([(name, value) for name in names for value in ('a', 'b')])}"
 
 
 def odd_fields(form: Form) -> Iterator[list[tuple[str, str]]]:
-    """What a form may send: each field odd in turn, all odd, none there, each there twice; with each of its buttons."""
-    for button in form.buttons or [None]:
-        fields = [*form.fields, *([button] if button else [])]
-        yield fields
-        yield [(name, value) for name, value in fields if name == "csrf"]
-        yield [*fields, *(one for one in fields if one[0] != "csrf")]
-        for odd in ODD:
-            yield [(name, value if name == "csrf" else odd) for name, value in fields]
+    """What a form may send: nothing, each field twice, all odd, each odd in turn, and so with each of its buttons."""
+    yield [(name, value) for name, value in form.fields if name == "csrf"]
+    yield [*form.fields, *(one for one in form.fields if one[0] != "csrf")]
+    for odd in odds(len(form.fields), 8):
+        yield [(name, value if name == "csrf" else odd) for name, value in form.fields]
     for place, (name, _) in enumerate(form.fields):
-        if name != "csrf":
-            odds = [ODD[(place + step) % len(ODD)] for step in (0, 5, 11)]
-            for odd in odds:
+        for odd in odds(place, 2):
+            if name != "csrf":
                 yield [*form.fields[:place], (name, odd), *form.fields[place + 1 :]]
+    for place, button in enumerate(form.buttons):
+        [odd] = odds(place, 1)
+        yield [*form.fields, (button[0], odd)]
+        yield [*((name, value if name == "csrf" else odd) for name, value in form.fields), button]
+        yield [*form.fields, button]
 
 
 async def test_no_address_is_a_fault_of_the_server(odd: Everywhere) -> None:
@@ -171,13 +179,14 @@ async def test_no_address_is_a_fault_of_the_server(odd: Everywhere) -> None:
 
 
 async def forms_of(client: httpx2.AsyncClient, addresses: Sequence[str]) -> list[Form]:
-    """All forms of some pages, each action once for each set of fields."""
+    """All forms of some pages, one of those that differ in nothing but in what they are about."""
     seen: dict[tuple[str, tuple[str, ...]], Form] = {}
     for address in addresses:
         answer = await client.get(address)
         if answer.headers.get("content-type", "").startswith("text/html"):
             for form in Forms(address, answer.text).forms:
-                seen.setdefault((form.action, tuple(name for name, _ in form.fields)), form)
+                names = tuple(name for name, _ in form.fields)
+                seen.setdefault((ID.sub("", form.action), names), form)
     return list(seen.values())
 
 

@@ -83,14 +83,14 @@ async def test_a_finger_ranks_answers_by_their_handles_and_by_arrows(site: Site)
     before = await order(page)
     await dragged(page, 0, 1)
     assert await order(page) == [before[1], before[0], *before[2:]]
-    assert await numbers(page) == ["1", "2", "3", "4"]
+    await numbered(page, "1 2 3 4")
     await page.locator(".ranked select").nth(2).select_option("2")  # as good as the one before
     await page.locator(".ranked select").nth(3).select_option("")
     await page.get_by_role("button", name=" up").nth(3).tap()
-    assert await numbers(page) == ["1", "2", "3", "4"], "one that is moved has a number and shares none"
+    await numbered(page, "1 2 3 4")  # one that is moved has a number, and shares none
     await page.locator(".ranked select").nth(3).select_option("3")
     await page.get_by_role("button", name=" down").nth(0).tap()
-    assert await numbers(page) == ["1", "2", "3", "3"]
+    await numbered(page, "1 2 3 3")
     shown = await order(page)
     await page.get_by_role("button", name="Send").tap()
     [row] = await until_stored(site, project, 1)
@@ -114,9 +114,10 @@ async def test_a_long_answer_is_dragged_past_the_edge_of_the_window(site: Site) 
     assert project
 
 
-async def numbers(page: Page) -> list[str]:
-    """The ranks from the top."""
-    return await page.locator(".ranked select").evaluate_all("all => all.map(one => one.value)")
+async def numbered(page: Page, ranks: str) -> None:
+    """Wait for these ranks, from the top: a finger's click comes a moment after it."""
+    said = "[...document.querySelectorAll('.ranked select')].map(one => one.value).join(' ')"
+    await page.wait_for_function(f"ranks => {said} === ranks", arg=ranks)
 
 
 async def dragged(page: Page, from_place: int, to_place: int) -> None:
@@ -126,10 +127,13 @@ async def dragged(page: Page, from_place: int, to_place: int) -> None:
     touch = await page.context.new_cdp_session(page)
     x, y = await middle(handle)
     _, below = await middle(page.locator(".ranked").nth(to_place))
+    at = {"x": x, "y": y}
     await touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     for step in range(1, 6):
         at = {"x": x, "y": y + (below - y) * step / 5}
         await touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
+    await page.wait_for_timeout(200)  # a finger that stops before it leaves sets nothing going, which a tap would stop
+    await touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
     await touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
