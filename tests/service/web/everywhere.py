@@ -1,4 +1,5 @@
-"""Every page that there is: its addresses are made from the routes, with something to look at behind each.
+"""Every page that there is: its addresses are made from the routes, with something to look at behind each, and with
+texts that would act where a page let them.
 
 A page that is added later is visited by itself where its address asks for nothing new; where it does, `addresses` says
 what is missing.
@@ -16,6 +17,7 @@ from service.jobs.kinds import KINDS as JOB_KINDS
 from service.web import PAGES
 from service.web.visit import PageRoute
 from tests.service.web import managed
+from tests.service.web.managed import HOSTILE
 from tests.service.web.site import Site
 
 PARAMETER = re.compile(r"(\{[^}]*\})")
@@ -23,9 +25,9 @@ CHAT = [
     {"role": "system", "content": "You are a gardener."},
     {"role": "user", "content": "Hi."},
     {"role": "assistant", "content": "Hello. What grows?"},
-    {"role": "user", "content": "Name a **river**, with `code`.\n\n| a | b |\n|---|---|\n| 1 | 2 |"},
+    {"role": "user", "content": f"Name a **river**, with `code`.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n{HOSTILE}"},
 ]
-TWO = ["The Po, which is long.\n\n```\nx = 1\n```", "Paris, which is long."]
+TWO = [f"The Po, which is long.\n\n```\nx = 1\n```\n\n{HOSTILE}", f"Paris, which is long. {HOSTILE}"]
 ITEMS: Mapping[str, Sequence[str]] = {
     "comparison": TWO,
     "ranking": [*TWO, "The Nile."],
@@ -96,18 +98,20 @@ EMPTY = (
 async def filled(site: Site) -> Everywhere:
     """Fill a service, and return where everything is."""
     items = managed.pairs()
-    project = await managed.project(site, "Basil in winter", items)
+    items[4]["prompt"] = f"Question 4: {HOSTILE}"
+    items[4]["responses"] = [f"Put {HOSTILE}", f"Water {HOSTILE}"]
+    project = await managed.project(site, f"Basil in winter {HOSTILE}", items)
     people = await managed.label_all(site, project, "")
     await managed.judge_all(site, items)
     await managed.judge_all(site, [item | {"prompt": f"Unseen {item['prompt']}"} for item in managed.pairs(3)])
     [first, *_] = (await site.admin.get(f"/v1/projects/{project}/disagreement")).json()["items"]
-    decision = {"item": first["item"], "label": "first", "reason": "The second invents a source."}
+    decision = {"item": first["item"], "label": "first", "reason": f"The second invents a source. {HOSTILE}"}
     await _made(site, f"/v1/projects/{project}/adjudications", decision)
     certificate, routing = await managed.certificate(site), await managed.routing(site, project)
     await _made(site, "/v1/datasets", {"name": "basil", "aggregation": "each", "filter": {"project": project}})
     await managed.model(site, "basil-reward", await managed.job(site, "managed1"))
     await managed.job(site, "managed2", kind="generate", state="running")
-    annotator = await site.annotator("Eve")
+    annotator = await site.annotator(f"Eve {HOSTILE}", f"gardeners {HOSTILE}")
     key = await site.key("admin", annotator=annotator)
     labelled = {kind: await _labelled(site, kind, responses) for kind, responses in ITEMS.items()}
     more = {name: await _labelled(site, kind, ITEMS[kind], **asked) for name, (kind, asked) in VARIANTS.items()}
@@ -168,15 +172,17 @@ async def _labelled(site: Site, kind: str, responses: Sequence[str], **asked: An
     prompts: Sequence[Any] = (CHAT, "Name a lake.")
     items: list[dict[str, Any]] = [{"prompt": prompt, "responses": list(responses)} for prompt in prompts]
     if practice is not None:
-        items.append({**practice, "why": "Rome is a **city**."})
-    return await site.project(kind, items, labels_per_item=9, guidelines="What a **child** understands.", **asked)
+        items.append({**practice, "why": f"Rome is a **city**. {HOSTILE}"})
+    return await site.project(
+        kind, items, labels_per_item=9, guidelines=f"What a **child** understands. {HOSTILE}", **asked
+    )
 
 
 async def _skipped(site: Site, key: str, project: str) -> str:
     """Skip a project's first task, with a reason and a note; return it."""
     async with httpx2.AsyncClient(base_url=site.url, headers={"Authorization": f"Bearer {key}"}) as person:
         task = (await person.post(f"/v1/projects/{project}/tasks/next")).json()["task"]["id"]
-        said = {"reason": "harmful", "note": "It names somebody."}
+        said = {"reason": "harmful", "note": f"It names somebody. {HOSTILE}"}
         assert (await person.post(f"/v1/tasks/{task}/skip", json=said)).status_code < 300
     return str(task)
 
@@ -185,7 +191,9 @@ async def _thumbed(site: Site, key: str, project: str) -> None:
     """Answer a project's first task."""
     async with httpx2.AsyncClient(base_url=site.url, headers={"Authorization": f"Bearer {key}"}) as person:
         task = (await person.post(f"/v1/projects/{project}/tasks/next")).json()["task"]["id"]
-        answered = await person.post(f"/v1/tasks/{task}/answer", json={"label": "up", "flag": {"note": "Who?"}})
+        answered = await person.post(
+            f"/v1/tasks/{task}/answer", json={"label": "up", "flag": {"note": f"Who? {HOSTILE}"}}
+        )
         assert answered.status_code == 201, answered.text
 
 

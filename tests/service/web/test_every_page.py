@@ -1,4 +1,5 @@
-"""Every page that there is, in a real browser, wide and on a phone, by day and by night: accessible, nothing cut off.
+"""Every page that there is, in a real browser, wide and on a phone, by day and by night: it is accessible, nothing is cut
+off, and nothing that others wrote acts.
 
 And every template: one that no page here shows fails the test, so that none is added that nobody has looked at.
 """
@@ -59,22 +60,27 @@ async def visited(page: Page, addresses: list[str]) -> list[str]:
         if not text.lower().startswith("<!doctype html>"):
             continue
         await page.goto(address)
+        if await page.locator("img[src=x], main script").count():
+            wrong.append(f"{address}: a text became an element")
         wrong += await looked_at(page)
     return wrong
 
 
 @pytest.mark.timeout(1800)
-async def test_every_page_is_accessible_in_every_look_and_fits_a_phone(empty_site: Site) -> None:
+async def test_every_page_is_accessible_in_every_look_fits_a_phone_and_lets_no_text_act(empty_site: Site) -> None:
     site = empty_site
+    before = (await site.admin.get("/csp-reports")).json()["reports"]
     with templates_seen() as seen:
         nobody = await site.page(await site.key("admin", annotator=await site.annotator("Nobody")))
         wrong = await visited(nobody, list(EMPTY))
         there = await filled(site)
         page = await site.page(there.key)
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
         wrong += await visited(page, there.addresses())
         wrong += await states(there, page)
         await site.close_pages()
     assert wrong == []
+    assert (await site.admin.get("/csp-reports")).json() == {"reports": before}
     unseen = set(environment().list_templates(extensions=["j2"])) - seen
     assert unseen == set(), "no page that is looked at here shows these"
 
