@@ -133,7 +133,7 @@ def _print(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: d
     if apart.refusal:
         say(clean(apart.refusal))
     elif apart.p is not None:
-        differ = "vote differently" if apart.p < OF_REPORT else "do not vote differently beyond chance"
+        differ = "vote differently" if apart.p < OF_REPORT / 2 else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
     for one in found:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))
