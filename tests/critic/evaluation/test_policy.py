@@ -147,7 +147,7 @@ def test_people_are_matched_by_the_texts_that_they_compared() -> None:
 
 
 def test_a_report_s_tests_are_taken_together() -> None:
-    """An interval of .001 to .2 is beyond nothing alone, and not among twelve; a surer one stands out, and is marked."""
+    """One from .001 to .2 is beyond nothing alone, and not among twelve; a surer one stands out, and is marked."""
 
     def found(surest: float) -> dict[str, Any]:
         changes = {f"p{place}": {"estimate": 0.1, "low": 0.001, "high": 0.2, "clusters": 100} for place in range(12)}
