@@ -55,9 +55,12 @@ def errors(judged: Judged, seed: int) -> dict[str, Figure]:
     fitting, rest = order[:LABELS], order[LABELS:]
     prompts = [judged.prompts[place] for place in rest]
     f, y = judged.judge[fitting], judged.people[fitting]
-    after = {"temperature": temperature(f, y), "isotonic": isotonic(f, y)}
-    by_way = {"before": judged.judge[rest]}
-    by_way |= {name: mended(map, judged.judge[rest]) for name, map in after.items()}
+    p = judged.judge[rest]
+    by_way = {
+        "before": p,
+        "temperature": mended(temperature(f, y), p),
+        "isotonic": mended(isotonic(f, y), p),
+    }
     found = {name: calibration_error(values, judged.people[rest], prompts) for name, values in by_way.items()}
     return {name: figure for name, figure in found.items() if figure is not None}
 

@@ -109,7 +109,8 @@ def _around(items: Sequence[Compared], own: Mapping[str, Floats]) -> Floats:
     count = np.bincount(of, has_reading)[of] - has_reading
     # Rounding leaves a trace below 0 where all others are sure.
     mean = np.divide(np.maximum(0.0, others), count, out=np.full(of.size, math.nan), where=count > 0)
-    return np.minimum(1.0, np.sqrt(mean))
+    around: Floats = np.minimum(1.0, np.sqrt(mean))
+    return around
 
 
 def _by_order(one: Compared) -> list[float]:
