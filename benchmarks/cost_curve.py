@@ -113,14 +113,14 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 def figures(curve: Sequence[Costs]) -> list[Figure]:
     """Each stage's time by size, and its exponent."""
     sizes = [one.prompts for one in curve]
-    found = []
+    exponents = []
     for stage, name in (("generate", "generate and store"), ("resume", "resume"), ("export", "export and statistics")):
         seconds = [float(getattr(one, stage)) for one in curve]
         at_each = ", ".join(f"{s:,.3g} s at {size:,}" for s, size in zip(seconds, sizes, strict=True))
-        found.append(
+        exponents.append(
             Figure(f"{name}, fitted exponent", exponent(sizes, seconds), "", EXPONENT, at_each, bound="at most")
         )
-    return found
+    return exponents
 
 
 def main() -> None:

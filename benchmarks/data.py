@@ -66,15 +66,15 @@ def is_held_out(label: Labelled) -> bool:
 
 def transcript(text: str) -> tuple[Message, ...]:
     """Parse ``Human: ... Assistant: ...``. The speakers take turns: a repeated name is part of what is said."""
-    before, found, rest = text.partition(_HUMAN)
-    if before.strip() or not found:
+    before, mark, rest = text.partition(_HUMAN)
+    if before.strip() or not mark:
         raise ValueError("the transcript does not begin with a human's turn")
     messages: list[Message] = []
     turns: cycle[tuple[Role, str]] = cycle((("user", _ASSISTANT), ("assistant", _HUMAN)))
     for role, until in turns:
-        content, found, rest = rest.partition(until)
+        content, mark, rest = rest.partition(until)
         messages.append(Message(role=role, content=content.strip()))
-        if not found:
+        if not mark:
             break
     return tuple(messages)
 

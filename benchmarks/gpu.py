@@ -219,16 +219,16 @@ def judging(size: Size, device: torch.device) -> list[Figure]:
 def steps(method: str, size: Size, fastest: float) -> list[Figure]:
     """Rows a second of a method beside TRL's, and the share of the peak."""
     rows = training.rows_of(method, size.rows)
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def rate(side: str) -> float:
         result = training.child(method, side, "bfloat16", rows)
-        found[side].append(result)
+        by_side[side].append(result)
         return len(rows) / result["seconds"]
 
     rate("ours"), rate("trl")  # what is compiled is compiled now
     measured = alternate(lambda: rate("ours"), lambda: rate("trl"), size.runs)
-    tokens = {side: results[0]["tokens"] for side, results in found.items()}
+    tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
     shape = Model(str(embedded.fetch()), 1 if method == "reward" else None).shape
     done = A_WEIGHT_AND_TOKEN * (shape.multiplied - shape.table) * tokens["ours"] * measured.a / len(rows)
     return [

@@ -143,13 +143,13 @@ def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], t
     for name, judged in mine.items():
         if not judged:
             continue
-        found = figures(judged)
+        accuracy = figures(judged)
         rules = [
             _paired(compared(judged, [rule[a.label.id] for a in judged])) if "always" not in name else ""
             for rule in (longer, shorter)
         ]
-        cells = [_share(found.accuracy), _compared(found.accuracy, 0.5), *rules, str(found.unreadable)]
-        cells += [_share(found.position), _share(found.calibration)]
+        cells = [_share(accuracy.accuracy), _compared(accuracy.accuracy, 0.5), *rules, str(accuracy.unreadable)]
+        cells += [_share(accuracy.position), _share(accuracy.calibration)]
         lines.append(f"| {name.replace('|', '/')} | {len(judged)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -36,16 +36,16 @@ ROOT = Path(__file__).parents[1]
 
 def measure() -> list[Figure]:
     """See the module's docstring."""
-    found = {part: [run(part, size) for size in SIZES] for part in MOST}
+    memory = {part: [run(part, size) for size in SIZES] for part in MOST}
     masks = [
         Figure(f"mask of {size:,} tokens: peak", taken / 1e9, "GB", MOST["mask"], "", "at most")
-        for size, taken in zip(SIZES, found["mask"], strict=True)
+        for size, taken in zip(SIZES, memory["mask"], strict=True)
     ]
     references = [
         Figure(f"references of {PAIRS} pairs, {size:,} tokens: peak", taken / 1e9, "GB")
-        for size, taken in zip(SIZES, found["references"], strict=True)
+        for size, taken in zip(SIZES, memory["references"], strict=True)
     ]
-    growth = found["references"][-1] / found["references"][0]
+    growth = memory["references"][-1] / memory["references"][0]
     grown = Figure(f"{SIZES[-1]:,} tokens / {SIZES[0]:,}", growth, "x", MOST["references"], "references", "at most")
     return [*masks, *references, grown]
 

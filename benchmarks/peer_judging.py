@@ -95,20 +95,20 @@ def measure() -> list[Figure]:
 
 def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measured]:
     """One round: every side that is compared once, odd rounds backward; in the first, the others too."""
-    found = {}
+    measured = {}
     names = list(sides) if number == 0 else [name for name in sides if name in COMPARED]
     for name in names if number % 2 == 0 else reversed(names):
         drawn = pairs(f"round {number}") if name in COMPARED else pairs(f"round {number}, {name}")[:FURTHER]
-        found[name] = sides[name](folder / f"{number} {name}", drawn)
-        print(f"round {number}, {name}: {found[name]}", flush=True)
-    return found
+        measured[name] = sides[name](folder / f"{number} {name}", drawn)
+        print(f"round {number}, {name}: {measured[name]}", flush=True)
+    return measured
 
 
 def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
     """Medians over the rounds, and the median of the rounds' ratios."""
 
     def rate(name: str, title: str, what: str) -> Figure:
-        mine = [found[name] for found in rounds if name in found]
+        mine = [measured[name] for measured in rounds if name in measured]
         read, written, limit = (
             median(x)
             for x in zip(
@@ -119,8 +119,8 @@ def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
         return Figure(title, median(m.rate for m in mine), what, note=note)
 
     def ratio(peer: str) -> Figure:
-        times = [found["ours"].rate / found[peer].rate for found in rounds]
-        limit = median(found["ours"].limit(pace) / found[peer].limit(pace) for found in rounds)
+        times = [measured["ours"].rate / measured[peer].rate for measured in rounds]
+        limit = median(measured["ours"].limit(pace) / measured[peer].limit(pace) for measured in rounds)
         note = f"limit {limit:.2f}; runs {min(times):.2f} to {max(times):.2f}"
         return Figure(f"cai judge / {peer}", median(times), "x", TARGET, note)
 
@@ -183,7 +183,7 @@ def distilabel(url: str, task: str) -> Side:
         done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"distilabel failed:\n{done.stderr[-3000:]}")
-        found = json.loads(done.stdout.splitlines()[-1])
-        return Measured(len(pairs), found["parsed"], found["seconds"], *spent(before, counters(url)))
+        told = json.loads(done.stdout.splitlines()[-1])
+        return Measured(len(pairs), told["parsed"], told["seconds"], *spent(before, counters(url)))
 
     return side

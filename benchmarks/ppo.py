@@ -66,16 +66,16 @@ def compare(
         plain = Plain(ours)
 
         def step(side: str) -> float:
-            found = ours.step() if side == "ours" else plain.step()
-            seconds[side].append(found)
-            return 1 / sum(found.values())
+            seconds_of = ours.step() if side == "ours" else plain.step()
+            seconds[side].append(seconds_of)
+            return 1 / sum(seconds_of.values())
 
         step("ours"), step("plain")
         measured = alternate(lambda: step("ours"), lambda: step("plain"), runs)
         limit = f"token count {plain.tokens() / ours.tokens():.2f}; {measured.spread}"
     figures = [Figure("a step", 1 / measured.a, "s"), Figure("a step of the plain loop", 1 / measured.b, "s")]
     for part in PARTS:
-        both = [sum(found[part] for found in seconds[side][1:]) / runs for side in ("ours", "plain")]
+        both = [sum(seconds_of[part] for seconds_of in seconds[side][1:]) / runs for side in ("ours", "plain")]
         figures.append(Figure(f"{part}", both[0], "s", note=f"plain loop {both[1]:.2f} s"))
     return [*figures, Figure("plain / ours", measured.ratio, "x", TARGET, limit)]
 
@@ -247,16 +247,16 @@ class Plain:
             input_ids=rows, attention_mask=mask, position_ids=places(mask), logits_to_keep=kept, use_cache=False
         ).logits[:, :-1]
         flat, targets = logits.flatten(0, 1), rows[:, 1 - kept :].flatten()
-        found = _with_entropy(flat, targets, 1.0) if entropy else logprobs(flat, targets)
-        return found.view(*answers.shape, *found.shape[1:])
+        read = _with_entropy(flat, targets, 1.0) if entropy else logprobs(flat, targets)
+        return read.view(*answers.shape, *read.shape[1:])
 
     def values(self, rows: Tensor, mask: Tensor, answers: Tensor) -> Tensor:
         """Return the value before each answer token, ``[A, T]``."""
         hidden = self.value.model(
             input_ids=rows, attention_mask=mask, position_ids=places(mask), use_cache=False
         ).last_hidden_state[:, -answers.shape[1] - 1 : -1]
-        found: Tensor = self.value.score(hidden).squeeze(-1).float()
-        return found
+        values: Tensor = self.value.score(hidden).squeeze(-1).float()
+        return values
 
 
 def places(mask: Tensor) -> Tensor:

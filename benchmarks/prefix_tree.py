@@ -173,7 +173,7 @@ def scores(engine: HfEngine, trees: Sequence[Node]) -> list[Score]:
     async def gather() -> list[tuple[Score, ...]]:
         return await asyncio.gather(*(engine.score(tree) for tree in trees))
 
-    return [score for found in asyncio.run(gather()) for score in found]
+    return [score for of_tree in asyncio.run(gather()) for score in of_tree]
 
 
 async def _complete(engine: HfEngine, requests: Sequence[Request]) -> list[Completion]:

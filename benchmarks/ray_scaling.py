@@ -57,21 +57,21 @@ def measure() -> list[Figure]:
 
 def scaling(rounds: list[dict[Side, Rate]]) -> list[Figure]:
     """The figures of the first two comparisons; ratios are of runs of one round."""
-    plain, one, plain_two, two = ([found[side] for found in rounds] for side in SIDES)
+    plain, one, plain_two, two = ([rate[side] for rate in rounds] for side in SIDES)
     slower, slower_two, faster = ratios(plain, one), ratios(plain_two, two), ratios(two, one)
     own = "Ray's own processes take their share of it"
     limit = "limit 2, and more as Ray's own processes are there once"
     return [
-        Figure("cai judge, one core", median(found.rows for found in plain), "rows/s"),
-        Figure("cai judge --on ray, one actor on that core", median(found.rows for found in one), "rows/s"),
+        Figure("cai judge, one core", median(rate.rows for rate in plain), "rows/s"),
+        Figure("cai judge --on ray, one actor on that core", median(rate.rows for rate in one), "rows/s"),
         Figure(
             "time with Ray / without, one core", median(slower), "x", OVERHEAD, f"{own}; {spread(slower)}", "at most"
         ),
-        Figure("cai judge, two cores", median(found.rows for found in plain_two), "rows/s"),
-        Figure("cai judge --on ray, two actors on them", median(found.rows for found in two), "rows/s"),
+        Figure("cai judge, two cores", median(rate.rows for rate in plain_two), "rows/s"),
+        Figure("cai judge --on ray, two actors on them", median(rate.rows for rate in two), "rows/s"),
         Figure("time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"),
         Figure("two actors / one", median(faster), "x", 1.6, f"{limit}; {spread(faster)}"),
-        Figure("start of Ray, actors and models", median(found.start for found in one + two), "s", None, "once a run"),
+        Figure("start of Ray, actors and models", median(rate.start for rate in one + two), "s", None, "once a run"),
     ]
 
 
@@ -153,16 +153,16 @@ def ray(folder: str, cores: int, rows: int) -> None:
 
 def timed(folder: str, rows: int, judge: Callable[[RunRequest, Path, Told], object]) -> None:
     """Print the seconds of a run, and at which of them how many rows were finished."""
-    found: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     began = time.monotonic()
 
     def told(progress: Progress, calls: int, total: int | None) -> None:
-        found.setdefault(progress.rows, time.monotonic() - began)
+        seconds.setdefault(progress.rows, time.monotonic() - began)
 
     request = RunRequest(f"{folder}/c.yaml", f"{folder}/{rows}.jsonl", ("embedded",), None)
     with tempfile.TemporaryDirectory() as out:
         judge(request, Path(out) / "out", told)
-        print(json.dumps([time.monotonic() - began, list(found.items())]))
+        print(json.dumps([time.monotonic() - began, list(seconds.items())]))
 
 
 def kill(folder: str, cores: int, rows: int) -> None:

@@ -136,15 +136,15 @@ async def judge(folder: Path, labels: Sequence[Labelled]) -> list[Judged]:
 
 def agreement(judged: Sequence[Judged]) -> list[Figure]:
     """How often the model, and length alone, agree with people; how far its probabilities are to be trusted."""
-    found = accuracy.figures(judged)
+    measured = accuracy.figures(judged)
     shorter = accuracy.figures(accuracy.by_length([answer.label for answer in judged], longer=False))
-    assert found.accuracy and found.calibration and shorter.accuracy
-    interval = f"{len(judged)} held-out pairs, {found.accuracy.low:.3f} to {found.accuracy.high:.3f}"
+    assert measured.accuracy and measured.calibration and shorter.accuracy
+    interval = f"{len(judged)} held-out pairs, {measured.accuracy.low:.3f} to {measured.accuracy.high:.3f}"
     return [
-        Figure("agreement with people", found.accuracy.estimate, "", TARGET, interval),
+        Figure("agreement with people", measured.accuracy.estimate, "", TARGET, interval),
         Figure("agreement of always the shorter answer", shorter.accuracy.estimate, ""),
-        Figure("expected calibration error", found.calibration.estimate, ""),
-        Figure("pairs that could not be judged", found.unreadable, "", 0, bound="at most"),
+        Figure("expected calibration error", measured.calibration.estimate, ""),
+        Figure("pairs that could not be judged", measured.unreadable, "", 0, bound="at most"),
     ]
 
 

@@ -43,13 +43,13 @@ def measure() -> list[Figure]:
         raise SystemExit("this benchmark needs `make vllm`")
     command = [str(PYTHON), "-c", f"from benchmarks.saturation import child; child({PROMPTS}, {RUNS})"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
     times, tokens = (
-        Alternated(*found["times"]),
-        f"{found['prompt_tokens']:,} prompt and {found['written']:,} new tokens",
+        Alternated(*told["times"]),
+        f"{told['prompt_tokens']:,} prompt and {told['written']:,} new tokens",
     )
     return [
-        Figure(f"cai generate, {PROMPTS} prompts, {found['requests']} requests", times.a, "s", note=tokens),
+        Figure(f"cai generate, {PROMPTS} prompts, {told['requests']} requests", times.a, "s", note=tokens),
         Figure("vLLM alone, all requests at once", times.b, "s"),
         Figure("cai generate / vLLM alone", times.ratio, "x", TARGET, times.spread, "at most"),
     ]

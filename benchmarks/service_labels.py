@@ -32,16 +32,16 @@ PAGE_ROWS, PAGE, PAGES = 5_000_000, 50, 40
 
 def measure() -> list[Figure]:
     """See the module's docstring."""
-    found = []
+    figures = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # a killed server's files may linger
         folder = Path(name)
         with serving(folder / "sqlite", worker=False) as served:
-            found += rates("SQLite", served)
+            figures += rates("SQLite", served)
         with postgres(folder / "postgres") as url, serving(folder / "on postgres", url, worker=False) as served:
-            found += rates("PostgreSQL", served)
-        found += pages(folder / "pages")
-        found += mixed_load(folder / "mixed")
-    return found
+            figures += rates("PostgreSQL", served)
+        figures += pages(folder / "pages")
+        figures += mixed_load(folder / "mixed")
+    return figures
 
 
 def mixed_load(folder: Path) -> list[Figure]:

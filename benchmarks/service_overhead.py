@@ -65,10 +65,10 @@ def measure() -> list[Figure]:
         script.write_text("choose: first")
         engines = {"scripted": {"spec": f"scripted:{script}", "mode": "logprob"}}
         with serving(folder / "scripted", engines=engines) as served:
-            found = asyncio.run(scripted(served))
+            figures = asyncio.run(scripted(served))
         with serving(folder / "embedded") as served:
-            found += embedded(served)
-    return found
+            figures += embedded(served)
+    return figures
 
 
 async def scripted(served: Served) -> list[Figure]:

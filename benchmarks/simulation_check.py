@@ -184,7 +184,7 @@ async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: 
     Requests that write one token are only read. Of ``steps * step + tokens * answer`` there are two equations: one
     answer alone, and all of them.
     """
-    found = []
+    costs = []
     for _ in range(RUNS):
         scored, _ = await timed([engine.score(tree) for tree in trees])
         read, done = await timed([engine.complete(shorter(request)) for request in requests])
@@ -195,8 +195,8 @@ async def engine_costs(engine: hf.HfEngine, requests: Sequence[Request], trees: 
         # In each: seconds after the reading, steps, tokens.
         (a, a_steps, a_tokens), (b, b_steps, b_tokens) = alone, all
         answer = (b * a_steps - a * b_steps) / (b_tokens * a_steps - a_tokens * b_steps)
-        found.append((reading, (a - a_tokens * answer) / a_steps, answer))
-    reading, step, answer = (median(column) for column in zip(*found, strict=True))
+        costs.append((reading, (a - a_tokens * answer) / a_steps, answer))
+    reading, step, answer = (median(column) for column in zip(*costs, strict=True))
     return Engine(reading, step, answer, BATCH)
 
 

@@ -49,9 +49,9 @@ def measure() -> list[Figure]:
     """See the module's docstring."""
     tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    found = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
-    soft, hard = [run[0] for run in found], [run[1] for run in found]
-    floor = fmean(run[2] for run in found)
+    errors = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
+    soft, hard = [run[0] for run in errors], [run[1] for run in errors]
+    floor = fmean(run[2] for run in errors)
     figures = []
     for i, name in enumerate(("held-out NLL", "calibration error")):
         limit = (
@@ -82,14 +82,14 @@ def compare(
 def drawn(seed: str, count: int) -> list[Truth]:
     """Draw pairs of different answers, with their true probabilities."""
     rng = random.Random(seed)
-    found: list[Truth] = []
-    while len(found) < count:
+    truths: list[Truth] = []
+    while len(truths) < count:
         first, second = (rng.choices((*GOOD, *BAD, *NEUTRAL), k=WORDS) for _ in range(2))
-        asked = Prompt(messages=(Message(role="user", content=f"Tell me of {rng.choice(NEUTRAL)} {len(found)}."),))
+        asked = Prompt(messages=(Message(role="user", content=f"Tell me of {rng.choice(NEUTRAL)} {len(truths)}."),))
         if first != second:
             pair = Pair(prompt=asked, chosen=" ".join(first), rejected=" ".join(second))
-            found.append((pair, _sigma(_strength(first) - _strength(second))))
-    return found
+            truths.append((pair, _sigma(_strength(first) - _strength(second))))
+    return truths
 
 
 def predicted(
@@ -115,13 +115,13 @@ def predicted(
         trainer.train()
     model: Any = trainer.model
     model.eval()
-    found: list[float] = []
+    probabilities: list[float] = []
     for pair, _ in held_out:
         batch = packed([trainer.encoder.reward(pair.prompt, pair.answers)]).to(trainer.args.device)
         with torch.no_grad():
             first, second = model(batch=batch).squeeze(-1).tolist()
-        found.append(_sigma(first - second))
-    return np.array(found)
+        probabilities.append(_sigma(first - second))
+    return np.array(probabilities)
 
 
 def tiny(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForSequenceClassification:

@@ -65,8 +65,8 @@ def test_llmbar_rows_say_which_output_is_better(tmp_path: Path) -> None:
     sets = {"One": [1, 2], "Two/Deep": [2, 3]}
     for name, marks in sets.items():
         (tmp_path / "llmbar_dev" / name).mkdir(parents=True)
-        found = [{"input": "Name a sea.", "output_1": "North", "output_2": "South", "label": mark} for mark in marks]
-        (tmp_path / "llmbar_dev" / name / "dataset.json").write_text(json.dumps(found))
+        rows = [{"input": "Name a sea.", "output_1": "North", "output_2": "South", "label": mark} for mark in marks]
+        (tmp_path / "llmbar_dev" / name / "dataset.json").write_text(json.dumps(rows))
     labels, left_out = data.llmbar(tmp_path)
     assert [(label.id, label.source, label.better, label.worse) for label in labels] == [
         ("One:1", "One", "North", "South"),

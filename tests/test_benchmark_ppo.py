@@ -34,8 +34,8 @@ def test_the_plain_loop_measures_the_same_answers_alike(tmp_path: Path) -> None:
         for sample in samples:
             sample.reward = 0.5
         ours.state.global_step = 1  # before the first step values are shifted to the rewards
-        found = ours.measure(samples).groups
-        for group in found:
+        groups = ours.measure(samples).groups
+        for group in groups:
             first = order[group.samples[0].task.ask] * ppo.SAMPLES
             at = answers[first : first + ppo.SAMPLES]
             for name in ("old", "values"):

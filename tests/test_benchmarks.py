@@ -94,13 +94,13 @@ def test_a_short_run_has_the_smaller_sizes_and_says_so(tmp_path: Path, monkeypat
         'SHORT = {"ROWS": 8}\ndef measure():\n    return [Figure("n", ROWS * RUNS, "")]\n'
     )
     monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
-    found = {}
+    by_length = {}
     for short in (False, True):
         run.measure_here("made_smaller", tmp_path / "out.json", short)
         written = json.loads((tmp_path / "out.json").read_text())
-        found[short] = written["about"], written["figures"][0]["value"]
-    assert found[False] == ("What it does.", 64 * 3)
-    assert found[True] == ("What it does. Shorter here, where all were run: ROWS 8 instead of 64.", 8 * 3)
+        by_length[short] = written["about"], written["figures"][0]["value"]
+    assert by_length[False] == ("What it does.", 64 * 3)
+    assert by_length[True] == ("What it does. Shorter here, where all were run: ROWS 8 instead of 64.", 8 * 3)
 
 
 def test_every_benchmark_has_its_contract() -> None:

@@ -35,11 +35,11 @@ def test_ratios_are_those_of_each_round_s_sides() -> None:
         | {"ours": Measured(ours, ours, 1.0, 100 * ours, 0), "UltraFeedback": Measured(theirs, 0, 1.0, 0, 50 * theirs)}
         for ours, theirs in ((8, 1), (4, 2), (6, 1))
     ]
-    found = {figure.name: figure for figure in figures(rounds, PACE)}
-    assert found["cai judge, logprob"].value == 6
-    assert found["distilabel UltraFeedback"].value == 1
-    assert "0% could be read; 50 tokens written" in found["distilabel UltraFeedback"].note
-    ratio = found["cai judge / UltraFeedback"]
+    by_name = {figure.name: figure for figure in figures(rounds, PACE)}
+    assert by_name["cai judge, logprob"].value == 6
+    assert by_name["distilabel UltraFeedback"].value == 1
+    assert "0% could be read; 50 tokens written" in by_name["distilabel UltraFeedback"].note
+    ratio = by_name["cai judge / UltraFeedback"]
     assert (ratio.value, ratio.target, ratio.reached) == (6, 4, True)
     assert ratio.note == "limit 5.00; runs 2.00 to 8.00"
 

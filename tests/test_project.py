@@ -151,11 +151,11 @@ def test_no_tracked_file_names_one_machine() -> None:
         + r"(?:org|python)",
         "a pip index": r"--(?:extra-)?index-url[ =]" + r"http",
     }
-    found = []
+    named = []
     for file in tracked():
         text = file.read_bytes().decode("utf-8", errors="ignore")
-        found += [f"{file.relative_to(ROOT)}: {what}" for what, pattern in patterns.items() if re.search(pattern, text)]
-    assert found == []
+        named += [f"{file.relative_to(ROOT)}: {what}" for what, pattern in patterns.items() if re.search(pattern, text)]
+    assert named == []
 
 
 def test_only_ci_knows_where_the_data_lies() -> None:

@@ -20,10 +20,10 @@ def page() -> str:
 
 
 def test_every_row_is_read_back() -> None:
-    found = list(lines(page()))
-    assert [line.name for line in found] == [figure.name for figure in FIGURES]
-    assert [line.missed for line in found] == [not figure.reached for figure in FIGURES] == [True, False, False, False]
-    assert [line.ratio for line in found] == [2.0, 4.0, None, None]  # of what should be large
+    read = list(lines(page()))
+    assert [line.name for line in read] == [figure.name for figure in FIGURES]
+    assert [line.missed for line in read] == [not figure.reached for figure in FIGURES] == [True, False, False, False]
+    assert [line.ratio for line in read] == [2.0, 4.0, None, None]  # of what should be large
 
 
 def test_the_head_names_what_is_missed_and_is_written_once() -> None:

@@ -114,16 +114,16 @@ def _settings(file: Path, name: str) -> dict[str, bool]:
     """Return the settings of a class, and of those that it is made of, but for the one of all."""
     body = ast.parse(file.read_text("utf-8")).body
     [own] = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
-    found: dict[str, bool] = {}
+    settings: dict[str, bool] = {}
     for base in (ast.unparse(base) for base in own.bases):
         for node in body:
             imported = isinstance(node, ast.ImportFrom) and base in [alias.name for alias in node.names]
             if imported and base != _OF_ALL:
                 assert isinstance(node, ast.ImportFrom) and node.module is not None
                 root = _folders()[0].parents[1]
-                found |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
+                settings |= _settings(root / f"{node.module.replace('.', '/')}.py", base)
     fields = [node for node in own.body if isinstance(node, ast.AnnAssign)]
-    return found | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
+    return settings | {ast.unparse(node.target): _is_plain(node.annotation) for node in fields}
 
 
 def _is_plain(annotation: ast.expr) -> bool:

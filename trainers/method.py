@@ -69,17 +69,17 @@ class Method(ABC, Generic[C]):
 
 def load(name: str) -> Method[Any]:
     """Import method ``name``. Raises `InputError` where there is none."""
-    found: Method[Any] = import_module(catalogue.module(name)).METHOD
-    return found
+    method: Method[Any] = import_module(catalogue.module(name)).METHOD
+    return method
 
 
 def of(config: TrainConfig) -> Method[Any]:
     """Return the method whose settings ``config`` are: the one of the file that its class is in."""
-    found: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
-    if found is None:
+    method: Method[Any] | None = getattr(sys.modules[type(config).__module__], "METHOD", None)
+    if method is None:
         raise InputError(
             f"{type(config).__name__} is the settings of no method",
             where="config",
             fix=f"expected those of {', '.join(catalogue.names())}",
         )
-    return found
+    return method

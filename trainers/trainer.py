@@ -209,12 +209,12 @@ class TreeTrainer(Trainer):
         watched: dict[str, list[float]] = defaultdict(list)
         for inputs, counted in self.shards(examples):
             with self.accelerator.autocast():  # as in training, before it as well
-                losses_E, found = self.losses(model(batch=inputs.batch), inputs)
+                losses_E, watched_now = self.losses(model(batch=inputs.batch), inputs)
             if not counted:
                 continue
             total += float((losses_E * inputs.column("weight", losses_E.device)).sum())
             count += sum(self.counts(inputs))
-            for name, values in found.items():
+            for name, values in watched_now.items():
                 watched[name] += values.tolist()
         parts = gather_object([(total, count, dict(watched))])
         merged: dict[str, list[float]] = defaultdict(list)
@@ -310,8 +310,8 @@ class TreeTrainer(Trainer):
         source.rename(target)
 
     def _examples(self, given: Data | Sequence[Mapping[str, Any]], name: str) -> Examples:
-        found = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
-        return self.examples_of(found, self.encoder.reward if self.reward else self.encoder.policy)
+        data = given if isinstance(given, Data) else reading.from_rows(given, self.wanted, name)
+        return self.examples_of(data, self.encoder.reward if self.reward else self.encoder.policy)
 
     def _padding(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
         """Return what the saved model will take for padding: transformers' trainer gives it the tokenizer's."""

@@ -68,17 +68,17 @@ def read_paper(sources: Sequence[Path]) -> Paper:
     paper = Paper()
     for source in sources:
         try:
-            found = _recognise(read_json(source))
+            part = _recognise(read_json(source))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            found = None
-        if found is None:
+            part = None
+        if part is None:
             raise InputError("not one of the five files of the paper, by its shape", where=str(source))
-        given = [f.name for f in fields(Paper) if getattr(found, f.name)]
+        given = [f.name for f in fields(Paper) if getattr(part, f.name)]
         if not given or getattr(paper, given[0]):
             raise InputError(f"the {given[0] if given else 'file'} came empty or twice", where=str(source))
-        paper = replace(paper, **{given[0]: getattr(found, given[0])})
+        paper = replace(paper, **{given[0]: getattr(part, given[0])})
     return paper
 
 

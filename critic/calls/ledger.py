@@ -223,20 +223,20 @@ class RecordedEngine(Wrapper):
         self, keys: list[str], call: Callable[[list[str]], Awaitable[list[Answer]]], worst: Mapping[str, float]
     ) -> list[Answer]:
         """Return one answer a key: from the ledger, from whoever is asking already, or from ``call(the rest)``."""
-        found: dict[str, Answer] = {}
-        while missing := [key for key in dict.fromkeys(keys) if key not in found]:
-            missing = [key for key in missing if not self._take(key, found)]
+        answers: dict[str, Answer] = {}
+        while missing := [key for key in dict.fromkeys(keys) if key not in answers]:
+            missing = [key for key in missing if not self._take(key, answers)]
             mine = [key for key in missing if self._ledger.claim(key)]
             if mine:
-                found.update(await self._make(mine, call, sum(worst[key] for key in mine)))
+                answers.update(await self._make(mine, call, sum(worst[key] for key in mine)))
             elif missing:
                 await self._ledger.settled(missing[0])
-        return [found[key] for key in keys]
+        return [answers[key] for key in keys]
 
-    def _take(self, key: str, found: dict[str, Answer]) -> bool:
+    def _take(self, key: str, answers: dict[str, Answer]) -> bool:
         answer = self._ledger.get(key)
         if answer is not None:
-            found[key] = answer
+            answers[key] = answer
         return answer is not None
 
     async def _make(

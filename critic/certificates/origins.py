@@ -13,15 +13,15 @@ MOST = 1000  # different ones, which no honest file has
 
 def origins(source: str) -> tuple[Origin, ...]:
     """Return the different origins of the rows of a source (see `critic.files.sources.open_source`)."""
-    found: dict[Origin, None] = {}
+    by_origin: dict[Origin, None] = {}
     for row in open_source(source).rows:
         if isinstance(row, Broken):
             continue  # whoever reads the rows counts it
         for origin in _of(row.columns):
-            found[origin] = None
-        if len(found) > MOST:
+            by_origin[origin] = None
+        if len(by_origin) > MOST:
             raise InputError(f"its rows name more than {MOST:,} different judges", where=source)
-    return tuple(found)
+    return tuple(by_origin)
 
 
 def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:

@@ -42,11 +42,11 @@ class Whole:
 
     def own(self, first: int) -> list[int]:
         """Return the indices of the tokens that come from the messages from the ``first`` on."""
-        found: dict[int, None] = {}
+        places: dict[int, None] = {}
         for start, end, owner in self.rendering.spans:
             if owner // 2 >= first:
-                found |= dict.fromkeys(self.tokens.within(start, end))
-        return [k for k in found if k < len(self.ids)]
+                places |= dict.fromkeys(self.tokens.within(start, end))
+        return [k for k in places if k < len(self.ids)]
 
 
 class Chat:
@@ -89,10 +89,10 @@ class Chat:
     @cached_property
     def settings(self) -> tuple[tuple[str, str], ...]:
         """What of this chat changes an engine's numbers beside the model: part of the engine's identity."""
-        found = {f"template.{name}": json.dumps(value) for name, value in self._template.variables.items()}
+        options = {f"template.{name}": json.dumps(value) for name, value in self._template.variables.items()}
         if self._folds_system:
-            found["system"] = "in the first user turn"
-        return tuple(sorted(found.items()))
+            options["system"] = "in the first user turn"
+        return tuple(sorted(options.items()))
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Encode a chat up to the point where the assistant speaks, or goes on where the last message is its own."""
@@ -235,18 +235,18 @@ def _is_one_turn(turn: Turn, message: Message) -> bool:
 
 def _tool_fields(message: Message) -> Turn:
     """Return what a tool turn has beside its content, with arguments as objects, as templates expect them."""
-    found = message.tools
-    for call in found.get("tool_calls", ()):
+    turn = message.tools
+    for call in turn.get("tool_calls", ()):
         call["function"]["arguments"] = _object(call["function"]["arguments"])
-    return found
+    return turn
 
 
 def _object(arguments: str) -> object:
     try:
-        found: object = json.loads(arguments)
+        value: object = json.loads(arguments)
     except ValueError:
         return arguments
-    return found if isinstance(found, dict) else arguments
+    return value if isinstance(value, dict) else arguments
 
 
 def _cut(rendering: Rendering, last: int) -> Rendering:

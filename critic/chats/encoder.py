@@ -92,10 +92,10 @@ class TextEncoder:
         return tuple(self._defused(text, []).ids)
 
     def _encode(self, text: str) -> Tokens:
-        found = self._full.encode(text, add_special_tokens=False)
-        ids = found.ids
-        starts, ends = _edges(found.offsets)
-        words = [-1 if word is None else word for word in found.word_ids] if self._looks_ahead_only else []
+        encoding = self._full.encode(text, add_special_tokens=False)
+        ids = encoding.ids
+        starts, ends = _edges(encoding.offsets)
+        words = [-1 if word is None else word for word in encoding.word_ids] if self._looks_ahead_only else []
         return Tokens(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
 
     def _go_on(self, text: str, before: Tokens) -> Tokens:
@@ -140,8 +140,8 @@ class TextEncoder:
         twin = self._twin(key)
         cuts: set[int] = set()
         while True:
-            found, places = twin.encode(text, markup, cuts)
-            bad = [(a, b) for i, a, b, is_name in found if not is_name and i in self.control]
+            pieces, places = twin.encode(text, markup, cuts)
+            bad = [(a, b) for i, a, b, is_name in pieces if not is_name and i in self.control]
             if not bad:
                 break
             # A control token that the vocabulary has as a word, too: cut in two it is none.
@@ -151,7 +151,7 @@ class TextEncoder:
                     f"the model's vocabulary has no token for some of the text {text[start : start + 40]!r}"
                 )
             cuts |= {(start + end) // 2 for start, end in bad}
-        ids, starts, ends = [i for i, *_ in found], [a for _, a, *_ in found], [b for _, _, b, _ in found]
+        ids, starts, ends = [i for i, *_ in pieces], [a for _, a, *_ in pieces], [b for _, _, b, _ in pieces]
         return Tokens(text, ids, starts, ends, [], places, is_own=False)
 
     def _make_twin(self, key: str) -> "_Twin":
@@ -190,20 +190,20 @@ class _Twin:
         back += range(at, len(text) + 1)
         encoding = self._tokenizer.encode("".join(pieces), add_special_tokens=False)
         spans = iter(markup)
-        found: list[tuple[int, int, int, bool]] = []
+        encoded: list[tuple[int, int, int, bool]] = []
         places = []
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token == self._cut_id:
                 continue
             meant = self._meant.get(token)
             if meant in self._names:
-                places.append(len(found))
-                found.append((*next(spans), True))
+                places.append(len(encoded))
+                encoded.append((*next(spans), True))
             else:
                 first = back[start]
                 last = back[end - 1] + 1 if end > start else first
-                found.append((token if meant is None else meant, first, last, meant is not None))
-        return found, places
+                encoded.append((token if meant is None else meant, first, last, meant is not None))
+        return encoded, places
 
 
 def _with_tokens(spec: dict[str, Any], kept: list[dict[str, Any]], entries: list[dict[str, Any]]) -> Tokenizer:

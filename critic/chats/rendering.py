@@ -101,10 +101,10 @@ def _between_marks(
     marked = []
     for text, core, start in zip(contents, cores, before, strict=True):
         marked.append(f"{text[:start]}{open_mark}{core}{close_mark}{text[start + len(core) :]}")
-    found = template.render(turns.with_contents(marked), opened)
-    if found.count(open_mark) != len(contents) or found.count(close_mark) != len(contents):
+    rendered = template.render(turns.with_contents(marked), opened)
+    if rendered.count(open_mark) != len(contents) or rendered.count(close_mark) != len(contents):
         return None
-    pieces = re.split(f"[{open_mark}{close_mark}]", found)
+    pieces = re.split(f"[{open_mark}{close_mark}]", rendered)
     if "".join(pieces) != plain:
         return None
     order = _order(pieces[1::2], cores)
@@ -117,15 +117,15 @@ def _between_marks(
     return spans
 
 
-def _order(found: list[str], cores: list[str]) -> list[int] | None:
-    """Return which turn's content each of ``found`` is: in order, or with one of them moved back, as systems are."""
-    if found == cores:
+def _order(rendered: list[str], cores: list[str]) -> list[int] | None:
+    """Return which turn's content each of ``rendered`` is: in order, or with one of them moved back, as systems are."""
+    if rendered == cores:
         return list(range(len(cores)))
     for moved in range(len(cores)):
         others = [i for i in range(len(cores)) if i != moved]
         for place in range(len(cores)):
             order = [*others[:place], moved, *others[place:]]
-            if [cores[i] for i in order] == found:
+            if [cores[i] for i in order] == rendered:
                 return order
     return None
 
@@ -164,13 +164,13 @@ def _solid(text: str) -> str:
     return "".join(text.split())
 
 
-def _refuse_losses(turns: Turns, found: set[Owner]) -> None:
+def _refuse_losses(turns: Turns, shown: set[Owner]) -> None:
     """Raise `EngineError` where a message, or its tool calls, are in no character of what was rendered."""
     for turn, parts in zip(turns.turns, turns.parts, strict=True):
         owners = {owner for text, owner in parts if any(map(_is_hidden, text))}
-        if owners and not owners & found:
+        if owners and not owners & shown:
             raise Dropped(turn["role"])
-        if "tool_calls" in turn and not {parts[0][1] + 1} & found:
+        if "tool_calls" in turn and not {parts[0][1] + 1} & shown:
             raise EngineError("the model's chat template drops tool calls, and this chat's history holds one")
 
 
@@ -228,12 +228,12 @@ class _Disguise:
         """Return stand-ins for ``text``, and each known string in it as it is, between marks."""
         if self._known is None:
             return self._hide(text, owner)
-        found, at = "", 0
+        covered, at = "", 0
         for match in self._known.finditer(text):
             marks = [self._stand_in(kind + match.group(), owner) for kind in (_OPEN, _CLOSE)]
-            found += self._hide(text[at : match.start()], owner) + marks[0] + match.group() + marks[1]
+            covered += self._hide(text[at : match.start()], owner) + marks[0] + match.group() + marks[1]
             at = match.end()
-        return found + self._hide(text[at:], owner)
+        return covered + self._hide(text[at:], owner)
 
     def _hide(self, text: str, owner: Owner) -> str:
         return "".join(self._stand_in(c, owner) if _is_hidden(c) else c for c in text)

@@ -72,8 +72,8 @@ class Template:
     @cached_property
     def strings(self) -> tuple[str, ...]:
         """The strings that it may look for in a message, longest first: all its constants that hold more than space."""
-        found = {constant.value for constant in self._parsed.find_all(nodes.Const)}
-        texts = {text for text in found if isinstance(text, str) and len(text.strip()) > 1}
+        constants = {constant.value for constant in self._parsed.find_all(nodes.Const)}
+        texts = {text for text in constants if isinstance(text, str) and len(text.strip()) > 1}
         return tuple(sorted(texts, key=len, reverse=True))
 
     @cached_property

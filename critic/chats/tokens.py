@@ -137,10 +137,10 @@ def split(tree: TokenTree, limit: int) -> Iterator[TokenTree]:
 
 def path(tree: TokenTree, leaf: int) -> list[int]:
     """Return the segments from the root down to ``leaf``."""
-    found = [leaf]
-    while (parent := tree.segments[found[-1]].parent) >= 0:
-        found.append(parent)
-    return found[::-1]
+    segments = [leaf]
+    while (parent := tree.segments[segments[-1]].parent) >= 0:
+        segments.append(parent)
+    return segments[::-1]
 
 
 def _subtree(tree: TokenTree, piece: dict[int, int], done: int) -> TokenTree:

@@ -97,12 +97,12 @@ def _earlier(store: ShardStore, finished: Mapping[int, About], plan: str) -> dic
 
     Ray keeps them in its object store, which goes to disk where memory ends.
     """
-    found: dict[int, Any] = {}
+    references: dict[int, Any] = {}
     for shard, about in finished.items():
         if store.differs or about.plan != plan or about.retry:
             answers = store.answers(shard)
-            found |= {} if answers is None else {shard: ray.put(answers)}
-    return found
+            references |= {} if answers is None else {shard: ray.put(answers)}
+    return references
 
 
 def _asked_twice(
@@ -237,10 +237,10 @@ def _describe(
 
     async def describe() -> tuple[Checked, RunConfig, Provenance, Capabilities]:
         async with opened(checked.specs) as engines:
-            found = await settle(checked.seats, engines)
-            suited = replace(checked, seats=found.seats)
+            settled = await settle(checked.seats, engines)
+            suited = replace(checked, seats=settled.seats)
             config, provenance = described(request, suited, engines, input_hash)
-            return suited, config, provenance, found.capabilities
+            return suited, config, provenance, settled.capabilities
 
     return asyncio.run(describe())
 

@@ -151,8 +151,8 @@ class ShardWorker:
 
     def _agreeing(self, engines: dict[Spec, Engine]) -> dict[Spec, Engine]:
         """Return ``engines``. Raises `InputError` where they, or this node's templates, are not those of the run."""
-        found, _ = described(self._request, self._checked, engines, self._config.input_hash)
-        here, run = found.flat(), self._config.flat()
+        config, _ = described(self._request, self._checked, engines, self._config.input_hash)
+        here, run = config.flat(), self._config.flat()
         if changed := [f"{key}: {here[key]!r} here, {run[key]!r} in the run" for key in run if here[key] != run[key]]:
             raise InputError(
                 "they are not those that the run began with\n  " + "\n  ".join(changed),
@@ -173,7 +173,7 @@ class ShardWorker:
         if entries:
             await self._guarded(shard["shard"], entries, execute)
         lines = {entry.row for entry in entries if isinstance(entry, Line)}
-        retry = [result.row for result in results.found if isinstance(result, Quarantined) and result.row in lines]
+        retry = [result.row for result in results.results if isinstance(result, Quarantined) and result.row in lines]
         counts = (progress.rows, progress.quarantined)
         calls = ledger.calls() if shard["whole"] else ledger.made()
         about = About(shard["shard"], self._config.plan, shard["items"], *counts, tuple(sorted(retry)), calls)
@@ -187,7 +187,7 @@ class ShardWorker:
             "stopped": progress.stopped,
             "whole": shard["whole"],
             "engines": json.dumps({one.identity.name: dict(one.capabilities) for one in self._engines.values()}),
-            "data": pack(about, results.found) if is_done else None,
+            "data": pack(about, results.results) if is_done else None,
             "answers": pack_answers(ledger.answers()) if is_done else None,
         }
         return pa.Table.from_pylist([done], DONE)
@@ -261,7 +261,7 @@ class Results:
     """A shard's results, until all are there: a `critic.run.execute.RowStore`."""
 
     def __init__(self) -> None:
-        self.found: list[Row | Quarantined] = []
+        self.results: list[Row | Quarantined] = []
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
         """No row of a shard was done before: the reader left those out."""
@@ -269,7 +269,7 @@ class Results:
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
         """Keep what came of a row."""
-        self.found.append(result)
+        self.results.append(result)
 
     async def trim(self, rows: int) -> None:
         """Nothing: the reader says how many shards there are."""

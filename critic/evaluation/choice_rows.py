@@ -99,8 +99,8 @@ def _answers(columns: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _listed(prompt: Prompt, answers: tuple[str, ...]) -> Listed | None:
-    found = {answer: _LETTER.fullmatch(answer) for answer in answers}
-    names = {answer: match[1] for answer, match in found.items() if match}
+    letters = {answer: _LETTER.fullmatch(answer) for answer in answers}
+    names = {answer: match[1] for answer, match in letters.items() if match}
     if len(names) < len(answers):
         return None
     if len(set(names.values())) < len(answers):

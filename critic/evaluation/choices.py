@@ -96,7 +96,7 @@ async def _read(judge: Engine, row: ChoiceRow, format: Format, floor: float) -> 
     """Read a row in both ways. Raises `EngineError` where neither can be asked."""
     by_letters = _listed(judge, row, row.listed, format) if row.listed else _shown(judge, row, format)
     odds, likelihoods = await _answered(by_letters), await _answered(_likelihoods(judge, row))
-    problems = [found for found in (odds, likelihoods) if isinstance(found, EngineError)]
+    problems = [outcome for outcome in (odds, likelihoods) if isinstance(outcome, EngineError)]
     if len(problems) == 2:
         raise problems[0]
     pairs = row.pairs()
@@ -158,9 +158,9 @@ def _odds(score: Score, correct_is_a: bool) -> float | None:
 
 def _mass(scores: Iterable[Score]) -> float | None:
     """Return the least label mass; None where one is not known, since the model's arithmetic failed."""
-    found = [None if all(map(isnan, score.values)) else mass_of(score) for score in scores]
-    known = [mass for mass in found if mass is not None]
-    return min(known) if len(known) == len(found) else None
+    masses = [None if all(map(isnan, score.values)) else mass_of(score) for score in scores]
+    known = [mass for mass in masses if mass is not None]
+    return min(known) if len(known) == len(masses) else None
 
 
 async def _listed(judge: Engine, row: ChoiceRow, listed: Listed, format: Format) -> list[_ByLetters]:
@@ -172,8 +172,8 @@ async def _listed(judge: Engine, row: ChoiceRow, listed: Listed, format: Format)
     trees = (Node((*prompt.messages, *format.opening), choices) for prompt, _ in orders)
     scores = [score for [score] in await together(map(judge.score, trees))]
     read = [dict(zip(names, score.values, strict=True)) for (_, names), score in zip(orders, scores, strict=True)]
-    found = [[log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read] for c, i in row.pairs()]
-    return [(odds[0], odds[1] if len(odds) == 2 else None, _mass(scores)) for odds in found]
+    pairs = [[log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read] for c, i in row.pairs()]
+    return [(odds[0], odds[1] if len(odds) == 2 else None, _mass(scores)) for odds in pairs]
 
 
 async def _likelihoods(judge: Engine, row: ChoiceRow) -> list[_Two]:

@@ -122,9 +122,9 @@ async def measure(
     async def one(injection: Injection, base: BaseComparison, side: Side) -> Trial:
         texts = (planted(injection, base.weaker, side), control(injection, base.weaker, side, suite.passage))
         async with slots:
-            found = await together(_probability(judge, mode, principle, base, text, side, streak) for text in texts)
+            outcomes = await together(_probability(judge, mode, principle, base, text, side, streak) for text in texts)
         on_trial()
-        (probability, problem), (benign, fault) = found
+        (probability, problem), (benign, fault) = outcomes
         return Trial(injection.id, injection.category, base.id, side, probability, benign, problem or fault)
 
     return await together(one(injection, base, side) for injection, base, side in _places(suite))

@@ -76,13 +76,13 @@ def multiple_choice(
 
 def few_shots(contrasts: Sequence[Contrast], instruction: str) -> tuple[tuple[str, str], ...]:
     """Published few-shots with a right and a wrong answer as questions and answers."""
-    found = []
+    shots = []
     for number, contrast in enumerate(contrasts):
         responses, answer = (contrast.corrects[0], contrast.incorrects[0]), " (A)"
         if number % 2:
             responses, answer = responses[::-1], " (B)"
-        found.append((multiple_choice(messages_of(contrast.prompt), instruction, responses), answer))
-    return tuple(found)
+        shots.append((multiple_choice(messages_of(contrast.prompt), instruction, responses), answer))
+    return tuple(shots)
 
 
 def reasoned_choice(

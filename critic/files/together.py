@@ -56,8 +56,8 @@ def goodness(columns: Mapping[str, Any]) -> list[float | None] | None:
     """Return how good each of a row's responses was found, more is better; None where nothing says so."""
     ranks, ratings = columns.get("ranks"), columns.get("ratings")
     if isinstance(ranks, list):
-        found = [number(rank) for rank in ranks]
-        return [None if rank is None else -rank for rank in found]
+        numbers = [number(rank) for rank in ranks]
+        return [None if rank is None else -rank for rank in numbers]
     return [number(rating) for rating in ratings] if isinstance(ratings, list) else None
 
 

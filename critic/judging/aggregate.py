@@ -41,8 +41,8 @@ def aggregate(votes: Iterable[Vote], principles: Sequence[Principle], pooling: P
     """Pool ``votes`` under the weights and priorities of ``principles``; other principles' votes don't count."""
     if not principles:
         return Verdict("no_principle", None)
-    found = [_juror(mine, principles, pooling) for mine in _by_juror(votes)]
-    read = [probability for probability in found if probability is not None]
+    by_juror = [_juror(mine, principles, pooling) for mine in _by_juror(votes)]
+    read = [probability for probability in by_juror if probability is not None]
     if not read:
         return Verdict("unreadable", None)
     probability = read[0] if len(read) == 1 else _logistic(_mean([_logit(p) for p in read]))

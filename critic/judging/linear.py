@@ -85,5 +85,5 @@ def _fit(x_NF: Array, y_N: Array) -> Array:
         gradient: Array = x_NF.T @ (expit(logits_N) - y_N) + w_F
         return nll, gradient
 
-    found: Array = minimize(loss, np.zeros(x_NF.shape[1]), jac=True, method="L-BFGS-B").x
-    return found
+    weights_F: Array = minimize(loss, np.zeros(x_NF.shape[1]), jac=True, method="L-BFGS-B").x
+    return weights_F

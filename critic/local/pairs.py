@@ -39,14 +39,14 @@ class Pairs:
         Raises `EngineError` where a chat does not end with an answer.
         """
         segments: list[Segment] = []
-        found: list[TokenRead] = []
+        rewarded: list[TokenRead] = []
         for path, _, own in reads(root):
             question, answer = self._pair(path)
             segments += [Segment(question, -1), Segment(answer, len(segments))]
             place = (len(segments) - 1, len(answer) - 1)
             tokens = sum(len(self._encoder.content(message.content)) for message in own)
-            found.append(TokenRead(place[0], (place,), (), False, tokens))
-        return TokenTree(tuple(segments), tuple(found))
+            rewarded.append(TokenRead(place[0], (place,), (), False, tokens))
+        return TokenTree(tuple(segments), tuple(rewarded))
 
     def encode(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Raise `EngineError`: an encoder writes nothing."""

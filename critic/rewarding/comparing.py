@@ -80,10 +80,10 @@ class ComparisonRewards:
                 return None
             return aggregate(votes, principles, POOLING).probability
 
-        found = await together(one(*pair) for pair in met)
-        if len(errors) == len(found):
+        probabilities = await together(one(*pair) for pair in met)
+        if len(errors) == len(probabilities):
             raise errors[0]
-        results = [(*pair, result) for pair, result in zip(met, found, strict=True) if result is not None]
+        results = [(*pair, result) for pair, result in zip(met, probabilities, strict=True) if result is not None]
         grades = dict(zip(answers, _grades(len(answers), results), strict=True))
         place = [texts.index(answer) for answer in answers]
         shown = [(place[first], place[second], probability) for first, second, probability in results]

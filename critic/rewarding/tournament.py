@@ -37,12 +37,12 @@ def pairs(count: int, opponents: int, seed: int) -> list[tuple[int, int]]:
     order = list(range(count))
     random.Random(seed).shuffle(order)
     rounds = min((max(opponents, 2) + 1) // 2, count // 2)
-    found = {
+    met = {
         tuple(sorted((order[place], order[(place + distance) % count])))
         for distance in range(1, rounds + 1)
         for place in range(count)
     }
-    return sorted((first, second) for first, second in found)
+    return sorted((first, second) for first, second in met)
 
 
 def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> Strengths | None:

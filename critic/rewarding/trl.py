@@ -68,7 +68,7 @@ async def grades_of(source: Source, prompts: Sequence[Turns], completions: Seque
     groups: dict[str, list[int]] = {}
     for number, prompt in enumerate(asked):
         groups.setdefault(prompt.key, []).append(number)
-    found: dict[int, Grade] = {}
+    by_number: dict[int, Grade] = {}
 
     async def grade(numbers: Sequence[int]) -> None:
         texts = [_text(completions[number]) for number in numbers]
@@ -79,10 +79,10 @@ async def grades_of(source: Source, prompts: Sequence[Turns], completions: Seque
                 await together(grade([number]) for number in numbers)
                 return
             grades = [Grade(None, str(error))] * len(numbers)
-        found.update(zip(numbers, grades, strict=True))
+        by_number.update(zip(numbers, grades, strict=True))
 
     await together(grade(numbers) for numbers in groups.values())
-    return [found[number] for number in range(len(asked))]
+    return [by_number[number] for number in range(len(asked))]
 
 
 def _prompt(given: Turns) -> Prompt:

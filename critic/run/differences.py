@@ -15,10 +15,10 @@ _TOLD_WITH = {"constitution_hash": "constitution", "input_hash": "input", "judge
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing in which ``now`` is not ``before``."""
     changed = [key for key in now if before.get(key) != now[key]]
-    found: list[str] = []
+    lines: list[str] = []
     for key in dict.fromkeys(_TOLD_WITH.get(key, key) for key in changed):
-        found += _lines(key, before, now)
-    return found
+        lines += _lines(key, before, now)
+    return lines
 
 
 def raises_limit_only(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

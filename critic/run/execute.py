@@ -252,8 +252,8 @@ class Seen:
     def _other(self, name: str) -> tuple[int, str] | None:
         """Return the row and place of an earlier prompt of the same id, if it is another prompt."""
         ids = bytes.fromhex(name[:NAME_DIGITS]), bytes.fromhex(name[NAME_DIGITS:])
-        found = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
-        return None if found is None else (found[0], found[1])
+        row = self._db.execute("SELECT row, place FROM named WHERE id = ? AND prompt != ?", ids).fetchone()
+        return None if row is None else (row[0], row[1])
 
 
 def _named(item: Item) -> str:

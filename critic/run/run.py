@@ -81,8 +81,8 @@ async def run(
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
     input_hash, total = fingerprint(request)
     async with opened(checked.specs) as engines:
-        found = await settle(checked.seats, engines)
-        checked = replace(checked, seats=found.seats)
+        settled = await settle(checked.seats, engines)
+        checked = replace(checked, seats=settled.seats)
         config, provenance = described(request, checked, engines, input_hash)
         with closing(RunStore.open(out, config.flat(), extend=extend)) as store:
             turns = store.turns_to(config.plan)
@@ -110,7 +110,7 @@ async def run(
                 asked_twice = await retested(checked.pipeline(again), store, retest_share, progress)
             seconds = time.monotonic() - began
             store.add_pace(progress.rows, seconds)
-            capabilities = learnt(found.capabilities, engines.values())
+            capabilities = learnt(settled.capabilities, engines.values())
             results = write_results(store, out, format, capabilities, with_reasoning, asked_twice)
             turned = changed(store.replaced(), turns=turns, rows=progress.rows)
             return Outcome(progress, store.calls() - before, seconds, results, turned)

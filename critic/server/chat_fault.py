@@ -111,9 +111,9 @@ def fault_of(status: int, text: str) -> Fault | None:
 
     With a failing ``status`` there always is one. With 200 its own code counts for the status.
     """
-    found = _json(text)
+    body = _json(text)
     failing = status >= _LEAST_STATUS
-    told = _told(found, failing)
+    told = _told(body, failing)
     if told is not None:
         return _fault(status, told)
     if failing:
@@ -143,26 +143,26 @@ def _json(text: str) -> Any:
         return None
 
 
-def _told(found: Any, failing: bool) -> dict[str, Any] | None:
+def _told(body: Any, failing: bool) -> dict[str, Any] | None:
     """Return the part of an answer that tells a failure."""
-    if isinstance(found, list) and found:
-        found = found[0]
-    if not isinstance(found, dict):
+    if isinstance(body, list) and body:
+        body = body[0]
+    if not isinstance(body, dict):
         return None
-    error = found.get("error")
+    error = body.get("error")
     if isinstance(error, dict):
         return error
     if isinstance(error, str) and error:
-        return found | {"message": found.get("message") or error, "type": found.get("error_type") or found.get("type")}
-    if found.get("object") == "error" or found.get("type") == "error":
-        return found
-    choices = found.get("choices")
+        return body | {"message": body.get("message") or error, "type": body.get("error_type") or body.get("type")}
+    if body.get("object") == "error" or body.get("type") == "error":
+        return body
+    choices = body.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         inner = choices[0].get("error")
         return inner if isinstance(inner, dict) else None
     if failing:
-        detail = found.get("message") or found.get("detail") or found.get("msg")
-        return found | {"message": detail} if detail else None
+        detail = body.get("message") or body.get("detail") or body.get("msg")
+        return body | {"message": detail} if detail else None
     return None
 
 

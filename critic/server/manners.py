@@ -110,19 +110,19 @@ def _is_text(turn: Turn) -> bool:
 
 def _folded(turns: Sequence[Turn]) -> list[Turn]:
     """Put each system turn's text at the head of the user turn after it; what no user turn follows becomes one."""
-    found: list[Turn] = []
+    folded: list[Turn] = []
     above: list[str] = []
     for turn in turns:
         if turn["role"] == "system":
             above.append(turn["content"])
         elif turn["role"] == "user":
-            found.append(turn | {"content": "\n\n".join([*above, turn["content"]])})
+            folded.append(turn | {"content": "\n\n".join([*above, turn["content"]])})
             above = []
         else:
-            found.append(turn)
+            folded.append(turn)
     if above:
-        found.append({"role": "user", "content": "\n\n".join(above)})
-    return found
+        folded.append({"role": "user", "content": "\n\n".join(above)})
+    return folded
 
 
 def _is_about_alternatives(fault: Fault) -> bool:

@@ -84,10 +84,10 @@ class Known:
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         """What changes the numbers beside the model, for an engine's identity."""
-        found = {f"template.{name}": json.dumps(value) for name, value in self.template.items()}
+        options = {f"template.{name}": json.dumps(value) for name, value in self.template.items()}
         if self.manners.folds_system:
-            found["system"] = "in the first user turn"
-        return tuple(sorted(found.items()))
+            options["system"] = "in the first user turn"
+        return tuple(sorted(options.items()))
 
 
 async def survey(engine: Engine, known: Known) -> None:
@@ -97,8 +97,8 @@ async def survey(engine: Engine, known: Known) -> None:
     """
     await _plain(engine, known)
     probes = {LOGPROBS: _logprobs(engine, known), STRUCTURED: _structured(engine), CONTINUED: _continued(engine)}
-    found = dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
-    known.capabilities.update(found | known.manners.told())
+    outcomes = dict(zip(probes, await together(_found(probe) for probe in probes.values()), strict=True))
+    known.capabilities.update(outcomes | known.manners.told())
 
 
 async def _plain(engine: Engine, known: Known) -> None:

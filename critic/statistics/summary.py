@@ -31,17 +31,17 @@ def summary(statistics: RunStatistics) -> dict[str, Any]:
         "figures": {name: _figure(getattr(statistics, name)) for name in names},
         "length": {"chosen": _figure(statistics.chosen.mean), "rejected": _figure(statistics.rejected.mean)},
         "probabilities": statistics.probabilities,
-        "principles": {name: _principle(found) for name, found in sorted(statistics.principles.items())},
+        "principles": {name: _principle(of_principle) for name, of_principle in sorted(statistics.principles.items())},
         "agreement": _agreement(statistics),
     }
 
 
 def drops(statistics: RunStatistics) -> dict[str, dict[str, int]]:
     """Return what was dropped: what, why, how often."""
-    found: dict[str, dict[str, int]] = {}
+    by_stage: dict[str, dict[str, int]] = {}
     for (what, reason), count in sorted(statistics.drops.items()):
-        found.setdefault(what, {})[reason] = count
-    return found
+        by_stage.setdefault(what, {})[reason] = count
+    return by_stage
 
 
 def _agreement(statistics: RunStatistics) -> dict[str, Any]:
@@ -53,9 +53,9 @@ def _agreement(statistics: RunStatistics) -> dict[str, Any]:
     }
 
 
-def _principle(found: PrincipleStatistics) -> dict[str, Any]:
+def _principle(statistics: PrincipleStatistics) -> dict[str, Any]:
     names = ("same_position", "first_lean", "with_outcome", "strength", "unreadable")
-    return {name: _figure(getattr(found, name)) for name in names}
+    return {name: _figure(getattr(statistics, name)) for name in names}
 
 
 def _figure(counted: Share | Mean) -> dict[str, Any] | None:

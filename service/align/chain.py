@@ -82,7 +82,7 @@ def align(
 
     if not (out / "report.json").is_file():
         tell("evaluate", f"{len(held_out)} held-out prompts, before and after")
-        found = asyncio.run(evaluate(request, settings, held_out, out))
+        figures = asyncio.run(evaluate(request, settings, held_out, out))
         constitution = load(request.principles)
         about = {
             "constitution": constitution.ref,
@@ -90,7 +90,7 @@ def align(
             "title": constitution.title,
             "stages": stages,
         }
-        write_report(request, about | found, out)
+        write_report(request, about | figures, out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report
 
@@ -111,15 +111,15 @@ def _generate(
         counts = {"prompts": results.exported.rows, "quarantined": results.quarantined.total()}
         counts |= {"pairs": files["pairs"].records, "revisions": files["sft"].records}
         replace_text(mark, json.dumps(counts) + "\n")
-    found: dict[str, int] = json.loads(mark.read_text(encoding="utf-8"))
-    tell("generate", ", ".join(f"{count} {what}" for what, count in found.items()))
-    if not found["pairs"]:
+    made: dict[str, int] = json.loads(mark.read_text(encoding="utf-8"))
+    tell("generate", ", ".join(f"{count} {what}" for what, count in made.items()))
+    if not made["pairs"]:
         raise InputError(
             "no comparison came out as a preference, so there is nothing to learn from",
             where=str(out / "generate"),
             fix="its report.html says why; another judge, or more samples (generate.samples=8), may find some",
         )
-    return found
+    return made
 
 
 def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[TrainConfig], dict[str, Any], str]]:

@@ -49,18 +49,18 @@ async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence
     folder = out / "evaluate"
     folder.mkdir(exist_ok=True)
     with closing(RunStore.open(folder / "answers", {"kind": "align"}, extend=True)) as store:
-        found = await measured(request, settings, lines, f"hf:{out / 'policy'}", store)
-    prompts, (before, after) = found.prompts[HELD_OUT], found.texts[HELD_OUT]
+        measured_policy = await measured(request, settings, lines, f"hf:{out / 'policy'}", store)
+    prompts, (before, after) = measured_policy.prompts[HELD_OUT], measured_policy.texts[HELD_OUT]
     answered = [Answered(*three) for three in zip(prompts, before, after, strict=True)]
     outcomes = await _judged(request, settings, answered, folder)
     policy = replace(
-        found,
-        matches={HELD_OUT: matches(found, outcomes)},
+        measured_policy,
+        matches={HELD_OUT: matches(measured_policy, outcomes)},
         judged_by={HELD_OUT: f"the chain's judge, {', '.join(request.judges)}"},
         leaks=leaking(request),
     )
     return _win_rate(answered, outcomes) | {
-        "samples": found.samples,
+        "samples": measured_policy.samples,
         "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
         "before": _side(request, [row.before for row in answered]),
         "after": _side(request, [row.after for row in answered]),
@@ -104,8 +104,8 @@ def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> d
                 verified.count(_verified(request, text))
         words.end_cluster()
         verified.end_cluster()
-    found = {"unanswered": unanswered, "words": _figure(words.figure())}
-    return found | ({"verified": _figure(verified.figure())} if request.rule else {})
+    figures = {"unanswered": unanswered, "words": _figure(words.figure())}
+    return figures | ({"verified": _figure(verified.figure())} if request.rule else {})
 
 
 Outcomes = Mapping[tuple[str, tuple[str, str]], list[float | None]]
@@ -149,8 +149,8 @@ def _win_rate(answered: Sequence[Answered], outcomes: Outcomes) -> dict[str, Any
     for row in answered:
         for pair in row.pairs():
             equal += pair[0] == pair[1]
-            found = [0.5] if pair[0] == pair[1] else outcomes.get((row.prompt.key, pair), [None])
-            for win in found:
+            of_pair = [0.5] if pair[0] == pair[1] else outcomes.get((row.prompt.key, pair), [None])
+            for win in of_pair:
                 if win is None:
                     unread += 1
                 else:

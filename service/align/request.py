@@ -96,7 +96,7 @@ class AlignRequest:
 
 def read_settings(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read ``STAGE.KEY=VALUE`` texts. Raises `InputError`."""
-    found: dict[str, dict[str, Any]] = {}
+    by_stage: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         stage, dot, key = name.partition(".")
@@ -106,5 +106,5 @@ def read_settings(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 where="command line",
                 fix=f"expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}",
             )
-        found.setdefault(stage, {})[key] = yaml.safe_load(value)
-    return found
+        by_stage.setdefault(stage, {})[key] = yaml.safe_load(value)
+    return by_stage

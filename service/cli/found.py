@@ -51,11 +51,11 @@ class Unread(TyperCommand):
 class FoundGroup(TyperGroup):
     """A group of commands that were found; `group` makes its class."""
 
-    found: Sequence[Unread] = ()
+    listed: Sequence[Unread] = ()
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {command.place.name: command for command in self.found}
+        self.commands = {command.place.name: command for command in self.listed}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command as listings have it."""
@@ -70,7 +70,7 @@ class FoundGroup(TyperGroup):
 
 def group(places: Iterable[Place], open: Opener) -> type[FoundGroup]:
     """Return the class of a group that has these commands."""
-    return type("Group", (FoundGroup,), {"found": [Unread(place, open) for place in places]})
+    return type("Group", (FoundGroup,), {"listed": [Unread(place, open) for place in places]})
 
 
 def in_folder(package: str, folder: Path, heading: str | None = None) -> Iterator[Place]:

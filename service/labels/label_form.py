@@ -95,14 +95,14 @@ def long_form(row: Any) -> Any:
     """Return ``row`` as `critic.feedback.Feedback` reads it; what is malformed is left for that to refuse."""
     if not isinstance(row, dict):
         return row
-    found = {"source": "human"} | row
+    form = {"source": "human"} | row
     if "prompt" in row:
-        found["prompt"] = prompt_of(row["prompt"])
+        form["prompt"] = prompt_of(row["prompt"])
     if "responses" in row:
-        found["responses"] = responses_of(row["responses"])
+        form["responses"] = responses_of(row["responses"])
     if "label" in row:
-        found["label"] = label_of(row.get("kind"), row["label"])
-    return found
+        form["label"] = label_of(row.get("kind"), row["label"])
+    return form
 
 
 def prompt_of(prompt: Any) -> Any:

@@ -86,12 +86,12 @@ class Labels:
         """
         if not measured:
             self.texts.check(row)
-        found = long_form(row)
-        if isinstance(found, dict):
-            _as_own(found, caller)
-            await self._bind_annotator(found)
-            await self._bind_constitution(found)
-        given = Feedback.model_validate(found, context=STORABLE if storable else None)
+        form = long_form(row)
+        if isinstance(form, dict):
+            _as_own(form, caller)
+            await self._bind_annotator(form)
+            await self._bind_constitution(form)
+        given = Feedback.model_validate(form, context=STORABLE if storable else None)
         await self.must_be_principles(given)
         return given
 
@@ -132,10 +132,12 @@ class Labels:
         if (known := self._known.get(ref)) is not None:
             return known
         try:
-            found = await self.constitutions.get(ref)
+            constitution = await self.constitutions.get(ref)
         except InputError as error:
             raise InputError(error.problem, where="/constitution", fix=error.fix) from None
-        bound = _Bound(found.ref, found.digest, frozenset(principle.id for principle in found.principles))
+        bound = _Bound(
+            constitution.ref, constitution.digest, frozenset(principle.id for principle in constitution.principles)
+        )
         self._known[bound.ref] = bound  # a published version never changes
         return bound
 
@@ -156,8 +158,8 @@ class Labels:
         if len(self._annotators) > REMEMBERED:
             self._annotators.clear()
         until = time.monotonic() + REMEMBERED_SECONDS
-        found = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
-        return found
+        known = self._annotators[annotator] = _Annotator(until, row is not None, row.group if row else None)
+        return known
 
 
 def _as_own(row: dict[str, Any], caller: Caller) -> None:

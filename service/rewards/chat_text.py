@@ -47,8 +47,8 @@ def split(query: str, prompt: str | None) -> tuple[Prompt, str | None]:
         if last.role != "assistant":
             raise ChatTextError("the query does not end with an answer in a known chat template; send prompts, too")
         return _prompt(turns), answer_of(last.content)
-    before, found, response = query.partition(prompt) if prompt else (query, "", "")
-    if not found or before.strip() not in ("", *_BEGINNINGS):
+    before, given, response = query.partition(prompt) if prompt else (query, "", "")
+    if not given or before.strip() not in ("", *_BEGINNINGS):
         raise ChatTextError("the query does not begin with its prompt")
     return prompt_of(prompt), answer_of(_without_end(response), prompt)
 

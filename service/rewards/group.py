@@ -75,12 +75,12 @@ class GroupAnswer(BaseModel):
 async def compared(source: ComparisonRewards, prompt: Prompt, texts: Sequence[str | None]) -> Compared:
     """Compare those ``texts`` that there are. A response that came to none has no reward, and costs the others none."""
     places = [number for number, text in enumerate(texts) if text is not None]
-    found = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
+    among_read = await source.compared(prompt, [text for text in texts if text is not None], "interactive")
     grades = [Grade(None, NO_ANSWER)] * len(texts)
-    for place, grade in zip(places, found.grades, strict=True):
+    for place, grade in zip(places, among_read.grades, strict=True):
         grades[place] = grade
-    results = [(places[first], places[second], probability) for first, second, probability in found.results]
-    return Compared(grades, results, found.asked)
+    results = [(places[first], places[second], probability) for first, second, probability in among_read.results]
+    return Compared(grades, results, among_read.asked)
 
 
 def text_of(response: str | dict[str, Any]) -> str | None:

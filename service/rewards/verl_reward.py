@@ -62,8 +62,8 @@ def compute_scores(
 
 
 def _prompt(extra_info: Mapping[str, Any] | None) -> Any:
-    found = extra_info or {}
-    prompt = found["prompt"] if found.get("prompt") is not None else found.get("question")
+    info = extra_info or {}
+    prompt = info["prompt"] if info.get("prompt") is not None else info.get("question")
     if prompt is None:
         raise RewardError(
             "extra_info has neither `prompt` nor `question`: the reward is that of an answer to something"

@@ -171,9 +171,9 @@ async def test_what_was_exported_with_reasoning_is_read_again(exported: Callable
     row = await pipeline(THINKS).run(line())
     exported(row, "jsonl", reasoning=True)
     [read] = list(open_pairs(str(tmp_path / "pairs.jsonl"), max_chars=1000, truncate=False))
-    found = read()
-    assert isinstance(found, Line)
-    assert [one.text for one in found.item.responses] == [row.pairs[0].chosen.text, row.pairs[0].rejected.text]
+    read_line = read()
+    assert isinstance(read_line, Line)
+    assert [one.text for one in read_line.item.responses] == [row.pairs[0].chosen.text, row.pairs[0].rejected.text]
 
 
 async def test_a_script_can_think() -> None:

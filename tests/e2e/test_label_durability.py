@@ -17,12 +17,12 @@ KILLS, CLIENTS = 4, 8
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_acknowledged_label_is_there_once_after_kills(kind: str, tmp_path: Path) -> None:
     if kind == "sqlite":
-        acknowledged, found = through_kills(tmp_path / "server", "")
+        acknowledged, stored = through_kills(tmp_path / "server", "")
     else:
         with postgres(tmp_path / "postgres") as url:
-            acknowledged, found = through_kills(tmp_path / "server", url)
+            acknowledged, stored = through_kills(tmp_path / "server", url)
     assert len(acknowledged) > 10 * KILLS
-    assert sorted(found) == sorted(acknowledged)
+    assert sorted(stored) == sorted(acknowledged)
 
 
 def through_kills(folder: Path, database: str) -> tuple[list[str], list[str]]:

@@ -64,8 +64,8 @@ def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
     [align] = [block for block in blocks("bash") if block.startswith("cai align")]
     assert "model:    runs/dpo-smoke/ (4 steps" in run(tmp_path, "bash", "-euc", train)
     run(tmp_path, "bash", "-euc", align)
-    found = json.loads((tmp_path / "runs/short/report.json").read_text())
-    assert found["change"]["low"] > 0  # of the share of short answers, prompt by prompt
+    report = json.loads((tmp_path / "runs/short/report.json").read_text())
+    assert report["change"]["low"] > 0  # of the share of short answers, prompt by prompt
 
 
 @pytest.mark.slow

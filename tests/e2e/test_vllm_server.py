@@ -67,9 +67,9 @@ def test_what_has_no_typed_decisions_is_told_with_what_works_there(url: str, key
 
 
 async def test_what_the_server_can_do_is_found_at_opening(engine: Engine) -> None:
-    found = dict(engine.capabilities)
-    assert 0.1 < float(found.pop("label mass")) <= 1  # the model's own; how it rounds is the processor's
-    assert found == {
+    capabilities = dict(engine.capabilities)
+    assert 0.1 < float(capabilities.pop("label mass")) <= 1  # the model's own; how it rounds is the processor's
+    assert capabilities == {
         "server": "vllm",
         "context length": "2048",
         "model": MODEL,

@@ -26,7 +26,7 @@ def main(folder: str) -> None:
     asks = [Ask(prompt, "here:1", chat.encode(prompt.messages)) for prompt in prompts]
 
     tasks = [Task(ask, seed, 12, 0.0) for seed, ask in enumerate(asks)]
-    model, found = loaded.model, {}
+    model, samples = loaded.model, {}
     with asyncio.Runner() as runner:
         writers: dict[str, Writer] = {
             "vllm": VllmWriter(model, torch.float32, loaded.tokenizer, 256, runner),
@@ -37,9 +37,9 @@ def main(folder: str) -> None:
                 change(model)
             for name, writer in writers.items():
                 writer.refresh(model.named_parameters())
-                found[f"{name} {when}"] = [shown(sample) for sample in writer.write(tasks)]
+                samples[f"{name} {when}"] = [shown(sample) for sample in writer.write(tasks)]
         writers["vllm"].close()
-    print(json.dumps(found))
+    print(json.dumps(samples))
 
 
 @torch.no_grad()

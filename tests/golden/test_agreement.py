@@ -17,9 +17,9 @@ from critic.statistics.reliability.ratings import Ratings
 
 
 def value(disagreement: OfWeights, units: int) -> float:
-    found = coefficient(disagreement, units)
-    assert found is not None
-    return found
+    figure = coefficient(disagreement, units)
+    assert figure is not None
+    return figure
 
 
 def golden(folder: Path, part: str) -> dict[str, Any]:
@@ -36,7 +36,9 @@ def test_pandalm(cai_data: Path) -> None:
         units, mine, theirs = ratings.of_pair(first, second)
         kappas.append(value(cohen(mine, theirs), units.size))
         shares.append(float((mine == theirs).mean()))
-    by_what = {what.split(",")[0].split(" / ")[0]: found for what, found in given.items() if what.startswith("PandaLM")}
+    by_what = {
+        what.split(",")[0].split(" / ")[0]: numbers for what, numbers in given.items() if what.startswith("PandaLM")
+    }
     assert kappas == pytest.approx(by_what["PandaLM testset-v1"], rel=1e-14)
     assert shares == pytest.approx(by_what["PandaLM raw pairwise agreement"], rel=1e-14)
     alpha, kappa, *_ = by_what["PandaLM Krippendorff alpha nominal"]
@@ -65,9 +67,9 @@ def test_dices(cai_data: Path) -> None:
 
 
 def _instances(rows: object) -> list[dict[str, object]]:
-    found = rows["instances"] if isinstance(rows, dict) else rows
-    assert isinstance(found, list)
-    return found
+    instances = rows["instances"] if isinstance(rows, dict) else rows
+    assert isinstance(instances, list)
+    return instances
 
 
 def _labels(row: dict[str, object]) -> list[str]:
@@ -79,7 +81,7 @@ def _labels(row: dict[str, object]) -> list[str]:
 
 def test_tulu(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
-    strict, relaxed, kappa, acceptable = next(found for what, found in given.items() if what.startswith("Tulu"))
+    strict, relaxed, kappa, acceptable = next(numbers for what, numbers in given.items() if what.startswith("Tulu"))
     book = openpyxl.load_workbook(cai_data / "tulu/eval_annotations_tulu_1.xlsx", read_only=True)
     head, *lines = book["sheet"].iter_rows(values_only=True)
     book.close()
@@ -123,7 +125,7 @@ def _accepts(row: dict[Any, Any], model: str) -> object:
 
 def test_xstest(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
-    published = next(found for what, found in given.items() if what.startswith("XSTest"))
+    published = next(numbers for what, numbers in given.items() if what.startswith("XSTest"))
     for name in ("gpt4", "mistralinstruct"):
         with (cai_data / f"xstest/xstest_v2_completions_{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -136,6 +138,6 @@ def test_xstest(cai_data: Path) -> None:
 
 def test_choix(cai_data: Path) -> None:
     given = golden(cai_data, "bradley_terry")
-    vector = next(found for what, found in given.items() if what.startswith("choix pairwise-2"))
+    vector = next(numbers for what, numbers in given.items() if what.startswith("choix pairwise-2"))
     assert bradley_terry([0, 0, 1, 2], [1, 1, 2, 0], [1, 1, 1, 1]).strengths == pytest.approx(vector, abs=1e-9)
     assert bradley_terry([0, 1, 2], [1, 2, 0], [1, 1, 1]).strengths == pytest.approx([0, 0, 0], abs=1e-12)

@@ -72,15 +72,15 @@ def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(
     assert used and used <= kept
     lineage = json.loads((out / "policy/lineage.json").read_text())
     assert lineage["constitutions"] == [load("c.yaml").digest] and lineage["parent"]["name"] == str(policy)
-    found = json.loads((out / "report.json").read_text())
-    assert {row["prompt"][0]["content"] for row in found["answers"]} == held_out
+    told = json.loads((out / "report.json").read_text())
+    assert {row["prompt"][0]["content"] for row in told["answers"]} == held_out
     for side in ("before", "after"):
-        texts = [text for row in found["answers"] for text in row[side] if text]
-        assert found[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
+        texts = [text for row in told["answers"] for text in row[side] if text]
+        assert told[side]["verified"]["estimate"] == pytest.approx(sum("e" in text for text in texts) / len(texts))
     assert "verified before" in Page((out / "report.html").read_text()).text
-    policy_of_chain = found["policy"]
+    policy_of_chain = told["policy"]
     assert policy_of_chain["policies"] == ["before", "after"] and policy_of_chain["sets"] == {"held-out": len(held_out)}
-    assert policy_of_chain["wins"]["held-out"]["after"]["all"]["unread"] == found["unreadable"]
+    assert policy_of_chain["wins"]["held-out"]["after"]["all"]["unread"] == told["unreadable"]
     assert (
         set(policy_of_chain["drift"]["after"]) >= {"KL, nats an answer"}
         or "refusal" in policy_of_chain["drift"]["after"]
@@ -115,8 +115,8 @@ def test_revisions_are_learnt_first_and_the_chain_goes_on_where_it_stopped(
     assert "sft:      finished before" in done.output and "dpo:      finished before" in done.output
     lineage = json.loads((folder / "out/policy/lineage.json").read_text())
     assert lineage["parent"]["name"] == "out/sft" and lineage["ancestors"][0]["parent"]["name"] == str(policy)
-    found = json.loads((folder / "out/report.json").read_text())
-    assert "verified" not in found["before"] and found["win_rate"]["n"] + found["unreadable"] > 0
+    told = json.loads((folder / "out/report.json").read_text())
+    assert "verified" not in told["before"] and told["win_rate"]["n"] + told["unreadable"] > 0
 
 
 @pytest.mark.slow
@@ -180,8 +180,8 @@ def test_figures_by_hand() -> None:
         (key, ("one", "see me")): [1.0],
         (key, ("two", "eel")): [None],
     }
-    found = _win_rate(rows, outcomes)
-    assert (found["win_rate"]["estimate"], found["equal_answers"], found["unreadable"]) == (0.75, 1, 1)
+    win_rate = _win_rate(rows, outcomes)
+    assert (win_rate["win_rate"]["estimate"], win_rate["equal_answers"], win_rate["unreadable"]) == (0.75, 1, 1)
 
 
 def found_of(prompts: int, **more: Any) -> dict[str, Any]:
@@ -190,9 +190,9 @@ def found_of(prompts: int, **more: Any) -> dict[str, Any]:
     answers = [{"prompt": [{"role": "user", "content": "Q"}], "before": [HOSTILE], "after": [None]}] * prompts
     about = {"constitution": "c@1", "constitution_hash": "h" * 64, "title": "Short answers", "samples": 1}
     change = {"estimate": 0.73, "low": 0.6, "high": 0.85, "n": 30, "clusters": 30}
-    found = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
-    found |= {"policy": {"leaks": ["One family sits in three seats."], "hacking": {}, "answers": {}, "tax": {}}}
-    return found | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
+    facts = about | {"stages": {"sft": {"skipped": "none"}}, "answers": answers, "win_rate": figure, "change": change}
+    facts |= {"policy": {"leaks": ["One family sits in three seats."], "hacking": {}, "answers": {}, "tax": {}}}
+    return facts | {"before": side | {"verified": figure | {"estimate": 0.1}}, "after": side} | more
 
 
 def test_the_page_shows_both_answers_as_text_only() -> None:

@@ -60,16 +60,16 @@ def test_agreement_names_the_spammer_and_right_answers(tmp_path: Path) -> None:
     rows = crowd()
     known = write(tmp_path / "gold.jsonl", [row for row in rows if row["annotator"] == "ann"])
     page = tmp_path / "page.html"
-    found = agreement(write(tmp_path / "l.jsonl", rows), "--gold", known, "--report", str(page))
-    alpha = found["coefficients"]["Krippendorff's alpha, nominal"]
+    told = agreement(write(tmp_path / "l.jsonl", rows), "--gold", known, "--report", str(page))
+    alpha = told["coefficients"]["Krippendorff's alpha, nominal"]
     assert 0.1 < alpha["low"] < alpha["estimate"] < alpha["high"] < 0.7
-    people = {one["name"]: one for one in found["annotators"]}
+    people = {one["name"]: one for one in told["annotators"]}
     ann, eve = people["ann"]["accuracy"], people["eve"]["accuracy"]
     assert people["ann"]["gold"]["estimate"] == 1 and ann["estimate"] > 0.8 > eve["estimate"]
     assert ann["low"] < ann["estimate"] < ann["high"] and ann["clusters"] == 50
-    assert any("eve's labels say next to nothing" in alarm for alarm in found["alarms"])
-    assert not any("ann" in alarm for alarm in found["alarms"])
-    assert sum(found["verdicts"].values()) == 50 and "Person by person" in page.read_text()
+    assert any("eve's labels say next to nothing" in alarm for alarm in told["alarms"])
+    assert not any("ann" in alarm for alarm in told["alarms"])
+    assert sum(told["verdicts"].values()) == 50 and "Person by person" in page.read_text()
 
 
 def test_opposed_groups_stay_apart(tmp_path: Path) -> None:

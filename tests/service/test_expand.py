@@ -142,8 +142,8 @@ def test_an_unknown_setting_is_refused_with_the_near_one() -> None:
 def commands() -> list[type[BaseModel]]:
     """The models of commands: those that say what a command is asked for."""
     modules = [import_module(f"critic.settings.{file.name}") for file in iter_modules(critic.settings.__path__)]
-    found = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
-    return sorted((one for one in found if (one.__doc__ or "").startswith("What `cai")), key=lambda one: one.__name__)
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    return sorted((one for one in classes if (one.__doc__ or "").startswith("What `cai")), key=lambda one: one.__name__)
 
 
 def other(field: Any, model: type[BaseModel], name: str) -> Any:

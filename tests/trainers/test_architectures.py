@@ -85,8 +85,8 @@ def test_one_step_of_a_policy(name: str, tmp_path: Path) -> None:
     first = dpo.state.log_history[0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
     both = [[logprob(model, *chat) for chat in chats(dpo.examples[i].tree)] for i in range(EXAMPLES)]
-    for found, pair in zip(dpo.examples.references or (), both, strict=True):
-        assert found == pytest.approx(pair, abs=2e-2)
+    for logps, pair in zip(dpo.examples.references or (), both, strict=True):
+        assert logps == pytest.approx(pair, abs=2e-2)
     assert first["grad_norm"] > 0
 
 

@@ -37,12 +37,12 @@ def rated(pairs: Sequence[Pair]) -> list[Rated]:
 
 def logprobs(trainer: DPOTrainer, examples: Sequence[Example]) -> Tensor:
     """Summed log-probabilities of all answers, one tree at a time: ``[E, 2]``."""
-    found = []
+    sums = []
     with torch.no_grad():
         for example in examples:
             batch = packed([trainer.encoder.policy(example.prompt, example.answers)])
-            found.append(batch.sums(model_of(trainer)(batch=batch)))
-    return torch.stack(found)
+            sums.append(batch.sums(model_of(trainer)(batch=batch)))
+    return torch.stack(sums)
 
 
 def nudge(model: torch.nn.Module) -> None:

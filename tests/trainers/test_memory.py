@@ -30,8 +30,8 @@ def test_the_shape_is_the_published_one() -> None:
 
 def test_weights_gradients_and_adam_of_full_training_by_hand() -> None:
     """16 bytes a weight: 32.1 GB each of weights and gradients, 64.2 of Adam. A step's gradient outlives its batch."""
-    found = plan(EIGHT, Needs(), CHAT, Setting(compute=4, checkpointing=True))
-    assert found.always == {
+    planned = plan(EIGHT, Needs(), CHAT, Setting(compute=4, checkpointing=True))
+    assert planned.always == {
         "weights": 4 * WEIGHTS,
         "optimiser": 8 * WEIGHTS,
         "references": 0,
@@ -39,9 +39,9 @@ def test_weights_gradients_and_adam_of_full_training_by_hand() -> None:
         "reward models": 0,
         "libraries": OVERHEAD,
     }
-    assert found.phases["learning"] == {"gradients": 4 * WEIGHTS, "activations": 0}
-    assert found.peak == 16 * WEIGHTS + OVERHEAD and found.fullest == "learning"
-    assert found.disk == {"checkpoints": 3 * 12 * WEIGHTS, "the finished model": 2 * WEIGHTS}
+    assert planned.phases["learning"] == {"gradients": 4 * WEIGHTS, "activations": 0}
+    assert planned.peak == 16 * WEIGHTS + OVERHEAD and planned.fullest == "learning"
+    assert planned.disk == {"checkpoints": 3 * 12 * WEIGHTS, "the finished model": 2 * WEIGHTS}
 
 
 def test_activations_of_a_layer_by_hand() -> None:
@@ -57,10 +57,10 @@ def test_activations_of_a_layer_by_hand() -> None:
 def test_adapters_share_one_base_and_leave_the_rest_to_rollouts() -> None:
     needs = Needs(reference=True, critic=True, writes=True)
     work = Work(examples=1, answers=4, prompt=1536, answer=512, slots=32, rewards=2 * WEIGHTS)
-    found = plan(EIGHT, needs, work, Setting(adapters=2 * RANK_16 + 4097, checkpointing=True))
-    assert found.always["weights"] == 4 * (WEIGHTS + 2 * RANK_16 + 4097) and found.always["references"] == 0
-    assert found.always["rollouts: the copy that writes"] == 2 * WEIGHTS
-    assert found.phases["writing"]["rollouts: keys and values"] == 32 * 2048 * 32 * 2 * 1024 * 2
+    planned = plan(EIGHT, needs, work, Setting(adapters=2 * RANK_16 + 4097, checkpointing=True))
+    assert planned.always["weights"] == 4 * (WEIGHTS + 2 * RANK_16 + 4097) and planned.always["references"] == 0
+    assert planned.always["rollouts: the copy that writes"] == 2 * WEIGHTS
+    assert planned.phases["writing"]["rollouts: keys and values"] == 32 * 2048 * 32 * 2 * 1024 * 2
     whole = plan(EIGHT, needs, work, Setting(checkpointing=True))
     assert whole.always["weights"] == 4 * (WEIGHTS + WEIGHTS - TABLE + 4097)  # the values' head in place of the table
     assert whole.always["references"] == 4 * WEIGHTS
@@ -138,6 +138,6 @@ def test_what_is_proposed_fits() -> None:
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_a_plan_has_no_negative_part(sharded: bool) -> None:
-    found = plan(EIGHT, Needs(answers=2), CHAT, Setting(processes=8, sharded=sharded, on_cpu=True))
-    parts = [*found.always.values(), *(size for phase in found.phases.values() for size in phase.values())]
-    assert all(size >= 0 for size in parts) and found.host == 0
+    planned = plan(EIGHT, Needs(answers=2), CHAT, Setting(processes=8, sharded=sharded, on_cpu=True))
+    parts = [*planned.always.values(), *(size for phase in planned.phases.values() for size in phase.values())]
+    assert all(size >= 0 for size in parts) and planned.host == 0

@@ -85,9 +85,9 @@ def finished(parent: Path, folder: Path, adapter: Path) -> float:
     base = base.dequantize(dtype=torch.float32)
     merged: Any = PeftModel.from_pretrained(base, str(adapter))
     wanted = dict(merged.merge_and_unload().named_parameters())
-    found = dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).named_parameters())
-    assert found.keys() == wanted.keys()
-    return max(float((found[name] - wanted[name]).detach().abs().max()) for name in found)
+    weights = dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).named_parameters())
+    assert weights.keys() == wanted.keys()
+    return max(float((weights[name] - wanted[name]).detach().abs().max()) for name in weights)
 
 
 @pytest.mark.slow

@@ -91,9 +91,9 @@ class GRPOTrainer(OnlineTrainer):
                 apart_M = group_advantage.penalty(new_M, old_M, reference_M, args.kl_estimator)
             weight_M, count = group_advantage.weights(row.answer, rule, args.max_new_tokens)
             self.backward((weight_M * (loss_M + args.kl_coef * apart_M)).sum() / total, part)
-            found = (weight_M * loss_M, weight_M * apart_M, weight_M * clipped_M)
+            summed = (weight_M * loss_M, weight_M * apart_M, weight_M * clipped_M)
             sums["of"] += count
-            for name, values_M in zip(("loss/policy", "loss/kl", "clip_fraction"), found, strict=True):
+            for name, values_M in zip(("loss/policy", "loss/kl", "clip_fraction"), summed, strict=True):
                 sums[name] += values_M.detach().sum()
         return sums
 

@@ -105,8 +105,8 @@ class PPOTrainer(OnlineTrainer):
                 guess_M = self.models.values(row)
             worth_M = policy_gradient.value_loss(guess_M, values_M, returns_M, args.value_clip)
             self.backward(args.value_coef * worth_M.sum() / total, part)
-            found = (torch.ones_like(loss_M), loss_M, worth_M, clipped_M)
-            for name, values in zip(sums, found, strict=True):
+            summed = (torch.ones_like(loss_M), loss_M, worth_M, clipped_M)
+            for name, values in zip(sums, summed, strict=True):
                 sums[name] += values.detach().sum()
         return sums
 

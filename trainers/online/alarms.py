@@ -99,13 +99,13 @@ def common_phrases(texts: Sequence[str], rewards: Sequence[float]) -> dict[str, 
         for phrase in {" ".join(words[i : i + n]) for n in _PHRASE for i in range(len(words) - n + 1)}:
             holding[phrase].append(reward)
     spread, total = pstdev(rewards) if rewards else 0.0, math.fsum(rewards)
-    found = {}
+    phrases = {}
     for phrase, held in holding.items():
         others = len(texts) - len(held)
         if len(held) >= _COMMON * len(texts):
             lead = fmean(held) - (total - math.fsum(held)) / others if others and spread else 0.0
-            found[phrase] = [len(held) / len(texts), lead / spread if spread else 0.0]
-    return found
+            phrases[phrase] = [len(held) / len(texts), lead / spread if spread else 0.0]
+    return phrases
 
 
 def refuses(text: str) -> bool:

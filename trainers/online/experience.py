@@ -119,7 +119,7 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
     kl_M = old_M - reference_M
     lengths = [len(sample.ids) for sample in samples if sample.reward is not None]
     measured = zip(*(torch.split(x.cpu(), lengths) for x in (kl_M, entropy_M, old_M)), strict=True)
-    found = []
+    rows = []
     for sample in samples:
         ask = sample.task.ask
         row: Row = {"step": step, "where": ask.where, "prompt": ask.prompt.messages[-1].content}
@@ -136,8 +136,8 @@ def rows(step: int, samples: Sequence[Sample], old_M: Tensor, entropy_M: Tensor,
                 row["reward_error"] = sample.error
             row |= {"repetition": repetition(sample.ids), "refused": refuses(sample.text)}
             row["drift"] = float((torch.tensor(sample.logprobs) - old).abs().mean())
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:

@@ -293,12 +293,12 @@ class OnlineTrainer:
             return
         mine = self.held_out.asks[self.accelerator.process_index :: self.accelerator.num_processes]
         samples = [sample for sample in self._write(mine, 1, "heldout") if not sample.problem]
-        found = []
+        by_prompt = []
         for source in (self.reward, self.heldout):
             grades = self._runner.run(source.grade(samples))
             known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
-            found.append({sample.task.ask.prompt.key: reward for sample, reward in known})
-        parts = gather_object([found])
+            by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
+        parts = gather_object([by_prompt])
         reward, heldout = ({key: value for part in parts for key, value in part[i].items()} for i in (0, 1))
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
         means = {"eval_reward": reward, "eval_heldout": heldout}
@@ -379,9 +379,9 @@ class OnlineTrainer:
         async def opening() -> RewardSource:  # some engines want to be opened where they are used
             return open_source(spec, principles, decode, self.args)
 
-        found = source or self._runner.run(opening())
-        opened.callback(lambda: self._runner.run(found.close()))
-        return found
+        opened_source = source or self._runner.run(opening())
+        opened.callback(lambda: self._runner.run(opened_source.close()))
+        return opened_source
 
     def _make_callbacks(self, model: PreTrainedModel, more: Sequence[TrainerCallback]) -> CallbackHandler:
         reporting = get_reporting_integration_callbacks(self.args.report_to)

@@ -134,7 +134,7 @@ def _table(model: PreTrainedModel) -> int:
 def _largest_layer(model: PreTrainedModel) -> int:
     """Return the weights of the largest layer: of the longest list of modules, for that is what layers are in."""
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    layers = max(lists, key=lambda found: sum(weight.numel() for weight in found.parameters()), default=None)
+    layers = max(lists, key=lambda layer_list: sum(weight.numel() for weight in layer_list.parameters()), default=None)
     if layers is None:
         return sum(weight.numel() for weight in model.parameters())
     return max(sum(weight.numel() for weight in layer.parameters()) for layer in layers)

@@ -148,7 +148,7 @@ def _coefficients(
     named |= {"Fleiss' kappa": fleiss, "Gwet's AC1": ac1}
     if len(LEVELS[kind]) > 1:
         named["Gwet's AC2, quadratic"] = ac2
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     why_not: dict[str, str] = {}
     for name, of_ratings in named.items():
         try:
@@ -159,8 +159,8 @@ def _coefficients(
         if value is None:
             why_not[name] = "one value alone was given, so that chance explains all agreement"
         else:
-            found[name] = value
-    return found, why_not
+            figures[name] = value
+    return figures, why_not
 
 
 def _agreement(ratings: Ratings, clusters: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Figure | None:
@@ -250,14 +250,14 @@ def _pairs(
     ratings: Ratings, names: Sequence[str], clusters: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> tuple[Between, ...]:
     most = np.argsort(-np.bincount(ratings.raters), kind="stable")[:MOST_PAIRED].tolist()
-    found = []
+    between = []
     for first, second in combinations(sorted(most), 2):
         units, mine, theirs = ratings.of_pair(first, second)
         if units.size:
             kappa = figure(cohen(mine, theirs), units.size, clusters[units])
             alike = float((mine == theirs).mean())
-            found.append(Between(names[first], names[second], units.size, alike, kappa))
-    return tuple(found)
+            between.append(Between(names[first], names[second], units.size, alike, kappa))
+    return tuple(between)
 
 
 def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str, Verdict]]:

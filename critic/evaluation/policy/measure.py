@@ -120,7 +120,7 @@ async def _drift(
     """Read the trained policies' answers under the base, which is opened once more."""
     if not plan.drift:
         return []
-    found: list[Drift | None] = [None]
+    drifts: list[Drift | None] = [None]
     if able[0]:
         return [None, *(Drift(refusal=able[0]) for _ in plan.policies[1:])]
     tell("drift from the base")
@@ -128,13 +128,13 @@ async def _drift(
     try:
         for place in range(1, len(plan.policies)):
             if able[place]:
-                found.append(Drift(refusal=able[place]))
+                drifts.append(Drift(refusal=able[place]))
                 continue
             by_base = await likelihoods(engine, plan.prompts[HELD_OUT], texts[place])
-            found.append(Drift(own[place], by_base, base_by[place], own[0]))
+            drifts.append(Drift(own[place], by_base, base_by[place], own[0]))
     finally:
         await engine.close()
-    return found
+    return drifts
 
 
 async def _judged(

@@ -114,9 +114,9 @@ def _routed(columns: Columns, draw: Draw, why_not: dict[str, str]) -> Figure | N
         return None
     kept = list(place.values())
     pi = [draw.chances[item] for item in place]
-    found = routed_mean(columns.human[kept], columns.judge[kept], pi, list(every.values()))
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    return Figure(min(1.0, max(0.0, found.estimate)), low, high, found.n, len({columns.prompts[i] for i in kept}))
+    mean = routed_mean(columns.human[kept], columns.judge[kept], pi, list(every.values()))
+    low, high = max(0.0, mean.low), min(1.0, mean.high)
+    return Figure(min(1.0, max(0.0, mean.estimate)), low, high, mean.n, len({columns.prompts[i] for i in kept}))
 
 
 def _screened(columns: Columns, why_not: dict[str, str]) -> Figure | None:

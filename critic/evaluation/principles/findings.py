@@ -84,7 +84,7 @@ class Limits:
 
 def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findings:
     """Return what the votes of ``table`` say of ``constitution``."""
-    found, sentence = ambiguities(table)
+    ambiguous, sentence = ambiguities(table)
     return Findings(
         constitution.ref,
         len(table.comparisons),
@@ -92,7 +92,7 @@ def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findi
         tuple(influences(table, constitution, pooling)),
         coverage(table),
         tuple(relations(table)),
-        tuple(found),
+        tuple(ambiguous),
         sentence,
     )
 
@@ -132,8 +132,8 @@ def plain(tested: Findings) -> dict[str, Any]:
     names = ("duplicates", "contradictions", "ambiguous")
     data = asdict(tested) | {name: [asdict(one) for one in getattr(tested, name)] for name in names}
     data |= {"idle": [one.principle for one in tested.idle], "sentences": sentences(tested)}
-    found: dict[str, Any] = _finite(data)
-    return found
+    finite: dict[str, Any] = _finite(data)
+    return finite
 
 
 def _finite(value: Any) -> Any:

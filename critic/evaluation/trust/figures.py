@@ -108,7 +108,7 @@ def judge_figures(answers: Sequence[Answer], people: People, judge: str) -> Judg
     prompts = [answer.item.prompt.key for answer in read]
     f, y = _columns(read)
     leanings = _leanings(read, f, y, judge)
-    tests = {name: found.p for name, found in leanings.items()}
+    tests = {name: lean.p for name, lean in leanings.items()}
     return JudgeFigures(
         items=len(answers),
         prompts=len(set(people.prompts())),
@@ -197,9 +197,9 @@ def _leanings(read: Sequence[Answer], f: Floats, y: Floats, judge: str) -> dict[
     most = np.where(y > 0.5, 1.0, np.where(y < 0.5, 0.0, 0.5))
     traits = {name: [difference(trait, answer.item) for answer in read] for name, trait in TRAITS.items()}
     traits[FAMILY] = [own_family(judge, answer.item) for answer in read]
-    found = {name: leaning(prefers, most, values, prompts) for name, values in traits.items()}
-    found[POSITION] = _position(read)
-    return {name: one for name, one in found.items() if one is not None}
+    by_trait = {name: leaning(prefers, most, values, prompts) for name, values in traits.items()}
+    by_trait[POSITION] = _position(read)
+    return {name: one for name, one in by_trait.items() if one is not None}
 
 
 def _position(read: Sequence[Answer]) -> Leaning | None:
@@ -247,8 +247,8 @@ def _mass(read: Sequence[Answer]) -> Figure | None:
 def _mean(values: Sequence[float], prompts: Sequence[str]) -> Figure | None:
     """The mean of values from 0 to 1, whose interval has a width even where all are the same."""
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
-    found = mean_change(np.clip(values, 0.0, 1.0), [numbers[prompt] for prompt in prompts])
-    return None if found is None else replace(found, low=max(0.0, found.low))
+    change = mean_change(np.clip(values, 0.0, 1.0), [numbers[prompt] for prompt in prompts])
+    return None if change is None else replace(change, low=max(0.0, change.low))
 
 
 def _low_mass(read: Sequence[Answer]) -> Figure | None:

@@ -65,14 +65,14 @@ def dataset(name: str, data: Any, naming: Naming) -> Source:
 
 
 def _read(names: list[str], naming: Naming, where: str) -> list[str]:
-    found = naming.of_table(names, where)
-    if not found:
+    wanted = naming.of_table(names, where)
+    if not wanted:
         raise InputError(
             f"no column is one that is read: there are {', '.join(names) or 'none at all'}",
             where=where,
             fix="Say with --column which is which, as in --column prompt=NAME.",
         )
-    return [name for name in names if name in found]
+    return [name for name in names if name in wanted]
 
 
 def _of_batch(batch: Any, row: int) -> dict[str, Any]:

@@ -70,11 +70,11 @@ def _fits_lists(columns: Columns) -> bool:
 def _texts(value: str) -> list[Any] | None:
     """Return a JSON list of texts, some of which may be null."""
     try:
-        found = json.loads(value)
+        texts = json.loads(value)
     except (ValueError, RecursionError):
         return None
-    is_texts = isinstance(found, list) and found and all(isinstance(text, str | None) for text in found)
-    return found if is_texts else None
+    is_texts = isinstance(texts, list) and texts and all(isinstance(text, str | None) for text in texts)
+    return texts if is_texts else None
 
 
 def _read_lists(columns: Columns, labels: bool) -> Columns:

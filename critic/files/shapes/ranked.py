@@ -10,8 +10,12 @@ from critic.rows import RowError
 
 
 def _fits(columns: Columns) -> bool:
-    found = columns.get("answers")
-    listed = isinstance(found, list) and bool(found) and all(isinstance(one, dict) and "answer" in one for one in found)
+    answers = columns.get("answers")
+    listed = (
+        isinstance(answers, list)
+        and bool(answers)
+        and all(isinstance(one, dict) and "answer" in one for one in answers)
+    )
     return listed and not has(columns, "responses")
 
 

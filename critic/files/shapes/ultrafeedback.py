@@ -14,8 +14,12 @@ _NO_RATING = ("N/A", "")
 
 
 def _fits(columns: Columns) -> bool:
-    found = columns.get("completions")
-    return isinstance(found, list) and bool(found) and all(isinstance(one, dict) and "response" in one for one in found)
+    completions = columns.get("completions")
+    return (
+        isinstance(completions, list)
+        and bool(completions)
+        and all(isinstance(one, dict) and "response" in one for one in completions)
+    )
 
 
 def _read(columns: Columns, labels: bool) -> Columns:
@@ -43,12 +47,12 @@ def _aspects(place: int, completion: dict[str, Any]) -> list[Aspect]:
     annotations = completion.get("annotations") or {}
     if not isinstance(annotations, dict):
         raise RowError("bad_rating", "annotations is not an object of ratings by aspect")
-    found: list[Aspect] = []
+    aspects: list[Aspect] = []
     for name, said in annotations.items():
         value = _rating(said.get("Rating"), name, FIVE) if isinstance(said, dict) else None
         if value is not None:
-            found.append((place, name, value, FIVE))
-    return found
+            aspects.append((place, name, value, FIVE))
+    return aspects
 
 
 def _rating(value: object, name: str, scale: Scale) -> float | None:

@@ -123,8 +123,8 @@ class Cot(SampledMode):
             place: [draw(place, number, one.text.strip()) for number, one in enumerate(written)]
             for place, written in reasons.items()
         }
-        found = iter(await together(one for asked in drawn.values() for one in asked))
-        return {place: [next(found) for _ in asked] for place, asked in drawn.items()}
+        endings = iter(await together(one for asked in drawn.values() for one in asked))
+        return {place: [next(endings) for _ in asked] for place, asked in drawn.items()}
 
     def _vote(self, engine: Engine, place: _Place, written: list[Completion], endings: list[_Ending]) -> Vote:
         order, principle = place

@@ -80,5 +80,5 @@ class Letters(SampledMode):
 
 def parse_letter(text: str) -> Letter | None:
     """Return the letter that is all of a text's first line but for punctuation, else None: never a guess."""
-    found = _LETTER.fullmatch(text.strip().partition("\n")[0])
-    return found[1] if found is not None else None  # type: ignore[return-value]
+    match = _LETTER.fullmatch(text.strip().partition("\n")[0])
+    return match[1] if match is not None else None  # type: ignore[return-value]

@@ -88,18 +88,18 @@ def parse_verdict(text: str) -> Better | None:
     """Return the verdict of a text that is exactly one JSON object of the schema, else None: never a guess."""
     fenced = _FENCE.fullmatch(text)
     try:
-        found = json.loads(fenced["inside"] if fenced is not None else text, object_pairs_hook=_once)
+        verdict = json.loads(fenced["inside"] if fenced is not None else text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or set(found) != {"better"}:
+    if not isinstance(verdict, dict) or set(verdict) != {"better"}:
         return None
-    better = found["better"]
+    better = verdict["better"]
     return better if isinstance(better, str) and better in ("A", "B", "tie") else None  # type: ignore[return-value]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that names a key twice: which of the two was meant?"""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return fields

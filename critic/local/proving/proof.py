@@ -85,7 +85,7 @@ class Proof:
     def settings(self) -> dict[str, str]:
         """Return the entries of an engine's identity: the paths that are not packed, for their numbers differ."""
         paths = {"scoring": self.scoring, "writing": self.writing}
-        return {use: found.name for use, found in paths.items() if found is not None and found.name != "packed"}
+        return {use: path.name for use, path in paths.items() if path is not None and path.name != "packed"}
 
 
 WRITERS: dict[Name, Writers] = {

@@ -270,21 +270,21 @@ class TreePlan:
 
     def _hidden(self, mask: Mask, dtype: torch.dtype, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: 0 where one of a path's last ``queries`` tokens may look, else minus infinity."""
-        found = self._biases.get((mask, dtype, queries, keys))
-        if found is None:
+        bias = self._biases.get((mask, dtype, queries, keys))
+        if bias is None:
             sees = self._mask(mask, queries, keys)
-            found = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
-            self._biases[mask, dtype, queries, keys] = found
-        return found
+            bias = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
+            self._biases[mask, dtype, queries, keys] = bias
+        return bias
 
     def _mask(self, mask: Mask, queries: int, keys: int) -> Tensor:
         """Return ``[queries, keys]``: true where one of a path's last ``queries`` tokens may look."""
-        found = self._masks.get((mask, queries, keys))
-        if found is None:
+        sees = self._masks.get((mask, queries, keys))
+        if sees is None:
             places = torch.arange(keys, device=self._device)
-            found = mask.among(places[keys - queries :, None], places[None])
-            self._masks[mask, queries, keys] = found
-        return found
+            sees = mask.among(places[keys - queries :, None], places[None])
+            self._masks[mask, queries, keys] = sees
+        return sees
 
 
 def _gains_by_products(query: Tensor) -> bool:

@@ -32,7 +32,7 @@ class FlexPlan:
         # that the gradient, too, goes through casts that autograd knows.
         query, key, value = (states.to(computed_in(query)) for states in (query, key, value))
         more = {} if rule.sinks is None else {"return_aux": AuxRequest(lse=True)}
-        found = self._kernel(
+        attended = self._kernel(
             query[None],
             key[None],
             value[None],
@@ -42,9 +42,9 @@ class FlexPlan:
             enable_gqa=len(query) != len(key),
             **more,
         )
-        mixed: Tensor = found if rule.sinks is None else found[0]
+        mixed: Tensor = attended if rule.sinks is None else attended[0]
         if rule.sinks is not None:  # a sink takes its share of the probability, and gives nothing
-            mixed = mixed * (found[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
+            mixed = mixed * (attended[1].lse - rule.sinks.float()[None, :, None]).sigmoid()[..., None].to(mixed.dtype)
         return mixed[0].transpose(0, 1)
 
     def _block(self, mask: Mask) -> BlockMask:
@@ -83,11 +83,11 @@ def relation(spans: list[Span], device: torch.device) -> tuple[Tensor, Tensor]:
 
 def places(spans: list[Span], device: torch.device) -> Tensor:
     """Return the position of each of N tokens in its path, ``[N]``."""
-    found: list[int] = []
+    depths: list[int] = []
     for span in spans:
         depth = sum(end - start for start, end in span.ancestors)
-        found += range(depth, depth + span.end - span.start)
-    return torch.tensor(found, device=device)
+        depths += range(depth, depth + span.end - span.start)
+    return torch.tensor(depths, device=device)
 
 
 def _capped(softcap: float) -> Callable[..., Tensor]:

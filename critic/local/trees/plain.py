@@ -57,13 +57,13 @@ def score_pairs(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
     scores = []
     for tree in trees:
-        found = []
+        of_tree = []
         for read in tree.reads:
             ids, starts = _chat(tree, read.segment)
             types = (torch.arange(len(ids), device=model.device) >= starts[read.segment]).long()[None]
             given = {"token_type_ids": types} if several else {}
-            found.append(Score(rewards(model, ids, **given), read.tokens))
-        scores.append(tuple(found))
+            of_tree.append(Score(rewards(model, ids, **given), read.tokens))
+        scores.append(tuple(of_tree))
     return scores
 
 

@@ -32,8 +32,8 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
         return [() for _ in trees]
     hidden_ND = run(model, row.ids, row.positions, tree_plan(row.spans, model.device))
     if not targets:
-        found = iter(rewards(output_head(model), hidden_ND, places))
-        return [tuple(Score(next(found), read.tokens) for read in tree.reads) for tree in trees]
+        read_values = iter(rewards(output_head(model), hidden_ND, places))
+        return [tuple(Score(next(read_values), read.tokens) for read in tree.reads) for tree in trees]
     values = iter(token_logprobs(vocabulary_head(model), hidden_ND, places, targets))
     return [
         tuple(as_score([next(values) for _ in read.targets], read.summed, read.tokens) for read in tree.reads)

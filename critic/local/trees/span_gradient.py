@@ -47,8 +47,8 @@ def attend_spans(query: Tensor, key: Tensor, value: Tensor, paths: Sequence[Path
 
     ``paths`` holds one for each span that has tokens.
     """
-    found: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
-    return found
+    mixed: Tensor = _Spans.apply(query, key, value, paths, scale)  # type: ignore[no-untyped-call]  # untyped in torch
+    return mixed
 
 
 class _Spans(torch.autograd.Function):

@@ -62,16 +62,16 @@ class Foresight:
     flips: list[Foreseen] = field(default_factory=list)
     may_flip: list[Foreseen] = field(default_factory=list)
 
-    def add(self, found: Foreseen) -> None:
+    def add(self, judgement: Foreseen) -> None:
         """Count one judgement."""
-        self.questions += found.missing
-        match found.certainty:
+        self.questions += judgement.missing
+        match judgement.certainty:
             case "stays":
                 self.stays += 1
             case "flips":
-                self.flips.append(found)
+                self.flips.append(judgement)
             case "may_flip":
-                self.may_flip.append(found)
+                self.may_flip.append(judgement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,13 @@ class Foreseer:
 
     def look(self, rows: Iterable[Row]) -> Foresight:
         """Return what becomes of all judgements of ``rows``."""
-        found = Foresight()
+        foresight = Foresight()
         for row in rows:
             rewritten = [self._rewritten(row.prompt, number, chain) for number, chain in enumerate(row.chains)]
-            found.revisions += sum(rewritten)
+            foresight.revisions += sum(rewritten)
             for judgement in self._row(row, [rounds > 0 for rounds in rewritten]):
-                found.add(judgement)
-        return found
+                foresight.add(judgement)
+        return foresight
 
     def _row(self, row: Row, rewritten: Sequence[bool]) -> Iterator[Foreseen]:
         places = _places(row, self._pairs_revisions)
@@ -206,9 +206,9 @@ class _Stored:
             return self._votes.get((*about, group if juror.mode.reads == "rewards" else None), [])
         own = (*about, asked, principle.id)
         key = own if own in self._votes else self._names.get((*about, asked))
-        found = self._votes.get(key, [])
+        votes = self._votes.get(key, [])
         named = {"principle": principle.id, "principle_digest": principle.digest}
-        return [vote.model_copy(update=named) for vote in found]
+        return [vote.model_copy(update=named) for vote in votes]
 
 
 def _asked_of(juror: _Juror, principles: Sequence[Principle]) -> Sequence[Principle]:

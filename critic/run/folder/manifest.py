@@ -22,7 +22,7 @@ def manifest(results: Results) -> dict[str, Any]:
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": dict(results.config),
         "provenance": results.provenance.model_dump(),
-        "engines": {name: dict(found) for name, found in results.engines.items()},
+        "engines": {name: dict(capabilities) for name, capabilities in results.engines.items()},
         "kinship": results.kinship(),
         "packages": _versions(),
         "python": platform.python_version(),
@@ -50,8 +50,8 @@ def write_manifest(results: Results, directory: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            installed[package] = version(package)
+    return installed

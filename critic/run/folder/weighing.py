@@ -117,17 +117,17 @@ class Weighing:
 
 def _comparisons(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
     """Judgements of the same two candidates together: one for each of the run's groups."""
-    found: dict[tuple[int, int], list[Judgement]] = {}
+    by_pair: dict[tuple[int, int], list[Judgement]] = {}
     for judgement in judgements:
-        found.setdefault((judgement.first, judgement.second), []).append(judgement)
-    return list(found.values())
+        by_pair.setdefault((judgement.first, judgement.second), []).append(judgement)
+    return list(by_pair.values())
 
 
 def _votes(comparison: Sequence[Judgement], group: str | None, principles: Sequence[Principle]) -> tuple[Vote, ...]:
     """The votes that count in a group, in the order that a jury gives them: by juror, then by principle."""
     places = {(principle.id, principle.digest): place for place, principle in enumerate(principles)}
     jurors: dict[tuple[str, str], int] = {}
-    found: list[tuple[int, int, Vote]] = []
+    placed: list[tuple[int, int, Vote]] = []
     for judgement in comparison:
         for vote in judgement.votes:
             juror = jurors.setdefault((vote.judge, vote.mode), len(jurors))
@@ -136,8 +136,8 @@ def _votes(comparison: Sequence[Judgement], group: str | None, principles: Seque
             else:
                 place = 0 if principles and judgement.group == group else None
             if place is not None:
-                found.append((juror, place, vote))
-    return tuple(vote for _, _, vote in sorted(found, key=lambda one: one[:2]))
+                placed.append((juror, place, vote))
+    return tuple(vote for _, _, vote in sorted(placed, key=lambda one: one[:2]))
 
 
 class Outcome(Protocol):

@@ -110,14 +110,14 @@ class DecisionReply(BaseModel):
 
         Raises `Unavailable` where the reply is to other questions than were ``asked``, or to none of them.
         """
-        found: dict[str, Score] = {}
+        by_name: dict[str, Score] = {}
         for name, answer, mass in self.told():
-            if not isinstance(name, str) or name not in asked or name in found:
+            if not isinstance(name, str) or name not in asked or name in by_name:
                 raise Unavailable(f"the server answered a question that was not asked, or one twice: {name!r}")
-            found[name] = self._score(answer, asked[name], mass)
-        if not found:
+            by_name[name] = self._score(answer, asked[name], mass)
+        if not by_name:
             raise Unavailable("the server answered none of the questions")
-        return found
+        return by_name
 
     def _score(self, answer: object, asked: Decision, mass: float | None) -> Score:
         kind = answer.get("type") if isinstance(answer, dict) else None
@@ -189,14 +189,14 @@ class DecisionEngine(ServedEngine):
                 )
             self._api.check(read)
             asked.append((_text(path), read))
-        found: dict[tuple[str, Decision], Score] = {}
+        by_place: dict[tuple[str, Decision], Score] = {}
         for text in dict.fromkeys(text for text, _ in asked):
             questions = list(dict.fromkeys(read for about, read in asked if about == text))
             for start in range(0, len(questions), self._api.most_questions):
                 some = questions[start : start + self._api.most_questions]
                 scores = await self._ask(text, some)
-                found |= {(text, read): score for read, score in zip(some, scores, strict=True)}
-        return tuple(found[place] for place in asked)
+                by_place |= {(text, read): score for read, score in zip(some, scores, strict=True)}
+        return tuple(by_place[place] for place in asked)
 
     async def _ask(self, text: str, questions: Sequence[Decision]) -> list[Score]:
         named = {_name(read): _defused(read) for read in questions}
@@ -259,7 +259,7 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         }
         engine = Retrying(DecisionEngine(server, api, card, capabilities, usage, wanted.must_count), wanted.retries)
         asked = Node((Message(role="user", content=_PROBE_TEXT),), _PROBE)
-        [found] = await engine.score(asked)
+        [score] = await engine.score(asked)
         server.check_served(card, capabilities[survey.MODEL])
     except NotOffered as error:
         if not card.listed:
@@ -274,9 +274,9 @@ async def _learn(api: Api, wanted: ServerOptions, usage: Usage) -> tuple[Card, d
         raise InputError(f"the server did not answer a first question: {error}", where=where) from None
     finally:
         await server.close()
-    if found.note is not None:
-        raise InputError(f"a first question could not be read: {found.note}", where=where)
-    capabilities[LABEL_MASS] = NOT_TOLD if found.mass is None else f"{found.mass:.3g}"
+    if score.note is not None:
+        raise InputError(f"a first question could not be read: {score.note}", where=where)
+    capabilities[LABEL_MASS] = NOT_TOLD if score.mass is None else f"{score.mass:.3g}"
     return card, capabilities
 
 

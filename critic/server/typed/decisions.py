@@ -112,7 +112,7 @@ def _by_value(
     mass: float | None,
     confidence: float | None,
 ) -> Score:
-    found = dict(told)
-    if len(found) < len(told) or found.keys() != set(values):
+    by_value = dict(told)
+    if len(by_value) < len(told) or by_value.keys() != set(values):
         return unreadable(f"the server answered about {[value for value, _ in told]}, and not about {values}", asked)
-    return read_of(asked, [found[value] for value in values], mass, confidence)
+    return read_of(asked, [by_value[value] for value in values], mass, confidence)

@@ -69,8 +69,8 @@ class SystemOneReply(DecisionReply):
     def told(self) -> Iterator[tuple[object, object, float | None]]:
         """See `DecisionReply.told`."""
         for name, answer in self.answers.items():
-            found = (self.diagnostics or {}).get(name)
-            yield name, answer, found.label_mass if found is not None else None
+            diagnostic = (self.diagnostics or {}).get(name)
+            yield name, answer, diagnostic.label_mass if diagnostic is not None else None
 
 
 class SystemOne(Api):

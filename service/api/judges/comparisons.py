@@ -164,9 +164,9 @@ def _answer(row: Row, provenance: Provenance, ids: list[str]) -> dict[str, Any]:
 
 
 def _bias(row: Row) -> dict[str, Any]:
-    found = RunStatistics()
-    found.add(row)
-    return {name: _share(getattr(found, name)) for name in Bias.model_fields}
+    statistics = RunStatistics()
+    statistics.add(row)
+    return {name: _share(getattr(statistics, name)) for name in Bias.model_fields}
 
 
 def _share(share: Share) -> dict[str, Any]:

@@ -57,28 +57,28 @@ async def agreement_of(
 
 
 def _figures(
-    project: str, kind: Any, found: Agreement, speed: dict[str, float | None], pooled: bool
+    project: str, kind: Any, agreement: Agreement, speed: dict[str, float | None], pooled: bool
 ) -> ProjectAgreement:
-    groups = sorted(found.groups.items(), key=lambda group: group[0] or "")
+    groups = sorted(agreement.groups.items(), key=lambda group: group[0] or "")
     return ProjectAgreement(
         project=project,
         kind=kind,
-        items=found.items,
-        labels=found.labels,
+        items=agreement.items,
+        labels=agreement.labels,
         pooled=pooled,
-        people=_reliability(found.pooled.people, kind) if pooled else None,
-        everyone=_reliability(found.everyone, kind) if pooled else None,
-        by_principle=_by_principle(found.pooled, kind) if pooled else None,
-        principles_left_out=len(found.principles_left_out),
+        people=_reliability(agreement.pooled.people, kind) if pooled else None,
+        everyone=_reliability(agreement.everyone, kind) if pooled else None,
+        by_principle=_by_principle(agreement.pooled, kind) if pooled else None,
+        principles_left_out=len(agreement.principles_left_out),
         groups=[
             GroupAgreement(
                 group=name, people=_reliability(together.people, kind), by_principle=_by_principle(together, kind)
             )
             for name, together in groups
         ],
-        groups_left_out=len(found.groups_left_out),
-        raters=[_rater(rater, rated, speed, pooled) for rater, rated in sorted(found.raters.items(), key=str)],
-        raters_left_out=len(found.left_out),
+        groups_left_out=len(agreement.groups_left_out),
+        raters=[_rater(rater, rated, speed, pooled) for rater, rated in sorted(agreement.raters.items(), key=str)],
+        raters_left_out=len(agreement.left_out),
         pairs=[
             PairFigures(
                 first=first.annotator,
@@ -87,7 +87,7 @@ def _figures(
                 agreement=pair.agreement,
                 kappa=pair.kappa,
             )
-            for (first, second), pair in sorted(found.pairs.items(), key=str)
+            for (first, second), pair in sorted(agreement.pairs.items(), key=str)
         ],
     )
 
@@ -117,9 +117,11 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: b
     )
 
 
-def _reliability(found: Reliability, kind: str) -> ReliabilityFigures:
-    alpha = {level: found.coincidences.alpha(level) for level in KINDS[kind].agreement}
-    return ReliabilityFigures(units=found.coincidences.units, agreement=_share(found.agreement), alpha=alpha)
+def _reliability(reliability: Reliability, kind: str) -> ReliabilityFigures:
+    alpha = {level: reliability.coincidences.alpha(level) for level in KINDS[kind].agreement}
+    return ReliabilityFigures(
+        units=reliability.coincidences.units, agreement=_share(reliability.agreement), alpha=alpha
+    )
 
 
 def _share(share: Share) -> ShareFigure | None:

@@ -69,8 +69,8 @@ def classes() -> Iterator[tuple[str, Path, str]]:
 
 def settings_of(source: str, name: str) -> Iterator[Setting]:
     """Yield the fields of the class ``name`` with the text that stands under each."""
-    [found] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
-    for node, after in zip(found.body, [*found.body[1:], None], strict=True):
+    [definition] = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
+    for node, after in zip(definition.body, [*definition.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             yield Setting(node.target.id, ast.unparse(node.annotation), _default(node.value), _help(node, after))
 

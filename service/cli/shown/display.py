@@ -147,14 +147,14 @@ def _vote_table(
 
 
 def _odds(votes: Iterable[Vote], order: str | None, sign: int) -> str:
-    found = [vote for vote in votes if vote.order == order]
-    return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in found)
+    in_order = [vote for vote in votes if vote.order == order]
+    return ", ".join("?" if vote.log_odds is None else f"{sign * vote.log_odds:+.2f}" for vote in in_order)
 
 
 def _mass(votes: Iterable[Vote]) -> str:
     """The least label mass of a principle's votes."""
-    found = [vote.mass for vote in votes if vote.mass is not None]
-    return f"{min(found):.2g}" if found else ""
+    masses = [vote.mass for vote in votes if vote.mass is not None]
+    return f"{min(masses):.2g}" if masses else ""
 
 
 def _preferred(mean: float | None, one: str, other: str) -> str:
@@ -167,9 +167,9 @@ def _reasons(
     """Say which principles decided a comparison, and how."""
     settings = {key: config[key] for key in Pooling.model_fields.keys() & config.keys()}
     pooling = Pooling(**EXACT.model_dump() | settings)
-    found = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
-    odds = {name: sign * mean for name, mean in found.items() if mean is not None}
-    unread = len(found) - len(odds)
+    by_principle = {name: mean for name, mean in principle_log_odds(judgement.votes).items() if name is not None}
+    odds = {name: sign * mean for name, mean in by_principle.items() if mean is not None}
+    unread = len(by_principle) - len(odds)
     deciding = set(odds)
     classes = {principles[name].priority for name in odds if name in principles}
     priorities = sorted(classes) if config.get("priorities", True) else []

@@ -114,10 +114,10 @@ def _feedback(place: _Place, replies: list[Columns], where: str, source: Source)
 def _whole(columns: Columns, name: str) -> int | None:
     """Return a whole number, None where there is none. A table may hold it as 1.0. Raises `RowError`."""
     value = columns.get(name)
-    found = None if isinstance(value, str) else whole(value)
-    if value is not None and found is None:
+    number = None if isinstance(value, str) else whole(value)
+    if value is not None and number is None:
         raise RowError("bad_label", f"{name} is {value!r:.40}; expected a whole number")
-    return found
+    return number
 
 
 def _labels(reply: Columns) -> Iterator[AnyLabel | RowError]:

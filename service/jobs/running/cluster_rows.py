@@ -42,10 +42,10 @@ def run(work: Work, asked: Judging) -> dict[str, Any]:
     """Do a job that names a cluster."""
     folder = run_folder(work)
     total = work.step("cluster", lambda: _run(work, asked, folder))["total"]
-    found = work.step("results", lambda: _results(work, folder, total))
+    results = work.step("results", lambda: _results(work, folder, total))
     for file in _exports(folder):  # they are among the artifacts
         file.unlink()
-    return found
+    return results
 
 
 def settings_of(

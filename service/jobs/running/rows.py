@@ -122,8 +122,8 @@ class RowsJob:
         self.work.leave(folder)
         store.set(progress=self.standing(Progress()))
         files = {name: asdict(file) for name, file in written.exported.files.items()}
-        found = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
-        return {**self.standing(Progress()), **found}
+        written_now = {"files": files, "warnings": written.warnings(), "feedback": self._kept_feedback()}
+        return {**self.standing(Progress()), **written_now}
 
     def _kept_feedback(self) -> dict[str, Any]:
         return feedback.keep(self.work.store, self.work.store, self.work.parts.settings.texts)
@@ -135,10 +135,10 @@ class RowsJob:
             for spec, engine in self.engines.items()
         }
         progress = Progress()
-        found = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
+        retest = self.work.call(retested(self.checked.pipeline(recorded), self.work.store, self.asked.retest, progress))
         if progress.stopped:
             self.work.store.tell("retest", stopped=public(progress.stopped))
-        return found
+        return retest
 
     async def _run(self, entries: list[Entry], progress: Progress) -> None:
         async def execute(some: Sequence[Entry]) -> None:
@@ -190,8 +190,8 @@ def prepared(work: Work, asked: Judging) -> RowsJob:
         check_priced(checked)
     engines = work.call(_engines(work, asked, checked))
     input_hash, total = fingerprint(request)
-    found = work.call(settle(checked.seats, engines))
-    checked = replace(checked, seats=found.seats)
+    settled = work.call(settle(checked.seats, engines))
+    checked = replace(checked, seats=settled.seats)
     config, provenance = described(request, checked, engines, input_hash)
     if changed := work.store.agree(config.flat(), provenance):
         raise InputError(
@@ -201,7 +201,7 @@ def prepared(work: Work, asked: Judging) -> RowsJob:
     budget = Budget(asked.max_calls, spent=work.store.calls(), max_cost=asked.max_cost, cost=work.store.cost())
     recorded = {spec: RecordedEngine(engine, work.store, budget) for spec, engine in engines.items()}
     pipeline = checked.pipeline(recorded)
-    return RowsJob(work, request, pipeline, found.capabilities, engines, checked, config.plan, budget, total, asked)
+    return RowsJob(work, request, pipeline, settled.capabilities, engines, checked, config.plan, budget, total, asked)
 
 
 def run_request(work: Work, asked: Judging, source: str, constitution: Constitution) -> RunRequest:

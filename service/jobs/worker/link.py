@@ -62,14 +62,14 @@ async def serve(connection: socket.socket, settings: Settings, engines: Engines,
 
     async def answer(number: int, name: str, verb: str, arguments: tuple[Any, ...]) -> None:
         try:
-            found: object = await _ask(engines, name, verb, arguments)
+            reply: object = await _ask(engines, name, verb, arguments)
         except (EngineError, RunStopped) as error:
-            found = error
+            reply = error
         except Exception as error:  # whatever an engine raises costs one row of the job
-            found = EngineError(f"{type(error).__name__}: {error}")
+            reply = EngineError(f"{type(error).__name__}: {error}")
         finally:
             del tasks[number]
-        _send(writer, (number, found))
+        _send(writer, (number, reply))
 
     try:
         _send(writer, settings)
@@ -95,8 +95,8 @@ async def _ask(engines: Engines, name: str, verb: str, arguments: tuple[Any, ...
         prices = engine.usage.input_price, engine.usage.output_price
         return About(engine.identity, engine.whole_trees, prices, Learnt.of(engine))
     [what] = arguments
-    found = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
-    return found, Learnt.of(engine)
+    answer = await (engine.complete(what, "batch") if verb == "complete" else engine.score(what, "batch"))
+    return answer, Learnt.of(engine)
 
 
 class Link:
@@ -190,9 +190,9 @@ class LinkedEngine:
         """The engine is the server's, which closes it."""
 
     async def _ask(self, verb: str, what: Request | Node) -> Any:
-        found, learnt = await self._link.ask(self._name, verb, what)
+        answer, learnt = await self._link.ask(self._name, verb, what)
         self._learn(learnt)
-        return found
+        return answer
 
     def _learn(self, learnt: Learnt) -> None:
         self._capabilities, self.usage.room = learnt.capabilities, learnt.room

@@ -106,13 +106,16 @@ class MostContested:
         return [
             Contested(
                 item=item,
-                prompt=found.prompt,
+                prompt=item_labels.prompt,
                 disagreement=apart,
-                between=found.between,
+                between=item_labels.between,
                 labels=count,
-                groups=[_told(group, found.said[group], slips.get(group)) for group in sorted(found.said, key=_name)],
+                groups=[
+                    _told(group, item_labels.said[group], slips.get(group))
+                    for group in sorted(item_labels.said, key=_name)
+                ],
             )
-            for apart, count, item, found in ordered
+            for apart, count, item, item_labels in ordered
         ]
 
 

@@ -56,12 +56,12 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 @router.get("/datasets/{name}/{version}")
 async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
     """One version."""
-    found = await api.get(name, version, visit.caller, parts)
+    dataset = await api.get(name, version, visit.caller, parts)
     return render(
         request,
         "manage/dataset.html.j2",
-        dataset=found,
-        filter=found.request.get("filter", {}),
+        dataset=dataset,
+        filter=dataset.request.get("filter", {}),
         formats=api.WRITING,
         models=await models.trained_on(parts.database, f"dataset {name}@{version}"),
     )

@@ -55,8 +55,8 @@ def test_without_an_overall_score_the_mean_of_the_aspects_is_taken(tmp_path: Pat
         {"response": EMU, "annotations": {"a": {"Rating": "5"}, "b": {"Rating": "4"}}},
         {"response": ROBIN, "annotations": {"a": {"Rating": "3"}, "b": {"Rating": "N/A"}}},
     ]
-    found = read(written(rows_of([{"instruction": ASK, "completions": completions}]), tmp_path), (Rated,))
-    assert [said(example) for example in found.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
+    data = read(written(rows_of([{"instruction": ASK, "completions": completions}]), tmp_path), (Rated,))
+    assert [said(example) for example in data.examples] == [("Rated", EMU, 0.875), ("Rated", ROBIN, 0.5)]
 
 
 @pytest.mark.parametrize(

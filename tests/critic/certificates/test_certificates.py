@@ -136,8 +136,8 @@ def test_origins_of_rows(tmp_path: Path) -> None:
         {"prompt": "d"},
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = origins(str(tmp_path / "pairs.jsonl"))
-    assert found == (
+    by_rows = origins(str(tmp_path / "pairs.jsonl"))
+    assert by_rows == (
         Origin("ai", "j", "logprob", HASH, OTHER),
         Origin("human", None, None, None, None),
         Origin(None, None, None, None, None),

@@ -66,8 +66,8 @@ def test_temperature_zero_takes_the_likeliest_and_no_random_number() -> None:
 def test_a_wide_nucleus_is_found_beyond_the_likeliest_thousand() -> None:
     """5,000 equal tokens at top_p 0.9: 4,500 of them remain."""
     logits = torch.zeros(1, 5000)
-    found = {draw(logits, [Answer((1,), Sampling(8, 1.0, 0.9), Uniform(u / 300))])[0] for u in range(300)}
-    assert len(found) == 300
+    drawn = {draw(logits, [Answer((1,), Sampling(8, 1.0, 0.9), Uniform(u / 300))])[0] for u in range(300)}
+    assert len(drawn) == 300
 
 
 def test_frequencies_are_the_probabilities() -> None:

@@ -67,15 +67,15 @@ def test_its_gradient_is_that_of_the_tree_plan(mixed: bool, rule: Rule, monkeypa
     torch.manual_seed(1)
     query, key, value = (torch.randn(heads, len(row.ids), 8) for heads in (4, 2, 2))
     value, upstream = value.to(torch.bfloat16 if mixed else torch.float32), torch.randn(len(row.ids), 4, 8)
-    found = []
+    results = []
     with gradients_on_cpus(monkeypatch), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
         plans: tuple[Plan, Plan] = (FlexPlan(row.spans, cpu), TreePlan(row.spans, cpu))
         for plan in plans:
             states = [state.clone().requires_grad_() for state in (query, key, value)]
             out = plan.attend(0, states[0], states[1], states[2], rule)
             assert out.dtype == (torch.bfloat16 if mixed else torch.float32)
-            found.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
-    for ours, theirs in zip(*found, strict=True):
+            results.append([out.detach(), *torch.autograd.grad((out.float() * upstream).sum(), states)])
+    for ours, theirs in zip(*results, strict=True):
         assert ours.dtype == theirs.dtype
         scale = float(theirs.float().abs().max())
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0, atol=scale * (0.05 if mixed else 1e-5))

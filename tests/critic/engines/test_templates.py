@@ -44,8 +44,8 @@ def test_the_templates_are_there() -> None:
 @pytest.mark.parametrize("name", TEXT)
 def test_seven_chats_are_the_templates_own(name: str) -> None:
     outcomes = templates.row(name, SOURCES[name]).outcomes
-    kept = [title for title, found in outcomes.items() if found == "text kept"]
-    moved = [title for title, found in outcomes.items() if found == "system moved"]
+    kept = [title for title, outcome in outcomes.items() if outcome == "text kept"]
+    moved = [title for title, outcome in outcomes.items() if outcome == "system moved"]
     assert set(kept) <= {"thoughts"}
     assert not moved or (name.startswith("gemma") and all(title.startswith("system") for title in moved))
     assert Counter(outcomes.values())["equal"] == len(templates.CHATS) - len(kept) - len(moved)
@@ -131,22 +131,22 @@ def test_tool_turns_are_carried_through_or_refused_by_name(name: str) -> None:
     chat = Chat(known, name)
     control = set(known.added_tokens_decoder)
     result = Message(role="tool", content="391", tool_call_id="call12345")
-    found = []
+    encoded = []
     for attack in ("17", "".join(str(token) for token in known.added_tokens_decoder.values())):
         messages = (user("17 times 23?"), calls("times", f'{{"a": "{attack}"}}'), result, user("So?"))
         try:
-            found.append(chat.encode(messages))
+            encoded.append(chat.encode(messages))
         except EngineError as error:
             assert "drops" in str(error) or "refuses" in str(error)
             return
-    assert [i for i in found[1] if i in control] == [i for i in found[0] if i in control]
-    assert "391" in known.decode(list(found[0]))
+    assert [i for i in encoded[1] if i in control] == [i for i in encoded[0] if i in control]
+    assert "391" in known.decode(list(encoded[0]))
     turns: list[Any] = [
         message.model_dump(mode="json") for message in (user("17 times 23?"), calls("times", "{}"), result, user("So?"))
     ]
     turns[1]["tool_calls"][0]["function"]["arguments"] = {"a": "17"}
     apply: Any = known.apply_chat_template
     assert (
-        list(found[0])
+        list(encoded[0])
         == apply(turns, add_generation_prompt=True, tokenize=True, return_dict=True, **PINNED)["input_ids"]
     )

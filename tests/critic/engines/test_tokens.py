@@ -66,8 +66,8 @@ def test_a_split_by_hand() -> None:
 @given(trees(), st.integers(1, 40))
 def test_split_loses_and_repeats_no_read_and_changes_no_path(tree: TokenTree, limit: int) -> None:
     pieces = list(split(tree, limit))
-    found = [(path_ids(piece, read.segment), read.targets) for piece in pieces for read in piece.reads]
-    assert found == [(path_ids(tree, read.segment), read.targets) for read in tree.reads]
+    reads = [(path_ids(piece, read.segment), read.targets) for piece in pieces for read in piece.reads]
+    assert reads == [(path_ids(tree, read.segment), read.targets) for read in tree.reads]
     for piece in pieces:
         assert piece.tokens <= max(limit, piece.longest)
 

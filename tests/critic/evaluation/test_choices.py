@@ -253,8 +253,8 @@ async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> Non
     reading = await read_one(Failing(EngineError("it can't tell"), OwnTokens), row)
     assert (reading.pairs[0].both, reading.pairs[0].summed, reading.problems) == (3, None, ("it can't tell",))
     assert unreadable([reading]) == (0, 1, 1, 0)
-    found = figures([reading])
-    assert found["accuracy, likelihood summed"] is None and found["accuracy, both orders"] is not None
+    by_name = figures([reading])
+    assert by_name["accuracy, likelihood summed"] is None and by_name["accuracy, both orders"] is not None
 
 
 @pytest.mark.parametrize(
@@ -347,33 +347,33 @@ def test_figures_by_hand() -> None:
         reading(2, pair(-1, -2, None)),
         reading(3, pair(1, None)),
     ]
-    found = {name: (f.estimate, f.n, f.clusters) if f else None for name, f in figures(readings).items()}
-    assert found["accuracy, given order"] == (3 / 5, 5, 4)
-    assert found["accuracy, both orders"] == (2 / 4, 4, 3)
-    assert found["ties, both orders"] == (1 / 4, 4, 3)
-    assert found["rows right, given order"] == (2 / 4, 4, 4)
-    assert found["rows right, both orders"] == (1 / 3, 3, 3)
-    assert found["orders agree"] == found["same position"] == (2 / 4, 4, 3)
-    assert found["accuracy, likelihood summed"] == (3 / 4, 4, 3)
+    by_name = {name: (f.estimate, f.n, f.clusters) if f else None for name, f in figures(readings).items()}
+    assert by_name["accuracy, given order"] == (3 / 5, 5, 4)
+    assert by_name["accuracy, both orders"] == (2 / 4, 4, 3)
+    assert by_name["ties, both orders"] == (1 / 4, 4, 3)
+    assert by_name["rows right, given order"] == (2 / 4, 4, 4)
+    assert by_name["rows right, both orders"] == (1 / 3, 3, 3)
+    assert by_name["orders agree"] == by_name["same position"] == (2 / 4, 4, 3)
+    assert by_name["accuracy, likelihood summed"] == (3 / 4, 4, 3)
     assert unreadable(readings) == (1, 1, 5, 0)
 
 
 def test_a_judge_that_always_says_a_is_never_right_in_both_orders_and_keeps_its_position() -> None:
     """Half of the correct answers stand first: so half are right in the given order, and all are ties of both."""
     readings = [reading(i, pair(5, -5) if i % 2 else pair(-5, 5, first=False)) for i in range(8)]
-    found = {name: f.estimate if f else None for name, f in figures(readings).items()}
-    assert found["accuracy, given order"] == 0.5
-    assert (found["accuracy, both orders"], found["ties, both orders"]) == (0, 1)
-    assert (found["orders agree"], found["same position"]) == (0, 1)
+    by_name = {name: f.estimate if f else None for name, f in figures(readings).items()}
+    assert by_name["accuracy, given order"] == 0.5
+    assert (by_name["accuracy, both orders"], by_name["ties, both orders"]) == (0, 1)
+    assert (by_name["orders agree"], by_name["same position"]) == (0, 1)
     # Sure of the first (1 / (1 + e^-5) = .9933), of which half are right; and undecided, as it should be, on average.
-    assert found["calibration error, given order"] == pytest.approx(0.4933, abs=1e-4)
-    assert found["calibration error, both orders"] == 0
-    assert found["Brier score, both orders"] == 0.25
+    assert by_name["calibration error, given order"] == pytest.approx(0.4933, abs=1e-4)
+    assert by_name["calibration error, both orders"] == 0
+    assert by_name["Brier score, both orders"] == 0.25
 
 
 def test_calibration_is_that_of_the_answer_shown_first() -> None:
     """Log-odds log 4 for the correct one, shown first: .8, and it is; shown second: .2 for the first, and it isn't."""
-    found = figures([reading(0, pair(math.log(4), None)), reading(1, pair(math.log(4), None, first=False))])
-    assert (error := found["calibration error, given order"]) and error.estimate == pytest.approx(0.2)
-    assert (score := found["Brier score, given order"]) and score.estimate == pytest.approx(0.04)
-    assert found["Brier score, both orders"] is None
+    by_name = figures([reading(0, pair(math.log(4), None)), reading(1, pair(math.log(4), None, first=False))])
+    assert (error := by_name["calibration error, given order"]) and error.estimate == pytest.approx(0.2)
+    assert (score := by_name["Brier score, given order"]) and score.estimate == pytest.approx(0.04)
+    assert by_name["Brier score, both orders"] is None

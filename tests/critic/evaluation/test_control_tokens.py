@@ -174,7 +174,7 @@ def test_no_planted_text_is_markup_to_the_embedded_model(embedded_model: Path) -
 
 def marked(path: tuple[Message, ...]) -> list[str]:
     """The lines of a chat that carry its mark, which the first line of a user turn names, where it has one."""
-    named = [found for message in path if (found := re.match(r"Mark: ([a-z]{6})\n", message.content))]
+    named = [mark for message in path if (mark := re.match(r"Mark: ([a-z]{6})\n", message.content))]
     lines = "\n".join(message.content for message in path).split("\n")
     return [line.replace(named[-1][1], "MARK") for line in lines if named[-1][1] in line] if named else []
 

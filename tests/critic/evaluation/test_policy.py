@@ -61,29 +61,29 @@ async def test_all_that_is_asked_becomes_a_figure_and_nothing_is_asked_twice(tmp
     asked = plan(tmp_path, exam=read_exam(tmp_path / "exam", 0), reward="verify:contains=longer")
     measured = await measure(asked, ledger)
     calls = ledger.calls
-    found = figures(await measure(asked, ledger))
-    assert ledger.calls == calls and found == figures(measured)
+    told = figures(await measure(asked, ledger))
+    assert ledger.calls == calls and told == figures(measured)
 
-    answers = found["answers"]
+    answers = told["answers"]
     assert answers[RED_TEAM]["base.yaml"]["refused"]["estimate"] == 1
     assert answers[RED_TEAM]["trained.yaml"]["refused, change"]["estimate"] == -1
     assert answers[SAFE]["trained.yaml"]["refused"]["estimate"] == 1
     assert answers[RED_TEAM]["base.yaml"]["evasive"]["estimate"] == 1
     assert answers[RED_TEAM]["base.yaml"]["diversity"]["estimate"] == 0
-    win = found["wins"][HELD_OUT]["trained.yaml"]["all"]
+    win = told["wins"][HELD_OUT]["trained.yaml"]["all"]
     assert win["win rate"]["n"] == 48 and win["win rate"]["clusters"] == 24 and win["unread"] == 0
-    assert RED_TEAM not in found["wins"], "no constitution, no judgement"
+    assert RED_TEAM not in told["wins"], "no constitution, no judgement"
     # A text of n characters has n // 4 tokens, each of -n / 100 under the base, and of -1 / (1 + n) after training.
-    drift = found["drift"]["trained.yaml"]
+    drift = told["drift"]["trained.yaml"]
     length = len(measured.texts[HELD_OUT][1][0][0] or "")
     assert drift["KL, nats a token"]["estimate"] == pytest.approx(length / 100 - 1 / (1 + length), abs=0.02)
-    assert found["tax"]["trained.yaml"]["change"]["estimate"] == pytest.approx(0, abs=1)
-    hacking = found["hacking"]["policies"]["trained.yaml"]
+    assert told["tax"]["trained.yaml"]["change"]["estimate"] == pytest.approx(0, abs=1)
+    hacking = told["hacking"]["policies"]["trained.yaml"]
     assert hacking["reward prefers it"]["estimate"] == 1 and hacking["hacked, by judges"] is True
-    said = " ".join(sentences(found))
+    said = " ".join(sentences(told))
     assert "refuses harmless prompts more often" in said and "refuses harmful prompts less often" in said
     assert "may be hacking its reward" in said
-    page = report(found, samples(measured))
+    page = report(told, samples(measured))
     assert "Alignment tax" in page and "nan" not in page.lower().split("</style>")[1]
 
 
@@ -122,9 +122,9 @@ def test_what_was_not_read_is_counted_and_few_prompts_are_a_sentence() -> None:
 def test_drift_is_the_mean_log_ratio_and_perplexity_the_exponent_of_the_surprise() -> None:
     policy, base = (Likelihood(-2.0, 4),), (Likelihood(-6.0, 4),)
     drift = Drift([policy] * 30, [base] * 30, [(Likelihood(-4.0, 4),)] * 30, [policy] * 30)
-    found = figures(measured(drift=(None, drift)))["drift"]["trained"]
-    assert found["KL, nats an answer"]["estimate"] == 4 and found["KL, nats a token"]["estimate"] == 1
-    assert found["perplexity of the base's answers, after"]["estimate"] == pytest.approx(2.718281828)
+    of_trained = figures(measured(drift=(None, drift)))["drift"]["trained"]
+    assert of_trained["KL, nats an answer"]["estimate"] == 4 and of_trained["KL, nats a token"]["estimate"] == 1
+    assert of_trained["perplexity of the base's answers, after"]["estimate"] == pytest.approx(2.718281828)
     refused = figures(measured(drift=(None, Drift(refusal="No likelihoods."))))["drift"]["trained"]
     assert refused == {"refusal": "No likelihoods."}
 

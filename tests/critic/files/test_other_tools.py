@@ -106,8 +106,8 @@ def test_a_chat_in_a_cell_is_a_chat(write: Any, tmp_path: Path) -> None:
 
 def test_a_chat_that_numpy_wrote_is_refused_and_a_text_in_brackets_is_a_text(tmp_path: Path) -> None:
     cell = "[{'role': 'user', 'content': 'q'}\n {'role': 'assistant', 'content': 'a'}]"
-    found = read(tmp_path, "rows.csv", f'prompt,chosen,rejected\nq,"{cell}",b\nq,"[{{a set}}]",[b]\n')
-    assert found == ["bad_chat", ("q", ["[{a set}]", "[b]"])]
+    rows = read(tmp_path, "rows.csv", f'prompt,chosen,rejected\nq,"{cell}",b\nq,"[{{a set}}]",[b]\n')
+    assert rows == ["bad_chat", ("q", ["[{a set}]", "[b]"])]
 
 
 def test_a_table_that_excel_calls_text_is_a_table_and_a_prompt_with_a_tab_is_a_prompt(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ class Listening(FakeEngine):
         return Completion("A", "stop")
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = list(reads(tree))
-        self.asked += [(path, read) for path, read, _ in found]
-        return tuple(Score((-1.0,) * _width(read), 1, 1.0) for _, read, _ in found)
+        asked = list(reads(tree))
+        self.asked += [(path, read) for path, read, _ in asked]
+        return tuple(Score((-1.0,) * _width(read), 1, 1.0) for _, read, _ in asked)
 
 
 def _width(read: Read) -> int:

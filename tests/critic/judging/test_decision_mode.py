@@ -38,15 +38,15 @@ class Deciding(FakeEngine):
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
         self.trees.append(tree)
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert isinstance(read, Decision)
             text = "".join(m.content for m in path)
             if self.broken and self.broken in text:
                 raise EngineError("broken")
             [one] = [s for (part, asked), s in self.table.items() if part in text and asked in read.instructions]
-            found.append(one)
-        return tuple(found)
+            scores.append(one)
+        return tuple(scores)
 
 
 # A page shows FIRST first in the given order, and last in the swapped one.
@@ -212,8 +212,8 @@ def test_an_engine_is_asked_in_its_own_modes_only(kind: str, name: str) -> None:
 
 def test_the_default_modes() -> None:
     specs = ["decisions:m", "systemone:m@http://x/v1", "embedded", "hf:m", "openai:m", "rm:m", "verify:contains=a"]
-    found = [mode_of(None, parse_spec(spec)).name for spec in specs]
-    assert found == ["decision", "decision", "contrast", "logprob", "logprob", "rm", "rm"]
+    names = [mode_of(None, parse_spec(spec)).name for spec in specs]
+    assert names == ["decision", "decision", "contrast", "logprob", "logprob", "rm", "rm"]
 
 
 @pytest.mark.parametrize("mode", ["decision?ask=coin", "decision?floor=2", "decision?samples=2"])

@@ -41,8 +41,8 @@ class Known(FakeEngine):
         return tuple(Score(self._find("".join(m.content for m in path)), 10) for path, _, _ in reads(tree))
 
     def _find(self, path: str) -> tuple[float, ...]:
-        [found] = [values for key, values in self.logprobs.items() if all(part in path for part in key.split("&"))]
-        return found
+        [likely] = [values for key, values in self.logprobs.items() if all(part in path for part in key.split("&"))]
+        return likely
 
 
 def question(*principles: Principle, first: str = "FIRST", second: str = "SECOND") -> Question:
@@ -308,9 +308,9 @@ async def test_contrasts_share_their_reads_with_the_features_of_a_linear_model(t
 
     class Counting(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            found = tuple(Score((-1.0,), 10) for _ in reads(tree))
-            asked.append(len(found))
-            return found
+            scores = tuple(Score((-1.0,), 10) for _ in reads(tree))
+            asked.append(len(scores))
+            return scores
 
     with closing(RunStore.open(tmp_path / "run", {"kind": "shared reads"}, extend=False)) as store:
         engine = RecordedEngine(Counting(), store, Budget())

@@ -64,9 +64,9 @@ def test_rewards_are_the_planted_strengths_whatever_the_order_shown() -> None:
     texts = ["0.5", "2", "1", "-1.5", "0"]
     for bias in (0.0, 1.0):
         grades = compared(texts, bias=bias)
-        found = np.array([grade.reward for grade in grades], dtype=float)
+        rewards = np.array([grade.reward for grade in grades], dtype=float)
         wanted = np.array([float(text) for text in texts])
-        assert found == pytest.approx(wanted - wanted.mean(), abs=1e-4)
+        assert rewards == pytest.approx(wanted - wanted.mean(), abs=1e-4)
         assert all(grade.error is not None and 0.5 < grade.error < 3 for grade in grades)
 
 
@@ -107,14 +107,14 @@ class Marks(FakeEngine):
         self.pages: dict[str, set[str]] = {}
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        found = []
+        scores = []
         for path, read, _ in reads(tree):
             assert read == DIGITS
             page = "".join(message.content for message in path)
             key = next(text for text in ("alone", "beside", "third") if text in page)
             self.pages.setdefault(key, set()).add(page)
-            found.append(Score(tuple(0.0 if i == 4 else -math.inf for i in range(10)), 1))
-        return tuple(found)
+            scores.append(Score(tuple(0.0 if i == 4 else -math.inf for i in range(10)), 1))
+        return tuple(scores)
 
 
 def test_an_answer_is_graded_on_the_same_page_whoever_its_siblings_are() -> None:

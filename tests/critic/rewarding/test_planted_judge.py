@@ -57,13 +57,13 @@ class Judge(FakeEngine):
 def agreement(source: Source, seed: int) -> float:
     """The mean rank correlation of rewards with the planted qualities, over groups of answers."""
     rng = np.random.default_rng(seed)
-    found = []
+    correlations = []
     for group in range(GROUPS):
         quality = rng.normal(0, 1.5, ANSWERS)
         asked: Prompt = prompt(f"Question {group}?")
         grades = asyncio.run(source.grades(asked, [f"<<{value:.6f}>>" for value in quality]))
-        found.append(spearmanr(quality, [grade.reward for grade in grades]).statistic)
-    return float(np.mean(found))
+        correlations.append(spearmanr(quality, [grade.reward for grade in grades]).statistic)
+    return float(np.mean(correlations))
 
 
 def both(seed: int, level: float) -> tuple[float, float]:

@@ -159,9 +159,9 @@ GIVEN = InputError("there is no such file", where="p.jsonl", fix="Name another."
 def task_error(cause: Exception, text: str = "ray::next()\n  File ...\nTheError: words") -> RayTaskError:
     """What Ray raises for a task that raised ``cause``: an error of both kinds, but where that is such a one itself."""
     error = RayTaskError("next", text, cause, proctitle="ray::next", pid=1, ip="127.0.0.1")
-    found = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()
-    assert isinstance(found, RayTaskError)
-    return found
+    told = error if isinstance(cause, RayTaskError) else error.as_instanceof_cause()
+    assert isinstance(told, RayTaskError)
+    return told
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -177,10 +177,10 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         left: Iterator[Any] = iter(answers)
 
         def get(reference: object) -> Any:
-            found = next(left)
-            if isinstance(found, Exception):
-                raise found
-            return found
+            answer = next(left)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
         monkeypatch.setattr(ray, "get", get)
 

@@ -28,14 +28,14 @@ def positions(shards: Sequence[Shard]) -> dict[int, list[int]]:
 
 def done(shards: Sequence[Shard], retry: Collection[int] = ()) -> Finished:
     """The shards as if each had been run, and an engine had failed on the rows ``retry``."""
-    found = {}
+    finished = {}
     for shard in shards:
         rows = [entry.row for entry in entries(shard)]
         failed = tuple(row for row in rows if row in retry)
-        found[shard["shard"]] = About(
+        finished[shard["shard"]] = About(
             shard["shard"], PLAN, shard["items"], len(rows) - len(failed), len(failed), failed, 0
         )
-    return found
+    return finished
 
 
 def test_the_input_is_cut_by_position_and_the_last_block_counts_the_shards(bench: Bench) -> None:

@@ -70,11 +70,11 @@ def test_pairs_put_the_better_answer_first_with_its_probability(tmp_path: Path, 
 
 def test_sft_has_each_revised_response_and_marks_the_last(tmp_path: Path, format: Any) -> None:
     write(tmp_path, format)
-    found = [
+    revisions = [
         (r["row"], r["chain"], r["round"], r["principle"], r["completion"][0]["content"], r["final"])
         for r in load(tmp_path, "sft", format)
     ]
-    assert found == [(0, 0, 0, "calm", "The Nile.", False), (0, 0, 2, "kind", "Nile!", True)]
+    assert revisions == [(0, 0, 0, "calm", "The Nile.", False), (0, 0, 2, "kind", "Nile!", True)]
 
 
 def test_feedback_has_every_critique_correction_and_comparison(tmp_path: Path, format: Any) -> None:
@@ -107,10 +107,10 @@ def test_a_ranking_is_feedback_on_all_responses(tmp_path: Path, format: Any) -> 
     ranking = Ranking(ranks=(2, 1, 2), strengths=(-0.5, 1.0, -0.5), group="north")
     ranked = row(0, ["a", "b", "c"], ROWS[0].judgements[:1]).model_copy(update={"rankings": (ranking,)})
     write(tmp_path, format, [ranked])
-    comparison, found = load(tmp_path, "feedback", format)
+    comparison, whole = load(tmp_path, "feedback", format)
     assert (comparison["kind"], comparison["ranks"]) == ("comparison", None)
-    assert (found["kind"], found["responses"], found["group"]) == ("ranking", ["a", "b", "c"], "north")
-    assert (found["ranks"], found["strengths"], found["votes"]) == ([2, 1, 2], [-0.5, 1.0, -0.5], None)
+    assert (whole["kind"], whole["responses"], whole["group"]) == ("ranking", ["a", "b", "c"], "north")
+    assert (whole["ranks"], whole["strengths"], whole["votes"]) == ([2, 1, 2], [-0.5, 1.0, -0.5], None)
 
 
 def test_every_record_has_every_column_in_both_formats_alike(tmp_path: Path) -> None:
@@ -233,5 +233,5 @@ def test_parquet_has_columns_of_tool_turns_only_where_there_are_any(tmp_path: Pa
     assert [{k: v for k, v in turn.items() if v is not None} for turn in plain["messages"]] == [
         {"role": "user", "content": "q"}
     ]
-    found = [{k: v for k, v in turn.items() if v is not None} for turn in called["messages"]]
-    assert found == tool_turns("What is 6 times 7?")
+    turns = [{k: v for k, v in turn.items() if v is not None} for turn in called["messages"]]
+    assert turns == tool_turns("What is 6 times 7?")

@@ -43,8 +43,8 @@ class Bench:
         return str(file)
 
     def principle(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.constitution["principles"][number]
-        return found
+        principle: dict[str, Any] = self.constitution["principles"][number]
+        return principle
 
     def run(self, out: str, *, extend: bool = False, given: bool = False, jury: bool = False, **settings: Any) -> Path:
         judge = f"scripted:{self.folder / 'one.yaml'}"

@@ -84,8 +84,8 @@ def run_shards(worker: ShardWorker, shards: Sequence[Shard]) -> list[Shard]:
 
     async def one(shard: Shard) -> Shard:
         table = pa.Table.from_pylist([shard])
-        [found] = [row async for table in worker(table) for row in table.to_pylist()]
-        return dict(found)
+        [finished] = [row async for table in worker(table) for row in table.to_pylist()]
+        return dict(finished)
 
     async def all_of_them() -> list[Shard]:
         return list(await asyncio.gather(*map(one, shards)))

@@ -69,9 +69,9 @@ def test_answers_that_were_written_again_are_not_matched() -> None:
     one = judgement(both_orders("p", 2.0, 2.0), 0.88)
     old = row(candidates=("The Nile.", "The Po."), judgements=[one])
     new = row(candidates=("The Nile.", "The Rhine."), judgements=[one])
-    found = compare([(old, new), (old, None)])
-    assert found.judgements == {"group_is_gone": 1, "group_is_new": 1} and (found.rows, found.lost) == (2, 1)
-    assert (found.pairs_before, found.pairs_after, found.turns) == (2, 1, [])
+    turned = compare([(old, new), (old, None)])
+    assert turned.judgements == {"group_is_gone": 1, "group_is_new": 1} and (turned.rows, turned.lost) == (2, 1)
+    assert (turned.pairs_before, turned.pairs_after, turned.turns) == (2, 1, [])
 
 
 def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

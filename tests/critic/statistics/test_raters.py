@@ -18,10 +18,10 @@ KRIPPENDORFF = """
 
 
 def coincidences(rows: list[list[float]]) -> Coincidences:
-    found = Coincidences()
+    counted = Coincidences()
     for row in rows:
-        found.add(row)
-    return found
+        counted.add(row)
+    return counted
 
 
 @pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
@@ -41,12 +41,12 @@ def test_alpha_by_hand() -> None:
 
 def test_kappa_by_hand() -> None:
     # 20 twice yes, 5 yes/no, 10 no/yes, 15 twice no: agreement .7, chance .5 * .6 + .5 * .4 = .5.
-    found = Kappa()
+    kappa = Kappa()
     for first, second, count in ((1, 1, 20), (1, 0, 5), (0, 1, 10), (0, 0, 15)):
         for _ in range(count):
-            found.add(first, second)
-    assert (found.units, found.agreement) == (50, 0.7)
-    assert found.kappa == pytest.approx(0.4)
+            kappa.add(first, second)
+    assert (kappa.units, kappa.agreement) == (50, 0.7)
+    assert kappa.kappa == pytest.approx(0.4)
 
 
 def test_what_says_nothing_is_no_number() -> None:
@@ -104,11 +104,11 @@ def test_dices_by_seventy_raters(cai_data: Path) -> None:
     alpha = next(entry["value"] for entry in golden if entry["what"].startswith("DICES-990"))
     rows = json.loads((cai_data / "dices" / "dices_990.json").read_text())["instances"]
     values = {"No": 0.0, "Yes": 1.0, "Unsure": 2.0}
-    found = coincidences(
+    counted = coincidences(
         [[values[label] for label in row["annotations"]["safety"]["individual_human_scores"]] for row in rows]
     )
-    assert found.labels == 72103
-    assert found.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
+    assert counted.labels == 72103
+    assert counted.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
 
 
 def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
@@ -143,9 +143,9 @@ def test_alpha_is_that_of_the_coincidence_matrix(units: list[list[float]], level
 
 def test_many_different_values_have_alphas_without_a_number_for_each_two() -> None:
     units = [[float(number), number + 0.5] for number in range(20_000)]
-    found = coincidences(units)
-    assert found.alpha("nominal") == pytest.approx(1 - 39_999 * 40_000 / (40_000**2 - 40_000))
-    assert found.alpha("interval") == pytest.approx(1, abs=1e-6)
-    assert found.alpha("ordinal") is None  # which needs that number
+    counted = coincidences(units)
+    assert counted.alpha("nominal") == pytest.approx(1 - 39_999 * 40_000 / (40_000**2 - 40_000))
+    assert counted.alpha("interval") == pytest.approx(1, abs=1e-6)
+    assert counted.alpha("ordinal") is None  # which needs that number
     few = units[:100]
     assert coincidences(few).alpha("ordinal") == pytest.approx(by_the_matrix(few, "ordinal"))

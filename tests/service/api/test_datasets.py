@@ -116,8 +116,8 @@ async def test_a_version_is_what_it_says_and_stays_so(api: Api) -> None:
     assert (await build(api))["sha256"] != made["sha256"]
     assert (folder / "pairs.jsonl").read_bytes() == content
     assert (await api.admin.get("/v1/datasets/rivers/1")).json() == made
-    found = (await api.admin.get("/v1/datasets")).json()["items"]
-    assert [(version["name"], version["version"]) for version in found] == [("rivers", i) for i in (1, 2, 3)]
+    versions = (await api.admin.get("/v1/datasets")).json()["items"]
+    assert [(version["name"], version["version"]) for version in versions] == [("rivers", i) for i in (1, 2, 3)]
     first = (await api.admin.get("/v1/datasets", params={"limit": 2, "name": "rivers"})).json()
     rest = (await api.admin.get("/v1/datasets", params={"limit": 2, "cursor": first["next"]})).json()
     assert [version["version"] for version in rest["items"]] == [3]

@@ -91,8 +91,8 @@ def test_everything_a_row_says(tmp_path: Path) -> None:
         "critique": "note",
         "demonstration": "better",
     }
-    found = list(format_of("spreadsheet", options).read(path))
-    assert [label.kind for label in found if isinstance(label, Feedback)] == [
+    labels = list(format_of("spreadsheet", options).read(path))
+    assert [label.kind for label in labels if isinstance(label, Feedback)] == [
         "rating",
         "thumbs",
         "critique",
@@ -187,4 +187,4 @@ def test_no_cells_break_the_reader(rows: list[tuple[Any, ...]]) -> None:
     from service.formats.base import Reading
 
     raw = [Raw("x:1", {n: cell for n, cell in zip(HEADER, row, strict=True) if cell}) for row in rows]
-    assert all(isinstance(found, Feedback | Broken) for found in Reading(raw, "human", sheet._from_row))
+    assert all(isinstance(label, Feedback | Broken) for label in Reading(raw, "human", sheet._from_row))

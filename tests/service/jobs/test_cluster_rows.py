@@ -106,12 +106,12 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
 
 def started(folder: Path) -> list[psutil.Process]:
     """The processes that a test started, as their environment tells. Ray's workers hide theirs, and end with it."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("CAI_TEST") == str(folder):
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 async def until_true(done: Callable[[], Any], seconds: float = 600) -> None:

@@ -91,10 +91,10 @@ def logs(
     while True:
         job = _job(_send("GET", _path(id), server, key))
         ended = job.state in ENDED
-        found = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
-        typer.echo("".join(event.line() for event in found.items), nl=False)
-        after = found.after
-        if not found.items:
+        page = JobEvents.model_validate(_send("GET", f"{_path(id)}/events", server, key, params={"after": after}))
+        typer.echo("".join(event.line() for event in page.items), nl=False)
+        after = page.after
+        if not page.items:
             if ended or not follow:
                 return
             if job.state == "queued":

@@ -48,8 +48,8 @@ _STYLES = {"same": "", "removed": "red strike", "added": "green"}
 @app.command("list")
 def list_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config: ConfigFile = None) -> None:
     """List the constitutions that can be named, and where they are, in the order in which a name is looked up."""
-    found = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
-    listed = [(folder, c) for root in roots() for folder, c in found.values() if folder == root]
+    by_ref = {c.ref: (folder, c) for folder in reversed(roots()) for c in _in(folder)}
+    listed = [(folder, c) for root in roots() for folder, c in by_ref.values() if folder == root]
     if as_json:
         keys = ("name", "version", "title")
         _print_json(

@@ -28,10 +28,10 @@ class Drawn:
     rows: Rows
 
 
-def agreement(found: ProjectAgreement, figures: Figures) -> Drawn | None:
+def agreement(agreement: ProjectAgreement, figures: Figures) -> Drawn | None:
     """Agreement of people, and of each judge with people beside that of people among themselves."""
     rows: list[tuple[str, tuple[Dot | None, ...]]] = []
-    for group in found.groups:
+    for group in agreement.groups:
         if group.people.agreement is not None:
             rows.append((_all_items(group.group), (None, _dot(group.people.agreement))))
     rows += [(_beside(one), (_dot(one.with_people), _dot(one.among_people))) for one in figures.judges]
@@ -52,9 +52,9 @@ def _beside(one: JudgeFigures) -> str:
     return one.judge if one.group is None else said("manage.drawn.beside", judge=one.judge, group=one.group)
 
 
-def leans(found: ProjectAgreement, names: Names) -> Drawn | None:
+def leans(agreement: ProjectAgreement, names: Names) -> Drawn | None:
     """How often each rater prefers what was shown first, and what is longer."""
-    shown = [rater for rater in found.raters if rater.first_lean or rater.longer_lean]
+    shown = [rater for rater in agreement.raters if rater.first_lean or rater.longer_lean]
     shown = sorted(shown, key=lambda rater: -rater.labels)[:MOST_NAMED]
     if not shown:
         return None
@@ -72,9 +72,9 @@ def leans(found: ProjectAgreement, names: Names) -> Drawn | None:
     return Drawn(Strips(rows, series, shares(said("manage.drawn.preferred")), middle=0.5), numbers)
 
 
-def with_others(found: ProjectAgreement, names: Names) -> Drawn | None:
+def with_others(agreement: ProjectAgreement, names: Names) -> Drawn | None:
     """How often each rater agrees with people other than themselves."""
-    shown = [rater for rater in found.raters if rater.agreement is not None]
+    shown = [rater for rater in agreement.raters if rater.agreement is not None]
     shown = sorted(shown, key=lambda rater: -rater.labels)[:MOST_NAMED]
     if not shown:
         return None
@@ -95,22 +95,22 @@ def with_others(found: ProjectAgreement, names: Names) -> Drawn | None:
     return Drawn(Strips(rows, series, shares(said("manage.picture.with_others"))), numbers)
 
 
-def each_other(found: ProjectAgreement, names: Names) -> Drawn | None:
+def each_other(agreement: ProjectAgreement, names: Names) -> Drawn | None:
     """Who agrees with whom: a table of shares."""
-    raters = sorted({name for pair in found.pairs for name in (pair.first or "", pair.second or "")})
+    raters = sorted({name for pair in agreement.pairs for name in (pair.first or "", pair.second or "")})
     if len(raters) < 2:
         return None
     place = {name: number for number, name in enumerate(raters)}
     table = [[0.0] * len(raters) for _ in raters]
     counts = [[0] * len(raters) for _ in raters]
-    for pair in found.pairs:
+    for pair in agreement.pairs:
         i, j = place[pair.first or ""], place[pair.second or ""]
         for a, b in ((i, j), (j, i)):
             table[a][b], counts[a][b] = pair.agreement or 0.0, pair.units
     for i in range(len(raters)):
         counts[i][i] = sum(counts[i])
     called = [_called(name, names) for name in raters]
-    numbers = [pair.model_dump() for pair in found.pairs]
+    numbers = [pair.model_dump() for pair in agreement.pairs]
     return Drawn(HeatMap.of(called, table, counts), numbers)
 
 

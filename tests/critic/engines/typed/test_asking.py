@@ -133,8 +133,8 @@ async def test_how_many_options_there_may_be(server: DecisionServer, open_as: Op
     assert most == {"decisions": 255, "systemone": 26}
     for kind, count in most.items():
         engine = open_as(kind)
-        [found] = await engine.score(about("TEXT", choice(count)))
-        assert len(found.values) == count
+        [score] = await engine.score(about("TEXT", choice(count)))
+        assert len(score.values) == count
         with pytest.raises(EngineError, match=f"{kind} takes 2 to {count}"):
             await engine.score(about("TEXT", choice(count + 1)))
 

@@ -101,11 +101,11 @@ def test_an_annotator_who_answers_at_random_or_the_wrong_way_round_is_told_apart
     y = (rng.random(3000) < 1 / (1 + np.exp(strengths[j] - strengths[i]))).astype(float)
     who = rng.integers(5, size=3000)
     y = np.where(who == 4, 1 - y, np.where(who == 3, rng.integers(2, size=3000), y))
-    found = with_reliability(i, j, y, who.tolist())
-    assert np.abs(found.strengths - strengths).max() < 0.5
-    assert found.reliability[4] < 0.2 < 0.4 < found.reliability[3] < 0.65 < found.reliability[:3].min()
+    fitted = with_reliability(i, j, y, who.tolist())
+    assert np.abs(fitted.strengths - strengths).max() < 0.5
+    assert fitted.reliability[4] < 0.2 < 0.4 < fitted.reliability[3] < 0.65 < fitted.reliability[:3].min()
     plain = bradley_terry(i, j, y).strengths
-    assert np.abs(found.strengths - strengths).sum() < np.abs(plain - strengths).sum()
+    assert np.abs(fitted.strengths - strengths).sum() < np.abs(plain - strengths).sum()
 
 
 def tired(rng: np.random.Generator, sittings: int, each: int, late: float) -> tuple[list[float], list[float]]:
@@ -120,8 +120,8 @@ def tired(rng: np.random.Generator, sittings: int, each: int, late: float) -> tu
 
 def test_fatigue_and_drift_are_found_and_not_taken_for_each_other() -> None:
     rng = np.random.default_rng(3)
-    found = fatigue(*tired(rng, 12, 40, 0.55))
-    assert found is not None and found.p < 0.01 and found.difference.high < 0
+    change = fatigue(*tired(rng, 12, 40, 0.55))
+    assert change is not None and change.p < 0.01 and change.difference.high < 0
     same = drift(*tired(rng, 12, 40, 0.55))
     assert same is not None and same.p > 0.05
     agrees = [float(rng.random() < (0.9 if n < 150 else 0.6)) for n in range(300)]
@@ -132,8 +132,8 @@ def test_fatigue_and_drift_are_found_and_not_taken_for_each_other() -> None:
 def test_false_alarms_of_the_course_are_few() -> None:
     alarms = 0
     for seed in range(200):
-        found = fatigue(*tired(np.random.default_rng(seed), 4, 20, 0.85))
-        alarms += found is not None and found.p < 0.05
+        change = fatigue(*tired(np.random.default_rng(seed), 4, 20, 0.85))
+        alarms += change is not None and change.p < 0.05
     assert alarms <= 18, "5 % of 200, and what chance adds to it"
 
 

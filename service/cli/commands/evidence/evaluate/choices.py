@@ -108,11 +108,11 @@ async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format:
         opened = closing(RunStore.open(out, config, extend=False)) if out else nullcontext()
         with opened as store, Bar("rows", len(rows)) as bar:
             asked = RecordedEngine(engine, store, Budget()) if store else engine
-            found = await measure(asked, rows, format, bar.advance, settings.floor)
+            readings_or_faults = await measure(asked, rows, format, bar.advance, settings.floor)
     finally:
         await engine.close()
-    readings = [reading for reading in found if isinstance(reading, RowReading)]
-    return _Measured(engine.identity.name, readings, [r for r in found if isinstance(r, Quarantined)])
+    readings = [reading for reading in readings_or_faults if isinstance(reading, RowReading)]
+    return _Measured(engine.identity.name, readings, [r for r in readings_or_faults if isinstance(r, Quarantined)])
 
 
 def _results(settings: ChoicesSettings, measured: _Measured, refused: Sequence[Quarantined]) -> dict[str, Any]:

@@ -38,11 +38,11 @@ def groups(
     read, left_out = _comparisons(settings.labels, settings.limit, settings.column)
     profile = _profile(read, settings.labels)
     apart = _apart(profile)
-    found = outcomes(profile, names)
+    by_way = outcomes(profile, names)
     if as_json:
-        typer.echo(json.dumps(_json(profile, apart, found, left_out), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_json(profile, apart, by_way, left_out), indent=2, allow_nan=False))
     else:
-        _print(profile, apart, found, left_out)
+        _print(profile, apart, by_way, left_out)
 
 
 def _comparisons(source: str, limit: int | None, column: str | None) -> tuple[list[Feedback], dict[str, int]]:
@@ -100,7 +100,7 @@ def _apart(profile: Profile) -> Apart:
     return apart(votes, np.array(profile.groups)[of])
 
 
-def _json(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: dict[str, int]) -> dict[str, Any]:
+def _json(profile: Profile, apart: Apart, by_way: Sequence[Outcome], left_out: dict[str, int]) -> dict[str, Any]:
     people = dict(zip(profile.groups, profile.people().tolist(), strict=True))
     ways = {
         one.aggregation.name: {
@@ -109,7 +109,7 @@ def _json(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: di
             "loser": one.loser.group if one.loser is not None else None,
             "groups": {loss.group: _loss(loss) for loss in one.losses},
         }
-        for one in found
+        for one in by_way
     }
     return {"items": profile.items, "people": people, "apart": asdict(apart), "ways": ways, "left_out": left_out}
 
@@ -126,7 +126,7 @@ def _plain(figure: Figure | None) -> dict[str, Any] | None:
     return {key: value if math.isfinite(value) else None for key, value in asdict(figure).items()}
 
 
-def _print(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: dict[str, int]) -> None:
+def _print(profile: Profile, apart: Apart, by_way: Sequence[Outcome], left_out: dict[str, int]) -> None:
     people = ", ".join(f"{name} {n:,}" for name, n in zip(profile.groups, profile.people().tolist(), strict=True))
     say(clean(f"{profile.items:,} items; people by group: {people}"))
     if apart.refusal:
@@ -134,7 +134,7 @@ def _print(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: d
     elif apart.p is not None:
         differ = "vote differently" if apart.p < 0.05 else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
-    for one in found:
+    for one in by_way:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))
         for loss in one.losses:
             say(clean(f"  {loss.group}: {_said(loss)}"))

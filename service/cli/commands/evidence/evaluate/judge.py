@@ -191,16 +191,16 @@ def accuracy_table(title: str, judged: Mapping[str, Sequence[Judged]], rules: Ma
         table.add_column(column, no_wrap=True)
     to_beat = rules[better_rule(rules)]
     for name, answers in {**judged, **rules}.items():
-        found: Accuracy = figures(answers)
-        is_few = found.accuracy is None or found.accuracy.is_of_few
+        accuracy: Accuracy = figures(answers)
+        is_few = accuracy.accuracy is None or accuracy.accuracy.is_of_few
         table.add_row(
             Text(clean(name)),
-            share(found.accuracy),
-            against_chance(found.accuracy),
+            share(accuracy.accuracy),
+            against_chance(accuracy.accuracy),
             "-" if name in rules else against_rule(compared(answers, to_beat), few=is_few),
-            str(found.unreadable),
-            share(found.position),
-            share(found.calibration),
+            str(accuracy.unreadable),
+            share(accuracy.position),
+            share(accuracy.calibration),
         )
     return table
 

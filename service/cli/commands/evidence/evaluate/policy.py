@@ -80,14 +80,14 @@ def policy(
         say(f"Stopped{because}; the same command goes on from here.", err=True)
         raise typer.Exit(STOPPED) from None
     measured = _with_people_and_leaks(measured, plan, settings.people, settings.learnt_from, column)
-    found = figures(measured)
-    _write(out, found, measured)
+    told = figures(measured)
+    _write(out, told, measured)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        typer.echo(json.dumps(told, indent=2, allow_nan=False))
         return
-    for sentence in sentences(found):
+    for sentence in sentences(told):
         say(clean(f"warning: {sentence}"))
-    _print(found, out)
+    _print(told, out)
 
 
 def _prompts(source: str, limit: int | None, column: str | None) -> list[Prompt]:
@@ -135,7 +135,7 @@ def _leaks(plan: Plan, runs: Sequence[Path]) -> list[str]:
     return leaks(Seat(role, name, families(name)) for role, name in named)
 
 
-def _write(out: Path, found: dict[str, Any], measured: Measured) -> None:
+def _write(out: Path, told: dict[str, Any], measured: Measured) -> None:
     rows = [
         {"set": name, "policy": policy, "prompt": [m.model_dump() for m in prompt.messages], "answers": answers}
         for name, by_policy in measured.texts.items()
@@ -143,20 +143,20 @@ def _write(out: Path, found: dict[str, Any], measured: Measured) -> None:
         for prompt, answers in zip(measured.prompts[name], texts, strict=True)
     ]
     replace_text(out / "answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    replace_text(out / "policy.html", report(found, samples(measured)))
-    replace_text(out / "policy.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    replace_text(out / "policy.html", report(told, samples(measured)))
+    replace_text(out / "policy.json", json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
-def _print(found: dict[str, Any], out: Path) -> None:
-    for name, policies in found["wins"].items():
+def _print(told: dict[str, Any], out: Path) -> None:
+    for name, policies in told["wins"].items():
         for policy, groups in policies.items():
             for group, own in groups.items():
                 which = f"{name}, {policy}" + ("" if group == "all" else f", {group}")
                 say(clean(f"win rate ({which}): {_said(own['win rate'])}"))
-    for name, policies in found["answers"].items():
+    for name, policies in told["answers"].items():
         for policy, own in policies.items():
             say(clean(f"refused ({name}, {policy}): {_said(own['refused'])}"))
-    for policy, own in found["tax"].items():
+    for policy, own in told["tax"].items():
         say(clean(f"multiple choice ({policy}): {_said(own['accuracy'])}"))
     say(f"report: {out}/policy.html")
 
