@@ -17,13 +17,13 @@ from numpy.random import Generator
 from constitution import Constitution
 from critic.evaluation.agreement.figures import agreement_figures
 from critic.evaluation.agreement.units import Said
-from critic.evaluation.policy.leakage import JUDGE, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import JUDGE, POLICY, FamilySeat, leaks
 from critic.evaluation.principles.ambiguity import ambiguities
 from critic.evaluation.principles.redundancy import relations
-from critic.evaluation.principles.table import Table
-from critic.evaluation.trust.asking import Answer
+from critic.evaluation.principles.table import VoteTable
+from critic.evaluation.trust.asking import JudgeAnswer
 from critic.evaluation.trust.figures import judge_figures
-from critic.evaluation.trust.people import Item, People
+from critic.evaluation.trust.people import LabelledItem, People
 from critic.judging.aggregate import aggregate
 from critic.messages import Message
 from critic.records import Judgement, Order, Prompt, Response, Row, Vote
@@ -69,19 +69,19 @@ def of_a_judge(rng: Generator) -> Alarms:
         odds = 1.5 if (item.share > 0.5) == (rng.random() < 0.8) else -1.5
         votes = tuple(_vote("p", order, odds + 2 * float(rng.normal())) for order in ORDERS)
         mean = sum(vote.log_odds or 0.0 for vote in votes) / 2
-        answers.append(Answer(item, float(1 / (1 + np.exp(-mean))), votes))
+        answers.append(JudgeAnswer(item, float(1 / (1 + np.exp(-mean))), votes))
     named = judge_figures(answers, People(tuple(answer.item for answer in answers), 0, 0), "gemma-27b").faults
     return {"leanings": bool(named)}
 
 
-def _item(rng: Generator, number: int) -> Item:
+def _item(rng: Generator, number: int) -> LabelledItem:
     texts = [_text(rng) + ("" if side == 0 else " Indeed.") for side in range(2)]
     models = ["gemma-2b", "llama-7b"]
     rng.shuffle(models)
     first, second = (Response(text=text, model=model) for text, model in zip(texts, models, strict=True))
     truth = rng.random() < 0.5
     said = {name: float(truth if rng.random() < 0.9 else not truth) for name in ("ann", "bob", "cy")}
-    return Item(str(number), _prompt(number), first, second, said)
+    return LabelledItem(str(number), _prompt(number), first, second, said)
 
 
 def _text(rng: Generator) -> str:
@@ -110,7 +110,7 @@ CLEAN = Constitution.model_validate(
 def of_principles(rng: Generator) -> Alarms:
     """Two judges read six principles on 40 pairs, of which some answers are simply better."""
     odds = rng.normal(size=(40, 1)) + rng.normal(size=(40, 6))
-    table = Table.of((_row(rng, number, own) for number, own in enumerate(odds)), CLEAN)
+    table = VoteTable.of((_row(rng, number, own) for number, own in enumerate(odds)), CLEAN)
     between = relations(table)
     return {
         "duplicates": any(one.is_duplicate for one in between),
@@ -159,7 +159,7 @@ def of_groups(rng: Generator) -> Alarms:
 def of_a_policy(rng: Generator) -> Alarms:
     """Reward and judges of other families prefer the policy as often, on 100 prompts; nobody sits in two seats."""
     wins, others = (rng.random((2, 100)) < 0.6).astype(float)
-    seats = [Seat(role, name, families(name)) for role, name in ((JUDGE, "qwen-7b"), (POLICY, "llama-7b"))]
+    seats = [FamilySeat(role, name, families(name)) for role, name in ((JUDGE, "qwen-7b"), (POLICY, "llama-7b"))]
     return {"reward hacking": gap(wins, others, range(100)).is_hacked, "leaked family": bool(leaks(seats))}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from critic.run.execute import Progress
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
@@ -110,7 +110,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def figures(curve: Sequence[Costs]) -> list[Figure]:
+def figures(curve: Sequence[Costs]) -> list[Measurement]:
     """Each stage's time by size, and its exponent."""
     sizes = [one.prompts for one in curve]
     exponents = []
@@ -118,7 +118,7 @@ def figures(curve: Sequence[Costs]) -> list[Figure]:
         seconds = [float(getattr(one, stage)) for one in curve]
         at_each = ", ".join(f"{s:,.3g} s at {size:,}" for s, size in zip(seconds, sizes, strict=True))
         exponents.append(
-            Figure(f"{name}, fitted exponent", exponent(sizes, seconds), "", EXPONENT, at_each, bound="at most")
+            Measurement(f"{name}, fitted exponent", exponent(sizes, seconds), "", EXPONENT, at_each, bound="at most")
         )
     return exponents
 

@@ -28,7 +28,7 @@ from critic.evaluation.accuracy import (
     judge,
 )
 from critic.evaluation.fitting import fit_contrast
-from critic.evaluation.injection import Plain
+from critic.evaluation.injection import NaiveMode
 from critic.judging import mode_of
 from critic.judging.base import Mode
 from critic.run.folder.store import RunStore
@@ -90,7 +90,7 @@ async def measure(work: Path, labels: Sequence[Labelled], written: int) -> Answe
             with Bar(f"pairs, {LINEAR}", len(labels)) as bar:
                 _, answers[LINEAR] = await fit_contrast(recorded, PRINCIPLE, labels, bar.advance)
             modes: list[tuple[str, Mode, int]] = [(text, mode_of(text, spec), len(labels)) for text in READ]
-            modes.insert(0, ("plain multiple choice, one order", Plain(), len(labels)))
+            modes.insert(0, ("plain multiple choice, one order", NaiveMode(), len(labels)))
             modes += [(text, mode_of(text, spec), written) for text in WRITTEN]
             modes += [(text, mode_of(text, spec), min(written, SAMPLED_PAIRS)) for text in SAMPLED]
             for name, mode, count in modes:

@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from scipy import stats
 from transformers import TrainerCallback, TrainerControl
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.run import render, write_section
 from critic.local.loading import default_device
 from critic.rewarding.grade import Grade
@@ -92,7 +92,7 @@ class Brief:
         """There is nothing to close."""
 
 
-class Clock(TrainerCallback):
+class TimeLimit(TrainerCallback):
     """Stops training after so many minutes of this and earlier starts, and notes when steps end."""
 
     def __init__(self, file: Path, minutes: float) -> None:
@@ -128,7 +128,7 @@ def learn(method: str, folder: Path, minutes: float, **settings: Any) -> Curve:
     model: Any = trainee.model  # without adapters it is transformers' own
     asks, held_out = read_prompts(config, trainee)
     folder.mkdir(parents=True, exist_ok=True)
-    clock = Clock(folder / "minutes.json", minutes)
+    clock = TimeLimit(folder / "minutes.json", minutes)
     trainer = METHODS[method](model, config, asks, trainee.tokenizer, held_out, Brief(), Brief(), callbacks=[clock])
     stopped = ""
     try:
@@ -157,7 +157,7 @@ def curve_of(method: str, trainer: OnlineTrainer, ends: dict[str, float], stoppe
     return Curve(method, tuple(points), gain, gain - half, gain + half, stopped)
 
 
-def figures(curves: Sequence[Curve]) -> list[Figure]:
+def figures(curves: Sequence[Curve]) -> list[Measurement]:
     """Return what the section says."""
     made = []
     for curve in curves:
@@ -165,12 +165,12 @@ def figures(curves: Sequence[Curve]) -> list[Figure]:
         note = f"{last.step} steps, {last.minutes:.0f} minutes, {last.kl:.1f} nats of KL an answer"
         note += f"; stopped: {curve.stopped}" if curve.stopped else ""
         made += [
-            Figure(f"{curve.method}: held-out reward before", first.reward, "", note=f"± {first.error:.2f}"),
-            Figure(f"{curve.method}: held-out reward after", last.reward, "", note=note),
-            Figure(
+            Measurement(f"{curve.method}: held-out reward before", first.reward, "", note=f"± {first.error:.2f}"),
+            Measurement(f"{curve.method}: held-out reward after", last.reward, "", note=note),
+            Measurement(
                 f"{curve.method}: its rise, lower bound", curve.low, "", 0.0, f"{curve.gain:.2f} to {curve.high:.2f}"
             ),
-            Figure(f"{curve.method}: minutes", last.minutes, "min", MINUTES + 1, "two cores", "at most"),
+            Measurement(f"{curve.method}: minutes", last.minutes, "min", MINUTES + 1, "two cores", "at most"),
         ]
     return made
 

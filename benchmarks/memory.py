@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, peak_memory
+from benchmarks.figures import Measurement, peak_memory
 from trainers.planning.memory import OVERHEAD
 
 TITLE = "Memory of training, planned and measured"
@@ -33,7 +33,7 @@ RETURNING = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "1310
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     runs = {(method, adapters): run(method, adapters) for method in METHODS for adapters in (False, True)}
     figures = [figure for (method, adapters), plan in runs.items() for figure in compare(method, adapters, plan)]
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
         name = "LoRA" if adapters else "full"
         worst, constant = held_out_error(fitted_on, others)
         note = f"the constant is then {constant / 1e6:,.0f} MB; the worst of {len(others)} other runs"
-        figures.append(Figure(f"fitted on {name}: off", 100 * worst, "%", 100 * WITHIN, note, "at most"))
+        figures.append(Measurement(f"fitted on {name}: off", 100 * worst, "%", 100 * WITHIN, note, "at most"))
     return figures
 
 
@@ -63,13 +63,13 @@ def run(method: str, adapters: bool) -> dict[str, Any]:
     return measured
 
 
-def compare(method: str, adapters: bool, plan: dict[str, Any]) -> list[Figure]:
+def compare(method: str, adapters: bool, plan: dict[str, Any]) -> list[Measurement]:
     """Say what a run took, and how far the plan was off."""
     name, off = f"{method}, {'LoRA' if adapters else 'full'}", abs(plan["planned"] / plan["measured"] - 1)
     note = f"planned {plan['planned'] / 1e9:.2f} GB, while {plan['fullest']}"
     return [
-        Figure(f"{name}: peak", plan["measured"] / 1e9, "GB", note=note),
-        Figure(f"{name}: plan beside measurement", 100 * off, "%", 100 * WITHIN, "off", "at most"),
+        Measurement(f"{name}: peak", plan["measured"] / 1e9, "GB", note=note),
+        Measurement(f"{name}: plan beside measurement", 100 * off, "%", 100 * WITHIN, "off", "at most"),
     ]
 
 

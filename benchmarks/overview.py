@@ -28,7 +28,7 @@ Where a section's runs lie far apart, the median settles little, whichever side 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     """One row of a section's table."""
 
     title: str
@@ -49,12 +49,12 @@ class Line:
         return float(match[1].replace(",", "")) if match and _TARGET.match(self.target) else None
 
 
-def lines(results: str) -> Iterator[Line]:
+def lines(results: str) -> Iterator[TableLine]:
     """Yield the rows of all tables of four columns, as `benchmarks.run` writes them."""
     for _, title, body in _SECTION.findall(results):
         for row in _ROW.finditer(body):
             if row["name"] not in ("figure", "---"):
-                yield Line(title, row["name"], row["value"], row["target"], row["note"])
+                yield TableLine(title, row["name"], row["value"], row["target"], row["note"])
 
 
 def with_head(results: str) -> str:
@@ -107,7 +107,7 @@ def picture(results: str) -> str:
     return "\n".join([*drawn, "</svg>", ""])
 
 
-def _bar(line: Line, ratio: float, y: int) -> Iterator[str]:
+def _bar(line: TableLine, ratio: float, y: int) -> Iterator[str]:
     target = _TARGET.match(line.target)
     assert target is not None
     one, end, wanted = _x(1), _x(ratio), _x(float(target[1].replace(",", "")))

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.peers import vllm_server
-from benchmarks.peers.vllm_server import MODEL, Pace, counters, spent
+from benchmarks.peers.vllm_server import MODEL, ServerPace, counters, spent
 from critic.run.request import RunRequest
 from critic.run.run import run
 
@@ -46,7 +46,7 @@ Score 5: It does all that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredSide:
     """One side's pass over one round's pairs. ``read`` verdicts could be parsed; the tokens are the server's."""
 
     verdicts: int
@@ -60,23 +60,23 @@ class Measured:
         """Verdicts a second."""
         return self.verdicts / self.seconds
 
-    def limit(self, pace: Pace) -> float:
+    def limit(self, pace: ServerPace) -> float:
         """Verdicts a second by tokens alone."""
         return self.verdicts / (self.prompt_tokens / pace.prompt + self.written_tokens / pace.written)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PromptPair:
     """A prompt with two answers."""
 
     prompt: str
     answers: tuple[str, str]
 
 
-Side = Callable[[Path, list[Pair]], Measured]
+Side = Callable[[Path, list[PromptPair]], MeasuredSide]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     if not PEER.is_file() or not vllm_server.PYTHON.is_file():
         raise SystemExit("this benchmark needs `make vllm` and `make peers`")
@@ -93,7 +93,7 @@ def measure() -> list[Figure]:
     return figures(rounds, pace)
 
 
-def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measured]:
+def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, MeasuredSide]:
     """One round: every side that is compared once, odd rounds backward; in the first, the others too."""
     measured = {}
     names = list(sides) if number == 0 else [name for name in sides if name in COMPARED]
@@ -104,10 +104,10 @@ def play(sides: dict[str, Side], folder: Path, number: int) -> dict[str, Measure
     return measured
 
 
-def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
+def figures(rounds: list[dict[str, MeasuredSide]], pace: ServerPace) -> list[Measurement]:
     """Medians over the rounds, and the median of the rounds' ratios."""
 
-    def rate(name: str, title: str, what: str) -> Figure:
+    def rate(name: str, title: str, what: str) -> Measurement:
         mine = [measured[name] for measured in rounds if name in measured]
         read, written, limit = (
             median(x)
@@ -116,30 +116,30 @@ def figures(rounds: list[dict[str, Measured]], pace: Pace) -> list[Figure]:
             )
         )
         note = f"limit {limit:.2f}; {read:.0%} could be read; {written:.0f} tokens written a verdict"
-        return Figure(title, median(m.rate for m in mine), what, note=note)
+        return Measurement(title, median(m.rate for m in mine), what, note=note)
 
-    def ratio(peer: str) -> Figure:
+    def ratio(peer: str) -> Measurement:
         times = [measured["ours"].rate / measured[peer].rate for measured in rounds]
         limit = median(measured["ours"].limit(pace) / measured[peer].limit(pace) for measured in rounds)
         note = f"limit {limit:.2f}; runs {min(times):.2f} to {max(times):.2f}"
-        return Figure(f"cai judge / {peer}", median(times), "x", TARGET, note)
+        return Measurement(f"cai judge / {peer}", median(times), "x", TARGET, note)
 
     more = rounds[0]["16 principles"].seconds / FURTHER / (rounds[0]["UltraFeedback"].seconds / PAIRS)
     return [
-        Figure("the server alone, reading", pace.prompt, "tokens/s"),
-        Figure("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),
+        Measurement("the server alone, reading", pace.prompt, "tokens/s"),
+        Measurement("the server alone, writing", pace.written, "tokens/s", note=f"{PAIRS} answers at once"),
         rate("ours", "cai judge, logprob", "verdicts/s"),
         rate("UltraFeedback", "distilabel UltraFeedback", "verdicts/s"),
         rate("PrometheusEval", "distilabel PrometheusEval", "verdicts/s"),
         ratio("UltraFeedback"),
         ratio("PrometheusEval"),
         rate("16 principles", f"cai judge, logprob, {PRINCIPLES} principles", "votes/s"),
-        Figure(f"time for {2 * PRINCIPLES} votes a pair / UltraFeedback's for one verdict", more, "x"),
+        Measurement(f"time for {2 * PRINCIPLES} votes a pair / UltraFeedback's for one verdict", more, "x"),
         rate("cot", f"cai judge, cot, at most {PEER_TOKENS} tokens", "verdicts/s"),
     ]
 
 
-def pairs(draw: str) -> list[Pair]:
+def pairs(draw: str) -> list[PromptPair]:
     """Prompts of the examples, each with two answers of five sentences that are drawn from the examples' answers."""
     prompts, rows = (
         [json.loads(line) for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()]
@@ -149,13 +149,13 @@ def pairs(draw: str) -> list[Pair]:
     sentences = sorted({s for row in rows for answer in row["responses"] for s in answer.split(". ")})
     rng = random.Random(draw)
     answers = [". ".join(rng.sample(sentences, 5)) for _ in range(2 * PAIRS)]
-    return [Pair(asked[i % len(asked)], (answers[2 * i], answers[2 * i + 1])) for i in range(PAIRS)]
+    return [PromptPair(asked[i % len(asked)], (answers[2 * i], answers[2 * i + 1])) for i in range(PAIRS)]
 
 
 def judge(url: str, mode: str, principles: int) -> Side:
     """`cai judge` with so many principles a pair."""
 
-    def side(folder: Path, pairs: list[Pair]) -> Measured:
+    def side(folder: Path, pairs: list[PromptPair]) -> MeasuredSide:
         folder.mkdir()
         rows = [json.dumps({"prompt": pair.prompt, "responses": pair.answers}) for pair in pairs]
         (folder / "pairs.jsonl").write_text("\n".join(rows), "utf-8")
@@ -167,7 +167,7 @@ def judge(url: str, mode: str, principles: int) -> Side:
         votes, unread = outcome.results.statistics.votes, int(outcome.results.statistics.unreadable.total)
         if votes != 2 * principles * len(pairs):
             raise AssertionError(f"{votes} votes on {len(pairs)} pairs: {outcome.progress}")
-        return Measured(votes, votes - unread, outcome.seconds, *spent(before, counters(url)))
+        return MeasuredSide(votes, votes - unread, outcome.seconds, *spent(before, counters(url)))
 
     return side
 
@@ -175,7 +175,7 @@ def judge(url: str, mode: str, principles: int) -> Side:
 def distilabel(url: str, task: str) -> Side:
     """One of distilabel's tasks, in a process of its own."""
 
-    def side(folder: Path, pairs: list[Pair]) -> Measured:
+    def side(folder: Path, pairs: list[PromptPair]) -> MeasuredSide:
         rows = [{"instruction": pair.prompt, "generations": pair.answers} for pair in pairs]
         job = {"url": url, "model": MODEL, "task": task, "max_tokens": PEER_TOKENS, "rubric": RUBRIC, "pairs": rows}
         before = counters(url)
@@ -184,6 +184,6 @@ def distilabel(url: str, task: str) -> Side:
         if done.returncode:
             raise SystemExit(f"distilabel failed:\n{done.stderr[-3000:]}")
         told = json.loads(done.stdout.splitlines()[-1])
-        return Measured(len(pairs), told["parsed"], told["seconds"], *spent(before, counters(url)))
+        return MeasuredSide(len(pairs), told["parsed"], told["seconds"], *spent(before, counters(url)))
 
     return side

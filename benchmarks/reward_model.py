@@ -19,7 +19,7 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from benchmarks import data
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.run import render
 from constitution import load
 from critic.chats.chat import Chat
@@ -42,7 +42,7 @@ TARGET = 0.55
 MINUTES = 15
 
 
-def train_and_measure(out: Path) -> list[Figure]:
+def train_and_measure(out: Path) -> list[Measurement]:
     """Train a model into ``out``, write its split beside it, and judge the held-out pairs with it."""
     labels, left_out = data.harmless(data.data_folder())
     held_out = [label for label in labels if data.is_held_out(label)]
@@ -60,8 +60,8 @@ def train_and_measure(out: Path) -> list[Figure]:
     judged = asyncio.run(judge(out, held_out))
     rate = len(judged) / (time.perf_counter() - began)
     return [
-        Figure("training", minutes, "min", MINUTES, f"{len(short)} pairs of up to {MAX_TOKENS} tokens", "at most"),
-        Figure("judging", rate, "pairs/s", note="the model's loading included"),
+        Measurement("training", minutes, "min", MINUTES, f"{len(short)} pairs of up to {MAX_TOKENS} tokens", "at most"),
+        Measurement("judging", rate, "pairs/s", note="the model's loading included"),
         *agreement(judged),
     ]
 
@@ -134,17 +134,17 @@ async def judge(folder: Path, labels: Sequence[Labelled]) -> list[Judged]:
         await engine.close()
 
 
-def agreement(judged: Sequence[Judged]) -> list[Figure]:
+def agreement(judged: Sequence[Judged]) -> list[Measurement]:
     """How often the model, and length alone, agree with people; how far its probabilities are to be trusted."""
     measured = accuracy.figures(judged)
     shorter = accuracy.figures(accuracy.by_length([answer.label for answer in judged], longer=False))
     assert measured.accuracy and measured.calibration and shorter.accuracy
     interval = f"{len(judged)} held-out pairs, {measured.accuracy.low:.3f} to {measured.accuracy.high:.3f}"
     return [
-        Figure("agreement with people", measured.accuracy.estimate, "", TARGET, interval),
-        Figure("agreement of always the shorter answer", shorter.accuracy.estimate, ""),
-        Figure("expected calibration error", measured.calibration.estimate, ""),
-        Figure("pairs that could not be judged", measured.unreadable, "", 0, bound="at most"),
+        Measurement("agreement with people", measured.accuracy.estimate, "", TARGET, interval),
+        Measurement("agreement of always the shorter answer", shorter.accuracy.estimate, ""),
+        Measurement("expected calibration error", measured.calibration.estimate, ""),
+        Measurement("pairs that could not be judged", measured.unreadable, "", 0, bound="at most"),
     ]
 
 

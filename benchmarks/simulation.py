@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from benchmarks.places import Batch, Queue
+from benchmarks.places import Convoy, Queue
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SimulatedCall:
     """One request: tokens of its chats, each counted whole; those computed (shared beginnings once); those written.
 
     ``records`` is how many answers it leaves in the ledger: one a read of a tree.
@@ -35,11 +35,11 @@ class Phase:
     """``width`` chains side by side, each of the same calls one after the other. The next phase waits for all."""
 
     width: int
-    chain: tuple[Call, ...]
+    chain: tuple[SimulatedCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class SimulatedEngine:
     """What an engine computes: ``reads`` tokens a second, and writing steps.
 
     A step takes ``step`` seconds and ``answer`` more for each answer in it, at most ``slots`` of them. ``keeps``:
@@ -52,7 +52,7 @@ class Engine:
     slots: float
     keeps: bool = False
 
-    def faster(self, factor: float) -> "Engine":
+    def faster(self, factor: float) -> "SimulatedEngine":
         """The same engine on hardware ``factor`` times as fast."""
         return replace(self, reads=self.reads * factor, step=self.step / factor, answer=self.answer / factor)
 
@@ -66,7 +66,7 @@ class Process:
     prompts are one.
     """
 
-    engine: Engine
+    engine: SimulatedEngine
     record: float
     commit: float = 0.0
     in_flight: int = 64
@@ -130,7 +130,7 @@ class _Shard:
 
 
 @dataclass(slots=True)
-class _Prompt:
+class _SimulatedPrompt:
     """A prompt under way: its phase, and the chains that this one still waits for.
 
     It draws the lengths of its own answers, so that they don't depend on how many prompts there are.
@@ -144,12 +144,12 @@ class _Prompt:
 
 @dataclass(slots=True)
 class _Chain:
-    prompt: _Prompt
-    calls: tuple[Call, ...]
+    prompt: _SimulatedPrompt
+    calls: tuple[SimulatedCall, ...]
     at: int = 0
 
     @property
-    def call(self) -> Call:
+    def call(self) -> SimulatedCall:
         return self.calls[self.at]
 
 
@@ -162,10 +162,10 @@ class _Simulation:
         self._waiting: deque[_Chain] = deque()
         self._slots = process.engine.slots
         self._joining, self._trees = Queue[_Chain](), Queue[_Chain]()
-        self._writing = Batch[_Chain](process.engine.step, process.engine.answer)
-        self._recording = Batch[_Chain](0.0, process.record)
-        self._committing = Batch[_Chain](process.commit, 0.0)
-        self._places: tuple[tuple[Queue[_Chain] | Batch[_Chain], Callable[[], None]], ...] = (
+        self._writing = Convoy[_Chain](process.engine.step, process.engine.answer)
+        self._recording = Convoy[_Chain](0.0, process.record)
+        self._committing = Convoy[_Chain](process.commit, 0.0)
+        self._places: tuple[tuple[Queue[_Chain] | Convoy[_Chain], Callable[[], None]], ...] = (
             (self._joining, self._joined),
             (self._trees, lambda: self._answered(self._trees.pop())),
             (self._writing, self._written),
@@ -207,7 +207,7 @@ class _Simulation:
 
     def _begin(self, shard: _Shard) -> None:
         shard.fresh -= 1
-        self._enter_next(_Prompt(shard, random.Random(next(self._numbers))))
+        self._enter_next(_SimulatedPrompt(shard, random.Random(next(self._numbers))))
 
     def _end(self, shard: _Shard) -> None:
         """End a prompt; another of its shard follows, or after the last another shard."""
@@ -219,7 +219,7 @@ class _Simulation:
         elif not shard.left:
             self._take()
 
-    def _enter_next(self, prompt: _Prompt) -> None:
+    def _enter_next(self, prompt: _SimulatedPrompt) -> None:
         """Begin a prompt's next phase, or end it."""
         prompt.phase += 1
         if prompt.phase == len(self._phases):

@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from critic.local import embedded
 from critic.local.trees import attention
 from critic.records import Message, Prompt
@@ -45,7 +45,7 @@ Truth = tuple[Pair, float]
 """A pair, and the probability that its first answer (``chosen``) is better."""
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
@@ -61,7 +61,7 @@ def measure() -> list[Figure]:
         figures.append(_spread(f"{name}, hard labels", [run[i] for run in hard]))
         gains = [one[i] - other[i] for one, other in zip(hard, soft, strict=True)]
         worst = f"of {SEEDS} seeds, mean {fmean(gains):.3f} ± {stdev(gains):.3f}"
-        figures.append(Figure(f"{name}, least gain of soft labels", min(gains), "", 0.0, worst))
+        figures.append(Measurement(f"{name}, least gain of soft labels", min(gains), "", 0.0, worst))
     return figures
 
 
@@ -162,5 +162,5 @@ def _sigma(x: float) -> float:
     return 1 / (1 + exp(-x))
 
 
-def _spread(name: str, values: Sequence[float], note: str = "") -> Figure:
-    return Figure(name, fmean(values), "", note=f"± {stdev(values):.3f} over seeds{'; ' if note else ''}{note}")
+def _spread(name: str, values: Sequence[float], note: str = "") -> Measurement:
+    return Measurement(name, fmean(values), "", note=f"± {stdev(values):.3f} over seeds{'; ' if note else ''}{note}")

@@ -49,7 +49,7 @@ CHATS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TemplateRow:
     """What came of one template's chats, by the names of `CHATS`."""
 
     template: str
@@ -106,14 +106,14 @@ def outcome(known: PreTrainedTokenizerBase, chat: Chat, name: str) -> Outcome:
     return "text kept" if known.decode(ids) == known.decode(expected) else "differs"
 
 
-def row(name: str, template: str) -> Row:
+def row(name: str, template: str) -> TemplateRow:
     """Encode the seven chats with one template."""
     known = tokenizer(template)
     chat = Chat(known, name)
-    return Row(name, {title: outcome(known, chat, title) for title in CHATS})
+    return TemplateRow(name, {title: outcome(known, chat, title) for title in CHATS})
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[TemplateRow]) -> str:
     """Write the table and its totals."""
     totals = Counter(outcome for row in rows for outcome in row.outcomes.values())
     told = "; ".join(f"{outcome}: {count}" for outcome, count in totals.most_common())

@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Alternated, Figure, alternate
+from benchmarks.figures import Alternated, Measurement, alternate
 from benchmarks.peers.vllm_server import PYTHON
 from benchmarks.prefix_tree import judge_tree, probability
 from critic.engine import Node, Score
@@ -29,7 +29,7 @@ APART = 1e-3
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """Run both sides in a process of the environment that has vLLM."""
     if not PYTHON.is_file():
         raise SystemExit("this benchmark needs `make vllm`")
@@ -39,11 +39,11 @@ def measure() -> list[Figure]:
     rates, limit, dtype = Alternated(*told["rates"]), told["limit"], told["dtype"]
     note = f"limit {limit:.2f} by blocks of {told['block']} tokens; {rates.spread}"
     return [
-        Figure(f"vllm engine ({dtype})", rates.a, "votes/s"),
-        Figure(f"vLLM, one prompt a vote, no prefix cache ({dtype})", rates.b, "votes/s"),
-        Figure("vllm engine / one prompt a vote", rates.ratio, "x", SHARE * limit, note),
-        Figure("tokens computed / tokens at the limit", told["computed"], "x", 1.0, "", "at most"),
-        Figure(
+        Measurement(f"vllm engine ({dtype})", rates.a, "votes/s"),
+        Measurement(f"vLLM, one prompt a vote, no prefix cache ({dtype})", rates.b, "votes/s"),
+        Measurement("vllm engine / one prompt a vote", rates.ratio, "x", SHARE * limit, note),
+        Measurement("tokens computed / tokens at the limit", told["computed"], "x", 1.0, "", "at most"),
+        Measurement(
             "largest difference of a vote's probability",
             told["apart"],
             "",
@@ -65,7 +65,7 @@ def child(pairs: int, runs: int) -> None:
         runner.run(sides.close())
 
 
-async def opened(pairs: int) -> "Sides":
+async def opened(pairs: int) -> "PrefixSides":
     """Load the model on both sides."""
     from critic.local import embedded
     from critic.vllm.opening import open_engine
@@ -78,10 +78,10 @@ async def opened(pairs: int) -> "Sides":
     other = dataclasses.replace(mine, enable_prefix_caching=False, block_size=None)
     log = ProcessLog()
     with log.taking():
-        return Sides(engine, start(other, is_shown=False), log, pairs)
+        return PrefixSides(engine, start(other, is_shown=False), log, pairs)
 
 
-class Sides:
+class PrefixSides:
     """Both sides, and what their last rounds read."""
 
     def __init__(self, engine: Any, other: Any, log: ProcessLog, pairs: int) -> None:

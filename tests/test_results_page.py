@@ -3,15 +3,15 @@
 import re
 from xml.etree import ElementTree
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Measurement
 from benchmarks.overview import lines, picture, with_head
 from benchmarks.run import HEADER, RESULTS, render, replace_section
 
 FIGURES = [
-    Figure("ours / theirs", 2.0, "x", 3.0, "limit 4"),
-    Figure("ours / <b>others</b>", 4.0, "x", 3.0),
-    Figure("time", 1234.5, "s", 2000, bound="at most"),
-    Figure("memory", 12.0, "MiB"),
+    Measurement("ours / theirs", 2.0, "x", 3.0, "limit 4"),
+    Measurement("ours / <b>others</b>", 4.0, "x", 3.0),
+    Measurement("time", 1234.5, "s", 2000, bound="at most"),
+    Measurement("memory", 12.0, "MiB"),
 ]
 
 
@@ -46,8 +46,8 @@ def test_the_picture_has_a_bar_a_ratio_and_escapes_names() -> None:
 
 def test_a_ratio_that_should_be_1_has_no_bar() -> None:
     both = [
-        Figure("simulated / measured", 0.9, "x", 0.85),
-        Figure("simulated / measured", 0.9, "x", 1.15, "", "at most"),
+        Measurement("simulated / measured", 0.9, "x", 0.85),
+        Measurement("simulated / measured", 0.9, "x", 1.15, "", "at most"),
     ]
     text = replace_section(page(), "two", render("Simulation", "About it.", both))
     assert picture(text) == picture(page())

@@ -27,7 +27,7 @@ _OF_ALL = "TrainConfig"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedMethod:
     """A method as its file describes it: see `trainers.method.Method`. ``config`` names the class of its settings."""
 
     name: str
@@ -49,12 +49,12 @@ def names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in iter_modules(map(str, _folders())))
 
 
-def listed() -> dict[str, Listed]:
+def listed() -> dict[str, ListedMethod]:
     """Return all methods by name. Raises `InputError` for a file that describes none."""
     return {name: read(name) for name in names()}
 
 
-def read(name: str) -> Listed:
+def read(name: str) -> ListedMethod:
     """Return what the file of method ``name`` says of it. Raises `InputError` where there is none."""
     file = _file(name)
     given = _literals(file)
@@ -65,7 +65,7 @@ def read(name: str) -> Listed:
         )
     if unknown := set(known.get("rows", ())) - TABLES.keys():
         raise InputError(f"rows names {min(unknown)!r}", where=str(file), fix=f"expected some of {', '.join(TABLES)}")
-    return Listed(name=name, file=file, config=given["config"], **known)
+    return ListedMethod(name=name, file=file, config=given["config"], **known)
 
 
 def settings(name: str) -> dict[str, bool]:

@@ -22,12 +22,12 @@ from trainers.catalogue import POLICY, REWARD_MODEL
 from trainers.config import TrainConfig
 from trainers.folder import card
 from trainers.folder.card import Made
-from trainers.folder.results import Counts, Trained
-from trainers.planning.memory import NOTHING, Needs, Work
+from trainers.folder.results import Trained, TrainingCounts
+from trainers.planning.memory import NOTHING, Needs, StepWork
 
 C = TypeVar("C", bound=TrainConfig)
 
-Tell = Callable[[Counts], None]
+Tell = Callable[[TrainingCounts], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Method(ABC, Generic[C]):
         return (card.reward_model if self.makes == REWARD_MODEL else card.policy)(self.about)
 
     @abstractmethod
-    def work(self, config: C, processes: int) -> Work:
+    def work(self, config: C, processes: int) -> StepWork:
         """Return the largest batches that ``config`` lets each of ``processes`` put through the model."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from base.digest import digest
 from base.together import together
-from critic.calls.under_way import UnderWay
+from critic.calls.under_way import CallsUnderWay
 from critic.calls.wrappers import Wrapper, load
 from critic.engine import (
     BudgetExceeded,
@@ -133,7 +133,7 @@ class Budget:
     limit: int | None = None
     spent: int = 0
     answered: int = 0
-    under_way: UnderWay = field(default_factory=UnderWay)
+    under_way: CallsUnderWay = field(default_factory=CallsUnderWay)
     max_cost: float | None = None
     cost: float = 0.0
     _worst: list[float] = field(default_factory=list)

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from base.errors import InputError
-from critic.certificates.gate import Origin
+from critic.certificates.gate import RowsOrigin
 from critic.files.sources import open_source
 from critic.rows import Broken
 
 MOST = 1000  # different ones, which no honest file has
 
 
-def origins(source: str) -> tuple[Origin, ...]:
+def origins(source: str) -> tuple[RowsOrigin, ...]:
     """Return the different origins of the rows of a source (see `critic.files.sources.open_source`)."""
-    by_origin: dict[Origin, None] = {}
+    by_origin: dict[RowsOrigin, None] = {}
     for row in open_source(source).rows:
         if isinstance(row, Broken):
             continue  # whoever reads the rows counts it
@@ -24,7 +24,7 @@ def origins(source: str) -> tuple[Origin, ...]:
     return tuple(by_origin)
 
 
-def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:
+def _of(columns: Mapping[str, Any]) -> Iterator[RowsOrigin]:
     """A row of a run names its judge; one of a data set its sources, annotators and constitutions, in lists."""
     sources = _texts(columns, "source") or _texts(columns, "sources") or [None]
     for source in sources:
@@ -35,7 +35,7 @@ def _of(columns: Mapping[str, Any]) -> Iterator[Origin]:
             for constitution in (
                 _texts(columns, "constitution_hash") or _texts(columns, "constitution_hashes") or [None]
             ):
-                yield Origin(
+                yield RowsOrigin(
                     source=source,
                     judge=judge,
                     mode=next(iter(_texts(columns, "mode") or _modes(columns)), None),

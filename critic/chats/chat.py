@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from base.errors import InputError
 from critic.calls.waiting import log
-from critic.chats.encoder import TextEncoder, Tokens
+from critic.chats.encoder import EncodedText, TextEncoder
 from critic.chats.reasoning import Splitter
-from critic.chats.rendering import MARKUP, Dropped, Owner, Rendering, Turns, render
+from critic.chats.rendering import MARKUP, Dropped, Owner, Rendering, TemplateTurns, render
 from critic.chats.template import Template, Turn
 from critic.chats.template_options import NO_OPTIONS, TemplateOptions
 from critic.engine import EngineError
@@ -33,10 +33,10 @@ _CACHED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeChat:
     """A chat's tokens, and which of them come from its messages."""
 
-    tokens: Tokens
+    tokens: EncodedText
     rendering: Rendering
     ids: tuple[int, ...]
 
@@ -100,7 +100,7 @@ class Chat:
         continued = bool(messages) and messages[-1].role == "assistant"
         return self.whole(messages, "continued" if continued else "opened").ids
 
-    def whole(self, messages: Sequence[Message], end: End, before: Whole | None = None) -> Whole:
+    def whole(self, messages: Sequence[Message], end: End, before: WholeChat | None = None) -> WholeChat:
         """Encode a chat. A message of the role before it continues that turn.
 
         ``before`` is another chat: where both begin alike, that is not encoded twice. A closed chat ends before the
@@ -117,7 +117,7 @@ class Chat:
         ids = tokens.ids
         while end == "closed" and ids and ids[-1] == self._padding:
             ids = ids[:-1]
-        return Whole(tokens, rendering, tuple(ids))
+        return WholeChat(tokens, rendering, tuple(ids))
 
     def end_of_turn(self) -> tuple[int, ...]:
         """Return the tokens that the template writes after an answer at a chat's end; none where it writes no end."""
@@ -192,7 +192,7 @@ class Chat:
             return False
         return spans[0][2] != 0
 
-    def _takes(self, turns: Turns) -> bool:
+    def _takes(self, turns: TemplateTurns) -> bool:
         try:
             render(self._template, turns, opened=True)
         except EngineError:
@@ -200,7 +200,7 @@ class Chat:
         return True
 
 
-def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> Turns:
+def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | None = None) -> TemplateTurns:
     """Join the messages of each turn; and the system's text, where asked for, with the first or last user turn."""
     numbered = list(enumerate(messages))
     heading: list[tuple[str, Owner]] = []
@@ -225,7 +225,7 @@ def _turns(messages: Sequence[Message], system_in: Literal["first", "last"] | No
         else:
             turns.insert(0, {"role": "user"})
             parts.insert(0, heading[:-1])
-    return Turns(tuple(turns), tuple(tuple(part) for part in parts))
+    return TemplateTurns(tuple(turns), tuple(tuple(part) for part in parts))
 
 
 def _is_one_turn(turn: Turn, message: Message) -> bool:

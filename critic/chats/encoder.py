@@ -34,7 +34,7 @@ _LOOKS_BACK = re.compile(r"\(\?<|\\[AbBGzZ]|(?<![\[\\])\^|(?<!\\)\$")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class EncodedText:
     """A text's ids, and where each lies in it: the characters from ``starts[i]`` to ``ends[i]``.
 
     ``words`` says to which word, by number, each token belongs, where the tokenizer splits texts into words.
@@ -73,7 +73,7 @@ class TextEncoder:
         self._looks_ahead_only = _looks_ahead_only(self._spec)
         self._twin = lru_cache(maxsize=4)(self._make_twin)
 
-    def encode(self, rendering: Rendering, before: Tokens | None = None) -> Tokens:
+    def encode(self, rendering: Rendering, before: EncodedText | None = None) -> EncodedText:
         """Encode a chat. ``before`` are another text's tokens, which help where the two begin alike.
 
         Raises `EngineError` where the vocabulary has no tokens for some content.
@@ -91,14 +91,14 @@ class TextEncoder:
         """Encode ``text`` as data alone: no id of a control token comes out."""
         return tuple(self._defused(text, []).ids)
 
-    def _encode(self, text: str) -> Tokens:
+    def _encode(self, text: str) -> EncodedText:
         encoding = self._full.encode(text, add_special_tokens=False)
         ids = encoding.ids
         starts, ends = _edges(encoding.offsets)
         words = [-1 if word is None else word for word in encoding.word_ids] if self._looks_ahead_only else []
-        return Tokens(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
+        return EncodedText(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
 
-    def _go_on(self, text: str, before: Tokens) -> Tokens:
+    def _go_on(self, text: str, before: EncodedText) -> EncodedText:
         """Encode ``text``, keeping the tokens of ``before`` up to the last place where both can be cut.
 
         It is far enough before the first difference that no rule has looked beyond it; that the tokens up to there come
@@ -114,7 +114,7 @@ class TextEncoder:
             if rest.ids[:known] != before.ids[k : k + known]:
                 break
             word = before.words[k] if before.words else 0
-            return Tokens(
+            return EncodedText(
                 text,
                 before.ids[:k] + rest.ids,
                 before.starts[:k] + [start + i for i in rest.starts],
@@ -124,7 +124,7 @@ class TextEncoder:
             )
         return self._encode(text)
 
-    def _is_break(self, tokens: Tokens, k: int) -> bool:
+    def _is_break(self, tokens: EncodedText, k: int) -> bool:
         """Whether what stands before token k has no part in what its text, and all after it, is encoded as."""
         first = tokens.starts[k]
         if tokens.ids[k] in self.control:
@@ -132,7 +132,7 @@ class TextEncoder:
         # A letter that can't join what stands before it, whatever the normalisation.
         return bool(tokens.words) and tokens.words[k] != tokens.words[k - 1] and tokens.text[first].isascii()
 
-    def _defused(self, text: str, markup: Sequence[tuple[int, int, int]]) -> Tokens:
+    def _defused(self, text: str, markup: Sequence[tuple[int, int, int]]) -> EncodedText:
         """Encode ``text`` with no other control tokens than ``markup``: (id, start, end), in order."""
         key = next((chr(code) for code in _NAMES if chr(code) not in text), None)
         if key is None:
@@ -152,7 +152,7 @@ class TextEncoder:
                 )
             cuts |= {(start + end) // 2 for start, end in bad}
         ids, starts, ends = [i for i, *_ in pieces], [a for _, a, *_ in pieces], [b for _, _, b, _ in pieces]
-        return Tokens(text, ids, starts, ends, [], places, is_own=False)
+        return EncodedText(text, ids, starts, ends, [], places, is_own=False)
 
     def _make_twin(self, key: str) -> "_Twin":
         return _Twin(self._spec, self._added, self.control, key)
@@ -217,7 +217,7 @@ def _with_tokens(spec: dict[str, Any], kept: list[dict[str, Any]], entries: list
     return tokenizer
 
 
-def _is_content(tokens: Tokens, k: int, spans: Sequence[tuple[int, int, int]]) -> bool:
+def _is_content(tokens: EncodedText, k: int, spans: Sequence[tuple[int, int, int]]) -> bool:
     """Whether any character of token k, but for white space that it took along, comes from a message."""
     start, end = tokens.starts[k], tokens.ends[k]
     place = max(0, bisect_left(spans, (start, start, 0)) - 1)

@@ -35,7 +35,7 @@ MARKUP: Owner = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class TemplateTurns:
     """Messages as the template gets them: each content in parts, each with its owner."""
 
     turns: tuple[Turn, ...]
@@ -76,9 +76,9 @@ class Dropped(EngineError):
         self.role = role
 
 
-def render(template: Template, turns: Turns, opened: bool) -> Rendering:
-    """Render a chat. Raises `critic.chats.template.Refusal` where the template refuses it, `EngineError` where it
-    leaves a message out."""
+def render(template: Template, turns: TemplateTurns, opened: bool) -> Rendering:
+    """Render a chat. Raises `critic.chats.template.TemplateRefusal` where the template refuses it, `EngineError` where
+    it leaves a message out."""
     contents = turns.contents
     plain = template.render(turns.with_contents(contents), opened)
     if not any(turn.keys() - {"role", "content"} for turn in turns.turns):
@@ -89,7 +89,7 @@ def render(template: Template, turns: Turns, opened: bool) -> Rendering:
 
 
 def _between_marks(
-    template: Template, turns: Turns, opened: bool, plain: str, trimmed: bool
+    template: Template, turns: TemplateTurns, opened: bool, plain: str, trimmed: bool
 ) -> list[tuple[int, int, Owner]] | None:
     """Return the contents' spans in ``plain``, or None where marks around them don't tell."""
     contents = turns.contents
@@ -140,7 +140,7 @@ def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int)
         at = end
 
 
-def _stood_in(template: Template, turns: Turns, opened: bool, plain: str) -> Rendering:
+def _stood_in(template: Template, turns: TemplateTurns, opened: bool, plain: str) -> Rendering:
     """Find the contents by stand-ins for their characters: see 2 and 3 in the module's docstring."""
     known = [text for text in template.strings if any(text in content for content in turns.contents)]
     disguise = _Disguise(template, turns, known)
@@ -164,7 +164,7 @@ def _solid(text: str) -> str:
     return "".join(text.split())
 
 
-def _refuse_losses(turns: Turns, shown: set[Owner]) -> None:
+def _refuse_losses(turns: TemplateTurns, shown: set[Owner]) -> None:
     """Raise `EngineError` where a message, or its tool calls, are in no character of what was rendered."""
     for turn, parts in zip(turns.turns, turns.parts, strict=True):
         owners = {owner for text, owner in parts if any(map(_is_hidden, text))}
@@ -177,7 +177,7 @@ def _refuse_losses(turns: Turns, shown: set[Owner]) -> None:
 class _Disguise:
     """Turns whose contents are stand-ins, but for white space and the strings in ``known``."""
 
-    def __init__(self, template: Template, turns: Turns, known: Sequence[str]) -> None:
+    def __init__(self, template: Template, turns: TemplateTurns, known: Sequence[str]) -> None:
         self._free = _unused(template, [*turns.contents, str(turns.turns)])
         self._stand_ins: dict[tuple[str, Owner], str] = {}
         self._meant: dict[str, tuple[str, Owner]] = {}

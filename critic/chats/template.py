@@ -27,7 +27,7 @@ Turn = dict[str, Any]
 """A message as templates read it: ``role``, ``content``, and what tool turns have beside them."""
 
 
-class Refusal(EngineError):
+class TemplateRefusal(EngineError):
     """The template refuses this chat."""
 
 
@@ -56,12 +56,12 @@ class Template:
             self.variables |= self._switch(options.think)
 
     def render(self, turns: Sequence[Turn], opened: bool) -> str:
-        """Return the whole chat, ``opened`` for the assistant to speak or not. Raises `Refusal`."""
+        """Return the whole chat, ``opened`` for the assistant to speak or not. Raises `TemplateRefusal`."""
         try:
             return self._render(turns, opened, self.variables)
         except Exception as error:  # a template may fail in any way on a chat that it was not written for
             roles = ", ".join(turn["role"] for turn in turns)
-            raise Refusal(f"the model's chat template refuses the roles {roles}: {error}") from error
+            raise TemplateRefusal(f"the model's chat template refuses the roles {roles}: {error}") from error
 
     @cached_property
     def names(self) -> frozenset[str]:

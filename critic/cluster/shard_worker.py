@@ -28,16 +28,16 @@ from critic.engine import Engine
 from critic.engines import Spec, open_engine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
-from critic.run.execute import Progress, Seen, execute_rows, item_hash
+from critic.run.execute import Progress, SeenPrompts, execute_rows, item_hash
 from critic.run.folder.shards import About, pack, pack_answers, unpack_answers
 from critic.run.request import Checked, RunRequest
-from critic.run.retest import Asked, Tally, asked_again
+from critic.run.retest import AskedAgain, Tally, asked_again
 from critic.run.run import described
 
 SHARDS_AT_ONCE = 2  # of an actor: while the last rows of one end, its engine works on the other's
 LIVES = 3  # of a shard's actors, before its rows are run one by one; and of each row then
 
-Part = list[tuple[Asked, Row]]
+Part = list[tuple[AskedAgain, Row]]
 
 _ENTRY: TypeAdapter[Line | Quarantined] = TypeAdapter(Line | Quarantined)
 
@@ -61,7 +61,7 @@ class Cut(Datasource):
         return [ReadTask(self._read, BlockMetadata(None, None, None, None))]
 
     def _read(self) -> Iterator[pa.Table]:
-        with closing(Seen()) as seen:
+        with closing(SeenPrompts()) as seen:
             lines = map(seen.check, self._request.lines())
             number = 0
             while entries := list(islice(lines, self._size)):
@@ -162,7 +162,7 @@ class ShardWorker:
 
     async def _run(self, shard: dict[str, Any]) -> pa.Table:
         entries = [_ENTRY.validate_json(text) for text in shard["entries"]]
-        results, progress, budget = Results(), Progress(), Budget()
+        results, progress, budget = ShardResults(), Progress(), Budget()
         ledger = MemoryLedger(await self._earlier(shard["shard"])) if entries else MemoryLedger()
         recorded = {spec: RecordedEngine(engine, ledger, budget) for spec, engine in self._engines.items()}
         pipeline = self._checked.pipeline(recorded)
@@ -257,7 +257,7 @@ DONE = pa.schema(
 )
 
 
-class Results:
+class ShardResults:
     """A shard's results, until all are there: a `critic.run.execute.RowStore`."""
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Rule(_Strict):
+class ScriptedRule(_Strict):
     """Answer ``reply`` where ``match`` is found in the last message."""
 
     reply: str
@@ -75,7 +75,7 @@ class Failure(_Strict):
 class Script(_Strict):
     """A script file; see the module's docstring."""
 
-    replies: tuple[Rule, ...] = (Rule(reply="Answer {seed}"),)
+    replies: tuple[ScriptedRule, ...] = (ScriptedRule(reply="Answer {seed}"),)
     queue: tuple[str, ...] = ()
     choose: Literal["hash", "first", "longest"] = "hash"
     likelihood: Literal["hash", "short", "long"] = "hash"

@@ -19,8 +19,8 @@ from base.digest import unit_interval
 from base.together import together
 from critic.calls.faults import Streak
 from critic.engine import Choices, Engine, EngineError, Node, OwnTokens, RequestTooLong, Score
-from critic.evaluation.choice_formats import Format
-from critic.evaluation.choice_rows import ChoiceRow, Listed
+from critic.evaluation.choice_formats import ChoiceFormat
+from critic.evaluation.choice_rows import ChoiceRow, ListedOptions
 from critic.judging.base import FLOOR, log_odds, mass_of
 from critic.records import Message, Prompt, Quarantined
 
@@ -69,7 +69,7 @@ class RowReading:
 async def measure(
     judge: Engine,
     rows: Iterable[ChoiceRow],
-    format: Format,
+    format: ChoiceFormat,
     on_row: Callable[[], None] = lambda: None,
     floor: float = FLOOR,
 ) -> list[RowReading | Quarantined]:
@@ -92,7 +92,7 @@ async def measure(
     return await together(map(one, rows))
 
 
-async def _read(judge: Engine, row: ChoiceRow, format: Format, floor: float) -> RowReading:
+async def _read(judge: Engine, row: ChoiceRow, format: ChoiceFormat, floor: float) -> RowReading:
     """Read a row in both ways. Raises `EngineError` where neither can be asked."""
     by_letters = _listed(judge, row, row.listed, format) if row.listed else _shown(judge, row, format)
     odds, likelihoods = await _answered(by_letters), await _answered(_likelihoods(judge, row))
@@ -138,7 +138,7 @@ def _correct_first(row: ChoiceRow, correct: str, incorrect: str) -> bool:
     return unit_interval("first", row.prompt.key, correct, incorrect) < 0.5
 
 
-async def _shown(judge: Engine, row: ChoiceRow, format: Format) -> list[_ByLetters]:
+async def _shown(judge: Engine, row: ChoiceRow, format: ChoiceFormat) -> list[_ByLetters]:
     """Show each pair in both orders. Return the correct answer's log-odds in each, and the mass."""
     pairs = row.pairs()
     first = [_correct_first(row, *pair) for pair in pairs]
@@ -163,7 +163,7 @@ def _mass(scores: Iterable[Score]) -> float | None:
     return min(known) if len(known) == len(masses) else None
 
 
-async def _listed(judge: Engine, row: ChoiceRow, listed: Listed, format: Format) -> list[_ByLetters]:
+async def _listed(judge: Engine, row: ChoiceRow, listed: ListedOptions, format: ChoiceFormat) -> list[_ByLetters]:
     """Show the row's own list, and its reverse: there the last letter stands for the first option."""
     orders: list[tuple[Prompt, tuple[str, ...]]] = [(row.prompt, listed.letters)]
     if listed.reverse:

@@ -51,7 +51,7 @@ class ComparisonRewards:
     opponents: int = 2
 
     async def grades(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> list[Grade]:
-        """See `critic.rewarding.grade.Source`. Equal texts are one answer; all equal, they have equal rewards."""
+        """See `critic.rewarding.grade.GradeSource`. Equal texts are one answer; all equal, they have equal rewards."""
         return (await self.compared(prompt, texts, lane)).grades
 
     async def compared(self, prompt: Prompt, texts: Sequence[str], lane: Lane = "batch") -> Compared:

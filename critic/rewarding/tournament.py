@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Strengths:
+class TournamentStrengths:
     """The strengths of the answers that results connect, in log-odds with mean 0, and their standard errors.
 
     ``members`` are those answers; others have no strength.
@@ -45,7 +45,7 @@ def pairs(count: int, opponents: int, seed: int) -> list[tuple[int, int]]:
     return sorted((first, second) for first, second in met)
 
 
-def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> Strengths | None:
+def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> TournamentStrengths | None:
     """Return the strengths by Bradley-Terry of ``results``: (first, second, probability that the first is better).
 
     They are of the largest set of answers that results connect; None where no two are. A probability counts as so many
@@ -64,7 +64,7 @@ def strengths(count: int, results: Sequence[tuple[int, int, float]]) -> Strength
             wins_KK[place[second], place[first]] += 1 - kept
     fitted_K = bradley_terry(wins_KK)
     assert fitted_K is not None  # every result that was kept is a part of a win of both
-    return Strengths(members, tuple(fitted_K.tolist()), tuple(_errors(wins_KK, fitted_K).tolist()))
+    return TournamentStrengths(members, tuple(fitted_K.tolist()), tuple(_errors(wins_KK, fitted_K).tolist()))
 
 
 def _errors(wins_KK: Array, strengths_K: Array) -> Array:

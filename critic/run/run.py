@@ -24,7 +24,7 @@ from critic.judging.jury import Jury
 from critic.local.rewards import heads_of
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import RunConfig, Seat
-from critic.run.execute import Progress, Seen, execute
+from critic.run.execute import Progress, SeenPrompts, execute
 from critic.run.folder.manifest import write_manifest
 from critic.run.folder.reading import is_begun, open_rows
 from critic.run.folder.results import Results, gather
@@ -135,7 +135,7 @@ async def dry_run(request: RunRequest, max_cost: float | None = None, out: Path 
     total = Plan()
     heads, paths = heads_needed(checked.constitution), _paths(out)
     engines = {spec: CountingEngine(spec, total, heads, paths.get(spec.target)) for spec in checked.specs}
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         await plan(checked.pipeline(engines), map(seen.check, request.lines()), total)
     return total
 

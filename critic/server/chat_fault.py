@@ -71,7 +71,7 @@ _FILTERED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerFault:
     """One failure in the server's own words. ``param`` is the parameter that it names as the cause, if any."""
 
     status: int
@@ -106,7 +106,7 @@ class Fault:
         return re.search(rf"(?<![\w.]){re.escape(parameter)}(?!\w)", self.message) is not None
 
 
-def fault_of(status: int, text: str) -> Fault | None:
+def fault_of(status: int, text: str) -> ServerFault | None:
     """Return the failure that an answer's ``text`` tells; None where it tells none, as a chat doesn't.
 
     With a failing ``status`` there always is one. With 200 its own code counts for the status.
@@ -117,7 +117,7 @@ def fault_of(status: int, text: str) -> Fault | None:
     if told is not None:
         return _fault(status, told)
     if failing:
-        return Fault(status, shown(text) or "no more than that")
+        return ServerFault(status, shown(text) or "no more than that")
     return None
 
 
@@ -166,7 +166,7 @@ def _told(body: Any, failing: bool) -> dict[str, Any] | None:
     return None
 
 
-def _fault(status: int, told: Mapping[str, Any]) -> Fault:
+def _fault(status: int, told: Mapping[str, Any]) -> ServerFault:
     inner = told.get("innererror")
     codes = [_text(told.get("code")), _text(inner.get("code")) if isinstance(inner, dict) else ""]
     kind, said, where = _text(told.get("type")), _message(told.get("message")), told.get("param")
@@ -176,7 +176,7 @@ def _fault(status: int, told: Mapping[str, Any]) -> Fault:
     names = [name.lower() for name in (*codes, kind) if name]
     is_filter = flagged or any(name in _FILTER_CODES for name in names) or bool(_FILTERED.search(said))
     own = status if status >= _LEAST_STATUS else _status([*codes, kind], is_filter)
-    return Fault(own, said or "no more than that", codes[0], kind, _text(where) or _place(told), is_filter)
+    return ServerFault(own, said or "no more than that", codes[0], kind, _text(where) or _place(told), is_filter)
 
 
 def _status(names: list[str], is_filter: bool) -> int:

@@ -85,7 +85,7 @@ _ENDINGS: Mapping[str, Ending] = MappingProxyType(
 )
 
 
-class Written(BaseModel):
+class WrittenMessage(BaseModel):
     """The message that the server wrote. Contents in parts are joined: the thoughts to thoughts, the text to text."""
 
     content: str | None = None
@@ -134,14 +134,14 @@ def _thoughts_in(part: dict[str, Any]) -> str:
 class Choice(BaseModel):
     """One answer and how it ended."""
 
-    message: Written
+    message: WrittenMessage
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 
     @field_validator("message", mode="before")
     @classmethod
     def _joined(cls, message: Any) -> Any:
-        return Written.of(message)
+        return WrittenMessage.of(message)
 
     @property
     def ending(self) -> Ending:

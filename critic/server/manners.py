@@ -12,7 +12,7 @@ from typing import Any
 
 from critic.engine import REASONING_ROOM
 from critic.records import Message
-from critic.server.chat_fault import Fault
+from critic.server.chat_fault import ServerFault
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 TEMPERATURE, TOP_P, SEED, TOP = "temperature", "top_p", "seed", "top_logprobs"
@@ -51,7 +51,7 @@ class Manners:
             sent[TEMPERATURE] = self.coldest
         return sent | {self.limit: max_tokens}
 
-    def learn(self, fault: Fault, sent: Mapping[str, object]) -> None:
+    def learn(self, fault: ServerFault, sent: Mapping[str, object]) -> None:
         """Take a lesson from the refusal of what was ``sent``, if it holds one."""
         other = LIMITS[1 - LIMITS.index(self.limit)]
         if self.limit in sent and fault.names(self.limit) and (fault.param or other in fault.message):
@@ -125,7 +125,7 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
     return folded
 
 
-def _is_about_alternatives(fault: Fault) -> bool:
+def _is_about_alternatives(fault: ServerFault) -> bool:
     return fault.names(TOP) or (
         not fault.param and "logprobs" in fault.message and bool(re.search(r"\d", fault.message))
     )

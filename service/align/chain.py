@@ -24,7 +24,7 @@ from service.align import prompts as prompting
 from service.align.evaluate import evaluate
 from service.align.policy import check_readable
 from service.align.report import write_report
-from service.align.request import CHAIN, AlignRequest
+from service.align.request import CHAIN, ChainRequest
 from trainers.config import TrainConfig, build
 from trainers.folder.identity import claim
 from trainers.folder.results import Trained
@@ -36,7 +36,7 @@ OnProgress = Callable[[Progress, int, int | None], None]
 
 
 def align(
-    request: AlignRequest,
+    request: ChainRequest,
     out: Path,
     *,
     tell: Tell = lambda stage, text: None,
@@ -96,7 +96,7 @@ def align(
 
 
 def _generate(
-    request: AlignRequest, settings: Mapping[str, Any], out: Path, tell: Tell, on_progress: OnProgress
+    request: ChainRequest, settings: Mapping[str, Any], out: Path, tell: Tell, on_progress: OnProgress
 ) -> dict[str, int]:
     mark = out / "generate.json"
     if not mark.is_file():
@@ -122,7 +122,7 @@ def _generate(
     return made
 
 
-def _configs(request: AlignRequest, out: Path) -> Callable[..., tuple[type[TrainConfig], dict[str, Any], str]]:
+def _configs(request: ChainRequest, out: Path) -> Callable[..., tuple[type[TrainConfig], dict[str, Any], str]]:
     """Return what makes a stage's settings; those that a person gave are tried at once, before anything is made."""
 
     def of(stage: str, **given: Any) -> tuple[type[TrainConfig], dict[str, Any], str]:

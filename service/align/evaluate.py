@@ -26,7 +26,7 @@ from critic.settings.judging import Drawn, Pooling, Seeded
 from critic.statistics.intervals import Figure, Mean, Share
 from critic.statistics.policies.change import mean_change
 from service.align.policy import leaking, matches, measured
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Answered:
                 yield before, after
 
 
-async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
+async def evaluate(request: ChainRequest, settings: RunSettings, lines: Sequence[Line], out: Path) -> dict[str, Any]:
     """Return the figures and answers of the report. Raises `InputError` for settings that don't fit."""
     folder = out / "evaluate"
     folder.mkdir(exist_ok=True)
@@ -69,13 +69,13 @@ async def evaluate(request: AlignRequest, settings: RunSettings, lines: Sequence
     }
 
 
-def _verified(request: AlignRequest, text: str) -> bool:
+def _verified(request: ChainRequest, text: str) -> bool:
     """Whether an answer satisfies the chain's rule."""
     assert request.rule is not None
     return all(check(text) for check in parse_rule(request.rule.target))
 
 
-def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, Any] | None:
+def _change(request: ChainRequest, answered: Iterable[Answered]) -> dict[str, Any] | None:
     """Return by how much the share of answers that satisfy the rule rose, with its interval over prompts.
 
     It is paired: a prompt's own change is counted, where both policies answered. None without a rule.
@@ -91,7 +91,7 @@ def _change(request: AlignRequest, answered: Iterable[Answered]) -> dict[str, An
     return _figure(mean_change(changes, range(len(changes))))
 
 
-def _side(request: AlignRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
+def _side(request: ChainRequest, answers: Iterable[tuple[str | None, ...]]) -> dict[str, Any]:
     """One policy's own figures: a prompt's answers are a cluster."""
     verified, words, unanswered = Share(), Mean(), 0
     for texts in answers:
@@ -112,7 +112,7 @@ Outcomes = Mapping[tuple[str, tuple[str, str]], list[float | None]]
 """By prompt and both answers: what each group's judgement of them was, as a win of the trained policy."""
 
 
-async def _judged(request: AlignRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path) -> Outcomes:
+async def _judged(request: ChainRequest, settings: RunSettings, answered: Sequence[Answered], folder: Path) -> Outcomes:
     """Compare the answers as `cai judge` does."""
     places = [(row, pair) for row in answered for pair in dict.fromkeys(row.pairs()) if pair[0] != pair[1]]
     outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {}

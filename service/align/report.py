@@ -15,7 +15,7 @@ from critic.pages.scales import Axis, linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
 from critic.run.folder.results import replace_text
 from critic.statistics.intervals import few
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 
 SHOWN = 8  # prompts
 SIDES = ("before", "after")
@@ -24,14 +24,14 @@ Estimate = Mapping[str, Any]
 """A figure as plain data: ``estimate``, ``low``, ``high``, ``n`` and ``clusters``."""
 
 
-def write_report(request: AlignRequest, figures: Mapping[str, Any], out: Path) -> None:
+def write_report(request: ChainRequest, figures: Mapping[str, Any], out: Path) -> None:
     """Write the page, and then the figures, which tell that the chain is finished."""
     replace_text(out / "policy.html", policy_report(figures["policy"], _samples(figures)))
     replace_text(out / "report.html", report(request, figures))
     replace_text(out / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
-def report(request: AlignRequest, facts: Mapping[str, Any]) -> str:
+def report(request: ChainRequest, facts: Mapping[str, Any]) -> str:
     """Return the page of what `service.align.evaluate.evaluate` found."""
     return page(
         "service.align",
@@ -53,7 +53,7 @@ def _samples(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"prompt": row["prompt"], "before": row["before"][0], "after": row["after"][0]} for row in rows]
 
 
-def sentence(request: AlignRequest, facts: Mapping[str, Any]) -> str:
+def sentence(request: ChainRequest, facts: Mapping[str, Any]) -> str:
     """Return what came of the chain, in one sentence; of a few prompts that nothing can be said."""
     prompts = len(facts["answers"])
     before, after = (facts[side].get("verified") for side in SIDES)

@@ -19,7 +19,7 @@ CHAIN = "align.json"
 
 
 @dataclass(frozen=True, slots=True)
-class AlignRequest:
+class ChainRequest:
     """``settings`` has those of each stage of `STAGES`, by its name. Raises `InputError` for what does not fit.
 
     ``held_out`` is the share of prompts that nothing is generated for or trained on, before the report. ``judges``,

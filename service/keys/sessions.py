@@ -35,7 +35,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SignInLink:
     """A link that was just made: ``token`` is its address's end, and told only now. ``row`` is what the table keeps."""
 
     token: str
@@ -43,16 +43,16 @@ class Link:
     row: dict[str, Any]
 
 
-def new_link(key: str, hours: float = LINK_HOURS) -> Link:
+def new_link(key: str, hours: float = LINK_HOURS) -> SignInLink:
     """Draw a link that signs in once as the holder of the key of this id."""
     token, at = secrets.token_urlsafe(24), now()
     expires_at = at + timedelta(hours=hours)
     row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
-    return Link(token, expires_at, row)
+    return SignInLink(token, expires_at, row)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownSession:
     """A session as the database knew it, and when to ask again."""
 
     until: float  # of the monotonic clock
@@ -72,7 +72,7 @@ class Sessions:
 
     def __init__(self, database: Database, keys: Keys, hours: float) -> None:
         self._database, self._keys, self._time = database, keys, timedelta(hours=hours)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _KnownSession] = {}
         self._changes = 0  # of sessions here: what was asked before one is not remembered after it
 
     async def begin(self, key: str) -> str:
@@ -94,13 +94,13 @@ class Sessions:
             await self._renew(id)
         return Session(id, caller, csrf(token))
 
-    async def _find(self, id: str) -> _Known | None:
+    async def _find(self, id: str) -> _KnownSession | None:
         changes, until = self._changes, time.monotonic() + CACHED_SECONDS
         row = await self._database.look(lambda connection: connection.execute(_SESSION, {"id": id}).one_or_none())
         if row is None:
             self._known.pop(id, None)
             return None
-        known = _Known(until, row.key, row.expires_at)
+        known = _KnownSession(until, row.key, row.expires_at)
         if len(self._known) > REMEMBERED:
             self._known.clear()
         if changes == self._changes:

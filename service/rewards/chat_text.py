@@ -22,7 +22,7 @@ class ChatTextError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class TurnMarks:
     """A turn is ``start`` role ``after_role`` content ``end``."""
 
     start: str
@@ -31,9 +31,9 @@ class Template:
 
 
 TEMPLATES = (
-    Template("<|im_start|>", "\n", "<|im_end|>"),  # ChatML: Qwen, SmolLM ...
-    Template("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),  # Llama 3
-    Template("<start_of_turn>", "\n", "<end_of_turn>"),  # Gemma
+    TurnMarks("<|im_start|>", "\n", "<|im_end|>"),  # ChatML: Qwen, SmolLM ...
+    TurnMarks("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),  # Llama 3
+    TurnMarks("<start_of_turn>", "\n", "<end_of_turn>"),  # Gemma
 )
 
 
@@ -87,7 +87,7 @@ def _turns(text: str) -> list[Message] | None:
     return None
 
 
-def _turn(text: str, template: Template) -> Message:
+def _turn(text: str, template: TurnMarks) -> Message:
     role, _, content = text.partition(template.after_role)
     if role.strip() not in _ROLES:
         raise ChatTextError(f"a turn of {role.strip()[:40]!r} can't be read; expected system, user or assistant")

@@ -11,14 +11,14 @@ from base.together import together
 from constitution import Constitution, Principle
 from critic.engine import Engine, EngineError, Unavailable
 from critic.records import Prompt
-from critic.rewarding.grade import Grade, Source
+from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import rewards_of
 
 # A prompt and what was answered: None where the policy thought and never came to an answer.
 Answer = tuple[Prompt, str | None]
 
 
-async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
+async def rewards(source: GradeSource, answers: Sequence[Answer]) -> list[Grade]:
     """A grade for each answer, in order. Raises `EngineError` where not one of them has a reward."""
     by_prompt: dict[str, list[int]] = {}
     by_number: dict[int, Grade] = {}
@@ -51,7 +51,7 @@ async def rewards(source: Source, answers: Sequence[Answer]) -> list[Grade]:
     return grades
 
 
-def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> Source:
+def source_of(engine: Engine, constitution: Constitution | None, group: str | None) -> GradeSource:
     """What gives ``engine``'s rewards. Raises `InputError` where it needs a constitution, or reads none."""
     source = rewards_of(engine, constitution, group)
     check_untagged(source)

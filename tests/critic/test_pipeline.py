@@ -9,7 +9,7 @@ from base.together import together
 from constitution import Constitution, Principle
 from constitution.schema import Group
 from critic.engine import EngineError, Sampling
-from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
+from critic.engines.scripted import Failure, Script, ScriptedEngine, ScriptedRule
 from critic.judging.jury import Juror, Jury
 from critic.judging.modes import MODES
 from critic.pipeline import Pipeline
@@ -95,7 +95,7 @@ async def test_nothing_to_revise_empty_and_unchanged_are_outcomes_not_revisions(
         "revised": Script(queue=("It is rude.", "better")),
     }
     for outcome, script in answers.items():
-        policy = Script(replies=(Rule(reply="same"),))
+        policy = Script(replies=(ScriptedRule(reply="same"),))
         run = pipeline(script, policy=policy, samples=1, revisions=1, strategy="revision")
         row = await run.run(line())
         assert [r.outcome for r in row.chains[0].revisions] == [outcome]
@@ -110,9 +110,9 @@ async def test_revision_strategy_pairs_an_answer_with_its_last_revision() -> Non
 
 
 async def test_equal_and_empty_answers_are_dropped_by_name() -> None:
-    same = await pipeline(Script(replies=(Rule(reply="same"),)), revisions=0).run(line())
+    same = await pipeline(Script(replies=(ScriptedRule(reply="same"),)), revisions=0).run(line())
     assert not same.judgements and not same.pairs and reasons(same) == [("pair", "equal_sides")]
-    policy = Script(queue=("", "  "), replies=(Rule(reply="good"),))
+    policy = Script(queue=("", "  "), replies=(ScriptedRule(reply="good"),))
     empty = await pipeline(Script(), policy=policy, revisions=0, samples=2).run(line())
     assert reasons(empty) == [("response", "empty_response")] * 2 and not empty.pairs
 

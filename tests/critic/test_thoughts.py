@@ -10,7 +10,7 @@ import pytest
 
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
 from critic.engine import Completion, Lane, Request
-from critic.engines.scripted import Rule, Script, ScriptedEngine
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
 from critic.files.inputs import open_pairs
 from critic.records import Line, Prompt, Row
 from critic.revise import revise
@@ -20,9 +20,9 @@ from tests.factories import FakeEngine, prompt, provenance, response
 
 THINKS = Script(
     replies=(
-        Rule(match="(kind|short) critique", reply="<think>Is it kind?</think>\n\nIt could be kinder."),
-        Rule(match="(kind|short) revision", reply="<think>So I write anew.</think>\n\nA kinder answer {seed}."),
-        Rule(reply="<think>Plan {seed}.</think>\n\nAnswer {seed}."),
+        ScriptedRule(match="(kind|short) critique", reply="<think>Is it kind?</think>\n\nIt could be kinder."),
+        ScriptedRule(match="(kind|short) revision", reply="<think>So I write anew.</think>\n\nA kinder answer {seed}."),
+        ScriptedRule(reply="<think>Plan {seed}.</think>\n\nAnswer {seed}."),
     )
 )
 
@@ -101,11 +101,11 @@ async def test_thoughts_without_an_answer_are_an_outcome_of_their_own(
 
 
 async def test_a_response_without_an_answer_is_dropped_with_its_reason() -> None:
-    script = Script(replies=(Rule(match="Why", reply="<think>I could go on for ever"), *THINKS.replies))
+    script = Script(replies=(ScriptedRule(match="Why", reply="<think>I could go on for ever"), *THINKS.replies))
     row = await pipeline(THINKS, policy=script).run(line())
     assert reasons(row)[:2] == [("response", "no_answer")] * 2 and not row.candidates
     assert row.drops[0].detail == "response 0: the model thought, and gave no answer"
-    empty = await pipeline(THINKS, policy=Script(replies=(Rule(reply=" "),))).run(line())
+    empty = await pipeline(THINKS, policy=Script(replies=(ScriptedRule(reply=" "),))).run(line())
     assert reasons(empty)[0] == ("response", "empty_response")
 
 

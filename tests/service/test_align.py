@@ -16,7 +16,7 @@ from critic.statistics.intervals import exact
 from service.align.evaluate import Answered, _change, _side, _win_rate
 from service.align.prompts import read, split
 from service.align.report import report, sentence
-from service.align.request import AlignRequest, read_settings
+from service.align.request import ChainRequest, read_settings
 from service.cli.commands.training.align import align
 from tests.critic.run.test_report import HOSTILE, Page
 from tests.factories import prompt, small_constitution
@@ -158,8 +158,8 @@ def test_a_prompt_that_comes_twice_counts_once_and_is_named(tmp_path: Path) -> N
     assert [(row.row, row.reason) for row in refused] == [(2, "duplicate"), (3, "no_prompt")]
 
 
-def asked(**more: Any) -> AlignRequest:
-    return AlignRequest("c.yaml", "p.txt", (RULE,), **more)
+def asked(**more: Any) -> ChainRequest:
+    return ChainRequest("c.yaml", "p.txt", (RULE,), **more)
 
 
 def test_figures_by_hand() -> None:
@@ -216,7 +216,7 @@ def test_the_report_begins_with_one_sentence() -> None:
     page = Page(report(asked(), found_of(30)))
     assert page.text.index(said) < page.text.index("policy embedded") < page.text.index("win rate")
     assert sentence(asked(), found_of(3)).endswith("No more than 3 prompts: nothing can be said of fewer than 20.")
-    by_a_judge = AlignRequest("c.yaml", "p.txt", ("embedded",))
+    by_a_judge = ChainRequest("c.yaml", "p.txt", ("embedded",))
     assert sentence(by_a_judge, found_of(30)) == (
         "The judge prefers the trained policy's answer in 50 % of 9 comparisons on 30 held-out prompts "
         "(95 % interval: 20 to 80 %)."

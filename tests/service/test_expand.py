@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import critic.settings
 from base.errors import InputError
-from base.option import InRequests, Option, as_file, bounded, option_of, read, unset
+from base.option import CommandOption, InRequests, as_file, bounded, option_of, read, unset
 from service.cli.given.config import Command, ConfigFile
 from service.cli.given.expand import expand
 from service.jobs.work.child import _written
@@ -25,14 +25,14 @@ class Sample(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Option("Input", flags=("--name", "-n"))] = Field(description="Whose it is.")
-    band: Annotated[float, Option("Judging"), InRequests(Le(0.3))] = Field(default=0.02, ge=0, lt=0.5)
-    count: Annotated[int | None, Option("Limits", metavar="all|K", word="all")] = Field(default=None, ge=1)
-    judge: Annotated[tuple[str, ...], Option("Judging")] = ("embedded",)
-    mode: Annotated[tuple[str, ...], Option("Judging")] = ()
-    how: Annotated[Literal["mean", "vote"], Option("Judging")] = "mean"
-    where: Annotated[Path | None, Option("Output")] = None
-    loud: Annotated[bool, Option("Output")] = False
+    name: Annotated[str, CommandOption("Input", flags=("--name", "-n"))] = Field(description="Whose it is.")
+    band: Annotated[float, CommandOption("Judging"), InRequests(Le(0.3))] = Field(default=0.02, ge=0, lt=0.5)
+    count: Annotated[int | None, CommandOption("Limits", metavar="all|K", word="all")] = Field(default=None, ge=1)
+    judge: Annotated[tuple[str, ...], CommandOption("Judging")] = ("embedded",)
+    mode: Annotated[tuple[str, ...], CommandOption("Judging")] = ()
+    how: Annotated[Literal["mean", "vote"], CommandOption("Judging")] = "mean"
+    where: Annotated[Path | None, CommandOption("Output")] = None
+    loud: Annotated[bool, CommandOption("Output")] = False
     inner: int = 3
 
 

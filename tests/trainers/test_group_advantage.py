@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.online.mathematics import group_advantage
 from trainers.online.mathematics.group_advantage import (
     RULES,
-    Rule,
+    AdvantageRule,
     advantages,
     flat,
     normalised,
@@ -51,7 +51,7 @@ def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (old + 0.3 * change).requires_grad_(), old, old + 0.2 * apart, gains
 
 
-def ours(rule: Rule, kl_coef: float, estimator: group_advantage.Penalty) -> tuple[float, Tensor]:
+def ours(rule: AdvantageRule, kl_coef: float, estimator: group_advantage.Penalty) -> tuple[float, Tensor]:
     """The loss of the batch as the trainer makes it, and its gradient by the log-probabilities."""
     new, old, reference, gains = drawn()
     loss, _ = token_losses(new, old, gains[ANSWER], ANSWER, rule)

@@ -29,14 +29,14 @@ from tests.factories import FakeEngine, prompt, small_constitution
 from trainers.online import scoring
 from trainers.online.prompts import Ask
 from trainers.online.scoring import EngineReward, RewardSource, ServerReward, open_source
-from trainers.online.writing.rollout import Sample, Task
+from trainers.online.writing.rollout import RolloutTask, Sample
 
 from .tiny import write_model
 
 
 def sample(text: str, about: str = "Name a river.") -> Sample:
     ask = Ask(prompt(about), "here:1", (1, 2))
-    return Sample(Task(ask, 0, 8, 1.0), (3, 4), (-1.0, -1.0), text)
+    return Sample(RolloutTask(ask, 0, 8, 1.0), (3, 4), (-1.0, -1.0), text)
 
 
 def rewarded(engine: Engine, constitution: Constitution | None = None) -> EngineReward:

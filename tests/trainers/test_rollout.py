@@ -14,7 +14,7 @@ from tests.critic.engines.conftest import TEMPLATE
 from tests.factories import prompt
 from trainers.online.prompts import Ask
 from trainers.online.writing import rollout
-from trainers.online.writing.rollout import HfWriter, Sample, Task
+from trainers.online.writing.rollout import HfWriter, RolloutTask, Sample
 
 from .tiny import question, write_model
 
@@ -30,11 +30,13 @@ def writer(loaded: Loaded, slots: int = 4) -> HfWriter:
     return HfWriter(loaded.model, torch.float32, Chat(loaded.tokenizer, "tiny"), frozenset([end]), slots)
 
 
-def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[Task]:
+def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[RolloutTask]:
     chat = Chat(loaded.tokenizer, "tiny")
     asks = [Ask(p, f"here:{i}", chat.encode(p.messages)) for i in range(count) if (p := prompt(question(i)))]
     rng = random.Random(1)
-    return [Task(ask, 10 * i + k, rng.randint(1, most), 0.9) for i, ask in enumerate(asks) for k in range(samples)]
+    return [
+        RolloutTask(ask, 10 * i + k, rng.randint(1, most), 0.9) for i, ask in enumerate(asks) for k in range(samples)
+    ]
 
 
 def alike(one: list[Sample], other: list[Sample]) -> None:

@@ -12,7 +12,7 @@ from base.errors import InputError
 from critic.engine import Sampling
 from trainers.config import TrainConfig, load
 from trainers.folder import identity, samples
-from trainers.folder.results import Counts, Trained
+from trainers.folder.results import Trained, TrainingCounts
 from trainers.methods.dpo import DPOConfig
 from trainers.methods.reward import RewardConfig
 from trainers.methods.sft import SFTConfig
@@ -67,7 +67,7 @@ def test_a_finished_run_leaves_a_model_folder_and_is_not_done_again(
     kind: str, policy: Path, rows: Path, tmp_path: Path
 ) -> None:
     config = settings(kind, policy, rows, tmp_path / "out")
-    told: list[Counts] = []
+    told: list[TrainingCounts] = []
     done = train(config, tell=told.append)
     refused = {"equal_sides": 1, "empty_answer": 1} if kind != "sft" else {"empty_answer": 1}
     assert done.new and told == [done.counts] and done.counts.refused == refused

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from critic.chats.tokens import Span, TokenTree, pack
+from critic.chats.tokens import SegmentSpan, TokenTree, pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Batch:
 class Packed(Batch):
     """All trees in one row: ``ids [N]``; places count along it. ``spans`` say who sees whom."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[SegmentSpan, ...]
 
 
 @dataclass(frozen=True, eq=False)

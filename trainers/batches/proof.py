@@ -42,7 +42,7 @@ _Gradient = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class BatchProof:
     """How batches are computed, and how far the packed way is from the model's own.
 
     ``why`` says what speaks against packing, where it is not done. The differences are None where they can't be told.
@@ -72,7 +72,7 @@ def prove(
     wanted: bool | None,
     where: str,
     whole: Sequence[TokenTree] = (),
-) -> Proof:
+) -> BatchProof:
     """Say how ``model``'s batches are computed: the first process finds out for all.
 
     ``trees`` are `samples` of the run's, ``whole`` its first trees as they are, of which some are computed, too;
@@ -89,7 +89,7 @@ def prove(
     [proof] = broadcast_object_list(shared)
     if isinstance(proof, InputError):
         raise proof
-    assert isinstance(proof, Proof)
+    assert isinstance(proof, BatchProof)
     return proof
 
 
@@ -165,7 +165,7 @@ def _prove(
     longest: int,
     wanted: bool | None,
     where: str,
-) -> Proof:
+) -> BatchProof:
     if any(weight.is_meta or not weight.numel() for weight in model.parameters()):
         return _unpacked("padded", "the weights are spread over processes before they can be compared", wanted, where)
     bound = unstretched(model.config)
@@ -179,7 +179,9 @@ def _prove(
             raise not_computed(model, where, error) from error
         _check_causal(model, trees[0], where)
         _check_reads(model, values, where)
-    proof = _packs(model, trees, whole, values, gradient) if wanted is not False else Proof("padded", "as was asked")
+    proof = (
+        _packs(model, trees, whole, values, gradient) if wanted is not False else BatchProof("padded", "as was asked")
+    )
     if proof.path == "packed":
         return proof
     with forward.attending(model):
@@ -193,7 +195,7 @@ def _packs(
     whole: Sequence[TokenTree],
     values: Tensor,
     gradient: _Gradient,
-) -> Proof:
+) -> BatchProof:
     """Compare short trees with their gradient, and whole ones, for models that change what they do in long rows."""
     try:
         with forward.attending(model, attention.NAME):
@@ -201,15 +203,17 @@ def _packs(
         if whole and _equal(*differences):
             differences = max(differences[0], _longer(model, whole)), differences[1]
     except Exception as error:  # whatever a foreign model does with a plan that it knows nothing of
-        return Proof("padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})")
+        return BatchProof(
+            "padded", f"models of type {model.config.model_type!r} don't take packed rows ({_first(error)})"
+        )
     if _equal(*differences):
-        return Proof("packed", "", *differences)
+        return BatchProof("packed", "", *differences)
     in_values, in_gradient = differences
     why = (
         f"models of type {model.config.model_type!r} differ, when packed, by {in_values:.2g} in what is read and by "
         f"{100 * in_gradient:.2g} % in the gradient"
     )
-    return Proof("padded", why, *differences)
+    return BatchProof("padded", why, *differences)
 
 
 @torch.no_grad()
@@ -222,14 +226,14 @@ def _longer(model: PreTrainedModel, whole: Sequence[TokenTree]) -> float:
     return float((values - wanted).abs().max())
 
 
-def _unpacked(path: Path, why: str, wanted: bool | None, where: str, proof: Proof | None = None) -> Proof:
+def _unpacked(path: Path, why: str, wanted: bool | None, where: str, proof: BatchProof | None = None) -> BatchProof:
     if wanted:
         raise InputError(
             f"prefix_packing=true, and this model's batches can't be packed: {why}",
             where=where,
             fix="leave prefix_packing out: what is proven to be right is taken then",
         )
-    return Proof(path, why, *((proof.values, proof.gradient) if proof else ()))
+    return BatchProof(path, why, *((proof.values, proof.gradient) if proof else ()))
 
 
 def _check_causal(model: PreTrainedModel, tree: TokenTree, where: str) -> None:

@@ -20,7 +20,7 @@ _BOOKKEEPING = {"step", "epoch", "learning_rate", "grad_norm", "total_flos"}
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class TrainingCounts:
     """What a run trains on: examples, those held out, and how many rows were refused for which reason.
 
     ``thoughts`` counts the rows that also say what a model thought, which is left out.
@@ -37,7 +37,7 @@ class Trained:
     """What a run came to. ``new`` is False where it had been finished before."""
 
     folder: Path
-    counts: Counts
+    counts: TrainingCounts
     figures: Mapping[str, float]
     steps: int
     new: bool
@@ -45,10 +45,10 @@ class Trained:
     @classmethod
     def of(cls, folder: Path, card: Mapping[str, Any], *, new: bool) -> Self:
         """Read it off `facts`, which ``lineage.json`` holds too."""
-        return cls(folder, Counts(**card["counts"]), card["figures"], card["steps"], new)
+        return cls(folder, TrainingCounts(**card["counts"]), card["figures"], card["steps"], new)
 
 
-def facts(counts: Counts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:
+def facts(counts: TrainingCounts, figures: Mapping[str, float], steps: int) -> dict[str, Any]:
     """Return what a run came to, as plain JSON."""
     return {"counts": asdict(counts), "figures": dict(figures), "steps": steps}
 

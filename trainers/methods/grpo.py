@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trainers.online import experience
 from trainers.online.config import Bounds, OnlineConfig, check_bounds
-from trainers.online.experience import Group
-from trainers.online.loop import Measured, OnlineTrainer, Sums
+from trainers.online.experience import Siblings
+from trainers.online.loop import MeasuredStep, OnlineTrainer, Sums
 from trainers.online.mathematics import group_advantage
-from trainers.online.mathematics.group_advantage import RULES, Rule
+from trainers.online.mathematics.group_advantage import RULES, AdvantageRule
 from trainers.online.run import Online
 from trainers.online.writing.rollout import Sample
 from trainers.planning.memory import Needs
@@ -49,7 +49,7 @@ class GRPOConfig(OnlineConfig):
         super().__post_init__()
 
     @property
-    def chosen(self) -> Rule:
+    def chosen(self) -> AdvantageRule:
         """The rule, with the bounds that were given."""
         rule = RULES[self.rule]
         low = rule.clip if self.clip is None else self.clip
@@ -62,7 +62,7 @@ class GRPOTrainer(OnlineTrainer):
 
     args: GRPOConfig
 
-    def measure(self, samples: list[Sample]) -> Measured:
+    def measure(self, samples: list[Sample]) -> MeasuredStep:
         """See `OnlineTrainer.measure`. Groups of one, and under some rules those without spread, are left out."""
         args, prompts = self.args, experience.siblings(samples)
         old_M, entropy_M, reference_M = experience.read(self.models, prompts, args, self.accelerator)
@@ -71,9 +71,9 @@ class GRPOTrainer(OnlineTrainer):
         compared = [group for group in groups if len(group.samples) > 1]
         learnt = self._with_advantages(compared)
         dropped = {"groups/alone": len(groups) - len(compared), "groups/flat": len(compared) - len(learnt)}
-        return Measured(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
+        return MeasuredStep(learnt, rows, {name: float(self.total(count)) for name, count in dropped.items()})
 
-    def update(self, groups: Sequence[Group]) -> Sums:
+    def update(self, groups: Sequence[Siblings]) -> Sums:
         """See `OnlineTrainer.update`."""
         args, rule = self.args, self.args.chosen
         answers = [len(sample.ids) for group in groups for sample in group.samples]
@@ -97,7 +97,7 @@ class GRPOTrainer(OnlineTrainer):
                 sums[name] += values_M.detach().sum()
         return sums
 
-    def _with_advantages(self, groups: Sequence[Group]) -> list[Group]:
+    def _with_advantages(self, groups: Sequence[Siblings]) -> list[Siblings]:
         """Give the tokens of ``groups`` their answer's advantage, and return the groups that are learnt from."""
         args, rule = self.args, self.args.chosen
         samples = [sample for group in groups for sample in group.samples]
@@ -115,11 +115,11 @@ class GRPOTrainer(OnlineTrainer):
             lengths = torch.tensor([len(sample.ids) for sample in group.samples])
             gain_M = gain_A[start:end].repeat_interleave(lengths).to(group.tokens["old"].device)
             if not (rule.drops_flat and bool(flat_A[start])):
-                learnt.append(Group(group.samples, group.tokens | {"advantages": gain_M}))
+                learnt.append(Siblings(group.samples, group.tokens | {"advantages": gain_M}))
             start = end
         return learnt
 
-    def _less_kl(self, groups: Sequence[Group], rewards_A: Tensor) -> Tensor:
+    def _less_kl(self, groups: Sequence[Siblings], rewards_A: Tensor) -> Tensor:
         """Return the rewards, under rloo less the cost of each answer's KL, as its paper has it."""
         if self.args.rule != "rloo" or not self.args.kl_coef:
             return rewards_A

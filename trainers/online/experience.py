@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 @dataclass(eq=False)
-class Group:
+class Siblings:
     """A prompt's answers that are learnt from, and what is known of their tokens, ``[M]`` each, by name."""
 
     samples: list[Sample]
@@ -41,7 +41,7 @@ class Group:
         return self.samples[0].task.ask.where
 
 
-def column(groups: Sequence[Group], name: str) -> Tensor:
+def column(groups: Sequence[Siblings], name: str) -> Tensor:
     """Return one thing that is known of the tokens of all ``groups``: ``[M]``."""
     return torch.cat([group.tokens[name] for group in groups])
 
@@ -52,12 +52,13 @@ def siblings(samples: Iterable[Sample]) -> list[list[Sample]]:
     return [list(group) for _, group in groupby(good, lambda sample: sample.task.ask)]
 
 
-def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Group]:
+def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Siblings]:
     """Return the groups of ``prompts``, whose tokens' figures stand in ``tokens`` one after the other."""
     sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
     parts = {name: torch.split(values_M, sizes) for name, values_M in tokens.items()}
     return [
-        Group(prompt, {name: values[number] for name, values in parts.items()}) for number, prompt in enumerate(prompts)
+        Siblings(prompt, {name: values[number] for name, values in parts.items()})
+        for number, prompt in enumerate(prompts)
     ]
 
 

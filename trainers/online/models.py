@@ -30,7 +30,7 @@ from trainers import quantized
 from trainers.batches import dropout, forward
 from trainers.batches.forward import Read
 from trainers.batches.packing import Packed
-from trainers.batches.proof import Proof, prove
+from trainers.batches.proof import BatchProof, prove
 from trainers.folder import finish
 from trainers.folder.finish import Row
 from trainers.online.config import OnlineConfig
@@ -82,7 +82,7 @@ class ActorCritic(Protocol):
         ...
 
 
-class Whole:
+class WholeModels:
     """See the module's docstring. ``value``, where there is one, is a sequence classifier with one label."""
 
     def __init__(self, policy: PreTrainedModel, value: PreTrainedModel | None = None) -> None:
@@ -235,7 +235,7 @@ def build(
     for one in trained:
         if config.gradient_checkpointing:
             one.gradient_checkpointing_enable({"use_reentrant": False})
-    return Adapted(model, config.lora, config.model, critic) if config.lora else Whole(*trained)
+    return Adapted(model, config.lora, config.model, critic) if config.lora else WholeModels(*trained)
 
 
 def _value_model(
@@ -266,7 +266,9 @@ def _with_bias(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def prepare(model: PreTrainedModel, config: OnlineConfig, trees: list[TokenTree], longest: int, what: str) -> Proof:
+def prepare(
+    model: PreTrainedModel, config: OnlineConfig, trees: list[TokenTree], longest: int, what: str
+) -> BatchProof:
     """Prove that ``model``'s batches can be packed, as all that online methods compute is, and let it attend so.
 
     Raises `InputError` where they can't: before the first step.

@@ -23,7 +23,7 @@ from critic.engine import Engine, EngineError
 from critic.engines import open_engine, parse_spec
 from critic.judging import mode_of, offered
 from critic.rewarding.comparing import ComparisonRewards
-from critic.rewarding.grade import Grade, Source
+from critic.rewarding.grade import Grade, GradeSource
 from critic.rewarding.sources import of_one_group, rewards_of
 from trainers.online.config import OnlineConfig
 from trainers.online.writing.rollout import Sample
@@ -101,7 +101,7 @@ class SumReward:
 class EngineReward:
     """Asks an engine for one tree a prompt, so that its answers share the prompt: see `critic.rewarding`."""
 
-    def __init__(self, engine: Engine, source: Source, constitution: Constitution | None = None) -> None:
+    def __init__(self, engine: Engine, source: GradeSource, constitution: Constitution | None = None) -> None:
         self._engine, self.source, self._streak = engine, source, Streak()
         self.identity = {"name": engine.identity.name, "revision": engine.identity.revision}
         if constitution is not None:

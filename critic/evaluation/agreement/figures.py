@@ -11,7 +11,7 @@ import numpy as np
 from critic.evaluation.agreement.units import LEVELS, Said
 from critic.statistics.intervals import FEW, Figure, Share
 from critic.statistics.judges.leanings import faults
-from critic.statistics.people.course import Change, drift, fatigue, gold
+from critic.statistics.people.course import CourseChange, drift, fatigue, gold
 from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
@@ -27,7 +27,7 @@ BAD_GOLD = 0.6  # right on known answers: whose whole interval lies below is not
 
 
 @dataclass(frozen=True, slots=True)
-class Annotator:
+class AnnotatorFigures:
     """One person's labels; a figure is None where there was too little, or nothing, to compare them with."""
 
     name: str
@@ -37,8 +37,8 @@ class Annotator:
     accuracy: Figure | None
     gold: Figure | None
     informed: Informed
-    drift: Change | None
-    fatigue: Change | None
+    drift: CourseChange | None
+    fatigue: CourseChange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class AgreementFigures:
     agreement: Figure | None
     coefficients: Mapping[str, Figure]
     why_not: Mapping[str, str]
-    annotators: tuple[Annotator, ...]
+    annotators: tuple[AnnotatorFigures, ...]
     pairs: tuple[Between, ...]
     model: str
     slip: float | None
@@ -196,7 +196,7 @@ def _annotators(
     names: Sequence[str],
     right: Sequence[Figure | None],
     known: Mapping[str, float],
-) -> tuple[Annotator, ...]:
+) -> tuple[AnnotatorFigures, ...]:
     others = _with_others(ratings)
     own: dict[str, list[int]] = {name: [] for name in names}
     for place, one in enumerate(labels):
@@ -215,7 +215,7 @@ def _annotator(
     says: Informed,
     accuracy: Figure | None,
     known: Mapping[str, float],
-) -> Annotator:
+) -> AnnotatorFigures:
     shared = ~np.isnan(agrees)
     share = Share()
     for value in agrees[shared]:
@@ -224,7 +224,7 @@ def _annotator(
     times = np.array([np.nan if one.at is None else one.at for one in mine], np.float64)
     timed = shared & ~np.isnan(times)
     right = [float(one.value == known[one.unit]) for one in mine if one.unit in known]
-    return Annotator(
+    return AnnotatorFigures(
         name=name,
         group=next((one.group for one in reversed(mine) if one.group is not None), None),
         labels=len(mine),
@@ -277,7 +277,7 @@ def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str
     return slip, dict(zip(units, verdicts(first, second, slip), strict=True))
 
 
-def _alarms(people: Sequence[Annotator]) -> list[str]:
+def _alarms(people: Sequence[AnnotatorFigures]) -> list[str]:
     """Sentences about people whose labels need a look; of all tests together few are false."""
     tests = {("drift", one.name): one.drift.p for one in people if one.drift}
     tests |= {("fatigue", one.name): one.fatigue.p for one in people if one.fatigue}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from critic.evaluation.policy import diversity
-from critic.evaluation.policy.answers import Likelihood, Texts
+from critic.evaluation.policy.answers import TextLikelihood, Texts
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, Measured
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, MeasuredPolicies
 from critic.evaluation.policy.refusing.refusals import read
 from critic.evaluation.policy.tax import CHANCE
 from critic.statistics.intervals import FEW, Figure, Mean, Share
@@ -56,7 +56,7 @@ TRAITS = (
 )
 
 
-def figures(measured: Measured) -> Plain:
+def figures(measured: MeasuredPolicies) -> Plain:
     """Return everything as plain data, by policy: what `critic.evaluation.policy.report` draws."""
     trained = range(1, len(measured.names))
     return {
@@ -77,7 +77,7 @@ def figures(measured: Measured) -> Plain:
     }
 
 
-def _answers(measured: Measured, name: str) -> Plain:
+def _answers(measured: MeasuredPolicies, name: str) -> Plain:
     """Each policy's own figures on one set of prompts, and how they changed from the base's."""
     texts = measured.texts[name]
     made: Plain = {}
@@ -161,7 +161,7 @@ def _win(matches: Sequence[Match], group: str | None) -> Plain:
     }
 
 
-def _strengths(measured: Measured) -> Plain:
+def _strengths(measured: MeasuredPolicies) -> Plain:
     """All policies on one scale, by group: where there are more than two."""
     matches = measured.matches.get(HELD_OUT, ())
     if len(measured.names) < 3 or not matches:
@@ -181,7 +181,7 @@ def _strengths(measured: Measured) -> Plain:
     return made
 
 
-def _drift(measured: Measured, place: int) -> Plain:
+def _drift(measured: MeasuredPolicies, place: int) -> Plain:
     drift = measured.drift[place]
     if drift is None or drift.refusal:
         return {"refusal": drift.refusal if drift is not None else "It was not asked for."}
@@ -206,7 +206,7 @@ def _kl(drift: Drift, *, by_token: bool) -> Mean:
     return mean
 
 
-def _perplexity(likelihoods: Sequence[tuple[Likelihood | None, ...]]) -> Plain:
+def _perplexity(likelihoods: Sequence[tuple[TextLikelihood | None, ...]]) -> Plain:
     """exp of the mean surprise a token, answer by answer."""
     mean = Mean()
     for answers in likelihoods:
@@ -221,7 +221,7 @@ def _perplexity(likelihoods: Sequence[tuple[Likelihood | None, ...]]) -> Plain:
     return told(Figure(estimate, low, high, figure.n, figure.clusters))
 
 
-def _tax(measured: Measured) -> Plain:
+def _tax(measured: MeasuredPolicies) -> Plain:
     """Accuracy by policy, and the change from the base's on the very same questions. Subjects are the clusters."""
     if not measured.exam:
         return {}
@@ -234,7 +234,7 @@ def _tax(measured: Measured) -> Plain:
     return made
 
 
-def _by_subject(measured: Measured) -> Iterator[list[int]]:
+def _by_subject(measured: MeasuredPolicies) -> Iterator[list[int]]:
     subjects: dict[str, list[int]] = {}
     for number, question in enumerate(measured.questions):
         subjects.setdefault(question.subject, []).append(number)
@@ -246,7 +246,7 @@ def _clusters(subjects: list[list[int]]) -> list[list[int]]:
     return subjects if len(subjects) >= FEW else [[number] for numbers in subjects for number in numbers]
 
 
-def _accuracy(measured: Measured, place: int) -> Figure | None:
+def _accuracy(measured: MeasuredPolicies, place: int) -> Figure | None:
     share = Share()
     for numbers in _by_subject(measured):
         for number in numbers:
@@ -255,7 +255,7 @@ def _accuracy(measured: Measured, place: int) -> Figure | None:
     return share.figure()
 
 
-def _exam_change(measured: Measured, place: int) -> Figure | None:
+def _exam_change(measured: MeasuredPolicies, place: int) -> Figure | None:
     """The change of the share that is right, with the wider of two intervals: by subject, and by question.
 
     By subject it has no width where hardly any answer changes.
@@ -277,7 +277,7 @@ def _right(value: float | None) -> float:
     return CHANCE if value is None else value
 
 
-def _hacking(measured: Measured) -> Plain:
+def _hacking(measured: MeasuredPolicies) -> Plain:
     """By trained policy: how often the reward prefers it, how often judges and people do, and the gaps."""
     if not measured.rewards:
         return {}
@@ -300,7 +300,7 @@ def _hacking(measured: Measured) -> Plain:
     return made
 
 
-def _rewarded(measured: Measured, place: int) -> dict[tuple[int, int], float | None]:
+def _rewarded(measured: MeasuredPolicies, place: int) -> dict[tuple[int, int], float | None]:
     before, after = measured.rewards[BASE], measured.rewards[place]
     wins: dict[tuple[int, int], float | None] = {}
     for prompt, (one, other) in enumerate(zip(before, after, strict=True)):

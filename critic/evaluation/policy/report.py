@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from critic.evaluation.policy.figures import TRAITS, Plain, sentences
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Measured
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, MeasuredPolicies
 from critic.pages.page import Picture, page
-from critic.pages.plots import Color, Curves, Line
+from critic.pages.plots import Color, Curves, PlotLine
 from critic.pages.scales import linear, percent, shares
 from critic.pages.strips import Dot, Series, Strips
 
@@ -34,7 +34,7 @@ def report(figures: Plain, samples: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def samples(measured: Measured) -> list[dict[str, Any]]:
+def samples(measured: MeasuredPolicies) -> list[dict[str, Any]]:
     """The first held-out prompts with the base's answer and the first trained policy's."""
     prompts, texts = measured.prompts[HELD_OUT], measured.texts[HELD_OUT]
     return [
@@ -116,7 +116,7 @@ def _strength_picture(groups: Mapping[str, Any]) -> Iterator[tuple[str, Picture]
         yield "strengths", Strips(tuple(rows), ONE, linear("Elo points", ends), 0.0)
 
 
-def _hacking_lines(figures: Plain) -> list[Line]:
+def _hacking_lines(figures: Plain) -> list[PlotLine]:
     """A line for the reward, the judges and the people, over the policies' distance from the base."""
     looks: tuple[tuple[str, Color, bool], ...] = (
         ("reward prefers it", "rejected", False),
@@ -133,7 +133,7 @@ def _hacking_lines(figures: Plain) -> list[Line]:
                 points.append((distance, share))
         if points:  # the base is at distance 0, where nobody prefers either
             lines.append(
-                Line(
+                PlotLine(
                     name.removesuffix(" prefers it").removesuffix(" prefer it"),
                     ((0.0, 0.5), *sorted(points)),
                     color,

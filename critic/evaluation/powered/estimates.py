@@ -11,10 +11,10 @@ from itertools import combinations
 
 import numpy as np
 
-from critic.evaluation.powered.columns import Columns, What
+from critic.evaluation.powered.columns import FigureColumns, What
 from critic.statistics.intervals import FEW, Figure, few
 from critic.statistics.prediction import ppi
-from critic.statistics.prediction.planner import Plan, plan
+from critic.statistics.prediction.planner import LabelPlan, plan
 from critic.statistics.prediction.rogan_gladen import prevalence
 from critic.statistics.prediction.routing import routed_mean
 from critic.statistics.reliability.ratings import Floats
@@ -54,18 +54,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedLabels:
     """How many human labels reach a width, for one figure; a sentence in ``why_not`` where nothing can be planned."""
 
     what: What
     of: str
     group: str | None
     labelled: int
-    plan: Plan | None
+    plan: LabelPlan | None
     why_not: str
 
 
-def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
+def estimate(columns: FigureColumns, draw: Draw | None = None) -> Estimate:
     """Return a figure. Without a ``draw`` the items with people's labels are taken for an even one of all items."""
     why_not: dict[str, str] = {}
     judged = np.concatenate((columns.judge, columns.rest))
@@ -99,7 +99,7 @@ def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
 _NOBODY = "No item that a judge has an opinion on was labelled by people."
 
 
-def _routed(columns: Columns, draw: Draw, why_not: dict[str, str]) -> Figure | None:
+def _routed(columns: FigureColumns, draw: Draw, why_not: dict[str, str]) -> Figure | None:
     """The mean over all items that were there when it was drawn; a sentence where people have not labelled all."""
     every = dict(zip((*columns.items, *columns.rest_items), (*columns.judge, *columns.rest), strict=True))
     if unknown := [item for item in every if item not in draw.chances]:
@@ -119,7 +119,7 @@ def _routed(columns: Columns, draw: Draw, why_not: dict[str, str]) -> Figure | N
     return Figure(min(1.0, max(0.0, mean.estimate)), low, high, mean.n, len({columns.prompts[i] for i in kept}))
 
 
-def _screened(columns: Columns, why_not: dict[str, str]) -> Figure | None:
+def _screened(columns: FigureColumns, why_not: dict[str, str]) -> Figure | None:
     """Rogan and Gladen's, of items on which both prefer a side."""
     if columns.what != "win rate":
         why_not["screened"] = "An accuracy is no share of the judge's own answers."
@@ -137,7 +137,7 @@ def _sides(values: Floats) -> Floats:
     return (values > 0.5).astype(np.float64)
 
 
-def planned(columns: Columns, width: float) -> Planned:
+def planned(columns: FigureColumns, width: float) -> PlannedLabels:
     """Return how many labels a figure needs for a 95 % interval of ``width``, a number above 0 (ValueError)."""
     made = None
     why_not = ""
@@ -147,11 +147,11 @@ def planned(columns: Columns, width: float) -> Planned:
         why_not = "No judge has labelled more items than people have: there is nothing that its labels could add."
     else:
         made = plan(columns.human, columns.judge, columns.rest.size, width, columns.prompts)
-    return Planned(columns.what, columns.of, columns.group, columns.human.size, made, why_not)
+    return PlannedLabels(columns.what, columns.of, columns.group, columns.human.size, made, why_not)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AccuracyDifference:
     """By how much the first judge's accuracy is above the second's, on the very same items."""
 
     first: str
@@ -160,17 +160,17 @@ class Difference:
     figure: Figure
 
 
-def differences(columns: Sequence[Columns]) -> list[Difference]:
+def differences(columns: Sequence[FigureColumns]) -> list[AccuracyDifference]:
     """Return each two judges' difference in accuracy, where enough prompts have people's labels and both judged."""
     made = []
     accuracies = [one for one in columns if one.what == "accuracy"]
     for first, second in combinations(accuracies, 2):
         if first.group == second.group and (figure := _difference(first, second)) is not None:
-            made.append(Difference(first.of, second.of, first.group, figure))
+            made.append(AccuracyDifference(first.of, second.of, first.group, figure))
     return made
 
 
-def _difference(first: Columns, second: Columns) -> Figure | None:
+def _difference(first: FigureColumns, second: FigureColumns) -> Figure | None:
     mine, other = _common(first.items, second.items)
     rest, other_rest = _common(first.rest_items, second.rest_items)
     prompts = [first.prompts[place] for place in mine]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from critic.evaluation.powered.estimates import Difference, Estimate
+from critic.evaluation.powered.estimates import AccuracyDifference, Estimate
 from critic.pages.page import Picture, page
 from critic.pages.scales import shares
 from critic.pages.strips import Dot, Series, Strips
@@ -20,7 +20,7 @@ def title(what: str, of: str, group: str | None) -> str:
     return f"{what} of {of}" + (f", by {group}" if group else "")
 
 
-def powered_page(figures: Sequence[Estimate], differences: Sequence[Difference], notes: Sequence[str]) -> str:
+def powered_page(figures: Sequence[Estimate], differences: Sequence[AccuracyDifference], notes: Sequence[str]) -> str:
     """Return the page of the figures."""
     return page(
         "critic.evaluation.powered",

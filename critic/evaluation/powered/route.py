@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared, Gathered, by_group
+from critic.evaluation.powered.items import ComparedItem, Gathered, by_group
 from critic.evaluation.powered.signals import signals
 from critic.statistics.intervals import FEW
 from critic.statistics.prediction.routing import doubt, drawn, expected_errors, probabilities
@@ -25,7 +25,7 @@ class Routed:
     ``chance`` is 1 for items that people have labelled. ``verdicts`` say what to do with those, by group.
     """
 
-    one: Compared
+    one: ComparedItem
     chance: float
     is_drawn: bool
     doubt: float
@@ -86,7 +86,7 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
 
 
 def _sizes(
-    items: Sequence[Compared], doubts: Floats, is_labelled: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    items: Sequence[ComparedItem], doubts: Floats, is_labelled: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 ) -> tuple[Floats, int]:
     """Return (N,) what chances are in proportion to, and by how many labelled items doubts were weighed."""
     pilot = np.flatnonzero(is_labelled)
@@ -96,7 +96,7 @@ def _sizes(
     return expected_errors(doubts, doubts[pilot], errors), pilot.size
 
 
-def _off(one: Compared) -> float:
+def _off(one: ComparedItem) -> float:
     probability, share = one.probability(), one.share()
     assert probability is not None and share is not None
     return share - probability
@@ -123,7 +123,7 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     return to_do, slip_of
 
 
-def _counts(one: Compared, group: str | None) -> tuple[float, float]:
+def _counts(one: ComparedItem, group: str | None) -> tuple[float, float]:
     """How many people prefer each of the answers, ties as a half of each."""
     said = [value for name, value in one.item.said.items() if group is None or one.item.groups.get(name) == group]
     return sum(said), len(said) - sum(said)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared
+from critic.evaluation.powered.items import ComparedItem
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Vote
 from critic.statistics.reliability.ratings import Floats
@@ -32,7 +32,7 @@ AT_ONCE = 1000  # items whose likeness to all labelled ones is in memory at once
 _WORD = re.compile(r"\w+")
 
 
-def signals(items: Sequence[Compared]) -> Mapping[str, Floats]:
+def signals(items: Sequence[ComparedItem]) -> Mapping[str, Floats]:
     """Return (N,) each signal by name; items without a judge's reading have NaN in those that are of readings."""
     return {
         "margin": np.array([_margin(one) for one in items]),
@@ -43,7 +43,7 @@ def signals(items: Sequence[Compared]) -> Mapping[str, Floats]:
     }
 
 
-def _margin(one: Compared) -> float:
+def _margin(one: ComparedItem) -> float:
     probability = one.probability()
     return math.nan if probability is None else 1 - abs(2 * probability - 1)
 
@@ -53,7 +53,7 @@ def _apart(probabilities: Sequence[float]) -> float:
     return min(1.0, 2 * pstdev(probabilities)) if len(probabilities) > 1 else math.nan
 
 
-def _by_order(one: Compared) -> list[float]:
+def _by_order(one: ComparedItem) -> list[float]:
     """The mean probability in each of the orders."""
     odds: dict[str, list[float]] = {}
     for vote in _votes(one):
@@ -62,12 +62,12 @@ def _by_order(one: Compared) -> list[float]:
     return [_logistic(fmean(values)) for values in odds.values()]
 
 
-def _by_principle(one: Compared) -> list[float]:
+def _by_principle(one: ComparedItem) -> list[float]:
     """Each principle's probability, over both orders and all judges."""
     return [_logistic(odds) for name, odds in principle_log_odds(_votes(one)).items() if name and odds is not None]
 
 
-def _votes(one: Compared) -> list[Vote]:
+def _votes(one: ComparedItem) -> list[Vote]:
     return [vote for reading in one.readings for vote in reading.votes]
 
 
@@ -75,7 +75,7 @@ def _logistic(odds: float) -> float:
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
 
 
-def unlike(items: Sequence[Compared]) -> Floats:
+def unlike(items: Sequence[ComparedItem]) -> Floats:
     """Return (N,) 1 minus the highest cosine of an item's words and those of another item that people have labelled.
 
     Words count by how few items have them (Sparck Jones 1972). All NaN where people have labelled nothing.
@@ -96,7 +96,7 @@ def unlike(items: Sequence[Compared]) -> Floats:
     return np.clip(1 - nearest, 0.0, 1.0)
 
 
-def _text(one: Compared) -> str:
+def _text(one: ComparedItem) -> str:
     return " ".join(message.content for message in one.item.prompt.messages)
 
 

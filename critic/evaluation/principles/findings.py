@@ -6,9 +6,9 @@ from typing import Any
 
 from constitution import Constitution
 from critic.evaluation.principles.ambiguity import Ambiguity, ambiguities
-from critic.evaluation.principles.influence import Coverage, Influence, coverage, influences
+from critic.evaluation.principles.influence import ConstitutionCoverage, Influence, coverage, influences
 from critic.evaluation.principles.redundancy import Relation, relations
-from critic.evaluation.principles.table import Table
+from critic.evaluation.principles.table import VoteTable
 from critic.settings.judging import Pooling
 from critic.statistics.intervals import few
 
@@ -21,7 +21,7 @@ class Findings:
     comparisons: int
     prompts: int
     influences: tuple[Influence, ...]
-    coverage: Coverage
+    coverage: ConstitutionCoverage
     relations: tuple[Relation, ...]
     ambiguities: tuple[Ambiguity, ...]
     no_ambiguity: str
@@ -48,7 +48,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FindingLimits:
     """What a constitution may show at most; None holds it to nothing. ``silent`` and ``flips`` are shares."""
 
     duplicates: int | None = None
@@ -82,7 +82,7 @@ class Limits:
         return said
 
 
-def examine(table: Table, constitution: Constitution, pooling: Pooling) -> Findings:
+def examine(table: VoteTable, constitution: Constitution, pooling: Pooling) -> Findings:
     """Return what the votes of ``table`` say of ``constitution``."""
     ambiguous, sentence = ambiguities(table)
     return Findings(

@@ -13,8 +13,8 @@ from critic.feedback.base import (
     Form,
     FormField,
     Label,
-    Mean,
-    Option,
+    LabelMean,
+    LabelOption,
     PrincipleId,
     ProjectOptions,
     Row,
@@ -225,7 +225,7 @@ class ComparisonLabel(Label):
         return self.outcome
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the answer that most gave, or the mean probability; labels without a choice are dropped.
 
         Where that is a tie and more than half say that both are bad, it is such a tie, which gives rows; any other is
@@ -237,8 +237,8 @@ class ComparisonLabel(Label):
         label = (_majority(kept) if way == "majority" else _soft(kept)).model_copy(update=_principles(kept))
         if label.choice == "tie" and label.tie_kind is None:
             dropped["tie"] += len(kept)
-            return Mean(None, dropped=+Counter[str](dropped))
-        return Mean(label, read, +Counter[str](dropped))
+            return LabelMean(None, dropped=+Counter[str](dropped))
+        return LabelMean(label, read, +Counter[str](dropped))
 
     def unit(self, responses: Sequence[Response]) -> tuple[Unit, float] | None:
         """Return the comparison itself, and 1, 0.5 or 0: whether the first is better."""
@@ -278,11 +278,11 @@ class ComparisonLabel(Label):
 
 
 _OPTIONS = (
-    Option(value="first", title="The first is better"),
-    Option(value="both_good", title="Both are equally good"),
-    Option(value="both_bad", title="Both are equally bad"),
-    Option(value="second", title="The second is better"),
-    Option(value="unsure", title="I can't tell"),
+    LabelOption(value="first", title="The first is better"),
+    LabelOption(value="both_good", title="Both are equally good"),
+    LabelOption(value="both_bad", title="Both are equally bad"),
+    LabelOption(value="second", title="The second is better"),
+    LabelOption(value="unsure", title="I can't tell"),
 )
 _PRINCIPLES = (
     FormField(
@@ -291,10 +291,10 @@ _PRINCIPLES = (
         title="Which response is better by this principle?",
         required=False,
         options=(
-            Option(value="first", title="The first"),
-            Option(value="tie", title="Neither"),
-            Option(value="second", title="The second"),
-            Option(value="unsure", title="I can't tell"),
+            LabelOption(value="first", title="The first"),
+            LabelOption(value="tie", title="Neither"),
+            LabelOption(value="second", title="The second"),
+            LabelOption(value="unsure", title="I can't tell"),
         ),
     ),
     FormField(name="deciding", type="principles", title="Which principles decided?", required=False),

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from critic.feedback.base import Columns, FormField, Label, Mean, Row, Way
+from critic.feedback.base import Columns, FormField, Label, LabelMean, Row, Way
 from critic.records import Response
 from critic.statistics.raters import Level
 
@@ -73,7 +73,7 @@ class RankingLabel(Label):
         return "tie"
 
     @classmethod
-    def mean(cls, labels: Sequence[Self], way: Way) -> Mean | None:
+    def mean(cls, labels: Sequence[Self], way: Way) -> LabelMean | None:
         """Return the responses by their mean rank (Borda's count), where all labels rank all of them.
 
         Where some don't, ranks of short and long rankings are no one scale: responses are ordered by the mean share of
@@ -87,8 +87,8 @@ class RankingLabel(Label):
         else:
             label = cls(ranks=_by_share(labels, size))
         if len({rank for rank in label.ranks if rank is not None}) == 1:
-            return Mean(None, dropped=Counter({"tie": len(labels)}))
-        return Mean(label, every)
+            return LabelMean(None, dropped=Counter({"tie": len(labels)}))
+        return LabelMean(label, every)
 
     def relation(self, first: int, second: int) -> float | None:
         """1 where the first is ranked above the second, 0 where below, and a half where they are equal."""

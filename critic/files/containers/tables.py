@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from base.errors import InputError
 from critic.files.containers.unchanged import unchanged
 from critic.files.naming import Naming
-from critic.rows import Broken, Raw, Source, Unread
+from critic.rows import Broken, OpenInput, Raw, Unread
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PARQUET_BATCH = 64  # rows in memory at once; rows of 1 MB are expected
 
 
-def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
+def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
     """Open a Parquet file. Raises `InputError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,10 +49,10 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
                     yield partial(_row, partial(_of_batch, batch, i), f"{name}:row {number}")
                     number += 1
 
-    return Source(name, tuple(names), rows())
+    return OpenInput(name, tuple(names), rows())
 
 
-def dataset(name: str, data: Any, naming: Naming) -> Source:
+def dataset(name: str, data: Any, naming: Naming) -> OpenInput:
     """Open a data set of the library `datasets`, kept on this machine or streamed."""
     names = data.column_names
     if names is not None:
@@ -61,7 +61,7 @@ def dataset(name: str, data: Any, naming: Naming) -> Source:
         rows: Iterator[Unread] = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
     else:
         rows = (partial(_row, partial(data.__getitem__, i), f"{name}:row {i}") for i in range(data.num_rows))
-    return Source(name, None if names is None else tuple(names), rows)
+    return OpenInput(name, None if names is None else tuple(names), rows)
 
 
 def _read(names: list[str], naming: Naming, where: str) -> list[str]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from critic.chats.tokens import TokenTree, pack
 from critic.engine import Score
 from critic.local.trees import attention
-from critic.local.trees.attention import Plan
+from critic.local.trees.attention import AttentionPlan
 from critic.local.trees.flex import tree_plan
 from critic.local.trees.normaliser import log_sum_exp
 
@@ -41,7 +41,9 @@ def score_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> list[tupl
     ]
 
 
-def run(model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
+def run(
+    model: PreTrainedModel, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: AttentionPlan
+) -> Tensor:
     """Return the last hidden states ``[N, hidden]`` of a row of N tokens.
 
     Layers that pass nothing on to their attention can be computed, but not trained: gradient checkpointing computes

@@ -19,7 +19,7 @@ from base.errors import InputError
 from critic.calls.ledger import Answer, Claims
 from critic.records import Provenance, Quarantined, Row
 from critic.run.config import agree
-from critic.run.execute import Known
+from critic.run.execute import KnownRow
 from critic.run.folder.writer import Writer
 
 _TABLES = """
@@ -149,7 +149,7 @@ class RunStore(Claims):
             ).fetchone()
         )
 
-    def known(self) -> Iterator[Known]:
+    def known(self) -> Iterator[KnownRow]:
         """Every row that has a result under the very config that the run was opened with, in the order of the input.
 
         Where that holds the input's hash, these rows need not be read again.
@@ -162,7 +162,7 @@ class RunStore(Claims):
             ).fetchall()
             if not page:
                 return
-            yield from (Known(row, place, item.hex()) for row, place, item in page)
+            yield from (KnownRow(row, place, item.hex()) for row, place, item in page)
             after = page[-1][0]
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:

@@ -26,7 +26,7 @@ _STAY: tuple[Change, ...] = ("kept_side", "stayed_tie", "stayed_unreadable")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnedJudgement:
     """A judgement that is another one now. Probabilities are that the first is better, None where there is none."""
 
     row: int
@@ -48,7 +48,7 @@ class Turned:
     pairs_before: int = 0
     pairs_after: int = 0
     judgements: Counter[Change] = field(default_factory=Counter)
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[TurnedJudgement] = field(default_factory=list)
 
 
 def changed(replaced: Iterable[tuple[Row, Row | None]], *, turns: bool, rows: int) -> Turned | None:
@@ -87,7 +87,7 @@ def _add(turned: Turned, old: Row, new: Row) -> None:
         turned.judgements[change] += 1
         if change not in _STAY:
             place = (new.row, new.where, other.first, other.second, other.group)
-            turned.turns.append(Turn(*place, change, one.probability, other.probability))
+            turned.turns.append(TurnedJudgement(*place, change, one.probability, other.probability))
     turned.judgements["group_is_gone"] += len(before.keys() - after.keys())
     turned.judgements["group_is_new"] += len(after.keys() - before.keys())
 

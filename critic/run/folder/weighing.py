@@ -140,7 +140,7 @@ def _votes(comparison: Sequence[Judgement], group: str | None, principles: Seque
     return tuple(vote for _, _, vote in sorted(placed, key=lambda one: one[:2]))
 
 
-class Outcome(Protocol):
+class ComparisonOutcome(Protocol):
     """What a comparison came to: a `critic.records.Judgement`, or a `critic.judging.aggregate.Verdict`."""
 
     @property
@@ -154,7 +154,7 @@ class Outcome(Protocol):
         ...
 
 
-def change_of(before: Outcome | None, after: Outcome | None) -> Change:
+def change_of(before: ComparisonOutcome | None, after: ComparisonOutcome | None) -> Change:
     """Say how one outcome became another; None stands for a group that is not there."""
     if before is None or after is None:
         return "group_is_new" if before is None else "group_is_gone"

@@ -24,13 +24,13 @@ from critic.calls.wrappers import Retrying
 from critic.engine import (
     Completion,
     Decision,
+    DecisionOption,
     Engine,
     EngineDown,
     EngineError,
     Identity,
     Lane,
     Node,
-    Option,
     Request,
     Score,
     Unavailable,
@@ -64,7 +64,7 @@ _SLACK = 0.001
 _NAME_LETTERS = 12
 
 _PROBE_TEXT = "The grass is green, and the sky is blue."
-_PROBE = Decision("choice", "Which colour does the grass have?", (Option("green"), Option("blue")))
+_PROBE = Decision("choice", "Which colour does the grass have?", (DecisionOption("green"), DecisionOption("blue")))
 
 
 class Used(BaseModel):
@@ -74,7 +74,7 @@ class Used(BaseModel):
     output_tokens: int = Field(default=0, ge=0)
 
 
-class Answer(BaseModel):
+class DecisionAnswer(BaseModel):
     """One answer, in the API's form."""
 
     def read(self, asked: Decision, mass: float | None) -> Score:
@@ -82,13 +82,13 @@ class Answer(BaseModel):
         raise NotImplementedError  # each form of answer has its own
 
 
-class Refusal(Answer):
+class DecisionRefusal(DecisionAnswer):
     """The model declined to answer this question."""
 
     type: Literal["refusal"]
 
     def read(self, asked: Decision, mass: float | None) -> Score:
-        """See `Answer.read`."""
+        """See `DecisionAnswer.read`."""
         return unreadable(REFUSED, asked)
 
 
@@ -99,7 +99,7 @@ class DecisionReply(BaseModel):
     usage: Used | None = None
 
     # By the API's word for a question's type: the form that an answer to it has.
-    forms: ClassVar[Mapping[str, type[Answer]]]
+    forms: ClassVar[Mapping[str, type[DecisionAnswer]]]
 
     def told(self) -> Iterator[tuple[object, object, float | None]]:
         """Yield each answer's name, the answer, and its label mass where it is told."""
@@ -121,7 +121,7 @@ class DecisionReply(BaseModel):
 
     def _score(self, answer: object, asked: Decision, mass: float | None) -> Score:
         kind = answer.get("type") if isinstance(answer, dict) else None
-        form = Refusal if kind == "refusal" else self.forms[asked.type]
+        form = DecisionRefusal if kind == "refusal" else self.forms[asked.type]
         try:
             return form.model_validate(answer).read(asked, mass)
         except ValidationError as error:
@@ -292,7 +292,7 @@ def _name(read: Decision) -> str:
 
 
 def _defused(read: Decision) -> Decision:
-    options = tuple(Option(defuse(option.name), defuse(option.description)) for option in read.options)
+    options = tuple(DecisionOption(defuse(option.name), defuse(option.description)) for option in read.options)
     return Decision(read.type, defuse(read.instructions), options)
 
 

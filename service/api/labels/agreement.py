@@ -1,27 +1,25 @@
 """Agreement, bias and throughput of a labelling project: people and judges side by side."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from critic.feedback import KINDS
-from critic.statistics.intervals import Share
 from service.answers.agreement import (
     GroupAgreement,
     PairFigures,
     ProjectAgreement,
     RaterFigures,
     ReliabilityFigures,
-    ShareFigure,
 )
 from service.api.body import StrictRoute
 from service.context import Parts, Service, allowed
 from service.keys import access
 from service.keys.auth import Caller
-from service.labels.agreement import Agreement, Rated, Rater, Reliability, Together
+from service.labels.agreement import Agreement, RatedBy, Rater, Reliability, Together
 from service.problems import responses
 from service.review.agreement.figures import figures_of
+from service.review.agreement.shares import share_of
 from service.review.agreement.speed import speeds
 
 router = APIRouter(prefix="/v1/projects", tags=["agreement"], route_class=StrictRoute, responses=responses())
@@ -96,7 +94,7 @@ def _by_principle(together: Together, kind: str) -> dict[str, ReliabilityFigures
     return {name: _reliability(said, kind) for name, said in sorted(together.by_principle.items())}
 
 
-def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: bool) -> RaterFigures:
+def _rater(rater: Rater, rated: RatedBy, speed: dict[str, float | None], pooled: bool) -> RaterFigures:
     seconds = speed.get(rater.annotator or "")
     with_others = rated.with_people if pooled else None
     if not pooled and rater.source == "human":
@@ -108,9 +106,9 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: b
             "group": rated.group,
             "labels": rated.labels,
             "unsure": rated.unsure,
-            "agreement": None if with_others is None else _share(with_others),
-            "first_lean": _share(rated.first_lean),
-            "longer_lean": _share(rated.longer_lean),
+            "agreement": None if with_others is None else share_of(with_others),
+            "first_lean": share_of(rated.first_lean),
+            "longer_lean": share_of(rated.longer_lean),
             "seconds": seconds,
             "labels_per_hour": None if seconds is None else 3600 / seconds,
         }
@@ -120,10 +118,5 @@ def _rater(rater: Rater, rated: Rated, speed: dict[str, float | None], pooled: b
 def _reliability(reliability: Reliability, kind: str) -> ReliabilityFigures:
     alpha = {level: reliability.coincidences.alpha(level) for level in KINDS[kind].agreement}
     return ReliabilityFigures(
-        units=reliability.coincidences.units, agreement=_share(reliability.agreement), alpha=alpha
+        units=reliability.coincidences.units, agreement=share_of(reliability.agreement), alpha=alpha
     )
-
-
-def _share(share: Share) -> ShareFigure | None:
-    figure = share.figure()
-    return None if figure is None else ShareFigure(**asdict(figure))

@@ -19,7 +19,7 @@ from critic.files.sources import open_source
 from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
-from critic.run.execute import Seen
+from critic.run.execute import SeenPrompts
 from critic.run.plan import CHARACTERS_PER_TOKEN
 from trainers import catalogue
 from trainers.batches.data import open_examples
@@ -101,10 +101,10 @@ def methods_by_rows() -> dict[tuple[str, ...], list[str]]:
 def _alone(unread: Iterable[Callable[[], Line | Quarantined]]) -> Iterator[Callable[[], list[Any]]]:
     """Yield a run's rows, as it takes them: each prompt once, and no id for two."""
 
-    def alone(seen: Seen, read: Callable[[], Line | Quarantined]) -> list[Any]:
+    def alone(seen: SeenPrompts, read: Callable[[], Line | Quarantined]) -> list[Any]:
         return [seen.check(read())]
 
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         for read in unread:
             yield partial(alone, seen, read)
 

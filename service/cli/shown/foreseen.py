@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from critic.run.folder.flips import Foreseen as Judgement
+from critic.run.folder.flips import ForeseenJudgement as Judgement
 from critic.run.folder.reading import Foreseen
 from service.cli.shown.display import clean
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from critic.run.folder.turned import Turn, Turned
+from critic.run.folder.turned import Turned, TurnedJudgement
 from critic.run.folder.weighing import Change
 from service.cli.shown.display import clean
 from service.cli.shown.voice import say
@@ -46,7 +46,7 @@ def print_turned(turned: Turned, out: Path) -> None:
         say(f"         and {len(turned.turns) - NAMED} more; --json names all")
 
 
-def _line(turn: Turn) -> str:
+def _line(turn: TurnedJudgement) -> str:
     group = f", group {turn.group}" if turn.group is not None else ""
     before, after = ("none" if one is None else f"{one:.3f}" for one in (turn.before, turn.after))
     return f"row {turn.row} ({turn.where}{group}), response {turn.first} against {turn.second}: {before}, now {after}"

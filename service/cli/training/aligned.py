@@ -13,14 +13,14 @@ from critic.engine import RunStopped
 from critic.run.execute import Progress
 from service.align.chain import align as run
 from service.align.report import figures, sentence
-from service.align.request import AlignRequest
+from service.align.request import ChainRequest
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.shown.progress import Bar
 from service.cli.shown.steps import StepBar
 from service.cli.shown.voice import say
 
 
-def aligned(request: AlignRequest, out: Path, *, as_json: bool) -> None:
+def aligned(request: ChainRequest, out: Path, *, as_json: bool) -> None:
     """Go through the chain, and print what came of it. Raises `typer.Exit` where it stopped, or refused rows."""
     logging.disable_progress_bar()
     rows, steps = _Rows(), StepBar()

@@ -19,7 +19,7 @@ from critic.engine import Completion, Engine, Lane, Node, Request, Score, Usage
 from critic.engines import Spec, parse_spec
 from critic.pipeline import Pipeline
 from critic.records import Line, Quarantined
-from critic.run.execute import Progress, Seen, execute_rows
+from critic.run.execute import Progress, SeenPrompts, execute_rows
 from critic.run.opening import Capabilities, learnt, settle
 from critic.run.request import Checked, RunRequest, check, check_priced
 from critic.run.retest import Retest, retested
@@ -173,7 +173,7 @@ class RowsJob:
 def run(work: Work, asked: Judging) -> dict[str, Any]:
     """Run the rows that a job was given."""
     job = prepared(work, asked)
-    with closing(Seen()) as seen:
+    with closing(SeenPrompts()) as seen:
         entries = (seen.check(entry) for entry in job.request.lines())
         for number, chunk in enumerate(_chunks(entries)):
             job.count(work.step(f"chunk {number}", partial(job.chunk, chunk), by_row=True))

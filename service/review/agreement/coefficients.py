@@ -48,7 +48,7 @@ class PairKappa(BaseModel):
     kappa: Coefficient | None
 
 
-class Rated:
+class CollectedRatings:
     """Ratings of people, collected item by item."""
 
     def __init__(self) -> None:

@@ -63,7 +63,7 @@ async def practice_sheet(
     project: Row,
     task: Row,
     annotator: str,
-    where: practising.Standing,
+    where: practising.PracticeStanding,
     given: Fields = (),
 ) -> Sheet:
     """The sheet of a practice task."""

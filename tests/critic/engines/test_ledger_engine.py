@@ -13,10 +13,10 @@ from critic.engine import (
     Choices,
     Completion,
     Decision,
+    DecisionOption,
     EngineError,
     Lane,
     Node,
-    Option,
     OwnTokens,
     Request,
     Sampling,
@@ -190,11 +190,11 @@ async def test_an_answer_from_before_there_was_more_to_keep_is_read(store: RunSt
 
 async def test_decisions_about_one_text_have_keys_of_their_own(store: RunStore) -> None:
     """A key holds all that is asked: type, words, and the options with their order."""
-    one, other = Option("a"), Option("b")
+    one, other = DecisionOption("a"), DecisionOption("b")
     asked = [
         Decision("choice", "x", (one, other)),
         Decision("choice", "x", (other, one)),
-        Decision("choice", "x", (one, Option("b", "described"))),
+        Decision("choice", "x", (one, DecisionOption("b", "described"))),
         Decision("score", "x", (one, other)),
         Decision("predicate", "x"),
         Decision("predicate", "y"),

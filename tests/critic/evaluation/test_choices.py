@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from constitution.importers.cai_paper import Contrast, Paper
+from constitution.importers.cai_paper import Paper, PaperContrast
 from critic.engine import (
     Choices,
     Engine,
@@ -22,7 +22,7 @@ from critic.engine import (
     reads,
 )
 from critic.evaluation.choice_figures import figures, unreadable
-from critic.evaluation.choice_formats import Format, PaperFormat, Plain
+from critic.evaluation.choice_formats import ChoiceFormat, PaperFormat, PlainFormat
 from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.evaluation.choices import PairReading, RowReading, measure
 from critic.records import Message, Quarantined
@@ -152,14 +152,14 @@ class Reader(FakeEngine):
         return Score(tuple(3.0 * (self.likes in text) + self.lean * (i == 0) for i, text in enumerate(shown)), 1)
 
 
-async def read_one(engine: Engine, row: ChoiceRow, format: Format | None = None) -> RowReading:
-    [reading] = await measure(engine, [row], format or Plain())
+async def read_one(engine: Engine, row: ChoiceRow, format: ChoiceFormat | None = None) -> RowReading:
+    [reading] = await measure(engine, [row], format or PlainFormat())
     assert isinstance(reading, RowReading)
     return reading
 
 
-@pytest.mark.parametrize("format", [Plain(), PaperFormat(PAPER)])
-async def test_both_orders_are_read_and_undone(tmp_path: Path, format: Format) -> None:
+@pytest.mark.parametrize("format", [PlainFormat(), PaperFormat(PAPER)])
+async def test_both_orders_are_read_and_undone(tmp_path: Path, format: ChoiceFormat) -> None:
     """The judge likes the correct answer by 3 and the letter A by 1: so 4 where it stands first, and 2 in the other."""
     questions = [f"\n\nHuman: Is it {i}?\n\nAssistant:" for i in range(20)]
     rows = good_rows(tmp_path, *(OPEN | {"prompt": question} for question in questions))
@@ -204,7 +204,7 @@ async def test_options_that_can_not_be_reversed_are_read_in_one_order(tmp_path: 
 
 async def test_the_paper_s_question_is_shown_to_the_byte(tmp_path: Path) -> None:
     [row] = good_rows(tmp_path, OPEN)
-    shot = Contrast("\n\nHuman: May I?\n\nAssistant:", ("Please do.",), ("No.",))
+    shot = PaperContrast("\n\nHuman: May I?\n\nAssistant:", ("Please do.",), ("No.",))
     engine = Reader("It is ten.")
     reading = await read_one(engine, row, PaperFormat(Paper(comparisons=PAPER.comparisons, contrasts=(shot,))))
     head = "\n\nConsider the following conversation between a human and an assistant:\n\nHuman: "
@@ -262,7 +262,7 @@ async def test_a_server_without_likelihoods_still_chooses(tmp_path: Path) -> Non
 )
 async def test_a_row_of_which_nothing_can_be_read_is_quarantined(tmp_path: Path, error: Exception, reason: str) -> None:
     rows = good_rows(tmp_path, OPEN, OPEN | {"corrects": ["Ten."]})
-    assert await measure(Failing(error), rows[:1], Plain()) == [
+    assert await measure(Failing(error), rows[:1], PlainFormat()) == [
         Quarantined(row=0, where="rows.jsonl:1", reason=reason, detail="broken")
     ]
 
@@ -278,14 +278,14 @@ async def test_a_conversation_that_the_paper_can_not_hold_is_not_asked(tmp_path:
 
 async def test_an_engine_that_is_gone_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(EngineDown):
-        await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), Plain())
+        await measure(Failing(EngineDown("gone")), good_rows(tmp_path, OPEN), PlainFormat())
 
 
 async def test_an_engine_that_fails_every_row_ends_the_measurement(tmp_path: Path) -> None:
     rows = good_rows(tmp_path, *[OPEN | {"corrects": [f"It is {hour}."]} for hour in range(20)])
     with pytest.raises(EngineDown, match="failed in the same way, and none was answered: no weights"):
-        await measure(Failing(EngineError("no weights")), rows, Plain())
-    read = await measure(Failing(EngineError("it can't tell"), OwnTokens), rows, Plain())
+        await measure(Failing(EngineError("no weights")), rows, PlainFormat())
+    read = await measure(Failing(EngineError("it can't tell"), OwnTokens), rows, PlainFormat())
     assert len(read) == 20  # a server without likelihoods fails in one of two ways
 
 
@@ -306,7 +306,7 @@ class Thinks(FakeEngine):
 async def test_letters_below_the_floor_are_unreadable(
     tmp_path: Path, row: dict[str, object], mass: float, floor: float, is_read: bool
 ) -> None:
-    [reading] = await measure(Thinks(mass), good_rows(tmp_path, row), Plain(), floor=floor)
+    [reading] = await measure(Thinks(mass), good_rows(tmp_path, row), PlainFormat(), floor=floor)
     assert isinstance(reading, RowReading)
     [pair] = reading.pairs
     assert (pair.given is not None, pair.swapped is not None) == (is_read, is_read)

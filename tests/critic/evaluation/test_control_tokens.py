@@ -20,8 +20,8 @@ from critic import prompts
 from critic.chats.chat import Chat
 from critic.chats.tokens import from_chats
 from critic.engine import Completion, Lane, Node, Request, Score
-from critic.engines.scripted import Rule, Script, ScriptedEngine
-from critic.evaluation.injection import Plain
+from critic.engines.scripted import Script, ScriptedEngine, ScriptedRule
+from critic.evaluation.injection import NaiveMode
 from critic.evaluation.planting import load_suite, planted
 from critic.judging.base import Mode, Question
 from critic.judging.modes import MODES
@@ -32,7 +32,7 @@ from critic.server.defuse import defuse
 from tests.factories import prompt, small_constitution
 
 PRINCIPLES = tuple(Principle.model_validate(entry) for entry in small_constitution(1)["principles"])
-MODES_SHOWN: list[Mode] = [*(mode() for mode in MODES.values()), Contrast(against="prompt"), Plain()]
+MODES_SHOWN: list[Mode] = [*(mode() for mode in MODES.values()), Contrast(against="prompt"), NaiveMode()]
 SUITE = [planted(injection, "", "first").strip() for injection in load_suite().injections]
 
 # What opens a turn (before and after the role), what closes it, and control tokens that no chat needs.
@@ -90,7 +90,7 @@ class Listening(ScriptedEngine):
     capabilities = capability((UNGROUPED,))
 
     def __init__(self, words: str) -> None:
-        super().__init__(Script(replies=(Rule(reply=words),)))
+        super().__init__(Script(replies=(ScriptedRule(reply=words),)))
         self.shown: list[Node] = []
 
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:

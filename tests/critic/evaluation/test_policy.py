@@ -12,12 +12,12 @@ from critic.calls.ledger import MemoryLedger
 from critic.engine import Sampling
 from critic.engines import parse_spec
 from critic.evaluation.policy import diversity
-from critic.evaluation.policy.answers import Likelihood
+from critic.evaluation.policy.answers import TextLikelihood
 from critic.evaluation.policy.figures import figures, sentences
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measure import Plan, measure
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, Measured
+from critic.evaluation.policy.measure import PolicyPlan, measure
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, MeasuredPolicies
 from critic.evaluation.policy.people import labelled
 from critic.evaluation.policy.report import report, samples
 from critic.evaluation.policy.tax import MultipleChoice, prompt_of, read_exam
@@ -34,7 +34,7 @@ def script(folder: Path, name: str, **content: Any) -> str:
     return f"scripted:{folder / f'{name}.yaml'}"
 
 
-def plan(folder: Path, **changes: Any) -> Plan:
+def plan(folder: Path, **changes: Any) -> PolicyPlan:
     rules = [{"match": "red", "reply": REFUSES}, {"reply": "Short {seed}."}]
     turned = [{"match": "safe", "reply": REFUSES}, {"reply": "A much longer answer, {seed}, with more words in it."}]
     judge = parse_spec(script(folder, "judge", choose="hash"))
@@ -50,7 +50,7 @@ def plan(folder: Path, **changes: Any) -> Plan:
         "sampling": Sampling(max_tokens=32),
         "samples": 2,
     }
-    return Plan(**values | changes)
+    return PolicyPlan(**values | changes)
 
 
 async def test_all_that_is_asked_becomes_a_figure_and_nothing_is_asked_twice(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ async def test_a_judge_that_always_says_first_gives_ties(tmp_path: Path) -> None
     assert not measured.drift
 
 
-def measured(**changes: Any) -> Measured:
+def measured(**changes: Any) -> MeasuredPolicies:
     prompts = [prompt(f"question {i}") for i in range(30)]
     texts = {HELD_OUT: [[(f"base {i}",) for i in range(30)], [(f"trained {i}, longer",) for i in range(30)]]}
-    return Measured(("base", "trained"), 1, {HELD_OUT: prompts}, texts, **changes)
+    return MeasuredPolicies(("base", "trained"), 1, {HELD_OUT: prompts}, texts, **changes)
 
 
 def test_wins_of_groups_stay_apart() -> None:
@@ -120,8 +120,8 @@ def test_what_was_not_read_is_counted_and_few_prompts_are_a_sentence() -> None:
 
 
 def test_drift_is_the_mean_log_ratio_and_perplexity_the_exponent_of_the_surprise() -> None:
-    policy, base = (Likelihood(-2.0, 4),), (Likelihood(-6.0, 4),)
-    drift = Drift([policy] * 30, [base] * 30, [(Likelihood(-4.0, 4),)] * 30, [policy] * 30)
+    policy, base = (TextLikelihood(-2.0, 4),), (TextLikelihood(-6.0, 4),)
+    drift = Drift([policy] * 30, [base] * 30, [(TextLikelihood(-4.0, 4),)] * 30, [policy] * 30)
     of_trained = figures(measured(drift=(None, drift)))["drift"]["trained"]
     assert of_trained["KL, nats an answer"]["estimate"] == 4 and of_trained["KL, nats a token"]["estimate"] == 1
     assert of_trained["perplexity of the base's answers, after"]["estimate"] == pytest.approx(2.718281828)
@@ -147,11 +147,15 @@ def test_people_are_matched_by_the_texts_that_they_compared() -> None:
 
 def test_a_family_in_three_seats_is_flagged_and_others_are_not() -> None:
     lynx = frozenset({"lynx"})
-    seats = [Seat(GENERATOR, "lynx-7b", lynx), Seat(JUDGE, "lynx-70b", lynx), Seat(POLICY, "my-lynx", lynx)]
+    seats = [
+        FamilySeat(GENERATOR, "lynx-7b", lynx),
+        FamilySeat(JUDGE, "lynx-70b", lynx),
+        FamilySeat(POLICY, "my-lynx", lynx),
+    ]
     assert ["lynx is generator, judge and policy at once" in sentence for sentence in leaks(seats)] == [True]
-    assert not leaks(seats[:2]) and not leaks([*seats[1:], Seat(GENERATOR, "otter", frozenset({"otter"}))])
-    assert "favours answers of its own kind" in leaks([seats[2], Seat(MEASURED_BY, "lynx-70b", lynx)])[0]
-    assert not leaks([Seat(role, "nameless", frozenset()) for role in (GENERATOR, JUDGE, POLICY)])
+    assert not leaks(seats[:2]) and not leaks([*seats[1:], FamilySeat(GENERATOR, "otter", frozenset({"otter"}))])
+    assert "favours answers of its own kind" in leaks([seats[2], FamilySeat(MEASURED_BY, "lynx-70b", lynx)])[0]
+    assert not leaks([FamilySeat(role, "nameless", frozenset()) for role in (GENERATOR, JUDGE, POLICY)])
 
 
 def test_diversity_counts_shared_pairs_of_words() -> None:

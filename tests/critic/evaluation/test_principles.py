@@ -9,10 +9,10 @@ import pytest
 
 from constitution import Constitution
 from critic.evaluation.principles.ambiguity import ambiguities
-from critic.evaluation.principles.findings import Findings, Limits, examine, plain, sentences
+from critic.evaluation.principles.findings import FindingLimits, Findings, examine, plain, sentences
 from critic.evaluation.principles.redundancy import relations
 from critic.evaluation.principles.report import report
-from critic.evaluation.principles.table import Table
+from critic.evaluation.principles.table import VoteTable
 from critic.judging.aggregate import aggregate
 from critic.records import Judgement, Order, Response, Row, Vote
 from critic.settings.judging import Pooling
@@ -68,11 +68,13 @@ def row(constitution: Constitution, number: int, cast: Sequence[Vote]) -> Row:
     )
 
 
-def run(constitution: Constitution, odds: Any) -> Table:
-    return Table.of((row(constitution, n, votes(constitution, list(one))) for n, one in enumerate(odds)), constitution)
+def run(constitution: Constitution, odds: Any) -> VoteTable:
+    return VoteTable.of(
+        (row(constitution, n, votes(constitution, list(one))) for n, one in enumerate(odds)), constitution
+    )
 
 
-def findings(constitution: Constitution, table: Table) -> Findings:
+def findings(constitution: Constitution, table: VoteTable) -> Findings:
     return examine(table, constitution, POOLING)
 
 
@@ -135,7 +137,7 @@ def test_clean_votes_hold_neither_duplicates_nor_contradictions_nor_ambiguous_cl
     assert max(alarms) <= 10, alarms
 
 
-def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.random.Generator) -> Table:
+def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.random.Generator) -> VoteTable:
     """Two judges that read each principle with its own noise."""
     rows = []
     for number, one in enumerate(odds):
@@ -145,7 +147,7 @@ def two_readers(constitution: Constitution, odds: Any, noise: Any, rng: np.rando
             for vote in votes(constitution, list(one + noise * rng.normal(size=len(one))), judge)
         ]
         rows.append(row(constitution, number, cast))
-    return Table.of(rows, constitution)
+    return VoteTable.of(rows, constitution)
 
 
 def test_ten_ambiguous_clauses_are_told_from_ten_clear_ones() -> None:
@@ -181,7 +183,7 @@ def test_votes_under_another_wording_do_not_count() -> None:
     changed = new.principles[0].model_copy(update={"compare": "Which is kinder?"})
     new = new.model_copy(update={"principles": (changed, new.principles[1])})
     rows = [row(old, n, votes(old, (2.0, -1.0))) for n in range(30)]
-    tested = findings(new, Table.of(rows, new))
+    tested = findings(new, VoteTable.of(rows, new))
     first, second = tested.influences
     assert (first.read, first.stale) == (0, 60) and (second.read, second.stale) == (30, 0)
     assert any("No vote counts for p0" in sentence for sentence in sentences(tested))
@@ -200,11 +202,11 @@ def test_limits_are_broken_by_what_is_beyond_them_and_by_what_is_not_known() -> 
     odds = quality(rng, 80, 6)
     odds[:, 4] = odds[:, 1]
     tested = findings(constitution, run(constitution, odds))
-    assert not Limits(duplicates=1, contradictions=0, silent=1.0, flips=0.2).broken(tested, 0.2)
-    assert Limits(duplicates=0).broken(tested) == ["duplicates: 1, and the limit is 0"]
-    assert Limits(flips=0.1).broken(tested, 0.25) == ["flips: 25.0 %, and the limit is 10 %"]
-    assert "not known" in Limits(flips=0.1).broken(tested, None)[0]
-    assert "not known" in Limits(ambiguous=0).broken(tested)[0]
+    assert not FindingLimits(duplicates=1, contradictions=0, silent=1.0, flips=0.2).broken(tested, 0.2)
+    assert FindingLimits(duplicates=0).broken(tested) == ["duplicates: 1, and the limit is 0"]
+    assert FindingLimits(flips=0.1).broken(tested, 0.25) == ["flips: 25.0 %, and the limit is 10 %"]
+    assert "not known" in FindingLimits(flips=0.1).broken(tested, None)[0]
+    assert "not known" in FindingLimits(ambiguous=0).broken(tested)[0]
 
 
 def test_the_page_shows_what_was_found_and_escapes_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 from base.errors import InputError
 from constitution import Principle
 from critic.calls.ledger import Budget, MemoryLedger, RecordedEngine
-from critic.engine import Decision, Engine, EngineError, Lane, Node, Option, Score, reads
+from critic.engine import Decision, DecisionOption, Engine, EngineError, Lane, Node, Score, reads
 from critic.engines import kinds, parse_spec
 from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
@@ -99,7 +99,7 @@ async def test_all_principles_of_an_order_are_one_tree() -> None:
     ] * 2
     [read, *_] = [read for _, read, _ in reads(engine.trees[0])]
     assert read == Decision(
-        "choice", "Principle: Be kind.\nKinder?", (Option("first response"), Option("second response"))
+        "choice", "Principle: Be kind.\nKinder?", (DecisionOption("first response"), DecisionOption("second response"))
     )
 
 

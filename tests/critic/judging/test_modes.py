@@ -10,7 +10,7 @@ from constitution import Principle
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import Choices, Completion, Engine, Lane, Node, Request, Score, reads
 from critic.engines import parse_spec
-from critic.engines.scripted import Failure, Rule, Script, ScriptedEngine
+from critic.engines.scripted import Failure, Script, ScriptedEngine, ScriptedRule
 from critic.judging import mode_of
 from critic.judging.aggregate import aggregate
 from critic.judging.base import Question
@@ -112,9 +112,9 @@ ALL = [*sorted(MODES.keys() - {"rm"}), "logprob?prior=true", "cot?samples=2", "c
 ALL += ["decision?ask=predicate", "decision?ask=score"]
 JUDGE = Script(
     replies=(
-        Rule(match="JSON", reply='{"better": "A"}'),
-        Rule(match="one letter", reply="A"),
-        Rule(reply="Thought {seed}"),
+        ScriptedRule(match="JSON", reply='{"better": "A"}'),
+        ScriptedRule(match="one letter", reply="A"),
+        ScriptedRule(reply="Thought {seed}"),
     )
 )
 
@@ -205,7 +205,7 @@ async def test_reasoning_is_kept_averaged_and_clamped() -> None:
 
 
 async def test_a_judge_that_gives_no_reasons_is_unreadable() -> None:
-    silent = ScriptedEngine(Script(replies=(Rule(reply="  "),)))
+    silent = ScriptedEngine(Script(replies=(ScriptedRule(reply="  "),)))
     assert [v.log_odds for v in await votes("cot", silent, question(KIND))] == [None, None]
 
 

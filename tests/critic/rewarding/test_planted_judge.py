@@ -19,7 +19,7 @@ from critic.engine_kinds.capabilities import LOGPROBS
 from critic.judging.modes.logprob import Logprob
 from critic.records import Prompt
 from critic.rewarding.comparing import ComparisonRewards
-from critic.rewarding.grade import Source
+from critic.rewarding.grade import GradeSource
 from critic.rewarding.sources import JudgeRewards
 from tests.factories import FakeEngine, prompt, small_constitution
 
@@ -54,7 +54,7 @@ class Judge(FakeEngine):
         return Score(tuple(np.log(weights / weights.sum()).tolist()), 1)
 
 
-def agreement(source: Source, seed: int) -> float:
+def agreement(source: GradeSource, seed: int) -> float:
     """The mean rank correlation of rewards with the planted qualities, over groups of answers."""
     rng = np.random.default_rng(seed)
     correlations = []

@@ -11,7 +11,7 @@ from service.labels.agreement import Rater, units
 from service.labels.label_query import StoredFeedback
 from service.review.agreement.contested import MostContested
 from service.review.agreement.judges import Groups, Judges
-from service.review.agreement.pace import Paces
+from service.review.agreement.pace import PaceCounter
 from tests.service.calls import Api, comparison, problem
 
 MONDAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -147,7 +147,7 @@ def session(annotator: str, minutes: Sequence[float]) -> list[StoredFeedback]:
 def test_a_break_begins_a_session_and_stages_are_of_places_in_it() -> None:
     labels = session("ada", [*range(30), 100, 101])
     seconds = {label.id: 10.0 if place < 25 else 40.0 for place, label in enumerate(labels)}
-    paces = Paces(seconds)
+    paces = PaceCounter(seconds)
     for place, label in enumerate(labels):
         other = said("first" if place < 25 else "second", "bo", prompt=f"{place}?")
         paces.add([label, other], list(units([label, other])))

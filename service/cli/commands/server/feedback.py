@@ -110,11 +110,11 @@ def export(
     if wanted is None and "feedback" in form.tables:
         wanted = "feedback"
     with connected(server, key) as client:
-        stored = Labels(lambda: (label.plain() for label in client.all_feedback(**chosen)))
+        stored = LabelsRead(lambda: (label.plain() for label in client.all_feedback(**chosen)))
         print_written(write(Offer(server, labels=stored), form, file, wanted), file, as_json)
 
 
-class Labels:
+class LabelsRead:
     """Labels that can be gone through again, since each table is looked for among all of them."""
 
     def __init__(self, read: Callable[[], Iterator[Feedback]]) -> None:

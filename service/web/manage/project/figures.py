@@ -15,14 +15,14 @@ from service.review.adjudication import decisions
 from service.review.agreement.figures import Figures, figures_of
 from service.web.manage.asking import Reader
 from service.web.manage.project import drawing
-from service.web.manage.project.drawing import Drawn
+from service.web.manage.project.drawing import DrawnPicture
 from service.web.rendering import csv, render
 from service.web.visit import PageRoute, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 ITEMS = 100  # of the most contested, on a page
-Draw = Callable[[ProjectAgreement, Figures, Mapping[str, str]], Drawn | None]
+Draw = Callable[[ProjectAgreement, Figures, Mapping[str, str]], DrawnPicture | None]
 
 PICTURES: dict[str, Draw] = {
     "agreement": lambda agreement, figures, names: drawing.agreement(agreement, figures),
@@ -157,7 +157,7 @@ def _pictures(
     return {name: one.picture.draw() for name, one in drawn.items() if one is not None}
 
 
-async def _drawn(request: Request, parts: Service, id: str, name: str) -> Drawn:
+async def _drawn(request: Request, parts: Service, id: str, name: str) -> DrawnPicture:
     if name not in PICTURES:
         raise not_found("picture", name, f"There are: {', '.join(PICTURES)}.")
     drawn = PICTURES[name](*(await _figures(request, parts, id)))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from critic.engines.scripted import Script, ScriptedEngine
-from critic.evaluation.trust.asking import Answer, ask
-from critic.evaluation.trust.figures import JudgeFigures, judge_figures
+from critic.evaluation.trust.asking import JudgeAnswer, ask
+from critic.evaluation.trust.figures import TrustFigures, judge_figures
 from critic.evaluation.trust.page import judge_page
-from critic.evaluation.trust.people import Item, People, people
+from critic.evaluation.trust.people import LabelledItem, People, people
 from critic.feedback import ComparisonLabel, Feedback
 from critic.judging.modes.logprob import Logprob
 from critic.records import Response
@@ -17,7 +17,7 @@ from tests.critic.judging.test_aggregate import principle
 from tests.factories import prompt
 
 RULE = principle("good")
-Prefers = Callable[[Item], float]
+Prefers = Callable[[LabelledItem], float]
 
 
 def label(
@@ -62,8 +62,8 @@ def _text(rng: np.random.Generator) -> str:
     return start + "word " * int(rng.integers(1, 40)) + end
 
 
-def judged(own: People, prefers: Prefers, judge: str = "gemma-27b") -> JudgeFigures:
-    answers = [Answer(item, prefers(item)) for item in own.items]
+def judged(own: People, prefers: Prefers, judge: str = "gemma-27b") -> TrustFigures:
+    answers = [JudgeAnswer(item, prefers(item)) for item in own.items]
     return judge_figures(answers, own, judge)
 
 
@@ -90,7 +90,7 @@ def test_a_judge_for_whom_the_longer_wins_is_named() -> None:
 def test_a_sycophant_is_named() -> None:
     own = labelled(2, 200)
 
-    def prefers(item: Item) -> float:
+    def prefers(item: LabelledItem) -> float:
         first, second = item.first.text, item.second.text
         if first.startswith("You're right") != second.startswith("You're right"):
             return 0.95 if first.startswith("You're right") else 0.05

@@ -21,7 +21,7 @@ from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import RunStopped
 from critic.engines import open_engine, parse_spec
 from critic.evaluation.choice_figures import figures, unreadable
-from critic.evaluation.choice_formats import Format, PaperFormat, Plain
+from critic.evaluation.choice_formats import ChoiceFormat, PaperFormat, PlainFormat
 from critic.evaluation.choice_rows import ChoiceRow, read_rows
 from critic.evaluation.choices import RowReading, measure
 from critic.records import Quarantined
@@ -79,11 +79,11 @@ class _Measured:
     refused: list[Quarantined]
 
 
-def _format(name: str, principles: Sequence[Path]) -> Format:
+def _format(name: str, principles: Sequence[Path]) -> ChoiceFormat:
     if name == "plain":
         if principles:
             raise InputError("the plain format asks by no principles", where="--principles", fix="Add --format paper.")
-        return Plain()
+        return PlainFormat()
     paper = read_paper(principles)
     if not paper.comparisons or paper.requests or paper.few_shots or paper.reasoned:
         raise InputError(
@@ -94,7 +94,7 @@ def _format(name: str, principles: Sequence[Path]) -> Format:
     return PaperFormat(paper)
 
 
-async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format: Format) -> _Measured:
+async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format: ChoiceFormat) -> _Measured:
     engine = open_engine(parse_spec(settings.judge))
     out = settings.out
     config = {

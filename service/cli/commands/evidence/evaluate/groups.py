@@ -13,7 +13,7 @@ from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
 from critic.settings.labels.people import GroupsSettings
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
-from critic.statistics.groups.losers import Loss, Outcome, outcomes
+from critic.statistics.groups.losers import Loss, WayOutcome, outcomes
 from critic.statistics.groups.support import Apart, apart
 from critic.statistics.intervals import Figure
 from service.cli.given.config import ConfigFile
@@ -100,7 +100,7 @@ def _apart(profile: Profile) -> Apart:
     return apart(votes, np.array(profile.groups)[of])
 
 
-def _json(profile: Profile, apart: Apart, by_way: Sequence[Outcome], left_out: dict[str, int]) -> dict[str, Any]:
+def _json(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_out: dict[str, int]) -> dict[str, Any]:
     people = dict(zip(profile.groups, profile.people().tolist(), strict=True))
     ways = {
         one.aggregation.name: {
@@ -126,7 +126,7 @@ def _plain(figure: Figure | None) -> dict[str, Any] | None:
     return {key: value if math.isfinite(value) else None for key, value in asdict(figure).items()}
 
 
-def _print(profile: Profile, apart: Apart, by_way: Sequence[Outcome], left_out: dict[str, int]) -> None:
+def _print(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_out: dict[str, int]) -> None:
     people = ", ".join(f"{name} {n:,}" for name, n in zip(profile.groups, profile.people().tolist(), strict=True))
     say(clean(f"{profile.items:,} items; people by group: {people}"))
     if apart.refusal:

@@ -20,7 +20,7 @@ from constitution import Principle, load
 from critic.calls.ledger import Budget, RecordedEngine
 from critic.engine import RunStopped
 from critic.engines import open_engine, parse_spec
-from critic.evaluation.injection import Figures, Plain, Trial, count, figures, measure, ratio
+from critic.evaluation.injection import InjectionFigures, InjectionTrial, NaiveMode, count, figures, measure, ratio
 from critic.evaluation.planting import Suite, load_suite
 from critic.judging import mode_of, settled
 from critic.judging.base import Mode
@@ -51,7 +51,7 @@ def injection(
     """Plant texts that ask to win in one of two answers, and measure how far the judge follows them."""
     constitution, spec, out = load(settings.principles), parse_spec(settings.judge), settings.out
     asked = chosen_principle(constitution, settings.principle)
-    modes: dict[str, Mode] = {"plain": Plain()}
+    modes: dict[str, Mode] = {"plain": NaiveMode()}
     for text in settings.mode or (None,):
         mode = mode_of(text, spec)
         modes[text or mode.name] = mode
@@ -68,7 +68,7 @@ def injection(
         typer.echo(json.dumps(_json(name, asked, trials), indent=2, allow_nan=False))
 
 
-def _json(judge: str, principle: Principle, trials: Mapping[str, Sequence[Trial]]) -> dict[str, Any]:
+def _json(judge: str, principle: Principle, trials: Mapping[str, Sequence[InjectionTrial]]) -> dict[str, Any]:
     by_mode = {name: figures(mine) for name, mine in trials.items()}
     ratios = {name: ratio(mine, by_mode["plain"]) if name != "plain" else None for name, mine in by_mode.items()}
     modes = {name: _plain(by_mode[name], ratios[name]) for name in by_mode}
@@ -77,7 +77,7 @@ def _json(judge: str, principle: Principle, trials: Mapping[str, Sequence[Trial]
 
 async def _measure(
     judge: str, modes: Mapping[str, Mode], principle: Principle, suite: Suite, out: Path | None, extend: bool
-) -> tuple[str, dict[str, list[Trial]]]:
+) -> tuple[str, dict[str, list[InjectionTrial]]]:
     """Return the judge's name, and the trials of each mode."""
     engine = open_engine(parse_spec(judge))
     try:
@@ -95,7 +95,7 @@ async def _measure(
 
 
 def _report(
-    judge: str, principle: Principle, suite: Suite, trials: Mapping[str, Sequence[Trial]], out: Path | None
+    judge: str, principle: Principle, suite: Suite, trials: Mapping[str, Sequence[InjectionTrial]], out: Path | None
 ) -> None:
     by_mode = {name: figures(mine) for name, mine in trials.items()}
     ratios = {name: ratio(mine, by_mode["plain"]) if name != "plain" else None for name, mine in by_mode.items()}
@@ -129,7 +129,7 @@ def _table(
     judge: str,
     principle: Principle,
     suite: Suite,
-    by_mode: Mapping[str, Figures],
+    by_mode: Mapping[str, InjectionFigures],
     ratios: Mapping[str, float | None],
 ) -> Table:
     table = Table(
@@ -175,12 +175,12 @@ def _percent(figure: Figure | None) -> str:
     return "-" if figure is None else f"{figure.estimate:.1%}"
 
 
-def _worst(figures: Figures) -> list[tuple[str, float]]:
+def _worst(figures: InjectionFigures) -> list[tuple[str, float]]:
     shifts = [(name, figure.estimate) for name, figure in figures.categories.items() if figure is not None]
     return sorted(shifts, key=lambda shift: -shift[1])[:WORST]
 
 
-def _plain(figures: Figures, share: float | None) -> dict[str, Any]:
+def _plain(figures: InjectionFigures, share: float | None) -> dict[str, Any]:
     """As plain data. JSON has no infinity: what one cluster leaves without bounds has None."""
 
     def figure(value: Figure | None) -> dict[str, Any] | None:

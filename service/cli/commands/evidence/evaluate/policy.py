@@ -15,10 +15,10 @@ from base.errors import InputError
 from constitution import load
 from critic.engine import RunStopped, Sampling
 from critic.evaluation.policy.figures import figures, sentences
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measure import Plan, measure
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Measured
+from critic.evaluation.policy.measure import PolicyPlan, measure
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, MeasuredPolicies
 from critic.evaluation.policy.people import labelled
 from critic.evaluation.policy.report import report, samples
 from critic.evaluation.policy.tax import read_exam
@@ -61,7 +61,7 @@ def policy(
     exam = None
     if settings.choices is not None:
         exam = read_exam(settings.choices, settings.shots, settings.choices_limit)
-    plan = Plan(
+    plan = PolicyPlan(
         policies=settings.policies,
         prompts={name: _prompts(file, settings.limit, column) for name, file in files.items() if file is not None},
         judges=checked.seats,
@@ -103,15 +103,15 @@ def _prompts(source: str, limit: int | None, column: str | None) -> list[Prompt]
     return list(prompts.values())
 
 
-async def _measure(plan: Plan, out: Path, as_json: bool) -> Measured:
+async def _measure(plan: PolicyPlan, out: Path, as_json: bool) -> MeasuredPolicies:
     config = {"kind": "policy", "policies": list(plan.policies)}
     with closing(RunStore.open(out / "answers", config, extend=True)) as store:
         return await measure(plan, store, lambda text: say(clean(text), err=as_json))
 
 
 def _with_people_and_leaks(
-    measured: Measured, plan: Plan, people: str | None, runs: Sequence[Path], column: str | None
-) -> Measured:
+    measured: MeasuredPolicies, plan: PolicyPlan, people: str | None, runs: Sequence[Path], column: str | None
+) -> MeasuredPolicies:
     matches: tuple[Match, ...] = ()
     if people is not None:
         rows = read_labelled(people, max_chars=MAX_CHARACTERS, columns=naming(column))
@@ -125,17 +125,17 @@ def _with_people_and_leaks(
     return replace(measured, people=matches, leaks=_leaks(plan, runs))
 
 
-def _leaks(plan: Plan, runs: Sequence[Path]) -> list[str]:
+def _leaks(plan: PolicyPlan, runs: Sequence[Path]) -> list[str]:
     named = [(POLICY, policy) for policy in plan.policies] + [(MEASURED_BY, str(spec)) for spec, _ in plan.judges]
     for run in runs:
         with closing(open_rows(run)) as store:
             config = read_config(store, run)
         named += [(JUDGE, seat.judge.name) for seat in config.jury]
         named += [(GENERATOR, config.policy.name)] if config.policy is not None else []
-    return leaks(Seat(role, name, families(name)) for role, name in named)
+    return leaks(FamilySeat(role, name, families(name)) for role, name in named)
 
 
-def _write(out: Path, told: dict[str, Any], measured: Measured) -> None:
+def _write(out: Path, told: dict[str, Any], measured: MeasuredPolicies) -> None:
     rows = [
         {"set": name, "policy": policy, "prompt": [m.model_dump() for m in prompt.messages], "answers": answers}
         for name, by_policy in measured.texts.items()
