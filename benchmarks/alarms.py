@@ -99,10 +99,11 @@ def _vote(principle: str, order: Order, odds: float, judge: str = "j", digest: s
 
 
 TEXTS = ("title", "statement", "compare", "critique", "revision")
+principles = [{"id": f"p{n}"} | {text: f"{text} {n}" for text in TEXTS} for n in range(6)]
 CLEAN = Constitution.model_validate(
     {
         **{"name": "clean", "version": "1.0.0", "title": "Clean", "summary": "s", "license": "l", "language": "en"},
-        "principles": [{"id": f"p{n}"} | {text: f"{text} {n}" for text in TEXTS} for n in range(6)],
+        "principles": principles,
     }
 )
 
@@ -112,9 +113,11 @@ def of_principles(rng: Generator) -> Alarms:
     odds = rng.normal(size=(40, 1)) + rng.normal(size=(40, 6))
     table = VoteTable.of((_row(rng, number, own) for number, own in enumerate(odds)), CLEAN)
     between = relations(table)
+    duplicates = any(one.is_duplicate for one in between)
+    contradictions = any(one.is_contradiction for one in between)
     return {
-        "duplicates": any(one.is_duplicate for one in between),
-        "contradictions": any(one.is_contradiction for one in between),
+        "duplicates": duplicates,
+        "contradictions": contradictions,
         "ambiguous clauses": any(one.is_ambiguous for one in ambiguities(table)[0]),
     }
 

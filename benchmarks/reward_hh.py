@@ -38,10 +38,12 @@ def train_and_measure(out: Path, limit: int | None = None, trl_minutes: float | 
     trainer.train()
     minutes = (time.perf_counter() - began) / 60
     trainer.save_model(str(out))
+    trained = [example.where for example in trainer.examples.examples]
+    too_long = [row.where for row in trainer.examples.refused]
     split = {
-        "trained": [example.where for example in trainer.examples.examples],
+        "trained": trained,
         "held_out": [label.id for label in held_out],
-        "too_long": [row.where for row in trainer.examples.refused],
+        "too_long": too_long,
     }
     (out / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
     accuracy, *others = reward_model.agreement(asyncio.run(reward_model.judge(out, held_out)))

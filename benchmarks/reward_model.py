@@ -48,10 +48,12 @@ def train_and_measure(out: Path) -> list[Measurement]:
     held_out = [label for label in labels if data.is_held_out(label)]
     rows = encoded([label for label in labels if not data.is_held_out(label)])
     short = [row for row in rows if row["length"] <= MAX_TOKENS]
+    trained = [row["id"] for row in short]
+    too_long = [row["id"] for row in rows if row["length"] > MAX_TOKENS]
     split = {
-        "trained": [row["id"] for row in short],
+        "trained": trained,
         "held_out": [label.id for label in held_out],
-        "too_long": [row["id"] for row in rows if row["length"] > MAX_TOKENS],
+        "too_long": too_long,
         "left_out": {row.id: row.reason for row in left_out},
     }
     minutes = train(short, out) / 60

@@ -73,16 +73,20 @@ def diff(a: Constitution, b: Constitution) -> Diff:
     reworded = [_changed(p, q, READ_BY_MODELS) for p, q in both]
     reweighted = [_changed(p, q, _DECIDES) for p, q in both]
     digests = {p.digest for p in b.principles}
+    added = tuple(p for p in b.principles if p.id not in old)
+    removed = tuple(p for p in a.principles if p.id not in new)
+    unchanged = tuple(c.id for c, d in zip(reworded, reweighted, strict=True) if not c.fields and not d.fields)
+    stale_digests = tuple(p.digest for p in a.principles if p.digest not in digests)
     return Diff(
         a=a,
         b=b,
         header=_changes(a, b, _HEADER),
-        added=tuple(p for p in b.principles if p.id not in old),
-        removed=tuple(p for p in a.principles if p.id not in new),
+        added=added,
+        removed=removed,
         reworded=tuple(c for c in reworded if c.fields),
         reweighted=tuple(c for c in reweighted if c.fields),
-        unchanged=tuple(c.id for c, d in zip(reworded, reweighted, strict=True) if not c.fields and not d.fields),
-        stale_digests=tuple(p.digest for p in a.principles if p.digest not in digests),
+        unchanged=unchanged,
+        stale_digests=stale_digests,
     )
 
 

@@ -21,7 +21,8 @@ def page() -> str:
 
 def test_every_row_is_read_back() -> None:
     read = list(lines(page()))
-    assert [line.name for line in read] == [figure.name for figure in FIGURES]
+    expected = [figure.name for figure in FIGURES]
+    assert [line.name for line in read] == expected
     assert [line.missed for line in read] == [not figure.reached for figure in FIGURES] == [True, False, False, False]
     assert [line.ratio for line in read] == [2.0, 4.0, None, None]  # of what should be large
 

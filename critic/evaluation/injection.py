@@ -138,11 +138,12 @@ def count(suite: Suite) -> int:
 def figures(trials: Sequence[InjectionTrial]) -> InjectionFigures:
     """Sum up the trials of one mode, as `measure` returns them."""
     categories = dict.fromkeys(trial.category for trial in trials)
+    unreadable = sum(trial.shift is None for trial in trials)
     return InjectionFigures(
         shift=_mean_shift(trials),
         flips=_share(trials, lambda trial: trial.won),
         flips_away=_share(trials, lambda trial: trial.lost),
-        unreadable=sum(trial.shift is None for trial in trials),
+        unreadable=unreadable,
         trials=len(trials),
         categories={name: _mean_shift([t for t in trials if t.category == name]) for name in categories},
     )

@@ -20,6 +20,7 @@ def summary(statistics: RunStatistics) -> dict[str, Any]:
         "mass",
         "low_mass",
     )
+    figures = {name: _figure(getattr(statistics, name)) for name in names}
     return {
         "rows": statistics.rows,
         "pairs": statistics.pairs,
@@ -28,7 +29,7 @@ def summary(statistics: RunStatistics) -> dict[str, Any]:
         "critiques": dict(sorted(statistics.critiques.items())),
         "revisions": dict(sorted(statistics.revisions.items())),
         "drops": drops(statistics),
-        "figures": {name: _figure(getattr(statistics, name)) for name in names},
+        "figures": figures,
         "length": {"chosen": _figure(statistics.chosen.mean), "rejected": _figure(statistics.rejected.mean)},
         "probabilities": statistics.probabilities,
         "principles": {name: _principle(of_principle) for name, of_principle in sorted(statistics.principles.items())},

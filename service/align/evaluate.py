@@ -59,9 +59,10 @@ async def evaluate(request: ChainRequest, settings: RunSettings, lines: Sequence
         judged_by={HELD_OUT: f"the chain's judge, {', '.join(request.judges)}"},
         leaks=leaking(request),
     )
+    answers = [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered]
     return _win_rate(answered, outcomes) | {
         "samples": measured_policy.samples,
-        "answers": [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered],
+        "answers": answers,
         "before": _side(request, [row.before for row in answered]),
         "after": _side(request, [row.after for row in answered]),
         "change": _change(request, answered),

@@ -81,9 +81,10 @@ class ChainRequest:
 
     def identity(self, lines: Iterable[Line]) -> dict[str, Any]:
         """Return what the chain is: everything that its result depends on."""
+        prompts = digest([line.item.prompt.key for line in lines])
         return {
             "constitution": load(self.principles).digest,
-            "prompts": digest([line.item.prompt.key for line in lines]),
+            "prompts": prompts,
             "policy": self.policy,
             "judges": list(self.judges),
             "modes": list(self.modes),

@@ -60,14 +60,17 @@ class GroupAnswer(BaseModel):
         """Return the answer for what a group came to."""
         errors = [grade.error for grade in compared.grades if grade.error is not None]
         metrics = {"comparisons": float(compared.asked), "unread": float(compared.asked - len(compared.results))}
+        rewards = [grade.reward for grade in compared.grades]
+        problems = [grade.problem or None for grade in compared.grades]
+        comparison_results = [
+            {"response_i": first, "response_j": second, "judge_idx": 0, "probability": probability}
+            for first, second, probability in compared.results
+        ]
         return cls(
-            rewards=[grade.reward for grade in compared.grades],
+            rewards=rewards,
             errors=[grade.error for grade in compared.grades],
-            problems=[grade.problem or None for grade in compared.grades],
-            comparison_results=[
-                {"response_i": first, "response_j": second, "judge_idx": 0, "probability": probability}
-                for first, second, probability in compared.results
-            ],
+            problems=problems,
+            comparison_results=comparison_results,
             metrics=metrics | ({"mean_error": fmean(errors)} if errors else {}),
         )
 

@@ -115,7 +115,8 @@ def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObje
     assert len(read_back) == len(rows) - skipped
     if not skipped:
         back = [row for label in read_back if isinstance(label, Feedback) for _, row in label.rows()]
-        assert [_kept(name, table, row) for row in back] == [_kept(name, table, row) for row in rows]
+        expected = [_kept(name, table, row) for row in rows]
+        assert [_kept(name, table, row) for row in back] == expected
 
 
 def _kept(name: str, table: Table, row: Columns) -> Columns:

@@ -151,11 +151,12 @@ async def test_reasoning_is_exported_where_it_is_asked_for(format: str, exported
     assert full["sft"][0]["completion"][0]["reasoning_content"] == "So I write anew."
     assert {one["reasoning"] for one in full["feedback"] if one["kind"] == "critique"} == {"Is it kind?"}
     for table, records in plain.items():
-        assert [one | {"chosen": 0, "rejected": 0, "completion": 0} for one in records] == [
+        expected = [
             {key: value for key, value in one.items() if key != "reasoning"}
             | {"chosen": 0, "rejected": 0, "completion": 0}
             for one in full[table]
         ]
+        assert [one | {"chosen": 0, "rejected": 0, "completion": 0} for one in records] == expected
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])

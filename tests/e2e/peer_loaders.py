@@ -55,8 +55,9 @@ def axolotl(folder: Path) -> dict[str, Any]:
     for row in rows["sft"]:
         tokens = strategy.tokenize_prompt(row)
         learnt.append(tokenizer.decode([token for token in tokens["labels"] if token != -100]))
+    pairs = [compare(row, tokenizer=tokenizer) for row in rows["pairs"]]
     return {
-        "pairs": [compare(row, tokenizer=tokenizer) for row in rows["pairs"]],
+        "pairs": pairs,
         "ratings": [rate(row) for row in rows["ratings"]],
         "sft": learnt,
     }

@@ -101,15 +101,17 @@ def _rollout(asked: Asked) -> Any:
     answers = [tokenizer(row["answer"])["input_ids"] + [tokenizer.eos_token_id] for row in rows]
     padded = [tokenizer.pad({"input_ids": part}, padding_side=side, return_tensors="pt")
               for part, side in ((prompts, "left"), (answers, "right"))]  # fmt: skip
+    tensors = {
+        "prompts": padded[0]["input_ids"],
+        "responses": padded[1]["input_ids"],
+        "attention_mask": torch.cat([part["attention_mask"] for part in padded], dim=1),
+    }
+    reward_model = np.array([{"ground_truth": ""} for _ in rows], dtype=object)
     return DataProto.from_dict(
-        tensors={
-            "prompts": padded[0]["input_ids"],
-            "responses": padded[1]["input_ids"],
-            "attention_mask": torch.cat([part["attention_mask"] for part in padded], dim=1),
-        },
+        tensors=tensors,
         non_tensors={
             "data_source": np.array(["rivers"] * len(rows), dtype=object),
-            "reward_model": np.array([{"ground_truth": ""} for _ in rows], dtype=object),
+            "reward_model": reward_model,
             "extra_info": np.array([{"prompt": np.array(_messages(row))} for row in rows], dtype=object),
         },
     )

@@ -109,7 +109,8 @@ def probability(vote: Vote) -> float:
 
 def apart(votes: Sequence[Vote], others: Sequence[Vote]) -> float:
     """The largest difference of two votes' probabilities."""
-    assert [(v.principle, v.order) for v in votes] == [(v.principle, v.order) for v in others]
+    expected = [(v.principle, v.order) for v in others]
+    assert [(v.principle, v.order) for v in votes] == expected
     return max(abs(probability(a) - probability(b)) for a, b in zip(votes, others, strict=True))
 
 
@@ -138,9 +139,8 @@ async def test_vllm_in_process_contrasts_as_hf_does(expected: Answers, vllm_engi
 
 async def test_a_vllm_server_writes_what_hf_writes(expected: Answers, served: Engine) -> None:
     served_answers = await answers(served)
-    assert [(a.text, a.finish, a.prompt_tokens) for a in served_answers] == [
-        (e.text, e.finish, e.prompt_tokens) for e in expected.completions
-    ]
+    wanted = [(e.text, e.finish, e.prompt_tokens) for e in expected.completions]
+    assert [(a.text, a.finish, a.prompt_tokens) for a in served_answers] == wanted
 
 
 async def test_a_vllm_server_votes_as_hf_does(expected: Answers, served: Engine) -> None:

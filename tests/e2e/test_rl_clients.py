@@ -224,6 +224,7 @@ def test_verl_stops_where_there_is_no_reward(verl: Asks) -> None:
 def test_hostile_answers_are_answers(openrlhf: Asks, verl: Asks) -> None:
     """Control tokens, forged turns and JSON in an answer neither end it nor become its reward."""
     expected = [4.0 if len(text.split()) <= 3 else 0.0 for text in HOSTILE]
-    assert [one["rewards"] for one in openrlhf(*HOSTILE)] == [[reward] for reward in expected]
+    wanted = [[reward] for reward in expected]
+    assert [one["rewards"] for one in openrlhf(*HOSTILE)] == wanted
     # verl leaves control tokens out of the text: what was forged by them is further words.
     assert verl(*HOSTILE) == {"made": expected}

@@ -97,7 +97,8 @@ async def test_a_tree_s_paths_have_the_tokens_of_the_hf_engine(vllm_engine: Remo
     scores = await vllm_engine.score(tree)
     tokens = from_chats(tree, chat)
     assert [len(score.values) for score in scores] == [2, 2, 1]
-    assert [score.tokens for score in scores] == [read.tokens for read in tokens.reads]
+    wanted = [read.tokens for read in tokens.reads]
+    assert [score.tokens for score in scores] == wanted
     chats = ((user("<|im_start|>One."),), (user("<|im_start|>One."), user(" Two.")))
     expected = [list(chat.encode(messages)) for messages in chats]
     expected.append(list(chat.whole((*chats[0], *answer.messages), "continued").ids))

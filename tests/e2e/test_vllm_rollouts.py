@@ -19,7 +19,9 @@ def test_the_text_follows_the_new_weights(vllm_python: Path, embedded_model: Pat
     told = json.loads(done.stdout.splitlines()[-1])
     for when in ("before", "after"):
         ours, theirs = told[f"hf {when}"], told[f"vllm {when}"]
-        assert [sample["ids"] for sample in theirs] == [sample["ids"] for sample in ours]
+        wanted = [sample["ids"] for sample in ours]
+        assert [sample["ids"] for sample in theirs] == wanted
         assert [sample["text"] for sample in theirs] == [sample["text"] for sample in ours]
         assert not any(sample["problem"] for sample in theirs)
-    assert [sample["ids"] for sample in told["vllm before"]] != [sample["ids"] for sample in told["vllm after"]]
+    expected = [sample["ids"] for sample in told["vllm after"]]
+    assert [sample["ids"] for sample in told["vllm before"]] != expected

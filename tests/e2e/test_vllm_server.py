@@ -131,6 +131,5 @@ def test_cai_generate_on_the_server(url: str, key: None, tmp_path: Path) -> None
 
     # The server's identity is the same when it is opened again, so the run is known, and nothing is asked twice.
     again = generate()
-    assert {name: again[name] for name in again if name.endswith(".jsonl")} == {
-        name: first[name] for name in first if name.endswith(".jsonl")
-    }
+    expected = {name: first[name] for name in first if name.endswith(".jsonl")}
+    assert {name: again[name] for name in again if name.endswith(".jsonl")} == expected

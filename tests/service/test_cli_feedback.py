@@ -60,7 +60,8 @@ def test_a_file_goes_there_once_and_comes_back(served: Served, tmp_path: Path) -
     done = cai(served, "export", str(back), "--group", "nurses")
     assert done.exit_code == 0 and "1,203 rows of feedback" in done.output, done.output
     labels = [Feedback.model_validate_json(line) for line in back.read_text().splitlines()]
-    assert [one.prompt.messages[0].content for one in labels] == [f"Question {i}?" for i in range(1203)]
+    expected = [f"Question {i}?" for i in range(1203)]
+    assert [one.prompt.messages[0].content for one in labels] == expected
     with Client(f"http://127.0.0.1:{served.port}", served.key) as client:
         names = {person.id: person.name for person in client.annotators()}
     assert [names[one.annotator or ""] for one in labels[:4]] == ["person 0", "person 1", "person 2", "person 0"]

@@ -53,21 +53,26 @@ def alternating(number: int) -> str:
     return ("first", "second")[number % 2]
 
 
+one_annotator = [said(n, alternating(n)) for n in range(24)]
+all_ties = [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")]
+all_missing = [said(n, "first") | {"label": {"choice": None}} for n in range(24)]
+constant_raters = [said(n, "first", name) for n in range(32) for name in ("ann", "bob")]
+one_constant_rater = [said(n, c, name) for n in range(32) for name, c in (("ann", "first"), ("b", alternating(n)))]
+groups_of_one = [said(n, alternating(n), f"p{n}", group=f"g{n}") for n in range(24)]
+duplicated_rows = [said(n, alternating(n)) for n in range(6) for _ in range(5)]
 CASES: dict[str, list[Row]] = {
-    "one annotator": [said(n, alternating(n)) for n in range(24)],
+    "one annotator": one_annotator,
     "one item": [said(1, "first", "ann"), said(1, "second", "bob")],
-    "all ties": [said(n, "tie", name) for n in range(24) for name in ("ann", "bob")],
-    "all missing": [said(n, "first") | {"label": {"choice": None}} for n in range(24)],
+    "all ties": all_ties,
+    "all missing": all_missing,
     "no row": [],
-    "constant raters": [said(n, "first", name) for n in range(32) for name in ("ann", "bob")],
-    "one constant rater": [
-        said(n, c, name) for n in range(32) for name, c in (("ann", "first"), ("b", alternating(n)))
-    ],
+    "constant raters": constant_raters,
+    "one constant rater": one_constant_rater,
     "outside the scale": [rated(n, 9) for n in range(24)] + [said(n, "third") for n in range(3)],
-    "groups of one": [said(n, alternating(n), f"p{n}", group=f"g{n}") for n in range(24)],
+    "groups of one": groups_of_one,
     "unbalanced orders": [said(n, "first", "ann") for n in range(24)]
     + [turned(said(n, "first", "b")) for n in range(3)],
-    "duplicated rows": [said(n, alternating(n)) for n in range(6) for _ in range(5)],
+    "duplicated rows": duplicated_rows,
 }
 
 

@@ -60,8 +60,9 @@ class Policy:
         gains = (np.array(rewards) - np.mean(rewards)) / (np.std(rewards) + 1e-4)
         at = self.at
         filler, magic = np.exp(at["filler"]), 1 / (1 + np.exp(-at["magic"]))
+        quality = [answer.quality - at["quality"] for answer in answers]
         slopes = {
-            "quality": [answer.quality - at["quality"] for answer in answers],
+            "quality": quality,
             "filler": [answer.filler - filler for answer in answers],
             "magic": [answer.magic - magic for answer in answers],
         }

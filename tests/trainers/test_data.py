@@ -151,7 +151,8 @@ def test_lines_that_are_no_rows_are_named(tmp_path: Path) -> None:
     data = read(source, (Pair,))
     assert len(data.examples) == 2
     assert data.why_refused() == {"broken_line": 3, "unknown_format": 1}
-    assert [row.where for row in data.refused] == [f"p.jsonl:{line}" for line in (2, 3, 4, 5)]
+    expected = [f"p.jsonl:{line}" for line in (2, 3, 4, 5)]
+    assert [row.where for row in data.refused] == expected
 
 
 def test_a_file_holds_one_kind_and_the_others_are_named() -> None:
@@ -333,7 +334,8 @@ def test_a_runs_pairs_are_read_as_they_are(a_run: Path) -> None:
 def test_a_runs_revisions_are_demonstrations(a_run: Path) -> None:
     expected, data = records(a_run, "sft"), read(str(a_run), (Demonstration,))
     assert expected and not data.refused
-    assert [example.answers[0] for example in data.examples] == [r["completion"][0]["content"] for r in expected]
+    wanted = [r["completion"][0]["content"] for r in expected]
+    assert [example.answers[0] for example in data.examples] == wanted
 
 
 def test_a_runs_feedback_teaches_by_comparisons_and_rankings(a_run: Path) -> None:

@@ -124,7 +124,8 @@ def test_reward_trees_are_what_the_engine_reads(template: str) -> None:
     engines = from_chats(Node(asked.messages, None, answers), Chat(tokenizer, "tiny", tokenizer.pad_token_id))
     ours = encoder(template).reward(asked, ("The Nile.", "No."))
     assert dataclasses.replace(engines, reads=()) == ours
-    assert [read.places for read in engines.reads] == [((i, len(ours.segments[i].ids) - 1),) for i in (1, 2)]
+    expected = [((i, len(ours.segments[i].ids) - 1),) for i in (1, 2)]
+    assert [read.places for read in engines.reads] == expected
 
 
 def test_what_is_too_long_is_refused_with_its_length_and_never_cut() -> None:

@@ -40,7 +40,8 @@ def tasks(loaded: Loaded, count: int, samples: int = 2, most: int = 12) -> list[
 
 
 def alike(one: list[Sample], other: list[Sample]) -> None:
-    assert [sample.ids for sample in one] == [sample.ids for sample in other]
+    expected = [sample.ids for sample in other]
+    assert [sample.ids for sample in one] == expected
     for a, b in zip(one, other, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
 
@@ -113,7 +114,8 @@ def test_it_writes_with_the_weights_that_it_was_given_last(loaded: Loaded) -> No
     weights = {name: weight + 0.3 * torch.randn_like(weight) for name, weight in loaded.model.named_parameters()}
     one.refresh(weights.items())
     changed = one.write(wanted)
-    assert [s.ids for s in changed] != [s.ids for s in before]
+    expected = [s.ids for s in before]
+    assert [s.ids for s in changed] != expected
     one.refresh(loaded.model.named_parameters())
     alike(one.write(wanted), before)
 

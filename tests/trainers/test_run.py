@@ -114,7 +114,8 @@ def test_samples_before_are_the_parents_and_those_after_the_models(
         [json.loads(line) for line in (folder / samples.FILE).read_text().splitlines()] for folder in (still, moved)
     )
     assert [row["before"] for row in one] == [row["after"] for row in one] == [row["before"] for row in other]
-    assert [row["before"] for row in other] != [row["after"] for row in other]
+    expected = [row["after"] for row in other]
+    assert [row["before"] for row in other] != expected
     assert one[0]["prompt"][0]["role"] == "user"
 
 

@@ -96,7 +96,8 @@ def test_trl_style_rows_are_taken_as_they_are(scorer: Path, tmp_path: Path) -> N
     made = build(RewardTrainer, config, planted(1))
     rows = [row_of(example) for example in planted(3)]
     trainer = RewardTrainer(made.model, config, rows, made.processing_class)
-    assert [example.answers for example in trainer.examples.examples] == [pair.answers for pair in planted(3)]
+    expected = [pair.answers for pair in planted(3)]
+    assert [example.answers for example in trainer.examples.examples] == expected
 
 
 @pytest.mark.slow

@@ -146,15 +146,18 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     good = [row for row in rows if row["reward"] is not None]
     rewards = [row["reward"] for row in good]
     means = {name: fmean(row[name] for row in good) for name in ("kl", "repetition", "drift")}
+    length = fmean(row["tokens"] for row in good)
+    refusals = fmean(row["refused"] for row in good)
+    unfinished = fmean(not row["ended"] for row in rows)
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
         **means,
         "entropy": sum(row["entropy"] for row in good) / sum(row["tokens"] for row in good),
-        "length": fmean(row["tokens"] for row in good),
-        "refusals": fmean(row["refused"] for row in good),
+        "length": length,
+        "refusals": refusals,
         "length_correlation": _within(good, "tokens"),
-        "unfinished": fmean(not row["ended"] for row in rows),
+        "unfinished": unfinished,
         "without_reward": float(len(rows) - len(good)),
     }
 

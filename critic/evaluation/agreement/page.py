@@ -34,12 +34,13 @@ def agreement_page(name: str, figures: Mapping[str | None, AgreementFigures]) ->
 
 
 def _part(group: str | None, figures: AgreementFigures, number: int) -> dict[str, Any]:
+    notes = [note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note]
     return {
         "number": number,
         "of": group or "people of no group",
         "figures": figures,
         "tiles": list(_tiles(figures)),
-        "notes": [note for note in (few(figures.prompts, "prompt"), *figures.alarms) if note],
+        "notes": notes,
         "annotators": [_row(one) for one in sorted(figures.annotators, key=lambda one: -one.labels)],
     }
 

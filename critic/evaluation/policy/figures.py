@@ -59,15 +59,18 @@ TRAITS = (
 def figures(measured: MeasuredPolicies) -> Plain:
     """Return everything as plain data, by policy: what `critic.evaluation.policy.report` draws."""
     trained = range(1, len(measured.names))
+    sets = {name: len(prompts) for name, prompts in measured.prompts.items()}
+    answers = {name: _answers(measured, name) for name in measured.texts}
+    wins = {
+        name: {measured.names[place]: _wins(matches, place) for place in trained}
+        for name, matches in measured.matches.items()
+    }
     return {
         "policies": list(measured.names),
         "samples": measured.samples,
-        "sets": {name: len(prompts) for name, prompts in measured.prompts.items()},
-        "answers": {name: _answers(measured, name) for name in measured.texts},
-        "wins": {
-            name: {measured.names[place]: _wins(matches, place) for place in trained}
-            for name, matches in measured.matches.items()
-        },
+        "sets": sets,
+        "answers": answers,
+        "wins": wins,
         "judged_by": dict(measured.judged_by),
         "strengths": _strengths(measured),
         "drift": {measured.names[place]: _drift(measured, place) for place in trained if measured.drift},

@@ -86,15 +86,19 @@ def _columns(what: What, of: str, group: str | None, items: Sequence[ComparedIte
             others.append(place)
         else:
             labelled.append((*place, human))
+    rest = np.array([judge for *_, judge in others], np.float64)
+    prompts = [prompt for prompt, *_ in labelled]
+    rest_prompts = [prompt for prompt, *_ in others]
+    rest_items = [item for _, item, _ in others]
     return FigureColumns(
         what=what,
         of=of,
         group=group,
         human=np.array([human for *_, human in labelled], np.float64),
         judge=np.array([judge for _, _, judge, _ in labelled], np.float64),
-        rest=np.array([judge for *_, judge in others], np.float64),
-        prompts=[prompt for prompt, *_ in labelled],
-        rest_prompts=[prompt for prompt, *_ in others],
+        rest=rest,
+        prompts=prompts,
+        rest_prompts=rest_prompts,
         items=[item for _, item, *_ in labelled],
-        rest_items=[item for _, item, _ in others],
+        rest_items=rest_items,
     )

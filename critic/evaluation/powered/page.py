@@ -22,14 +22,16 @@ def title(what: str, of: str, group: str | None) -> str:
 
 def powered_page(figures: Sequence[Estimate], differences: Sequence[AccuracyDifference], notes: Sequence[str]) -> str:
     """Return the page of the figures."""
+    rows = [_row(one) for one in figures]
+    alarms = [f"{_name(one)}: {one.why_not['powered']}" for one in figures if "powered" in one.why_not]
     return page(
         "critic.evaluation.powered",
         "powered.html.j2",
         "Few human labels, many of a judge's",
         _pictures(figures),
         tiles=list(_tiles(figures)),
-        rows=[_row(one) for one in figures],
-        alarms=[f"{_name(one)}: {one.why_not['powered']}" for one in figures if "powered" in one.why_not],
+        rows=rows,
+        alarms=alarms,
         is_routed=any(one.is_routed for one in figures),
         differences=differences,
         notes=notes,

@@ -34,10 +34,13 @@ _WORD = re.compile(r"\w+")
 
 def signals(items: Sequence[ComparedItem]) -> Mapping[str, Floats]:
     """Return (N,) each signal by name; items without a judge's reading have NaN in those that are of readings."""
+    margin = np.array([_margin(one) for one in items])
+    orders = np.array([_apart(_by_order(one)) for one in items])
+    principles = np.array([_apart(_by_principle(one)) for one in items])
     return {
-        "margin": np.array([_margin(one) for one in items]),
-        "orders": np.array([_apart(_by_order(one)) for one in items]),
-        "principles": np.array([_apart(_by_principle(one)) for one in items]),
+        "margin": margin,
+        "orders": orders,
+        "principles": principles,
         "judges": np.array([_apart([reading.probability for reading in one.readings]) for one in items]),
         "unlike": unlike(items),
     }

@@ -174,10 +174,11 @@ class ComparisonLabel(Label):
         """Return the same answer for the responses in another order, with its votes."""
         if list(order) == [0, 1]:
             return self
+        votes = tuple(_turned(vote) for vote in self.votes)
         changes = {
             "choice": _OTHER_SIDE.get(self.choice, self.choice),
             "probability": None if self.probability is None else 1 - self.probability,
-            "votes": tuple(_turned(vote) for vote in self.votes),
+            "votes": votes,
             "by_principle": {name: _OTHER_SIDE.get(said, said) for name, said in self.by_principle.items()},
         }
         return self.model_copy(update=changes)

@@ -21,9 +21,10 @@ def _fits(columns: Columns) -> bool:
 
 def _read(columns: Columns, labels: bool) -> Columns:
     answers: list[dict[str, Any]] = columns["answers"]
+    responses = [one["answer"] for one in answers]
     read = columns | {
         "answers": None,
-        "responses": [one["answer"] for one in answers],
+        "responses": responses,
         "models": [one.get("model") for one in answers],
     }
     return read | {"ranks": [_rank(one) for one in answers]} if labels else read

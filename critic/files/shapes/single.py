@@ -65,8 +65,9 @@ def same_prompt(one: Columns, other: Columns) -> bool:
 def together(rows: Sequence[Columns]) -> Columns:
     """Return several rows of one prompt as one, with all answers and what each was rated."""
     first = {name: value for name, value in rows[0].items() if name not in ("completion", "rating", "aspects", "label")}
+    responses = [row["completion"] for row in rows]
     columns: dict[str, Any] = {
-        "responses": [row["completion"] for row in rows],
+        "responses": responses,
         "models": [_model(row) for row in rows],
     }
     ratings = [_value(row) for row in rows]

@@ -24,9 +24,10 @@ def _fits(columns: Columns) -> bool:
 
 def _read(columns: Columns, labels: bool) -> Columns:
     completions: list[dict[str, Any]] = columns["completions"]
+    responses = [one["response"] for one in completions]
     read = columns | {
         "completions": None,
-        "responses": [one["response"] for one in completions],
+        "responses": responses,
         "models": [one.get("model") for one in completions],
     }
     return read | _labels(completions) if labels else read

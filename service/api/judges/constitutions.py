@@ -244,11 +244,12 @@ def _summary(constitution: Constitution) -> Summary:
 
 
 def _difference(diff: Diff) -> Difference:
+    added = [principle.id for principle in diff.added]
     return Difference(
         a=Version(ref=diff.a.ref, hash=diff.a.digest),
         b=Version(ref=diff.b.ref, hash=diff.b.digest),
         header=_fields(diff.header),
-        added=[principle.id for principle in diff.added],
+        added=added,
         removed=[principle.id for principle in diff.removed],
         reworded=_changed(diff.reworded),
         reweighted=_changed(diff.reweighted),

@@ -58,6 +58,17 @@ def _figures(
     project: str, kind: Any, agreement: Agreement, speed: dict[str, float | None], pooled: bool
 ) -> ProjectAgreement:
     groups = sorted(agreement.groups.items(), key=lambda group: group[0] or "")
+    raters = [_rater(rater, rated, speed, pooled) for rater, rated in sorted(agreement.raters.items(), key=str)]
+    pairs = [
+        PairFigures(
+            first=first.annotator,
+            second=second.annotator,
+            units=pair.units,
+            agreement=pair.agreement,
+            kappa=pair.kappa,
+        )
+        for (first, second), pair in sorted(agreement.pairs.items(), key=str)
+    ]
     return ProjectAgreement(
         project=project,
         kind=kind,
@@ -75,18 +86,9 @@ def _figures(
             for name, together in groups
         ],
         groups_left_out=len(agreement.groups_left_out),
-        raters=[_rater(rater, rated, speed, pooled) for rater, rated in sorted(agreement.raters.items(), key=str)],
+        raters=raters,
         raters_left_out=len(agreement.left_out),
-        pairs=[
-            PairFigures(
-                first=first.annotator,
-                second=second.annotator,
-                units=pair.units,
-                agreement=pair.agreement,
-                kappa=pair.kappa,
-            )
-            for (first, second), pair in sorted(agreement.pairs.items(), key=str)
-        ],
+        pairs=pairs,
     )
 
 

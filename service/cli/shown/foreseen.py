@@ -52,6 +52,7 @@ def _after(one: Judgement) -> str:
 def foreseen_json(foreseen: Foreseen) -> dict[str, Any]:
     """Return the same as plain data."""
     seen = foreseen.foresight
+    flip = [asdict(one) for one in seen.flips]
     return {
         "constitution": foreseen.constitution,
         "constitution_hash": foreseen.constitution_hash,
@@ -59,6 +60,6 @@ def foreseen_json(foreseen: Foreseen) -> dict[str, Any]:
         "stay": seen.stays,
         "questions": seen.questions,
         "revisions": seen.revisions,
-        "flip": [asdict(one) for one in seen.flips],
+        "flip": flip,
         "may_flip": [asdict(one) for one in seen.may_flip],
     }

@@ -54,10 +54,11 @@ def _line(turn: TurnedJudgement) -> str:
 
 def turned_json(turned: Turned) -> dict[str, Any]:
     """Return the same as plain data."""
+    judgements = {name: turned.judgements.get(name, 0) for name in JUDGEMENTS}
     return {
         "rows": turned.rows,
         "lost": turned.lost,
         "pairs": {"before": turned.pairs_before, "after": turned.pairs_after},
-        "judgements": {name: turned.judgements.get(name, 0) for name in JUDGEMENTS},
+        "judgements": judgements,
         "turns": [asdict(turn) for turn in turned.turns],
     }

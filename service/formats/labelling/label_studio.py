@@ -278,11 +278,12 @@ def _task(number: int, feedback: Feedback) -> Columns:
     names = _names(len(feedback.responses))
     texts = {name: response.text for name, response in zip(names, feedback.responses, strict=True)}
     models = {f"{name}_model": response.model for name, response in zip(names, feedback.responses, strict=True)}
+    shown_prompt = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
     return {
         "id": number,
         "data": {
             "prompt": messages,
-            "shown_prompt": "\n\n".join(f"{message['role']}: {message['content']}" for message in messages),
+            "shown_prompt": shown_prompt,
             "prompt_id": feedback.prompt.id,
             **texts,
             "items": [{"id": name, "title": name, "body": text} for name, text in texts.items()],

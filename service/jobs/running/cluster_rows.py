@@ -111,9 +111,11 @@ def _exports(folder: Path) -> list[Path]:
 def _standing(store: ShardStore, total: int | None) -> dict[str, Any]:
     """Where the job stands, by its finished shards."""
     finished = store.finished().values()
+    rows = sum(about.rows for about in finished)
+    quarantined = sum(about.quarantined for about in finished)
     return {
-        "rows": sum(about.rows for about in finished),
-        "quarantined": sum(about.quarantined for about in finished),
+        "rows": rows,
+        "quarantined": quarantined,
         "pairs": 0,
         "calls": sum(about.calls for about in finished),
         "cost": 0.0,

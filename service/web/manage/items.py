@@ -60,15 +60,18 @@ async def _page(request: Request, parts: Service, visit: Visit, item: str, proje
     async with parts.database.read() as connection:
         told = await story_of(connection, item)
     people = [label.annotator for label in told.labels if label.source == "human"]
+    standing = [label for label in told.labels if label.retracted is None]
+    withdrawn = [label for label in told.labels if label.retracted is not None]
+    texts = [response.text for response in told.responses]
     return render(
         request,
         "manage/item.html.j2",
         tab="items",
         project=project,
         story=told,
-        standing=[label for label in told.labels if label.retracted is None],
-        withdrawn=[label for label in told.labels if label.retracted is not None],
-        texts=[response.text for response in told.responses],
+        standing=standing,
+        withdrawn=withdrawn,
+        texts=texts,
         principles={label.id: _principles(label, told) for label in told.labels},
         names=await annotators.names(parts.database, people),
         number=new_number(),

@@ -29,11 +29,12 @@ async def one(request: Request, name: str, visit: JobReader, parts: Parts) -> Re
     model = await api.get(name, visit.caller, parts)
     refs = await _constitutions(parts)
     lineage = model.lineage
+    constitutions = [(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())]
     return render(
         request,
         "manage/model.html.j2",
         model=model,
-        constitutions=[(digest, refs.get(digest)) for digest in lineage.get("constitutions", ())],
+        constitutions=constitutions,
         sources=[_source(text) for text in await listing.sources(parts.database, model.job)],
         ancestors=_ancestors(lineage),
         parent=lineage.get("parent", {}),

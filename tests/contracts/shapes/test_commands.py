@@ -76,7 +76,8 @@ def test_runs_dry_runs_jobs_and_align_read_the_same(case: Case, tmp_path: Path) 
         assert reasons == [one for one in expected if isinstance(one, str) and not one.endswith(ASK)]
     kept, refused = align.read(source, None)
     prompts = [line for line in generated(case, tmp_path) if not isinstance(line, str)]
-    assert {line.item.prompt.key for line in kept} == {line.item.prompt.key for line in prompts}
+    wanted = {line.item.prompt.key for line in prompts}
+    assert {line.item.prompt.key for line in kept} == wanted
     assert len(kept) + len(refused) == len(case.generate)
 
 

@@ -155,7 +155,8 @@ def test_control_tokens_are_those_of_harmless_contents(
         return
     harmless = [m.model_copy(update={"content": "x" if m.content.strip() else m.content}) for m in messages]
     expected = chat.whole(harmless, end).ids
-    assert [i for i in whole.ids if i in control] == [i for i in expected if i in control]
+    wanted = [i for i in expected if i in control]
+    assert [i for i in whole.ids if i in control] == wanted
     assert not {whole.ids[k] for k in whole.own(0)} & {
         i for i in control if str(known.added_tokens_decoder[i]) in SPECIAL
     }
@@ -251,6 +252,7 @@ def test_a_trees_paths_are_whole_chats_where_seams_join(name: str, template: str
             segment = encoded.segments[segment].parent
         joined.append(ids)
     assert joined == paths
-    assert [read.segment for read in encoded.reads] == sorted(read.segment for read in encoded.reads)
+    expected = sorted(read.segment for read in encoded.reads)
+    assert [read.segment for read in encoded.reads] == expected
     assert all(segment.ids for segment in encoded.segments)
     assert encoded.tokens < sum(map(len, paths))

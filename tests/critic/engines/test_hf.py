@@ -61,9 +61,8 @@ PROMPTS = ["", "a", "What?", "a longer prompt, of several words", "x" * 90, "Why
 async def test_greedy_answers_are_those_of_generate(engine: HfEngine, reference: LlamaForCausalLM, chat: Chat) -> None:
     requests = [ask(text) for text in PROMPTS]
     completions = await asyncio.gather(*(engine.complete(request) for request in requests))
-    assert [completion.text for completion in completions] == [
-        generated(reference, chat, request) for request in requests
-    ]
+    expected = [generated(reference, chat, request) for request in requests]
+    assert [completion.text for completion in completions] == expected
 
 
 async def test_answers_that_join_and_leave_change_no_other(tiny_model: Path) -> None:

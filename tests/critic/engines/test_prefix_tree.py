@@ -50,7 +50,8 @@ def _logp(model: PreTrainedModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 
 def assert_same(scores: tuple[Score, ...], expected: list[Score], tolerance: float = TOLERANCE) -> None:
-    assert [score.tokens for score in scores] == [score.tokens for score in expected]
+    wanted = [score.tokens for score in expected]
+    assert [score.tokens for score in scores] == wanted
     for got, want in zip(scores, expected, strict=True):
         assert got.values == pytest.approx(want.values, abs=tolerance * max(1, want.tokens))
 

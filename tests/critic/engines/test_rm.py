@@ -137,7 +137,8 @@ async def test_rewards_are_those_of_transformers(two_heads: Path) -> None:
         scores = await asyncio.gather(*(engine.score(Node(chat, Reward())) for chat in CHATS))
     for [score], expected in zip(scores, reference(two_heads, CHATS), strict=True):
         assert score.values == pytest.approx(expected, abs=1e-5)
-    assert [score.tokens for [score] in scores] == [sum(len(m.content) for m in chat) for chat in CHATS]
+    wanted = [sum(len(m.content) for m in chat) for chat in CHATS]
+    assert [score.tokens for [score] in scores] == wanted
 
 
 async def test_a_tree_has_the_rewards_of_its_chats(two_heads: Path) -> None:

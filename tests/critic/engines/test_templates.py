@@ -69,7 +69,8 @@ def test_a_judging_trees_paths_are_whole_chats(name: str) -> None:
     root = (Message(role="system", content="Judge."), user("One asks: 1 + 1? "))
     tree = from_chats(Node(root, None, tuple(Node((user(order),), None, asked) for order in orders)), chat)
     paths = [(*root, user(order), user(question)) for order, question in product(orders, questions)]
-    assert [tuple(path(tree, read.segment)) for read in tree.reads] == [chat.encode(messages) for messages in paths]
+    expected = [chat.encode(messages) for messages in paths]
+    assert [tuple(path(tree, read.segment)) for read in tree.reads] == expected
     assert tree.tokens < sum(len(chat.encode(messages)) for messages in paths)
     joined = (root[0], user("".join(message.content for message in paths[0][1:])))
     if not dict(chat.settings):
@@ -139,7 +140,8 @@ def test_tool_turns_are_carried_through_or_refused_by_name(name: str) -> None:
         except EngineError as error:
             assert "drops" in str(error) or "refuses" in str(error)
             return
-    assert [i for i in encoded[1] if i in control] == [i for i in encoded[0] if i in control]
+    expected = [i for i in encoded[0] if i in control]
+    assert [i for i in encoded[1] if i in control] == expected
     assert "391" in known.decode(list(encoded[0]))
     turns: list[Any] = [
         message.model_dump(mode="json") for message in (user("17 times 23?"), calls("times", "{}"), result, user("So?"))

@@ -81,7 +81,8 @@ async def test_every_text_is_tried_in_every_comparison_on_both_sides() -> None:
     assert (
         len({(t.injection, t.comparison, t.side) for t in trials}) == len(trials) == count(planned) == len(told) == 12
     )
-    assert [t.injection for t in trials] == [f"i{i}" for i in range(3) for _ in range(4)]
+    expected = [f"i{i}" for i in range(3) for _ in range(4)]
+    assert [t.injection for t in trials] == expected
 
 
 async def test_few_enough_comparisons_are_under_way_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,12 +38,13 @@ def plan(folder: Path, **changes: Any) -> PolicyPlan:
     rules = [{"match": "red", "reply": REFUSES}, {"reply": "Short {seed}."}]
     turned = [{"match": "safe", "reply": REFUSES}, {"reply": "A much longer answer, {seed}, with more words in it."}]
     judge = parse_spec(script(folder, "judge", choose="hash"))
+    prompts = {name: [prompt(f"{name} question {i}") for i in range(24)] for name in (HELD_OUT, RED_TEAM, SAFE)}
     values: dict[str, Any] = {
         "policies": (
             script(folder, "base", replies=rules, likelihood="short"),
             script(folder, "trained", replies=turned, likelihood="long"),
         ),
-        "prompts": {name: [prompt(f"{name} question {i}") for i in range(24)] for name in (HELD_OUT, RED_TEAM, SAFE)},
+        "prompts": prompts,
         "judges": ((judge, mode_of(None, judge)),),
         "constitution": Constitution.model_validate(small_constitution(2)),
         "harmless": None,

@@ -33,12 +33,15 @@ def _said(line: Any) -> Any:
 
 
 BY_COLUMN = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+columns = {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()}
+index = {str(i): row for i, row in enumerate(ROWS)}
+the_hub_s_viewer = {"features": [], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]}
 TABLES: dict[str, Any] = {
     "records": ROWS,
     "list": BY_COLUMN,
-    "columns": {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()},
-    "index": {str(i): row for i, row in enumerate(ROWS)},
-    "the hub's viewer": {"features": [], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]},
+    "columns": columns,
+    "index": index,
+    "the hub's viewer": the_hub_s_viewer,
     "a split alone": {"version": "1", "train": ROWS, "test": []},
     "a split within data": {"data": {"train": ROWS}},
     "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},

@@ -60,7 +60,8 @@ async def test_logprob_undoes_the_order() -> None:
     engine = Known({given: (-0.5, -2.5), swapped: (-1.5, -0.5)})
     got = await votes("logprob", engine, question(KIND))
     assert [(v.order, v.log_odds) for v in got] == [("given", 2.0), ("swapped", 1.0)]
-    assert {v.principle_digest for v in got} == {KIND.digest} and {v.judge for v in got} == {"known"}
+    assert {v.principle_digest for v in got} == {KIND.digest}
+    assert {v.judge for v in got} == {"known"}
 
 
 async def test_logprob_reads_both_letters_once_a_principle_and_order() -> None:
@@ -125,9 +126,9 @@ async def test_exchanging_the_responses_mirrors_every_vote(mode: str) -> None:
     one = await votes(mode, engine, question(KIND, SHORT, first="x", second="y"))
     other = await votes(mode, engine, question(KIND, SHORT, first="y", second="x"))
     mirror = {"given": "swapped", "swapped": "given", None: None}
-    assert one and {(v.principle, v.order): v.log_odds for v in one} == {
-        (v.principle, mirror[v.order]): pytest.approx(-v.log_odds) for v in other if v.log_odds is not None
-    }
+    assert one
+    expected = {(v.principle, mirror[v.order]): pytest.approx(-v.log_odds) for v in other if v.log_odds is not None}
+    assert {(v.principle, v.order): v.log_odds for v in one} == expected
 
 
 @pytest.mark.parametrize("mode", ALL)
@@ -135,7 +136,8 @@ async def test_votes_name_their_source_and_cover_every_principle_and_order(mode:
     got = await votes(mode, ScriptedEngine(JUDGE, name="j"), question(KIND, SHORT))
     orders = {v.order for v in got}
     assert orders in ({None}, {"given", "swapped"})
-    assert [(v.principle, v.principle_digest) for v in got] == [(p.id, p.digest) for p in (KIND, SHORT) for _ in orders]
+    expected = [(p.id, p.digest) for p in (KIND, SHORT) for _ in orders]
+    assert [(v.principle, v.principle_digest) for v in got] == expected
     assert {(v.judge, v.mode) for v in got} == {("j", mode.partition("?")[0])}
 
 
@@ -178,7 +180,8 @@ async def test_the_prior_is_what_the_judge_says_of_empty_responses() -> None:
             return 0.0 if "FIRST" not in text else 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
 
     plain = await votes("logprob", Leaning(), question(KIND))
-    assert [v.log_odds for v in plain] == [2.5, -0.5] and {v.prior for v in plain} == {None}
+    assert [v.log_odds for v in plain] == [2.5, -0.5]
+    assert {v.prior for v in plain} == {None}
     calibrated = await votes("logprob?prior=true", Leaning(), question(KIND))
     assert [(v.log_odds, v.prior) for v in calibrated] == [(1.0, 1.5), (1.0, 1.5)]
 

@@ -47,7 +47,8 @@ def test_results_do_not_depend_on_the_order_in_which_rows_end(bench: Bench, tmp_
     slow.folder.mkdir()
     slow.prompts = bench.prompts[::-1]
     slow.run()
-    assert {r.prompt.key: r.pairs for r in bench.rows()} == {r.prompt.key: r.pairs for r in slow.rows()}
+    expected = {r.prompt.key: r.pairs for r in slow.rows()}
+    assert {r.prompt.key: r.pairs for r in bench.rows()} == expected
 
 
 def test_no_stage_waits_for_another_prompt(bench: Bench) -> None:
@@ -141,8 +142,10 @@ def test_changing_a_weight_makes_no_call_and_moves_the_labels(bench: Bench) -> N
     bench.constitution["principles"][0]["weight"] = 50
     assert bench.run(extend=True).calls == 0
     after = bench.rows()
-    assert [r.chains for r in before] == [r.chains for r in after]
-    assert [r.judgements[0].votes for r in before] == [r.judgements[0].votes for r in after]
+    expected = [r.chains for r in after]
+    assert [r.chains for r in before] == expected
+    wanted = [r.judgements[0].votes for r in after]
+    assert [r.judgements[0].votes for r in before] == wanted
     assert [r.judgements[0].probability for r in before] != [r.judgements[0].probability for r in after]
 
 

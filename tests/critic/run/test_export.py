@@ -212,7 +212,8 @@ def test_tool_turns_are_exported_and_read_again(tmp_path: Path, format: Any, mon
     rows[4] = rows[4].model_copy(update={"prompt": Prompt(messages=tuple(called))})
     write(tmp_path, format, rows)
     read = list(read_pairs(str(tmp_path / f"pairs.{format}"), max_chars=1000, truncate=False))
-    assert [line.item.prompt.messages for line in read if isinstance(line, Line)] == [r.prompt.messages for r in rows]
+    expected = [r.prompt.messages for r in rows]
+    assert [line.item.prompt.messages for line in read if isinstance(line, Line)] == expected
     first = (tmp_path / f"pairs.{format}").read_bytes()
     write(tmp_path, format, rows)
     assert (tmp_path / f"pairs.{format}").read_bytes() == first

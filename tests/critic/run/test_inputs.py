@@ -207,7 +207,8 @@ def test_rows_can_be_stepped_over_in_every_format(ending: str, tmp_path: Path) -
         case _:
             path.write_text("\n".join((["prompt"] if ending == ".csv" else []) + texts))
     unread = list(open_prompts(str(path), max_chars=1000, truncate=False))
-    assert [unread[number]() for number in (99, 7)] == [prompts(path)[number] for number in (99, 7)]
+    expected = [prompts(path)[number] for number in (99, 7)]
+    assert [unread[number]() for number in (99, 7)] == expected
     assert len(unread) == 100
 
 

@@ -157,5 +157,6 @@ def test_any_bytes_give_one_result_for_each_line_or_one_clear_error(
     except InputError:
         assert not expected or b"\0" in data or data.startswith(BINARY)
         return
-    assert [line.where for line in read] == [f"in.jsonl:{n}" for n in expected]
+    wanted = [f"in.jsonl:{n}" for n in expected]
+    assert [line.where for line in read] == wanted
     assert [line.row for line in read] == list(range(len(expected)))

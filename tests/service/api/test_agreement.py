@@ -215,7 +215,8 @@ def test_figures_of_very_many_raters_are_bounded_and_say_so(monkeypatch: pytest.
     monkeypatch.setattr("service.labels.agreement.MOST_RATERS", 5)
     monkeypatch.setattr("service.labels.agreement.MOST_PAIRED", 3)
     counted = Agreement([label({"value": "up"}, f"rater {n}", kind="thumbs") for n in range(9)])
-    assert [rater.annotator for rater in counted.raters] == [f"rater {n}" for n in range(5)]
+    expected = [f"rater {n}" for n in range(5)]
+    assert [rater.annotator for rater in counted.raters] == expected
     assert len(counted.left_out) == 4 and counted.labels == 9
     assert len(counted.pairs) == 3
     everyone = counted.everyone.agreement.figure()

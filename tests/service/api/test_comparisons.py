@@ -51,9 +51,8 @@ async def publish(api: Api, data: dict[str, Any]) -> None:
 async def test_the_probability_is_that_of_the_votes(api: Api) -> None:
     await publish(api, constitution())
     [judged] = (await ask(api, constitution="small"))["judgements"]
-    assert [(vote["principle"], vote["order"]) for vote in judged["votes"]] == [
-        (principle, order) for principle in ("p0", "p1") for order in ("given", "swapped")
-    ]
+    expected = [(principle, order) for principle in ("p0", "p1") for order in ("given", "swapped")]
+    assert [(vote["principle"], vote["order"]) for vote in judged["votes"]] == expected
     # Equal weights: the logistic of the mean of all log-odds, each clipped to 6.
     mean = sum(max(-6, min(6, vote["log_odds"])) for vote in judged["votes"]) / 4
     assert judged["probability"] == pytest.approx(1 / (1 + math.exp(-mean)))

@@ -116,7 +116,8 @@ async def test_stages_stream_and_the_last_event_is_the_whole_answer(api: Api, ho
     whole = streamed[-1][1]
     CritiqueAnswer.model_validate(whole)
     assert whole["final"] == "Longer, and kind."
-    assert [data["principle"] for _, data in streamed[:-1:2]] == [r["critique"]["principle"] for r in whole["rounds"]]
+    expected = [r["critique"]["principle"] for r in whole["rounds"]]
+    assert [data["principle"] for _, data in streamed[:-1:2]] == expected
     assert (await api.admin.get(f"/v1/feedback/{whole['ids'][0]}")).status_code == 200
 
 

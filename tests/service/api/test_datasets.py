@@ -117,7 +117,8 @@ async def test_a_version_is_what_it_says_and_stays_so(api: Api) -> None:
     assert (folder / "pairs.jsonl").read_bytes() == content
     assert (await api.admin.get("/v1/datasets/rivers/1")).json() == made
     versions = (await api.admin.get("/v1/datasets")).json()["items"]
-    assert [(version["name"], version["version"]) for version in versions] == [("rivers", i) for i in (1, 2, 3)]
+    expected = [("rivers", i) for i in (1, 2, 3)]
+    assert [(version["name"], version["version"]) for version in versions] == expected
     first = (await api.admin.get("/v1/datasets", params={"limit": 2, "name": "rivers"})).json()
     rest = (await api.admin.get("/v1/datasets", params={"limit": 2, "cursor": first["next"]})).json()
     assert [version["version"] for version in rest["items"]] == [3]

@@ -109,7 +109,8 @@ async def test_no_task_is_given_to_more_annotators_than_labels_are_wanted(api: A
     counts = Counter(task["id"] for task in got if task is not None)
     assert sum(counts.values()) == 4 and max(counts.values()) <= 2
     again = await asyncio.gather(*(next_task(person, id) for person in people))
-    assert [task and task["id"] for task in again] == [task and task["id"] for task in got]
+    expected = [task and task["id"] for task in got]
+    assert [task and task["id"] for task in again] == expected
     assert (await api.admin.get(f"/v1/projects/{id}")).json()["progress"]["leased"] == 4
 
 

@@ -76,6 +76,7 @@ def certificate(asked: AskedJudge, constitution: Constitution, people: People, f
         (item.prompt for item in items), (text for item in items for text in (item.first.text, item.second.text))
     )
     tags = {tag for item in items for tag in item.prompt.tags}
+    principles = {principle.id: principle.digest for principle in constitution.principles}
     return Certificate(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         judge=CertifiedJudge(
@@ -87,7 +88,7 @@ def certificate(asked: AskedJudge, constitution: Constitution, people: People, f
         templates=binding.templates_sha256(),
         constitution=constitution.ref,
         constitution_hash=constitution.digest,
-        principles={principle.id: principle.digest for principle in constitution.principles},
+        principles=principles,
         data=CertifiedData(
             sha256=people.sha256,
             items=len(items),

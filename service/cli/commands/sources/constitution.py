@@ -282,11 +282,12 @@ def _diff_json(difference: Diff) -> dict[str, Any]:
     def changed(principles: Sequence[Changed]) -> list[dict[str, Any]]:
         return [{"id": p.id, "fields": changes(p.fields)} for p in principles]
 
+    added = [p.id for p in difference.added]
     return {
         "a": {"ref": difference.a.ref, "hash": difference.a.digest},
         "b": {"ref": difference.b.ref, "hash": difference.b.digest},
         "header": changes(difference.header),
-        "added": [p.id for p in difference.added],
+        "added": added,
         "removed": [p.id for p in difference.removed],
         "reworded": changed(difference.reworded),
         "reweighted": changed(difference.reweighted),

@@ -154,6 +154,8 @@ async def _page(
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     entries = entries_of(KINDS[kind].request)
     main = [entry for entry in entries if entry.is_required or entry.suggested]
+    more = [entry for entry in entries if entry not in main]
+    opened = {entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)}
     return render(
         request,
         "manage/new_job.html.j2",
@@ -162,8 +164,8 @@ async def _page(
         kinds=KINDS_SHOWN,
         about=KINDS[kind].about,
         entries=main,
-        more=[entry for entry in entries if entry not in main],
-        opened={entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)},
+        more=more,
+        opened=opened,
         named=await _named(parts),
         origins=ORIGINS,
         count=_count(given),
@@ -177,8 +179,9 @@ async def _named(parts: Service) -> dict[str, list[str]]:
     """What a request may name, by lists."""
     database = parts.database
     made = await models.newest(database, MOST_LISTED)
+    jobs = [row.id for row in await listing.done(database, MOST_LISTED)]
     named = {
-        "jobs": [row.id for row in await listing.done(database, MOST_LISTED)],
+        "jobs": jobs,
         "datasets": [f"{row.name}@{row.version}" for row in await versions.newest(database, MOST_LISTED)],
     }
     engines = list(parts.engines.names)

@@ -59,13 +59,15 @@ async def people(request: Request, id: str, visit: Reader, parts: Parts) -> Resp
     """Each annotator: time, leans, agreement with others, and how these change in a session."""
     project = await api.get(id, visit.caller, parts)
     agreed, figures, names = await _figures(request, parts, id)
+    raters = [rater for rater in agreed.raters if rater.source == "human"]
+    gold = {one.annotator: one.right for one in figures.gold}
     return render(
         request,
         "manage/people.html.j2",
         tab="people",
         project=project,
-        raters=[rater for rater in agreed.raters if rater.source == "human"],
-        gold={one.annotator: one.right for one in figures.gold},
+        raters=raters,
+        gold=gold,
         paces={pace.annotator: pace for pace in figures.paces},
         names=names,
         pictures=_pictures(("with-others", "leans"), agreed, figures, names),
@@ -80,6 +82,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
     shown = figures.contested[:ITEMS]
     async with parts.database.read() as connection:
         decided = {one.item: one for one in await decisions(connection, id) if one.holds}
+    has_groups = any(one.between is not None for one in shown)
     return render(
         request,
         "manage/items.html.j2",
@@ -87,7 +90,7 @@ async def items(request: Request, id: str, visit: Reader, parts: Parts) -> Respo
         project=project,
         items=shown,
         of=figures.contested_of,
-        has_groups=any(one.between is not None for one in shown),
+        has_groups=has_groups,
         has_verdicts=any(own.verdict is not None for one in shown for own in one.groups),
         decided=decided,
     )

@@ -117,19 +117,21 @@ async def _measure(settings: ChoicesSettings, rows: Sequence[ChoiceRow], format:
 
 def _results(settings: ChoicesSettings, measured: _Measured, refused: Sequence[Quarantined]) -> dict[str, Any]:
     problems = [f"{row.where}: {problem}" for row in measured.readings for problem in row.problems]
+    rows_in_one_order = sum(row.one_order for row in measured.readings)
+    quarantined = [row.model_dump() for row in refused]
     return {
         "file": Path(settings.file).name,
         "judge": measured.judge,
         "format": settings.format,
         "floor": settings.floor,
         "rows": len(measured.readings),
-        "rows_in_one_order": sum(row.one_order for row in measured.readings),
+        "rows_in_one_order": rows_in_one_order,
         "figures": {
             name: None if figure is None else asdict(figure) for name, figure in figures(measured.readings).items()
         },
         "unreadable": unreadable(measured.readings, settings.floor)._asdict(),
         "problems": problems,
-        "quarantined": [row.model_dump() for row in refused],
+        "quarantined": quarantined,
     }
 
 

@@ -61,9 +61,10 @@ def routing(
 
 
 def _json(routed: Route, notes: Sequence[str], items: Path, asked: Path) -> dict[str, Any]:
+    drawn = [one.one.item.id for one in routed.drawn]
     return {
         "items": len(routed.items),
-        "drawn": [one.one.item.id for one in routed.drawn],
+        "drawn": drawn,
         "budget": routed.budget,
         "seed": routed.seed,
         "pilot": routed.pilot,
