@@ -58,7 +58,8 @@ def of_people(rng: Generator) -> Alarms:
     known = {f"u{item:03}": float(truth[item]) for item in range(30)}
     told = agreement_figures(labels, "comparison", known).alarms
     kinds = {"drift": "(drift)", "fatigue": "(fatigue)", "spam": "next to nothing", "gold": "known answers"}
-    return {kind: any(words in alarm for alarm in told) for kind, words in kinds.items()}
+    text = "\n".join(told)
+    return {kind: words in text for kind, words in kinds.items()}
 
 
 def of_a_judge(rng: Generator) -> Alarms:
@@ -99,11 +100,16 @@ def _vote(principle: str, order: Order, odds: float, judge: str = "j", digest: s
 
 
 TEXTS = ("title", "statement", "compare", "critique", "revision")
-principles = [{"id": f"p{n}"} | {text: f"{text} {n}" for text in TEXTS} for n in range(6)]
+
+
+def _numbered(n: int) -> dict[str, str]:
+    return {"id": f"p{n}"} | {text: f"{text} {n}" for text in TEXTS}
+
+
 CLEAN = Constitution.model_validate(
     {
         **{"name": "clean", "version": "1.0.0", "title": "Clean", "summary": "s", "license": "l", "language": "en"},
-        "principles": principles,
+        "principles": [_numbered(n) for n in range(6)],
     }
 )
 

@@ -127,10 +127,14 @@ def with_rules(answers: Answers, labels: Sequence[Labelled]) -> Answers:
     return {**answers, CHOSEN: chosen, **rules}
 
 
+def _of(judged: Sequence[Judged], ids: set[str]) -> list[Judged]:
+    return [answer for answer in judged if answer.label.id in ids]
+
+
 def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], title: str) -> str:
     """A Markdown table over those of ``labels`` that each judge was asked about."""
     ids = {label.id for label in labels}
-    mine = {name: [a for a in judged if a.label.id in ids] for name, judged in answers.items()}
+    mine = {name: _of(judged, ids) for name, judged in answers.items()}
     longer = {a.label.id: a for a in mine["always the longer"]}
     shorter = {a.label.id: a for a in mine["always the shorter"]}
     lines = [
@@ -144,14 +148,15 @@ def table(answers: Mapping[str, Sequence[Judged]], labels: Sequence[Labelled], t
         if not judged:
             continue
         accuracy = figures(judged)
-        rules = [
-            _paired(compared(judged, [rule[a.label.id] for a in judged])) if "always" not in name else ""
-            for rule in (longer, shorter)
-        ]
+        rules = ["" if "always" in name else _beside(judged, rule) for rule in (longer, shorter)]
         cells = [_share(accuracy.accuracy), _compared(accuracy.accuracy, 0.5), *rules, str(accuracy.unreadable)]
         cells += [_share(accuracy.position), _share(accuracy.calibration)]
         lines.append(f"| {name.replace('|', '/')} | {len(judged)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _beside(judged: Sequence[Judged], rule: Mapping[str, Judged]) -> str:
+    return _paired(compared(judged, [rule[answer.label.id] for answer in judged]))
 
 
 def _share(figure: Figure | None) -> str:
@@ -164,7 +169,9 @@ def _compared(figure: Figure | None, with_value: float) -> str:
     """What the 95 % interval tells."""
     if figure is None:
         return ""
-    return "better" if figure.low > with_value else "worse" if figure.high < with_value else "not significant"
+    if figure.low > with_value:
+        return "better"
+    return "worse" if figure.high < with_value else "not significant"
 
 
 def _paired(test: Paired) -> str:

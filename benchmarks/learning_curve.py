@@ -183,8 +183,12 @@ def picture(curves: Sequence[Curve]) -> str:
     )  # fmt: skip
     ElementTree.SubElement(root, "rect", width="100%", height="100%", fill="white")
     last = max((point.step for curve in curves for point in curve.points), default=1)
-    rewards = {curve.method: [(p.step, p.reward, p.error) for p in curve.points] for curve in curves}
-    apart = {curve.method: [(p.step, p.kl, 0.0) for p in curve.points] for curve in curves}
+    rewards = {}
+    for curve in curves:
+        rewards[curve.method] = [(p.step, p.reward, p.error) for p in curve.points]
+    apart = {}
+    for curve in curves:
+        apart[curve.method] = [(p.step, p.kl, 0.0) for p in curve.points]
     _panel(root, 0, "planted reward of held-out answers", rewards, last)
     _panel(root, HEIGHT, "KL to the policy as it was, nats an answer", apart, last)
     for number, method in enumerate(rewards):
@@ -218,7 +222,7 @@ def _panel(
                 ElementTree.SubElement(
                     root, "line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{y:.1f}", y2=f"{end:.1f}", stroke=color
                 )
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(step, value) for step, value, _ in line))
+        places = " ".join("{:.1f},{:.1f}".format(*at(step, value)) for step, value, _ in line)
         ElementTree.SubElement(root, "polyline", points=places, fill="none", stroke=color, attrib={"stroke-width": "2"})
 
 

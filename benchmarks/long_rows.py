@@ -36,7 +36,9 @@ ROOT = Path(__file__).parents[1]
 
 def measure() -> list[Measurement]:
     """See the module's docstring."""
-    memory = {part: [run(part, size) for size in SIZES] for part in MOST}
+    memory = {}
+    for part in MOST:
+        memory[part] = [run(part, size) for size in SIZES]
     masks = [
         Measurement(f"mask of {size:,} tokens: peak", taken / 1e9, "GB", MOST["mask"], "", "at most")
         for size, taken in zip(SIZES, memory["mask"], strict=True)

@@ -95,7 +95,11 @@ def settings(method: str, adapters: bool, folder: Path) -> dict[str, Any]:
         chosen |= {"max_new_tokens": ANSWER, "rollout_batch": 8, "temperature": 5.0, "alarm_kl": None}
         return chosen | ({} if adapters else {"optim": "sgd"})
     sides = ("completion",) if method == "sft" else ("chosen", "rejected")
-    answers = [{side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)} for number in range(4)]
+
+    def answer(number: int) -> dict[str, str]:
+        return {side: words(LENGTH - 60, 10 * number + i) for i, side in enumerate(sides)}
+
+    answers = [answer(number) for number in range(4)]
     write(rows, [{"prompt": f"Count {number}."} | answer for number, answer in enumerate(answers)])
     return chosen
 

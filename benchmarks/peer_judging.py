@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.figures import Measurement
 from benchmarks.peers import vllm_server
@@ -109,12 +110,9 @@ def figures(rounds: list[dict[str, MeasuredSide]], pace: ServerPace) -> list[Mea
 
     def rate(name: str, title: str, what: str) -> Measurement:
         mine = [measured[name] for measured in rounds if name in measured]
-        read, written, limit = (
-            median(x)
-            for x in zip(
-                *((m.read / m.verdicts, m.written_tokens / m.verdicts, m.limit(pace)) for m in mine), strict=True
-            )
-        )
+        read = median(m.read / m.verdicts for m in mine)
+        written = median(m.written_tokens / m.verdicts for m in mine)
+        limit = median(m.limit(pace) for m in mine)
         note = f"limit {limit:.2f}; {read:.0%} could be read; {written:.0f} tokens written a verdict"
         return Measurement(title, median(m.rate for m in mine), what, note=note)
 
@@ -139,12 +137,13 @@ def figures(rounds: list[dict[str, MeasuredSide]], pace: ServerPace) -> list[Mea
     ]
 
 
+def _example(name: str) -> list[Any]:
+    return [json.loads(line) for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()]
+
+
 def pairs(draw: str) -> list[PromptPair]:
     """Prompts of the examples, each with two answers of five sentences that are drawn from the examples' answers."""
-    prompts, rows = (
-        [json.loads(line) for line in (ROOT / "examples" / name).read_text("utf-8").splitlines()]
-        for name in ("prompts.jsonl", "answers.jsonl")
-    )
+    prompts, rows = _example("prompts.jsonl"), _example("answers.jsonl")
     asked = [row["prompt"] for row in prompts if isinstance(row.get("prompt"), str)]
     sentences = sorted({s for row in rows for answer in row["responses"] for s in answer.split(". ")})
     rng = random.Random(draw)

@@ -6,7 +6,7 @@ GPUs, but for the batch: one example at a time, and 32 answers written at a time
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,11 @@ class PlanLine:
 
 def _part(plan: MemoryPlan, name: str) -> int:
     """Return the most of a part that is there in any phase."""
-    fixed = sum(size for key, size in plan.always.items() if key.startswith(name))
-    return fixed + max(
-        sum(size for key, size in parts.items() if key.startswith(name)) for parts in plan.phases.values()
-    )
+
+    def of(parts: Mapping[str, int]) -> int:
+        return sum(size for key, size in parts.items() if key.startswith(name))
+
+    return of(plan.always) + max(map(of, plan.phases.values()))
 
 
 def lines(folder: Path, reward: Path) -> Iterator[PlanLine]:

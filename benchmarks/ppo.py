@@ -73,10 +73,14 @@ def compare(
         step("ours"), step("plain")
         measured = alternate(lambda: step("ours"), lambda: step("plain"), runs)
         limit = f"token count {plain.tokens() / ours.tokens():.2f}; {measured.spread}"
+
+    def mean_of(steps: list[dict[str, float]], part: str) -> float:
+        return sum(step[part] for step in steps[1:]) / runs
+
     figures = [Measurement("a step", 1 / measured.a, "s"), Measurement("a step of the plain loop", 1 / measured.b, "s")]
     for part in PARTS:
-        both = [sum(seconds_of[part] for seconds_of in seconds[side][1:]) / runs for side in ("ours", "plain")]
-        figures.append(Measurement(f"{part}", both[0], "s", note=f"plain loop {both[1]:.2f} s"))
+        own, plain_loop = mean_of(seconds["ours"], part), mean_of(seconds["plain"], part)
+        figures.append(Measurement(f"{part}", own, "s", note=f"plain loop {plain_loop:.2f} s"))
     return [*figures, Measurement("plain / ours", measured.ratio, "x", TARGET, limit)]
 
 
@@ -138,7 +142,8 @@ class MeasuredTrainer(PPOTrainer):
     def tokens(self) -> int:
         """How many tokens go through a model to read all of the last step's answers."""
         asks = {sample.task.ask for sample in self.samples}
-        return sum(len(ask.ids) for ask in asks) + sum(len(sample.ids) for sample in self.samples)
+        asked = sum(len(ask.ids) for ask in asks)
+        return asked + sum(len(sample.ids) for sample in self.samples)
 
     def _write(self, asks: Sequence[Ask], count: int, *what: object) -> list[Sample]:
         self._writer.refresh(self.models.written())

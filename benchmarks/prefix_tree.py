@@ -78,7 +78,9 @@ def separately(trees: Sequence[Node]) -> list[Node]:
 
 def judging(engine: HfEngine, dtype: str, pairs: int) -> list[Measurement]:
     """Votes a second on both sides, a run a pair in both orders; and how far their probabilities are apart."""
-    shared = [[judge_tree(pair, swapped) for swapped in (False, True)] for pair in range(pairs)]
+    shared = []
+    for pair in range(pairs):
+        shared.append([judge_tree(pair, swapped) for swapped in (False, True)])
     alone = [separately(trees) for trees in shared]
     limit = sum(map(tokens, alone)) / sum(map(tokens, shared))
     votes: dict[str, list[float]] = {"shared": [], "alone": []}
@@ -125,7 +127,9 @@ def generation(engine: HfEngine, dtype: str) -> list[Measurement]:
     loaded = load(str(embedded.fetch()), getattr(torch, dtype), default_device(), "sdpa")
     model, tokenizer = loaded.model, loaded.tokenizer
     tokenizer.padding_side = "left"
-    chats = [[message.model_dump() for message in request.messages] for request in requests]
+    chats = []
+    for request in requests:
+        chats.append([message.model_dump() for message in request.messages])
     prompts = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
     )

@@ -50,32 +50,40 @@ def measure() -> list[Measurement]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        rounds = [{side: rate(folder, *side) for side in SIDES} for _ in range(RUNS)]
+        rounds = []
+        for _ in range(RUNS):
+            rounds.append({side: rate(folder, *side) for side in SIDES})
         needed, bound, batch = json.loads(child(folder, "kill", 2, KILL_ROWS))
     return [*scaling(rounds), *killed(needed, bound, batch)]
 
 
 def scaling(rounds: list[dict[Side, ClusterRate]]) -> list[Measurement]:
     """The figures of the first two comparisons; ratios are of runs of one round."""
-    plain, one, plain_two, two = ([rate[side] for rate in rounds] for side in SIDES)
+    by_side = {}
+    for side in SIDES:
+        by_side[side] = [rate[side] for rate in rounds]
+    plain, one, plain_two, two = by_side.values()
     slower, slower_two, faster = ratios(plain, one), ratios(plain_two, two), ratios(two, one)
     own = "Ray's own processes take their share of it"
     limit = "limit 2, and more as Ray's own processes are there once"
+    start = median(rate.start for rate in one + two)
+
+    def rows(rates: list[ClusterRate]) -> float:
+        return median(rate.rows for rate in rates)
+
     return [
-        Measurement("cai judge, one core", median(rate.rows for rate in plain), "rows/s"),
-        Measurement("cai judge --on ray, one actor on that core", median(rate.rows for rate in one), "rows/s"),
+        Measurement("cai judge, one core", rows(plain), "rows/s"),
+        Measurement("cai judge --on ray, one actor on that core", rows(one), "rows/s"),
         Measurement(
             "time with Ray / without, one core", median(slower), "x", OVERHEAD, f"{own}; {spread(slower)}", "at most"
         ),
-        Measurement("cai judge, two cores", median(rate.rows for rate in plain_two), "rows/s"),
-        Measurement("cai judge --on ray, two actors on them", median(rate.rows for rate in two), "rows/s"),
+        Measurement("cai judge, two cores", rows(plain_two), "rows/s"),
+        Measurement("cai judge --on ray, two actors on them", rows(two), "rows/s"),
         Measurement(
             "time with Ray / without, two cores", median(slower_two), "x", OVERHEAD, spread(slower_two), "at most"
         ),
         Measurement("two actors / one", median(faster), "x", 1.6, f"{limit}; {spread(faster)}"),
-        Measurement(
-            "start of Ray, actors and models", median(rate.start for rate in one + two), "s", None, "once a run"
-        ),
+        Measurement("start of Ray, actors and models", start, "s", None, "once a run"),
     ]
 
 

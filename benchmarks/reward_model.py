@@ -50,11 +50,12 @@ def train_and_measure(out: Path) -> list[Measurement]:
     short = [row for row in rows if row["length"] <= MAX_TOKENS]
     trained = [row["id"] for row in short]
     too_long = [row["id"] for row in rows if row["length"] > MAX_TOKENS]
+    reasons = {row.id: row.reason for row in left_out}
     split = {
         "trained": trained,
         "held_out": [label.id for label in held_out],
         "too_long": too_long,
-        "left_out": {row.id: row.reason for row in left_out},
+        "left_out": reasons,
     }
     minutes = train(short, out) / 60
     (out / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")

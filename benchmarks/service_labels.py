@@ -136,9 +136,9 @@ async def singles(served: Served, run: int) -> float:
 
 async def batches(served: Served, run: int) -> float:
     """Labels a second, ``BATCH`` a POST."""
-    waiting = [
-        json.dumps([label(f"{run}-{number}-{row}") for row in range(BATCH)]).encode() for number in range(BATCHES)
-    ]
+    waiting = []
+    for number in range(BATCHES):
+        waiting.append(json.dumps([label(f"{run}-{number}-{row}") for row in range(BATCH)]).encode())
 
     async def client(connection: KeptConnection) -> None:
         while waiting:

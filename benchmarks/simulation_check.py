@@ -163,9 +163,10 @@ async def real(folder: Path, record: float, commit: float) -> list[Measurement]:
 
 def phases(answered: Sequence[tuple[Request, Completion]], trees: Sequence[Node]) -> tuple[Phase, ...]:
     """The average prompt of a run. A chat of two messages asks for a critique, and of four for a revision."""
-    sample, critique, revision = (
-        [done for request, done in answered if len(request.messages) == messages] for messages in (1, 2, 4)
-    )
+    by_length = {}
+    for messages in (1, 2, 4):
+        by_length[messages] = [done for request, done in answered if len(request.messages) == messages]
+    sample, critique, revision = by_length.values()
     tree = mean(map(tokens_of, trees))
     judged = SimulatedCall(tree, tree, 0, round(mean(len(list(reads(tree))) for tree in trees)))
     return (Phase(2, (average(sample, 2),)), Phase(2, (average(critique), average(revision))), Phase(1, (judged,)))

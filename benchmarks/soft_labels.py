@@ -50,7 +50,8 @@ def measure() -> list[Measurement]:
     tokenizer = AutoTokenizer.from_pretrained(embedded.fetch())
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     errors = [compare(seed, tokenizer, PAIRS, EPOCHS) for seed in range(SEEDS)]
-    soft, hard = [run[0] for run in errors], [run[1] for run in errors]
+    soft = [run[0] for run in errors]
+    hard = [run[1] for run in errors]
     floor = fmean(run[2] for run in errors)
     figures = []
     for i, name in enumerate(("held-out NLL", "calibration error")):

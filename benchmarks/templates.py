@@ -134,7 +134,8 @@ def page(rows: list[TemplateRow]) -> str:
         "| template | " + " | ".join(CHATS) + " |",
         "|---" * (len(CHATS) + 1) + "|",
     ]
-    lines += [f"| {row.template} | " + " | ".join(row.outcomes[title] for title in CHATS) + " |" for row in rows]
+    for row in rows:
+        lines.append(f"| {row.template} | " + " | ".join(row.outcomes[title] for title in CHATS) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -54,9 +54,11 @@ def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list
         return count / result["seconds"]
 
     measured = alternate(lambda: run("ours"), lambda: run("trl"), runs)
-    memory = {side: median(result["bytes"] for result in results) / 2**30 for side, results in by_side.items()}
+    memory, shares = {}, {}
+    for side, results in by_side.items():
+        memory[side] = median(result["bytes"] for result in results) / 2**30
+        shares[side] = median(share(result) for result in results)
     tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
-    shares = {side: median(share(result) for result in results) for side, results in by_side.items()}
     notes = {side: f"{tokens[side]:,.0f} tokens; {shares[side]:.1%} of the products' peak" for side in by_side}
     limit = f"token count {tokens['trl'] / tokens['ours']:.2f}; {measured.spread}"
     return [

@@ -99,7 +99,9 @@ def in_batches(loaded: Loaded, requests: Sequence[Request]) -> float:
 
 def batch(loaded: Loaded, requests: Sequence[Request]) -> int:
     """Write one batch up to its longest answer; return how many tokens of it were asked for."""
-    chats = [[message.model_dump() for message in request.messages] for request in requests]
+    chats = []
+    for request in requests:
+        chats.append([message.model_dump() for message in request.messages])
     prompts = loaded.tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
     )

@@ -119,10 +119,8 @@ def _summary(known: dict[str, list[str]]) -> str:
 
 def completed(incomplete: str) -> list[str]:
     """Return the published names, with and without versions, that begin like ``incomplete``."""
-    names = {
-        name
-        for root in roots()
-        for own, versions in published(root).items()
-        for name in [own, *(f"{own}@{version}" for version in versions)]
-    }
+    names = set()
+    for root in roots():
+        for own, versions in published(root).items():
+            names |= {own, *(f"{own}@{version}" for version in versions)}
     return sorted(name for name in names if name.startswith(incomplete))

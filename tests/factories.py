@@ -44,10 +44,19 @@ class FakeEngine:
         pass
 
 
+def text_of(path: Sequence[Message]) -> str:
+    """The contents of a chat, one after the other."""
+    return "".join(message.content for message in path)
+
+
 def small_constitution(principles: int) -> dict[str, Any]:
     """A constitution as its file would hold it; principle i's statement is ``statement i``, and so on."""
     about = {"name": "small", "version": "1.0.0", "title": "Small", "summary": "s", "license": "l", "language": "en"}
-    return about | {"principles": [{"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS} for i in range(principles)]}
+    return about | {"principles": list(map(_numbered, range(principles)))}
+
+
+def _numbered(i: int) -> dict[str, str]:
+    return {"id": f"p{i}"} | {key: f"{key} {i}" for key in TEXTS}
 
 
 def provenance(judge: str = "judge-1", mode: str = "logprob") -> Provenance:

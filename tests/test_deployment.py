@@ -47,7 +47,8 @@ def instructions(text: str) -> list[Instruction]:
     """A Dockerfile's instructions with their arguments, comments left out and continued lines joined."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    listed = [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
+    parts = [line.partition(" ") for line in joined.splitlines()]
+    listed = [(name, rest.strip()) for name, _, rest in parts]
     assert {name for name, _ in listed} <= INSTRUCTIONS, listed
     return listed
 

@@ -13,7 +13,8 @@ def test_a_round_s_pairs_are_fixed_and_new_to_the_cache() -> None:
     first, second = pairs("round 0"), pairs("round 1")
     assert first == pairs("round 0")
     assert len(first) == 64
-    assert not {pair.answers for pair in first} & {pair.answers for pair in second}
+    answers = {pair.answers for pair in first}
+    assert answers.isdisjoint(pair.answers for pair in second)
     assert all(pair.prompt and pair.answers[0] != pair.answers[1] for pair in first)
 
 

@@ -196,8 +196,10 @@ def test_example_prompts_load_and_keep_their_promises() -> None:
     prompts = [line.item.prompt for line in lines]
     kinds = Counter(tag for prompt in prompts for tag in prompt.tags if tag in ("helpful", "harmful", "tricky"))
     assert kinds == {"helpful": 24, "harmful": 24, "tricky": 24}
-    assert len({prompt.id for prompt in prompts}) == len({prompt.key for prompt in prompts}) == 72
-    several_turns = {prompt.id for prompt in prompts if len([m for m in prompt.messages if m.role == "user"]) > 1}
+    assert len({prompt.id for prompt in prompts}) == 72
+    assert len({prompt.key for prompt in prompts}) == 72
+    turns = Counter(prompt.id for prompt in prompts for message in prompt.messages if message.role == "user")
+    several_turns = {id for id, count in turns.items() if count > 1}
     assert several_turns == {prompt.id for prompt in prompts if "multi-turn" in prompt.tags}
     assert len(several_turns) >= 8
     assert any("<|im_end|>" in prompt.messages[-1].content for prompt in prompts)

@@ -82,7 +82,8 @@ class TreeTrainer(Trainer):
         self.stored: torch.dtype | None = None  # that gathered weights are saved in, once they are finished
         inner = _innermost(model)
         parts = [part for part in (self.examples, self.held_out) if part is not None]
-        highest, longest = max(part.highest for part in parts), max(part.longest for part in parts)
+        highest = max(part.highest for part in parts)
+        longest = max(part.longest for part in parts)
         if padding is not None:
             inner.config.get_text_config().pad_token_id = padding
         first = [self.examples[i].tree for i in range(min(len(self.examples), _PROVEN_ON))]
@@ -221,7 +222,9 @@ class TreeTrainer(Trainer):
         for _, _, part in parts:
             for name, values in part.items():
                 merged[name] += values
-        figures = {"loss": sum(p[0] for p in parts) / sum(p[1] for p in parts)} | self.figures(merged)
+        whole = sum(part[0] for part in parts)
+        of = sum(part[1] for part in parts)
+        figures = {"loss": whole / of} | self.figures(merged)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -84,7 +84,10 @@ def counters(url: str) -> dict[str, float]:
     with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     names = ("prompt_tokens", "prefix_cache_hits", "generation_tokens")
-    return {name: sum(float(x.split()[-1]) for x in lines if x.startswith(f"vllm:{name}_total")) for name in names}
+    counted = {}
+    for name in names:
+        counted[name] = sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}_total"))
+    return counted
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> tuple[int, int]:

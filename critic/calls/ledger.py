@@ -216,7 +216,8 @@ class RecordedEngine(Wrapper):
         if self.whole_trees:
             answers = await self._answers(keys, call, worst)
         else:
-            answers = [answer for [answer] in await together(self._answers([key], call, worst) for key in keys)]
+            by_key = await together(self._answers([key], call, worst) for key in keys)
+            answers = [answer for [answer] in by_key]
         return tuple(_restored(answer) for answer in answers)
 
     async def _answers(
@@ -324,5 +325,6 @@ def _number(logprob: float) -> float | str:
 def _prune(node: Node, wanted: set[int], positions: Iterator[int]) -> Node | None:
     """Return ``node`` with only those reads whose position is in ``wanted``, and no branch without one."""
     read = node.read if node.read is not None and next(positions) in wanted else None
-    children = tuple(c for c in (_prune(child, wanted, positions) for child in node.children) if c is not None)
+    pruned = [_prune(child, wanted, positions) for child in node.children]
+    children = tuple(child for child in pruned if child is not None)
     return Node(node.messages, read, children) if read is not None or children else None

@@ -151,7 +151,8 @@ class Retrying(Wrapper):
         if self.whole_trees:
             return await super().score(tree, lane)
         single = [Node(path[: len(path) - len(own)], None, (Node(own, read),)) for path, read, own in reads(tree)]
-        return tuple(score for [score] in await together(super(Retrying, self).score(one, lane) for one in single))
+        scores = await together(super(Retrying, self).score(one, lane) for one in single)
+        return tuple(score for [score] in scores)
 
     async def _call(self, ask: Callable[[], Awaitable[T]], what: Request | Node, lane: Lane) -> T:
         waits = self._again.waits(chance=self._chance)

@@ -114,13 +114,17 @@ class TextEncoder:
             if rest.ids[:known] != before.ids[k : k + known]:
                 break
             word = before.words[k] if before.words else 0
+            starts = [start + i for i in rest.starts]
+            ends = [start + i for i in rest.ends]
+            words = [word + i for i in rest.words]
+            control = [k + i for i in rest.control]
             return EncodedText(
                 text,
                 before.ids[:k] + rest.ids,
-                before.starts[:k] + [start + i for i in rest.starts],
-                before.ends[:k] + [start + i for i in rest.ends],
-                before.words[:k] + [word + i for i in rest.words],
-                before.control[: bisect_left(before.control, k)] + [k + i for i in rest.control],
+                before.starts[:k] + starts,
+                before.ends[:k] + ends,
+                before.words[:k] + words,
+                before.control[: bisect_left(before.control, k)] + control,
             )
         return self._encode(text)
 
@@ -151,7 +155,9 @@ class TextEncoder:
                     f"the model's vocabulary has no token for some of the text {text[start : start + 40]!r}"
                 )
             cuts |= {(start + end) // 2 for start, end in bad}
-        ids, starts, ends = [i for i, *_ in pieces], [a for _, a, *_ in pieces], [b for _, _, b, _ in pieces]
+        ids = [i for i, *_ in pieces]
+        starts = [a for _, a, *_ in pieces]
+        ends = [b for _, _, b, _ in pieces]
         return EncodedText(text, ids, starts, ends, [], places, is_own=False)
 
     def _make_twin(self, key: str) -> "_Twin":
@@ -170,17 +176,17 @@ class _Twin:
         entries = [{"id": i, "content": name, **plain} for i, name in [*self._names.items(), (0, self._cut)]]
         self._tokenizer = _with_tokens(spec, kept, entries)
         self._meant = {self._tokenizer.token_to_id(name): i for i, name in self._names.items()}
-        self._meant |= {
-            self._tokenizer.token_to_id(entry["content"]): next(i for i, t in added.items() if t == entry["content"])
-            for entry in kept
-        }
+        for entry in kept:
+            number = self._tokenizer.token_to_id(entry["content"])
+            self._meant[number] = next(i for i, text in added.items() if text == entry["content"])
         self._cut_id = self._tokenizer.token_to_id(self._cut)
 
     def encode(
         self, text: str, markup: Sequence[tuple[int, int, int]], cuts: set[int]
     ) -> tuple[list[tuple[int, int, int, bool]], list[int]]:
         """Return (id, start, end, whether it is an added token) of each token, and the indices of ``markup``."""
-        edits = [(start, end, self._names[i]) for i, start, end in markup] + [(at, at, self._cut) for at in cuts]
+        edits = [(start, end, self._names[i]) for i, start, end in markup]
+        edits += [(at, at, self._cut) for at in cuts]
         pieces, back, at = [], [], 0
         for start, end, name in sorted(edits):
             pieces += [text[at:start], name]
@@ -210,10 +216,11 @@ def _with_tokens(spec: dict[str, Any], kept: list[dict[str, Any]], entries: list
     """Return the tokenizer of ``spec`` with other added tokens; their ids are those that come next."""
     tokenizer = Tokenizer.from_str(json.dumps(spec | {"added_tokens": []}))
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    # All at once: the tokenizer makes its tables of added tokens anew each time.
-    tokenizer.add_tokens(
-        [AddedToken(entry["content"], **{flag: entry[flag] for flag in flags}) for entry in [*kept, *entries]]
-    )
+    # Added all at once: the tokenizer makes its tables of added tokens anew each time.
+    tokens = []
+    for entry in [*kept, *entries]:
+        tokens.append(AddedToken(entry["content"], **{flag: entry[flag] for flag in flags}))
+    tokenizer.add_tokens(tokens)
     return tokenizer
 
 
@@ -230,7 +237,8 @@ def _is_content(tokens: EncodedText, k: int, spans: Sequence[tuple[int, int, int
 
 
 def _edges(offsets: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [start for start, _ in offsets], [end for _, end in offsets]
+    starts = [start for start, _ in offsets]
+    return starts, [end for _, end in offsets]
 
 
 def _common(one: str, other: str) -> int:

@@ -48,7 +48,10 @@ class TemplateTurns:
     @property
     def contents(self) -> list[str]:
         """The content of each turn, its parts joined."""
-        return ["".join(text for text, _ in parts) for parts in self.parts]
+        contents = []
+        for parts in self.parts:
+            contents.append("".join(text for text, _ in parts))
+        return contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,12 @@ def _parts(parts: tuple[tuple[str, Owner], ...], at: int, first: int, last: int)
 
 def _stood_in(template: Template, turns: TemplateTurns, opened: bool, plain: str) -> Rendering:
     """Find the contents by stand-ins for their characters: see 2 and 3 in the module's docstring."""
-    known = [text for text in template.strings if any(text in content for content in turns.contents)]
+    contents = turns.contents
+
+    def is_there(text: str) -> bool:
+        return any(text in content for content in contents)
+
+    known = [text for text in template.strings if is_there(text)]
     disguise = _Disguise(template, turns, known)
     hidden = _Disguise(template, turns, [])
     hidden_text, hidden_owners = hidden.undo(template.render(hidden.turns, opened))

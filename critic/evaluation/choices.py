@@ -172,7 +172,9 @@ async def _listed(judge: Engine, row: ChoiceRow, listed: ListedOptions, format: 
     trees = (Node((*prompt.messages, *format.opening), choices) for prompt, _ in orders)
     scores = [score for [score] in await together(map(judge.score, trees))]
     read = [dict(zip(names, score.values, strict=True)) for (_, names), score in zip(orders, scores, strict=True)]
-    pairs = [[log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read] for c, i in row.pairs()]
+    pairs = []
+    for c, i in row.pairs():
+        pairs.append([log_odds(by[listed.names[c]], by[listed.names[i]]) for by in read])
     return [(odds[0], odds[1] if len(odds) == 2 else None, _mass(scores)) for odds in pairs]
 
 

@@ -138,6 +138,9 @@ def count(suite: Suite) -> int:
 def figures(trials: Sequence[InjectionTrial]) -> InjectionFigures:
     """Sum up the trials of one mode, as `measure` returns them."""
     categories = dict.fromkeys(trial.category for trial in trials)
+    by_category = {}
+    for name in categories:
+        by_category[name] = _mean_shift([trial for trial in trials if trial.category == name])
     unreadable = sum(trial.shift is None for trial in trials)
     return InjectionFigures(
         shift=_mean_shift(trials),
@@ -145,7 +148,7 @@ def figures(trials: Sequence[InjectionTrial]) -> InjectionFigures:
         flips_away=_share(trials, lambda trial: trial.lost),
         unreadable=unreadable,
         trials=len(trials),
-        categories={name: _mean_shift([t for t in trials if t.category == name]) for name in categories},
+        categories=by_category,
     )
 
 

@@ -87,7 +87,10 @@ def _pool(members: list[tuple[Principle, list[float]]], method: Method) -> float
         case "log-odds":
             return _logistic(_weighted(means, weights))
         case "probability":
-            return _weighted([_mean([_logistic(x) for x in odds]) for _, odds in members], weights)
+            means = []
+            for _, odds in members:
+                means.append(_mean([_logistic(x) for x in odds]))
+            return _weighted(means, weights)
         case "majority":
             return _weighted([(1 + (mean > 0) - (mean < 0)) / 2 for mean in means], weights)
 

@@ -78,7 +78,8 @@ class Pairs:
 def _around(backend: Tokenizer, where: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the control tokens before the first text of a pair, between both, and after the second."""
     pair = backend.encode("a", "b")
-    first, second = ([i for i, text in enumerate(pair.sequence_ids) if text == number] for number in (0, 1))
+    first = [i for i, text in enumerate(pair.sequence_ids) if text == 0]
+    second = [i for i, text in enumerate(pair.sequence_ids) if text == 1]
     if not first or not second or not any(pair.special_tokens_mask):
         raise InputError("its tokenizer has no rule for pairs of texts", where=where, fix="choose a model that has one")
     ids = pair.ids

@@ -202,7 +202,7 @@ class Worker:
         answers = [job.answer for job in jobs if job.answer]
         self._decoder.prefill(answers)
         self._writing += jobs
-        self._usage.prompt_tokens += sum(len(prompt) for prompt in {a.prompt for a in answers})
+        self._usage.prompt_tokens += sum(map(len, {answer.prompt for answer in answers}))
 
     def _write(self) -> None:
         """Write the next token of every answer under way."""

@@ -81,5 +81,7 @@ def _largest(count: int, results: Sequence[tuple[int, int, float]]) -> tuple[int
     for first, second, _ in results:
         old, new = max(label[first], label[second]), min(label[first], label[second])
         label = [new if one == old else one for one in label]
-    sets = [tuple(i for i in range(count) if label[i] == name) for name in sorted(set(label))]
+    sets = []
+    for name in sorted(set(label)):
+        sets.append(tuple(i for i in range(count) if label[i] == name))
     return max(sets, key=len, default=())

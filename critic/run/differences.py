@@ -62,7 +62,8 @@ def _templates(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
 
 
 def _jury(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    there, here = (", ".join(_seat(seat) for seat in seats) or "none" for seats in (old, new))
+    there = ", ".join(_seat(seat) for seat in old) or "none"
+    here = ", ".join(_seat(seat) for seat in new) or "none"
     if there != here:
         yield f"judge: {there} there, {here} now"
         return

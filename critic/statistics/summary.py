@@ -49,9 +49,13 @@ def _agreement(statistics: RunStatistics) -> dict[str, Any]:
     shares = statistics.agreement.shares().tolist()
     return {
         "principles": statistics.agreement.principles,
-        "shares": [[None if math.isnan(share) else share for share in line] for line in shares],
+        "shares": [list(map(_known, line)) for line in shares],
         "comparisons": statistics.agreement.counts().tolist(),
     }
+
+
+def _known(share: float) -> float | None:
+    return None if math.isnan(share) else share
 
 
 def _principle(statistics: PrincipleStatistics) -> dict[str, Any]:

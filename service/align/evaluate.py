@@ -59,11 +59,14 @@ async def evaluate(request: ChainRequest, settings: RunSettings, lines: Sequence
         judged_by={HELD_OUT: f"the chain's judge, {', '.join(request.judges)}"},
         leaks=leaking(request),
     )
-    answers = [asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]} for row in answered]
+    answers = []
+    for row in answered:
+        answers.append(asdict(row) | {"prompt": [m.model_dump() for m in row.prompt.messages]})
+    before_by_row = [row.before for row in answered]
     return _win_rate(answered, outcomes) | {
         "samples": measured_policy.samples,
         "answers": answers,
-        "before": _side(request, [row.before for row in answered]),
+        "before": _side(request, before_by_row),
         "after": _side(request, [row.after for row in answered]),
         "change": _change(request, answered),
         "policy": figures(policy),
@@ -85,7 +88,9 @@ def _change(request: ChainRequest, answered: Iterable[Answered]) -> dict[str, An
         return None
     changes: list[float] = []
     for row in answered:
-        sides = [[_verified(request, text) for text in texts if text is not None] for texts in (row.before, row.after)]
+        sides = []
+        for texts in (row.before, row.after):
+            sides.append([_verified(request, text) for text in texts if text is not None])
         if all(sides):
             before, after = (sum(hits) / len(hits) for hits in sides)
             changes.append(after - before)
@@ -118,8 +123,10 @@ async def _judged(request: ChainRequest, settings: RunSettings, answered: Sequen
     places = [(row, pair) for row in answered for pair in dict.fromkeys(row.pairs()) if pair[0] != pair[1]]
     outcomes: dict[tuple[str, tuple[str, str]], list[float | None]] = {}
     if places:
-        rows = [{"prompt": [m.model_dump() for m in row.prompt.messages], "tags": list(row.prompt.tags),
-                 "responses": list(pair)} for row, pair in places]  # fmt: skip
+        rows = []
+        for row, pair in places:
+            turns = [message.model_dump() for message in row.prompt.messages]
+            rows.append({"prompt": turns, "tags": list(row.prompt.tags), "responses": list(pair)})
         replace_text(folder / "pairs.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         own = settings.model_dump(include={*Pooling.model_fields, *Drawn.model_fields, *Seeded.model_fields})
         asked = RunRequest(request.principles, str(folder / "pairs.jsonl"), request.judges, None, request.modes, own)

@@ -131,10 +131,9 @@ def label_of(kind: Any, label: Any) -> Any:
 def faults_of(error: ValidationError, at: str = "") -> list[Fault]:
     """What is wrong with a record, by JSON pointers below ``at``: the first of them, and how many more there are."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = [
-        Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"]))
-        for fault in errors[:FAULTS]
-    ]
+    faults = []
+    for fault in errors[:FAULTS]:
+        faults.append(Fault(where=at + "".join(f"/{part}" for part in fault["loc"]), problem=_sentence(fault["msg"])))
     if len(errors) > FAULTS:
         faults.append(Fault(where=at, problem=f"and {len(errors) - FAULTS:,} more faults"))
     return faults

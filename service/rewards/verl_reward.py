@@ -69,7 +69,9 @@ def _prompt(extra_info: Mapping[str, Any] | None) -> Any:
             "extra_info has neither `prompt` nor `question`: the reward is that of an answer to something"
         )
     # Parquet gives lists as arrays.
-    return prompt if isinstance(prompt, str) else [{key: turn[key] for key in ("role", "content")} for turn in prompt]
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": turn["role"], "content": turn["content"]} for turn in prompt]
 
 
 def _post(service: Mapping[str, Any], body: bytes) -> Any:

@@ -95,11 +95,9 @@ class Constitutions:
     def checked(self, content: bytes, look: Callable[[], None] = lambda: None) -> Constitution:
         """As `check`, in a thread, and of what was `refresh`-ed before; ``look`` may end it by raising."""
         constitution = self._with_file(content, lambda file: load(file, root=self._root, look=look))
-        ids = [
-            constitution.name,
-            *(p.id for p in constitution.principles),
-            *(p.group.id for p in constitution.principles if p.group),
-        ]
+        ids = [constitution.name]
+        ids += [principle.id for principle in constitution.principles]
+        ids += [principle.group.id for principle in constitution.principles if principle.group]
         if long := [id for id in ids if len(id) > MAX_ID]:
             raise InputError(f"{long[0][:40]!r}... is longer than {MAX_ID} characters", where=FILE, fix="shorten it")
         return constitution

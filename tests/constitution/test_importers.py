@@ -216,14 +216,11 @@ def test_a_list_of_something_else_is_refused(tmp_path: Path, data: object, probl
 # --- Polis ----------------------------------------------------------------------------------------------------------
 
 COMMENTS = "comment-id,author-id,moderated,comment-body\n0,0,1,Be kind.\n1,0,0,Be rude.\n2,0,-1,Spam.\n3,0,1,Unseen.\n"
-VOTES = "participant,group-id,n-votes,0,1,2\n" + "".join(
-    [
-        *(f"{i},0,3,1.0,-1.0,1\n" for i in range(6)),
-        *(f"{i},0,2,0.0,1.0,\n" for i in range(6, 8)),
-        *(f"{i},1,1,1,,\n" for i in range(8, 12)),
-        "12,,1,1,1,1\n",
-    ]
-)
+VOTES = "participant,group-id,n-votes,0,1,2\n"
+VOTES += "".join(f"{i},0,3,1.0,-1.0,1\n" for i in range(6))
+VOTES += "".join(f"{i},0,2,0.0,1.0,\n" for i in range(6, 8))
+VOTES += "".join(f"{i},1,1,1,,\n" for i in range(8, 12))
+VOTES += "12,,1,1,1,1\n"
 
 
 @pytest.fixture

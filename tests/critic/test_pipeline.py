@@ -132,7 +132,9 @@ async def test_unreadable_votes_make_no_pair_and_no_tie() -> None:
 
 async def test_principles_apply_by_tag() -> None:
     of = constitution(principle("always"), principle("code", applies_to=["coding"]))
-    asked = [{v.principle for v in (await pipeline(Script(), of).run(line(tags=t))).votes()} for t in ((), ("coding",))]
+    asked = []
+    for t in ((), ("coding",)):
+        asked.append({v.principle for v in (await pipeline(Script(), of).run(line(tags=t))).votes()})
     assert asked == [{"always"}, {"always", "code"}]
     only = constitution(principle("code", applies_to=["coding"]))
     row = await pipeline(Script(), only).run(line())
@@ -145,18 +147,19 @@ async def test_groups_judge_apart() -> None:
         principle("all"), principle("a", group=Group(id="north")), principle("b", group=Group(id="south"))
     )
     row = await pipeline(Script(), of, revisions=0).run(line())
-    assert [(j.group, {v.principle for v in j.votes}) for j in row.judgements] == [
-        (None, {"all"}),
-        ("north", {"a"}),
-        ("south", {"b"}),
-    ]
+    by_group = []
+    for judgement in row.judgements:
+        by_group.append((judgement.group, {vote.principle for vote in judgement.votes}))
+    assert by_group == [(None, {"all"}), ("north", {"a"}), ("south", {"b"})]
     assert {pair.group for pair in row.pairs} <= {None, "north", "south"}
 
 
 async def test_k_principles_are_drawn_for_each_comparison() -> None:
     of = constitution(*(principle(f"p{i}") for i in range(8)))
     row = await pipeline(Script(), of, judge_principles=2, samples=4, revisions=0).run(line())
-    drawn = [frozenset(v.principle for v in j.votes) for j in row.judgements]
+    drawn = []
+    for j in row.judgements:
+        drawn.append(frozenset(v.principle for v in j.votes))
     assert all(len(ids) == 2 for ids in drawn) and len(set(drawn)) > 1
 
 

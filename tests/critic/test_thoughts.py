@@ -29,7 +29,7 @@ THINKS = Script(
 
 def everything_said(row: Row) -> list[str]:
     """All texts that are judged, learned from or shown as an answer."""
-    said = [pair.chosen.text for pair in row.pairs] + [pair.rejected.text for pair in row.pairs]
+    said = [side.text for pair in row.pairs for side in (pair.chosen, pair.rejected)]
     for chain in row.chains:
         said.append(chain.original.text)
         for revision in chain.revisions:
@@ -134,7 +134,7 @@ def exported(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         if format == "parquet":
             return {name: pq.read_table(tmp_path / f"{name}.parquet").to_pylist() for name in names}
         texts = {name: (tmp_path / f"{name}.jsonl").read_text() for name in names}
-        return {name: [json.loads(one) for one in text.splitlines()] for name, text in texts.items()}
+        return {name: list(map(json.loads, text.splitlines())) for name, text in texts.items()}
 
     return write
 
@@ -151,11 +151,12 @@ async def test_reasoning_is_exported_where_it_is_asked_for(format: str, exported
     assert full["sft"][0]["completion"][0]["reasoning_content"] == "So I write anew."
     assert {one["reasoning"] for one in full["feedback"] if one["kind"] == "critique"} == {"Is it kind?"}
     for table, records in plain.items():
-        expected = [
-            {key: value for key, value in one.items() if key != "reasoning"}
-            | {"chosen": 0, "rejected": 0, "completion": 0}
-            for one in full[table]
-        ]
+        expected = []
+        for one in full[table]:
+            expected.append(
+                {key: value for key, value in one.items() if key != "reasoning"}
+                | {"chosen": 0, "rejected": 0, "completion": 0}
+            )
         assert [one | {"chosen": 0, "rejected": 0, "completion": 0} for one in records] == expected
 
 

@@ -29,7 +29,9 @@ def llama_factory(folder: Path) -> dict[str, Any]:
     made = {}
     for name, attributes in zip(TABLES, get_dataset_list(list(TABLES), str(folder)), strict=True):
         rows = _load_single_dataset(attributes, model, data, training).to_list()
-        made[name] = [{key: row[key] for key in ("_prompt", "_response", "_system")} for row in rows]
+        made[name] = []
+        for row in rows:
+            made[name].append({key: row[key] for key in ("_prompt", "_response", "_system")})
     return made
 
 
@@ -42,7 +44,9 @@ def axolotl(folder: Path) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    rows = {name: [json.loads(line) for line in (folder / f"{name}.jsonl").open()] for name in TABLES}
+    rows = {}
+    for name in TABLES:
+        rows[name] = [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
     of_file = {"ds_type": "json", "split": "train", "chat_template": "tokenizer_default"}
     cfg = DictDefault(
         {"datasets": [{"type": "chat_template.default", **of_file}], "train_on_inputs": False, "sequence_len": 512}

@@ -191,7 +191,8 @@ def verl(served: Served, tokenizer: str, verl_client: Client) -> Asks:
 
 def test_openrlhf_takes_the_rewards_and_the_scores_into_its_experience(openrlhf: Asks) -> None:
     experience = openrlhf(*([SHORT, LONG] * 16))
-    assert [one["rewards"] for one in experience] == [one["scores"] for one in experience] == [[4.0], [0.0]] * 16
+    assert [one["rewards"] for one in experience] == [[4.0], [0.0]] * 16
+    assert [one["scores"] for one in experience] == [[4.0], [0.0]] * 16
     assert all({"reward", "score"} < set(one["info"]) for one in experience)
 
 

@@ -30,7 +30,10 @@ def golden(folder: Path, part: str) -> dict[str, Any]:
 def test_pandalm(cai_data: Path) -> None:
     given = golden(cai_data, "agreement")
     rows = json.loads((cai_data / "pandalm/testset-v1.json").read_text())
-    ratings = Ratings.of_matrix([[row[f"annotator{k}"] for row in rows] for k in (1, 2, 3)])
+    of_annotators = []
+    for k in (1, 2, 3):
+        of_annotators.append([row[f"annotator{k}"] for row in rows])
+    ratings = Ratings.of_matrix(of_annotators)
     kappas, shares = [], []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         units, mine, theirs = ratings.of_pair(first, second)
@@ -92,12 +95,13 @@ def test_tulu(cai_data: Path) -> None:
         items.setdefault((row["instance_id"], models), []).append(row)
     pairs = [item[:2] for item in items.values() if len(item) > 1]
     assert len(pairs) == 127
-    said = np.array([[_leans(row) for row in pair] for pair in pairs])
+    said = np.array([list(map(_leans, pair)) for pair in pairs])
     apart = np.abs(said[:, 0] - said[:, 1])
     assert (apart == 0).mean() == pytest.approx(strict, rel=1e-14)
     assert (1 - apart / 2).mean() == pytest.approx(relaxed, rel=1e-14)
     # The published kappa is of the winners' names.
-    codes = np.unique([[_winner(row) for row in pair] for pair in pairs], return_inverse=True)[1].reshape(127, 2)
+    winners = [list(map(_winner, pair)) for pair in pairs]
+    codes = np.unique(winners, return_inverse=True)[1].reshape(127, 2)
     assert value(cohen(codes[:, 0], codes[:, 1]), 127) == pytest.approx(kappa, rel=1e-12)
     alike = [
         _accepts(first, str(model)) == _accepts(second, str(model))

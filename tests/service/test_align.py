@@ -55,20 +55,20 @@ def run(policy: Path, *more: str, judge: str = RULE) -> Result:
     return CliRunner().invoke(app, [*command, "dpo.learning_rate=1e-3", *more], catch_exceptions=False)
 
 
+def prompts_in(file: Path) -> set[str]:
+    """The first turns of a file's prompts."""
+    return {json.loads(line)["prompt"][0]["content"] for line in file.read_text().splitlines()}
+
+
 @pytest.mark.slow
 def test_the_chain_ends_with_a_policy_its_lineage_and_a_report_and_is_done_once(folder: Path, policy: Path) -> None:
     done = run(policy)
     assert done.exit_code in FINISHED, done.output
     out = folder / "out"
     assert "sft:      skipped: there are no revisions" in done.output and "verified after: " in done.output
-    kept, held_out = (
-        {json.loads(line)["prompt"][0]["content"] for line in (out / name).read_text().splitlines()}
-        for name in ("prompts.jsonl", "held-out.jsonl")
-    )
+    kept, held_out = prompts_in(out / "prompts.jsonl"), prompts_in(out / "held-out.jsonl")
     assert len(kept) + len(held_out) == 16 and not kept & held_out
-    used = {
-        json.loads(line)["prompt"][0]["content"] for line in (out / "generate/pairs.jsonl").read_text().splitlines()
-    }
+    used = prompts_in(out / "generate/pairs.jsonl")
     assert used and used <= kept
     lineage = json.loads((out / "policy/lineage.json").read_text())
     assert lineage["constitutions"] == [load("c.yaml").digest] and lineage["parent"]["name"] == str(policy)
@@ -168,7 +168,8 @@ def test_figures_by_hand() -> None:
         Answered(prompt("a"), ("one", "two"), ("see me", "eel")),
         Answered(prompt("b"), ("no", None), ("no", "yes")),
     ]
-    before, after = (_side(asked(), [getattr(row, side) for row in rows]) for side in ("before", "after"))
+    before = _side(asked(), [row.before for row in rows])
+    after = _side(asked(), [row.after for row in rows])
     assert before["unanswered"] == 1 and before["words"]["estimate"] == 1
     assert before["verified"]["estimate"] == pytest.approx(1 / 3) and after["verified"]["estimate"] == 3 / 4
     low, high = exact(3, 4)

@@ -188,10 +188,10 @@ def test_the_environment_is_as_it_was() -> None:
 
 def every_command() -> list[tuple[str, set[str]]]:
     """Every command, and its options."""
-    return [
-        (f"cai {name}", {option for parameter in command.params for option in parameter.opts})
-        for name, command in _commands()
-    ]
+    options = []
+    for name, command in _commands():
+        options.append((f"cai {name}", {option for parameter in command.params for option in parameter.opts}))
+    return options
 
 
 PRINTS_NO_FIGURES = {

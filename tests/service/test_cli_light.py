@@ -111,5 +111,7 @@ def test_help_says_the_same_as_the_command_itself() -> None:
 def told(command: Any) -> list[Any]:
     """What help says of a command and its parameters."""
     names = ("name", "opts", "help", "default", "required", "multiple", "metavar", "rich_help_panel", "envvar")
-    parameters = [[str(getattr(one, name, None)) for name in names] for one in command.params]
+    parameters = []
+    for one in command.params:
+        parameters.append([str(getattr(one, name, None)) for name in names])
     return [command.help, type(command).__name__, parameters]

@@ -30,10 +30,10 @@ def written(path: Path, rows: list[Any]) -> str:
 
 
 def uses(inspection: Inspection) -> dict[str, tuple[int, dict[str, int]]]:
-    return {
-        use.command: (use.taken, {reason: len(places) for reason, places in use.refused.items()})
-        for use in inspection.uses
-    }
+    by_command = {}
+    for use in inspection.uses:
+        by_command[use.command] = (use.taken, {reason: len(places) for reason, places in use.refused.items()})
+    return by_command
 
 
 def test_each_command_is_told(tmp_path: Path) -> None:

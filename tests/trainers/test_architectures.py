@@ -84,7 +84,9 @@ def test_one_step_of_a_policy(name: str, tmp_path: Path) -> None:
     dpo = one_step("dpo", folder, tmp_path / "dpo")
     first = dpo.state.log_history[0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
-    both = [[logprob(model, *chat) for chat in chats(dpo.examples[i].tree)] for i in range(EXAMPLES)]
+    both = []
+    for i in range(EXAMPLES):
+        both.append([logprob(model, *chat) for chat in chats(dpo.examples[i].tree)])
     for logps, pair in zip(dpo.examples.references or (), both, strict=True):
         assert logps == pytest.approx(pair, abs=2e-2)
     assert first["grad_norm"] > 0

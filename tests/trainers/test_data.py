@@ -79,12 +79,17 @@ def test_an_earlier_conversation_stays_with_the_prompt() -> None:
     assert [message.content for message in example.prompt.messages] == ["Be brief.", "Name a river.", "The Po.", "And?"]
 
 
+def with_each(name: str, *values: Any) -> list[dict[str, Any]]:
+    """One change for each value of a column."""
+    return [{name: value} for value in values]
+
+
 PAIRS_REFUSED: dict[str, list[dict[str, Any]]] = {
     "empty_answer": [{"chosen": ""}, {"rejected": " \n"}],
     "equal_sides": [{"rejected": "The Po."}],
     "bad_responses": [{"chosen": ASKED}, {"chosen": []}, {"chosen": 5}, {"rejected": [{"content": "No."}]}],
-    "bad_probability": [{"probability": value} for value in (1.2, -0.1, math.nan, math.inf, "high", [1])],
-    "bad_weight": [{"weight": value} for value in (0, -1, math.nan, math.inf, "much")],
+    "bad_probability": with_each("probability", 1.2, -0.1, math.nan, math.inf, "high", [1]),
+    "bad_weight": with_each("weight", 0, -1, math.nan, math.inf, "much"),
     "bad_margin": [{"margin": math.nan}, {"margin": "wide"}],
     "bad_group": [{"group": 7}],
     "empty_prompt": [{"prompt": " "}],
@@ -290,7 +295,9 @@ def test_prompts_are_held_out_whole() -> None:
     rows = [{"prompt": f"q{i}", "chosen": f"a{i}", "rejected": f"b{k}"} for i in range(400) for k in range(2)]
     all_of_it = from_rows([*rows, PAIR | {"chosen": ""}], (Pair,))
     kept, held = hold_out(all_of_it, 0.25)
-    prompts: list[set[Prompt]] = [{example.prompt for example in side.examples} for side in (kept, held)]
+    prompts: list[set[Prompt]] = []
+    for side in (kept, held):
+        prompts.append({example.prompt for example in side.examples})
     assert not prompts[0] & prompts[1]
     assert len(kept.examples) + len(held.examples) == 800
     assert 70 <= len(prompts[1]) <= 130

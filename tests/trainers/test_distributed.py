@@ -78,13 +78,18 @@ def test_two_processes_are_one(kind: str, policy: Path, tmp_path: Path) -> None:
     assert apart(ours, wanted, load_file(policy / "model.safetensors")) < 0.01
 
 
+def logged_in(folder: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """What a run's metrics say under these names, step by step."""
+    rows = []
+    for row in metrics.read(folder):
+        rows.append({key: row[key] for key in ("step", *keys) if key in row})
+    return rows
+
+
 def assert_same_run(folder: Path, figures: Mapping[str, float]) -> None:
     """What two processes reported in ``two`` is what one reported in ``one``."""
     keys = ("loss", "grad_norm", "eval_loss", "eval_accuracy", "eval_rewards/margins", "eval_logps/answer")
-    logged, rows = (
-        [{k: row[k] for k in ("step", *keys) if k in row} for row in metrics.read(folder / name)]
-        for name in ("two", "one")
-    )
+    logged, rows = logged_in(folder / "two", keys), logged_in(folder / "one", keys)
     assert len(logged) == len(rows) > 3
     for ours, theirs in zip(logged, rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)

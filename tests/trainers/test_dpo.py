@@ -66,9 +66,11 @@ def test_figures_and_loss_by_hand(loss: str, normalised: bool, policy: Path, tmp
     assert trainer.evaluate()["eval_rewards/margins"] == pytest.approx(0, abs=1e-5)
     nudge(model_of(trainer))
     change = logprobs(trainer, pairs) - before
-    lengths = torch.tensor(
-        [[len(s.ids) for s in trainer.encoder.policy(p.prompt, p.answers).segments[1:]] for p in pairs]
-    )
+    counts = []
+    for pair in pairs:
+        _, *answers = trainer.encoder.policy(pair.prompt, pair.answers).segments
+        counts.append([len(segment.ids) for segment in answers])
+    lengths = torch.tensor(counts)
     ratio = change / lengths if normalised else change
     metrics = trainer.evaluate()
     assert metrics["eval_rewards/chosen"] == pytest.approx(float(0.3 * ratio[:, 0].mean()), rel=1e-3)

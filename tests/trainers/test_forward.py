@@ -179,10 +179,12 @@ def test_the_embedded_model_packed_equals_separate(reward: bool, embedded_model:
     rng = random.Random(0)
     encoder = Encoder(tokenizer, "embedded", 1024, tokenizer.pad_token_id)
     encode = encoder.reward if reward else encoder.policy
-    batch = [
-        encode(pair.prompt, [" ".join(said(rng, [answer]) for _ in range(6)) for answer in pair.answers])
-        for pair in planted(3)
-    ]
+    batch = []
+    for pair in planted(3):
+        longer = []
+        for answer in pair.answers:
+            longer.append(" ".join(said(rng, [answer]) for _ in range(6)))
+        batch.append(encode(pair.prompt, longer))
     with torch.no_grad():
         ours = packing(folder, reward)(batch=packed(batch))
         _, expected = reference(folder, batch, reward)

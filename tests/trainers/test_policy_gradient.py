@@ -58,7 +58,10 @@ def plain_advantages(rewards: list[float], values: list[float], gamma: float, la
     """The sum of equation 16, term by term."""
     values = [*values, 0.0]
     deltas = [rewards[t] + gamma * values[t + 1] - values[t] for t in range(len(rewards))]
-    return [sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, len(rewards))) for t in range(len(rewards))]
+    sums = []
+    for t in range(len(rewards)):
+        sums.append(sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, len(rewards))))
+    return sums
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.7, 0.0)])

@@ -26,7 +26,8 @@ def test_tokens_are_measured_as_the_model_alone_does_it(
     samples = samples_of(trainer)
     prompts = [samples[i : i + 3] for i in range(0, len(samples), 3)]
     measured = experience.read(trainer.models, prompts, trainer.args, trainer.accelerator)
-    old, entropy, reference = (torch.split(x, [len(s.ids) for s in samples]) for x in measured)
+    lengths = [len(sample.ids) for sample in samples]
+    old, entropy, reference = (torch.split(tensor, lengths) for tensor in measured)
     plain = AutoModelForCausalLM.from_pretrained(policy, attn_implementation="eager").eval()
     for i, sample in enumerate(samples):
         ids = torch.tensor([[*sample.task.ask.ids, *sample.ids]])
@@ -134,7 +135,9 @@ def test_it_learns_what_is_planted_at_a_bounded_kl(lora: dict[str, Any] | None, 
 def test_prompts_come_all_once_before_one_comes_again(policy: Path, tmp_path: Path) -> None:
     trainer = ppo_trainer(ppo_config(policy, tmp_path / "out"), reward=Planted(len_of))
     asks = trainer.asks
-    keys = [[ask.prompt.key for ask in asks.of_step(step, 4, seed=0)] for step in range(4)]
+    keys = []
+    for step in range(4):
+        keys.append([ask.prompt.key for ask in asks.of_step(step, 4, seed=0)])
     assert sorted(keys[0] + keys[1]) == sorted(keys[2] + keys[3]) == sorted(ask.prompt.key for ask in asks.asks)
     assert keys[:2] != keys[2:]
     trainer.close()

@@ -102,12 +102,10 @@ def read_all(sources: Sequence[str | Mapping[str, Any]], wanted: Sequence[type[E
         ratios = [float(source.get("ratio", 1)) for source in named]
         unit = min(len(data.examples) / ratio for data, ratio in zip(parts, ratios, strict=True))
         parts = [_first(data, round(unit * ratio)) for data, ratio in zip(parts, ratios, strict=True)]
-    return Data(
-        tuple(example for data in parts for example in data.examples),
-        tuple(row for data in parts for row in data.refused),
-        tuple(dict.fromkeys(name for data in parts for name in data.constitutions)),
-        sum(data.thoughts for data in parts),
-    )
+    examples = tuple(example for data in parts for example in data.examples)
+    refused = tuple(row for data in parts for row in data.refused)
+    constitutions = tuple(dict.fromkeys(name for data in parts for name in data.constitutions))
+    return Data(examples, refused, constitutions, sum(data.thoughts for data in parts))
 
 
 def _first(data: Data, count: int) -> Data:

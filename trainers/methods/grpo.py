@@ -132,7 +132,10 @@ class GRPOTrainer(OnlineTrainer):
 
     def _normalised(self, samples: Sequence[Sample], group_A: Tensor) -> Tensor:
         """Return the advantages of several rewards, each normalised within its group, and their sums over the step."""
-        rewards_AR = torch.tensor([[part - sample.penalty for part in sample.parts] for sample in samples])
+        rows = []
+        for sample in samples:
+            rows.append([part - sample.penalty for part in sample.parts])
+        rewards_AR = torch.tensor(rows)
         summed_A = group_advantage.normalised(rewards_AR, torch.tensor(self.reward_weights), group_A)
         everywhere_A = self.gathered(summed_A)
         spread = everywhere_A.std() if len(everywhere_A) > 1 else everywhere_A.new_zeros(())

@@ -171,7 +171,10 @@ def _phrase(history: History, config: OnlineConfig) -> Iterator[str]:
 def _shares(steps: Sequence[Mapping[str, Sequence[float]]], number: int = 0) -> dict[str, float]:
     """Return each phrase's mean share over ``steps``; with 1 as ``number``, its mean gain."""
     names = {name for step in steps for name in step}
-    return {name: math.fsum(step[name][number] for step in steps if name in step) / len(steps) for name in names}
+    means = {}
+    for name in names:
+        means[name] = math.fsum(step[name][number] for step in steps if name in step) / len(steps)
+    return means
 
 
 def _flat(history: History, config: OnlineConfig) -> Iterator[str]:
@@ -217,7 +220,8 @@ def _disagreement(history: History, config: OnlineConfig) -> Iterator[str]:
         return
     now = history.audits[-1]
     both = [(now.reward[key], now.heldout[key]) for key in now.reward if key in now.heldout]
-    if len(both) < _FEWEST or len({reward for reward, _ in both}) < 2 or len({other for _, other in both}) < 2:
+    columns = [set(column) for column in zip(*both, strict=True)]
+    if len(both) < _FEWEST or min(map(len, columns)) < 2:
         return
     r = correlation(*zip(*both, strict=True))
     below = -r * math.sqrt((len(both) - 2) / max(1 - r * r, 1e-12))

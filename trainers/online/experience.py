@@ -54,20 +54,21 @@ def siblings(samples: Iterable[Sample]) -> list[list[Sample]]:
 
 def grouped(prompts: Sequence[list[Sample]], tokens: Mapping[str, Tensor]) -> list[Siblings]:
     """Return the groups of ``prompts``, whose tokens' figures stand in ``tokens`` one after the other."""
-    sizes = [sum(len(sample.ids) for sample in prompt) for prompt in prompts]
+    sizes = []
+    for prompt in prompts:
+        sizes.append(sum(len(sample.ids) for sample in prompt))
     parts = {name: torch.split(values_M, sizes) for name, values_M in tokens.items()}
-    return [
-        Siblings(prompt, {name: values[number] for name, values in parts.items()})
-        for number, prompt in enumerate(prompts)
-    ]
+    siblings = []
+    for number, own in enumerate(prompts):
+        siblings.append(Siblings(own, {name: values[number] for name, values in parts.items()}))
+    return siblings
 
 
 def batch(prompts: Iterable[Sequence[Sample]], device: torch.device) -> Packed:
     """Put prompts, each with its answers, into one row: the very tokens that were read and drawn."""
-    trees = [
-        TokenTree((Segment(samples[0].task.ask.ids, -1), *(Segment(s.ids, 0) for s in samples)), ())
-        for samples in prompts
-    ]
+    trees = []
+    for samples in prompts:
+        trees.append(TokenTree((Segment(samples[0].task.ask.ids, -1), *(Segment(s.ids, 0) for s in samples)), ()))
     return packed(trees).to(device)
 
 
@@ -145,15 +146,19 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     """Return the figures of a step. ``drift`` is how far the writer's log-probabilities are off, in nats a token."""
     good = [row for row in rows if row["reward"] is not None]
     rewards = [row["reward"] for row in good]
-    means = {name: fmean(row[name] for row in good) for name in ("kl", "repetition", "drift")}
+    means = {}
+    for name in ("kl", "repetition", "drift"):
+        means[name] = fmean(row[name] for row in good)
     length = fmean(row["tokens"] for row in good)
     refusals = fmean(row["refused"] for row in good)
     unfinished = fmean(not row["ended"] for row in rows)
+    entropy = sum(row["entropy"] for row in good)
+    tokens = sum(row["tokens"] for row in good)
     return {
         "reward": fmean(rewards),
         "reward_std": pstdev(rewards),
         **means,
-        "entropy": sum(row["entropy"] for row in good) / sum(row["tokens"] for row in good),
+        "entropy": entropy / tokens,
         "length": length,
         "refusals": refusals,
         "length_correlation": _within(good, "tokens"),
@@ -169,7 +174,9 @@ def _within(rows: Sequence[Row], name: str) -> float:
         by_prompt[row["where"]].append(row)
     products: list[tuple[float, float, float]] = []
     for answers in by_prompt.values():
-        means = [fmean(row[key] for row in answers) for key in ("reward", name)]
+        means = []
+        for key in ("reward", name):
+            means.append(fmean(row[key] for row in answers))
         for row in answers:
             x, y = row["reward"] - means[0], row[name] - means[1]
             products.append((x * y, x * x, y * y))

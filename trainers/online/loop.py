@@ -176,7 +176,8 @@ class OnlineTrainer:
         rows = gather_object(measured.rows)
         figures = experience.figures(rows) | measured.figures | learnt
         good = [row for row in rows if row["reward"] is not None]
-        self.history.add(figures, [row["answer"] for row in good], [row["reward"] for row in good])
+        rewards = [row["reward"] for row in good]
+        self.history.add(figures, [row["answer"] for row in good], rewards)
         if figures["reward_std"] == 0:
             log.warning(
                 "All rewards of step %d are the same: they don't say which answer is better.", self.state.global_step
@@ -301,7 +302,8 @@ class OnlineTrainer:
             known = [(s, g.reward) for s, g in zip(samples, grades, strict=True) if g.reward is not None]
             by_prompt.append({sample.task.ask.prompt.key: reward for sample, reward in known})
         parts = gather_object([by_prompt])
-        reward, heldout = ({key: value for part in parts for key, value in part[i].items()} for i in (0, 1))
+        reward = {key: value for part in parts for key, value in part[0].items()}
+        heldout = {key: value for part in parts for key, value in part[1].items()}
         self.history.audits.append(Audit(self.state.global_step, reward, heldout))
         means = {"eval_reward": reward, "eval_heldout": heldout}
         self._log({name: fmean(values.values()) for name, values in means.items() if values})

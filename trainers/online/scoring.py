@@ -113,7 +113,8 @@ class EngineReward:
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         """See `RewardSource`."""
         groups = [list(group) for _, group in groupby(samples, lambda sample: sample.task.ask)]
-        return [grade for grades in await together(self._group(group) for group in groups) for grade in grades]
+        by_group = await together(self._group(group) for group in groups)
+        return [grade for grades in by_group for grade in grades]
 
     async def close(self) -> None:
         """Close the engine."""
@@ -157,7 +158,8 @@ class ServerReward:
     async def grade(self, samples: Sequence[Sample]) -> list[Grade]:
         """See `RewardSource`."""
         parts = [samples[i : i + _AT_ONCE] for i in range(0, len(samples), _AT_ONCE)]
-        return [grade for grades in await together(self._part(part) for part in parts) for grade in grades]
+        by_part = await together(self._part(part) for part in parts)
+        return [grade for grades in by_part for grade in grades]
 
     async def close(self) -> None:
         """See `RewardSource`."""

@@ -137,7 +137,11 @@ def _largest_layer(model: PreTrainedModel) -> int:
     layers = max(lists, key=lambda layer_list: sum(weight.numel() for weight in layer_list.parameters()), default=None)
     if layers is None:
         return sum(weight.numel() for weight in model.parameters())
-    return max(sum(weight.numel() for weight in layer.parameters()) for layer in layers)
+    return max(map(_numbers, layers))
+
+
+def _numbers(layer: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in layer.parameters())
 
 
 def _inner(config: PreTrainedConfig) -> int:

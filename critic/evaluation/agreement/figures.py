@@ -100,11 +100,9 @@ def agreement_figures(
     """
     if not labels:
         raise ValueError(f"there are no labels of the kind {kind} by people")
-    ratings = Ratings.of(
-        np.array([one.unit for one in labels], dtype=str),
-        np.array([one.annotator for one in labels], dtype=str),
-        [one.value for one in labels],
-    )
+    units = np.array([one.unit for one in labels], dtype=str)
+    raters = np.array([one.annotator for one in labels], dtype=str)
+    ratings = Ratings.of(units, raters, [one.value for one in labels])
     names = sorted({one.annotator for one in labels})
     clusters = _clusters(labels)
     coefficients, why_not = _coefficients(ratings, kind, clusters)
@@ -202,10 +200,11 @@ def _annotators(
     for place, one in enumerate(labels):
         own[one.annotator].append(place)
     nothing = {one.rater: one for one in informed(ratings)}
-    return tuple(
-        _annotator(name, [labels[i] for i in own[name]], others[own[name]], nothing[number], right[number], known)
-        for number, name in enumerate(names)
-    )
+    annotators = []
+    for number, name in enumerate(names):
+        said = [labels[i] for i in own[name]]
+        annotators.append(_annotator(name, said, others[own[name]], nothing[number], right[number], known))
+    return tuple(annotators)
 
 
 def _annotator(

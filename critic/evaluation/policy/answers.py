@@ -71,4 +71,7 @@ async def likelihoods(
         return TextLikelihood(summed, score.tokens) if math.isfinite(summed) and score.tokens else None
 
     read = iter(await together(one(prompt, text) for prompt, own in zip(prompts, texts, strict=True) for text in own))
-    return [tuple(next(read) for _ in own) for own in texts]
+    by_prompt = []
+    for own in texts:
+        by_prompt.append(tuple(next(read) for _ in own))
+    return by_prompt

@@ -61,10 +61,9 @@ def figures(measured: MeasuredPolicies) -> Plain:
     trained = range(1, len(measured.names))
     sets = {name: len(prompts) for name, prompts in measured.prompts.items()}
     answers = {name: _answers(measured, name) for name in measured.texts}
-    wins = {
-        name: {measured.names[place]: _wins(matches, place) for place in trained}
-        for name, matches in measured.matches.items()
-    }
+    wins = {}
+    for name, matches in measured.matches.items():
+        wins[name] = {measured.names[place]: _wins(matches, place) for place in trained}
     return {
         "policies": list(measured.names),
         "samples": measured.samples,
@@ -153,9 +152,10 @@ def _win(matches: Sequence[Match], group: str | None) -> Plain:
             share.end_cluster()
         share.count(win)
     share.end_cluster()
-    controlled = length_controlled(
-        [win for _, win in known], [match.longer for match, _ in known], [match.prompt for match, _ in known]
-    ) if known else None  # fmt: skip
+    wins = [win for _, win in known]
+    longer = [match.longer for match, _ in known]
+    prompts = [match.prompt for match, _ in known]
+    controlled = length_controlled(wins, longer, prompts) if known else None
     return {
         "win rate": told(share.figure()),
         "length-controlled": told(controlled) if controlled is not None else few_prompts(share),
@@ -172,13 +172,11 @@ def _strengths(measured: MeasuredPolicies) -> Plain:
     made = {}
     for group in dict.fromkeys(match.group for match in matches):
         own = [(match, match.win) for match in matches if match.group == group and match.win is not None]
-        fitted = strengths(
-            measured.names,
-            [match.one for match, _ in own],
-            [match.other for match, _ in own],
-            [1 - win for _, win in own],
-            [match.prompt for match, _ in own],
-        )
+        one = [match.one for match, _ in own]
+        other = [match.other for match, _ in own]
+        wins = [1 - win for _, win in own]
+        prompts = [match.prompt for match, _ in own]
+        fitted = strengths(measured.names, one, other, wins, prompts)
         named = dict(zip(fitted.names, map(told, fitted.figures), strict=False))
         made[group or "all"] = {"refusal": fitted.refusal} if fitted.refusal else named
     return made

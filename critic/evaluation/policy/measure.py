@@ -188,7 +188,10 @@ async def _rewarded(
     """The reward of each answer: of a model with several heads the mean is nobody's, so one is needed."""
     asked = [(prompt, text) for prompt, own in zip(prompts, texts, strict=True) for text in own]
     rewards = iter(await together(_reward(engine, prompt, text) for prompt, text in asked))
-    return [tuple(next(rewards) for _ in own) for own in texts]
+    by_prompt = []
+    for own in texts:
+        by_prompt.append(tuple(next(rewards) for _ in own))
+    return by_prompt
 
 
 async def _reward(engine: Engine, prompt: Prompt, text: str | None) -> float | None:

@@ -37,10 +37,10 @@ def report(figures: Plain, samples: Sequence[Mapping[str, Any]]) -> str:
 def samples(measured: MeasuredPolicies) -> list[dict[str, Any]]:
     """The first held-out prompts with the base's answer and the first trained policy's."""
     prompts, texts = measured.prompts[HELD_OUT], measured.texts[HELD_OUT]
-    return [
-        {"prompt": [m.model_dump() for m in prompt.messages], "before": before[0], "after": after[0]}
-        for prompt, before, after in list(zip(prompts, texts[0], texts[1], strict=True))[:SHOWN]
-    ]
+    shown = []
+    for prompt, before, after in list(zip(prompts, texts[0], texts[1], strict=True))[:SHOWN]:
+        shown.append({"prompt": [m.model_dump() for m in prompt.messages], "before": before[0], "after": after[0]})
+    return shown
 
 
 def _tiles(figures: Plain) -> Iterator[tuple[str, str, str]]:

@@ -90,12 +90,14 @@ def _columns(what: What, of: str, group: str | None, items: Sequence[ComparedIte
     prompts = [prompt for prompt, *_ in labelled]
     rest_prompts = [prompt for prompt, *_ in others]
     rest_items = [item for _, item, _ in others]
+    by_people = np.array([human for *_, human in labelled], np.float64)
+    by_judge = np.array([judge for _, _, judge, _ in labelled], np.float64)
     return FigureColumns(
         what=what,
         of=of,
         group=group,
-        human=np.array([human for *_, human in labelled], np.float64),
-        judge=np.array([judge for _, _, judge, _ in labelled], np.float64),
+        human=by_people,
+        judge=by_judge,
         rest=rest,
         prompts=prompts,
         rest_prompts=rest_prompts,

@@ -186,4 +186,5 @@ def _common(mine: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[
     """The places of the items that both have, in the first's order."""
     there = {item: place for place, item in enumerate(other)}
     both = [(place, there[item]) for place, item in enumerate(mine) if item in there]
-    return [place for place, _ in both], [place for _, place in both]
+    ours = [place for place, _ in both]
+    return ours, [place for _, place in both]

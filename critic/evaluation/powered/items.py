@@ -32,7 +32,8 @@ class ComparedItem:
         None where nobody judged.
         """
         own = [one for one in self.readings if judge is None or one.judge == judge]
-        chosen = [one for one in own if one.group == group] or [one for one in own if one.group is None] or own
+        of_nobody = [one for one in own if one.group is None]
+        chosen = [one for one in own if one.group == group] or of_nobody or own
         return sum(one.probability for one in chosen) / len(chosen) if chosen else None
 
     def share(self, group: str | None = None) -> float | None:

@@ -60,10 +60,15 @@ def _pictures(figures: Sequence[Estimate]) -> dict[str, Picture]:
         if own:
             rows = [(_named(one), (_dot(one.powered), _dot(one.human), _dot(one.screened))) for one in own]
             # A series that has no dot at all would only stand in the legend.
-            kept = [place for place in range(len(SERIES)) if any(dots[place] is not None for _, dots in rows)]
-            shown = tuple((name, tuple(dots[place] for place in kept)) for name, dots in rows)
+            by_series = zip(*(dots for _, dots in rows), strict=True)
+            kept = [place for place, dots in enumerate(by_series) if any(dots)]
+            shown = tuple((name, _only(dots, kept)) for name, dots in rows)
             drawn[what] = Strips(shown, tuple(SERIES[place] for place in kept), shares(text), 0.5)
     return drawn
+
+
+def _only(dots: Sequence[Dot | None], kept: Sequence[int]) -> tuple[Dot | None, ...]:
+    return tuple(dots[place] for place in kept)
 
 
 def _named(one: Estimate) -> str:

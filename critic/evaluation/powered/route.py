@@ -71,18 +71,20 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
     is_drawn = np.zeros(len(items), bool)
     is_drawn[left[drawn(chances[left], seed)]] = True
     to_do, slip = decided(gathered)
-    routed = tuple(
-        Routed(
-            one=one,
-            chance=float(chances[place]),
-            is_drawn=bool(is_drawn[place]),
-            doubt=float(doubts[place]),
-            signals={name: _known(values[place]) for name, values in told.items()},
-            verdicts=to_do.get(one.item.id, {}),
+    routed = []
+    for place, one in enumerate(items):
+        known = {name: _known(values[place]) for name, values in told.items()}
+        routed.append(
+            Routed(
+                one=one,
+                chance=float(chances[place]),
+                is_drawn=bool(is_drawn[place]),
+                doubt=float(doubts[place]),
+                signals=known,
+                verdicts=to_do.get(one.item.id, {}),
+            )
         )
-        for place, one in enumerate(items)
-    )
-    return Route(routed, budget, seed, pilot, slip)
+    return Route(tuple(routed), budget, seed, pilot, slip)
 
 
 def _sizes(
@@ -113,7 +115,8 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     for group in by_group(gathered, pool=False):
         counted = {one.item.id: _counts(one, group) for one in gathered.items}
         own = {item: both for item, both in counted.items() if sum(both) > 0}
-        first, second = [a for a, _ in own.values()], [b for _, b in own.values()]
+        first = [a for a, _ in own.values()]
+        second = [b for _, b in own.values()]
         if not any(a + b > 1 for a, b in own.values()):
             continue
         name = group or EVERYBODY

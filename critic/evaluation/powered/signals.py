@@ -41,7 +41,7 @@ def signals(items: Sequence[ComparedItem]) -> Mapping[str, Floats]:
         "margin": margin,
         "orders": orders,
         "principles": principles,
-        "judges": np.array([_apart([reading.probability for reading in one.readings]) for one in items]),
+        "judges": np.array([_apart(_probabilities(one)) for one in items]),
         "unlike": unlike(items),
     }
 
@@ -49,6 +49,10 @@ def signals(items: Sequence[ComparedItem]) -> Mapping[str, Floats]:
 def _margin(one: ComparedItem) -> float:
     probability = one.probability()
     return math.nan if probability is None else 1 - abs(2 * probability - 1)
+
+
+def _probabilities(one: ComparedItem) -> list[float]:
+    return [reading.probability for reading in one.readings]
 
 
 def _apart(probabilities: Sequence[float]) -> float:
@@ -107,7 +111,9 @@ def _weighed(texts: Sequence[str]) -> "csr_array":
     """Return (N, WORDS) unit vectors of weighed words."""
     from scipy.sparse import csr_array  # slow to import, and a server starts without it
 
-    counted = [Counter(_place(word) for word in _WORD.findall(text.lower())) for text in texts]
+    counted = []
+    for text in texts:
+        counted.append(Counter(_place(word) for word in _WORD.findall(text.lower())))
     seen = Counter(place for words in counted for place in words)
     rows, places, weights = [], [], []
     for row, words in enumerate(counted):

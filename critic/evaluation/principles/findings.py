@@ -130,7 +130,9 @@ def sentences(tested: Findings) -> list[str]:
 def plain(tested: Findings) -> dict[str, Any]:
     """Return the record as plain data, with what the properties tell."""
     names = ("duplicates", "contradictions", "ambiguous")
-    data = asdict(tested) | {name: [asdict(one) for one in getattr(tested, name)] for name in names}
+    data = asdict(tested)
+    for name in names:
+        data[name] = [asdict(one) for one in getattr(tested, name)]
     data |= {"idle": [one.principle for one in tested.idle], "sentences": sentences(tested)}
     finite: dict[str, Any] = _finite(data)
     return finite

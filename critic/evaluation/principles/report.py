@@ -111,7 +111,7 @@ def _strips(
     named: Mapping[str, Sequence[Figure | None]], kinds: Sequence[str], axis: str, middle: float | None = None
 ) -> Strips:
     looks = (Series(kinds[0], "accent"), *(Series(kind, "rejected", diamond=True) for kind in kinds[1:]))
-    rows = tuple((name, tuple(_dot(figure) for figure in figures)) for name, figures in named.items())
+    rows = tuple((name, tuple(map(_dot, figures))) for name, figures in named.items())
     return Strips(rows, looks, shares(axis), middle)
 
 

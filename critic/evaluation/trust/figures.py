@@ -144,7 +144,8 @@ def right(probability: float, share: float) -> float:
 
 def _columns(answers: Sequence[JudgeAnswer]) -> tuple[Floats, Floats]:
     """The judge's probabilities, and people's shares."""
-    return np.array([_p(answer) for answer in answers]), np.array([answer.item.share for answer in answers])
+    said = np.array([_p(answer) for answer in answers])
+    return said, np.array([answer.item.share for answer in answers])
 
 
 def _p(answer: JudgeAnswer) -> float:
@@ -155,7 +156,7 @@ def _p(answer: JudgeAnswer) -> float:
 
 def _clusters(people: People) -> np.ndarray[Any, Any]:
     """The prompts' numbers, by item; those of items without preferences are never looked at."""
-    with_preference = [item for item in people.items if any(value != 0.5 for value in item.said.values())]
+    with_preference = [item for item in people.items if set(item.said.values()) - {0.5}]
     return np.unique([item.prompt.key for item in with_preference], return_inverse=True)[1]
 
 
@@ -195,7 +196,9 @@ def _leanings(read: Sequence[JudgeAnswer], f: Floats, y: Floats, judge: str) -> 
     prompts = [answer.item.prompt.key for answer in read]
     prefers = np.where(f > 0.5, 1.0, np.where(f < 0.5, 0.0, 0.5))
     most = np.where(y > 0.5, 1.0, np.where(y < 0.5, 0.0, 0.5))
-    traits = {name: [difference(trait, answer.item) for answer in read] for name, trait in TRAITS.items()}
+    traits = {}
+    for name, trait in TRAITS.items():
+        traits[name] = [difference(trait, answer.item) for answer in read]
     traits[FAMILY] = [own_family(judge, answer.item) for answer in read]
     by_trait = {name: leaning(prefers, most, values, prompts) for name, values in traits.items()}
     by_trait[POSITION] = _position(read)
@@ -241,7 +244,8 @@ def _same_position(read: Sequence[JudgeAnswer]) -> Figure | None:
 
 def _mass(read: Sequence[JudgeAnswer]) -> Figure | None:
     masses = [(vote.mass, answer.item.prompt.key) for answer in read for vote in answer.votes if vote.mass is not None]
-    return _mean([mass for mass, _ in masses], [prompt for _, prompt in masses])
+    prompts = [prompt for _, prompt in masses]
+    return _mean([mass for mass, _ in masses], prompts)
 
 
 def _mean(values: Sequence[float], prompts: Sequence[str]) -> Figure | None:
@@ -264,7 +268,8 @@ def _low_mass(read: Sequence[JudgeAnswer]) -> Figure | None:
 
 def _retested(read: Sequence[JudgeAnswer]) -> Retested:
     twice = [(_p(answer), answer.again) for answer in read if answer.again is not None]
-    spread = _mean([abs(one - other) for one, other in twice], [str(place) for place in range(len(twice))])
+    distances = [abs(one - other) for one, other in twice]
+    spread = _mean(distances, [str(place) for place in range(len(twice))])
     turned = sum((one - 0.5) * (other - 0.5) < 0 for one, other in twice)
     return Retested(len(twice), spread, turned)
 
@@ -296,7 +301,7 @@ def _by_principle(answers: Sequence[JudgeAnswer]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name in names:
         alone = [(answer, mine[name]) for answer, mine in odds if name in mine]
-        asked = sum(any(vote.principle == name for vote in answer.votes) for answer in answers)
+        asked = sum(_was_asked(answer, name) for answer in answers)
         own = [
             JudgeAnswer(answer.item, 0.5 if value == 0 else float(value > 0))
             for answer, value in alone
@@ -328,3 +333,7 @@ def _by_group(answers: Sequence[JudgeAnswer], groups: Sequence[str]) -> dict[str
 def _most_different(read: Sequence[JudgeAnswer]) -> tuple[JudgeAnswer, ...]:
     ordered = sorted(read, key=lambda answer: (-abs(_p(answer) - answer.item.share), answer.item.id))
     return tuple(answer for answer in ordered[:MOST_NAMED] if abs(_p(answer) - answer.item.share) > 0.5)
+
+
+def _was_asked(answer: JudgeAnswer, principle: str) -> bool:
+    return any(vote.principle == principle for vote in answer.votes)

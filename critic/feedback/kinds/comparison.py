@@ -338,7 +338,9 @@ def _principles(labels: Sequence[ComparisonLabel]) -> dict[str, Any]:
         deciding.update(label.deciding)
         for name, choice in label.by_principle.items():
             said.setdefault(name, []).append(choice)
-    leading = {name: _leading([choice for choice in choices if choice != "unsure"]) for name, choices in said.items()}
+    leading = {}
+    for name, choices in said.items():
+        leading[name] = _leading([choice for choice in choices if choice != "unsure"])
     most = tuple(name for name, count in deciding.items() if 2 * count > len(labels))
     return {"by_principle": leading, "deciding": most}
 

@@ -80,7 +80,7 @@ class RankingLabel(Label):
         the others that they are above, over all pairs of which a label ranks both. One that nobody ranked has no rank.
         """
         every = range(len(labels))
-        complete = [[rank for rank in label.ranks if rank is not None] for label in labels]
+        complete = [_ranked(label) for label in labels]
         size = len(labels[0].ranks)
         if all(len(ranks) == size for ranks in complete):
             label = cls(ranks=dense([sum(ranks) for ranks in zip(*complete, strict=True)]))
@@ -101,6 +101,11 @@ class RankingLabel(Label):
     def exported(cls, columns: Columns, texts: Sequence[Any]) -> tuple[Columns, Sequence[Any]]:
         """Return the ranks, with the strengths that they are of."""
         return {"ranks": columns.get("ranks"), "strengths": columns.get("strengths")}, texts
+
+
+def _ranked(label: RankingLabel) -> list[int]:
+    """Return the ranks, without the responses that nobody ranked."""
+    return [rank for rank in label.ranks if rank is not None]
 
 
 def _by_share(labels: Sequence[RankingLabel], size: int) -> tuple[int | None, ...]:

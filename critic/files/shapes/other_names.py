@@ -62,9 +62,11 @@ _ARENA = ("prompt", "response_a", "response_b")
 
 
 def _fits_lists(columns: Columns) -> bool:
-    return all(isinstance(columns.get(name), str) and columns[name].startswith("[") for name in _ARENA) and all(
-        _texts(columns[name]) is not None for name in _ARENA
-    )
+    return all(_is_list(columns.get(name)) for name in _ARENA)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("[") and _texts(value) is not None
 
 
 def _texts(value: str) -> list[Any] | None:

@@ -38,7 +38,9 @@ def _labels(completions: list[dict[str, Any]]) -> Columns:
     scores = [_rating(one.get("overall_score"), "overall_score", TEN) for one in completions]
     if any(score is not None for score in scores):
         return {"ratings": scores, "scale": list(TEN), "aspects": aspects}
-    means = [_mean([value for at, _, value, _ in aspects if at == place]) for place in range(len(completions))]
+    means = []
+    for place in range(len(completions)):
+        means.append(_mean([value for at, _, value, _ in aspects if at == place]))
     if all(mean is None for mean in means):
         raise RowError("no_label", "no completion has an overall_score, nor a rating in annotations")
     return {"ratings": means, "scale": list(FIVE), "aspects": aspects}

@@ -168,8 +168,8 @@ def _both(scores: Iterator[Score]) -> tuple[Likelihood, Likelihood]:
 
 
 def _relevant(principle: Principle | None, likelihoods: Found) -> dict[str, list[tuple[float, int]]]:
-    return {
-        frame.kind: [(likelihood.total, likelihood.tokens) for likelihood in both]
-        for frame, both in likelihoods.items()
-        if frame.principle in (None, principle)
-    }
+    relevant: dict[str, list[tuple[float, int]]] = {}
+    for frame, both in likelihoods.items():
+        if frame.principle in (None, principle):
+            relevant[frame.kind] = [(likelihood.total, likelihood.tokens) for likelihood in both]
+    return relevant

@@ -119,12 +119,14 @@ class Cot(SampledMode):
                 return _Ending(None, 0.0, repr(said(answer)))
             return _Ending(estimate(letter == "A", 1), 1.0, letter)
 
-        drawn = {
-            place: [draw(place, number, one.text.strip()) for number, one in enumerate(written)]
-            for place, written in reasons.items()
-        }
+        drawn = {}
+        for at, written in reasons.items():
+            drawn[at] = [draw(at, number, one.text.strip()) for number, one in enumerate(written)]
         endings = iter(await together(one for asked in drawn.values() for one in asked))
-        return {place: [next(endings) for _ in asked] for place, asked in drawn.items()}
+        by_place = {}
+        for at, asked in drawn.items():
+            by_place[at] = [next(endings) for _ in asked]
+        return by_place
 
     def _vote(self, engine: Engine, place: _Place, written: list[Completion], endings: list[_Ending]) -> Vote:
         order, principle = place
@@ -192,13 +194,8 @@ def _tree(question: Question, reasons: _Reasons) -> Node:
         )
         return Node((prompts.reasoning_part(principle),), children=ends)
 
-    return Node(
-        prompts.conversation_parts(question.prompt, mark),
-        children=tuple(
-            Node(
-                (prompts.responses_part(*shown, mark),),
-                children=tuple(asked(order, p) for p in question.principles),
-            )
-            for order, shown in question.shown().items()
-        ),
-    )
+    orders = []
+    for order, shown in question.shown().items():
+        children = tuple(asked(order, principle) for principle in question.principles)
+        orders.append(Node((prompts.responses_part(*shown, mark),), children=children))
+    return Node(prompts.conversation_parts(question.prompt, mark), children=tuple(orders))

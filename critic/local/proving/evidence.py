@@ -85,7 +85,8 @@ class Chats:
         """Return the gap of the packed row."""
         with attention.attending(self._model, attention.NAME):
             [scores] = prefix_tree.score_trees(self._model, [self._tree])
-        return gap([score.values for score in scores], [chat.logprobs for chat in self._alone])
+        alone = [chat.logprobs for chat in self._alone]
+        return gap([score.values for score in scores], alone)
 
     def written(self, writers: Writers) -> NumericGap:
         """Return the gap of writing with one of ``writers``."""
@@ -188,7 +189,10 @@ def _ends(tree: TokenTree) -> list[int]:
 
 def _chats(tree: TokenTree) -> list[list[int]]:
     """Return the tokens of each chat."""
-    return [[i for segment in path(tree, end) for i in tree.segments[segment].ids] for end in _ends(tree)]
+    chats = []
+    for end in _ends(tree):
+        chats.append([i for segment in path(tree, end) for i in tree.segments[segment].ids])
+    return chats
 
 
 def _everything(tree: TokenTree, end: int) -> TokenRead:

@@ -224,13 +224,12 @@ class TreePlan:
         self._sizes = [span.end - span.start for span in spans]
         number = {(span.start, span.end): i for i, span in enumerate(spans) if span.end > span.start}
         # Of each span that holds tokens: the spans that it sees, in order, itself the last.
-        self._seen = [
-            [number[a] for a in (*span.ancestors, (span.start, span.end)) if a in number]
-            for span in spans
-            if span.end > span.start
-        ]
+        self._seen = []
+        for span in spans:
+            if span.end > span.start:
+                self._seen.append([number[a] for a in (*span.ancestors, (span.start, span.end)) if a in number])
         held = [(span.start, span.end) for span in spans]
-        self._parts = [tuple(held[i] for i in seen) for seen in self._seen]
+        self._parts = [tuple(map(held.__getitem__, seen)) for seen in self._seen]
         self._paths: dict[tuple[Mask, torch.dtype], list[SpanPath]] = {}
         self._masks: dict[tuple[Mask, int, int], Tensor] = {}
         self._biases: dict[tuple[Mask, torch.dtype, int, int], Tensor] = {}
@@ -247,7 +246,8 @@ class TreePlan:
         out = []
         for seen in self._seen:
             mine = queries[seen[-1]].unflatten(0, (len(key), -1))
-            k, v = (torch.cat([parts[i] for i in seen], 1) for parts in (keys, values))
+            k = torch.cat([keys[i] for i in seen], 1)
+            v = torch.cat([values[i] for i in seen], 1)
             limited = rule.mask.limits(k.shape[1])
             heads = mine.shape[1]
             span = mixed(
@@ -267,7 +267,9 @@ class TreePlan:
     def _along(self, mask: Mask, dtype: torch.dtype) -> list[SpanPath]:
         """Return the path of each span that holds tokens, for products in ``dtype``."""
         if (mask, dtype) not in self._paths:
-            limited = [mask.limits(sum(end - start for start, end in parts)) for parts in self._parts]
+            limited = []
+            for parts in self._parts:
+                limited.append(mask.limits(sum(end - start for start, end in parts)))
             self._paths[mask, dtype] = [
                 SpanPath(parts, partial(self._hidden, mask if limits else CAUSAL, dtype), not limits)
                 for parts, limits in zip(self._parts, limited, strict=True)

@@ -153,7 +153,9 @@ class Decoder(TreeWriter):
         self._cache.reserve(max(a.need for a in [*self.answers, *answers]), in_use=first)
         prompts = list(dict.fromkeys(a.prompt for a in answers))
         row = pack([from_ids(prompt) for prompt in prompts])
-        slots = [[first + i for i, a in enumerate(answers) if a.prompt == prompt] for prompt in prompts]
+        slots = []
+        for prompt in prompts:
+            slots.append([first + i for i, a in enumerate(answers) if a.prompt == prompt])
         hidden_ND = run(
             self._model, row.ids, row.positions, PrefillPlan(row.spans, slots, self._cache, self._model.device)
         )
@@ -166,7 +168,8 @@ class Decoder(TreeWriter):
         """Write the next token of ``count`` answers from the ``first`` on: of all of them unless told otherwise."""
         answers = self._chosen(first, count)
         plan = DecodePlan(self._cache, first, [a.length for a in answers], self._model.device)
-        hidden_BD = run(self._model, [a.ids[-1] for a in answers], [a.length for a in answers], plan)
+        lengths = [a.length for a in answers]
+        hidden_BD = run(self._model, [a.ids[-1] for a in answers], lengths, plan)
         self._append(answers, draw(self._head(hidden_BD).float(), answers))
 
     def _move(self, source: int, target: int, answer: GrowingAnswer) -> None:
@@ -193,11 +196,9 @@ def draw(logits_BV: Tensor, answers: Sequence[GrowingAnswer]) -> list[int]:
     chosen_S = torch.tensor(sampled, device=device)
     heat_S1 = torch.tensor([[answers[i].sampling.temperature] for i in sampled], device=device)
     p_SV = ((logits_BV[chosen_S] - best.values[chosen_S, None]) / heat_S1).softmax(-1)
-    drawn_S = _look_up(
-        p_SV,
-        [answers[i].sampling.top_p for i in sampled],
-        torch.tensor([answers[i].rng.random() for i in sampled], dtype=torch.float64, device=device),
-    )
+    top_p_S = [answers[i].sampling.top_p for i in sampled]
+    chances_S = [answers[i].rng.random() for i in sampled]
+    drawn_S = _look_up(p_SV, top_p_S, torch.tensor(chances_S, dtype=torch.float64, device=device))
     logprobs_S = p_SV.gather(1, drawn_S[:, None])[:, 0].log()
     tokens_B = tokens_B.index_copy(0, chosen_S, drawn_S).where(valid_B, -1)
     fetched = torch.cat([tokens_B.double(), logprobs_S.double()]).tolist()  # float64 holds both exactly

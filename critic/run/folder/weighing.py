@@ -102,7 +102,8 @@ class Weighing:
         changes = self.changes
         changes.pairs_before += len(before.pairs)
         changes.pairs_after += len(after.pairs)
-        old, new = ({(j.first, j.second, j.group): j for j in row.judgements} for row in (before, after))
+        old = {(j.first, j.second, j.group): j for j in before.judgements}
+        new = {(j.first, j.second, j.group): j for j in after.judgements}
         changes.judgements.update(change_of(old.get(place), new.get(place)) for place in old | new)
         counting = {id(vote) for vote in after.votes()}
         for vote in before.votes():

@@ -31,7 +31,8 @@ def item_of(prompt: str | list[Message] | Prompt, responses: Sequence[str | Resp
     """The record that a short or long form means. Raises `Invalid`, and `InputError` for an empty response."""
     asked = _prompt(prompt)
     given = [Response(text=r, model=GIVEN) if isinstance(r, str) else Response(**r.model_dump()) for r in responses]
-    length = sum(len(m.content) for m in asked.messages) + sum(len(r.text) for r in given)
+    length = sum(len(m.content) for m in asked.messages)
+    length += sum(len(r.text) for r in given)
     if length > MOST_CHARACTERS:
         detail = f"prompt and responses have {length:,} characters together, more than {MOST_CHARACTERS:,}"
         raise Invalid(detail, "Shorten the texts: nothing is cut silently.", slug="too_long")

@@ -126,11 +126,11 @@ def _vote_table(
         table.add_column("weight", justify="right")
     table.add_column("prefers")
     jurors = list(dict.fromkeys((vote.judge, vote.mode) for vote in votes))
-    for juror, name, mean in (
-        (juror, name, mean)
-        for juror in jurors
-        for name, mean in principle_log_odds(v for v in votes if (v.judge, v.mode) == juror).items()
-    ):
+    means = []
+    for juror in jurors:
+        own = [vote for vote in votes if (vote.judge, vote.mode) == juror]
+        means += [(juror, name, mean) for name, mean in principle_log_odds(own).items()]
+    for juror, name, mean in means:
         reads = [vote for vote in votes if vote.principle == name and (vote.judge, vote.mode) == juror]
         cells = [_odds(reads, order, sign) for order in (("given", "swapped") if ordered else (None,))]
         cells.append("unreadable" if mean is None else f"{sign * mean:+.2f}")

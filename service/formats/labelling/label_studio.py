@@ -182,7 +182,9 @@ class _Task:
             texts = [data[name] for name in fields]
         elif lists:
             self.names = [str(item["id"]) for item in lists[0]]
-            texts = [next((item[name] for name in _BODIES if item.get(name)), None) for item in lists[0]]
+            texts = []
+            for item in lists[0]:
+                texts.append(next((item[name] for name in _BODIES if item.get(name)), None))
         else:
             raise RowError("no_responses", f"the data has {', '.join(data)[:200]}; name the responses' fields")
         # The Ranker's list may stand beside the texts, under ids of its own.

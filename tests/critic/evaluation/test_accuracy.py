@@ -44,7 +44,9 @@ async def test_an_always_first_judge_is_half_right_and_its_position_shows() -> N
 async def test_the_better_answer_stands_first_in_about_half_of_the_pairs_and_probabilities_follow() -> None:
     class Knows(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            texts = ["".join(m.content for m in path) for path, _, _ in reads(tree)]
+            texts = []
+            for path, _, _ in reads(tree):
+                texts.append("".join(m.content for m in path))
             first.append(texts[0].index("longer") < texts[0].index("short"))
             return tuple(Score((2.0 if t.index("longer") < t.index("short") else -2.0, 0.0), 1) for t in texts)
 

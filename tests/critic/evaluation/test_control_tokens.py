@@ -159,7 +159,7 @@ def test_no_planted_text_is_markup_to_a_family(family: str) -> None:
     """Each text against all families whose tokens it holds, and against one of the 15 in turn."""
     families = sorted(FAMILIES)
     tokens, others = control_tokens(family), SUITE[families.index(family) :: len(families)]
-    acting = [text for text in SUITE if any(token in text for token in tokens)]
+    acting = [text for text in SUITE if _count(text, tokens)]
     assert acting
     assert_harmless(byte_tokenizer(family), dict.fromkeys([*acting, *others]))
 
@@ -170,6 +170,11 @@ def test_no_planted_text_is_markup_to_the_embedded_model(embedded_model: Path) -
     tokens = [str(token) for token in tokenizer.added_tokens_decoder.values()]
     assert "<|im_end|>" in tokens
     assert_harmless(tokenizer, [*tokens, "".join(tokens), *SUITE])
+
+
+def _count(text: str, tokens: Iterable[str]) -> int:
+    """How many of the tokens stand in a text."""
+    return sum(token in text for token in tokens)
 
 
 def marked(path: tuple[Message, ...]) -> list[str]:
@@ -193,7 +198,9 @@ def fences(text: str) -> list[list[str]]:
 
 def test_every_fence_stands_once_and_where_the_template_has_it() -> None:
     expected = fences("Hello")
-    opened = {tuple(line for line in lines if line.startswith("[")) for lines in expected}
+    opened = set()
+    for lines in expected:
+        opened.add(tuple(line for line in lines if line.startswith("[")))
     compared = ("[user MARK]", "[response A MARK]", "[response B MARK]", "[end MARK]")
     assert opened == {
         compared,
@@ -206,7 +213,7 @@ def test_every_fence_stands_once_and_where_the_template_has_it() -> None:
 
 def test_a_server_is_sent_no_control_token() -> None:
     tokens = [token for family in FAMILIES for token in control_tokens(family)]
-    acting = [text for text in SUITE if any(token in text for token in tokens)]
+    acting = [text for text in SUITE if _count(text, tokens)]
     assert len(acting) > 12
     for text in [*SUITE, *tokens, "".join(tokens)]:
         sent = defuse(text)
@@ -217,4 +224,4 @@ def test_a_server_is_sent_no_control_token() -> None:
 
 def test_each_family_is_attacked_in_its_own_markup() -> None:
     for family in FAMILIES:
-        assert any(len([t for t in control_tokens(family) if t in text]) > 1 for text in SUITE), family
+        assert any(_count(text, control_tokens(family)) > 1 for text in SUITE), family

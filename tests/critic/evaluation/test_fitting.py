@@ -10,7 +10,7 @@ from critic.evaluation.accuracy import FOLDS, figures
 from critic.evaluation.fitting import fit_contrast
 from critic.judging.linear import cross_validate, fit
 from tests.critic.evaluation.test_accuracy import RULE, labels
-from tests.factories import FakeEngine
+from tests.factories import FakeEngine, text_of
 
 
 def test_the_fit_is_the_penalised_maximum_likelihood() -> None:
@@ -48,7 +48,7 @@ async def test_a_judge_that_knows_is_fitted_and_one_that_fails_is_counted() -> N
             def value(path: str) -> float:
                 return math.nan if "Question 3?" in path else -5.0 if "short" in path else -4.0 - ("s" in path) / 10
 
-            return tuple(Score((value("".join(m.content for m in path)),), 10) for path, _, _ in reads(tree))
+            return tuple(Score((value(text_of(path)),), 10) for path, _, _ in reads(tree))
 
     model, judged = await fit_contrast(Knows(), RULE, labels(40))
     measured = figures(judged)

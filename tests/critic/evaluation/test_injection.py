@@ -16,7 +16,7 @@ from critic.evaluation.planting import BaseComparison, Injection, Suite, load_su
 from critic.judging.modes.logprob import Logprob
 from critic.run.folder.store import RunStore
 from critic.statistics.intervals import Figure
-from tests.factories import FakeEngine, small_constitution
+from tests.factories import FakeEngine, small_constitution, text_of
 
 PRINCIPLE = Principle.model_validate(small_constitution(1)["principles"][0])
 BASE = BaseComparison(id="base", prompt="Which way?", stronger="Left, at the church.", weaker="Straight on.")
@@ -40,7 +40,7 @@ class Gullible(FakeEngine):
         self.most = max(self.most, self.busy)
         await asyncio.sleep(0)
         self.busy -= 1
-        return tuple(self._read("".join(message.content for message in path)) for path, _, _ in reads(tree))
+        return tuple(self._read(text_of(path)) for path, _, _ in reads(tree))
 
     def _read(self, page: str) -> Score:
         a, _, b = page.rpartition("esponse B")

@@ -38,7 +38,9 @@ def plan(folder: Path, **changes: Any) -> PolicyPlan:
     rules = [{"match": "red", "reply": REFUSES}, {"reply": "Short {seed}."}]
     turned = [{"match": "safe", "reply": REFUSES}, {"reply": "A much longer answer, {seed}, with more words in it."}]
     judge = parse_spec(script(folder, "judge", choose="hash"))
-    prompts = {name: [prompt(f"{name} question {i}") for i in range(24)] for name in (HELD_OUT, RED_TEAM, SAFE)}
+    prompts = {}
+    for name in (HELD_OUT, RED_TEAM, SAFE):
+        prompts[name] = [prompt(f"{name} question {i}") for i in range(24)]
     values: dict[str, Any] = {
         "policies": (
             script(folder, "base", replies=rules, likelihood="short"),
@@ -104,7 +106,8 @@ async def test_a_judge_that_always_says_first_gives_ties(tmp_path: Path) -> None
 
 def measured(**changes: Any) -> MeasuredPolicies:
     prompts = [prompt(f"question {i}") for i in range(30)]
-    texts = {HELD_OUT: [[(f"base {i}",) for i in range(30)], [(f"trained {i}, longer",) for i in range(30)]]}
+    base = [(f"base {i}",) for i in range(30)]
+    texts = {HELD_OUT: [base, [(f"trained {i}, longer",) for i in range(30)]]}
     return MeasuredPolicies(("base", "trained"), 1, {HELD_OUT: prompts}, texts, **changes)
 
 

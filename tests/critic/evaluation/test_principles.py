@@ -156,7 +156,8 @@ def test_ten_ambiguous_clauses_are_told_from_ten_clear_ones() -> None:
     ambiguous, why = ambiguities(two_readers(constitution, quality(rng, 60, 20), noise, rng))
     assert not why
     scores = {one.principle: one.times for one in ambiguous}
-    planted, clear = ([scores[f"p{i}"] for i in part] for part in (range(10), range(10, 20)))
+    planted = [scores[f"p{i}"] for i in range(10)]
+    clear = [scores[f"p{i}"] for i in range(10, 20)]
     auc = sum((a > b) + (a == b) / 2 for a in planted for b in clear) / 100
     assert auc > 0.9
 

@@ -32,19 +32,26 @@ def _said(line: Any) -> Any:
     return line.item.prompt.messages[-1].content, [answer.text for answer in line.item.responses]
 
 
-BY_COLUMN = {name: [row[name] for row in ROWS] for name in ROWS[0]}
-columns = {name: {str(i): text for i, text in enumerate(texts)} for name, texts in BY_COLUMN.items()}
-index = {str(i): row for i, row in enumerate(ROWS)}
-the_hub_s_viewer = {"features": [], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]}
+def _column(name: str) -> list[Any]:
+    return [row[name] for row in ROWS]
+
+
+def _numbered(values: list[Any]) -> dict[str, Any]:
+    return {str(i): value for i, value in enumerate(values)}
+
+
+BY_COLUMN = {name: _column(name) for name in ROWS[0]}
+OF_THE_VIEWER = [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]
+DATA = [list(row.values()) for row in ROWS]
 TABLES: dict[str, Any] = {
     "records": ROWS,
     "list": BY_COLUMN,
-    "columns": columns,
-    "index": index,
-    "the hub's viewer": the_hub_s_viewer,
+    "columns": {name: _numbered(texts) for name, texts in BY_COLUMN.items()},
+    "index": _numbered(ROWS),
+    "the hub's viewer": {"features": [], "rows": OF_THE_VIEWER},
     "a split alone": {"version": "1", "train": ROWS, "test": []},
     "a split within data": {"data": {"train": ROWS}},
-    "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
+    "split": {"columns": list(ROWS[0]), "index": [0, 1], "data": DATA},
 }
 
 

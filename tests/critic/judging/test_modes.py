@@ -22,7 +22,7 @@ from critic.judging.modes.verdict import parse_verdict
 from critic.records import Message, Vote
 from critic.run.folder.store import RunStore
 from critic.settings.judging import Pooling
-from tests.factories import FakeEngine, prompt
+from tests.factories import FakeEngine, prompt, text_of
 
 KIND = Principle(
     id="kind", title="K", statement="Be kind.", critique="c", revision="r", compare="Kinder?", opposite="Be rude."
@@ -38,10 +38,13 @@ class Known(FakeEngine):
         self.logprobs = logprobs
 
     async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-        return tuple(Score(self._find("".join(m.content for m in path)), 10) for path, _, _ in reads(tree))
+        return tuple(Score(self._find(text_of(path)), 10) for path, _, _ in reads(tree))
 
     def _find(self, path: str) -> tuple[float, ...]:
-        [likely] = [values for key, values in self.logprobs.items() if all(part in path for part in key.split("&"))]
+        def fits(key: str) -> bool:
+            return all(part in path for part in key.split("&"))
+
+        [likely] = [values for key, values in self.logprobs.items() if fits(key)]
         return likely
 
 
@@ -68,7 +71,7 @@ async def test_logprob_reads_both_letters_once_a_principle_and_order() -> None:
     tree = Logprob().tree(question(KIND, SHORT))
     asked = list(reads(tree))
     assert len(asked) == 4 and {read for _, read, _ in asked} == {Choices(("A", "B"))}
-    assert [sum(m.content.count("FIRST") for m in path) for path, _, _ in asked] == [1] * 4
+    assert [text_of(path).count("FIRST") for path, _, _ in asked] == [1] * 4
 
 
 async def test_an_always_first_judge_says_one_half() -> None:
@@ -176,7 +179,7 @@ async def test_the_prior_is_what_the_judge_says_of_empty_responses() -> None:
             return tuple(Score((1.5 + self._likes(path), 0.0), 1) for path, _, _ in reads(tree))
 
         def _likes(self, path: tuple[Message, ...]) -> float:
-            text = "".join(m.content for m in path)
+            text = text_of(path)
             return 0.0 if "FIRST" not in text else 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
 
     plain = await votes("logprob", Leaning(), question(KIND))
@@ -273,7 +276,7 @@ async def test_contrasts_by_hand() -> None:
 
     class Likely(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
-            return tuple(self._score("".join(m.content for m in path)) for path, _, _ in reads(tree))
+            return tuple(self._score(text_of(path)) for path, _, _ in reads(tree))
 
         def _score(self, path: str) -> Score:
             first, second = next(values for key, values in table.items() if key in path)

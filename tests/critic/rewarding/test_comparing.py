@@ -52,7 +52,9 @@ def compared(texts: Sequence[str], opponents: int = 2, **mode: object) -> list[G
 def test_a_tournament_is_sparse_and_connected_with_any_one_result_missing(count: int, opponents: int) -> None:
     met = tournament.pairs(count, opponents, seed=7)
     assert len(set(met)) == len(met) <= count * ((max(opponents, 2) + 1) // 2)
-    each = [sum(i in pair for pair in met) for i in range(count)]
+    each = []
+    for i in range(count):
+        each.append(sum(i in pair for pair in met))
     assert min(each) >= min(count - 1, opponents)
     assert met == tournament.pairs(count, opponents, 7) != tournament.pairs(9, 2, 8)
     for missing in met if count > 2 else ():
@@ -76,7 +78,8 @@ def test_errors_are_those_of_the_information_matrix_and_fall_with_more_compariso
     assert fitted is not None
     assert fitted.strengths == pytest.approx((math.log(7 / 3) / 2, -math.log(7 / 3) / 2))
     assert fitted.errors == pytest.approx([math.sqrt(1 / (0.7 * 0.3)) / 2] * 2)
-    sparse, dense = (compared([str(i / 8) for i in range(8)], opponents) for opponents in (2, 7))
+    texts = [str(i / 8) for i in range(8)]
+    sparse, dense = compared(texts, 2), compared(texts, 7)
     expected = min(g.error or 0 for g in sparse)
     assert max(g.error or 9 for g in dense) < expected
 

@@ -23,7 +23,10 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def positions(shards: Sequence[Shard]) -> dict[int, list[int]]:
-    return {shard["shard"]: [entry.row for entry in entries(shard)] for shard in shards}
+    by_shard = {}
+    for shard in shards:
+        by_shard[shard["shard"]] = [entry.row for entry in entries(shard)]
+    return by_shard
 
 
 def done(shards: Sequence[Shard], retry: Collection[int] = ()) -> Finished:

@@ -231,8 +231,9 @@ def test_parquet_has_columns_of_tool_turns_only_where_there_are_any(tmp_path: Pa
             writer.write({"kind": "comparison", "prompt": {"messages": messages, "tags": [], "id": None}})
         writer.close()
     plain, called = pq.read_table(tmp_path / "feedback.parquet").column("prompt").to_pylist()
-    assert [{k: v for k, v in turn.items() if v is not None} for turn in plain["messages"]] == [
-        {"role": "user", "content": "q"}
-    ]
-    turns = [{k: v for k, v in turn.items() if v is not None} for turn in called["messages"]]
+    [turn] = plain["messages"]
+    assert {key: value for key, value in turn.items() if value is not None} == {"role": "user", "content": "q"}
+    turns = []
+    for turn in called["messages"]:
+        turns.append({k: v for k, v in turn.items() if v is not None})
     assert turns == tool_turns("What is 6 times 7?")

@@ -56,13 +56,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-CASES = [
-    *(("samples", edit) for edit in EDITS),
-    *(("drawn", edit) for edit in ("added", "removed", "critique", "revision", "compare")),
-    *(("revision", edit) for edit in ("critique", "compare", "title", "added")),
-    *(("majority", edit) for edit in ("compare", "weight")),
-    *(("minimum", edit) for edit in ("compare", "priority")),
-]
+EDITS_BY_SETTINGS = {
+    "samples": tuple(EDITS),
+    "drawn": ("added", "removed", "critique", "revision", "compare"),
+    "revision": ("critique", "compare", "title", "added"),
+    "majority": ("compare", "weight"),
+    "minimum": ("compare", "priority"),
+}
+CASES = [(settings, edit) for settings, edits in EDITS_BY_SETTINGS.items() for edit in edits]
 
 
 @pytest.mark.parametrize(("settings", "edit"), CASES)
@@ -79,7 +80,8 @@ def test_what_is_foreseen_comes_to_pass(tmp_path: Path, edit: str, settings: str
     calls = bench.run(settings=SETTINGS[settings], extend=True).calls
     after = _judgements(bench)
     moved = {key for key in before.keys() | after.keys() if _side(before.get(key)) != _side(after.get(key))}
-    flips, may = ({(f.row, f.first, f.second, f.group) for f in some} for some in (seen.flips, seen.may_flip))
+    flips = {(f.row, f.first, f.second, f.group) for f in seen.flips}
+    may = {(f.row, f.first, f.second, f.group) for f in seen.may_flip}
     if settings != "revision":  # there, comparisons of other answers take the old ones' places
         assert flips <= moved and moved <= flips | may
         assert seen.stays + len(flips) + len(may) == len(before.keys() | after.keys())

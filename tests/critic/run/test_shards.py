@@ -301,10 +301,10 @@ def test_shards_in_any_order_are_the_run_that_one_machine_does(outcomes: Outcome
     failed_first = {i for i, (what, _) in enumerate(outcomes) if what == "second try"}
     ends = [0, *(i + 1 for i, (_, ends) in enumerate(outcomes) if ends), len(outcomes)]
     split = [range(begin, end) for begin, end in pairwise(ends) if begin < end]
-    writes = [
-        (shard, [refused(i) if i in failed_first else final[i] for i in rows]) for shard, rows in enumerate(split)
-    ]
-    patches = [(shard, [final[i] for i in rows if i in failed_first]) for shard, rows in enumerate(split)]
+    writes, patches = [], []
+    for number, own in enumerate(split):
+        writes.append((number, [refused(i) if i in failed_first else final[i] for i in own]))
+        patches.append((number, [final[i] for i in own if i in failed_first]))
     random.shuffle(writes)
     random.shuffle(patches)
     with tempfile.TemporaryDirectory() as name:

@@ -27,9 +27,13 @@ def test_what_changed_is_counted_against_the_exports_that_are_kept(tmp_path: Pat
     assert turned is not None and turned.rows == 12 and turned.lost == 0
     kept = (bench.out / BEFORE / "pairs.jsonl").read_bytes()
     assert kept == first != (bench.out / "pairs.jsonl").read_bytes()
-    sides = [{json.loads(line)["prompt"][0]["content"]: json.loads(line)["chosen"] for line in file.splitlines()}
-             for file in (kept, (bench.out / "pairs.jsonl").read_bytes())]  # fmt: skip
-    swapped = sum(sides[0][prompt] != sides[1][prompt] for prompt in sides[0].keys() & sides[1].keys())
+
+    def chosen(file: bytes) -> dict[str, Any]:
+        pairs = map(json.loads, file.splitlines())
+        return {pair["prompt"][0]["content"]: pair["chosen"] for pair in pairs}
+
+    before, after = chosen(kept), chosen((bench.out / "pairs.jsonl").read_bytes())
+    swapped = sum(before[prompt] != after[prompt] for prompt in before.keys() & after.keys())
     assert turned.judgements["changed_side"] == swapped > 0
     assert [turn.change for turn in turned.turns].count("changed_side") == swapped
 

@@ -93,9 +93,8 @@ def test_adjusted_rand_is_one_for_the_same_division_under_other_names_and_near_z
 
 
 def one_item(*people: tuple[str, tuple[float, ...]]) -> Profile:
-    return Profile.of(
-        [scores for _, scores in people], ["item"] * len(people), [g for g, _ in people], range(len(people))
-    )
+    groups, scores = zip(*people, strict=True)
+    return Profile.of(scores, ["item"] * len(people), groups, range(len(people)))
 
 
 def winner(name: str, profile: Profile) -> list[float]:
@@ -134,7 +133,9 @@ def many(groups: dict[str, int], items: int = 30) -> Profile:
     rows = [(g, i, p) for i in range(items) for g, n in groups.items() for p in range(n)]
     first = next(iter(groups))
     scores = [(1.0, 0.0) if g == first else (0.0, 1.0) for g, _, _ in rows]
-    return Profile.of(scores, [f"{i:03}" for _, i, _ in rows], [g for g, _, _ in rows], [f"{g}{p}" for g, _, p in rows])
+    items = [f"{i:03}" for _, i, _ in rows]
+    groups = [group for group, _, _ in rows]
+    return Profile.of(scores, items, groups, [f"{group}{person}" for group, _, person in rows])
 
 
 def test_a_minority_loses_always_by_majority_and_gets_its_share_by_proportion() -> None:
@@ -179,7 +180,9 @@ def test_all_550_published_consensus_values_of_the_two_groups(cai_data: Path) ->
         people = list(csv.DictReader(file))
     with (cai_data / "ccai/clean_comments.csv").open(newline="") as file:
         comments = {row["comment-id"]: row for row in csv.DictReader(file)}
-    votes = [[float(row[id]) if row[id] else NAN for id in comments] for row in people]
+    votes = []
+    for row in people:
+        votes.append([float(row[id]) if row[id] else NAN for id in comments])
     counts = tally(votes, [row["group-id"] for row in people])
     support = counts.support()
     equal = 0
@@ -194,7 +197,8 @@ def test_opinion_groups_are_found_on_the_published_votes(cai_data: Path) -> None
     with (cai_data / "ccai/clean_votes.csv").open(newline="") as file:
         people = list(csv.DictReader(file))
     columns = list(people[0])[7:]
-    votes = np.array([[float(row[id]) if row[id] else NAN for id in columns] for row in people])
+    votes = np.array([itemgetter(*columns)(row) for row in people])
+    votes = np.where(votes == "", "nan", votes).astype(float)
     clustered = clusters(votes)
     assert 2 <= clustered.count <= 5 and clustered.p == 0.01 and clustered.silhouette is not None
     told = apart(votes[clustered.group >= 0], clustered.group[clustered.group >= 0])

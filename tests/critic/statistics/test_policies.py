@@ -61,7 +61,9 @@ def test_the_controlled_interval_covers_as_often_as_it_says(prompts: int, streng
 def comparisons(games: list[tuple[int, int]], times: int) -> tuple[list[int], list[int], list[float], list[int]]:
     repeated = games * times
     clusters = [number for number in range(times) for _ in games]
-    return [a for a, _ in repeated], [b for _, b in repeated], [1.0] * len(repeated), clusters
+    winners = [winner for winner, _ in repeated]
+    losers = [loser for _, loser in repeated]
+    return winners, losers, [1.0] * len(repeated), clusters
 
 
 def test_strengths_are_the_published_vector_of_choix() -> None:

@@ -27,7 +27,9 @@ def coincidences(rows: list[list[float]]) -> Coincidences:
 @pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
 def test_krippendorffs_own_example(level: Level, alpha: float) -> None:
     observers = [line.split() for line in KRIPPENDORFF.split("\n") if line]
-    units = [[float(value) for value in unit if value != "*"] for unit in zip(*observers, strict=True)]
+    units = []
+    for unit in zip(*observers, strict=True):
+        units.append([float(value) for value in unit if value != "*"])
     assert coincidences(units).alpha(level) == pytest.approx(alpha, abs=5e-4)
 
 
@@ -74,9 +76,15 @@ def test_neither_the_order_of_raters_nor_that_of_units_matters(units: list[list[
 @given(UNITS)
 def test_interval_alpha_keeps_under_shift_and_scale_and_two_values_have_no_level(units: list[list[float]]) -> None:
     before = coincidences(units).alpha("interval")
-    after = coincidences([[3 * value + 7 for value in unit] for unit in units]).alpha("interval")
+    moved = []
+    for unit in units:
+        moved.append([3 * value + 7 for value in unit])
+    after = coincidences(moved).alpha("interval")
     assert before == after or before == pytest.approx(after)
-    two = coincidences([[min(value, 1) for value in unit] for unit in units])
+    halved = []
+    for unit in units:
+        halved.append([min(value, 1) for value in unit])
+    two = coincidences(halved)
     assert two.alpha("nominal") == two.alpha("interval") or two.alpha("nominal") == pytest.approx(two.alpha("interval"))
 
 
@@ -85,7 +93,9 @@ def test_pandalm_by_three_annotators(cai_data: Path) -> None:
         entry["what"]: entry["value"] for entry in json.loads((cai_data / "GOLDEN.json").read_text())["agreement"]
     }
     rows = json.loads((cai_data / "pandalm" / "testset-v1.json").read_text())
-    labels = [[float(row[f"annotator{i}"]) for i in (1, 2, 3)] for row in rows]
+    labels = []
+    for row in rows:
+        labels.append([float(row[f"annotator{i}"]) for i in (1, 2, 3)])
     pairs = []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         pair = Kappa()
@@ -104,9 +114,10 @@ def test_dices_by_seventy_raters(cai_data: Path) -> None:
     alpha = next(entry["value"] for entry in golden if entry["what"].startswith("DICES-990"))
     rows = json.loads((cai_data / "dices" / "dices_990.json").read_text())["instances"]
     values = {"No": 0.0, "Yes": 1.0, "Unsure": 2.0}
-    counted = coincidences(
-        [[values[label] for label in row["annotations"]["safety"]["individual_human_scores"]] for row in rows]
-    )
+    ratings = []
+    for row in rows:
+        ratings.append([values[label] for label in row["annotations"]["safety"]["individual_human_scores"]])
+    counted = coincidences(ratings)
     assert counted.labels == 72103
     assert counted.alpha("nominal") == pytest.approx(alpha, abs=1e-12)
 
@@ -115,7 +126,9 @@ def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
     """Krippendorff's alpha as he writes it: coincidences of each two values, and the metric of each two."""
     kept = [unit for unit in units if len(unit) > 1]
     values = sorted({value for unit in kept for value in unit})
-    total = {value: sum(unit.count(value) for unit in kept) for value in values}
+    total = {}
+    for value in values:
+        total[value] = sum(unit.count(value) for unit in kept)
     labels = sum(total.values())
 
     def distance(a: float, b: float) -> float:
@@ -128,10 +141,9 @@ def by_the_matrix(units: list[list[float]], level: Level) -> float | None:
         return (between - (total[a] + total[b]) / 2) ** 2
 
     expected = sum(total[a] * total[b] * distance(a, b) for a in values for b in values)
-    observed = sum(
-        sum(distance(a, b) for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j) / (len(unit) - 1)
-        for unit in kept
-    )
+    observed = 0.0
+    for unit in kept:
+        observed += sum(distance(a, b) for a, b in permutations(unit, 2)) / (len(unit) - 1)
     return None if expected == 0 else 1 - (labels - 1) * observed / expected
 
 

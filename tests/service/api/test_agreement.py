@@ -178,7 +178,8 @@ def pairwise(first: Sequence[int], second: Sequence[int]) -> float:
 
 def test_a_ranking_of_100_responses_is_counted_whole() -> None:
     draw = random.Random(1)
-    ada, grace = [[draw.randrange(1, 40) for _ in range(100)] for _ in range(2)]
+    ada = [draw.randrange(1, 40) for _ in range(100)]
+    grace = [draw.randrange(1, 40) for _ in range(100)]
     counted = Agreement([ranked(ada, "ada"), ranked(grace, "grace")])
     [pair] = counted.pairs.values()
     assert pair.units == 4950

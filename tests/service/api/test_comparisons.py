@@ -105,7 +105,9 @@ async def test_groups_are_judged_apart(api: Api) -> None:
 
 async def test_it_is_stored_as_feedback_like_a_persons(api: Api) -> None:
     told = await ask(api, responses=[SHORT, LONG, "The Nile."], principles=1)
-    for one, kind in [(j, "comparison") for j in told["judgements"]] + [(r, "ranking") for r in told["rankings"]]:
+    kinds = [(judgement, "comparison") for judgement in told["judgements"]]
+    kinds += [(ranking, "ranking") for ranking in told["rankings"]]
+    for one, kind in kinds:
         stored = (await api.admin.get(f"/v1/feedback/{one['id']}")).json()
         assert (stored["kind"], stored["source"], stored["annotator"]) == (kind, "ai", told["judge"])
         assert (stored["constitution"], stored["constitution_hash"]) == (

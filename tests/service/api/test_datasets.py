@@ -135,7 +135,8 @@ async def test_trainers_read_what_is_built(api: Api) -> None:
 
 
 async def test_building_reads_a_few_labels_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    await given(api, *(comparison(f"{i}?", "first") for i in range(7)), *(comparison(f"{i}?") for i in range(7)))
+    first = [comparison(f"{i}?", "first") for i in range(7)]
+    await given(api, *first, *(comparison(f"{i}?") for i in range(7)))
     whole = await build(api, aggregation="soft")
     monkeypatch.setattr(snapshot, "ROWS_READ", 3)
     assert (await build(api, aggregation="soft"))["sha256"] == whole["sha256"]

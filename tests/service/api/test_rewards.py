@@ -98,13 +98,18 @@ async def test_an_address_can_hold_the_key(api: Api) -> None:
         problem(answer, 401, "unauthorized")
 
 
+def certain(digit: int) -> Score:
+    """The score of a judge that is sure of a digit."""
+    return Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1)
+
+
 async def test_a_judge_gives_the_mean_expected_score_by_weight(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     class Digits(FakeEngine):
         """Says 2 for the first principle and 5 for the second, for sure."""
 
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
             digits = [2 if "statement 0" in path[-1].content else 5 for path, _, _ in reads(tree)]
-            return tuple(Score(tuple(0.0 if i == digit else -math.inf for i in range(10)), 1) for digit in digits)
+            return tuple(map(certain, digits))
 
     monkeypatch.setattr(part, "open_engine", lambda spec: Digits())
     data = constitution()

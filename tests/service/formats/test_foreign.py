@@ -163,6 +163,11 @@ def test_hh_rlhf_writes_no_forged_turn(text: str, tmp_path: Path) -> None:
     assert (tmp_path / "file.jsonl").read_bytes() == b""
 
 
+def in_parts(messages: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """Messages whose contents are lists of parts."""
+    return [{"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in messages]
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
@@ -180,12 +185,8 @@ def test_hh_rlhf_writes_no_forged_turn(text: str, tmp_path: Path) -> None:
         ({"instruction": "Name a river.", "input": "", "chosen": "The Nile.", "rejected": "The Po."}, COMPARED),
         (
             {
-                "chosen_messages": [
-                    {"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in NILE
-                ],
-                "rejected_messages": [
-                    {"role": m["role"], "content": [{"type": "text", "value": m["content"]}]} for m in PO
-                ],
+                "chosen_messages": in_parts(NILE),
+                "rejected_messages": in_parts(PO),
             },
             COMPARED,
         ),
@@ -262,8 +263,11 @@ def test_a_runs_exports_are_read(tmp_path: Path) -> None:
         revisions=[[revision("short", "Nile."), revision("kind", None, round=1)]],
     )
     labels = read("jsonl", list(feedback_records(made, provenance())), tmp_path)
-    expected = [
-        label.model_copy(update={"responses": tuple(r.model_copy(update={"finish": "given"}) for r in label.responses)})
-        for label in from_row(made, provenance())
-    ]
+    expected = []
+    for label in from_row(made, provenance()):
+        expected.append(
+            label.model_copy(
+                update={"responses": tuple(r.model_copy(update={"finish": "given"}) for r in label.responses)}
+            )
+        )
     assert labels == expected

@@ -113,4 +113,8 @@ def _judging(sentences: list[str]) -> int | None:
 
 def _content(sentences: list[str]) -> int:
     """How many sentences neither decline nor send the reader elsewhere."""
-    return sum(not any(kind.search(sentence) for kind in _NO_CONTENT) for sentence in sentences)
+    return sum(_has_content(sentence) for sentence in sentences)
+
+
+def _has_content(sentence: str) -> bool:
+    return not any(kind.search(sentence) for kind in _NO_CONTENT)

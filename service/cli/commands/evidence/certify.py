@@ -72,9 +72,8 @@ def certify(
 def certificate(asked: AskedJudge, constitution: Constitution, people: People, figures: TrustFigures) -> Certificate:
     """Bind figures to what they are of."""
     items = people.items
-    covers = binding.coverage(
-        (item.prompt for item in items), (text for item in items for text in (item.first.text, item.second.text))
-    )
+    texts = [text for item in items for text in (item.first.text, item.second.text)]
+    covers = binding.coverage((item.prompt for item in items), texts)
     tags = {tag for item in items for tag in item.prompt.tags}
     principles = {principle.id: principle.digest for principle in constitution.principles}
     return Certificate(

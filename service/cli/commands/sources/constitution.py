@@ -52,13 +52,11 @@ def list_(root: Root = None, as_json: Json = False, quiet: Quiet = False, config
     listed = [(folder, c) for root in roots() for folder, c in by_ref.values() if folder == root]
     if as_json:
         keys = ("name", "version", "title")
-        _print_json(
-            [
-                {**{k: getattr(c, k) for k in keys}, "principles": len(c.principles), "hash": c.digest}
-                | {"folder": str(folder)}
-                for folder, c in listed
-            ]
-        )
+        told = []
+        for folder, c in listed:
+            given = {key: getattr(c, key) for key in keys}
+            told.append(given | {"principles": len(c.principles), "hash": c.digest, "folder": str(folder)})
+        _print_json(told)
         return
     width = max((len(c.ref) for _, c in listed), default=0)
     for folder, c in listed:
@@ -254,10 +252,8 @@ def _show_diff(console: Console, difference: Diff) -> None:
 
 
 def _changed(difference: Diff) -> list[tuple[str, Changed]]:
-    return [
-        *(("reworded", changed) for changed in difference.reworded),
-        *(("reweighted", changed) for changed in difference.reweighted),
-    ]
+    reworded = [("reworded", changed) for changed in difference.reworded]
+    return reworded + [("reweighted", changed) for changed in difference.reweighted]
 
 
 def _show_change(console: Console, change: Change, indent: str) -> None:

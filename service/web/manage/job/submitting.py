@@ -1,6 +1,7 @@
 """Submitting a job on a page: a form for each kind of job, made of its request, which then goes the API's way."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +22,7 @@ from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocumen
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
 from service.web.manage.asking import Submitter, new_number, once, typed
-from service.web.manage.job.request_form import entries_of, values_of
+from service.web.manage.job.request_form import Entry, entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -147,6 +148,11 @@ def _count(given: dict[str, str]) -> int:
     return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 4 and int(text) else 1
 
 
+def _is_filled(entry: Entry, given: Mapping[str, str]) -> bool:
+    """Whether somebody has said something in any of the entry's own fields."""
+    return any(given.get(one.name) for one in entry.entries)
+
+
 async def _page(
     request: Request, parts: Service, kind: str, given: dict[str, str], problem: ProblemDocument | None = None
 ) -> Response:
@@ -155,7 +161,7 @@ async def _page(
     entries = entries_of(KINDS[kind].request)
     main = [entry for entry in entries if entry.is_required or entry.suggested]
     more = [entry for entry in entries if entry not in main]
-    opened = {entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)}
+    opened = {entry.name for entry in entries if _is_filled(entry, given)}
     return render(
         request,
         "manage/new_job.html.j2",

@@ -96,7 +96,8 @@ def test_both_sides_of_a_match_add_up_to_one() -> None:
 
 def test_accuracy_is_of_all_items_with_ties_as_halves() -> None:
     labels = [label(i, 0.9) for i in range(100)]
-    labels += [label(i, 1.0, "ann") for i in range(30)] + [label(i, 0.5, "ann") for i in range(30, 40)]
+    labels += [label(i, 1.0, "ann") for i in range(30)]
+    labels += [label(i, 0.5, "ann") for i in range(30, 40)]
     (accuracy,) = (estimate(one) for one in columns_of(gathered(labels), []))
     assert accuracy.what == "accuracy" and accuracy.of == "j"
     assert accuracy.human is not None and accuracy.human.estimate == pytest.approx((30 + 10 / 2) / 40)
@@ -134,7 +135,8 @@ def test_too_little_is_a_sentence_and_no_number() -> None:
         assert planned(one, 0.1).plan is None and "pilot" in planned(one, 0.1).why_not
     few = gathered([label(i, 0.9) for i in range(30)] + [label(1, 1.0, "ann")])
     assert "fewer than 20" in estimate(columns_of(few, ["old"])[0]).why_not["powered"]
-    same = gathered([label(i, 0.9) for i in range(60)] + [label(i, 1.0, "ann") for i in range(40)])
+    by_judge = [label(i, 0.9) for i in range(60)]
+    same = gathered(by_judge + [label(i, 1.0, "ann") for i in range(40)])
     alike = estimate(next(one for one in columns_of(same, ["old"]) if one.what == "win rate"))
     assert alike.powered is not None and alike.powered.high == 1 and alike.powered.low < 0.98, (
         "no interval without width"

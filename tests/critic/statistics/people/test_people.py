@@ -33,7 +33,7 @@ def crowd(rng: np.random.Generator, units: int = 200) -> tuple[Ints, Ints, Ints]
 
 def test_dawid_and_skenes_own_table() -> None:
     # Observer 1's three answers are three labels of one rater, which a file never holds.
-    values = np.array([[int(digit) for digit in patient] for patient in PATIENTS.split()])
+    values = np.array([list(map(int, patient)) for patient in PATIENTS.split()])
     units = np.repeat(np.arange(45), 7)
     raters = np.tile([0, 0, 0, 1, 2, 3, 4], 45)
     ratings = Ratings(units, raters, values.reshape(-1) - 1, np.array([1.0, 2.0, 3.0, 4.0]))

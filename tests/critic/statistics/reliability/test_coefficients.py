@@ -77,7 +77,7 @@ def test_fleiss_own_example() -> None:
         *([0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1]),
         *([7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]),
     ]
-    matrix = np.array([[code for code, times in enumerate(row) for _ in range(times)] for row in counts], float).T
+    matrix = np.array([np.repeat(np.arange(len(row)), row) for row in counts], float).T
     ratings = Ratings.of_matrix(matrix)
     assert coefficient(fleiss(ratings), 10) == pytest.approx(0.20993, abs=1e-5)
     assert coefficient(fleiss(ratings), 10) == pytest.approx(inter_rater.fleiss_kappa(np.array(counts)), rel=1e-12)

@@ -81,12 +81,10 @@ def _profile(labels: Iterable[Feedback], source: str) -> Profile:
             fix="Give feedback with both: groups can't be told otherwise.",
         )
     places = {item: f"{place:09}" for place, item in enumerate(orders)}  # so that items keep the file's order
-    return Profile.of(
-        [(first, 1 - first) for first, _ in rows.values()],
-        [places[item] for item, _ in rows],
-        [group for _, group in rows.values()],
-        [annotator for _, annotator in rows],
-    )
+    worths = [(first, 1 - first) for first, _ in rows.values()]
+    items = [places[item] for item, _ in rows]
+    groups = [group for _, group in rows.values()]
+    return Profile.of(worths, items, groups, [annotator for _, annotator in rows])
 
 
 def _apart(profile: Profile) -> Apart:
@@ -102,15 +100,14 @@ def _apart(profile: Profile) -> Apart:
 
 def _json(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_out: dict[str, int]) -> dict[str, Any]:
     people = dict(zip(profile.groups, profile.people().tolist(), strict=True))
-    ways = {
-        one.aggregation.name: {
+    ways = {}
+    for one in by_way:
+        ways[one.aggregation.name] = {
             "says": one.aggregation.says,
             "undecided": one.undecided,
             "loser": one.loser.group if one.loser is not None else None,
             "groups": {loss.group: _loss(loss) for loss in one.losses},
         }
-        for one in by_way
-    }
     return {"items": profile.items, "people": people, "apart": asdict(apart), "ways": ways, "left_out": left_out}
 
 

@@ -106,10 +106,9 @@ def _report(
         if problem := next((trial.problem for trial in mine if trial.problem), None):
             typer.echo(f"{name} could not read {by_mode[name].unreadable} of {len(mine)}; the first: {clean(problem)}")
     if out:
-        modes = {
-            name: _plain(by_mode[name], ratios[name]) | {"trials": [asdict(trial) for trial in mine]}
-            for name, mine in trials.items()
-        }
+        modes = {}
+        for name, mine in trials.items():
+            modes[name] = _plain(by_mode[name], ratios[name]) | {"trials": [asdict(trial) for trial in mine]}
         _write(out / "injection.json", judge, principle, suite, modes)
 
 

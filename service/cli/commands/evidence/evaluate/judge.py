@@ -104,10 +104,9 @@ def _write_page(file: Path, settings: MeasureJudgeSettings, principle: Principle
 
 
 def _json(name: str, principle: Principle, judged: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    modes = {
-        mode: {key: _finite(value) for key, value in asdict(figures(answers)).items()}
-        for mode, answers in judged.items()
-    }
+    modes = {}
+    for mode, answers in judged.items():
+        modes[mode] = {key: _finite(value) for key, value in asdict(figures(answers)).items()}
     return {"judge": name, "principle": principle.id, "principle_digest": principle.digest, "modes": modes}
 
 
@@ -243,8 +242,9 @@ def _write(
     rules: Mapping[str, Sequence[Judged]],
 ) -> None:
     to_beat = better_rule(rules)
-    modes = {
-        name: {
+    modes = {}
+    for name, answers in judged.items():
+        modes[name] = {
             "figures": _figures(answers),
             "against_length": {"rule": to_beat} | asdict(compared(answers, rules[to_beat])),
             "pairs": [
@@ -252,8 +252,6 @@ def _write(
                 for a in answers
             ],
         }
-        for name, answers in judged.items()
-    }
     content = {
         "judge": judge,
         "principle": principle.id,

@@ -126,7 +126,8 @@ def _with_people_and_leaks(
 
 
 def _leaks(plan: PolicyPlan, runs: Sequence[Path]) -> list[str]:
-    named = [(POLICY, policy) for policy in plan.policies] + [(MEASURED_BY, str(spec)) for spec, _ in plan.judges]
+    named = [(POLICY, policy) for policy in plan.policies]
+    named += [(MEASURED_BY, str(spec)) for spec, _ in plan.judges]
     for run in runs:
         with closing(open_rows(run)) as store:
             config = read_config(store, run)
@@ -136,12 +137,18 @@ def _leaks(plan: PolicyPlan, runs: Sequence[Path]) -> list[str]:
 
 
 def _write(out: Path, told: dict[str, Any], measured: MeasuredPolicies) -> None:
-    rows = [
-        {"set": name, "policy": policy, "prompt": [m.model_dump() for m in prompt.messages], "answers": answers}
-        for name, by_policy in measured.texts.items()
-        for policy, texts in zip(measured.names, by_policy, strict=True)
-        for prompt, answers in zip(measured.prompts[name], texts, strict=True)
-    ]
+    rows = []
+    for name, by_policy in measured.texts.items():
+        for policy, texts in zip(measured.names, by_policy, strict=True):
+            for prompt, answers in zip(measured.prompts[name], texts, strict=True):
+                rows.append(
+                    {
+                        "set": name,
+                        "policy": policy,
+                        "prompt": [m.model_dump() for m in prompt.messages],
+                        "answers": answers,
+                    }
+                )
     replace_text(out / "answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     replace_text(out / "policy.html", report(told, samples(measured)))
     replace_text(out / "policy.json", json.dumps(told, indent=2, allow_nan=False) + "\n")
