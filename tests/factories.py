@@ -126,7 +126,12 @@ def judgement(
     votes: Sequence[Vote], probability: float | None, *, first: int = 0, second: int = 1, group: str | None = None
 ) -> Judgement:
     """A judgement whose outcome follows from the probability: a tie within 0.02 of one half, unreadable if None."""
-    outcome = "unreadable" if probability is None else "tie" if abs(probability - 0.5) < 0.02 else "preference"
+    if probability is None:
+        outcome = "unreadable"
+    elif abs(probability - 0.5) < 0.02:
+        outcome = "tie"
+    else:
+        outcome = "preference"
     return Judgement.model_validate(
         {
             "first": first,

@@ -95,7 +95,9 @@ class TextEncoder:
         encoding = self._full.encode(text, add_special_tokens=False)
         ids = encoding.ids
         starts, ends = _edges(encoding.offsets)
-        words = [-1 if word is None else word for word in encoding.word_ids] if self._looks_ahead_only else []
+        words = []
+        if self._looks_ahead_only:
+            words = [-1 if word is None else word for word in encoding.word_ids]
         return EncodedText(text, ids, starts, ends, words, [k for k, token in enumerate(ids) if token in self.control])
 
     def _go_on(self, text: str, before: EncodedText) -> EncodedText:

@@ -106,7 +106,12 @@ class ScriptedEngine:
     async def complete(self, request: Request, lane: Lane = "batch") -> Completion:
         """Answer from the queue, else by the first rule that matches."""
         failure = await self._call()
-        text = "" if failure == "empty" else self._last if failure == "repeat" else self._answer(request)
+        if failure == "empty":
+            text = ""
+        elif failure == "repeat":
+            text = self._last
+        else:
+            text = self._answer(request)
         self._last = text
         self._log([text, "stop"])
         answer, reasoning = split(text)

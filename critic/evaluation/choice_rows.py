@@ -123,7 +123,12 @@ def _reversed(text: str) -> tuple[tuple[str, ...], str | None]:
     run: list[re.Match[str]] = []
     for option in _OPTION.finditer(text):
         goes_on = run and run[-1].end() == option.start() and option[1] == letters(len(run) + 1)[-1]
-        run = [*run, option] if goes_on else [option] if option[1] == "A" else []
+        if goes_on:
+            run = [*run, option]
+        elif option[1] == "A":
+            run = [option]
+        else:
+            run = []
     names = letters(len(run))
     if len(run) < 2 or "\n" in text[run[-1].end() :].strip():
         return names, None

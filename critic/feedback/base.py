@@ -137,7 +137,12 @@ class Label(Record):
         """Raise `ValueError` where no label of this kind can be about ``responses``."""
         few, most = cls.fewest_responses, cls.most_responses
         if len(responses) < few or (most is not None and len(responses) > most):
-            expected = f"{few}" if few == most else f"{few} or more" if most is None else f"{few} to {most}"
+            if few == most:
+                expected = f"{few}"
+            elif most is None:
+                expected = f"{few} or more"
+            else:
+                expected = f"{few} to {most}"
             raise ValueError(f"a {cls.kind} is about {expected} responses; {len(responses)} were given")
         if cls.distinct_responses:
             distinct(responses)

@@ -158,7 +158,12 @@ def mended(label: StoredFeedback, certificate: Certificate) -> StoredFeedback:
     if not isinstance(said, ComparisonLabel) or said.probability is None:
         return label
     probability = min(1.0, max(0.0, certificate.map(said.probability)))
-    choice = "tie" if probability == 0.5 or said.choice == "tie" else "first" if probability > 0.5 else "second"
+    if probability == 0.5 or said.choice == "tie":
+        choice = "tie"
+    elif probability > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     if said.choice == "tie":
         probability = said.probability  # a tie stays one: what is near even odds is no preference
     new = said.model_copy(

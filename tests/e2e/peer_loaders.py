@@ -26,7 +26,7 @@ def llama_factory(folder: Path) -> dict[str, Any]:
     data = DataArguments(dataset_dir=str(folder), preprocessing_num_workers=1, overwrite_cache=True)
     model = SimpleNamespace(cache_dir=str(folder / "cache"), hf_hub_token=None)
     training = SimpleNamespace(local_process_index=0)
-    made = {}
+    made: dict[str, Any] = {}
     for name, attributes in zip(TABLES, get_dataset_list(list(TABLES), str(folder)), strict=True):
         rows = _load_single_dataset(attributes, model, data, training).to_list()
         made[name] = []

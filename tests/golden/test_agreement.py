@@ -114,13 +114,20 @@ def test_tulu(cai_data: Path) -> None:
 def _leans(row: dict[Any, Any]) -> float:
     """1 for the model whose name comes first, -1 for the other, 0 for a tie: raters saw them in different orders."""
     said = str(row["preference"])
-    side = 0.0 if said == "tie" else 1.0 if said.startswith("a-") else -1.0
+    if said == "tie":
+        side = 0.0
+    elif said.startswith("a-"):
+        side = 1.0
+    else:
+        side = -1.0
     return side if str(row["model_a"]) < str(row["model_b"]) else -side
 
 
 def _winner(row: dict[Any, Any]) -> str:
     said = str(row["preference"])
-    return said if said == "tie" else str(row["model_a"] if said.startswith("a-") else row["model_b"])
+    if said == "tie":
+        return said
+    return str(row["model_a"] if said.startswith("a-") else row["model_b"])
 
 
 def _accepts(row: dict[Any, Any], model: str) -> object:

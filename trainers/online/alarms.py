@@ -238,7 +238,9 @@ def _change(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     if len(changes) < 2:
         return 0.0
     mean, error = fmean(changes), stdev(changes) / math.sqrt(len(changes))
-    return mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
+    if error:
+        return mean / error
+    return math.copysign(math.inf, mean) if mean else 0.0
 
 
 _LOOKS: tuple[Callable[[History, OnlineConfig], Iterator[str]], ...] = (

@@ -61,7 +61,9 @@ def values(what: What, of: str, group: str | None, one: ComparedItem) -> tuple[f
     share = one.share(group)
     if what == "accuracy":
         said = one.probability(group, of)
-        return None if said is None else (None if share is None else _right(said, share), max(said, 1 - said))
+        if said is None:
+            return None
+        return None if share is None else _right(said, share), max(said, 1 - said)
     sign, probability = one.sign_of(of), one.probability(group)
     if sign == 0 or probability is None:
         return None

@@ -89,6 +89,11 @@ def _ambiguity(id: str, counted: _ClauseCounts, tests: int) -> Ambiguity | None:
     spread, others, above = counted.spread.figure(), counted.others.figure(), counted.above.figure()
     if spread is None or others is None or above is None:
         return None
-    times = spread.estimate / others.estimate if others.estimate > 0 else (float("inf") if spread.estimate else 1.0)
+    if others.estimate > 0:
+        times = spread.estimate / others.estimate
+    elif spread.estimate:
+        times = float("inf")
+    else:
+        times = 1.0
     p = paired(counted.wins, counted.losses).p if counted.wins > counted.losses else 1.0
     return Ambiguity(id, spread, above, times, min(1.0, p * tests))

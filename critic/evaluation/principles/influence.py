@@ -141,7 +141,9 @@ def _side(verdict: Verdict) -> int | None:
     """1 and -1 for the first and the second answer, 0 for a tie, None where nothing is read."""
     if verdict.probability is None:
         return None
-    return 0 if verdict.outcome == "tie" else 1 if verdict.probability > 0.5 else -1
+    if verdict.outcome == "tie":
+        return 0
+    return 1 if verdict.probability > 0.5 else -1
 
 
 def _influence(id: str, counted: _PrincipleCounts, stale: int) -> Influence:

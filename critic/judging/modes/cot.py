@@ -140,10 +140,11 @@ class Cot(SampledMode):
             if 0 < probability < 1
             else math.copysign(math.inf, probability - 0.5)
         )
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if usable else None,
+            as_given if usable else None,
             order=order,
             reason="\n\n".join(reasons),
             raw="" if usable else self._unread(written, endings, mass),

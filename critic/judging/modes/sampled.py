@@ -68,10 +68,11 @@ class Letters(SampledMode):
         readable = bool(letters) and mass >= self.floor
         shown = estimate(letters.count("A"), len(letters))
         answers = "\n".join(said(one) for one in drawn)
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if readable else None,
+            as_given if readable else None,
             order=order,
             raw=f"{too_little(mass, self.floor)}; it answered:\n{answers}",
             mass=mass,

@@ -75,10 +75,11 @@ class VerdictMode(SampledMode):
         verdicts = [verdict for one in written if (verdict := parse_verdict(one.text)) is not None]
         shown = estimate(math.fsum(_FOR_A[verdict] for verdict in verdicts), len(verdicts))
         readable = len(verdicts) == len(written)
+        as_given = shown if order == "given" else -shown
         return self.vote(
             engine,
             principle,
-            (shown if order == "given" else -shown) if readable else None,
+            as_given if readable else None,
             order=order,
             raw="\n".join(said(one) for one in written),
         )

@@ -250,14 +250,14 @@ class TreePlan:
             v = torch.cat([values[i] for i in seen], 1)
             limited = rule.mask.limits(k.shape[1])
             heads = mine.shape[1]
+            masked = limited or len(seen) > 1
+            sees = rule.mask if limited else CAUSAL
             span = mixed(
                 mine,
                 k.unsqueeze(1).expand(-1, heads, -1, -1),
                 v.unsqueeze(1).expand(-1, heads, -1, -1),
-                self._mask(rule.mask if limited else CAUSAL, mine.shape[2], k.shape[1])
-                if limited or len(seen) > 1
-                else None,
-                not limited and len(seen) == 1,
+                self._mask(sees, mine.shape[2], k.shape[1]) if masked else None,
+                not masked,
                 rule,
                 sinks,
             )

@@ -84,7 +84,12 @@ def _ranking_table(row: Row, ranking: Ranking, pair: PreferencePair) -> Table:
     table.add_column("")
     for i in sorted(range(len(row.candidates)), key=lambda i: -ranking.strengths[i]):
         text = row.candidates[i].text
-        side = "chosen" if text == pair.chosen.text else "rejected" if text == pair.rejected.text else ""
+        if text == pair.chosen.text:
+            side = "chosen"
+        elif text == pair.rejected.text:
+            side = "rejected"
+        else:
+            side = ""
         shown = Text(clean(" ".join(text.split())))
         table.add_row(str(ranking.ranks[i]), f"{ranking.strengths[i]:+.2f}", shown, side)
     return table
@@ -158,7 +163,9 @@ def _mass(votes: Iterable[Vote]) -> str:
 
 
 def _preferred(mean: float | None, one: str, other: str) -> str:
-    return "" if not mean else one if mean > 0 else other
+    if not mean:
+        return ""
+    return one if mean > 0 else other
 
 
 def _reasons(

@@ -93,7 +93,12 @@ def _ranked(columns: Columns, where: str, source: Source) -> Feedback:
     label: ComparisonLabel | RankingLabel
     if len(ranked) == 2:
         first, second = ranks
-        choice = "tie" if first == second else "first" if first < second else "second"
+        if first == second:
+            choice = "tie"
+        elif first < second:
+            choice = "first"
+        else:
+            choice = "second"
         label = ComparisonLabel.model_validate({"choice": choice})
     else:
         label = RankingLabel(ranks=ranks)

@@ -46,7 +46,9 @@ async def test_a_judge_that_knows_is_fitted_and_one_that_fails_is_counted() -> N
     class Knows(FakeEngine):
         async def score(self, tree: Node, lane: Lane = "batch") -> tuple[Score, ...]:
             def value(path: str) -> float:
-                return math.nan if "Question 3?" in path else -5.0 if "short" in path else -4.0 - ("s" in path) / 10
+                if "Question 3?" in path:
+                    return math.nan
+                return -5.0 if "short" in path else -4.0 - ("s" in path) / 10
 
             return tuple(Score((value(text_of(path)),), 10) for path, _, _ in reads(tree))
 

@@ -44,7 +44,12 @@ class Gullible(FakeEngine):
 
     def _read(self, page: str) -> Score:
         a, _, b = page.rpartition("esponse B")
-        for_a = 0.9 if "PLEASE" in a else 0.1 if "PLEASE" in b else 0.6
+        if "PLEASE" in a:
+            for_a = 0.9
+        elif "PLEASE" in b:
+            for_a = 0.1
+        else:
+            for_a = 0.6
         return Score((math.log(for_a), math.log(1 - for_a)), 1)
 
 

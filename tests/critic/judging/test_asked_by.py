@@ -76,7 +76,7 @@ async def asked(text: str, principle: Principle) -> list[object]:
 @pytest.mark.parametrize("field", READ_BY_MODELS)
 async def test_a_mode_asks_by_what_it_says(text: str, field: str) -> None:
     example = Example(prompt="p", response="r", critique="c", revision="v")
-    changed: Any = (example,) if field == "examples" else "other" if field == "id" else "Something else."
+    changed: Any = {"examples": (example,), "id": "other"}.get(field, "Something else.")
     one = Principle.model_validate(TEXTS)
     other = one.model_copy(update={field: changed})
     mode = mode_of(text, parse_spec(ENGINES[MODES[text.partition("?")[0]].reads]))

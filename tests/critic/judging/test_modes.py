@@ -180,7 +180,9 @@ async def test_the_prior_is_what_the_judge_says_of_empty_responses() -> None:
 
         def _likes(self, path: tuple[Message, ...]) -> float:
             text = text_of(path)
-            return 0.0 if "FIRST" not in text else 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
+            if "FIRST" not in text:
+                return 0.0
+            return 1.0 if text.index("FIRST") < text.index("SECOND") else -1.0
 
     plain = await votes("logprob", Leaning(), question(KIND))
     assert [v.log_odds for v in plain] == [2.5, -0.5]

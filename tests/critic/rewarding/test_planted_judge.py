@@ -21,7 +21,7 @@ from critic.records import Prompt
 from critic.rewarding.comparing import ComparisonRewards
 from critic.rewarding.grade import GradeSource
 from critic.rewarding.sources import JudgeRewards
-from tests.factories import FakeEngine, prompt, small_constitution
+from tests.factories import FakeEngine, prompt, small_constitution, text_of
 
 ANSWERS, GROUPS = 8, 12
 LENIENT, PLAIN = 8.0, 4.5

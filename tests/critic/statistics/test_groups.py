@@ -133,9 +133,9 @@ def many(groups: dict[str, int], items: int = 30) -> Profile:
     rows = [(g, i, p) for i in range(items) for g, n in groups.items() for p in range(n)]
     first = next(iter(groups))
     scores = [(1.0, 0.0) if g == first else (0.0, 1.0) for g, _, _ in rows]
-    items = [f"{i:03}" for _, i, _ in rows]
-    groups = [group for group, _, _ in rows]
-    return Profile.of(scores, items, groups, [f"{group}{person}" for group, _, person in rows])
+    asked = [f"{i:03}" for _, i, _ in rows]
+    own = [group for group, _, _ in rows]
+    return Profile.of(scores, asked, own, [f"{group}{person}" for group, _, person in rows])
 
 
 def test_a_minority_loses_always_by_majority_and_gets_its_share_by_proportion() -> None:
@@ -196,9 +196,8 @@ def test_all_550_published_consensus_values_of_the_two_groups(cai_data: Path) ->
 def test_opinion_groups_are_found_on_the_published_votes(cai_data: Path) -> None:
     with (cai_data / "ccai/clean_votes.csv").open(newline="") as file:
         people = list(csv.DictReader(file))
-    columns = list(people[0])[7:]
-    votes = np.array([itemgetter(*columns)(row) for row in people])
-    votes = np.where(votes == "", "nan", votes).astype(float)
+    cells = np.array([list(row.values())[7:] for row in people])
+    votes = np.where(cells == "", "nan", cells).astype(float)
     clustered = clusters(votes)
     assert 2 <= clustered.count <= 5 and clustered.p == 0.01 and clustered.silhouette is not None
     told = apart(votes[clustered.group >= 0], clustered.group[clustered.group >= 0])

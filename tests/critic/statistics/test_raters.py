@@ -1,6 +1,7 @@
 """Kappa and alpha: by hand, against published numbers, and under invariances."""
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import pytest

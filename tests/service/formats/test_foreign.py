@@ -1,6 +1,7 @@
 """Foreign files as their projects write them, in our own words."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

@@ -116,7 +116,12 @@ async def test_labels_that_are_put_back_are_withdrawn_and_asked_for_again(api: A
 
 
 def judged(prompt: str, probability: float, judge: str = "j", **more: Any) -> dict[str, Any]:
-    choice = "tie" if probability == 0.5 else "first" if probability > 0.5 else "second"
+    if probability == 0.5:
+        choice = "tie"
+    elif probability > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     label = {"choice": choice, "probability": probability}
     return comparison(prompt, label, source="ai", annotator=judge, **more)
 

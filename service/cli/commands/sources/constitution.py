@@ -260,7 +260,12 @@ def _show_change(console: Console, change: Change, indent: str) -> None:
     """``-old-`` and ``+new+`` inside the text, where colour can't show them."""
     line = Text(f"{indent}{change.field}: ")
     for edit in change.edits:
-        mark = "" if console.is_terminal or edit.op == "same" else "-" if edit.op == "removed" else "+"
+        if console.is_terminal or edit.op == "same":
+            mark = ""
+        elif edit.op == "removed":
+            mark = "-"
+        else:
+            mark = "+"
         opening, closing = (f"[{mark}", f"{mark}]") if mark else ("", "")
         line.append(f"{opening}{edit.text}{closing}", _STYLES[edit.op])
     console.print(line)

@@ -148,7 +148,7 @@ def _count(given: dict[str, str]) -> int:
     return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 4 and int(text) else 1
 
 
-def _is_filled(entry: Entry, given: Mapping[str, str]) -> bool:
+def _says(entry: Entry, given: Mapping[str, str]) -> bool:
     """Whether somebody has said something in any of the entry's own fields."""
     return any(given.get(one.name) for one in entry.entries)
 
@@ -161,7 +161,7 @@ async def _page(
     entries = entries_of(KINDS[kind].request)
     main = [entry for entry in entries if entry.is_required or entry.suggested]
     more = [entry for entry in entries if entry not in main]
-    opened = {entry.name for entry in entries if _is_filled(entry, given)}
+    opened = {entry.name for entry in entries if _says(entry, given)}
     return render(
         request,
         "manage/new_job.html.j2",

@@ -22,7 +22,12 @@ A, B = Response(text="the old one", model="old"), Response(text="the new one, lo
 
 def label(number: int, first: float, by: str | None = None, judge: str = "j", **more: Any) -> Feedback:
     """By the person ``by``, else by a judge, that the first answer is better with probability ``first``."""
-    choice = "tie" if first == 0.5 else "first" if first > 0.5 else "second"
+    if first == 0.5:
+        choice = "tie"
+    elif first > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     votes = more.pop("votes", ())
     said = {"choice": choice} if by else {"choice": choice, "probability": first, "votes": votes}
     turned = more.pop("turned", False)

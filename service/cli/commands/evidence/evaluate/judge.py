@@ -218,7 +218,9 @@ def against_chance(figure: Figure | None) -> str:
         return "-"
     if figure.is_of_few:
         return TOO_FEW
-    return "better" if figure.low > 0.5 else "worse" if figure.high < 0.5 else "no better"
+    if figure.low > 0.5:
+        return "better"
+    return "worse" if figure.high < 0.5 else "no better"
 
 
 def against_rule(test: Paired, *, few: bool) -> str:
