@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import TypeGuard
 
 import grimp
 import pytest
@@ -107,6 +108,71 @@ def test_late_imports_are_seen(tmp_path: Path) -> None:
         "            from . import y\n            import numpy, base.errors\n"
     )
     assert [node.lineno for node in late_imports(file)] == [4, 7, 8]
+
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class Unclear:
+    """What is hard to read in a file: `found` as a name, conditions or comprehensions within one expression."""
+
+    def __init__(self, file: Path) -> None:
+        self.faults: list[str] = []
+        self._look(ast.parse(file.read_bytes()))
+
+    def _look(self, node: ast.AST) -> tuple[int, int]:
+        """Return how many conditions and comprehensions there are in an expression."""
+        conditions, comprehensions = int(isinstance(node, ast.IfExp)), int(isinstance(node, COMPREHENSIONS))
+        for child in ast.iter_child_nodes(node):
+            some, more = self._look(child)
+            conditions, comprehensions = conditions + some, comprehensions + more
+            if more > 1 and isinstance(child, ast.expr) and not isinstance(node, ast.expr | INNER):
+                self.faults.append(f"{child.lineno}: several comprehensions in an expression")
+        if isinstance(node, ast.IfExp) and conditions > 1:
+            self.faults.append(f"{node.lineno}: a condition within a condition")
+        if is_called_found(node):
+            self.faults.append(f"{node.lineno}: a name that says what it holds, not found")
+        return (conditions, comprehensions) if isinstance(node, ast.expr | INNER) else (0, 0)
+
+
+INNER = ast.keyword | ast.comprehension | ast.arguments | ast.arg | ast.Slice
+"""What stands inside expressions, and is none."""
+
+
+def is_called_found(node: ast.AST) -> TypeGuard[ast.Name | ast.arg]:
+    """Whether a variable or a parameter is called `found`, where it is bound."""
+    if isinstance(node, ast.arg):
+        return node.arg == "found"
+    return isinstance(node, ast.Name) and node.id == "found" and isinstance(node.ctx, ast.Store)
+
+
+@pytest.mark.parametrize("folder", [*sorted(OWN), "benchmarks", "examples", "site", "tests"])
+def test_names_and_expressions_are_easy_to_read(folder: str) -> None:
+    faults = {}
+    for file in tracked():
+        if file.suffix == ".py" and file.relative_to(ROOT).parts[0] == folder:
+            faults[str(file.relative_to(ROOT))] = Unclear(file).faults
+    assert faults and {file: here for file, here in faults.items() if here} == {}
+
+
+def test_what_is_hard_to_read_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "unclear.py"
+    file.write_text(
+        "def f(found, x):\n    for found in x:\n        print(x.found, found)\n    y = 1 if x else 2 if f else 3\n"
+        "    y = [[b for b in a] for a in x]\n    y = g(a for a in x), 1 if x else 2\n"
+        "    return {1: [a for a in x], 2: {*(b for b in x)}}\n"
+    )
+    assert sorted(fault[:2] for fault in Unclear(file).faults) == ["1:", "2:", "4:", "5:", "7:"]
+
+
+def test_one_class_name_is_one_class() -> None:
+    """A name stands for one thing, wherever it is defined; tests make fakes of the same names."""
+    homes: dict[str, set[str]] = {}
+    for file in tracked():
+        if file.suffix == ".py" and file.relative_to(ROOT).parts[0] != "tests":
+            for name in re.findall(r"^ *class (\w+)[(:\[]", file.read_text("utf-8"), re.MULTILINE):
+                homes.setdefault(name, set()).add(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 
 MOST_FILES = 12
