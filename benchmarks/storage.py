@@ -25,7 +25,7 @@ from benchmarks.serving import postgres
 from critic.feedback import from_row
 from critic.records import Line, Provenance, Row
 from critic.run.config import RunConfig
-from critic.run.execute import QUESTION_DIGITS, KnownRow, SeenPrompts, item_hash
+from critic.run.execute import QUESTION_DIGITS, KnownRow, SeenPrompts, item_key
 from critic.run.folder.shards import About, ShardStore, pack
 from critic.run.folder.store import RunStore
 from critic.run.request import RunRequest
@@ -133,7 +133,7 @@ def cluster(store: RunStore, folder: Path) -> list[Measurement]:
         for line in request.lines():
             entry = seen.check(line)
             assert isinstance(entry, Line)
-            item_hash(entry)
+            item_key(entry)
             entry.model_dump_json()
         read = time.perf_counter() - began
     rows = list(store.rows())

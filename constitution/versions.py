@@ -43,7 +43,7 @@ def publish(file: Path, into: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     _replace(target, content)
     if listed is None:
-        lines = [f"{sha}  {name}\n" for name, sha in {**known, key: checksum(content)}.items()]
+        lines = [f"{sha256}  {name}\n" for name, sha256 in {**known, key: checksum(content)}.items()]
         _replace(into / CHECKSUMS, "".join(lines).encode())
     return target
 

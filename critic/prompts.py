@@ -26,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 )
 
 
-def template_hashes() -> dict[str, str]:
+def template_digests() -> dict[str, str]:
     """SHA-256 of each template's text, by name: part of a run's identity."""
     names = ("contrast", "cot", "critique", "decision", "logprob", "plain", "score", "verdict")
     return {name: digest(_source(name)) for name in names}

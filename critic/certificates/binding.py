@@ -23,9 +23,9 @@ _WORDS = 12
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
-def templates_sha256() -> str:
+def templates_digest() -> str:
     """Hash of all templates, as rows and manifests name it."""
-    return digest(prompts.template_hashes())
+    return digest(prompts.template_digests())
 
 
 def code() -> dict[str, str]:

@@ -33,7 +33,7 @@ from critic.run.folder.turned import changed
 from critic.run.opening import Capabilities, settle
 from critic.run.request import Checked, RunRequest, check
 from critic.run.retest import Retest, Tally, chosen, parts, varying_seats, what_varies
-from critic.run.run import Outcome, described, fingerprint, opened, write_results
+from critic.run.run import Outcome, described, opened, sha256_and_rows, write_results
 from critic.settings.run import RETEST, Format
 
 _LOG = logging.getLogger(__name__)
@@ -180,9 +180,9 @@ class _Reader(Attempts):
         self._request = request
 
     def look(self) -> tuple[str | None, int | None]:
-        """Open the input, so that a missing file is told at once, and return its `fingerprint`."""
+        """Open the input, so that a missing file is told at once, and return its `sha256_and_rows`."""
         self._request.unread()
-        return fingerprint(self._request)
+        return sha256_and_rows(self._request)
 
     def start(
         self,

@@ -28,7 +28,7 @@ from critic.engine import Engine
 from critic.engines import Spec, open_engine
 from critic.records import Line, Quarantined, Row
 from critic.run.config import RunConfig
-from critic.run.execute import Progress, SeenPrompts, execute_rows, item_hash
+from critic.run.execute import Progress, SeenPrompts, execute_rows, item_key
 from critic.run.folder.shards import About, pack, pack_answers, unpack_answers
 from critic.run.request import Checked, RunRequest
 from critic.run.retest import AskedAgain, Tally, asked_again
@@ -76,7 +76,7 @@ class Cut(Datasource):
 
 
 def _identity(entry: Line | Quarantined) -> str:
-    return item_hash(entry) if isinstance(entry, Line) else f"{entry.reason}: {entry.detail}"
+    return item_key(entry) if isinstance(entry, Line) else f"{entry.reason}: {entry.detail}"
 
 
 def _block(shard: int, items: str, entries: Iterable[Line | Quarantined], *, whole: bool) -> pa.Table:

@@ -48,7 +48,7 @@ class RowStore(Protocol):
     """Where rows end up: `critic.run.folder.store.RunStore`, and the service's database."""
 
     def is_done(self, row: int, item: str, plan: str) -> bool:
-        """Whether ``row`` has a result for this item (its `item_hash`) under this plan (a hash)."""
+        """Whether ``row`` has a result for this item (its `item_key`) under this plan (a hash)."""
         ...
 
     async def finish(self, result: Row | Quarantined, item: str, plan: str) -> None:
@@ -61,7 +61,7 @@ class RowStore(Protocol):
 
 
 class KnownRow(NamedTuple):
-    """A row that needs no reading, because it has its result: where it stands, and its `item_hash`."""
+    """A row that needs no reading, because it has its result: where it stands, and its `item_key`."""
 
     row: int
     where: str
@@ -151,7 +151,7 @@ async def execute_rows(
                 if isinstance(entry, Quarantined):
                     await store.finish(entry, "", plan)
                     _count(progress, entry)
-                elif store.is_done(entry.row, item := item_hash(entry), plan):
+                elif store.is_done(entry.row, item := item_key(entry), plan):
                     progress.skipped += 1
                 elif await begun():
                     tasks.create_task(one(entry, item))
@@ -185,7 +185,7 @@ class Doubtful:
             _count(self._progress, result)
 
 
-def item_hash(line: Line) -> str:
+def item_key(line: Line) -> str:
     """What a row's result is of, for `RowStore`: the question, which `SeenPrompts` compares, then all of the item.
 
     Last, where the prompt has an id, the id and the prompt, which `SeenPrompts` compares, too.

@@ -79,7 +79,7 @@ async def run(
         check_priced(checked)
     _check_folder(out)
     unread = request.unread()  # opened before any model is loaded: a missing file is told at once
-    input_hash, total = fingerprint(request)
+    input_hash, total = sha256_and_rows(request)
     async with opened(checked.specs) as engines:
         settled = await settle(checked.seats, engines)
         checked = replace(checked, seats=settled.seats)
@@ -261,7 +261,7 @@ def _config(request: RunRequest, checked: Checked, engines: Mapping[Spec, Engine
         settings=checked.settings,
         constitution=checked.constitution.ref,
         constitution_hash=checked.constitution.digest,
-        templates=prompts.template_hashes(),
+        templates=prompts.template_digests(),
         policy=engines[checked.policy].identity if checked.policy else None,
         critic=engines[checked.critic].identity if checked.policy else None,
         jury=tuple(
@@ -303,7 +303,7 @@ def _provenance(config: RunConfig, jury: Jury) -> Provenance:
     )
 
 
-def fingerprint(request: RunRequest) -> tuple[str | None, int | None]:
+def sha256_and_rows(request: RunRequest) -> tuple[str | None, int | None]:
     """Hash the input and count its lines, in one pass; None for what is no file, or holds more than a row a line."""
     path = Path(request.source)
     if request.source == "-" or not path.is_file():

@@ -57,7 +57,7 @@ def new_key(
     row = {
         "id": id,
         "name": name,
-        "hash": _hash(secret),
+        "hash": _sha256(secret),
         "scopes": sorted(set(scopes)),
         "annotator": annotator,
         "created_at": now(),
@@ -72,7 +72,7 @@ class _KnownKey:
     """A key as the database knew it, and when to ask again."""
 
     until: float  # of the monotonic clock
-    hash: str
+    sha256: str
     caller: Caller
     expires_at: datetime | None
 
@@ -109,7 +109,7 @@ class Keys:
             raise _refused("no API key" if not text else "this is no API key of this service")
         _, id, secret = parts
         known = await self._look_up(id)
-        if not secrets.compare_digest(known.hash, _hash(secret)):
+        if not secrets.compare_digest(known.sha256, _sha256(secret)):
             raise _refused("the API key is wrong")
         self._must_be_valid(known.expires_at)
         return known.caller
@@ -181,7 +181,7 @@ def require(caller: Caller, scopes: Sequence[Scope]) -> None:
         raise Forbidden(f"the key {caller.name!r} lacks the scope {needed}", "Use a key that has it.")
 
 
-def _hash(secret: str) -> str:
+def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

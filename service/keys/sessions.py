@@ -47,7 +47,7 @@ def new_link(key: str, hours: float = LINK_HOURS) -> SignInLink:
     """Draw a link that signs in once as the holder of the key of this id."""
     token, at = secrets.token_urlsafe(24), now()
     expires_at = at + timedelta(hours=hours)
-    row = {"id": _hash(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
+    row = {"id": _sha256(token), "key": key, "created_at": at, "expires_at": expires_at, "used_at": None}
     return SignInLink(token, expires_at, row)
 
 
@@ -83,7 +83,7 @@ class Sessions:
 
     async def find(self, token: str) -> Session:
         """The session of a browser. Raises `Unauthorized` where it is over, or its key is."""
-        id = _hash(token)
+        id = _sha256(token)
         known = self._known.get(id)
         if known is None or known.until < time.monotonic():
             known = await self._find(id)
@@ -120,7 +120,7 @@ class Sessions:
     async def peek(self, token: str) -> Caller:
         """Whose link it is, without using it. Raises `Unauthorized` where it can't be used any more."""
         async with self._database.read() as connection:
-            row = (await connection.execute(select(links).where(links.c.id == _hash(token)))).one_or_none()
+            row = (await connection.execute(select(links).where(links.c.id == _sha256(token)))).one_or_none()
         if row is None:
             raise _over("this link is none of ours")
         if row.used_at is not None:
@@ -134,7 +134,7 @@ class Sessions:
         caller = await self.peek(token)
         session = secrets.token_urlsafe(32)
         async with self._database.transaction() as connection:
-            unused = update(links).where(links.c.id == _hash(token), links.c.used_at.is_(None))
+            unused = update(links).where(links.c.id == _sha256(token), links.c.used_at.is_(None))
             unused = unused.where(links.c.expires_at > self._keys.time)
             if not (await connection.execute(unused.values(used_at=now()))).rowcount:
                 raise _over("this link was used already")
@@ -143,7 +143,7 @@ class Sessions:
 
     def _row(self, token: str, key: str) -> dict[str, Any]:
         at = now()
-        return {"id": _hash(token), "key": key, "created_at": at, "expires_at": at + self._time}
+        return {"id": _sha256(token), "key": key, "created_at": at, "expires_at": at + self._time}
 
     async def _renew(self, id: str) -> None:
         async with self._database.transaction() as connection:
@@ -154,10 +154,10 @@ class Sessions:
 
 def csrf(token: str) -> str:
     """What forms bring along that were made for the browser with this cookie."""
-    return _hash(f"csrf {token}")
+    return _sha256(f"csrf {token}")
 
 
-def _hash(token: str) -> str:
+def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 

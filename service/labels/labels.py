@@ -115,13 +115,13 @@ class Labels:
             row["group"] = group if row.get("group") is None else row["group"]
 
     async def _bind_constitution(self, row: dict[str, Any]) -> None:
-        ref, hash, principle = (row.get(name) for name in ("constitution", "constitution_hash", "principle"))
+        ref, given, principle = (row.get(name) for name in ("constitution", "constitution_hash", "principle"))
         if not isinstance(ref, str):
-            if hash is not None:
+            if given is not None:
                 raise InputError("a hash alone names no constitution", where="/constitution", fix="Give NAME@VERSION.")
             return
         bound = await self._constitution(ref)
-        if hash not in (None, bound.digest):
+        if given not in (None, bound.digest):
             problem = f"{bound.ref} has the hash {bound.digest}, not this one"
             raise InputError(problem, where="/constitution_hash", fix="Leave it out: the server binds it.")
         if isinstance(principle, str) and principle not in bound.principles:

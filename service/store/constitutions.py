@@ -146,7 +146,7 @@ class Constitutions:
         for (name, version), content in new.items():
             _write(self._root / name / f"{version}.yaml", content)
             listed[f"{name}/{version}.yaml"] = checksum(content)
-        lines = "".join(f"{sha}  {name}\n" for name, sha in listed.items())
+        lines = "".join(f"{sha256}  {name}\n" for name, sha256 in listed.items())
         _write(self._root / CHECKSUMS, lines.encode())
         return published(self._root)
 

@@ -113,7 +113,7 @@ def test_prompts_are_as_in_their_snapshots(name: str) -> None:
 
 def test_every_template_is_hashed() -> None:
     folder = Path(prompts.__file__).parent / "templates"
-    assert sorted(prompts.template_hashes()) == sorted(file.stem for file in folder.glob("*.j2"))
+    assert sorted(prompts.template_digests()) == sorted(file.stem for file in folder.glob("*.j2"))
 
 
 def test_text_is_a_value_and_never_a_template() -> None:

@@ -212,8 +212,8 @@ def _constitutions(row: Broken | Raw) -> dict[str, None]:
     """Return the hashes of the constitutions that a row names."""
     columns = row.columns if isinstance(row, Raw) else {}
     several = columns.get("constitution_hashes")
-    hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
-    return dict.fromkeys(name for name in hashes if isinstance(name, str))
+    constitution_hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+    return dict.fromkeys(name for name in constitution_hashes if isinstance(name, str))
 
 
 def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:

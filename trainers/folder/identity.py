@@ -93,10 +93,10 @@ def lineage(
     model): all constitutions of those and of the parent are named too. ``facts`` holds counts and figures.
     """
     parents = [own for name in (run["parent"]["name"], *others) if (own := inherited(name))]
-    hashes = [*constitutions, *(name for parent in parents for name in parent["constitutions"])]
+    constitution_hashes = [*constitutions, *(name for parent in parents for name in parent["constitutions"])]
     return {
         **run,
-        "constitutions": list(dict.fromkeys(hashes)),
+        "constitutions": list(dict.fromkeys(constitution_hashes)),
         "ancestors": parents,
         **facts,
         "packages": versions(),

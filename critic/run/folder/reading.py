@@ -62,7 +62,7 @@ def foresee(directory: Path, new: Constitution, others: Iterable[Constitution] =
         config = read_config(store, directory)
         foreseer = Foreseer.of(config, new, [*others, *_own(config)])
         foresight = foreseer.look(store.rows())
-    differ = config.templates != prompts.template_hashes()
+    differ = config.templates != prompts.template_digests()
     return Foreseen(config.constitution, config.constitution_hash, differ, foresight)
 
 

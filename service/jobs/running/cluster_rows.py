@@ -21,7 +21,7 @@ from base.option import as_file
 from critic.run.folder.shards import RUN_FILE, ShardStore
 from critic.run.folder.store import lock_directory
 from critic.run.request import RunRequest
-from critic.run.run import fingerprint
+from critic.run.run import sha256_and_rows
 from critic.settings.run import GenerateSettings, JudgeSettings, RunLimits, RunSettings
 from service.jobs.inputs.artifacts import input_of, of_job
 from service.jobs.requests import Judging
@@ -70,7 +70,7 @@ def _run(work: Work, asked: Judging, folder: Path) -> dict[str, Any]:
     request = run_request(work, asked, str(source), constitution)
     on = work.parts.settings.clusters[asked.cluster or ""]
     principles = Path(principles_file(work, asked.constitution))
-    _, total = fingerprint(request)
+    _, total = sha256_and_rows(request)
     _wait_for(work, folder)
     with _told(work, folder, total):
         command(work, [request.kind], as_file(settings_of(request, principles, folder, on, asked)))

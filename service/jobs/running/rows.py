@@ -23,7 +23,7 @@ from critic.run.execute import Progress, SeenPrompts, execute_rows
 from critic.run.opening import Capabilities, learnt, settle
 from critic.run.request import Checked, RunRequest, check, check_priced
 from critic.run.retest import Retest, retested
-from critic.run.run import described, fingerprint, write_results
+from critic.run.run import described, sha256_and_rows, write_results
 from service.bounds.portions import portions
 from service.bounds.text_bounds import TextBounds
 from service.engines import TRAINED
@@ -189,7 +189,7 @@ def prepared(work: Work, asked: Judging) -> RowsJob:
     if asked.max_cost is not None:
         check_priced(checked)
     engines = work.call(_engines(work, asked, checked))
-    input_hash, total = fingerprint(request)
+    input_hash, total = sha256_and_rows(request)
     settled = work.call(settle(checked.seats, engines))
     checked = replace(checked, seats=settled.seats)
     config, provenance = described(request, checked, engines, input_hash)

@@ -155,4 +155,4 @@ def test_what_is_covered_is_told_from_the_texts() -> None:
 
 def test_the_code_is_hashed_as_it_is() -> None:
     assert binding.code() == binding.code() and len(binding.code()["sha256"]) == 64
-    assert len(binding.templates_sha256()) == 64
+    assert len(binding.templates_digest()) == 64

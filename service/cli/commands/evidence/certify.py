@@ -84,7 +84,7 @@ def certificate(asked: AskedJudge, constitution: Constitution, people: People, f
             settings=asked.judge.settings,
             mode={"name": asked.mode.name, **asked.mode.model_dump(mode="json")},
         ),
-        templates=binding.templates_sha256(),
+        templates=binding.templates_digest(),
         constitution=constitution.ref,
         constitution_hash=constitution.digest,
         principles=principles,
