@@ -12,6 +12,7 @@ import typer
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
 from critic.settings.labels.people import GroupsSettings
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, WayOutcome, outcomes
 from critic.statistics.groups.support import Apart, apart
@@ -129,7 +130,7 @@ def _print(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_ou
     if apart.refusal:
         say(clean(apart.refusal))
     elif apart.p is not None:
-        differ = "vote differently" if apart.p < 0.05 else "do not vote differently beyond chance"
+        differ = "vote differently" if apart.p < OF_REPORT else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
     for one in by_way:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))
