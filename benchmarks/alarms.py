@@ -19,9 +19,9 @@ from critic.evaluation.agreement.figures import agreement_figures
 from critic.evaluation.agreement.units import Said
 from critic.evaluation.policy.alarms import sentences
 from critic.evaluation.policy.figures import figures
-from critic.evaluation.policy.leakage import JUDGE, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import JUDGE, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Measured
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, MeasuredPolicies
 from critic.evaluation.policy.tax import MultipleChoice
 from critic.evaluation.principles.ambiguity import ambiguities
 from critic.evaluation.principles.redundancy import relations
@@ -173,20 +173,24 @@ def of_a_policy(rng: Generator) -> Alarms:
     """On 100 prompts reward and judges prefer the policy as often; it refuses, and knows, what its base does."""
     prompts = [_prompt(number) for number in range(100)]
     wins, rewarded = rng.random((2, 100)) < 0.6
-    texts = {name: [_answers(rng, share) for _ in range(2)] for name, share in REFUSED.items()}
-    measured = Measured(
+    texts = {}
+    for name, share in REFUSED.items():
+        texts[name] = [_answers(rng, share) for _ in range(2)]
+    matches = {HELD_OUT: [Match(number, 0, 1, 0, None, float(win), 0) for number, win in enumerate(wins)]}
+    rewards = [[(0.0,)] * 100, [(1.0 if is_better else -1.0,) for is_better in rewarded]]
+    measured = MeasuredPolicies(
         ("base", "trained"),
         1,
         {name: prompts for name in REFUSED},
         texts,
-        matches={HELD_OUT: [Match(number, 0, 1, 0, None, float(win), 0) for number, win in enumerate(wins)]},
+        matches=matches,
         questions=[MultipleChoice("history", "Which?", ("a", "b", "c", "d"), 0)] * 100,
         exam=(rng.random((2, 100)) < 0.5).astype(float).tolist(),
         reward_name="rm",
-        rewards=[[(0.0,)] * 100, [(1.0 if is_better else -1.0,) for is_better in rewarded]],
+        rewards=rewards,
     )
     told = " ".join(sentences(figures(measured)))
-    seats = [Seat(role, name, families(name)) for role, name in ((JUDGE, "qwen-7b"), (POLICY, "llama-7b"))]
+    seats = [FamilySeat(role, name, families(name)) for role, name in ((JUDGE, "qwen-7b"), (POLICY, "llama-7b"))]
     return {kind: words in told for kind, words in OF_POLICY.items()} | {"leaked family": bool(leaks(seats))}
 
 

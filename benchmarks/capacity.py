@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from benchmarks.simulation import Phase, Process, Ran, SimulatedCall, SimulatedEngine, extrapolate, simulate
+from benchmarks.simulation import Phase, Ran, SimulatedCall, SimulatedEngine, SimulatedProcess, extrapolate, simulate
 
 # As `critic.cluster.cluster` has them.
 SHARD_ROWS, SHARDS_AT_ONCE = 64, 2
@@ -190,7 +190,7 @@ def bottleneck(setup: Setup, workload: Workload, prompts: int) -> str:
 
 def engine_run(setup: Setup, workload: Workload, prompts: int) -> Ran:
     """One engine process on its own: a window of a long run, and all of a short one."""
-    process = Process(setup.engine, setup.record, setup.commit, setup.in_flight)
+    process = SimulatedProcess(setup.engine, setup.record, setup.commit, setup.in_flight)
     if setup.gpus > 1:  # an actor's answers stay in its memory until the shard is done
         process = replace(process, commit=0.0, shard=setup.shard_rows, shards=SHARDS_AT_ONCE)
     window = max(WINDOW, 8 * process.in_flight * process.shards)
@@ -199,7 +199,7 @@ def engine_run(setup: Setup, workload: Workload, prompts: int) -> Ran:
 
 
 @lru_cache(maxsize=1024)
-def _simulated(process: Process, workload: Workload, prompts: int) -> Ran:
+def _simulated(process: SimulatedProcess, workload: Workload, prompts: int) -> Ran:
     return simulate(process, workload.phases(process.engine.keeps), prompts, workload.spread)
 
 

@@ -122,8 +122,8 @@ def routed_in_rounds(items: int, budgets: tuple[int, ...]) -> Trial:
             is_labelled[left[drawn(chances[left], int(rng.integers(2**31)))]] = True
             shown = np.flatnonzero(is_labelled)
             rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
-        found = rounds_mean(rounds)
-        return found.low, found.high, float(human.mean())
+        mean = rounds_mean(rounds)
+        return mean.low, mean.high, float(human.mean())
 
     return trial
 

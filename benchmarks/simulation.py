@@ -58,7 +58,7 @@ class SimulatedEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class SimulatedProcess:
     """An engine and the pipeline before it, which has ``in_flight`` prompts of a shard under way at once.
 
     ``record``: seconds of the pipeline's thread for each answer. ``commit``: seconds more until it is on disk, in which
@@ -89,7 +89,7 @@ class Ran:
     ends: list[tuple[float, float]] = field(default_factory=list)
 
 
-def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: float = 0.0) -> Ran:
+def simulate(process: SimulatedProcess, phases: Sequence[Phase], prompts: int, spread: float = 0.0) -> Ran:
     """Run ``prompts`` prompts, every event of them.
 
     The length of an answer is drawn evenly from ``1 - spread`` to ``1 + spread`` times the call's.
@@ -97,7 +97,7 @@ def simulate(process: Process, phases: Sequence[Phase], prompts: int, spread: fl
     return _Simulation(process, phases, prompts, spread).run()
 
 
-def extrapolate(ran: Ran, process: Process, prompts: int) -> Ran:
+def extrapolate(ran: Ran, process: SimulatedProcess, prompts: int) -> Ran:
     """What more ``prompts`` than ``ran`` had would come to: its beginning and end, and the rest at its middle's rate.
 
     The middle begins after a quarter of the window and ends before the last prompts, which run among fewer and fewer.
@@ -156,7 +156,7 @@ class _Chain:
 class _Simulation:
     """Where chains are: they wait for a slot, join and are written, or are trees and read; then they are recorded."""
 
-    def __init__(self, process: Process, phases: Sequence[Phase], prompts: int, spread: float) -> None:
+    def __init__(self, process: SimulatedProcess, phases: Sequence[Phase], prompts: int, spread: float) -> None:
         self._process, self._phases, self._spread = process, phases, spread
         self._fresh, self._numbers, self._ran, self._now = prompts, count(), Ran(), 0.0
         self._waiting: deque[_Chain] = deque()

@@ -20,7 +20,7 @@ from unittest import mock
 
 from benchmarks.figures import Measurement
 from benchmarks.prefix_tree import tokens
-from benchmarks.simulation import Phase, Process, SimulatedCall, SimulatedEngine, simulate
+from benchmarks.simulation import Phase, SimulatedCall, SimulatedEngine, SimulatedProcess, simulate
 from benchmarks.storage import CONSTITUTION
 from critic.calls.wrappers import Wrapper
 from critic.engine import Completion, Lane, Node, Request, Score, reads
@@ -56,7 +56,9 @@ def measure() -> list[Measurement]:
             Measurement("a commit, one at a time", 1e3 * commit, "ms"),
         ]
         for prompts in SCRIPTED_SIZES:
-            predicted = simulate(Process(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts, SPREAD).seconds
+            predicted = simulate(
+                SimulatedProcess(waiting(LATENCY), record, commit), SCRIPTED_PHASES, prompts, SPREAD
+            ).seconds
             took = scripted(folder, prompts, LATENCY)
             figures += compared(f"scripted engine, {prompts:,} prompts", predicted, took)
         with asyncio.Runner() as runner:
@@ -154,7 +156,7 @@ async def real(folder: Path, record: float, commit: float) -> list[Measurement]:
             Measurement("more for each answer in it", 1e3 * costs.answer, "ms"),
         ]
         for prompts in SIZES:
-            predicted = simulate(Process(costs, record, commit), phases(answered, trees), prompts).seconds
+            predicted = simulate(SimulatedProcess(costs, record, commit), phases(answered, trees), prompts).seconds
             took = await generate(folder, "embedded", "contrast", 0, prompts)
             figures += compared(f"embedded model, {prompts} prompts", predicted, took)
     await engine.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks import simulate as tables
 from benchmarks.capacity import H100, SHARD_ROWS, USED_WELL, Setup, Workload, bottleneck, floor, seconds, setups
 from benchmarks.run import replace_section
-from benchmarks.simulation import Phase, Process, Ran, SimulatedCall, SimulatedEngine, extrapolate, simulate
+from benchmarks.simulation import Phase, Ran, SimulatedCall, SimulatedEngine, SimulatedProcess, extrapolate, simulate
 
 # Reads 100 tokens a second; a step takes 0.1 s, and 0.1 s more for each answer in it.
 SLOW = SimulatedEngine(reads=100, step=0.1, answer=0.1, slots=16)
@@ -19,13 +19,13 @@ WORKLOAD = Workload()
 
 
 def run(engine: SimulatedEngine, *phases: Phase, prompts: int = 1, record: float = 0.0, in_flight: int = 64) -> Ran:
-    return simulate(Process(engine, record, in_flight=in_flight), phases, prompts)
+    return simulate(SimulatedProcess(engine, record, in_flight=in_flight), phases, prompts)
 
 
 def test_one_call_is_read_then_written_then_recorded_then_on_disk() -> None:
     """50 tokens / 100 + 10 steps of 0.2 s + 0.25 s + 0.125 s."""
     phases = [Phase(1, (SimulatedCall(80, 50, 10),))]
-    ran = simulate(Process(SLOW, 0.25, 0.125), phases, 1)
+    ran = simulate(SimulatedProcess(SLOW, 0.25, 0.125), phases, 1)
     assert ran.seconds == pytest.approx(0.5 + 2.0 + 0.25 + 0.125)
     assert (ran.calls, ran.records, ran.read, ran.computed, ran.written, ran.steps) == (1, 1, 80, 50, 10, 10)
 
@@ -44,11 +44,11 @@ def test_answers_that_join_go_first_and_trees_share_with_writing() -> None:
     are written until 3, both trees read until 5. With one in flight: 2 + 1, twice.
     """
     phases = [Phase(1, (SimulatedCall(0, 0, 10),)), Phase(1, (SimulatedCall(100, 100),))]
-    assert simulate(Process(SLOW, 0.0), phases, 2).seconds == pytest.approx(5)
-    assert simulate(Process(SLOW, 0.0, in_flight=1), phases, 2).seconds == pytest.approx(6)
+    assert simulate(SimulatedProcess(SLOW, 0.0), phases, 2).seconds == pytest.approx(5)
+    assert simulate(SimulatedProcess(SLOW, 0.0, in_flight=1), phases, 2).seconds == pytest.approx(6)
     # Side by side in one phase: half of the engine each, so that both are done at 2 x 1 s and 1 s + 2 s.
     (tree,), (answer,) = phases[1].chain, phases[0].chain
-    both = simulate(Process(SLOW, 0.0), [Phase(1, (answer, tree))], 2, 0.0)
+    both = simulate(SimulatedProcess(SLOW, 0.0), [Phase(1, (answer, tree))], 2, 0.0)
     assert both.seconds == pytest.approx(5)
 
 
@@ -77,7 +77,7 @@ def test_shards_begin_where_others_have_ended() -> None:
 
     Four prompts for 10 steps of 0.5 s, then the third of each for 10 of 0.3 s: 8 s for six. Two more shards: 16 s.
     """
-    process = Process(SLOW, 0.0, in_flight=2, shard=3, shards=2)
+    process = SimulatedProcess(SLOW, 0.0, in_flight=2, shard=3, shards=2)
     assert simulate(process, [Phase(1, (SimulatedCall(0, 0, 10),))], 6).seconds == pytest.approx(8)
     assert simulate(process, [Phase(1, (SimulatedCall(0, 0, 10),))], 12).seconds == pytest.approx(16)
 
@@ -96,7 +96,7 @@ ENGINES = st.builds(
     SimulatedEngine, st.integers(1, 1000), st.floats(0.001, 1), st.floats(0.001, 1), st.integers(1, 20).map(float)
 )
 PROCESSES = st.builds(
-    Process,
+    SimulatedProcess,
     ENGINES,
     st.floats(0.001, 0.1),
     st.floats(0, 0.1),
@@ -109,7 +109,7 @@ PROCESSES = st.builds(
 @given(PROCESSES, PHASES, st.integers(1, 30), st.floats(0, 0.9))
 @settings(deadline=None)
 def test_every_call_is_made_once_and_no_time_is_lost(
-    process: Process, phases: list[Phase], prompts: int, spread: float
+    process: SimulatedProcess, phases: list[Phase], prompts: int, spread: float
 ) -> None:
     ran = simulate(process, phases, prompts, spread)
     calls = [(prompts * phase.width, call) for phase in phases for call in phase.chain]
@@ -129,7 +129,9 @@ def test_every_call_is_made_once_and_no_time_is_lost(
 
 @given(PROCESSES, PHASES, st.integers(1, 20))
 @settings(deadline=None)
-def test_a_faster_engine_in_all_is_that_much_faster(process: Process, phases: list[Phase], prompts: int) -> None:
+def test_a_faster_engine_in_all_is_that_much_faster(
+    process: SimulatedProcess, phases: list[Phase], prompts: int
+) -> None:
     twice = replace(process, engine=process.engine.faster(2), record=process.record / 2, commit=process.commit / 2)
     once = simulate(process, phases, prompts).seconds
     assert simulate(twice, phases, prompts).seconds == pytest.approx(once / 2)
@@ -139,7 +141,7 @@ def test_a_faster_engine_in_all_is_that_much_faster(process: Process, phases: li
 @pytest.mark.parametrize("prompts", [1500, 4096])
 def test_a_window_tells_the_whole(used: int, prompts: int) -> None:
     setup = setups(WORKLOAD, 1)[used]
-    process = Process(setup.engine, setup.record, setup.commit)
+    process = SimulatedProcess(setup.engine, setup.record, setup.commit)
     phases = WORKLOAD.phases(keeps=True)
     whole = simulate(process, phases, prompts, WORKLOAD.spread)
     guess = extrapolate(simulate(process, phases, 1024, WORKLOAD.spread), process, prompts)
@@ -148,7 +150,7 @@ def test_a_window_tells_the_whole(used: int, prompts: int) -> None:
 
 
 def test_a_window_needs_a_middle() -> None:
-    process = Process(SLOW, 0.0)
+    process = SimulatedProcess(SLOW, 0.0)
     ran = simulate(process, [Phase(1, (SimulatedCall(1, 1),))], 100)
     with pytest.raises(ValueError, match="a window of 100 prompts is too short for 64 in flight"):
         extrapolate(ran, process, 1000)

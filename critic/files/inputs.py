@@ -147,7 +147,7 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
     try:
         columns = shaped(raw.columns, labels=reading.labels)
-        found = _read_items(columns, reading, limit)
+        items = _read_items(columns, reading, limit)
     except RowError as error:
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other

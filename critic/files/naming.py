@@ -56,7 +56,7 @@ class Naming:
             named[source] = own
         for name in names:
             # A header has blank names over pandas' numbers of rows, and at its end, where cells were cleared.
-            if name in self.given or name in found or not name.strip() or not self.known(name):
+            if name in self.given or name in named or not name.strip() or not self.known(name):
                 continue
             if names.count(name) > 1:
                 raise NamingError(f"two columns are called {name!r}; rename one")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mixed import label
-from benchmarks.serving import Connection, Served, connections, postgres, start
+from benchmarks.serving import KeptConnection, Served, connections, postgres, start
 from tests import warm
 
 KILLS, CLIENTS = 4, 8

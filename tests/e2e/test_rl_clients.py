@@ -46,8 +46,8 @@ HOSTILE = (
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a rule that rewards short answers."""
     folder = tmp_path_factory.mktemp("rewards") / "data"
-    with serving(folder, begin=warm.forked, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as found:
-        yield found
+    with serving(folder, begin=warm.forked, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server"), begin=warm.forked, worker=False) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("server"), begin=warm.forked, worker=False) as server:
+        yield server
 
 
 def cai(served: Served, *arguments: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import Connection, Served, serving
+from benchmarks.serving import KeptConnection, Served, serving
 from tests import warm
 
 HERE = Path(__file__).parent

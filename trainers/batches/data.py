@@ -213,8 +213,8 @@ def _constitutions(row: Broken | Raw) -> dict[str, None]:
     """Return the hashes of the constitutions that a row names."""
     columns = row.columns if isinstance(row, Raw) else {}
     several = columns.get("constitution_hashes")
-    constitution_hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
-    return dict.fromkeys(name for name in constitution_hashes if isinstance(name, str))
+    hashes = [columns.get("constitution_hash"), *(several if isinstance(several, list) else ())]
+    return dict.fromkeys(name for name in hashes if isinstance(name, str))
 
 
 def _expect(example: Example, kind: type[Example] | None, wanted: Sequence[type[Example]], mixed: bool) -> None:
@@ -230,18 +230,18 @@ def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Exam
         examples = _feedback(dict(columns), where, wanted)
         return _pairs(examples) if isinstance(examples[0], Ranked) and Ranked not in wanted else examples
     given = shaped(dict(columns), labels=True)
-    found = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
-    if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
-        found = _pairs(found) or _refuse_alone(found, given)
-    return found
+    examples = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
+    if Pair in wanted and Ranked not in wanted and not isinstance(examples[0], Pair):
+        examples = _pairs(examples) or _refuse_alone(examples, given)
+    return examples
 
 
-def _refuse_alone(found: list[Example], given: Mapping[str, Any]) -> list[Example]:
+def _refuse_alone(examples: list[Example], given: Mapping[str, Any]) -> list[Example]:
     """Return what makes no pair. Raises `RowError` where it would, if a label were there that is missing."""
     ratings = given.get("ratings")
     if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
         raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
-    return found
+    return examples
 
 
 def _rated(given: Mapping[str, Any], where: str) -> list[Example]:

@@ -11,7 +11,7 @@ import numpy as np
 from critic.evaluation.agreement.units import LEVELS, Said
 from critic.statistics.alarms import OF_REPORT, faults
 from critic.statistics.intervals import FEW, Figure, Share
-from critic.statistics.people.course import Change, drift, fatigue, gold
+from critic.statistics.people.course import CourseChange, drift, fatigue, gold
 from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
@@ -277,7 +277,7 @@ def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str
     return slip, dict(zip(units, verdicts(first, second, slip), strict=True))
 
 
-def _alarms(people: Sequence[Annotator], level: float) -> list[str]:
+def _alarms(people: Sequence[AnnotatorFigures], level: float) -> list[str]:
     """Sentences about people whose labels need a look; of all tests of change together ``level`` are false."""
     tests = {("drift", one.name): one.drift.p for one in people if one.drift}
     tests |= {("fatigue", one.name): one.fatigue.p for one in people if one.fatigue}

@@ -9,9 +9,9 @@ import numpy as np
 
 from critic.evaluation.policy import diversity
 from critic.evaluation.policy.alarms import mark
-from critic.evaluation.policy.answers import Likelihood, Texts
+from critic.evaluation.policy.answers import TextLikelihood, Texts
 from critic.evaluation.policy.matches import Match
-from critic.evaluation.policy.measured import HELD_OUT, Drift, Measured
+from critic.evaluation.policy.measured import HELD_OUT, Drift, MeasuredPolicies
 from critic.evaluation.policy.refusing.refusals import read
 from critic.evaluation.policy.tax import CHANCE
 from critic.statistics.intervals import FEW, Figure, Mean, Share
@@ -60,7 +60,12 @@ TRAITS = (
 def figures(measured: MeasuredPolicies) -> Plain:
     """Return everything as plain data, by policy: what `critic.evaluation.policy.report` draws."""
     trained = range(1, len(measured.names))
-    found = {
+    sets = {name: len(prompts) for name, prompts in measured.prompts.items()}
+    answers = {name: _answers(measured, name) for name in measured.texts}
+    wins = {}
+    for name, matches in measured.matches.items():
+        wins[name] = {measured.names[place]: _wins(matches, place) for place in trained}
+    told = {
         "policies": list(measured.names),
         "samples": measured.samples,
         "sets": sets,
@@ -73,8 +78,8 @@ def figures(measured: MeasuredPolicies) -> Plain:
         "hacking": _hacking(measured),
         "leaks": list(measured.leaks),
     }
-    mark(found)
-    return found
+    mark(told)
+    return told
 
 
 def _answers(measured: MeasuredPolicies, name: str) -> Plain:
@@ -293,7 +298,7 @@ def _hacking(measured: MeasuredPolicies) -> Plain:
                 theirs = [_or_nan(others.get(key)) for key in keys]
                 between = gap(ours, theirs, [prompt for prompt, _ in keys])
                 own[f"{name} prefer it"] = told(_share_by_prompt(others))
-                own[f"gap to {name}"] = {"refusal": found.refusal} if found.figure is None else told(found.figure)
+                own[f"gap to {name}"] = {"refusal": between.refusal} if between.figure is None else told(between.figure)
         made["policies"][measured.names[place]] = own
     return made
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from critic.evaluation.policy.alarms import sentences
 from critic.evaluation.policy.figures import TRAITS, Plain
-from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Measured
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, MeasuredPolicies
 from critic.pages.page import Picture, page
 from critic.pages.plots import Color, Curves, PlotLine
 from critic.pages.scales import linear, percent, shares

@@ -65,7 +65,7 @@ class PlannedLabels:
     why_not: str
 
 
-def estimate(columns: Columns, draws: Sequence[Draw] = ()) -> Estimate:
+def estimate(columns: FigureColumns, draws: Sequence[Draw] = ()) -> Estimate:
     """Return a figure. Without ``draws`` the items with people's labels are taken for an even draw of all items."""
     why_not: dict[str, str] = {}
     judged = np.concatenate((columns.judge, columns.rest))
@@ -99,7 +99,7 @@ def estimate(columns: Columns, draws: Sequence[Draw] = ()) -> Estimate:
 _NOBODY = "No item that a judge has an opinion on was labelled by people."
 
 
-def _routed(columns: Columns, draws: Sequence[Draw], why_not: dict[str, str]) -> Figure | None:
+def _routed(columns: FigureColumns, draws: Sequence[Draw], why_not: dict[str, str]) -> Figure | None:
     """The mean over all items that were there when they were drawn; a sentence where people have not labelled all."""
     every = dict(zip((*columns.items, *columns.rest_items), (*columns.judge, *columns.rest), strict=True))
     place = {item: number for number, item in enumerate(columns.items)}
@@ -120,9 +120,9 @@ def _routed(columns: Columns, draws: Sequence[Draw], why_not: dict[str, str]) ->
         chances = [draw.chances[columns.items[number]] for number in own]
         rounds.append(Round(columns.human[own], columns.judge[own], chances, list(every.values())))
         kept.update(own)
-    found = rounds_mean(rounds)
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    return Figure(min(1.0, max(0.0, found.estimate)), low, high, len(kept), len({columns.prompts[i] for i in kept}))
+    mean = rounds_mean(rounds)
+    low, high = max(0.0, mean.low), min(1.0, mean.high)
+    return Figure(min(1.0, max(0.0, mean.estimate)), low, high, len(kept), len({columns.prompts[i] for i in kept}))
 
 
 def _screened(columns: FigureColumns, why_not: dict[str, str]) -> Figure | None:

@@ -84,9 +84,7 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
                 verdicts=to_do.get(one.item.id, {}),
             )
         )
-        for place, one in enumerate(items)
-    )
-    return Route(routed, budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
+    return Route(tuple(routed), budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
 
 
 def _off(one: ComparedItem) -> float:

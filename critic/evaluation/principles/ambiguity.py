@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 
 from critic.evaluation.principles.influence import by_row
-from critic.evaluation.principles.table import Comparison, Table
+from critic.evaluation.principles.table import Comparison, VoteTable
 from critic.statistics.alarms import OF_REPORT
 from critic.statistics.intervals import FEW, Figure, Mean, Share, paired
 

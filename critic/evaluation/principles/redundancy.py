@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critic.evaluation.principles.influence import by_row
-from critic.evaluation.principles.table import Comparison, Table
+from critic.evaluation.principles.table import Comparison, VoteTable
 from critic.statistics.alarms import OF_REPORT
 from critic.statistics.intervals import FEW, Figure, Share, paired
 

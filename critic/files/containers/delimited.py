@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
 from critic.files.containers.chat_cells import with_chats
-from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 SEPARATORS = ",;\t|"
 _NAMED = re.compile(r'"?sep=(.)"?\s*')  # what Excel reads, and leaves out, as a first line

@@ -14,7 +14,7 @@ from critic.files.containers.packed import MOST_RATIO, MOST_UNPACKED
 from critic.files.containers.unchanged import unchanged
 from critic.files.containers.written_out import text_columns, written_out
 from critic.files.naming import Naming
-from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -25,7 +25,7 @@ PARQUET_BATCH = 64  # rows in memory at once; rows of 1 MB are expected
 MOST_VALUES = 2**27  # of one column in one row group: equal ones take no room in the file, and 8 bytes or more here
 
 
-def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
+def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
     """Open a Parquet file. Raises `InputError`; what was made to fill a memory is refused."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,7 +96,7 @@ def _first(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def dataset(name: str, data: Any, naming: Naming) -> Source:
+def dataset(name: str, data: Any, naming: Naming) -> OpenInput:
     """Open a data set of the library `datasets`, kept on this machine or streamed."""
     names = data.column_names
     if names is not None:

@@ -35,7 +35,7 @@ class PoolGroups(Record):
 
 
 class _Drawn(Record):
-    drawn: Annotated[tuple[Path, ...], Option(INPUT, metavar="FILE")] = Field(
+    drawn: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="FILE")] = Field(
         default=(),
         description="routing.jsonl of `cai evaluate routing`, if people labelled what it drew: its probabilities "
         "count. Repeatable, for items that were drawn in several rounds.",

@@ -90,7 +90,7 @@ def _change(y: Floats, block: Ints, place: Ints) -> CourseChange:
     variance = y[late].var(ddof=1) / late.sum() + y[early].var(ddof=1) / early.sum()
     half = student(int(min(late.sum(), early.sum())) - 1) * float(np.sqrt(variance))
     figure = Figure(observed, max(-1.0, observed - half), min(1.0, observed + half), y.size, y.size)
-    return Change(figure, _p(y, block, late, observed))
+    return CourseChange(figure, _p(y, block, late, observed))
 
 
 def _p(y: Floats, block: Ints, late: NDArray[np.bool_], observed: float) -> float:

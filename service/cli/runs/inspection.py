@@ -124,7 +124,7 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
     is_table = opened.columns is not None
     if not is_table:  # their rows have their own names, which are told as they are; a table's stand in its header
         opened = open_source(source, EVERYTHING)
-    found = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
+    inspection = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
     unread: Counter[str] = Counter()
     names: dict[str, None] = dict.fromkeys(opened.columns or ())
     shapes: dict[str, None] = {}
@@ -140,11 +140,11 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
         unread.update(key for name in raw.columns if name in CHATS for key in unread_keys(raw.columns[name]))
         shapes |= dict.fromkeys(_shapes(raw, EVERYTHING if is_table else columns))
     given = columns.of_table(tuple(names), opened.name)
-    found.columns = {name: own for name, own in given.items() if is_read(own)}
-    found.ignored = tuple(name for name in names if name.strip() and name not in found.columns)
-    found.shapes = tuple(shapes)
-    found.turns = dict(unread.most_common())
-    return found
+    inspection.columns = {name: own for name, own in given.items() if is_read(own)}
+    inspection.ignored = tuple(name for name in names if name.strip() and name not in inspection.columns)
+    inspection.shapes = tuple(shapes)
+    inspection.turns = dict(unread.most_common())
+    return inspection
 
 
 def _shapes(raw: Raw, columns: Naming) -> list[str]:

@@ -80,6 +80,8 @@ async def _page(
     standing = [label for label in told.labels if label.retracted is None]
     withdrawn = [label for label in told.labels if label.retracted is not None]
     texts = [response.text for response in told.responses]
+    principles = {label.id: _principles(label, told) for label in told.labels}
+    decided = {one.feedback for one in told.decisions}
     return render(
         request,
         "manage/item.html.j2",
@@ -90,9 +92,9 @@ async def _page(
         standing=standing,
         withdrawn=withdrawn,
         texts=texts,
-        principles={label.id: _principles(label, told) for label in told.labels},
+        principles=principles,
         names=await annotators.names(parts.database, people),
-        decided={one.feedback for one in told.decisions},
+        decided=decided,
         deciders=await key_rows.names(parts.database, (one.key for one in told.decisions)),
         number=new_number(),
         given=typed(given),

@@ -14,9 +14,9 @@ from critic.engine import Sampling
 from critic.engines import parse_spec
 from critic.evaluation.policy import diversity
 from critic.evaluation.policy.alarms import sentences
-from critic.evaluation.policy.answers import Likelihood
+from critic.evaluation.policy.answers import TextLikelihood
 from critic.evaluation.policy.figures import figures
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measure import PolicyPlan, measure
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Drift, MeasuredPolicies
@@ -158,12 +158,13 @@ def test_reports_on_many_policies_raise_no_more_false_alarms_than_small_ones() -
     prompts = [prompt(f"question {i}") for i in range(100)]
     rung, alone = 0, 0
     for _ in range(20):
-        texts = [
-            [("I can't help with that.",) if no else ("It is done so.",) for no in rng.random(100) < 0.3] for _ in names
-        ]
-        found = figures(Measured(names, 1, {SAFE: prompts}, {SAFE: texts}))
-        rung += bool(sentences(found))
-        alone += any(found["answers"][SAFE][name]["refused, change"]["low"] > 0 for name in names[1:])
+        texts = []
+        for _ in names:
+            refuses = rng.random(100) < 0.3
+            texts.append([("I can't help with that.",) if no else ("It is done so.",) for no in refuses])
+        told = figures(MeasuredPolicies(names, 1, {SAFE: prompts}, {SAFE: texts}))
+        rung += bool(sentences(told))
+        alone += any(told["answers"][SAFE][name]["refused, change"]["low"] > 0 for name in names[1:])
     assert rung <= 2 < 5 <= alone
 
 

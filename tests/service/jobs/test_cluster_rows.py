@@ -111,7 +111,7 @@ def started(folder: Path) -> list[psutil.Process]:
 
     The worker itself is not among them: a fork shows the environment of the server that it is a fork of.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("CAI_TEST") == str(folder):

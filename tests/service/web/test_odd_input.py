@@ -193,7 +193,9 @@ async def forms_of(client: httpx2.AsyncClient, addresses: Sequence[str]) -> list
 async def sent(client: httpx2.AsyncClient, form: Form, fields: Sequence[tuple[str, str]]) -> httpx2.Response:
     """Send a form as it was begun anew: each time under a number of its own."""
     new = [(name, f"n{next(_numbers)}" if name == "once" else value) for name, value in fields]
-    values = {name: [value for other, value in new if other == name] for name, _ in new}
+    values = {}
+    for name, _ in new:
+        values[name] = [value for other, value in new if other == name]
     return await client.post(form.action, data=values, headers={"Referer": f"{client.base_url}{form.page[1:]}"})
 
 

@@ -11,9 +11,9 @@ from service.web.label.kinds.base import KindPage as KindPage
 def _pages() -> Iterator[KindPage]:
     for module in imported(__name__, __path__):
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, KindPage) and value.__module__ == module.__name__:
-                if value is not KindPage:
-                    yield value()
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and issubclass(value, KindPage) and value is not KindPage:
+                yield value()
 
 
 PAGES: dict[Kind, KindPage] = {page.kind: page for page in _pages()}

@@ -135,15 +135,15 @@ def test_the_p_value_of_a_drift_is_the_exact_one() -> None:
     """Of right and wrong labels in two halves it is Fisher's (1935), told by the difference of shares."""
     for right in (19, 15, 12):
         agrees = [1.0] * right + [0.0] * (20 - right) + [1.0] * 10 + [0.0] * 10
-        found = drift(agrees, list(range(40)))
+        change = drift(agrees, list(range(40)))
         of_first = stats.hypergeom(40, right + 10, 20)
         exact = sum(of_first.pmf(k) for k in range(21) if abs(2 * k - right - 10) >= abs(right - 10) - 1e-9)
-        assert found is not None and found.p == pytest.approx(exact, rel=0.35), "as far as 50 permutations tell"
+        assert change is not None and change.p == pytest.approx(exact, rel=0.35), "as far as 50 permutations tell"
 
 
 def test_a_change_of_one_among_hundreds_can_stand_out() -> None:
-    found = drift([1.0] * 200 + [0.0] * 200, list(range(400)))
-    assert found is not None and found.p < OF_REPORT / 1000
+    change = drift([1.0] * 200 + [0.0] * 200, list(range(400)))
+    assert change is not None and change.p < OF_REPORT / 1000
 
 
 def test_false_alarms_of_the_course_are_few() -> None:

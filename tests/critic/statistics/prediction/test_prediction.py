@@ -202,10 +202,10 @@ def test_rounds_that_learn_from_each_other_stay_unbiased_and_cover() -> None:
             labelled[left[drawn(chances[left], int(trial.integers(2**31)))]] = True
             shown = np.flatnonzero(labelled)
             rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
-        found = rounds_mean(rounds)
-        assert found.n == 70
-        off.append(found.estimate - human.mean())
-        held += found.low <= human.mean() <= found.high
+        mean = rounds_mean(rounds)
+        assert mean.n == 70
+        off.append(mean.estimate - human.mean())
+        held += mean.low <= human.mean() <= mean.high
         alone.append(rounds_mean(rounds[1:]).estimate - human.mean())
     assert abs(np.mean(off)) < 3 * np.std(off) / math.sqrt(300) and 0.91 <= held / 300 <= 0.99
     assert np.var(off) < np.var(alone), "what the first round says is not thrown away"

@@ -16,7 +16,7 @@ from constitution import load
 from critic.engine import RunStopped, Sampling
 from critic.evaluation.policy.alarms import sentences
 from critic.evaluation.policy.figures import figures
-from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
+from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measure import PolicyPlan, measure
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, MeasuredPolicies
