@@ -27,7 +27,7 @@ class ChainSettings(Record):
         default=None, ge=1, description="Use only the first N prompts."
     )
     seed: Annotated[int, CommandOption(SAMPLING), InRequests(Ge(0), Le(2**32 - 1))] = Field(
-        default=0, description="All chance comes from it."
+        default=0, description="Seeds everything that is random."
     )
 
 

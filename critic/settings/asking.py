@@ -28,12 +28,14 @@ class _Rounds(Record):
         default=1, ge=1, description="Rounds of critique and revision."
     )
     principle: Annotated[str | None, CommandOption(INPUT)] = Field(
-        default=None, description="The id of the principle; otherwise one is drawn a round."
+        default=None, description="The id of the principle. Default: one is drawn for each round."
     )
     max_tokens: Annotated[int, CommandOption(SAMPLING)] = Field(
         default=256, ge=1, description="Longest answer, in tokens."
     )
-    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(default=0.0, ge=0, description="0 is greedy.")
+    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(
+        default=0.0, ge=0, description="Sampling temperature; 0 is greedy."
+    )
 
 
 class CritiqueSettings(Seeded, _Rounds, OneJudge, _Response, _Prompt):

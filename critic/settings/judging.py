@@ -67,5 +67,5 @@ class Seeded(Record):
     """What draws something."""
 
     seed: Annotated[int, CommandOption(SAMPLING), InRequests(Ge(-(2**53)), Le(2**53))] = Field(
-        default=0, description="All chance comes from it."
+        default=0, description="Seeds everything that is random."
     )

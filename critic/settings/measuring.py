@@ -89,7 +89,7 @@ class _Choices(Record):
         default=0.1,
         ge=0,
         le=1,
-        description="With less probability than this on all letters, a pair is unreadable.",
+        description="A pair is unreadable where all letters together have less probability than this.",
     )
 
 
@@ -101,7 +101,7 @@ class _Policies(Record):
     policies: Annotated[tuple[str, ...], CommandOption(metavar="BASE TRAINED...", is_argument=True)] = Field(
         description="Engines, the base first: embedded, hf:PATH_OR_ID ..."
     )
-    prompts: Annotated[str, CommandOption(INPUT)] = Field(description="Held-out prompts: none that were trained on.")
+    prompts: Annotated[str, CommandOption(INPUT)] = Field(description="Held-out prompts, on which nothing was trained.")
     red_team: Annotated[str | None, CommandOption(INPUT)] = Field(
         default=None, description="Prompts that ask for harm."
     )
@@ -115,7 +115,7 @@ class _Policies(Record):
         default=0, ge=0, le=5, description="Shots before each question."
     )
     choices_limit: Annotated[int | None, CommandOption(LIMITS)] = Field(
-        default=None, ge=1, description="Use only N questions, evenly from the subjects."
+        default=None, ge=1, description="Use only N questions, taken evenly from the subjects."
     )
 
 
@@ -132,13 +132,17 @@ class _MeasuredBy(Record):
     )
     learnt_from: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="DIR")] = Field(
         default=(),
-        description="A run whose pairs were trained on: its policy and judges are looked at for leaks; repeatable.",
+        description="A run whose pairs were trained on: its policy and judges are checked for leaks; repeatable.",
     )
-    samples: Annotated[int, CommandOption(SAMPLING)] = Field(default=1, ge=1, description="Answers a prompt.")
+    samples: Annotated[int, CommandOption(SAMPLING)] = Field(
+        default=1, ge=1, description="Number of answers per prompt."
+    )
     max_tokens: Annotated[int, CommandOption(SAMPLING)] = Field(
-        default=256, ge=1, description="The most tokens an answer."
+        default=256, ge=1, description="Longest answer, in tokens."
     )
-    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(default=1.0, ge=0, description="Of the answers.")
+    temperature: Annotated[float, CommandOption(SAMPLING)] = Field(
+        default=1.0, ge=0, description="Sampling temperature of the answers."
+    )
 
 
 class PolicySettings(Columns, Seeded, FirstRows, _MeasuredBy, Helpful, JurySettings, RunFolder, _Policies):

@@ -33,11 +33,17 @@ class WritingSettings(Record):
     revisions: Annotated[int, CommandOption(SAMPLING), InRequests(Le(16))] = Field(
         default=1, ge=0, description="Rounds of critique and revision for each answer."
     )
-    strategy: Annotated[Strategy, CommandOption(SAMPLING)] = Field(default="samples", description="What is paired.")
+    strategy: Annotated[Strategy, CommandOption(SAMPLING)] = Field(
+        default="samples", description="Which answers are paired."
+    )
     max_tokens: Tokens = Field(default=256, ge=1, description="Longest answer, in tokens.")
-    temperature: Temperature = Field(default=1.0, ge=0, description="Of the policy's answers; 0 is greedy.")
+    temperature: Temperature = Field(
+        default=1.0, ge=0, description="Sampling temperature of the policy's answers; 0 is greedy."
+    )
     judge_max_tokens: Tokens = Field(default=256, ge=1, description="Longest critique and revision, in tokens.")
-    judge_temperature: Temperature = Field(default=0.7, ge=0, description="Of critiques and revisions.")
+    judge_temperature: Temperature = Field(
+        default=0.7, ge=0, description="Sampling temperature of critiques and revisions."
+    )
 
     def policy_sampling(self) -> Sampling:
         """How the policy's answers are drawn."""
@@ -99,7 +105,7 @@ class RunLimits(Exported):
         default=None,
         ge=0,
         description="A hard limit on the run's cost, in US dollars, at the prices in the engines' specs (input_price, "
-        "output_price); it is passed by no more than the error of estimated prompt tokens.",
+        "output_price); it is exceeded by at most the error of the estimated prompt tokens.",
     )
     with_reasoning: Annotated[bool, CommandOption(OUTPUT)] = Field(
         default=False, description="Export what models thought before they answered, too."

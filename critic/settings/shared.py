@@ -45,7 +45,7 @@ class Columns(Record):
     column: Annotated[str | None, CommandOption(INPUT, metavar="NAME=COLUMN,...")] = Field(
         default=None,
         description="Which columns of the input hold what, as in prompt=question,chosen=win; id= leaves the ids out. "
-        "Names that differ in case alone need none.",
+        "Names that differ only in case need no mapping.",
     )
 
 
@@ -85,7 +85,7 @@ class SeveralModes(Record):
     """In which modes a judge is measured."""
 
     mode: Annotated[tuple[str, ...], CommandOption(JUDGING)] = Field(
-        default=(), description="A judge mode; give it again for more. Default: the judge's."
+        default=(), description="A judge mode; repeatable. Default: the judge's."
     )
 
 

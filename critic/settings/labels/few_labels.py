@@ -30,7 +30,7 @@ class PoolGroups(Record):
 
     pool_groups: Annotated[bool, CommandOption(INPUT)] = Field(
         default=False,
-        description="Bring the labels of all groups of people together, which otherwise stay apart.",
+        description="Pool the labels of all groups of people, which otherwise stay apart.",
     )
 
 
@@ -68,7 +68,7 @@ class _Draw(Record):
     out: Annotated[Path, CommandOption(OUTPUT)] = Field(
         description="A folder for routing.jsonl (each item with its probability) and to-label.jsonl (those for people)."
     )
-    seed: Annotated[int, CommandOption(SAMPLING)] = Field(default=0, ge=0, description="The draw comes from it.")
+    seed: Annotated[int, CommandOption(SAMPLING)] = Field(default=0, ge=0, description="Seeds the draw.")
 
 
 class RoutingSettings(Columns, _Draw, _Gathered):

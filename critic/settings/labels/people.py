@@ -14,7 +14,7 @@ from critic.settings.shared import Columns, FirstRows
 
 class _Labels(Record):
     file: Annotated[str, CommandOption(metavar="FILE", is_argument=True)] = Field(
-        description="Labels by people: feedback, or pairs with an annotator a row."
+        description="Labels by people: feedback, or pairs with an annotator in each row."
     )
     kind: Annotated[str | None, CommandOption(INPUT)] = Field(
         default=None, description="comparison, rating, ranking or thumbs. Default: the most frequent."

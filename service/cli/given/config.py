@@ -76,7 +76,7 @@ def config_option(sections: Collection[str] = ()) -> Any:
     return typer.Option(
         "--config",
         metavar="FILE",
-        help="Options from a file (YAML, JSON or TOML), by their names. The command line goes before it.",
+        help="Options from a file (YAML, JSON or TOML), by their names. The command line takes precedence.",
         rich_help_panel="Input",
         is_eager=True,
         callback=read,
