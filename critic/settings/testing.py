@@ -18,7 +18,7 @@ class _Tested(Record):
     run: Annotated[Path, CommandOption(INPUT)] = Field(description="The run whose stored votes are read.")
     again: Annotated[tuple[Path, ...], CommandOption(INPUT, metavar="DIR")] = Field(
         default=(),
-        description="A run that judged the same pairs once more, or by another judge: then ambiguous clauses are told; "
+        description="A run that judged the same pairs again, or with another judge; shows which clauses are ambiguous; "
         "repeatable.",
     )
     weight: Annotated[tuple[str, ...], CommandOption(INPUT, metavar="ID=W")] = Field(
