@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Principle
 from critic.engine import Engine, EngineError, Lane, Unavailable

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from base.digest import seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from base.together import together
 from critic.engine import EngineError, Request, Sampling
 from critic.local.language_model import HfEngine

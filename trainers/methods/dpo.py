@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Subset
 
-from base.digest import digest
+from base.digest import digest, seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from critic.files.inputs import RowError
 from critic.records import Quarantined
 from trainers import losses

@@ -33,8 +33,8 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from base.digest import seed_of
 from base.errors import InputError
-from base.seeds import seed_of
 from critic.engine import RunStopped
 from trainers.batches import proof, vocabulary
 from trainers.batches.packing import Packed

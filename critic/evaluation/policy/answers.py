@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from critic.calls.faults import Streak
 from critic.engine import Engine, EngineError, Node, OwnTokens, Request, Sampling

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from base.seeds import seed_of
+from base.digest import seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts

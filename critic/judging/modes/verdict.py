@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from base.digest import canonical_json
-from base.seeds import seed_of
+from base.digest import canonical_json, seed_of
 from base.together import together
 from constitution import Principle
 from critic import prompts
