@@ -43,7 +43,7 @@ async def test_harmful_texts_are_blurred_everywhere_until_somebody_asks_for_them
     assert await is_blurred(page.locator(".conversation .prose").first), "each task anew"
     await until_stored(site, project, 1)
     await page.goto("/label/history")
-    await hidden_then_shown(page.get_by_role("cell", name="Name river 0."), by_key=False)
+    await hidden_then_shown(page.get_by_role("cell", name="Name river 0.", exact=True), by_key=False)
 
 
 async def test_long_answers_scroll_together_and_the_choice_stays_in_sight(site: Site) -> None:
@@ -55,10 +55,10 @@ async def test_long_answers_scroll_together_and_the_choice_stays_in_sight(site: 
     await first.hover()
     await page.mouse.wheel(0, 100_000)
     at_end = "e => Math.abs(e.scrollTop + e.clientHeight - e.scrollHeight) < 2 && e.scrollTop > 500"
-    await page.wait_for_function(f"[...document.querySelectorAll('.response-text')].every({at_end})")
+    await page.wait_for_function(f"() => [...document.querySelectorAll('.response-text')].every({at_end})")
     await second.focus()
     await page.keyboard.press("Home")
-    await page.wait_for_function("[...document.querySelectorAll('.response-text')].every(e => e.scrollTop === 0)")
+    await page.wait_for_function("() => [...document.querySelectorAll('.response-text')].every(e => e.scrollTop === 0)")
     for y in (0, 400, 100_000):
         await page.evaluate("y => scrollTo(0, y)", y)
         box = await page.get_by_role("button", name="A is better").bounding_box()
