@@ -144,7 +144,7 @@ async def filled(site: Site) -> Everywhere:
         {
             "/label/{project}": [f"/label/{id}" for id in (*labelled.values(), *more.values(), done)],
             "/label/{project}/{task}": [f"/label/{labelled['comparison']}/{task}"],
-            "/projects/{id}": [f"/projects/{id}" for id in (project, draft, *labelled.values(), *more.values())],
+            "/projects/{id}": [f"/projects/{id}" for id in (project, draft, labelled["comparison"], more["practice"])],
             "/jobs/new": [f"/jobs/new?kind={kind}" for kind in JOB_KINDS],
             "/jobs/{id}": ["/jobs/managed1", "/jobs/managed2"],
             "/search": ["/search?text=basil", "/search?text=nothing-of-the-kind"],
