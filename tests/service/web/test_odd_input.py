@@ -194,7 +194,7 @@ async def sent(client: httpx2.AsyncClient, form: Form, fields: Sequence[tuple[st
     """Send a form as it was begun anew: each time under a number of its own."""
     new = [(name, f"n{next(_numbers)}" if name == "once" else value) for name, value in fields]
     values = {name: [value for other, value in new if other == name] for name, _ in new}
-    return await client.post(form.action, data=values, headers={"Referer": f"{client.base_url}{form.page[1:]}"})
+    return await client.post(form.action, data=values, headers={"Referer": str(client.base_url.join(form.page))})
 
 
 async def test_no_form_is_a_fault_of_the_server_or_loses_what_was_written(odd: Everywhere) -> None:
