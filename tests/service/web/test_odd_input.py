@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -118,7 +119,7 @@ def parameters(route: APIRoute) -> list[str]:
     """The names of what a route reads of an address behind its ``?``."""
     names: list[str] = [*FIELDS] if route.path.startswith("/search") else []
     for one in get_flat_dependant(route.dependant).query_params:
-        model = one.field_info.annotation
+        model: Any = one.field_info.annotation
         is_model = isinstance(model, type) and issubclass(model, BaseModel)
         names += list(model.model_fields) if is_model else [one.alias]
     return names
@@ -201,7 +202,7 @@ async def test_no_form_is_a_fault_of_the_server_or_loses_what_was_written(odd: E
     client = await browser(odd)
     forms = await forms_of(client, odd.addresses())
     assert len({form.action.split("/")[1] for form in forms}) >= 8, "of every part of the site"
-    wrong = []
+    wrong: list[tuple[int, str, Sequence[Any]]] = []
     for form in forms:
         told = {name: f"Words of {name}, ☃ and more." for name in form.written}
         full = [(name, told.get(name, value)) for name, value in form.fields]
