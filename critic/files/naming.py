@@ -55,7 +55,8 @@ class Naming:
                 raise NamingError(f"the column {source!r} can't be both {found[source]} and {own}")
             found[source] = own
         for name in names:
-            if name in self.given or name in found or not self.known(name):
+            # A header has blank names over pandas' numbers of rows, and at its end, where cells were cleared.
+            if name in self.given or name in found or not name.strip() or not self.known(name):
                 continue
             if names.count(name) > 1:
                 raise NamingError(f"two columns are called {name!r}; rename one")

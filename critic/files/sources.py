@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
+from base.hub_client import be_patient
 from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
+from critic.files.containers.sheets import sheet_rows
 from critic.files.containers.tables import dataset, parquet
 from critic.files.hub import HubAddress, fetched, hub_address, hub_error
 from critic.files.naming import EVERYTHING, Naming, NamingError
@@ -30,6 +32,7 @@ from critic.rows import (
     Source,
     Unread,
     each_line,
+    from_json,
     json_line,
     json_row,
     lines,
@@ -45,10 +48,13 @@ if TYPE_CHECKING:
 __all__ = ["Broken", "Raw", "Source", "Unread", "open_source", "source_name"]
 
 TEXT, DELIMITED = (".jsonl", ".ndjson", ".json", ".txt"), (".csv", ".tsv")
-FORMATS = f".jsonl .ndjson .json .csv .tsv .parquet .txt; all but Parquet also with {' or '.join(PACKED)} after it"
+_ENDINGS = ".jsonl .ndjson .json .csv .tsv .txt .parquet .xlsx"
+FORMATS = f"{_ENDINGS}; all but the last two also with {' or '.join(PACKED)} after it"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(?::(?P<split>[\w.]+))?")
 PIPE = "pipe"
+SHEETS = ".xlsx"
 FIRST_ROWS = 20  # of rows with keys of their own, in which a column that a person named must stand once
+TRIES = 1  # of what `datasets` asks the hub for, 20 by its default: the hub's client below it tries again, too
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -110,9 +116,11 @@ def _open(source: str, naming: Naming) -> Source:
     except OSError as error:
         raise InputError(f"can't be read: {error.strerror or error}", where=source) from None
     folder, _, split = source.rpartition(":")
+    if folder.lower().endswith(SHEETS) and (book := Path(folder).expanduser()).is_file():
+        return sheet_rows(book, book.name, naming, split)
     if folder and Path(folder).expanduser().is_dir():
         return _folder(Path(folder).expanduser(), split, naming)
-    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet"):
+    if HUB_ID.fullmatch(source) and ending(source)[0] not in (*TEXT, *DELIMITED, ".parquet", SHEETS):
         return _hub(source, naming)
     raise InputError("no such file or folder", where=source, fix=f"Give a file ({FORMATS}), a dataset, or - for stdin.")
 
@@ -141,6 +149,8 @@ def _file(path: "AnyPath", naming: Naming) -> Source:
     suffix, packing = ending(name)
     if suffix == ".parquet" and not packing:
         return parquet(path, name, naming)
+    if suffix == SHEETS and not packing:
+        return sheet_rows(path, name, naming)
     if suffix not in (*TEXT, *DELIMITED):
         raise InputError(f"unknown format {suffix!r}", where=name, fix=f"Formats are told by the ending: {FORMATS}.")
     if suffix in DELIMITED:
@@ -232,7 +242,7 @@ def _begins_json(line: bytes) -> bool:
 def _whole_json(content: bytes, name: str, naming: Naming) -> Iterator[Unread] | None:
     """Return the rows of JSON; None where it is none."""
     try:
-        return _json_rows(json.loads(content), name, naming)
+        return _json_rows(from_json(content.decode("utf-8-sig")), name, naming)
     except (ValueError, RecursionError):
         return None
 
@@ -250,7 +260,7 @@ def _json(path: "AnyPath", name: str, naming: Naming) -> Source:
     """Read an array, an object with ``rows`` or ``data``, or one object; or JSON Lines under this ending."""
     try:
         with open_text(path, name) as file:
-            value = json.loads(file.read().decode("utf-8-sig"))
+            value = from_json(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} isn't UTF-8", where=name, fix="Save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -272,7 +282,7 @@ def _json_rows(value: object, name: str, naming: Naming) -> Iterator[Unread]:
     rows = _rows_of(value, name, naming) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise InputError("expected an array of rows, or an object with rows", where=name)
-    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows)))
+    return (partial(json_row, row, f"{name}:row {i}") for i, row in enumerate(unwrapped(rows, name)))
 
 
 def _rows_of(value: dict[str, Any], name: str, naming: Naming) -> list[Any]:
@@ -331,6 +341,8 @@ def _of_card(source: str, address: HubAddress, naming: Naming) -> Source:
 def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> Source:
     import datasets
 
+    be_patient()
+    datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = TRIES
     data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
     opened = dataset(name, data, naming)
     return replace(opened, unread=while_connected(opened.unread, opened.name))

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from base.errors import InputError
+from base.hub_client import be_patient
 from critic.files.hub import hub_error
 from service.exports.offers import MANIFEST, offered
 
@@ -40,6 +41,7 @@ def push_model(folder: Path, repo: str) -> str:
 def _push(folder: Path, repo: str, kind: str, names: Sequence[str], card: str | None = None) -> str:
     from huggingface_hub import HfApi
 
+    be_patient()
     hub = HfApi()
     try:
         url = hub.create_repo(repo, repo_type=kind, private=True, exist_ok=True)

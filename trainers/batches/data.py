@@ -41,6 +41,7 @@ from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rate
 EVALUATION = "evaluation"
 """The name of the split that trainers make."""
 _OTHER = "other_feedback"
+_ANSWERS = ("completion", "response", "output", "answer")
 _LABELS = {"label", "rating"}
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
 
@@ -233,7 +234,15 @@ def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Exam
     given = shaped(dict(columns), labels=True)
     found = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
     if Pair in wanted and Ranked not in wanted and not isinstance(found[0], Pair):
-        found = _pairs(found) or found
+        found = _pairs(found) or _refuse_alone(found, given)
+    return found
+
+
+def _refuse_alone(found: list[Example], given: Mapping[str, Any]) -> list[Example]:
+    """Return what makes no pair. Raises `RowError` where it would, if a label were there that is missing."""
+    ratings = given.get("ratings")
+    if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
+        raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
     return found
 
 
@@ -246,6 +255,8 @@ def _rated(given: Mapping[str, Any], where: str) -> list[Example]:
     if "prompt" not in given and "messages" in given:
         answered["prompt"] = given["messages"]
     there = [(text, rating) for text, rating in zip(texts, ratings, strict=True) if rating is not None]
+    if any(text is None for text, _ in there):
+        raise RowError("bad_responses", "an answer is None; expected a string, a message or a chat")
     if not there:
         raise RowError("no_label", "none of the responses has a rating")
     return [parse(answered | {"completion": text, "rating": rating}, where) for text, rating in there]
@@ -294,7 +305,16 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
     expect_both_sides(dict(columns))
+    _expect_something(columns)
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
+
+
+def _expect_something(columns: Mapping[str, Any]) -> None:
+    """Raise `RowError` where what would make a row one that is known is there, and null."""
+    if "responses" in columns and "ranks" in columns:
+        raise RowError("no_label", "ranks holds nothing; expected a list with the rank of each response")
+    if empty := next((name for name in _ANSWERS if name in columns and columns[name] is None), None):
+        raise RowError("empty_answer", f"{empty} holds nothing; expected an answer")
 
 
 def listed(columns: Mapping[str, Any], name: str) -> Any:

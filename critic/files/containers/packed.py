@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from base.errors import InputError
 from critic.files.containers.unchanged import unchanged
+from critic.files.remote import BLOCK as REMOTE_BLOCK
+from critic.files.remote import Patient
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -52,7 +54,7 @@ def open_text(path: "AnyPath", name: str) -> Iterator[BinaryIO]:
     """
     with path.open("rb") as file, unchanged(path, name):
         # Not every file system's files read lines up to a length.
-        plain = file if isinstance(path, Path) else BufferedReader(cast(RawIOBase, file))
+        plain = file if isinstance(path, Path) else BufferedReader(Patient(cast(BinaryIO, file), name), REMOTE_BLOCK)
         yield as_text(plain, name)
 
 

@@ -57,9 +57,9 @@ def _asked(columns: Columns) -> object:
     return next((columns[name] for name in PROMPTS if has(columns, name)), None)
 
 
-def same_prompt(one: Columns, other: Columns) -> bool:
-    """Whether two such rows ask the same."""
-    return all(one.get(name) == other.get(name) for name in PROMPTS)
+def same_prompt(one: Columns, other: Columns, labels: bool) -> bool:
+    """Whether two such rows ask the same. Labels on different scales say nothing of each other."""
+    return all(one.get(name) == other.get(name) for name in (*PROMPTS, *(("scale",) if labels else ())))
 
 
 def together(rows: Sequence[Columns]) -> Columns:
@@ -83,6 +83,8 @@ def _model(row: Columns) -> str | None:
 
 def _value(row: Columns) -> Any:
     value = row["rating"] if row.get("rating") is not None else row.get("label")
+    if isinstance(value, bool):
+        return int(value)
     return truth(value) if isinstance(value, str) else value
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from base.errors import InputError
 from critic.files.inputs import open_labelled, open_pairs, open_prompts
-from critic.files.naming import Naming
+from critic.files.naming import EVERYTHING, Naming
 from critic.files.shapes import SHAPES, is_read
-from critic.files.sources import open_source
+from critic.files.sources import PIPE, open_source, source_name
 from critic.files.turns import CHATS, unread_keys
 from critic.records import Line, Quarantined
 from critic.rows import Broken, Raw
@@ -71,8 +71,8 @@ class Inspection:
 
 def inspect(source: str, columns: Naming, *, whole: bool = False, max_chars: int = 32_000) -> Inspection:
     """Read a sample of ``source``, or the ``whole`` of it, as each command would. Raises `InputError`."""
-    if source == "-":
-        raise InputError("standard input can be read only once", where="-", fix="Give a file.")
+    if source == "-" or source_name(source) == PIPE:
+        raise InputError("standard input, or a pipe, can be read only once", where=source, fix="Give a file.")
     limits: dict[str, Any] = {"max_chars": max_chars, "columns": columns}
     readers: dict[str, Callable[[], Iterable[Callable[[], list[Any]]]]] = {
         "generate, align": lambda: _alone(open_prompts(source, truncate=False, **limits)),
@@ -120,7 +120,10 @@ def _is_sampled(row: int) -> bool:
 
 
 def _described(source: str, columns: Naming, whole: bool) -> Inspection:
-    opened = open_source(source, Naming(lambda name: True))
+    opened = open_source(source, columns)
+    is_table = opened.columns is not None
+    if not is_table:  # their rows have their own names, which are told as they are; a table's stand in its header
+        opened = open_source(source, EVERYTHING)
     found = Inspection(opened.name, 0, True, (), {}, (), {}, [], [], [])
     unread: Counter[str] = Counter()
     names: dict[str, None] = dict.fromkeys(opened.columns or ())
@@ -133,12 +136,12 @@ def _described(source: str, columns: Naming, whole: bool) -> Inspection:
         found.rows += 1
         if isinstance(raw, Broken):
             continue
-        names |= dict.fromkeys(raw.columns)
+        names |= {} if is_table else dict.fromkeys(raw.columns)
         unread.update(key for name in raw.columns if name in CHATS for key in unread_keys(raw.columns[name]))
-        shapes |= dict.fromkeys(_shapes(raw, columns))
+        shapes |= dict.fromkeys(_shapes(raw, EVERYTHING if is_table else columns))
     given = columns.of_table(tuple(names), opened.name)
     found.columns = {name: own for name, own in given.items() if is_read(own)}
-    found.ignored = tuple(name for name in names if name not in found.columns)
+    found.ignored = tuple(name for name in names if name.strip() and name not in found.columns)
     found.shapes = tuple(shapes)
     found.turns = dict(unread.most_common())
     return found

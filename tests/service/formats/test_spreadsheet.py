@@ -161,7 +161,7 @@ def test_files_that_are_no_sheets(tmp_path: Path) -> None:
 
 
 def test_a_packed_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.formats.parts.xlsx.UNPACKED", 1000)
+    monkeypatch.setattr("critic.files.containers.sheets.UNPACKED", 1000)
     with pytest.raises(InputError, match="the limit is 1,000"):
         read(xlsx(tmp_path / "file.xlsx", ROWS))
 
