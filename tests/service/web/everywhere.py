@@ -121,7 +121,7 @@ async def filled(site: Site) -> Everywhere:
     task = await _skipped(site, key, labelled["comparison"])
     link = await _link(site, people[0])
     to_label = [f"/label/{id}" for id in (*labelled.values(), *more.values(), done)]
-    managed = [f"/projects/{id}" for id in (project, draft, labelled["comparison"], more["practice"])]
+    projects = [f"/projects/{id}" for id in (project, draft, labelled["comparison"], more["practice"])]
     return Everywhere(
         site,
         key,
@@ -146,7 +146,7 @@ async def filled(site: Site) -> Everywhere:
         {
             "/label/{project}": to_label,
             "/label/{project}/{task}": [f"/label/{labelled['comparison']}/{task}"],
-            "/projects/{id}": managed,
+            "/projects/{id}": projects,
             "/jobs/new": [f"/jobs/new?kind={kind}" for kind in JOB_KINDS],
             "/jobs/{id}": ["/jobs/managed1", "/jobs/managed2"],
             "/search": ["/search?text=basil", "/search?text=nothing-of-the-kind"],
