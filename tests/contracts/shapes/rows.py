@@ -69,6 +69,13 @@ def unlabelled(name: str, row: Any, reason: str = "no_label", **other: Any) -> C
     return Case(name, [row], **given | {"sft": refused, "labels": refused} | other)
 
 
+def one_sided(name: str, row: Any) -> Case:
+    """A pair of which one side is missing, or holds nothing."""
+    refused = ["one_side"]
+    commands = ("judge", "evaluate", "dpo", "reward", "sft", "labels")
+    return Case(name, [row], generate=[ASK], **dict.fromkeys(commands, refused))
+
+
 def shown(name: str, row: Any, **other: Any) -> Case:
     """A row with one answer to imitate."""
     given: dict[str, Any] = {
