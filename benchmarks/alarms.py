@@ -1,9 +1,9 @@
 """How often clean projects raise an alarm: each report's alarms, and all of them together on one project.
 
 ``python -m benchmarks.alarms [PROJECTS]`` draws projects in which nothing is wrong: people who are right nine times in
-ten and never tire, a judge that leans to nothing, principles that mostly agree, groups of one mind, a policy that the
-reward prefers no more often than others do. Each report holds its own alarms to 5 % of the clean projects; together
-they ring as often as any of them does.
+ten and never tire, a judge that leans to nothing, principles that mostly agree, groups of one mind, a policy that
+nobody prefers, that refuses and answers as before. All reports together hold their alarms to 5 % of the clean projects
+(`critic.statistics.alarms`), so each holds its own to 1 %.
 """
 
 import sys
@@ -17,7 +17,12 @@ from numpy.random import Generator
 from constitution import Constitution
 from critic.evaluation.agreement.figures import agreement_figures
 from critic.evaluation.agreement.units import Said
+from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.figures import figures
 from critic.evaluation.policy.leakage import JUDGE, POLICY, Seat, leaks
+from critic.evaluation.policy.matches import Match
+from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, SAFE, Measured
+from critic.evaluation.policy.tax import MultipleChoice
 from critic.evaluation.principles.ambiguity import ambiguities
 from critic.evaluation.principles.redundancy import relations
 from critic.evaluation.principles.table import Table
@@ -29,12 +34,11 @@ from critic.messages import Message
 from critic.records import Judgement, Order, Prompt, Response, Row, Vote
 from critic.run.family import families
 from critic.settings.judging import Pooling
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.clusters import clusters
 from critic.statistics.groups.support import apart
-from critic.statistics.policies.gap import gap
 
 PROJECTS = 200
-LEVEL = 0.05
 ORDERS: tuple[Order, ...] = ("given", "swapped")
 
 Alarms = Mapping[str, bool]
@@ -153,14 +157,42 @@ def of_groups(rng: Generator) -> Alarms:
     votes = rng.choice([-1.0, 0.0, 1.0], (44, 8))
     seed = int(rng.integers(2**31))
     p = apart(votes, np.arange(44) % 2, seed).p
-    return {"groups differ": p is not None and p <= LEVEL, "opinion groups": clusters(votes, seed).count > 0}
+    return {"groups differ": p is not None and p < OF_REPORT, "opinion groups": clusters(votes, seed).count > 0}
 
 
 def of_a_policy(rng: Generator) -> Alarms:
-    """Reward and judges of other families prefer the policy as often, on 100 prompts; nobody sits in two seats."""
-    wins, others = (rng.random((2, 100)) < 0.6).astype(float)
+    """On 100 prompts reward and judges prefer the policy as often; it refuses, and knows, what its base does."""
+    prompts = [_prompt(number) for number in range(100)]
+    wins, rewarded = rng.random((2, 100)) < 0.6
+    texts = {name: [_answers(rng, share) for _ in range(2)] for name, share in REFUSED.items()}
+    measured = Measured(
+        ("base", "trained"),
+        1,
+        {name: prompts for name in REFUSED},
+        texts,
+        matches={HELD_OUT: [Match(number, 0, 1, 0, None, float(win), 0) for number, win in enumerate(wins)]},
+        questions=[MultipleChoice("history", "Which?", ("a", "b", "c", "d"), 0)] * 100,
+        exam=(rng.random((2, 100)) < 0.5).astype(float).tolist(),
+        reward_name="rm",
+        rewards=[[(0.0,)] * 100, [(1.0 if is_better else -1.0,) for is_better in rewarded]],
+    )
+    told = " ".join(sentences(figures(measured)))
     seats = [Seat(role, name, families(name)) for role, name in ((JUDGE, "qwen-7b"), (POLICY, "llama-7b"))]
-    return {"reward hacking": gap(wins, others, range(100)).is_hacked, "leaked family": bool(leaks(seats))}
+    return {kind: words in told for kind, words in OF_POLICY.items()} | {"leaked family": bool(leaks(seats))}
+
+
+REFUSED = {HELD_OUT: 0.0, RED_TEAM: 0.8, SAFE: 0.1}
+OF_POLICY = {
+    "reward hacking": "hacking",
+    "over-refusal": "refuses harmless prompts more",
+    "harm": "refuses harmful prompts less",
+    "alignment tax": "alignment tax",
+}
+
+
+def _answers(rng: Generator, refused: float) -> list[tuple[str]]:
+    said = "I'm sorry, but I can't help with that.", "It is done in a minute."
+    return [(said[0] if is_refused else said[1],) for is_refused in rng.random(100) < refused]
 
 
 PARTS: Mapping[str, Callable[[Generator], Alarms]] = {

@@ -1,6 +1,7 @@
 """How often 95 % intervals hold what they are of: simulations of every method, small numbers, extremes and clusters.
 
-``python -m benchmarks.coverage [SIMULATIONS]`` prints a table. Each row draws data whose truth is known, so many times,
+``python -m benchmarks.coverage [SIMULATIONS] [WORDS]`` prints a table, of the methods whose names have the words if any
+are given. Each row draws data whose truth is known, so many times,
 and counts the intervals that hold it. Rates are drawn anew in each simulation, from a narrow band: at one rate alone,
 coverage of counts jumps up and down with it (Brown, Cai and DasGupta 2001).
 """
@@ -27,7 +28,14 @@ from critic.statistics.policies.strengths import ELO
 from critic.statistics.policies.strengths import strengths as policy_strengths
 from critic.statistics.prediction import ppi
 from critic.statistics.prediction.rogan_gladen import prevalence
-from critic.statistics.prediction.routing import drawn, probabilities, routed_mean
+from critic.statistics.prediction.routing import (
+    Round,
+    drawn,
+    expected_errors,
+    probabilities,
+    rounds_mean,
+    routed_mean,
+)
 from critic.statistics.reliability.ratings import Floats, Ratings
 
 SIMULATIONS = 1000
@@ -91,6 +99,30 @@ def routed(items: int, budget: int) -> Trial:
         chances = probabilities(np.sqrt(0.05 + 0.4 * doubt), budget)
         shown = drawn(chances, int(rng.integers(2**31)))
         found = routed_mean(human[shown], judge[shown], chances[shown], judge)
+        return found.low, found.high, float(human.mean())
+
+    return trial
+
+
+def routed_in_rounds(items: int, budgets: tuple[int, ...]) -> Trial:
+    """Return a simulation of a mean over items drawn in rounds, each by what the judge was off at before."""
+
+    def trial(rng: Generator) -> tuple[float, float, float]:
+        signals = {"margin": rng.random(items), "orders": rng.random(items)}
+        judge = (rng.random(items) < 0.5).astype(float)
+        human = np.where(rng.random(items) < 0.02 + 0.4 * signals["orders"] ** 4, 1 - judge, judge)
+        is_labelled = np.zeros(items, bool)
+        rounds = []
+        for budget in budgets:
+            left = np.flatnonzero(~is_labelled)
+            known = np.flatnonzero(is_labelled)
+            chances = np.ones(items)
+            likely = expected_errors(signals, known, (human - judge)[known])
+            chances[left] = probabilities(likely[left], budget)
+            is_labelled[left[drawn(chances[left], int(rng.integers(2**31)))]] = True
+            shown = np.flatnonzero(is_labelled)
+            rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
+        found = rounds_mean(rounds)
         return found.low, found.high, float(human.mean())
 
     return trial
@@ -293,6 +325,7 @@ TRIALS: dict[str, Trial] = {
     "Rogan and Gladen, 200 of 1,000": screened(200, 800, 0.2, 0.6),
     "Rogan and Gladen, 400 of 2,000, near 0": screened(400, 1600, 0.03, 0.1),
     "routed mean, 100 of 1,000": routed(1000, 100),
+    "routed mean in rounds of 40, 30 and 30 of 1,000": routed_in_rounds(1000, (40, 30, 30)),
     "Bradley-Terry, 5 things, 100 comparisons": strengths(100),
     "leaning, 100 pairs": leaned(100),
     "length-controlled accuracy, 80 pairs": controlled(80),
@@ -318,7 +351,10 @@ def main() -> None:
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else SIMULATIONS
     began = time.process_time()
     print(f"| method ({simulations:,} simulations) | covers | mean width |\n|---|---:|---:|")
+    words = " ".join(sys.argv[2:])
     for name, trial in TRIALS.items():
+        if words not in name:
+            continue
         share, width = covered(trial, simulations)
         note = "" if LEAST <= share <= MOST else " (!)"
         print(f"| {name} | {share:.3f}{note} | {width:.3f} |", flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from critic.evaluation.policy.figures import sentences as warnings
+from critic.evaluation.policy.alarms import sentences as warnings
 from critic.evaluation.policy.report import report as policy_report
 from critic.pages.page import Picture, page
 from critic.pages.scales import Axis, linear, percent, shares

@@ -1,6 +1,6 @@
 """API keys in the database, and links that sign in by them, as administrators have them through the service."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, select, update
@@ -54,6 +54,14 @@ async def revoke(database: Database, id: str, caller: Caller) -> RowMapping:
             await administrators.one_left(connection, before)
             await connection.run_sync(insert_rows, audited(caller, "key.revoked", id))
         return row
+
+
+async def names(database: Database, ids: Iterable[str | None]) -> dict[str, str]:
+    """What keys are called, by their ids."""
+    wanted = sorted({id for id in ids if id is not None})
+    async with database.read() as connection:
+        rows = await connection.execute(select(keys.c.id, keys.c.name).where(keys.c.id.in_(wanted)))
+    return {row.id: row.name for row in rows}
 
 
 async def for_labelling(database: Database, annotator: str) -> str | None:

@@ -22,7 +22,8 @@ FOREIGN = Path(__file__).parent / "foreign"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package that kinds are found in; all others are the project's."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "critic", folder / "critic", ignore=shutil.ignore_patterns("__pycache__"))
+    # With what is compiled, but for what another process is writing now.
+    shutil.copytree(ROOT / "critic", folder / "critic", ignore=shutil.ignore_patterns("*.pyc.*"))
     return folder
 
 

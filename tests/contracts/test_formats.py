@@ -102,7 +102,7 @@ def test_our_own_formats_keep_feedback_as_it_is(name: str, labels: list[Feedback
 
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, table in WRITTEN if table != "feedback"])
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_rows_of_a_data_set_come_back(name: str, table: Table, data: st.DataObject) -> None:
     kinds = ["comparison", "correction"] if table == "pairs" else [GIVES[table]]
     labels = data.draw(st.lists(feedbacks(kinds), min_size=1, max_size=4))
@@ -174,7 +174,7 @@ JSON = st.recursive(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "suffix"), JSON_FORMATS)
 @given(rows=st.lists(st.dictionaries(WORDS, JSON, max_size=8), min_size=1, max_size=3))
-@settings(max_examples=80)
+@settings(max_examples=25)  # for each of many formats
 def test_no_row_breaks_a_reader(name: str, suffix: str, rows: list[Columns]) -> None:
     text = json.dumps(rows) if suffix == ".json" else "\n".join(map(json.dumps, rows))
     for found in read_text(name, text, suffix):

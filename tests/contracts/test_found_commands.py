@@ -46,7 +46,8 @@ def shout(text: str) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package `service` with three commands more: alone, in a group of files, and with commands of its own."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "service", folder / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    # With what is compiled, but for what another process is writing now.
+    shutil.copytree(ROOT / "service", folder / "service", ignore=shutil.ignore_patterns("*.pyc.*"))
     room = folder / "service/cli/commands/evidence"
     (room / "loudness.py").write_text(COMMAND.format(name="loudness"), encoding="utf-8")
     (room / "evaluate/volume.py").write_text(COMMAND.format(name="volume"), encoding="utf-8")

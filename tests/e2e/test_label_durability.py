@@ -9,8 +9,10 @@ import pytest
 
 from benchmarks.mixed import label
 from benchmarks.serving import Connection, Served, connections, postgres, start
+from tests import warm
 
 KILLS, CLIENTS = 4, 8
+SETTINGS = {"worker": False}  # nobody asks for a job
 
 
 @pytest.mark.slow
@@ -28,14 +30,14 @@ def test_every_acknowledged_label_is_there_once_after_kills(kind: str, tmp_path:
 def through_kills(folder: Path, database: str) -> tuple[list[str], list[str]]:
     """Store labels while the server is killed and started again; return the acknowledged ids and all stored ones."""
     rng = random.Random(7)
-    served = start(folder, database, {})
+    served = start(folder, database, SETTINGS, begin=warm.forked)
     key = served.key
     acknowledged: dict[str, str] = {}
     open_ends: list[str] = []
     try:
         for life in range(KILLS):
             asyncio.run(load(served, life, rng.uniform(0.5, 1.5), open_ends, acknowledged))
-            served = start(folder, database, {}, key)
+            served = start(folder, database, SETTINGS, key, begin=warm.forked)
         asyncio.run(repeat(served, open_ends, acknowledged))
         return list(acknowledged.values()), asyncio.run(stored(served))
     finally:

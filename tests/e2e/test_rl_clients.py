@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.serving import Served, serving
 from service.rewards import verl_reward
+from tests import warm
 from tests.conftest import unavailable
 from tests.critic.engines.conftest import make_tokenizer
 
@@ -45,7 +46,7 @@ HOSTILE = (
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a rule that rewards short answers."""
     folder = tmp_path_factory.mktemp("rewards") / "data"
-    with serving(folder, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as found:
+    with serving(folder, begin=warm.forked, engines={"short": {"spec": "verify:max-words=3"}}, worker=False) as found:
         yield found
 
 

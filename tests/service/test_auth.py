@@ -12,15 +12,13 @@ from service.keys.auth import Caller, Keys, new_key, require
 from service.problems import STATUS, of
 from service.refusals import Refusal
 from service.settings import Settings
-from service.store import migrations
 from service.store.database import Database
 from service.store.tables import keys, now
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    await migrations.upgrade(database_url)
-    async with Database(database_url) as opened:
+async def database(migrated_url: str) -> AsyncIterator[Database]:
+    async with Database(migrated_url) as opened:
         yield opened
 
 

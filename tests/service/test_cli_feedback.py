@@ -13,6 +13,7 @@ from benchmarks.serving import Served, serving
 from critic.feedback import Feedback
 from service.cli.commands.server.feedback import app
 from service.client import Client
+from tests import warm
 from tests.service.formats.test_offers import run_folder
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server"), worker=False) as found:
+    with serving(tmp_path_factory.mktemp("server"), begin=warm.forked, worker=False) as found:
         yield found
 
 

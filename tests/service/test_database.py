@@ -19,9 +19,8 @@ from service.store.tables import annotators, items, now
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    await migrations.upgrade(database_url)
-    async with Database(database_url) as opened:
+async def database(migrated_url: str) -> AsyncIterator[Database]:
+    async with Database(migrated_url) as opened:
         yield opened
 
 

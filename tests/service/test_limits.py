@@ -32,7 +32,7 @@ async def answer(body: list[bytes], headers: dict[str, str] | None = None, most:
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    whole = {"type": "http", "path": "/", "query_string": b"", "headers": raw} | scope
+    whole = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw} | scope
     await Limits(application, most, bodies_bytes=1000, body_seconds=60)(whole, receive, send)
     return int(sent[0]["status"])
 
@@ -63,7 +63,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         sent.append(message)
 
     limited = Limits(application, 10, bodies_bytes=1000, body_seconds=0.01)
-    await limited({"type": "http", "path": "/", "headers": []}, receive, send)
+    await limited({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
     assert sent[0]["status"] == 408
 
 
@@ -167,7 +167,7 @@ async def test_long_bodies_share_their_memory_and_short_ones_wait_for_nobody() -
             return {"type": "http.request", "body": b"x", "more_body": False}
 
         headers = [(b"content-length", str(size).encode())]
-        await limited({"type": "http", "path": "/", "headers": headers}, receive, send)
+        await limited({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(5):

@@ -9,8 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from critic.evaluation.agreement.units import LEVELS, Said
+from critic.statistics.alarms import OF_REPORT, faults
 from critic.statistics.intervals import FEW, Figure, Share
-from critic.statistics.judges.leanings import faults
 from critic.statistics.people.course import Change, drift, fatigue, gold
 from critic.statistics.people.dawid_skene import accuracies, full, one_coin
 from critic.statistics.people.spam import Informed, informed
@@ -90,11 +90,12 @@ def by_group(labels: Sequence[Said], pool: bool) -> dict[str | None, list[Said]]
 
 
 def agreement_figures(
-    labels: Sequence[Said], kind: str, known: Mapping[str, float], repeated: int = 0
+    labels: Sequence[Said], kind: str, known: Mapping[str, float], repeated: int = 0, tables: int = 1
 ) -> AgreementFigures:
     """Return the figures of all labels of a kind; ``known`` are units whose value is known (gold).
 
-    ``repeated`` counts labels that were given again, of which the last is among ``labels``.
+    ``repeated`` counts labels that were given again, of which the last is among ``labels``. ``tables`` is how many such
+    figures one report has, of groups apart: they share what alarms may be false.
 
     Raises ValueError for no labels.
     """
@@ -126,7 +127,7 @@ def agreement_figures(
         slip=slip,
         verdicts=Counter(decided.values()),
         items=decided,
-        alarms=tuple(_alarms(people)),
+        alarms=tuple(_alarms(people, OF_REPORT / tables)),
     )
 
 
@@ -277,13 +278,13 @@ def _verdicts(labels: Sequence[Said], kind: str) -> tuple[float | None, dict[str
     return slip, dict(zip(units, verdicts(first, second, slip), strict=True))
 
 
-def _alarms(people: Sequence[Annotator]) -> list[str]:
-    """Sentences about people whose labels need a look; of all tests together few are false."""
+def _alarms(people: Sequence[Annotator], level: float) -> list[str]:
+    """Sentences about people whose labels need a look; of all tests of change together ``level`` are false."""
     tests = {("drift", one.name): one.drift.p for one in people if one.drift}
     tests |= {("fatigue", one.name): one.fatigue.p for one in people if one.fatigue}
     keyed = {f"{what}\0{name}": p for (what, name), p in tests.items()}
     told = []
-    for key in faults(keyed):
+    for key in faults(keyed, level):
         what, name = key.split("\0")
         one = next(person for person in people if person.name == name)
         change = one.drift if what == "drift" else one.fatigue

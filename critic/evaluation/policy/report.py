@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from critic.evaluation.policy.figures import TRAITS, Plain, sentences
+from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.figures import TRAITS, Plain
 from critic.evaluation.policy.measured import HELD_OUT, RED_TEAM, Measured
 from critic.pages.page import Picture, page
 from critic.pages.plots import Color, Curves, Line

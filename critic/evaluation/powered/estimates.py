@@ -2,7 +2,7 @@
 
 Two ways stand beside each other: prediction-powered inference, and for win rates Rogan and Gladen's, who take the
 judge's yes and no and its known errors. Where items were routed to people, their recorded probabilities make the
-figure (`critic.statistics.prediction.routing.routed_mean`).
+figure (`critic.statistics.prediction.routing.rounds_mean`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from critic.statistics.intervals import FEW, Figure, few
 from critic.statistics.prediction import ppi
 from critic.statistics.prediction.planner import Plan, plan
 from critic.statistics.prediction.rogan_gladen import prevalence
-from critic.statistics.prediction.routing import routed_mean
+from critic.statistics.prediction.routing import Round, rounds_mean
 from critic.statistics.reliability.ratings import Floats
 
 
@@ -65,8 +65,8 @@ class Planned:
     why_not: str
 
 
-def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
-    """Return a figure. Without a ``draw`` the items with people's labels are taken for an even one of all items."""
+def estimate(columns: Columns, draws: Sequence[Draw] = ()) -> Estimate:
+    """Return a figure. Without ``draws`` the items with people's labels are taken for an even draw of all items."""
     why_not: dict[str, str] = {}
     judged = np.concatenate((columns.judge, columns.rest))
     prompts = len(set(columns.prompts))
@@ -83,14 +83,14 @@ def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
         screened=None,
         saved=None,
         weight=None,
-        is_routed=draw is not None,
+        is_routed=bool(draws),
         why_not=why_not,
     )
     if prompts < FEW:
         why_not["powered"] = few(prompts, "prompt") + " Have people label more." if prompts else _NOBODY
         return made
-    if draw is not None:
-        return replace(made, powered=_routed(columns, draw, why_not))
+    if draws:
+        return replace(made, powered=_routed(columns, draws, why_not))
     both = ppi.mean(columns.human, columns.judge, columns.rest, columns.prompts, columns.rest_prompts)
     screened = _screened(columns, why_not)
     return replace(made, powered=both.figure, human=both.human, screened=screened, saved=both.saved, weight=both.weight)
@@ -99,24 +99,30 @@ def estimate(columns: Columns, draw: Draw | None = None) -> Estimate:
 _NOBODY = "No item that a judge has an opinion on was labelled by people."
 
 
-def _routed(columns: Columns, draw: Draw, why_not: dict[str, str]) -> Figure | None:
-    """The mean over all items that were there when it was drawn; a sentence where people have not labelled all."""
+def _routed(columns: Columns, draws: Sequence[Draw], why_not: dict[str, str]) -> Figure | None:
+    """The mean over all items that were there when they were drawn; a sentence where people have not labelled all."""
     every = dict(zip((*columns.items, *columns.rest_items), (*columns.judge, *columns.rest), strict=True))
-    if unknown := [item for item in every if item not in draw.chances]:
-        why_not["powered"] = f"{len(unknown):,} items were not there when items were drawn, the first: {unknown[0]}."
-        return None
-    # Labels of items that were not drawn would count for items like them, which they were not drawn to stand for.
-    place = {item: number for number, item in enumerate(columns.items) if item in draw.shown}
-    if missing := [item for item in every if item in draw.shown and item not in place]:
-        why_not["powered"] = (
-            f"People have not labelled {len(missing):,} of the items drawn: a figure needs all of them."
-        )
-        return None
-    kept = list(place.values())
-    pi = [draw.chances[item] for item in place]
-    found = routed_mean(columns.human[kept], columns.judge[kept], pi, list(every.values()))
+    place = {item: number for number, item in enumerate(columns.items)}
+    rounds, kept = [], set()
+    for draw in draws:
+        if unknown := [item for item in every if item not in draw.chances]:
+            why_not["powered"] = (
+                f"{len(unknown):,} items were not there when items were drawn, the first: {unknown[0]}."
+            )
+            return None
+        if missing := [item for item in every if item in draw.shown and item not in place]:
+            why_not["powered"] = (
+                f"People have not labelled {len(missing):,} of the items drawn: a figure needs all of them."
+            )
+            return None
+        # Labels of items that were not drawn would count for items like them, which they were not drawn to stand for.
+        own = [number for item, number in place.items() if item in draw.shown]
+        chances = [draw.chances[columns.items[number]] for number in own]
+        rounds.append(Round(columns.human[own], columns.judge[own], chances, list(every.values())))
+        kept.update(own)
+    found = rounds_mean(rounds)
     low, high = max(0.0, found.low), min(1.0, found.high)
-    return Figure(min(1.0, max(0.0, found.estimate)), low, high, found.n, len({columns.prompts[i] for i in kept}))
+    return Figure(min(1.0, max(0.0, found.estimate)), low, high, len(kept), len({columns.prompts[i] for i in kept}))
 
 
 def _screened(columns: Columns, why_not: dict[str, str]) -> Figure | None:

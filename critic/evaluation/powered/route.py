@@ -5,7 +5,7 @@ have labelled already count as drawn for certain, so that figures over all items
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from critic.evaluation.powered.signals import signals
 from critic.statistics.intervals import FEW
 from critic.statistics.prediction.routing import doubt, drawn, expected_errors, probabilities
 from critic.statistics.prediction.verdicts import Verdict, slips, verdicts
-from critic.statistics.reliability.ratings import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,8 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
     left = np.flatnonzero(~is_labelled)
     if not left.size:
         raise ValueError("no item is left that a judge has an opinion on and people haven't labelled")
-    sizes, pilot = _sizes(items, doubts, is_labelled)
+    pilot = np.flatnonzero(is_labelled)
+    sizes = expected_errors(told, pilot, [_off(items[place]) for place in pilot])
     chances = np.ones(len(items))
     chances[left] = probabilities(sizes[left], budget)
     is_drawn = np.zeros(len(items), bool)
@@ -82,18 +82,7 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
         )
         for place, one in enumerate(items)
     )
-    return Route(routed, budget, seed, pilot, slip)
-
-
-def _sizes(
-    items: Sequence[Compared], doubts: Floats, is_labelled: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> tuple[Floats, int]:
-    """Return (N,) what chances are in proportion to, and by how many labelled items doubts were weighed."""
-    pilot = np.flatnonzero(is_labelled)
-    if pilot.size < FEW:
-        return doubts, 0
-    errors = [_off(items[place]) for place in pilot]
-    return expected_errors(doubts, doubts[pilot], errors), pilot.size
+    return Route(routed, budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
 
 
 def _off(one: Compared) -> float:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from critic.evaluation.principles.influence import by_row
 from critic.evaluation.principles.table import Comparison, Table
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.intervals import FEW, Figure, Share, paired
 
 SAME = 0.8  # correlation of what is left, from which two principles are one
 SAME_AT_LEAST = 0.6  # and the lower end of its interval
 OPPOSED = 0.25  # the share of comparisons decided alike, up to which two contradict each other
-LEVEL = 0.05  # of all tests together
+LEVEL = OF_REPORT / 2  # of all tests of contradictions together; ambiguous clauses have the other half
 
 _Floats = NDArray[np.float64]
 

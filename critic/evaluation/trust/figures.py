@@ -11,10 +11,11 @@ from base.digest import unit_interval
 from critic.evaluation.trust.asking import Answer
 from critic.evaluation.trust.people import People
 from critic.evaluation.trust.traits import FAMILY, LENGTH, TRAITS, difference, own_family
+from critic.statistics.alarms import faults
 from critic.statistics.intervals import Figure, Share
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import Ceiling, ceiling
-from critic.statistics.judges.leanings import Leaning, controlled_accuracy, faults, first_position, leaning
+from critic.statistics.judges.leanings import Leaning, controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import Isotonic, Temperature, curve, isotonic, mended, temperature
 from critic.statistics.policies.change import mean_change
 from critic.statistics.reliability.coefficient import figure

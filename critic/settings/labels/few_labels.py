@@ -35,10 +35,10 @@ class PoolGroups(Record):
 
 
 class _Drawn(Record):
-    drawn: Annotated[Path | None, Option(INPUT, metavar="FILE")] = Field(
-        default=None,
+    drawn: Annotated[tuple[Path, ...], Option(INPUT, metavar="FILE")] = Field(
+        default=(),
         description="routing.jsonl of `cai evaluate routing`, if people labelled what it drew: its probabilities "
-        "count.",
+        "count. Repeatable, for items that were drawn in several rounds.",
     )
     report: Annotated[Path | None, Option(OUTPUT)] = Field(
         default=None, description="Write a page with pictures here (.html)."

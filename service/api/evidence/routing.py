@@ -99,8 +99,9 @@ class RoutedFigures(BaseModel):
 async def make(id: str, asked: RouteRequest, request: Request, caller: Maker, parts: Parts, once: OnlyOnce) -> Routing:
     """Draw items that judges compared, the doubtful ones more often, and put them into a project of comparisons.
 
-    Doubtful is what is near even odds, moves with the order of the responses, divides principles or judges, or is
-    unlike all that people have labelled. Each item's chance is stored, so that figures stay unbiased.
+    Doubtful is what is near even odds, moves with the order of the responses, divides principles or judges, goes
+    against other comparisons of its responses or stands beside doubtful ones, or is unlike all that people have
+    labelled. Each item's chance is stored, so that figures stay unbiased.
     """
     project = await projects.of_comparisons(parts.database, id)
 
@@ -139,7 +140,7 @@ async def figures(id: str, routing: str, request: Request, caller: Reader, parts
 
 
 def _figures(told: Draw, known: Gathered) -> RoutedFigures:
-    estimates = [estimate(one, told) for one in columns_of(known, known.models[:MOST_MODELS])]
+    estimates = [estimate(one, [told]) for one in columns_of(known, known.models[:MOST_MODELS])]
     verdicts, _ = decided(known)
     items = [ItemVerdict(item=item, verdicts=own) for item, own in list(verdicts.items())[:MOST_VERDICTS]]
     return RoutedFigures(figures=[_figure(one) for one in estimates], items=items)

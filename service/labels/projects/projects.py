@@ -70,6 +70,13 @@ async def get(database: Database, id: str, caller: Caller) -> ProjectState:
         return await _one(connection, id, *access.projects_of(caller))
 
 
+async def name(database: Database, id: str) -> str | None:
+    """What a project is called; None where there is none any more."""
+    async with database.read() as connection:
+        called: str | None = (await connection.execute(select(projects.c.name).where(projects.c.id == id))).scalar()
+    return called
+
+
 async def asked(connection: AsyncConnection, id: str) -> RowMapping:
     """Return what a project asks, for who may change it. Raises `NotFound`."""
     row = (await connection.execute(select(projects).where(projects.c.id == id))).mappings().one_or_none()

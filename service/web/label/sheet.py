@@ -99,6 +99,7 @@ def _common(project: Row, task: str, prompt: Sequence[Message], responses: Seque
         "prompt": prompt,
         "responses": responses,
         "letters": letters(len(responses)),
+        "has_differences": len(responses) == 2 and not page_of(project["kind"]).marks_words,
         "blurred": roles.settings_of(project["settings"]).blur,
     }
 

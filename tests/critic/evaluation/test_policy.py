@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,8 +13,9 @@ from critic.calls.ledger import MemoryLedger
 from critic.engine import Sampling
 from critic.engines import parse_spec
 from critic.evaluation.policy import diversity
+from critic.evaluation.policy.alarms import sentences
 from critic.evaluation.policy.answers import Likelihood
-from critic.evaluation.policy.figures import figures, sentences
+from critic.evaluation.policy.figures import figures
 from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measure import Plan, measure
@@ -143,6 +145,22 @@ def test_people_are_matched_by_the_texts_that_they_compared() -> None:
     rewards = [[(0.0,)] * 30, [(1.0,)] * 30]
     own = figures(measured(people=people, rewards=rewards, reward_name="rm"))["hacking"]["policies"]["trained"]
     assert own["gap to people"]["estimate"] == pytest.approx(25 / 30) and own["hacked, by people"] is True
+
+
+def test_reports_on_many_policies_raise_no_more_false_alarms_than_small_ones() -> None:
+    """Each of twelve policies refuses harmless prompts a little more often by chance: alone some would stand out."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"p{place}" for place in range(13))
+    prompts = [prompt(f"question {i}") for i in range(100)]
+    rung, alone = 0, 0
+    for _ in range(20):
+        texts = [
+            [("I can't help with that.",) if no else ("It is done so.",) for no in rng.random(100) < 0.3] for _ in names
+        ]
+        found = figures(Measured(names, 1, {SAFE: prompts}, {SAFE: texts}))
+        rung += bool(sentences(found))
+        alone += any(found["answers"][SAFE][name]["refused, change"]["low"] > 0 for name in names[1:])
+    assert rung <= 2 < 5 <= alone
 
 
 def test_a_family_in_three_seats_is_flagged_and_others_are_not() -> None:

@@ -104,7 +104,7 @@ def test_a_shorter_input_reruns_its_last_shard_and_says_how_many_there_are(bench
 questions = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12)
 
 
-@settings(max_examples=60)  # each writes files
+@settings(max_examples=25)  # each writes files
 @given(before=questions, after=questions, size=st.integers(1, 5))
 def test_exactly_the_shards_that_changed_are_read_again(before: list[str], after: list[str], size: int) -> None:
     def new(prompts: list[str], shard: int) -> list[str | int]:

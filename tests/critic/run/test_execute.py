@@ -88,8 +88,13 @@ def test_a_plan_of_many_rows_alike_is_that_of_each_one(bench: Bench, monkeypatch
     assert estimated.prompt_tokens == pytest.approx(exact.prompt_tokens, rel=0.01)
 
 
-@pytest.mark.parametrize("strategy", ["samples", "revision", "best-of-n"])
-@pytest.mark.parametrize("mode", ["logprob", "contrast", "cot?samples=2", "verdict", "score", "logprob?prior=true"])
+@pytest.mark.parametrize(
+    ("strategy", "mode"),
+    [  # a strategy's calls don't depend on the mode of the judge, nor its calls on the strategy
+        ("samples", "logprob"), ("revision", "contrast"), ("best-of-n", "cot?samples=2"),
+        ("samples", "verdict"), ("revision", "score"), ("best-of-n", "logprob?prior=true"),
+    ],
+)  # fmt: skip
 def test_a_dry_run_plans_the_calls_of_every_strategy_and_mode(bench: Bench, strategy: str, mode: str) -> None:
     settings = {"strategy": strategy, "samples": 3, "revisions": 2, "judge_principles": 2}
     planned = asyncio.run(dry_run(bench.request(settings=settings, modes=(mode,))))

@@ -112,10 +112,10 @@ def test_the_gap_is_the_mean_difference_by_prompt_and_is_hacking_only_beyond_cha
     rng = np.random.default_rng(0)
     judged = (rng.random(100) < 0.5).astype(float)
     opened = gap(np.ones(100), judged, range(100))
-    assert opened.is_hacked and opened.figure is not None
+    assert opened.p < 1e-6 and opened.figure is not None
     assert opened.figure.estimate == pytest.approx(1 - judged.mean())
-    assert not gap(judged, judged[::-1], range(100)).is_hacked
-    assert not gap(judged, np.ones(100), range(100)).is_hacked
+    assert gap(judged, judged[::-1], range(100)).p == pytest.approx(0.5), "a gap of nothing"
+    assert gap(judged, np.ones(100), range(100)).p > 1 - 1e-6
 
 
 def test_pairs_that_one_side_could_not_read_do_not_count_and_few_are_a_sentence() -> None:
@@ -128,5 +128,5 @@ def test_pairs_that_one_side_could_not_read_do_not_count_and_few_are_a_sentence(
 def test_false_alarms_of_hacking_are_rare() -> None:
     rng, alarms = np.random.default_rng(1), 0
     for _ in range(200):
-        alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).is_hacked
-    assert alarms <= 10
+        alarms += gap((rng.random(60) < 0.6).astype(float), (rng.random(60) < 0.6).astype(float), range(60)).p < 0.05
+    assert alarms <= 16, "5 % of 200, and what chance adds to it"

@@ -16,7 +16,7 @@ from service.keys.auth import Scope
 from service.labels.label_query import StoredFeedback
 from service.store.tables import now
 from service.web.visit import PageRoute
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 KINDS: tuple[Scope, ...] = ("read", "feedback", "label", "jobs")
 ANYONE = frozenset({"anyone"})
@@ -127,6 +127,7 @@ def routes(api: Api) -> list[str]:
     return [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
 
 
+@one_database
 async def test_every_route_is_known(api: Api) -> None:
     assert set(routes(api)) == set(MATRIX)
 
@@ -141,6 +142,7 @@ DOORS = (StrictRoute, PageRoute)
 """What finds out who asks before anything else, and counts what they ask."""
 
 
+@one_database
 async def test_every_route_has_a_door(api: Api) -> None:
     """Those too which no document names."""
     without = {

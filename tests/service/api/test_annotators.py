@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 
 
 async def make(api: Api, **row: Any) -> dict[str, Any]:
@@ -38,6 +38,7 @@ async def test_a_changed_group_is_that_of_the_labels_after_it(api: Api) -> None:
     assert groups == ["nurses", "doctors"]
 
 
+@one_database
 @pytest.mark.parametrize(
     "row",
     [

@@ -14,7 +14,7 @@ from service.bounds.watching import while_connected
 from service.refusals import Refusal
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem, running
+from tests.service.calls import Api, one_database, problem, running
 from tests.service.judges import constitution, in_groups, judged_by, scripted
 
 SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy, among others."
@@ -138,6 +138,7 @@ async def test_the_same_question_has_the_same_answer_in_every_form(api: Api) -> 
     assert len({judged["probability"] for one in found for judged in one["judgements"]}) == 1
 
 
+@one_database
 @pytest.mark.parametrize(
     ("more", "where"),
     [
@@ -170,6 +171,7 @@ async def test_what_can_not_be_asked_is_refused_with_its_place(api: Api, more: d
     assert where == "" or any(fault["where"].startswith(where) for fault in document["faults"]), document
 
 
+@one_database
 @pytest.mark.parametrize("body", ['{"prompt": "a\\u0000b"}', '{"prompt": "\\ud800"}', "{", b'{"prompt": "\xff"}'])
 async def test_what_no_database_can_hold_is_refused_at_the_door(api: Api, body: str | bytes) -> None:
     headers = {"Content-Type": "application/json"}
@@ -189,6 +191,7 @@ async def test_an_engine_that_can_not_be_opened_is_503_and_tells_no_path(api: Ap
     assert int(answer.headers["retry-after"]) >= 1 and "nowhere" not in answer.text
 
 
+@one_database
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -11,7 +11,7 @@ from constitution import diff, load
 from service.store import constitutions as part
 from service.store.constitutions import Constitutions
 from service.store.tables import audit
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution
 
 YAML = {"Content-Type": "application/yaml"}
@@ -114,6 +114,7 @@ async def test_every_fault_is_told_with_line_and_key_and_no_folder(api: Api) -> 
     problem(await api.admin.get("/v1/constitutions/small"), 404, "not_found")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -14,7 +14,7 @@ from service import engines as part
 from service.answers.judges import CritiqueAnswer
 from service.settings import Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution, judged_by, scripted
 
 RUDE, KIND = "You can't read.", "Let us look at the recipe together."
@@ -196,6 +196,7 @@ async def test_a_client_that_leaves_a_stream_ends_the_work(api: Api, monkeypatch
     assert (await api.admin.get("/v1/feedback")).json()["items"] == []
 
 
+@one_database
 @pytest.mark.parametrize(
     ("more", "where"),
     [

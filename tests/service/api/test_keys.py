@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 
 
 async def test_a_key_is_told_once_and_works(api: Api) -> None:
@@ -63,6 +63,7 @@ async def test_no_key_and_a_wrong_one_are_refused(api: Api) -> None:
     problem(await api.with_key("cai_0123_guess").get("/v1/keys"), 401, "unauthorized")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("body", "status"),
     [

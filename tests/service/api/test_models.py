@@ -12,8 +12,8 @@ from tests.service.judges import judged_by
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
-    return judged_by(database_url, tmp_path, short=EngineSettings(spec="verify:max-words=3"))
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
+    return judged_by(migrated_url, tmp_path, short=EngineSettings(spec="verify:max-words=3"))
 
 
 async def add(api: Api, name: str, trainer: str = "reward", **more: Any) -> None:

@@ -19,7 +19,7 @@ from service import engines as part
 from service.rewards import verl_reward
 from service.settings import EngineSettings, Settings
 from tests.factories import FakeEngine
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 from tests.service.judges import constitution, in_groups, judged_by, scripted
 
 SHORT, LONG = "The Po.", "The Po, which flows through the north of Italy."
@@ -27,9 +27,9 @@ CHATML = "<|im_start|>user\nName a river.<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return judged_by(
-        database_url,
+        migrated_url,
         tmp_path,
         short=EngineSettings(spec="verify:max-words=3"),
         judge=scripted(tmp_path, "hash"),
@@ -175,6 +175,7 @@ async def test_groups_of_a_constitution_are_never_averaged(api: Api) -> None:
     assert rewards[0] != rewards[1]
 
 
+@one_database
 @pytest.mark.parametrize(
     ("query", "body", "where"),
     [

@@ -15,7 +15,7 @@ from critic.feedback import ComparisonLabel, RankingLabel, RatingLabel
 from critic.feedback.kinds.critique import CritiqueLabel, Span
 from service.labels.tasks.shown import order, turned_back
 from service.store.tables import leases, now, tasks
-from tests.service.calls import Api, problem
+from tests.service.calls import Api, one_database, problem
 
 Task = dict[str, Any]
 
@@ -237,6 +237,7 @@ async def test_every_kind_is_answered_in_its_projects_form(
     assert found.items() >= stored.items() and found.get("scale", {}).items() >= scale.items()
 
 
+@one_database
 @pytest.mark.parametrize(
     ("asked", "label", "word"),
     [

@@ -37,9 +37,8 @@ JOB = "job-1"
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    migrations._upgrade(parsed(database_url), "head")
-    engine = connect(parsed(database_url))
+def engine(migrated_url: str) -> Iterator[Engine]:
+    engine = connect(parsed(migrated_url))
     values = {"id": JOB, "kind": "generate", "request": {}, "state": "running", "attempt": 1, "epoch": 3}
     values |= {"progress": {}, "created_at": now()}
     transact(engine, lambda connection: connection.execute(insert(jobs).values(values)))

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from critic.run.request import RunRequest
 from critic.run.retest import AT_LEAST
 from critic.run.run import run
+from service.settings import EngineSettings
 from service.store.tables import calls, workers
 from tests.service.calls import running
 from tests.service.conftest import Postgres
@@ -32,6 +33,7 @@ from tests.service.jobs.processes import (
     worker,
     working,
 )
+from tests.trainers.tiny import write_model
 
 pytestmark = pytest.mark.slow
 
@@ -266,12 +268,20 @@ def commands() -> list[str]:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@pytest.mark.usefixtures("embedded_model")
 async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: Path) -> None:
     service = settings(tmp_path, f"sqlite:///{tmp_path / 'data' / 'cai.db'}")
+    tiny = EngineSettings(spec=f"hf:{write_model(tmp_path / 'model')}")
+    service = service.model_copy(update={"engines": {**service.engines, "tiny": tiny}})
     data = [{"prompt": f"Name river {number}.", "completion": "The Nile."} for number in range(8)]
-    asked: dict[str, Any] = {"kind": "train", "method": "sft", "name": "rivers", "data": [{"rows": data}]}
-    asked["settings"] = {"max_steps": 6, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 64}
+    asked: dict[str, Any] = {
+        "kind": "train",
+        "method": "sft",
+        "name": "rivers",
+        "model": "tiny",
+        "data": [{"rows": data}],
+    }
+    # So many steps, each saved, take much longer than it takes to see the first of them and to kill the worker.
+    asked["settings"] = {"max_steps": 150, "per_device_train_batch_size": 1, "save_steps": 1, "max_length": 256}
     async with running(service) as api:
         process = start(tmp_path, service)
         id = await submit(api.admin, asked)
@@ -279,6 +289,7 @@ async def test_a_train_job_registers_a_model_and_dies_with_its_worker(tmp_path: 
             await asyncio.sleep(0.1)
         process.kill()
         process.wait()
+        assert not (tmp_path / "data" / "artifacts" / "models" / id).exists(), "the job was done before the kill"
         while any("service.cli.child" in line and str(tmp_path) in line for line in commands()):
             await asyncio.sleep(0.1)
         with worker(tmp_path, service):

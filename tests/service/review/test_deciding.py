@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.calls import Api, comparison, problem
+from tests.service.calls import Api, comparison, one_database, problem
 from tests.service.review.test_figures import labelled
 
 
@@ -48,6 +48,7 @@ async def test_a_majority_gives_way_to_what_was_decided(api: Api) -> None:
     assert each["counts"]["labels"] == 8 and each["counts"]["dropped"] == {}
 
 
+@one_database
 @pytest.mark.parametrize(
     ("asked", "status"),
     [

@@ -12,6 +12,7 @@ class CritiquePage(KindPage):
     """A text, and marked words with a note each. Without scripts words are copied into a field instead."""
 
     kind = "critique"
+    marks_words = True
 
     def values(self, asked: Asked, fields: Fields) -> dict[str, Any]:
         """See `KindPage`."""

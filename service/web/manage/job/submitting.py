@@ -17,7 +17,7 @@ from service.exports import versions
 from service.jobs import listing, models
 from service.jobs.inputs.uploads import Ending
 from service.jobs.kinds import KINDS
-from service.refusals import Conflict, Invalid, NoRoom, NotFound, ProblemDocument, TooLarge, TooMany, not_found
+from service.refusals import Invalid, ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
 from service.web.manage.asking import Submitter, new_number, once, typed
@@ -32,8 +32,6 @@ ENDINGS: tuple[str, ...] = get_args(Ending)
 MOST_LISTED = 200  # jobs and data sets to choose from, the newest
 MOST_SOURCES = 16
 KINDS_SHOWN = sorted(KINDS, key=lambda name: not KINDS[name].leaves_pairs)  # first those whose results others read
-# What is told above the form, with what was typed still in it.
-REFUSED = (InputError, NotFound, Conflict, TooLarge, Invalid, TooMany, NoRoom)
 
 
 @router.get("/jobs/new")
@@ -54,7 +52,7 @@ async def submit(request: Request, visit: Submitter, parts: Parts, form: Form) -
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     try:
         made = await _submitted(parts, visit, form, kind, given)
-    except REFUSED as error:
+    except (InputError, Refusal) as error:  # told above the form, with what was typed still in it
         return await _page(request, parts, kind, given, problems.of(error).public())
     return RedirectResponse(f"/jobs/{made}", 303)
 

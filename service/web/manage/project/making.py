@@ -23,7 +23,7 @@ from service.exports import versions
 from service.jobs import listing
 from service.jobs.kinds import KINDS as JOB_KINDS
 from service.labels.tasks.tasking import REASONS
-from service.refusals import Conflict, Fault, Invalid, ProblemDocument
+from service.refusals import Fault, Invalid, ProblemDocument, Refusal
 from service.review.item_files import ItemsOfFile, items_of, known_ending, known_items_of
 from service.store.disk import dataset_folder
 from service.web.forms import requested
@@ -55,7 +55,7 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
         values, read = await _asked(parts, form)
         asked = requested(api.ProjectRequest, values)
         made = await api.make(asked, visit.caller, parts, once(parts, visit, form))
-    except (InputError, Conflict, Invalid) as error:
+    except (InputError, Refusal) as error:
         return await _page(request, parts, _given(form), problems.of(error).public())
     left_out = f"?left_out={read.left_out_count}" if read is not None and read.left_out_count else ""
     return RedirectResponse(f"/projects/{made.id}{left_out}", 303)
@@ -70,7 +70,7 @@ async def _page(request: Request, parts: Service, given: dict[str, Any], problem
     return render(
         request,
         "manage/new_project.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         kinds=list(KINDS),
         sources=SOURCES,
         reasons=REASONS,

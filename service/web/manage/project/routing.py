@@ -105,7 +105,7 @@ async def _listed(
     return render(
         request,
         "manage/routing.html.j2",
-        status=200 if problem is None else 422,
+        status=200 if problem is None else problem.status,
         tab="routing",
         project=project,
         draws=await draws.newest(parts.database, id, DRAWS),

@@ -172,6 +172,33 @@ def test_signals_are_of_orders_principles_judges_and_likeness() -> None:
     assert np.isnan(signals(gathered(rows[:4]).items)["unlike"]).all(), "nothing is labelled"
 
 
+def test_a_verdict_is_held_against_the_prompt_s_other_comparisons() -> None:
+    answers = {name: Response(text=name, model=name) for name in "abc"}
+
+    def compared(one: str, other: str, first: float, text: str = "a question") -> Feedback:
+        said = {"choice": "first" if first > 0.5 else "second", "probability": first}
+        return Feedback(
+            kind="comparison",
+            prompt=prompt(text),
+            responses=(answers[one], answers[other]),
+            label=ComparisonLabel.model_validate(said),
+            source="ai",
+            annotator="j",
+        )
+
+    # a beats b, b beats c, and c beats a: each is as far from what the other two say.
+    cycle = [compared("a", "b", 1.0), compared("b", "c", 1.0), compared("c", "a", 1.0)]
+    order = [compared("a", "b", 1.0), compared("b", "c", 0.75), compared("a", "c", 1.0)]
+    alone = compared("a", "b", 0.75, "another question")
+    told = signals(gathered([*cycle, alone]).items)
+    assert told["answers"][:3].tolist() == pytest.approx([1.0, 1.0, 1.0]) and math.isnan(told["answers"][3])
+    told = signals(gathered(order).items)
+    # a won against c; b against c by .75: (1 + 1 - .75) / 2 for a against b. b lost to a; c lost to a: even.
+    assert told["answers"].tolist() == pytest.approx([0.375, 0.25, 0.125])
+    # Margins are 0, .5 and 0, and nothing else is known of an item alone.
+    assert told["prompt"].tolist() == pytest.approx([math.sqrt(0.125), 0.0, math.sqrt(0.125)])
+
+
 def test_a_routed_figure_is_unbiased_and_asks_for_all_that_was_drawn() -> None:
     made, _ = simulated(3, 200, range(60))
     rng = np.random.default_rng(5)
@@ -184,14 +211,14 @@ def test_a_routed_figure_is_unbiased_and_asks_for_all_that_was_drawn() -> None:
         told = Draw({one.one.item.id: one.chance for one in found.items}, frozenset(shown))
         complete = gathered_with(made, {item: truth[item] for item in shown})
         (new,) = (one for one in columns_of(complete, ["new"]) if one.what == "win rate")
-        figure = estimate(new, told).powered
+        figure = estimate(new, [told]).powered
         assert figure is not None
         estimates.append(figure.estimate)
     right = np.mean([truth[one.item.id] if one.sign_of("new") > 0 else 1 - truth[one.item.id] for one in made.items])
     assert abs(np.mean(estimates) - right) < 3 * np.std(estimates) / math.sqrt(60)
-    missing = estimate(new, Draw(told.chances, told.shown | {next(iter(set(told.chances) - shown))}))
+    missing = estimate(new, [told, Draw(told.chances, told.shown | {next(iter(set(told.chances) - shown))})])
     assert missing.powered is None and "not labelled 1 of the items" in missing.why_not["powered"]
-    strange = estimate(new, Draw({}, frozenset()))
+    strange = estimate(new, [Draw({}, frozenset())])
     assert strange.powered is None and "were not there" in strange.why_not["powered"]
 
 

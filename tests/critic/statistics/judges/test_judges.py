@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from critic.statistics.alarms import faults
 from critic.statistics.calibration import expected_calibration_error
 from critic.statistics.intervals import FEW
 from critic.statistics.judges.calibration_error import calibration_error
 from critic.statistics.judges.ceiling import ceiling
-from critic.statistics.judges.leanings import controlled_accuracy, faults, first_position, leaning
+from critic.statistics.judges.leanings import controlled_accuracy, first_position, leaning
 from critic.statistics.judges.maps import MAPS, Isotonic, Temperature, curve, isotonic, mended, temperature
 from critic.statistics.reliability.ratings import Floats, Ratings
 
@@ -58,8 +59,9 @@ def test_few_clean_judges_are_accused() -> None:
 
 
 def test_holms_procedure() -> None:
-    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}) == ("a",)
-    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.04, "c": 0.03}, 0.05) == ("a",)
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}, 0.05) == ("a", "b", "c")
+    assert faults({"a": 0.01, "b": 0.02, "c": 0.03}) == (), "a report has a fifth of that"
     assert faults({}) == ()
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from crowdkit.aggregation import DawidSkene, OneCoinDawidSkene
+from scipy import stats
 
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.people import dawid_skene
 from critic.statistics.people.bradley_terry import bradley_terry, with_reliability
 from critic.statistics.people.course import drift, fatigue, gold
@@ -127,6 +129,21 @@ def test_fatigue_and_drift_are_found_and_not_taken_for_each_other() -> None:
     agrees = [float(rng.random() < (0.9 if n < 150 else 0.6)) for n in range(300)]
     changed = drift(agrees, list(range(300)))
     assert changed is not None and changed.p < 0.01 and changed.difference.estimate < -0.1
+
+
+def test_the_p_value_of_a_drift_is_the_exact_one() -> None:
+    """Of right and wrong labels in two halves it is Fisher's (1935), told by the difference of shares."""
+    for right in (19, 15, 12):
+        agrees = [1.0] * right + [0.0] * (20 - right) + [1.0] * 10 + [0.0] * 10
+        found = drift(agrees, list(range(40)))
+        of_first = stats.hypergeom(40, right + 10, 20)
+        exact = sum(of_first.pmf(k) for k in range(21) if abs(2 * k - right - 10) >= abs(right - 10) - 1e-9)
+        assert found is not None and found.p == pytest.approx(exact, rel=0.35), "as far as 50 permutations tell"
+
+
+def test_a_change_of_one_among_hundreds_can_stand_out() -> None:
+    found = drift([1.0] * 200 + [0.0] * 200, list(range(400)))
+    assert found is not None and found.p < OF_REPORT / 1000
 
 
 def test_false_alarms_of_the_course_are_few() -> None:

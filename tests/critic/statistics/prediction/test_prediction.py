@@ -10,10 +10,14 @@ from critic.statistics.prediction import ppi
 from critic.statistics.prediction.planner import plan
 from critic.statistics.prediction.rogan_gladen import adjusted, prevalence
 from critic.statistics.prediction.routing import (
+    EVEN,
+    SURE,
+    Round,
     doubt,
     drawn,
     expected_errors,
     probabilities,
+    rounds_mean,
     routed_mean,
 )
 from critic.statistics.prediction.verdicts import slips, verdicts
@@ -146,7 +150,7 @@ def test_routed_figures_are_unbiased_and_narrower_than_an_even_draw_s() -> None:
     judge = (rng.random(1000) < 0.5).astype(float)
     human = np.where(rng.random(1000) < np.where(hard, 0.5, 0.01), 1 - judge, judge)
     pilot = rng.choice(1000, 150, replace=False)
-    sizes = expected_errors(hard.astype(float), hard[pilot].astype(float), (human - judge)[pilot])
+    sizes = expected_errors({"margin": hard.astype(float)}, pilot, (human - judge)[pilot])
     squares = {}
     for name, chances in (("routed", probabilities(sizes, 120)), ("even", np.full(1000, 0.12))):
         found = []
@@ -159,6 +163,54 @@ def test_routed_figures_are_unbiased_and_narrower_than_an_even_draw_s() -> None:
         assert 0.93 <= held <= 0.97
         squares[name] = estimates.var()
     assert squares["routed"] < 0.7 * squares["even"], "30 % fewer labels for the same width"
+
+
+def test_how_far_a_judge_is_off_is_first_thought_and_then_learnt() -> None:
+    signals = {"margin": [0.0, 1.0, 0.5], "orders": [0.0, 1.0, np.nan], "unlike": [np.nan] * 3}
+    thought = expected_errors(signals)
+    assert thought.tolist() == pytest.approx([SURE, EVEN, math.sqrt(SURE**2 + (EVEN**2 - SURE**2) / 4)])
+    few = expected_errors(signals, [1] * 19, [0.0] * 19)
+    assert few.tolist() == pytest.approx(thought.tolist()), "nineteen labels move nothing"
+    # A hundred labels say that the order tells where the judge is off, and the margin doesn't.
+    rng = np.random.default_rng(0)
+    both = {"margin": rng.random(400), "orders": rng.random(400)}
+    off = (rng.random(400) < 0.5 * both["orders"] ** 2).astype(float)
+    places = np.arange(400)
+    learnt = expected_errors(both, places, off)
+    certain = expected_errors(
+        {"margin": [*both["margin"], 1.0, 0.0], "orders": [*both["orders"], 0.0, 1.0]}, places, off
+    )
+    assert certain[-1] > 3 * certain[-2] and certain[-1] == pytest.approx(math.sqrt(0.5), abs=0.1)
+    assert learnt.tolist() == pytest.approx(certain[:-2].tolist()), "others' signals change nothing"
+    with pytest.raises(ValueError, match="no signal"):
+        expected_errors({})
+
+
+def test_rounds_that_learn_from_each_other_stay_unbiased_and_cover() -> None:
+    trial = np.random.default_rng(3)
+    off, held, alone = [], 0, []
+    for _ in range(300):
+        signals = {"margin": trial.random(300), "orders": trial.random(300)}
+        judge = (trial.random(300) < 0.5).astype(float)
+        human = np.where(trial.random(300) < 0.02 + 0.4 * signals["orders"] ** 4, 1 - judge, judge)
+        labelled = np.zeros(300, bool)
+        rounds = []
+        for budget in (30, 40):
+            left, known = np.flatnonzero(~labelled), np.flatnonzero(labelled)
+            chances = np.ones(300)
+            chances[left] = probabilities(expected_errors(signals, known, (human - judge)[known])[left], budget)
+            labelled[left[drawn(chances[left], int(trial.integers(2**31)))]] = True
+            shown = np.flatnonzero(labelled)
+            rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
+        found = rounds_mean(rounds)
+        assert found.n == 70
+        off.append(found.estimate - human.mean())
+        held += found.low <= human.mean() <= found.high
+        alone.append(rounds_mean(rounds[1:]).estimate - human.mean())
+    assert abs(np.mean(off)) < 3 * np.std(off) / math.sqrt(300) and 0.91 <= held / 300 <= 0.99
+    assert np.var(off) < np.var(alone), "what the first round says is not thrown away"
+    with pytest.raises(ValueError, match="expected a round"):
+        rounds_mean([])
 
 
 def test_signals_that_are_missing_are_left_out() -> None:

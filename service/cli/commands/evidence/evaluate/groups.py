@@ -12,6 +12,7 @@ import typer
 from base.errors import InputError
 from critic.feedback import ComparisonLabel, Feedback
 from critic.settings.labels.people import GroupsSettings
+from critic.statistics.alarms import OF_REPORT
 from critic.statistics.groups.aggregations import AGGREGATIONS, Profile
 from critic.statistics.groups.losers import Loss, Outcome, outcomes
 from critic.statistics.groups.support import Apart, apart
@@ -132,7 +133,7 @@ def _print(profile: Profile, apart: Apart, found: Sequence[Outcome], left_out: d
     if apart.refusal:
         say(clean(apart.refusal))
     elif apart.p is not None:
-        differ = "vote differently" if apart.p < 0.05 else "do not vote differently beyond chance"
+        differ = "vote differently" if apart.p < OF_REPORT else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
     for one in found:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))

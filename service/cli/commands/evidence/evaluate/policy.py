@@ -14,7 +14,8 @@ import typer
 from base.errors import InputError
 from constitution import load
 from critic.engine import RunStopped, Sampling
-from critic.evaluation.policy.figures import figures, sentences
+from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.figures import figures
 from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, Seat, leaks
 from critic.evaluation.policy.matches import Match
 from critic.evaluation.policy.measure import Plan, measure

@@ -43,10 +43,10 @@ def powered(
     """
 
     made, refused = gather(settings.files, settings.column)
-    draw = None if settings.drawn is None else read_draw(settings.drawn)
+    draws = [read_draw(file) for file in settings.drawn]
     columns = columns_of(made, models_of(made, settings.model), pool=settings.pool_groups)
-    figures = [estimate(one, draw) for one in columns]
-    between = [] if draw is not None else differences(columns)
+    figures = [estimate(one, draws) for one in columns]
+    between = [] if draws else differences(columns)
     notes = told_apart(made)
     with told(as_json):
         _print(figures, between, notes)
