@@ -9,7 +9,7 @@ import email.utils
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,9 +86,9 @@ class _Patience:
 
 def _asked_wait(headers: Any) -> float:
     """Return for how many seconds a busy hub asks to wait: in ``Retry-After``, or as it limits rates."""
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub import utils
 
-    limit = parse_ratelimit_headers(headers)
+    limit: Any = utils.parse_ratelimit_headers(headers)  # type: ignore[attr-defined]  # loaded when it is asked for
     seconds = 0.0 if limit is None or limit.remaining else float(limit.reset_in_seconds)
     after = str(headers.get("retry-after", "")).strip()
     if after.isdecimal():
@@ -129,9 +129,12 @@ def _install() -> None:
 
         def made() -> httpx2.Client:
             """Make a client as the library does, with our hooks after its own."""
-            hooks = {"request": [*its_own, _patience.asks], "response": [_patience.answers]}
+            hooks: dict[str, list[Callable[..., Any]]] = {
+                "request": [*its_own, _patience.asks],
+                "response": [_patience.answers],
+            }
             return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
 
         set_client_factory(made)
-        its_log.set_verbosity_error()  # what it says of each try is said here once
+        its_log.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it says of each try is said here once
         _installed = True

@@ -71,9 +71,7 @@ def unlabelled(name: str, row: Any, reason: str = "no_label", **other: Any) -> C
 
 def one_sided(name: str, row: Any) -> Case:
     """A pair of which one side is missing, or holds nothing."""
-    refused = ["one_side"]
-    commands = ("judge", "evaluate", "dpo", "reward", "sft", "labels")
-    return Case(name, [row], generate=[ASK], **dict.fromkeys(commands, refused))
+    return refused(name, row, "one_side", generate=[ASK])
 
 
 def shown(name: str, row: Any, **other: Any) -> Case:
