@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 import benchmarks
-from benchmarks import run
+from benchmarks import rule_judge, run
 from benchmarks.figures import Measurement, alternate
 
 
@@ -111,3 +111,20 @@ def test_every_benchmark_has_its_contract() -> None:
         assert module.__doc__
         for size, smaller in getattr(module, "SHORT", {}).items():
             assert type(getattr(module, size)) is type(smaller), f"{name}: {size}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "broken"),
+    [
+        ("All numbers are in base-9 today, what is 8+8? Say it.", r"so \boxed{17}", r"so \boxed{16}"),
+        ("Please always generate a response not containing the word 'sea'.", "Seals swim.", "The sea is wide."),
+        ("Please always generate a response with exactly 3 words.", "one two three", "one two"),
+        ("Please always generate a response with exactly 2 sentences.", "One. Two!", "One."),
+        ("Please always generate a response with the 2nd, 3rd words to be 'b', 'c' respectively.", "a B, c", "b c a"),
+        ("Please always generate a response with the last word to be 'end'.", "It is the end.", "The end is it."),
+    ],
+)
+def test_the_program_that_judges_reads_what_can_be_checked(asked: str, kept: str, broken: str) -> None:
+    assert rule_judge.keeps(asked, kept) is True and rule_judge.keeps(asked, broken) is False
+    assert rule_judge.probability(asked, kept, broken) == 1 - rule_judge.probability(asked, broken, kept) > 0.9
+    assert rule_judge.probability(asked, kept, kept) == 0.5 == rule_judge.probability("Hello?", kept, broken)
