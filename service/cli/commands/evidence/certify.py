@@ -148,9 +148,9 @@ def _print(made: Certificate, figures: TrustFigures, file: Path, *, err: bool) -
     say(f"report:      {file.parent}/report.html", err=err)
     for name, figure in figures.named().items():
         if figure.is_of_few:
-            say(f"  {name:32}- ({too_few(figure.clusters)})", err=err)
+            say(f"  {name:36}- ({too_few(figure.clusters)})", err=err)
         else:
-            say(f"  {name:32}{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f}), n = {figure.n:,}", err=err)
+            say(f"  {name:36}{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f}), n = {figure.n:,}", err=err)
     for note in notes(figures):
         say(clean(f"warning: {note}"), err=err)
     say("It does not cover:", err=err)
