@@ -1,6 +1,7 @@
 """``cai constitution test`` and ``recover``: figures of a stored run, limits that a check can hold, no call."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def test_a_limit_that_is_not_held_is_said_and_has_an_exit_code_of_its_own(run: P
 
 
 def test_a_second_run_tells_ambiguity_and_one_of_other_pairs_is_refused(run: Path, tmp_path: Path) -> None:
-    done = check(run, "--again", f"{run / 'run'}", "--json")
+    same = check(run, "--max-ambiguous", "0", "--again", f"{run / 'run'}")
+    assert isinstance(same.exception, InputError) and "no second reading" in str(same.exception)
+    shutil.copytree(run / "run", tmp_path / "second")
+    done = check(run, "--again", f"{tmp_path / 'second'}", "--json")
     assert [one["times"] for one in figures(done)["ambiguities"]] == [1.0] * 3 and not figures(done)["ambiguous"]
     (tmp_path / "other.jsonl").write_text(json.dumps({"prompt": "else", "chosen": "a", "rejected": "b"}))
     command = ["judge", "--principles", f"{run / 'c.yaml'}", "--pairs", f"{tmp_path / 'other.jsonl'}", "--quiet"]

@@ -84,7 +84,15 @@ def _findings(constitution: Constitution, run: Path, again: Sequence[Path]) -> F
         table = VoteTable.of(store.rows(), constitution)
     if not table.comparisons:
         raise InputError("the run has no comparisons", where=str(run), fix="Name a run that has judged something.")
+    read = {run.resolve()}
     for other in again:
+        if other.resolve() in read:
+            raise InputError(
+                "these votes are read already: the same ones twice are no second reading",
+                where=f"--again {other}",
+                fix="Judge the same pairs again into another folder, and name that.",
+            )
+        read.add(other.resolve())
         with closing(open_rows(other)) as store:
             if not table.add_readers(store.rows(), str(other)):
                 raise InputError(
