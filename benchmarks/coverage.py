@@ -52,8 +52,8 @@ def powered(n: int, more: int, low: float, high: float, accuracy: float, each: i
         of = np.repeat(np.arange(prompts), each)
         human = (rng.random(prompts * each) < own[of]).astype(float)
         judge = np.where(rng.random(human.size) < accuracy, human, 1 - human)
-        found = ppi.mean(human[:n], judge[:n], judge[n:], of[:n], of[n:]).figure
-        return found.low, found.high, rate
+        mean = ppi.mean(human[:n], judge[:n], judge[n:], of[:n], of[n:]).figure
+        return mean.low, mean.high, rate
 
     return trial
 
@@ -67,8 +67,8 @@ def powered_difference(n: int, more: int, first: float, second: float) -> Trial:
         a, b = np.where(tied, 0.5, a), np.where(tied, 0.5, b)
         f = np.where(rng.random(n + more) < 0.8, a, 1 - a)
         g = np.where(rng.random(n + more) < 0.8, b, 1 - b)
-        found = ppi.difference((a[:n], b[:n]), (f[:n], g[:n]), (f[n:], g[n:])).figure
-        return found.low, found.high, 0.8 * (first - second)
+        difference = ppi.difference((a[:n], b[:n]), (f[:n], g[:n]), (f[n:], g[n:])).figure
+        return difference.low, difference.high, 0.8 * (first - second)
 
     return trial
 
@@ -81,10 +81,10 @@ def screened(n: int, more: int, low: float, high: float) -> Trial:
         human = (rng.random(n + more) < rate).astype(float)
         judge = np.where(rng.random(n + more) < np.where(human == 1, 0.85, 0.9), human, 1 - human)
         try:
-            found = prevalence(human[:n], judge[:n], judge[n:])
+            share = prevalence(human[:n], judge[:n], judge[n:])
         except ValueError:
             return -np.inf, np.inf, rate
-        return found.low, found.high, rate
+        return share.low, share.high, rate
 
     return trial
 
@@ -98,8 +98,8 @@ def routed(items: int, budget: int) -> Trial:
         human = np.where(rng.random(items) < 0.5 * doubt, 1 - judge, judge)
         chances = probabilities(np.sqrt(0.05 + 0.4 * doubt), budget)
         shown = drawn(chances, int(rng.integers(2**31)))
-        found = routed_mean(human[shown], judge[shown], chances[shown], judge)
-        return found.low, found.high, float(human.mean())
+        mean = routed_mean(human[shown], judge[shown], chances[shown], judge)
+        return mean.low, mean.high, float(human.mean())
 
     return trial
 
@@ -122,8 +122,8 @@ def routed_in_rounds(items: int, budgets: tuple[int, ...]) -> Trial:
             is_labelled[left[drawn(chances[left], int(rng.integers(2**31)))]] = True
             shown = np.flatnonzero(is_labelled)
             rounds.append(Round(human[shown], judge[shown], chances[shown], judge))
-        found = rounds_mean(rounds)
-        return found.low, found.high, float(human.mean())
+        mean = rounds_mean(rounds)
+        return mean.low, mean.high, float(human.mean())
 
     return trial
 
@@ -164,8 +164,8 @@ def won(prompts: int, rate: float) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         own = np.repeat(rng.beta(rate * 6, (1 - rate) * 6, prompts), 2)
         wins = (rng.random(own.size) < own).astype(float)
-        found = length_controlled(wins, rng.normal(size=own.size), np.repeat(np.arange(prompts), 2).tolist())
-        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        win_rate = length_controlled(wins, rng.normal(size=own.size), np.repeat(np.arange(prompts), 2).tolist())
+        return (0.0, 1.0, rate) if win_rate is None else (win_rate.low, win_rate.high, rate)
 
     return trial
 
@@ -176,8 +176,8 @@ def changed(prompts: int, low: float, high: float) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         rate = rng.uniform(low, high)
         before, after = rng.random(prompts) < 0.1, rng.random(prompts) < 0.1 + rate
-        found = mean_change(after.astype(float) - before, range(prompts))
-        return (-1.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        change = mean_change(after.astype(float) - before, range(prompts))
+        return (-1.0, 1.0, rate) if change is None else (change.low, change.high, rate)
 
     return trial
 
@@ -194,8 +194,8 @@ def miscalibrated(pairs: int, times: float) -> Trial:
     true = expected_calibration_error(np.concatenate((p, 1 - p)), np.concatenate((y, 1 - y)))
 
     def trial(rng: Generator) -> tuple[float, float, float]:
-        found = calibration_error(*drawn_pairs(rng, pairs))
-        return (0.0, 1.0, true) if found is None else (found.low, found.high, true)
+        error = calibration_error(*drawn_pairs(rng, pairs))
+        return (0.0, 1.0, true) if error is None else (error.low, error.high, true)
 
     return trial
 
@@ -211,8 +211,8 @@ def shared(prompts: int, each: int, low: float, high: float) -> Trial:
             for place in range(each):
                 share.count(float(place < hits))
             share.end_cluster()
-        found = share.figure()
-        return (0.0, 1.0, rate) if found is None else (found.low, found.high, rate)
+        figure = share.figure()
+        return (0.0, 1.0, rate) if figure is None else (figure.low, figure.high, rate)
 
     return trial
 
@@ -225,8 +225,8 @@ def strengths(comparisons: int) -> Trial:
         i = rng.integers(5, size=comparisons)
         j = (i + rng.integers(1, 5, size=comparisons)) % 5
         y = (rng.random(comparisons) < 1 / (1 + np.exp(true[j] - true[i]))).astype(float)
-        found = bradley_terry(i, j, y)
-        return float(found.low[0]), float(found.high[0]), 0.8
+        strengths = bradley_terry(i, j, y)
+        return float(strengths.low[0]), float(strengths.high[0]), 0.8
 
     return trial
 
@@ -238,8 +238,8 @@ def leaned(pairs: int) -> Trial:
         trait = rng.normal(size=pairs)
         people = (rng.random(pairs) < np.where(trait > 0, 0.55, 0.45)).astype(float)
         judge = (rng.random(pairs) < np.where(trait > 0, 0.7, 0.3)).astype(float)
-        found = leaning(judge, people, trait)
-        excess = Figure(0, -1, 1, 0, 0) if found is None else found.excess
+        lean = leaning(judge, people, trait)
+        excess = Figure(0, -1, 1, 0, 0) if lean is None else lean.excess
         return excess.low, excess.high, 0.15
 
     return trial
@@ -253,8 +253,8 @@ def controlled(pairs: int) -> Trial:
         people = (rng.random(pairs) < np.where(longer > 0, 0.7, 0.3)).astype(float)
         more = (people > 0.5) == (longer > 0)
         right = (rng.random(pairs) < np.where(more, 0.9, 0.6)).astype(float)
-        found = controlled_accuracy(right, people, longer)
-        return (0.0, 1.0, 0.75) if found is None else (found.low, found.high, 0.75)
+        accuracy = controlled_accuracy(right, people, longer)
+        return (0.0, 1.0, 0.75) if accuracy is None else (accuracy.low, accuracy.high, 0.75)
 
     return trial
 
@@ -265,8 +265,8 @@ def drifted(labels: int) -> Trial:
     def trial(rng: Generator) -> tuple[float, float, float]:
         late = np.arange(labels) >= labels // 2
         agrees = (rng.random(labels) < np.where(late, 0.6, 0.85)).astype(float)
-        found = drift(agrees, np.arange(labels))
-        return (-1.0, 1.0, -0.25) if found is None else (found.difference.low, found.difference.high, -0.25)
+        change = drift(agrees, np.arange(labels))
+        return (-1.0, 1.0, -0.25) if change is None else (change.difference.low, change.difference.high, -0.25)
 
     return trial
 

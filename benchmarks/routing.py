@@ -75,7 +75,12 @@ def _comparison(row: dict[str, str], choice: int, judge: str) -> Feedback:
 
 
 def _judged(prompt: str, responses: tuple[Response, Response], first: float, judge: str) -> Feedback:
-    choice = "tie" if first == 0.5 else "first" if first > 0.5 else "second"
+    if first == 0.5:
+        choice = "tie"
+    elif first > 0.5:
+        choice = "first"
+    else:
+        choice = "second"
     return Feedback(
         kind="comparison",
         prompt=Prompt(messages=(Message(role="user", content=prompt),)),
@@ -119,14 +124,14 @@ def _population(labels: Sequence[Feedback], human: Floats, first: Sequence[str])
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnRoutes:
     """Many draws of one way: the root mean square of widths, by seed; estimates less the truth; how many held it."""
 
     widths: tuple[float, ...]
     off: Floats
     held: float
 
-    def saved(self, other: "Drawn", labels: int, items: int) -> list[float]:
+    def saved(self, other: "DrawnRoutes", labels: int, items: int) -> list[float]:
         """By seed the share of labels saved against ``other``, whose squared widths go as 1 / n - 1 / N."""
         return [_saved(mine, theirs, labels, items) for mine, theirs in zip(self.widths, other.widths, strict=True)]
 
@@ -140,7 +145,7 @@ Way = Callable[[Population, int], Figure]
 """One draw from a seed, and what it says of all items."""
 
 
-def draws(population: Population, way: Way, number: int) -> Drawn:
+def draws(population: Population, way: Way, number: int) -> DrawnRoutes:
     """Draw so often, a fifth from each seed."""
     truth = float(population.human.mean())
     widths, off, held = [], [], 0
@@ -152,7 +157,7 @@ def draws(population: Population, way: Way, number: int) -> Drawn:
             off.append(made.estimate - truth)
             held += made.low <= truth <= made.high
         widths.append(float(np.sqrt(np.mean(squares))))
-    return Drawn(tuple(widths), np.array(off), held / len(off))
+    return DrawnRoutes(tuple(widths), np.array(off), held / len(off))
 
 
 def routed(*budgets: int) -> Way:
@@ -210,7 +215,7 @@ def _row(name: str, population: Population, number: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _bias(drawn: Drawn) -> str:
+def _bias(drawn: DrawnRoutes) -> str:
     """The mean error, and its standard error."""
     return f"{drawn.off.mean():+.4f} ± {drawn.off.std(ddof=1) / np.sqrt(drawn.off.size):.4f}"
 

@@ -112,7 +112,7 @@ def postgres(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-class Connection:
+class KeptConnection:
     """One kept-alive HTTP/1.1 connection: requests one after the other, little cost of its own."""
 
     def __init__(self, served: Served) -> None:
@@ -144,10 +144,10 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def connections(served: Served, count: int) -> AsyncIterator[Sequence[Connection]]:
+async def connections(served: Served, count: int) -> AsyncIterator[Sequence[KeptConnection]]:
     """Several connections to one server."""
     async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Connection(served)) for _ in range(count)]
+        yield [await stack.enter_async_context(KeptConnection(served)) for _ in range(count)]
 
 
 def _free_port() -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, alternate, peak_memory
+from benchmarks.figures import Measurement, alternate, peak_memory
 from benchmarks.prefix_tree import text
 from critic.local.loading import default_device
 
@@ -36,34 +36,38 @@ TRIES = 5
 ROOT = Path(__file__).parents[1]
 
 
-def measure() -> list[Figure]:
+def measure() -> list[Measurement]:
     """See the module's docstring."""
     return [figure for method in TARGETS for figure in compare(method, ROWS[method], RUNS)]
 
 
-def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Figure]:
+def compare(method: str, count: int, runs: int, dtype: str = "bfloat16") -> list[Measurement]:
     """Train on ``count`` rows with both sides, ``runs`` times each, in turn."""
     rows = json.dumps(rows_of(method, count))
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    by_side: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
 
     def run(side: str) -> float:
         command = [sys.executable, "-m", "benchmarks.training", method, side, dtype]
         done = subprocess.run(command, cwd=ROOT, input=rows, stdout=subprocess.PIPE, text=True, check=True)
         result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        found[side].append(result)
+        by_side[side].append(result)
         return count / result["seconds"]
 
     measured = alternate(lambda: run("ours"), lambda: run("trl"), runs)
-    memory = {side: median(result["bytes"] for result in results) / 2**30 for side, results in found.items()}
-    tokens = {side: results[0]["tokens"] for side, results in found.items()}
-    shares = {side: median(share(result) for result in results) for side, results in found.items()}
-    notes = {side: f"{tokens[side]:,.0f} tokens; {shares[side]:.1%} of the products' peak" for side in found}
+    memory, shares = {}, {}
+    for side, results in by_side.items():
+        memory[side] = median(result["bytes"] for result in results) / 2**30
+        shares[side] = median(share(result) for result in results)
+    tokens = {side: results[0]["tokens"] for side, results in by_side.items()}
+    notes = {side: f"{tokens[side]:,.0f} tokens; {shares[side]:.1%} of the products' peak" for side in by_side}
     limit = f"token count {tokens['trl'] / tokens['ours']:.2f}; {measured.spread}"
     return [
-        Figure(f"{method}, {dtype} compute", measured.a, "rows/s", note=notes["ours"]),
-        Figure(f"{method}, TRL", measured.b, "rows/s", note=notes["trl"]),
-        Figure(f"{method} / TRL", measured.ratio, "x", TARGETS[method], limit),
-        Figure(f"{method}, peak memory of training", memory["ours"], "GiB", memory["trl"], "TRL: the bound", "at most"),
+        Measurement(f"{method}, {dtype} compute", measured.a, "rows/s", note=notes["ours"]),
+        Measurement(f"{method}, TRL", measured.b, "rows/s", note=notes["trl"]),
+        Measurement(f"{method} / TRL", measured.ratio, "x", TARGETS[method], limit),
+        Measurement(
+            f"{method}, peak memory of training", memory["ours"], "GiB", memory["trl"], "TRL: the bound", "at most"
+        ),
     ]
 
 

@@ -57,7 +57,7 @@ Parse = Callable[[bytes, str], Raw | Broken]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OpenInput:
     """An open input. ``columns`` is what a table's header names, and None where each row has its own keys.
 
     ``unread`` has a function a row, which reads it: to step over rows costs little more than to find where they end.

@@ -107,8 +107,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which parts of the suite this machine could not run, and why."""
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
-        _, found, reason = str(report.longrepr[2]).partition(MISSING)
-        if found:
+        _, mark, reason = str(report.longrepr[2]).partition(MISSING)
+        if mark:
             reasons[reason] += 1
     if reasons:
         terminalreporter.section("not run on this machine")

@@ -123,9 +123,9 @@ def _open_rows(source: str, reading: _Reading, columns: Naming) -> Iterator[raw_
     if opened.columns is not None:
         names = columns.of_table(opened.columns, opened.name).values()
         if not (gives_answers(names) if reading.answers else gives_prompts(names)):
-            found, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
+            present, wanted = ", ".join(opened.columns), ANSWERS_IN if reading.answers else PROMPTS_IN
             raise InputError(
-                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {found}",
+                f"no column holds {'answers' if reading.answers else 'prompts'}: there are {present}",
                 where=opened.name,
                 fix=f"Name one of: {wanted}; or say with --column which is which.",
             )
@@ -147,13 +147,13 @@ def _lines(number: int, read: raw_rows.Unread, reading: _Reading, limit: Limit) 
         return [Quarantined(row=number, where=raw.where, reason=raw.reason, detail=raw.detail)]
     try:
         columns = shaped(raw.columns, labels=reading.labels)
-        found = _read_items(columns, reading, limit)
+        items = _read_items(columns, reading, limit)
     except RowError as error:
         return [_quarantined(number, raw.where, error.reason, error.detail)]
     except Exception as error:  # whatever a stranger's values make Python raise costs their row, and no other
         return [_quarantined(number, raw.where, "bad_row", f"it can't be read: {type(error).__name__}: {error}")]
     lines: list[Line | Quarantined] = []
-    for item, cut, left_off, thoughts in found:
+    for item, cut, left_off, thoughts in items:
         lines.append(Line(row=number, where=raw.where, item=item, cut=cut, left_off=left_off, thoughts=thoughts))
     return lines
 
@@ -224,14 +224,14 @@ def _labelled_items(columns: dict[str, Any], limit: Limit) -> list[_Read]:
     else:
         values = _response_values(columns) if "responses" in columns else []
         better = _better(columns, len(values))
-    found = []
+    pairs = []
     for first, second in better:
         models = models_of(columns, len(values))
         read = _item(columns, [values[first], values[second]], [models[first], models[second]], limit)
         if read.item.responses[0].text == read.item.responses[1].text:
             raise RowError("equal_sides", "chosen and rejected are the same text")
-        found.append(read)
-    return found
+        pairs.append(read)
+    return pairs
 
 
 def _preferred(columns: dict[str, Any]) -> tuple[int, int]:

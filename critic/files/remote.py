@@ -99,4 +99,4 @@ def without_secrets(address: str) -> str:
 def brief(error: BaseException) -> str:
     """The first line of an error, without the secrets of addresses in it."""
     text = (str(error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r"\w+://[^\s'\"]+", lambda found: without_secrets(found[0]), text)
+    return re.sub(r"\w+://[^\s'\"]+", lambda address: without_secrets(address[0]), text)

@@ -66,7 +66,7 @@ def load(
                 kept = {"quantization_config": quantization, "device_map": {"": device}}
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model, found = auto.from_pretrained(
+            model, report = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -83,7 +83,7 @@ def load(
             fix="a Hugging Face folder with config.json, tokenizer.json and safetensors weights is expected",
         ) from error
     body = f"{model.base_model_prefix}."
-    if missing := sorted(key for key in found["missing_keys"] if heads is None or key.startswith(body)):
+    if missing := sorted(key for key in report["missing_keys"] if heads is None or key.startswith(body)):
         raise InputError(
             f"its weights hold no {missing[0]}: the model would answer at random",
             where=path_or_id,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Self, TypeVar
 
 from service.bounds.behind import Behind
-from service.bounds.watching import Client, while_connected
+from service.bounds.watching import WaitingClient, while_connected
 from service.refusals import Busy
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ class Lane:
             stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, client: Client | None, do: Callable[[Stop], T]) -> T:
+    async def run(self, client: WaitingClient | None, do: Callable[[Stop], T]) -> T:
         """Return what ``do`` returns. Raises `Busy` where too many wait, or it takes too long.
 
         Where there is a client and it goes away, the work ends: 408, which nobody reads.

@@ -155,7 +155,7 @@ def _too_large(most: int) -> TooLarge:
 
 
 @dataclass(slots=True)
-class Pace:
+class TokenBuckets:
     """A token bucket for each caller: ``per_minute`` requests, of which a sixth may come at once.
 
     ``at_once`` is how many of a caller's requests may be under way.

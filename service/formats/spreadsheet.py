@@ -178,7 +178,8 @@ class SpreadsheetFormat(Format):
         if self.prompt is not None:
             return prompt_messages({"prompt": columns.get(self.prompt)}), texts
         split = [text.partition(self.prompt_ends) for text in texts]
-        if not all(end for _, end, _ in split) or len({before for before, _, _ in split}) != 1:
+        befores = {before for before, _, _ in split}
+        if len(befores) != 1 or not all(end for _, end, _ in split):
             raise RowError("no_shared_prompt", f"the responses don't begin alike, up to {self.prompt_ends!r}")
         return prompt_messages({"prompt": split[0][0]}), [text for _, _, text in split]
 

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, select, update
 
 from service.keys import administrators
 from service.keys.auth import Caller, NewKey, audited
-from service.keys.sessions import Link
+from service.keys.sessions import SignInLink
 from service.refusals import not_found
 from service.store.database import Database, insert_rows
 from service.store.repeats.idempotency import Once
@@ -19,7 +19,7 @@ async def add(once: Once, made: NewKey, answer: Any, caller: Caller) -> None:
     await once.insert({keys: [made.row], **audited(caller, "key.made", made.id, name=made.row["name"])}, answer)
 
 
-async def add_link(once: Once, key: str, made: Link, answer: Any, caller: Caller) -> None:
+async def add_link(once: Once, key: str, made: SignInLink, answer: Any, caller: Caller) -> None:
     """Store a new link of a key. ``answer`` is what a repeated request is told."""
     await once.insert({links: [made.row], **audited(caller, "link.made", key)}, answer)
 

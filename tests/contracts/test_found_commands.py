@@ -114,7 +114,7 @@ def test_what_listings_say_is_what_each_command_says() -> None:
     assert isinstance(root, FoundGroup)
     told = {path: " ".join((command.help or "").partition("\n\n")[0].split()) for path, command in every(root)}
     evaluate = Path(commands.__path__[0]) / "evidence" / "evaluate"
-    for place in (*(command.place for command in root.found), *in_folder("evaluate", evaluate)):
+    for place in (*(command.place for command in root.listed), *in_folder("evaluate", evaluate)):
         path = ("evaluate", place.name) if place.path.parent == evaluate else (place.name,)
         assert told.get(path, description(place)) == description(place)
     assert {("generate",), ("evaluate", "judge"), ("constitution", "diff"), ("jobs", "submit")} <= told.keys()

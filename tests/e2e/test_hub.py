@@ -86,8 +86,8 @@ def test_a_run_goes_to_the_hub_with_its_card_and_its_pairs_come_back(tmp_path: P
     with PretendedHub() as hub:
         push = PUSH.format(push="push_dataset", folder=str(folder), repo="me/rivers")
         read = READ.format(source="hf://me/rivers/pairs.jsonl")
-        *told, rows = client(hub, tmp_path, push, push, read)  # a repository that is there is taken
-        assert all("me/rivers" in said and "private" in said for said in told)
+        *pushed, rows = client(hub, tmp_path, push, push, read)  # a repository that is there is taken
+        assert all("me/rivers" in said and "private" in said for said in pushed)
         sent = hub.files["datasets/me/rivers"]
         assert set(sent) == {"README.md", "pairs.jsonl", "sft.jsonl", "feedback.jsonl"}, "and no answers, no logs"
         assert sent["pairs.jsonl"] == (folder / "pairs.jsonl").read_bytes() and hub.private["datasets/me/rivers"]
@@ -136,8 +136,8 @@ def test_half_a_file_is_never_read(tmp_path: Path) -> None:
         [said] = client(hub, tmp_path, whole)
         assert isinstance(said, str) and "the hub can't be used" in said and "the same command tries again" in said
         hub.half = False
-        rows, told = client(hub, tmp_path, whole, missing)
-        assert len(rows) == 50 and "(404)" in told and "prompts.jsonl" in told
+        rows, absent = client(hub, tmp_path, whole, missing)
+        assert len(rows) == 50 and "(404)" in absent and "prompts.jsonl" in absent
 
 
 @slow

@@ -98,7 +98,9 @@ def assert_same(folder: Path, out: str) -> None:
     for name in EXPORTS:
         assert filecmp.cmp(folder / "plain" / name, folder / out / name, shallow=False), name
     store = ShardStore(folder / out)
-    rows = sorted([row.row for row in store.rows()] + [refused.row for refused in store.quarantined()])
+    rows = [row.row for row in store.rows()]
+    rows += [refused.row for refused in store.quarantined()]
+    rows.sort()
     assert rows == list(range(PROMPTS))
     assert store.calls() == (PROMPTS - 2) * CALLS_A_ROW
 

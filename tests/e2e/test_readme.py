@@ -77,8 +77,8 @@ def test_what_trains_runs_and_gets_better(tmp_path: Path) -> None:
     [align] = [block for block in blocks("bash") if block.startswith("cai align")]
     assert "model:    runs/dpo-smoke/ (4 steps" in cai(tmp_path, train)
     cai(tmp_path, align)
-    found = json.loads((tmp_path / "runs/short/report.json").read_text())
-    assert found["change"]["low"] > 0  # of the share of short answers, prompt by prompt
+    report = json.loads((tmp_path / "runs/short/report.json").read_text())
+    assert report["change"]["low"] > 0  # of the share of short answers, prompt by prompt
 
 
 @pytest.mark.slow

@@ -233,9 +233,9 @@ def test_json_of_a_server_and_of_its_database(cai: Cai, stage: Path, monkeypatch
     with serving(stage / "server", worker=False) as served:
         server = f"--server http://127.0.0.1:{served.port} --key {served.key}"
         for mode in ("--json", "--quiet"):
-            found = {name: asked(cai, name, mode, server=server) for name in TOLD_BY_OTHERS}
+            ended_by_name = {name: asked(cai, name, mode, server=server) for name in TOLD_BY_OTHERS}
             if mode == "--json":
-                told = {name: json.loads(ended.out) for name, ended in found.items()}
+                told = {name: json.loads(ended.out) for name, ended in ended_by_name.items()}
     assert told["feedback import"]["stored"] == 2 * PEOPLE and told["jobs list"] == []
     assert [key["scopes"] for key in told["keys list"]] == [["admin"]]
     assert told["database backup"] == told["database restore"]

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service.bounds import limits
-from service.bounds.limits import SHORT_BYTES, Limits, Pace, Room
+from service.bounds.limits import SHORT_BYTES, Limits, Room, TokenBuckets
 from service.problems import STATUS
 from service.refusals import Refusal
 
@@ -75,7 +75,7 @@ async def test_a_nul_in_the_address_is_refused() -> None:
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("service.bounds.limits.time.monotonic", lambda: clock[0])
-    pace = Pace(per_minute=60, at_once=10)
+    pace = TokenBuckets(per_minute=60, at_once=10)
     for _ in range(10):  # a sixth of a minute's requests at once
         pace.take("ada")
     with pytest.raises(Refusal) as refused:
@@ -90,7 +90,7 @@ def test_a_caller_who_asks_too_often_is_told_how_long_to_wait(monkeypatch: pytes
 
 
 def test_a_caller_has_only_so_many_requests_under_way() -> None:
-    pace = Pace(per_minute=60, at_once=2)
+    pace = TokenBuckets(per_minute=60, at_once=2)
     with pace.under_way("ada"):
         with pace.under_way("ada"):
             with pytest.raises(Refusal) as refused, pace.under_way("ada"):

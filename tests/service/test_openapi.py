@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import Connection, Served, serving
+from benchmarks.serving import KeptConnection, Served, serving
 from tests import warm
 
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ def test_schemathesis_finds_no_failure(tmp_path: Path) -> None:
 
 async def key_of_an_annotator(served: Served) -> str:
     """A key that may do everything, and label."""
-    async with Connection(served) as connection:
+    async with KeptConnection(served) as connection:
         _, ada = await connection.send("POST", "/v1/annotators", b'{"name": "Ada"}')
         asked = {"name": "Ada", "scopes": ["admin", "label"], "annotator": json.loads(ada)["id"]}
         _, made = await connection.send("POST", "/v1/keys", json.dumps(asked).encode())

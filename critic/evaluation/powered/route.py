@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared, Gathered, by_group
+from critic.evaluation.powered.items import ComparedItem, Gathered, by_group
 from critic.evaluation.powered.signals import signals
 from critic.statistics.intervals import FEW
 from critic.statistics.prediction.routing import doubt, drawn, expected_errors, probabilities
@@ -24,7 +24,7 @@ class Routed:
     ``chance`` is 1 for items that people have labelled. ``verdicts`` say what to do with those, by group.
     """
 
-    one: Compared
+    one: ComparedItem
     chance: float
     is_drawn: bool
     doubt: float
@@ -71,21 +71,23 @@ def route(gathered: Gathered, budget: int, seed: int) -> Route:
     is_drawn = np.zeros(len(items), bool)
     is_drawn[left[drawn(chances[left], seed)]] = True
     to_do, slip = decided(gathered)
-    routed = tuple(
-        Routed(
-            one=one,
-            chance=float(chances[place]),
-            is_drawn=bool(is_drawn[place]),
-            doubt=float(doubts[place]),
-            signals={name: _known(values[place]) for name, values in told.items()},
-            verdicts=to_do.get(one.item.id, {}),
+    routed = []
+    for place, one in enumerate(items):
+        known = {name: _known(values[place]) for name, values in told.items()}
+        routed.append(
+            Routed(
+                one=one,
+                chance=float(chances[place]),
+                is_drawn=bool(is_drawn[place]),
+                doubt=float(doubts[place]),
+                signals=known,
+                verdicts=to_do.get(one.item.id, {}),
+            )
         )
-        for place, one in enumerate(items)
-    )
-    return Route(routed, budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
+    return Route(tuple(routed), budget, seed, pilot.size if pilot.size >= FEW else 0, slip)
 
 
-def _off(one: Compared) -> float:
+def _off(one: ComparedItem) -> float:
     probability, share = one.probability(), one.share()
     assert probability is not None and share is not None
     return share - probability
@@ -102,7 +104,8 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     for group in by_group(gathered, pool=False):
         counted = {one.item.id: _counts(one, group) for one in gathered.items}
         own = {item: both for item, both in counted.items() if sum(both) > 0}
-        first, second = [a for a, _ in own.values()], [b for _, b in own.values()]
+        first = [a for a, _ in own.values()]
+        second = [b for _, b in own.values()]
         if not any(a + b > 1 for a, b in own.values()):
             continue
         name = group or EVERYBODY
@@ -112,7 +115,7 @@ def decided(gathered: Gathered) -> tuple[dict[str, dict[str, Verdict]], dict[str
     return to_do, slip_of
 
 
-def _counts(one: Compared, group: str | None) -> tuple[float, float]:
+def _counts(one: ComparedItem, group: str | None) -> tuple[float, float]:
     """How many people prefer each of the answers, ties as a half of each."""
     said = [value for name, value in one.item.said.items() if group is None or one.item.groups.get(name) == group]
     return sum(said), len(said) - sum(said)

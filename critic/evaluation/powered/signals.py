@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from critic.evaluation.powered.items import Compared, Reading
+from critic.evaluation.powered.items import ComparedItem, JudgeReading
 from critic.judging.aggregate import principle_log_odds
 from critic.records import Vote
 from critic.statistics.prediction.routing import doubt
@@ -35,18 +35,20 @@ AT_ONCE = 1000  # items whose likeness to all labelled ones is in memory at once
 _WORD = re.compile(r"\w+")
 
 
-def signals(items: Sequence[Compared]) -> Mapping[str, Floats]:
+def signals(items: Sequence[ComparedItem]) -> Mapping[str, Floats]:
     """Return (N,) each signal by name; items without a judge's reading have NaN in those that are of readings."""
+    orders = np.array([_apart(_by_order(one)) for one in items])
+    principles = np.array([_apart(_by_principle(one)) for one in items])
     own = {
         "margin": _margins(items),
-        "orders": np.array([_apart(_by_order(one)) for one in items]),
-        "principles": np.array([_apart(_by_principle(one)) for one in items]),
-        "judges": np.array([_apart([reading.probability for reading in one.readings]) for one in items]),
+        "orders": orders,
+        "principles": principles,
+        "judges": np.array([_apart(_probabilities(one)) for one in items]),
     }
     return {**own, "answers": _against_others(items), "prompt": _around(items, own), "unlike": unlike(items)}
 
 
-def _margins(items: Sequence[Compared]) -> Floats:
+def _margins(items: Sequence[ComparedItem]) -> Floats:
     """Return (N,) how near the probabilities are to even odds.
 
     Where several judges say no more than which answer, or neither, the mean is near even odds where they are apart,
@@ -57,15 +59,19 @@ def _margins(items: Sequence[Compared]) -> Floats:
     return np.array([_margin(one, by_degrees) for one in items], np.float64)
 
 
-def _margin(one: Compared, by_degrees: Set[str]) -> float:
+def _margin(one: ComparedItem, by_degrees: Set[str]) -> float:
     probability = one.probability()
     if probability is None or (len(one.readings) > 1 and by_degrees.isdisjoint(map(_judge, one.readings))):
         return math.nan
     return 1 - abs(2 * probability - 1)
 
 
-def _judge(reading: Reading) -> str:
+def _judge(reading: JudgeReading) -> str:
     return reading.judge
+
+
+def _probabilities(one: ComparedItem) -> list[float]:
+    return [reading.probability for reading in one.readings]
 
 
 def _apart(probabilities: Sequence[float]) -> float:
@@ -73,7 +79,7 @@ def _apart(probabilities: Sequence[float]) -> float:
     return min(1.0, 2 * pstdev(probabilities)) if len(probabilities) > 1 else math.nan
 
 
-def _against_others(items: Sequence[Compared]) -> Floats:
+def _against_others(items: Sequence[ComparedItem]) -> Floats:
     """Return (N,) how far each probability is from what the prompt's other comparisons of either answer say.
 
     An answer's mean win over all others says how good it is; one that stands in no other comparison is average.
@@ -86,7 +92,7 @@ def _against_others(items: Sequence[Compared]) -> Floats:
     return np.array([_from_others(one, place, wins) for place, one in enumerate(items)], np.float64)
 
 
-def _from_others(one: Compared, place: int, wins: Mapping[tuple[str, str], Mapping[int, float]]) -> float:
+def _from_others(one: ComparedItem, place: int, wins: Mapping[tuple[str, str], Mapping[int, float]]) -> float:
     probability = one.probability()
     sides = []
     for response in (one.item.first, one.item.second):
@@ -98,7 +104,7 @@ def _from_others(one: Compared, place: int, wins: Mapping[tuple[str, str], Mappi
     return abs(probability - (1 + first - second) / 2)
 
 
-def _around(items: Sequence[Compared], own: Mapping[str, Floats]) -> Floats:
+def _around(items: Sequence[ComparedItem], own: Mapping[str, Floats]) -> Floats:
     """Return (N,) the root mean square of the doubts of the same prompt's other items."""
     if not items:
         return np.zeros(0)
@@ -112,7 +118,7 @@ def _around(items: Sequence[Compared], own: Mapping[str, Floats]) -> Floats:
     return np.minimum(1.0, np.sqrt(mean))
 
 
-def _by_order(one: Compared) -> list[float]:
+def _by_order(one: ComparedItem) -> list[float]:
     """The mean probability in each of the orders."""
     odds: dict[str, list[float]] = {}
     for vote in _votes(one):
@@ -121,12 +127,12 @@ def _by_order(one: Compared) -> list[float]:
     return [_logistic(fmean(values)) for values in odds.values()]
 
 
-def _by_principle(one: Compared) -> list[float]:
+def _by_principle(one: ComparedItem) -> list[float]:
     """Each principle's probability, over both orders and all judges."""
     return [_logistic(odds) for name, odds in principle_log_odds(_votes(one)).items() if name and odds is not None]
 
 
-def _votes(one: Compared) -> list[Vote]:
+def _votes(one: ComparedItem) -> list[Vote]:
     return [vote for reading in one.readings for vote in reading.votes]
 
 
@@ -134,7 +140,7 @@ def _logistic(odds: float) -> float:
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
 
 
-def unlike(items: Sequence[Compared]) -> Floats:
+def unlike(items: Sequence[ComparedItem]) -> Floats:
     """Return (N,) how much less an item is like any that people have labelled than these are like each other, 0 to 1.
 
     Likeness is the highest cosine of an item's words and another's; words count by how few items have them (Sparck
@@ -159,7 +165,7 @@ def unlike(items: Sequence[Compared]) -> Floats:
     return np.clip((apart - usual) / (1 - usual), 0.0, 1.0) if usual < 1 else np.zeros(len(items))
 
 
-def _text(one: Compared) -> str:
+def _text(one: ComparedItem) -> str:
     return " ".join(message.content for message in one.item.prompt.messages)
 
 
@@ -167,7 +173,9 @@ def _weighed(texts: Sequence[str]) -> "csr_array":
     """Return (N, WORDS) unit vectors of weighed words."""
     from scipy.sparse import csr_array  # slow to import, and a server starts without it
 
-    counted = [Counter(_place(word) for word in _WORD.findall(text.lower())) for text in texts]
+    counted = []
+    for text in texts:
+        counted.append(Counter(_place(word) for word in _WORD.findall(text.lower())))
     seen = Counter(place for words in counted for place in words)
     rows, places, weights = [], [], []
     for row, words in enumerate(counted):

@@ -23,7 +23,10 @@ def by_columns(table: dict[str, Any]) -> list[dict[str, Any]] | None:
         if any(name.casefold() in _TEXTS for name in values[0]):  # a row under each id
             return [{"id": name} | row for name, row in table.items()]
         places = values[0] if all(place.isdecimal() for place in values[0]) else {}
-        return [{name: column[place] for name, column in table.items()} for place in places] or None
+        rows = []
+        for place in places:
+            rows.append({name: column[place] for name, column in table.items()})
+        return rows or None
     if not _are_columns(table):
         return None
     return [dict(zip(table, cells, strict=True)) for cells in zip(*values, strict=True)]

@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 
 from base.errors import InputError
 from critic.files.containers.chat_cells import with_chats
-from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 SEPARATORS = ",;\t|"
 _NAMED = re.compile(r'"?sep=(.)"?\s*')  # what Excel reads, and leaves out, as a first line
@@ -30,7 +30,7 @@ def as_cells(file: BinaryIO) -> Iterator[IO[str]]:
         text.detach()  # whoever opened the file closes it
 
 
-def delimited(text: IO[str], name: str) -> Source:
+def delimited(text: IO[str], name: str) -> OpenInput:
     """Read a table with a header. ``text`` is read on while the rows are."""
     csv.field_size_limit(LINE_BYTES)  # the library's own limit, 131,072, is less than a long prompt
     number, first = _first_line(text)
@@ -41,11 +41,11 @@ def delimited(text: IO[str], name: str) -> Source:
     records = _records(text, first, separator, number)
     line, header = next(records, (0, None))
     if header is None:
-        return Source(name, None, iter(()))
+        return OpenInput(name, None, iter(()))
     if isinstance(header, csv.Error):
         raise InputError(f"the header can't be read: {header}", where=f"{name}:{line}")
     names = [cell.strip() for cell in header]
-    return Source(name, tuple(names), _rows(names, records, name))
+    return OpenInput(name, tuple(names), _rows(names, records, name))
 
 
 def separator_of(header: str) -> str:

@@ -66,10 +66,10 @@ def as_text(file: BinaryIO, name: str) -> BinaryIO:
 def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
     buffered, head = _begun(file)
     if head.startswith(GZIP):
-        counted = _Counted(buffered)
+        counted = _CountedFile(buffered)
         return BufferedReader(_Unpacked(counted, gzip.GzipFile(fileobj=cast(BinaryIO, counted)), name))
     if head.startswith(ZSTANDARD):
-        counted = _Counted(buffered)
+        counted = _CountedFile(buffered)
         return BufferedReader(_Unpacked(counted, _Zstandard(counted), name))
     if head and ending(name)[1]:
         raise InputError(
@@ -119,7 +119,7 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-class _Counted:
+class _CountedFile:
     """A file, and how many of its bytes were taken: a pipe can't tell."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -136,7 +136,7 @@ class _Counted:
 class _Unpacked(RawIOBase):
     """Bytes as they are unpacked. Raises `InputError` where they can't be, or are too many."""
 
-    def __init__(self, packed: _Counted, reader: Any, name: str) -> None:
+    def __init__(self, packed: _CountedFile, reader: Any, name: str) -> None:
         self._packed, self._reader, self._name = packed, reader, name
         self._count = 0
 
@@ -174,7 +174,7 @@ class _Unpacked(RawIOBase):
 class _Zstandard:
     """Unpacks frame after frame. The library's own reader takes a file that is cut short for one that ends."""
 
-    def __init__(self, file: _Counted) -> None:
+    def __init__(self, file: _CountedFile) -> None:
         from zstandard import ZstdDecompressor
 
         self._file, self._new = file, ZstdDecompressor().decompressobj

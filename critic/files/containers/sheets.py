@@ -20,7 +20,7 @@ from critic.files.containers.chat_cells import with_chats
 from critic.files.containers.unchanged import unchanged
 from critic.files.naming import EVERYTHING, Naming
 from critic.files.shapes import is_read
-from critic.rows import Broken, Raw, Source, Unread
+from critic.rows import Broken, OpenInput, Raw, Unread
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -46,7 +46,7 @@ class _Row(NamedTuple):
     bad: dict[int, str]
 
 
-def sheet_rows(path: "AnyPath", name: str, naming: Naming, sheet: str | None = None) -> Source:
+def sheet_rows(path: "AnyPath", name: str, naming: Naming, sheet: str | None = None) -> OpenInput:
     """Open a workbook. Raises `InputError` where it can't be used, or where nothing says which sheet is meant."""
     book = _open(path, name)
     try:
@@ -54,9 +54,11 @@ def sheet_rows(path: "AnyPath", name: str, naming: Naming, sheet: str | None = N
     finally:
         book.close()
     if wanted is None:
-        return Source(name, None, iter(()))
+        return OpenInput(name, None, iter(()))
     title, header = wanted
-    return Source(name, tuple((text or "").strip() for text in header.texts), _rows(path, name, naming, title, header))
+    return OpenInput(
+        name, tuple((text or "").strip() for text in header.texts), _rows(path, name, naming, title, header)
+    )
 
 
 def _open(path: "AnyPath", name: str, values: bool = True) -> Any:
@@ -213,11 +215,11 @@ def _walked(sheet: Any, plain: Any | None, name: str) -> Generator[_Row, None, N
 
 
 def _bad(cells: Sequence[Any], formulas: Sequence[Any]) -> dict[int, str]:
-    found = {place: f"is an error, {cell.value}" for place, cell in enumerate(cells) if cell.data_type == _ERROR}
+    by_place = {place: f"is an error, {cell.value}" for place, cell in enumerate(cells) if cell.data_type == _ERROR}
     for place, cell in enumerate(formulas):
         if cell.data_type == _FORMULA_TYPE and (place >= len(cells) or cells[place].value is None):
-            found[place] = "is a formula without a value: open the file in a spreadsheet program, and save it"
-    return found
+            by_place[place] = "is a formula without a value: open the file in a spreadsheet program, and save it"
+    return by_place
 
 
 def _text(cell: Any) -> str | None:

@@ -14,7 +14,7 @@ from critic.files.containers.packed import MOST_RATIO, MOST_UNPACKED
 from critic.files.containers.unchanged import unchanged
 from critic.files.containers.written_out import text_columns, written_out
 from critic.files.naming import Naming
-from critic.rows import LINE_BYTES, Broken, Raw, Source, Unread
+from critic.rows import LINE_BYTES, Broken, OpenInput, Raw, Unread
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -25,7 +25,7 @@ PARQUET_BATCH = 64  # rows in memory at once; rows of 1 MB are expected
 MOST_VALUES = 2**27  # of one column in one row group: equal ones take no room in the file, and 8 bytes or more here
 
 
-def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
+def parquet(path: "AnyPath", name: str, naming: Naming) -> OpenInput:
     """Open a Parquet file. Raises `InputError`; what was made to fill a memory is refused."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -60,7 +60,7 @@ def parquet(path: "AnyPath", name: str, naming: Naming) -> Source:
                     yield partial(_row_of_bound, batch, i, where) if is_large else partial(_row, read_it, where)
                     number += 1
 
-    return Source(name, tuple(names), rows())
+    return OpenInput(name, tuple(names), rows())
 
 
 def _refuse_bombs(about: Any, read: Collection[str], name: str) -> None:
@@ -96,7 +96,7 @@ def _first(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def dataset(name: str, data: Any, naming: Naming) -> Source:
+def dataset(name: str, data: Any, naming: Naming) -> OpenInput:
     """Open a data set of the library `datasets`, kept on this machine or streamed."""
     names = data.column_names
     if names is not None:
@@ -105,18 +105,18 @@ def dataset(name: str, data: Any, naming: Naming) -> Source:
         rows: Iterator[Unread] = (partial(Raw, f"{name}:row {i}", row) for i, row in enumerate(data))
     else:
         rows = (partial(_row, partial(data.__getitem__, i), f"{name}:row {i}") for i in range(data.num_rows))
-    return Source(name, None if names is None else tuple(names), rows)
+    return OpenInput(name, None if names is None else tuple(names), rows)
 
 
 def _read(names: list[str], naming: Naming, where: str) -> list[str]:
-    found = naming.of_table(names, where)
-    if not found:
+    wanted = naming.of_table(names, where)
+    if not wanted:
         raise InputError(
             f"no column is one that is read: there are {', '.join(names) or 'none at all'}",
             where=where,
             fix="Say with --column which is which, as in --column prompt=NAME.",
         )
-    return [name for name in names if name in found]
+    return [name for name in names if name in wanted]
 
 
 def _of_batch(batch: Any, row: int) -> dict[str, Any]:

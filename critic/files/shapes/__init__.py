@@ -77,15 +77,15 @@ _ANSWERING = {"responses", "generations", "completions", "answers", "completion"
 
 def gives_prompts(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold prompts."""
-    found = tuple(names)
-    return not _ASKING.isdisjoint(found) or numbered.are_numbered(found)
+    listed = tuple(names)
+    return not _ASKING.isdisjoint(listed) or numbered.are_numbered(listed)
 
 
 def gives_answers(names: Iterable[str]) -> bool:
     """Whether a table of these columns can hold answers to prompts."""
-    found = tuple(names)
-    pairs = any(set(sides) <= set(found) for sides in _SIDES)
-    return pairs or not _ANSWERING.isdisjoint(found) or numbered.are_numbered(found)
+    listed = tuple(names)
+    pairs = any(set(sides) <= set(listed) for sides in _SIDES)
+    return pairs or not _ANSWERING.isdisjoint(listed) or numbered.are_numbered(listed)
 
 
 def shaped(columns: Columns, *, labels: bool) -> Columns:

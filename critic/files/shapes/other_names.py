@@ -62,19 +62,21 @@ _ARENA = ("prompt", "response_a", "response_b")
 
 
 def _fits_lists(columns: Columns) -> bool:
-    return all(isinstance(columns.get(name), str) and columns[name].startswith("[") for name in _ARENA) and all(
-        _texts(columns[name]) is not None for name in _ARENA
-    )
+    return all(_is_list(columns.get(name)) for name in _ARENA)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("[") and _texts(value) is not None
 
 
 def _texts(value: str) -> list[Any] | None:
     """Return a JSON list of texts, some of which may be null."""
     try:
-        found = json.loads(value)
+        texts = json.loads(value)
     except (ValueError, RecursionError):
         return None
-    is_texts = isinstance(found, list) and found and all(isinstance(text, str | None) for text in found)
-    return found if is_texts else None
+    is_texts = isinstance(texts, list) and texts and all(isinstance(text, str | None) for text in texts)
+    return texts if is_texts else None
 
 
 def _read_lists(columns: Columns, labels: bool) -> Columns:

@@ -65,7 +65,11 @@ def same_prompt(one: Columns, other: Columns, labels: bool) -> bool:
 def together(rows: Sequence[Columns]) -> Columns:
     """Return several rows of one prompt as one, with all answers and what each was rated."""
     first = {name: value for name, value in rows[0].items() if name not in ("completion", "rating", "aspects", "label")}
-    found: dict[str, Any] = {"responses": [row["completion"] for row in rows], "models": [_model(row) for row in rows]}
+    responses = [row["completion"] for row in rows]
+    columns: dict[str, Any] = {
+        "responses": responses,
+        "models": [_model(row) for row in rows],
+    }
     ratings = [_value(row) for row in rows]
     scale = next((row["scale"] for row in rows if row.get("scale") is not None), [0, 1])
     # A label that is there and empty stays there, to be named.
@@ -74,7 +78,7 @@ def together(rows: Sequence[Columns]) -> Columns:
     aspects: list[Aspect] = [
         (place, name, value, on) for place, row in enumerate(rows) for _, name, value, on in row.get("aspects") or ()
     ]
-    return first | found | labels | ({"aspects": aspects} if aspects else {})
+    return first | columns | labels | ({"aspects": aspects} if aspects else {})
 
 
 def _model(row: Columns) -> str | None:

@@ -26,14 +26,14 @@ AT_ONCE = 200  # permutations in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CourseChange:
     """How agreement changes from the first half of a course to its second: a difference of shares, and its p-value."""
 
     difference: Figure
     p: float
 
 
-def drift(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+def drift(agrees: ArrayLike, times: ArrayLike) -> CourseChange | None:
     """Return the change between the earlier and the later half of an annotator's labels; None below `FEW` labels.
 
     ``agrees`` (n,) is 0 to 1 for each label, ``times`` (n,) seconds.
@@ -45,7 +45,7 @@ def drift(agrees: ArrayLike, times: ArrayLike) -> Change | None:
     return _change(y[order], np.zeros(y.size, np.int64), np.arange(y.size))
 
 
-def fatigue(agrees: ArrayLike, times: ArrayLike) -> Change | None:
+def fatigue(agrees: ArrayLike, times: ArrayLike) -> CourseChange | None:
     """Return the change between the first and the second half of each sitting; None below `FEW` labels.
 
     A sitting ends where no label comes for `SITTING` seconds. Sittings of a single label say nothing.
@@ -81,7 +81,7 @@ def _checked(agrees: ArrayLike, times: ArrayLike) -> tuple[Floats, Floats]:
     return y, at
 
 
-def _change(y: Floats, block: Ints, place: Ints) -> Change:
+def _change(y: Floats, block: Ints, place: Ints) -> CourseChange:
     """Compare the second half of each block with its first; labels are exchanged inside blocks alone."""
     sizes = np.bincount(block)
     late = 2 * (place + 1) > sizes[block] + 1
@@ -90,7 +90,7 @@ def _change(y: Floats, block: Ints, place: Ints) -> Change:
     variance = y[late].var(ddof=1) / late.sum() + y[early].var(ddof=1) / early.sum()
     half = student(int(min(late.sum(), early.sum())) - 1) * float(np.sqrt(variance))
     figure = Figure(observed, max(-1.0, observed - half), min(1.0, observed + half), y.size, y.size)
-    return Change(figure, _p(y, block, late, observed))
+    return CourseChange(figure, _p(y, block, late, observed))
 
 
 def _p(y: Floats, block: Ints, late: NDArray[np.bool_], observed: float) -> float:

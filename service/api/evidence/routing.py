@@ -12,6 +12,7 @@ from critic.evaluation.powered.items import Gathered
 from critic.evaluation.powered.route import Route, decided
 from critic.statistics.plain import plain
 from critic.statistics.prediction.verdicts import Verdict
+from service.answers.agreement import ShareFigure
 from service.api.body import StrictRoute
 from service.bounds.lanes import Stop
 from service.context import OnlyOnce, Parts, allowed
@@ -56,20 +57,11 @@ class RoutingNames(BaseModel):
     items: list[str]
 
 
-class ShareFigure(BaseModel):
-    """A share with its 95 % interval; ``n`` items with people's labels, of so many ``clusters`` (prompts)."""
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-
-
 class RoutedFigure(BaseModel):
     """What people would say of all items: the ``win rate`` of a model, or a judge's ``accuracy``, by one group.
 
-    ``figure`` is null where ``why_not`` says why: people have to label all that was drawn.
+    ``figure`` is of the items with people's labels; its clusters are prompts. It is null where ``why_not`` says why:
+    people have to label all that was drawn.
     """
 
     what: str

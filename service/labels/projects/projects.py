@@ -21,7 +21,7 @@ from service.store.tables import adjudications, leases, now, practice, projects,
 
 @dataclass(frozen=True, slots=True)
 class ProjectState:
-    """A project's row, and how far it is, as `service.answers.projects.Progress` says it."""
+    """A project's row, and how far it is, as `service.answers.projects.ProjectStanding` says it."""
 
     row: Mapping[str, Any]
     progress: Mapping[str, Any]

@@ -139,4 +139,5 @@ def days_of(connection: Connection, annotator: str, zone: tzinfo) -> Mapping[dat
     times = (connection.execute(query.order_by(feedback.c.seq.desc()).limit(MOST_OF_DAYS))).scalars()
     counts = Counter(at.astimezone(zone).date() for at in times)
     last = datetime.now(zone).date()
-    return {day: counts[day] for day in (last - timedelta(days=back) for back in range(DAYS - 1, -1, -1))}
+    days = [last - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    return {day: counts[day] for day in days}

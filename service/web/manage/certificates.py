@@ -52,6 +52,7 @@ async def one(request: Request, sha256: Sha256, visit: Reader, parts: Parts) -> 
     stored = await api.get(sha256, visit.caller, parts)
     certificate = stored.certificate
     drawn, stands = _drawn(certificate), await api.stands(sha256, visit.caller, parts)
+    is_published = any(one.what == "constitution" and one.now is not None for one in stands.bound)
     return render(
         request,
         "manage/certificate.html.j2",
@@ -59,7 +60,7 @@ async def one(request: Request, sha256: Sha256, visit: Reader, parts: Parts) -> 
         certificate=certificate,
         made=_moment(certificate.made),
         standing=stands,
-        is_published=any(one.what == "constitution" and one.now is not None for one in stands.bound),
+        is_published=is_published,
         sides={name: side(name) for name in certificate.figures},
         drawn=None if drawn is None else drawn.draw(),
     )

@@ -57,12 +57,12 @@ async def make(request: Request, visit: Maker, parts: Parts, form: Form) -> Resp
 @router.get("/datasets/{name}/{version}")
 async def one(request: Request, name: str, version: int, visit: Reader, parts: Parts) -> Response:
     """One version."""
-    found = await api.get(name, version, visit.caller, parts)
-    filter = found.request.get("filter", {})
+    dataset = await api.get(name, version, visit.caller, parts)
+    filter = dataset.request.get("filter", {})
     return render(
         request,
         "manage/dataset.html.j2",
-        dataset=found,
+        dataset=dataset,
         filter=filter,
         project=await stored_projects.name(parts.database, filter.get("project", "")),
         formats=api.WRITING,

@@ -45,8 +45,8 @@ async def new(request: Request, visit: Everyone, parts: Parts, of: str = "") -> 
     """Begin with an example, or with a version that is there."""
     text = TEMPLATE
     if of:
-        found = await published(parts, of)
-        text = (await asyncio.to_thread(parts.constitutions.file(found).read_bytes)).decode("utf-8")
+        constitution = await published(parts, of)
+        text = (await asyncio.to_thread(parts.constitutions.file(constitution).read_bytes)).decode("utf-8")
     return await _page(request, parts, visit, text)
 
 
@@ -126,7 +126,7 @@ async def _page(
 def _principles(parts: Service, text: str) -> list[tuple[str, str]]:
     """The principles of a text that can be read: ids and titles."""
     try:
-        found = parts.constitutions.checked(text.encode())
+        constitution = parts.constitutions.checked(text.encode())
     except InputError:
         return []
-    return [(one.id, one.title) for one in found.principles]
+    return [(one.id, one.title) for one in constitution.principles]

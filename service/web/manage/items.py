@@ -77,6 +77,11 @@ async def _page(
     async with parts.database.read() as connection:
         told = await story_of(connection, item)
     people = [label.annotator for label in told.labels if label.source == "human"]
+    standing = [label for label in told.labels if label.retracted is None]
+    withdrawn = [label for label in told.labels if label.retracted is not None]
+    texts = [response.text for response in told.responses]
+    principles = {label.id: _principles(label, told) for label in told.labels}
+    decided = {one.feedback for one in told.decisions}
     return render(
         request,
         "manage/item.html.j2",
@@ -84,12 +89,12 @@ async def _page(
         tab="items",
         project=project,
         story=told,
-        standing=[label for label in told.labels if label.retracted is None],
-        withdrawn=[label for label in told.labels if label.retracted is not None],
-        texts=[response.text for response in told.responses],
-        principles={label.id: _principles(label, told) for label in told.labels},
+        standing=standing,
+        withdrawn=withdrawn,
+        texts=texts,
+        principles=principles,
         names=await annotators.names(parts.database, people),
-        decided={one.feedback for one in told.decisions},
+        decided=decided,
         deciders=await key_rows.names(parts.database, (one.key for one in told.decisions)),
         number=new_number(),
         given=typed(given),

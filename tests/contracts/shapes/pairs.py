@@ -31,6 +31,7 @@ SERVED = {
 }
 """Feedback as `cai feedback export` writes it."""
 
+ONE_SIDE = {command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")}
 PAIRS = [
     compared(
         "HelpSteer2's preferences",
@@ -183,12 +184,12 @@ PAIRS = [
     compared(
         "sides of which one is null",
         SIDES | {"rejected": None},
-        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+        **ONE_SIDE,
     ),
     compared(
         "sides of which one is missing",
         {"prompt": ASK, "rejected": ROBIN},
-        **{command: ["one_side"] for command in ("judge", "evaluate", "dpo", "reward", "sft", "labels")},
+        **ONE_SIDE,
     ),
     compared(
         "turns that say more than is read",

@@ -38,6 +38,8 @@ HELPSTEER = [
     {"prompt": ASK, "response": ROBIN} | dict.fromkeys(HELPFUL, 1),
 ]
 
+HELPSTEER_LABELS: list[Any] = [("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()]
+HELPSTEER_LABELS += [("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL]
 SEVERAL = [
     unlabelled(
         "many answers", {"prompt": ASK, "response_0": EMU, "response_1": ROBIN, "response_2": KIWI}, judge=[ORDERED]
@@ -114,10 +116,7 @@ SEVERAL = [
         dpo=[("Pair", EMU, ROBIN)],
         reward=[("Rated", EMU, 1.0), ("Rated", ROBIN, 0.25)],
         sft=["other_kind", "other_kind"],
-        labels=[
-            *(("rating", value, (0, 4), EMU, name) for name, value in HELPFUL.items()),
-            *(("rating", 1, (0, 4), ROBIN, name) for name in HELPFUL),
-        ],
+        labels=HELPSTEER_LABELS,
     ),
     Case(
         "HelpSteer 2, a rating that is null",

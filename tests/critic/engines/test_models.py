@@ -11,7 +11,7 @@ from . import sweep
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")
 def test_no_type_is_wrong_in_silence_and_the_table_says_which_path_each_takes() -> None:
-    found = {name: sweep.outcome(name) for name in zoo.TYPES}
-    assert {name: outcome for name, outcome in found.items() if not outcome.is_right} == {}
-    assert len([name for name, outcome in found.items() if outcome.scoring == "refused"]) <= 3
-    assert sweep.TABLE.read_text(encoding="utf-8") == sweep.table(found), "python -m tests.critic.engines.sweep"
+    outcomes = {name: sweep.outcome(name) for name in zoo.TYPES}
+    assert {name: outcome for name, outcome in outcomes.items() if not outcome.is_right} == {}
+    assert len([name for name, outcome in outcomes.items() if outcome.scoring == "refused"]) <= 3
+    assert sweep.TABLE.read_text(encoding="utf-8") == sweep.table(outcomes), "python -m tests.critic.engines.sweep"

@@ -28,28 +28,28 @@ def chat(*more: dict[str, Any]) -> list[dict[str, Any]]:
 
 def line(row: dict[str, Any], folder: Path, reader: Any = read_prompts) -> Line | Quarantined:
     (folder / "in.jsonl").write_text(json.dumps(row))
-    [found] = reader(str(folder / "in.jsonl"), max_chars=999, truncate=False)
-    return found  # type: ignore[no-any-return]
+    [read] = reader(str(folder / "in.jsonl"), max_chars=999, truncate=False)
+    return read  # type: ignore[no-any-return]
 
 
 def test_calls_and_results_are_turns_and_thoughts_are_counted(tmp_path: Path) -> None:
-    found = line({"system": [text("Be brief.")], "messages": chat(text("And what do I wear?"))}, tmp_path)
-    assert isinstance(found, Line), found
-    messages = found.item.prompt.messages
+    read = line({"system": [text("Be brief.")], "messages": chat(text("And what do I wear?"))}, tmp_path)
+    assert isinstance(read, Line), read
+    messages = read.item.prompt.messages
     assert [message.role for message in messages] == ["system", "user", "assistant", "tool", "user"]
     assert [message.content for message in messages] == [
         "Be brief.", "Is it cold in Oslo?", "I look.", "Snow.", "And what do I wear?",
     ]  # fmt: skip
     [call] = messages[2].tool_calls or ()
     assert (call.id, call.function.name, json.loads(call.function.arguments)) == ("t1", "weather", {"city": "Oslo"})
-    assert messages[3].tool_call_id == "t1" and found.thoughts == 1
+    assert messages[3].tool_call_id == "t1" and read.thoughts == 1
 
 
 def test_an_answer_is_what_was_said(tmp_path: Path) -> None:
     answer = {"role": "assistant", "content": [THOUGHT, text("Very.")]}
     row = {"prompt": [{"role": "user", "content": [text("Cold?")]}], "chosen": [answer], "rejected": "No."}
-    found = line(row, tmp_path, read_pairs)
-    assert isinstance(found, Line) and found.item.responses[0].text == "Very." and found.thoughts == 1
+    read = line(row, tmp_path, read_pairs)
+    assert isinstance(read, Line) and read.item.responses[0].text == "Very." and read.thoughts == 1
     calling = row | {"chosen": [{"role": "assistant", "content": [CALL]}]}
     refused = line(calling, tmp_path, read_pairs)
     assert isinstance(refused, Quarantined) and "calls tools" in refused.detail

@@ -187,7 +187,12 @@ async def tried(client: httpx2.AsyncClient, route: str) -> int:
         path = path.replace(name, value)
     body: Any = None
     if method in ("POST", "PATCH"):
-        body = {"reason": "x"} if path.endswith("/retract") else {"label": 1} if path.endswith("/answer") else {}
+        if path.endswith("/retract"):
+            body = {"reason": "x"}
+        elif path.endswith("/answer"):
+            body = {"label": 1}
+        else:
+            body = {}
     return (await client.request(method, path, json=body)).status_code
 
 

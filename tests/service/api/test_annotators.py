@@ -102,10 +102,10 @@ async def test_erasing_leaves_labels_and_group_and_nothing_of_the_name_anywhere(
 
 async def everything(api: Api) -> str:
     """Every row of every table, as text."""
-    found = []
+    rows = []
     async with api.service.database.read() as connection:
         names = await connection.run_sync(lambda sync: sync.dialect.get_table_names(sync))
         for name in names:
-            found += [str(tuple(row)) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
-    assert any("nurses" in row for row in found)
-    return "\n".join(found)
+            rows += [str(tuple(row)) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
+    assert any("nurses" in row for row in rows)
+    return "\n".join(rows)

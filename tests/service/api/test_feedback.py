@@ -193,9 +193,9 @@ async def test_pages_follow_each_other_in_the_order_of_storing(api: Api) -> None
     seen, cursor = [], None
     while True:
         params = {"limit": 3} | ({"cursor": cursor} if cursor else {})
-        found = (await api.admin.get("/v1/feedback", params=params)).json()
-        seen.append([row["prompt"]["messages"][0]["content"][-1] for row in found["items"]])
-        if (cursor := found["next"]) is None:
+        page = (await api.admin.get("/v1/feedback", params=params)).json()
+        seen.append([row["prompt"]["messages"][0]["content"][-1] for row in page["items"]])
+        if (cursor := page["next"]) is None:
             break
     assert seen == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     for bad in ("?", "AAAA", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk"):

@@ -111,12 +111,12 @@ def started(folder: Path) -> list[psutil.Process]:
 
     The worker itself is not among them: a fork shows the environment of the server that it is a fork of.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("CAI_TEST") == str(folder):
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 async def until_true(done: Callable[[], Any], seconds: float = 600) -> None:

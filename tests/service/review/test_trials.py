@@ -92,8 +92,8 @@ async def test_gold_answers_are_marked_by_annotator(api: Api) -> None:
         while (task := (await person.post(f"/v1/projects/{id}/tasks/next")).json()["task"]) is not None:
             place = task["responses"].index(wanted) if wanted in task["responses"] else 0
             await person.post(f"/v1/tasks/{task['id']}/answer", json={"label": ("first", "second")[place]})
-    found = (await api.admin.get(f"/v1/projects/{id}/gold")).json()["annotators"]
-    marks = {one["annotator"]: (one["right"]["estimate"], one["right"]["n"]) for one in found}
+    annotators = (await api.admin.get(f"/v1/projects/{id}/gold")).json()["annotators"]
+    marks = {one["annotator"]: (one["right"]["estimate"], one["right"]["n"]) for one in annotators}
     assert marks == {"id-of-ada": (1.0, 2), "id-of-bo": (0.0, 2)}
     progress = (await api.admin.get(f"/v1/projects/{id}/progress")).json()
     assert progress["items"] == 4  # gold is no work

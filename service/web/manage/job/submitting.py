@@ -1,6 +1,7 @@
 """Submitting a job on a page: a form for each kind of job, made of its request, which then goes the API's way."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +22,7 @@ from service.refusals import Invalid, ProblemDocument, Refusal, not_found
 from service.store.repeats.idempotency import Once
 from service.web.forms import requested
 from service.web.manage.asking import Submitter, new_number, once, typed
-from service.web.manage.job.request_form import entries_of, values_of
+from service.web.manage.job.request_form import Entry, entries_of, values_of
 from service.web.rendering import render
 from service.web.visit import Form, PageRoute, Visit, text_of
 
@@ -145,6 +146,11 @@ def _count(given: dict[str, str]) -> int:
     return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 4 and int(text) else 1
 
 
+def _says(entry: Entry, given: Mapping[str, str]) -> bool:
+    """Whether somebody has said something in any of the entry's own fields."""
+    return any(given.get(one.name) for one in entry.entries)
+
+
 async def _page(
     request: Request, parts: Service, kind: str, given: dict[str, str], problem: ProblemDocument | None = None
 ) -> Response:
@@ -152,6 +158,8 @@ async def _page(
         raise not_found("kind of job", kind, f"There are: {', '.join(KINDS)}.")
     entries = entries_of(KINDS[kind].request)
     main = [entry for entry in entries if entry.is_required or entry.suggested]
+    more = [entry for entry in entries if entry not in main]
+    opened = {entry.name for entry in entries if _says(entry, given)}
     return render(
         request,
         "manage/new_job.html.j2",
@@ -160,8 +168,8 @@ async def _page(
         kinds=KINDS_SHOWN,
         about=KINDS[kind].about,
         entries=main,
-        more=[entry for entry in entries if entry not in main],
-        opened={entry.name for entry in entries if any(given.get(one.name) for one in entry.entries)},
+        more=more,
+        opened=opened,
         named=await _named(parts),
         origins=ORIGINS,
         count=_count(given),
@@ -175,8 +183,9 @@ async def _named(parts: Service) -> dict[str, list[str]]:
     """What a request may name, by lists."""
     database = parts.database
     made = await models.newest(database, MOST_LISTED)
+    jobs = [row.id for row in await listing.done(database, MOST_LISTED)]
     named = {
-        "jobs": [row.id for row in await listing.done(database, MOST_LISTED)],
+        "jobs": jobs,
         "datasets": [f"{row.name}@{row.version}" for row in await versions.newest(database, MOST_LISTED)],
     }
     engines = list(parts.engines.names)

@@ -88,7 +88,7 @@ def _given(form: FormData) -> dict[str, Any]:
     """What was typed, to be shown again; of a field with several values all."""
     given: dict[str, Any] = {name: text_of(form, name) for name in form}
     several = ("assigned", "skip_reasons")
-    return given | {name: [str(value) for value in form.getlist(name)] for name in several}
+    return given | {name: list(map(str, form.getlist(name))) for name in several}
 
 
 async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsOfFile | None]:
@@ -108,9 +108,8 @@ async def _asked(parts: Service, form: FormData) -> tuple[dict[str, Any], ItemsO
         values.pop("levels", None)
     values |= _options(form)
     if values["kind"] == "rating" and text_of(form, "scale_min").strip():
-        values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ("min", "max")} | {
-            name: text_of(form, f"scale_{name}").strip() for name in ("min_means", "max_means")
-        }
+        ends = ("min", "max", "min_means", "max_means")
+        values["scale"] = {name: text_of(form, f"scale_{name}").strip() for name in ends}
     if values["kind"] not in KINDS:
         raise Invalid("which kind of label?", "Choose one.", where="/kind")
     read = await _items(parts, form, values)

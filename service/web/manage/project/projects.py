@@ -43,6 +43,7 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
     async with parts.database.read() as connection:
         progress = await progress_of(connection, id)
     bound = None if project.constitution is None else await parts.constitutions.get(project.constitution)
+    prompts = await task_rows.prompts(parts.database, id, [one.item for one in skips.items])
     return render(
         request,
         "manage/project.html.j2",
@@ -53,7 +54,7 @@ async def one(request: Request, id: str, visit: Reader, parts: Parts, left_out: 
         constitution=bound,
         left_out=left_out,
         skips=skips.items,
-        prompts=await task_rows.prompts(parts.database, id, [one.item for one in skips.items]),
+        prompts=prompts,
         pools=await pools_of(parts, project.assigned) if visit.may("feedback") else [],
         number=new_number(),
         names=await annotators.names(parts.database, [*project.assigned, *(one.annotator for one in skips.items)]),

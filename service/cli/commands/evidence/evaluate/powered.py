@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from critic.evaluation.powered.columns import columns_of
-from critic.evaluation.powered.estimates import Difference, Estimate, differences, estimate
+from critic.evaluation.powered.estimates import AccuracyDifference, Estimate, differences, estimate
 from critic.evaluation.powered.page import powered_page, title
 from critic.evaluation.powered.routing_file import read_draw
 from critic.run.folder.results import replace_text
@@ -60,12 +60,12 @@ def powered(
         raise typer.Exit(QUARANTINED)
 
 
-def _json(figures: Sequence[Estimate], between: Sequence[Difference], notes: Sequence[str]) -> dict[str, Any]:
+def _json(figures: Sequence[Estimate], between: Sequence[AccuracyDifference], notes: Sequence[str]) -> dict[str, Any]:
 
     return {"figures": plain(figures), "differences": plain(between), "notes": list(notes)}
 
 
-def _print(figures: Sequence[Estimate], between: Sequence[Difference], notes: Sequence[str]) -> None:
+def _print(figures: Sequence[Estimate], between: Sequence[AccuracyDifference], notes: Sequence[str]) -> None:
 
     table = Table(title=Text("few human labels, many of a judge's"), title_justify="left", box=box.SIMPLE)
     table.add_column("figure", min_width=14, overflow="fold")
