@@ -135,7 +135,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "p.txt").write_text("".join(f"question {i}\n" for i in range(PEOPLE)))
     choices = [{"prompt": f"\n\nHuman: {i}?\n\nAssistant:", "corrects": ["1"], "incorrects": ["2"]} for i in range(3)]
     labels = [_label(i, who) for i in range(PEOPLE) for who in ("ann", "bob")]
-    pairs = [{"prompt": f"question {i}", "chosen": f"plain {i}", "rejected": f"long one {i}"} for i in range(PEOPLE)]
+    asked = range(2 * PEOPLE)  # half of them by nobody: those are left for people
+    pairs = [{"prompt": f"question {i}", "chosen": f"plain {i}", "rejected": f"long one {i}"} for i in asked]
     for name, rows in (("choices", choices), ("labels", labels), ("pairs", pairs)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -221,8 +222,8 @@ def asked(cai: Cai, name: str, mode: str, **places: str) -> Ended:
 def test_json_is_one_document_and_quiet_says_nothing(cai: Cai, stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(stage)
     assert cai(*f"judge {FIGURES['judge']} --quiet".split()) == Ended(0, "", "")
-    for name in FIGURES.keys() - TOLD_BY_OTHERS:
-        for mode in ("--json", "--quiet"):
+    for name in FIGURES:
+        for mode in ("--json", "--quiet") if name not in TOLD_BY_OTHERS else ():
             asked(cai, name, mode)
 
 
