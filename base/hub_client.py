@@ -9,6 +9,8 @@ import email.utils
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from base.backoff import SILENT_SECONDS, Clock
@@ -73,12 +75,20 @@ class _Patience:
         if wait > LONGEST_WAIT:
             raise HubSilent(f"it answers {response.status_code}, and asks to come back in {wait:.0f} s")
 
+    def leave(self) -> None:
+        """Nothing is waited for any more, also where a request ended without an answer."""
+        with self._lock:
+            for said in self._asked.values():
+                said.cancel()
+            self._asked.clear()
+            self._failing.clear()
+
 
 def _asked_wait(headers: Any) -> float:
     """Return for how many seconds a busy hub asks to wait: in ``Retry-After``, or as it limits rates."""
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub import utils
 
-    limit = parse_ratelimit_headers(headers)
+    limit: Any = utils.parse_ratelimit_headers(headers)  # type: ignore[attr-defined]  # loaded when it is asked for
     seconds = 0.0 if limit is None or limit.remaining else float(limit.reset_in_seconds)
     after = str(headers.get("retry-after", "")).strip()
     if after.isdecimal():
@@ -90,27 +100,41 @@ def _asked_wait(headers: Any) -> float:
     return max(seconds, date.timestamp() - time.time())
 
 
-_DONE = threading.Lock()
+_patience = _Patience()
+_installing = threading.Lock()
 _installed = False
 
 
-def be_patient() -> None:
-    """Have the library's client say what it waits for, and end its waits. For the whole process; once is enough."""
+@contextmanager
+def patient() -> Iterator[None]:
+    """Ask the hub in the block: what is waited for is said, and waits end. What is read on later is held to it, too."""
+    _install()
+    try:
+        yield
+    finally:
+        _patience.leave()
+
+
+def _install() -> None:
+    """Have the library's client asked by `_Patience`, for the whole process."""
     global _installed
-    with _DONE:
+    with _installing:
         if _installed:
             return
         import httpx2
         from huggingface_hub import get_session, set_client_factory
         from huggingface_hub.utils import logging as its_log
 
-        patience, its_own = _Patience(), list(get_session().event_hooks["request"])
+        its_own = list(get_session().event_hooks["request"])
 
         def made() -> httpx2.Client:
             """Make a client as the library does, with our hooks after its own."""
-            hooks = {"request": [*its_own, patience.asks], "response": [patience.answers]}
+            hooks: dict[str, list[Callable[..., Any]]] = {
+                "request": [*its_own, _patience.asks],
+                "response": [_patience.answers],
+            }
             return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
 
         set_client_factory(made)
-        its_log.set_verbosity_error()  # what it says of each try is said here once
+        its_log.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it says of each try is said here once
         _installed = True

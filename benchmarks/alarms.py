@@ -166,7 +166,7 @@ def of_groups(rng: Generator) -> Alarms:
     votes = rng.choice([-1.0, 0.0, 1.0], (44, 8))
     seed = int(rng.integers(2**31))
     p = apart(votes, np.arange(44) % 2, seed).p
-    return {"groups differ": p is not None and p < OF_REPORT, "opinion groups": clusters(votes, seed).count > 0}
+    return {"groups differ": p is not None and p < OF_REPORT / 2, "opinion groups": clusters(votes, seed).count > 0}
 
 
 def of_a_policy(rng: Generator) -> Alarms:

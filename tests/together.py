@@ -25,20 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     # They look for Ray's actors among all processes of the machine.
     "ray": ("tests/e2e/test_ray.py", "tests/service/jobs/test_cluster_rows.py"),
     # One server and one browser.
-    "pages": (
-        "tests/service/web/test_answering.py",
-        "tests/service/web/test_any_text.py",
-        "tests/service/web/test_interrupted.py",
-        "tests/service/web/test_job_forms.py",
-        "tests/service/web/test_killed_pages.py",
-        "tests/service/web/test_labelling.py",
-        "tests/service/web/test_manage.py",
-        "tests/service/web/test_project.py",
-        "tests/service/web/test_ranking.py",
-        "tests/service/web/test_safety.py",
-        "tests/service/web/test_sign_in.py",
-        "tests/service/web/test_walk.py",
-    ),
+    "pages": ("tests/service/web/",),
     # TRL, which takes seconds to import.
     "trl": (
         "tests/critic/rewarding/test_trl.py",
@@ -62,12 +49,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 FIXTURES = {"vllm_python": "vllm", "shared_site": "pages"}
 SLOW = Path(__file__).with_name("slow.txt")
 WHOLE = re.compile(r"^pytestmark = \[?[^\]]*?pytest\.mark\.slow\b", re.MULTILINE)
-_GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+_GROUP_OF = {place: group for group, places in GROUPS.items() for place in places}
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test, which is the test alone where nothing is shared."""
-    return _GROUP_OF.get(nodeid.partition("::")[0], nodeid)
+    file = nodeid.partition("::")[0]
+    return _GROUP_OF.get(file) or _GROUP_OF.get(f"{file.rpartition('/')[0]}/", nodeid)
 
 
 @cache

@@ -33,6 +33,7 @@ _context.set_forkserver_preload(
         "service.cli.commands.server.worker",
         "service.cli.opened",
         "service.jobs.worker.worker",
+        "service.serving.server",
         "trainers.methods.dpo",
         "trainers.methods.ppo",
         "trainers.methods.reward",

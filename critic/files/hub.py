@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from base.errors import InputError
-from base.hub_client import HubSilent, be_patient
+from base.hub_client import HubSilent, patient
 from critic.files.remote import brief
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/:]+))?(?P<split>:[\w.]+)?(?:/(?P<file>.+))?")
@@ -51,9 +51,9 @@ def fetched(address: HubAddress) -> Path:
     """Return the file of an address, here. Raises `InputError`; what was fetched of it is kept for the next try."""
     from huggingface_hub import hf_hub_download
 
-    be_patient()
     try:
-        path = hf_hub_download(address.repo, address.file or "", repo_type="dataset", revision=address.revision)
+        with patient():
+            path = hf_hub_download(address.repo, address.file or "", repo_type="dataset", revision=address.revision)
     except Exception as error:  # the boundary: the library raises its own errors, and those of two others
         raise hub_error(error, f"hf://{address.repo}/{address.file}") from None
     return Path(path)

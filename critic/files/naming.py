@@ -1,10 +1,11 @@
 """Which columns are read, and what they are called: by their own names in any case, or as a person maps them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from base.errors import InputError
+from base.nearest import perhaps
 
 NAMES_KEPT = 1000  # sets of a row's names whose meaning is remembered; files have few, and strangers' files any number
 
@@ -94,8 +95,11 @@ def _listed(names: Sequence[str]) -> str:
 EVERYTHING = Naming()
 
 
-def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, str]:
-    """Read ``prompt=question,chosen=win``; ``id=`` means that no column is the id. Raises `InputError`."""
+def read_mapping(text: str | None, known: Callable[[str], bool], names: Iterable[str] = ()) -> dict[str, str]:
+    """Read ``prompt=question,chosen=win``; ``id=`` means that no column is the id. Raises `InputError`.
+
+    ``names`` are names that may have been meant by one that is not ``known``.
+    """
     mapping: dict[str, str] = {}
     for part in (text or "").split(",") if text else ():
         own, equals, given = part.partition("=")
@@ -104,7 +108,7 @@ def read_mapping(text: str | None, known: Callable[[str], bool]) -> dict[str, st
             raise InputError(
                 f"{part.strip()!r} maps no column that is read",
                 where="--column",
-                fix="Expected NAME=COLUMN, as in prompt=question,chosen=win.",
+                fix=f"{perhaps(own, names)}Expected NAME=COLUMN, as in prompt=question,chosen=win.",
             )
         if own in mapping:
             raise InputError(f"{own} is mapped twice", where="--column", fix="Name one column for it.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from base.backoff import told
 from base.errors import InputError
-from base.hub_client import be_patient
+from base.hub_client import patient
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -30,7 +30,7 @@ def open_remote(address: str, open_file: "Callable[[Path | UPath], T]") -> T:
     scheme = address.partition("://")[0]
     try:
         path = UPath(address, **_options(scheme))
-        with told(log, without_secrets(address)):
+        with patient() if scheme == "hf" else told(log, without_secrets(address)):
             if path.fs.info(path.path)["type"] != "file":
                 raise InputError("this is no file", where=without_secrets(address), fix="Give the address of one file.")
             return open_file(Path(path.path) if scheme == "file" else path)
@@ -49,8 +49,6 @@ def open_remote(address: str, open_file: "Callable[[Path | UPath], T]") -> T:
 
 def _options(scheme: str) -> dict[str, Any]:
     """Return how a file system is to wait: the one of HTTP gives up a file after five minutes, and not before."""
-    if scheme == "hf":
-        be_patient()
     if scheme not in ("http", "https"):
         return {}
     from aiohttp import ClientTimeout

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from base.errors import InputError
-from base.hub_client import be_patient
+from base.hub_client import patient
 from critic.files.containers.columnar import by_columns, unwrapped, within
 from critic.files.containers.delimited import as_cells, delimited, separator_of
 from critic.files.containers.packed import PACKED, as_text, ending, open_text, rejoined
@@ -341,9 +341,9 @@ def _of_card(source: str, address: HubAddress, naming: Naming) -> OpenInput:
 def _streamed(name: str, split: str, revision: str | None, naming: Naming) -> OpenInput:
     import datasets
 
-    be_patient()
     datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = TRIES
-    data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
+    with patient():
+        data = datasets.load_dataset(name, split=split or "train", revision=revision, streaming=True)
     opened = dataset(name, data, naming)
     return replace(opened, unread=while_connected(opened.unread, opened.name))
 

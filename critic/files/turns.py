@@ -84,7 +84,7 @@ def plain_turn(turn: Any) -> Any:
 
 def plain_turns(values: Iterable[Any]) -> list[Any]:
     """Return turns as `plain_turn` does; one of blocks may be several. Raises `RowError`."""
-    turns = []
+    turns: list[Any] = []
     for value in values:
         if isinstance(value, dict) and isinstance(value.get("content"), list):
             turns += map(plain_turn, in_turns(value))

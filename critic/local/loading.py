@@ -23,7 +23,7 @@ from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from base.errors import InputError
-from base.hub_client import HubSilent, be_patient
+from base.hub_client import HubSilent, patient
 from critic.local import processor
 
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -145,9 +145,9 @@ def model_folder(path_or_id: str) -> Path:
     path = Path(path_or_id).expanduser()
     if path.is_dir():
         return path
-    be_patient()
     try:
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
+        with patient():
+            return Path(snapshot_download(path_or_id, allow_patterns=list(_FILES), ignore_patterns=list(_NOT)))
     except HFValidationError as error:
         raise InputError("there is no such folder, and it is no model id either", where=path_or_id) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, HubSilent, OSError) as error:

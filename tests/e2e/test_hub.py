@@ -49,7 +49,7 @@ def client(hub: PretendedHub, folder: Path, *codes: str) -> list[Any]:
 
 
 def told(hub: PretendedHub, folder: Path, *codes: str) -> tuple[list[Any], str]:
-    """Beside that, what the process says on standard error."""
+    """Beside that, what it says on standard error."""
     environment = os.environ | {
         "HF_ENDPOINT": hub.address, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_pretended", "HF_HUB_OFFLINE": "0",
         "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
@@ -197,8 +197,9 @@ def test_what_is_sent_to_a_silent_hub_is_given_up_and_stays(tmp_path: Path) -> N
 def test_a_hub_that_is_at_fault_is_given_up(how: dict[str, Any], words: str, tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     with PretendedHub(**how) as hub:
+        reading = READ.format(source="hf://me/rivers/pairs.jsonl")
         push = PUSH.format(push="push_dataset", folder=str(folder), repo="me/rivers")
-        read, sent = client(hub, tmp_path, IMPATIENT + READ.format(source="hf://me/rivers/pairs.jsonl"), push)
+        read, sent = client(hub, tmp_path, IMPATIENT + reading, push)
     assert all("the hub" in answer and "the same command tries again" in answer for answer in (read, sent))
     assert words in sent or words in read, (read, sent)
 

@@ -78,7 +78,7 @@ def test_one_step_of_a_policy(name: str, tmp_path: Path) -> None:
     model = plain(folder)
     sft = one_step("sft", folder, tmp_path / "sft")
     assert sft.proof.path == PATHS.get(name, sft.proof.path)
-    assert bool(sft.proof.why) is (sft.proof.path == "padded")
+    assert bool(sft.proof.why) is (sft.proof.path != "packed")
     trees = [sft.examples[i].tree for i in range(EXAMPLES)]
     weights = [example.weight for example in sft.examples.examples]
     sums = [logprob(model, *chats(tree)[0]) for tree in trees]

@@ -37,11 +37,11 @@ from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
 from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
+from trainers.batches.missing import refuse_null, with_all_labels
 
 EVALUATION = "evaluation"
 """The name of the split that trainers make."""
 _OTHER = "other_feedback"
-_ANSWERS = ("completion", "response", "output", "answer")
 _LABELS = {"label", "rating"}
 _TABLES: dict[type[Example], str] = {Demonstration: "sft", Pair: "pairs", Ranked: "feedback", Rated: "feedback"}
 
@@ -232,15 +232,7 @@ def parse_all(columns: Mapping[str, Any], where: str, wanted: Sequence[type[Exam
     given = shaped(dict(columns), labels=True)
     examples = _rated(given, where) if {"ratings", "responses"} <= given.keys() else [parse(given, where)]
     if Pair in wanted and Ranked not in wanted and not isinstance(examples[0], Pair):
-        examples = _pairs(examples) or _refuse_alone(examples, given)
-    return examples
-
-
-def _refuse_alone(examples: list[Example], given: Mapping[str, Any]) -> list[Example]:
-    """Return what makes no pair. Raises `RowError` where it would, if a label were there that is missing."""
-    ratings = given.get("ratings")
-    if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
-        raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
+        examples = _pairs(examples) or with_all_labels(examples, given)
     return examples
 
 
@@ -303,16 +295,8 @@ def parse(columns: Mapping[str, Any], where: str = "") -> Example:
     except ValidationError as error:
         raise RowError(_slug(error), readable(error)) from None
     expect_both_sides(dict(columns))
-    _expect_something(columns)
+    refuse_null(columns)
     raise RowError("unknown_format", f"its columns are {', '.join(sorted(given)) or 'none'}")
-
-
-def _expect_something(columns: Mapping[str, Any]) -> None:
-    """Raise `RowError` where what would make a row one that is known is there, and null."""
-    if "responses" in columns and "ranks" in columns:
-        raise RowError("no_label", "ranks holds nothing; expected a list with the rank of each response")
-    if empty := next((name for name in _ANSWERS if name in columns and columns[name] is None), None):
-        raise RowError("empty_answer", f"{empty} holds nothing; expected an answer")
 
 
 def listed(columns: Mapping[str, Any], name: str) -> Any:

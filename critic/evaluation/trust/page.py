@@ -38,7 +38,7 @@ def judge_page(title: str, lead: str, figures: TrustFigures, extra: Mapping[str,
         pictures(figures),
         lead=lead,
         tiles=list(_tiles(figures)),
-        notes=list(_notes(figures)),
+        notes=list(notes(figures)),
         rows=list(_rows(figures)),
         samples=[_sample(answer) for answer in figures.most_different],
         extra=dict(extra),
@@ -70,13 +70,24 @@ def _tiles(figures: TrustFigures) -> Iterator[tuple[str, str, str]]:
 def _tile(figure: Figure | None) -> tuple[str, str]:
     if figure is None:
         return "-", "nothing observed"
+    if figure.is_of_few:
+        return "-", too_few(figure.clusters)
     return f"{100 * figure.estimate:.0f} %", f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
 
 
-def _notes(figures: TrustFigures) -> Iterator[str]:
-    """What a reader must know before any figure."""
+def too_few(prompts: int) -> str:
+    """What stands in the place of a figure that rests on so few prompts."""
+    return f"{prompts} prompt{'' if prompts == 1 else 's'}: too few"
+
+
+def notes(figures: TrustFigures) -> Iterator[str]:
+    """Yield what a reader must know before any figure."""
     if note := few(figures.prompts, "prompt"):
         yield note
+    if figures.unreadable == figures.items:
+        yield "Nothing that the judge said could be read."
+    elif figures.accuracy is None:
+        yield "People prefer neither answer of any item that was judged: how often the judge is right is not known."
     for name in figures.faults:
         yield fault(name, figures.leanings[name])
     if figures.ceiling.agreement is None:
@@ -97,6 +108,9 @@ def fault(name: str, leaning: Leaning) -> str:
 def _rows(figures: TrustFigures) -> Iterator[tuple[str, str, str, str, str]]:
     for name, figure in figures.named().items():
         note = NOTES.get(name, "how much more the judge prefers it than people do")
+        if figure.is_of_few:
+            yield name, "-", too_few(figure.clusters), f"{figure.n:,}", note
+            continue
         limits = f"{figure.low:.3f} to {figure.high:.3f}"
         yield name, f"{figure.estimate:.3f}", limits, f"{figure.n:,}", note
 

@@ -54,7 +54,7 @@ def open_text(path: "AnyPath", name: str) -> Iterator[BinaryIO]:
     """
     with path.open("rb") as file, unchanged(path, name):
         # Not every file system's files read lines up to a length.
-        plain = file if isinstance(path, Path) else BufferedReader(Patient(cast(BinaryIO, file), name), REMOTE_BLOCK)
+        plain = file if isinstance(path, Path) else BufferedReader(Patient(file, name), REMOTE_BLOCK)
         yield as_text(plain, name)
 
 

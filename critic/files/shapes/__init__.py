@@ -110,7 +110,7 @@ def _first_asked(names: tuple[str, ...], place: int) -> int | None:
 
 def naming(column: str | None = None) -> Naming:
     """Return which columns are read, with the names that a person gave: see `read_mapping`. Raises `InputError`."""
-    mapping = read_mapping(column, is_read)
+    mapping = read_mapping(column, is_read, sorted(OWN | _SHAPED))
     prompts = [name for name in (*PROMPTS, *NAMES, "history") if mapping.get(name)]
     if len(prompts) > 1 and set(prompts) != {"instruction", "input"}:
         raise InputError(

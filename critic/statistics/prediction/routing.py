@@ -22,10 +22,10 @@ FLOOR = 0.3
 """The least chance of an item, as a share of an even draw's: a judge that is sure of itself is looked at, too."""
 SURE, EVEN = 0.05, 0.5
 """How far a judge is taken to be off, before anything is known of it: where it is sure, and where it has even odds."""
-HELD = 1.0
+HELD = 10.0
 """How strongly weights are held to what was thought before.
 
-It is the variance of a squared error, about .03 for a judge of some worth, by that of a weight, about .15 squared.
+It is the variance of a squared error, about .03 for a judge of some worth, by that of a weight, about .05 squared.
 """
 
 
@@ -130,12 +130,22 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """What one round says: ``by_chance`` counts its items that might have been others; ``n`` all of them."""
+    """What one round says: ``by_chance`` counts its items that might have been others, ``left`` those and the others.
+
+    ``items`` counts all, ``n`` those that people have.
+    """
 
     mean: float
     variance: float
     by_chance: int
+    left: int
+    items: int
     n: int
+
+    @property
+    def precision(self) -> float:
+        """1 over the variance of an even draw of ``by_chance`` of ``left``, times a constant of all rounds."""
+        return self.by_chance / (self.left * max(1, self.left - self.by_chance))
 
 
 def routed_mean(human: ArrayLike, judge: ArrayLike, chances: ArrayLike, everything: ArrayLike) -> Figure:
@@ -147,9 +157,9 @@ def rounds_mean(rounds: Sequence[Round]) -> Figure:
     """Return the mean that people would give over all N items, with a 95 % interval over what might have been drawn.
 
     A round's chances depend on earlier rounds alone, so each round's estimate is unbiased whatever those said, and
-    errors of two rounds are uncorrelated (Zrnic and Candes 2024, section 4). They are averaged by how many items each
-    drew. Labels are between 0 and 1. Raises ValueError for no round, probabilities that aren't above 0, and where
-    nothing was drawn.
+    errors of two rounds are uncorrelated (Zrnic and Candes 2024, section 4). They are averaged by what was known before
+    each was drawn: the precision that an even draw of as many from as many would have. Labels are between 0 and 1.
+    Raises ValueError for no round, probabilities that aren't above 0, and where nothing was drawn.
     """
     made = [_estimate(one) for one in rounds]
     if not made:
@@ -158,12 +168,15 @@ def rounds_mean(rounds: Sequence[Round]) -> Figure:
         return Figure(sure[-1].mean, sure[-1].mean, sure[-1].mean, sure[-1].n, sure[-1].n)
     by_chance = sum(one.by_chance for one in made)
     labelled = max(by_chance, *(one.n for one in made))
-    estimate = sum(one.by_chance * one.mean for one in made) / by_chance
+    total = sum(one.precision for one in made)
+    estimate = sum(one.precision * one.mean for one in made) / total
     known = by_chance - len(made)
     if labelled < FEW or known < 1:
         return Figure(estimate, -np.inf, np.inf, labelled, labelled)
-    variance = sum((one.by_chance / by_chance) ** 2 * one.variance for one in made)
-    half = student(known) * math.sqrt(variance)
+    variance = sum((one.precision / total) ** 2 * one.variance for one in made)
+    # Where the judge was never off at what was drawn, it may be elsewhere.
+    least = least_variance(by_chance) * min((one.left - one.by_chance) / one.items for one in made)
+    half = student(known) * math.sqrt(max(variance, least))
     return Figure(estimate, estimate - half, estimate + half, labelled, labelled)
 
 
@@ -177,10 +190,9 @@ def _estimate(one: Round) -> _Estimate:
     mean = float(judged.mean() + (error / pi).sum() / total)
     spared = 1 - pi
     by_chance = int((spared > 0).sum())
+    left = total - (y.size - by_chance)
     if by_chance < 2:
-        return _Estimate(mean, math.inf if by_chance else 0.0, by_chance, y.size)
+        return _Estimate(mean, math.inf if by_chance else 0.0, by_chance, left, total, y.size)
     level = float((spared * error / pi).sum() / spared.sum())
     squares = float((spared * (error / pi - level) ** 2).sum()) * by_chance / (by_chance - 1) / total**2
-    # Where the judge was never off at what was drawn, it may be elsewhere.
-    least = least_variance(by_chance) * (1 - y.size / total)
-    return _Estimate(mean, max(squares, least), by_chance, y.size)
+    return _Estimate(mean, squares, by_chance, left, total, y.size)

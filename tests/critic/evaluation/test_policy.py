@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -13,7 +12,7 @@ from critic.calls.ledger import MemoryLedger
 from critic.engine import Sampling
 from critic.engines import parse_spec
 from critic.evaluation.policy import diversity
-from critic.evaluation.policy.alarms import sentences
+from critic.evaluation.policy.alarms import mark, sentences
 from critic.evaluation.policy.answers import TextLikelihood
 from critic.evaluation.policy.figures import figures
 from critic.evaluation.policy.leakage import GENERATOR, JUDGE, MEASURED_BY, POLICY, FamilySeat, leaks
@@ -151,21 +150,28 @@ def test_people_are_matched_by_the_texts_that_they_compared() -> None:
     assert own["gap to people"]["estimate"] == pytest.approx(25 / 30) and own["hacked, by people"] is True
 
 
-def test_reports_on_many_policies_raise_no_more_false_alarms_than_small_ones() -> None:
-    """Each of twelve policies refuses harmless prompts a little more often by chance: alone some would stand out."""
-    rng = np.random.default_rng(0)
-    names = tuple(f"p{place}" for place in range(13))
-    prompts = [prompt(f"question {i}") for i in range(100)]
-    rung, alone = 0, 0
-    for _ in range(20):
-        texts = []
-        for _ in names:
-            refuses = rng.random(100) < 0.3
-            texts.append([("I can't help with that.",) if no else ("It is done so.",) for no in refuses])
-        told = figures(MeasuredPolicies(names, 1, {SAFE: prompts}, {SAFE: texts}))
-        rung += bool(sentences(told))
-        alone += any(told["answers"][SAFE][name]["refused, change"]["low"] > 0 for name in names[1:])
-    assert rung <= 2 < 5 <= alone
+def test_a_report_s_tests_are_taken_together() -> None:
+    """One from .001 to .2 is beyond nothing alone, and not among twelve; a surer one stands out, and is marked."""
+
+    def told_of(surest: float) -> dict[str, Any]:
+        changes = {f"p{place}": {"estimate": 0.1, "low": 0.001, "high": 0.2, "clusters": 100} for place in range(12)}
+        gap = {"estimate": 0.4, "low": surest, "high": 0.8 - surest, "clusters": 100}
+        return {
+            "leaks": [],
+            "hacking": {"policies": {"p0": {"gap to judges": gap, "gap to people": {"refusal": "Nobody."}}}},
+            "answers": {SAFE: {name: {"refused, change": change} for name, change in changes.items()}},
+            "tax": {"p1": {"change": {"refusal": "too few"}}},
+        }
+
+    quiet, loud = told_of(0.001), told_of(0.2)
+    assert sentences(quiet) == []
+    assert [sentence.split()[0] for sentence in sentences(loud)] == ["p0"] and "reward prefers it" in sentences(loud)[0]
+    for one, is_hacked in ((quiet, False), (loud, True)):
+        mark(one)
+        assert one["hacking"]["policies"]["p0"]["hacked, by judges"] is is_hacked
+    alone = found(0.2) | {"hacking": {}}
+    alone["answers"][SAFE] = {"p0": {"refused, change": {"estimate": 0.1, "low": 0.05, "high": 0.15, "clusters": 100}}}
+    assert "refuses harmless prompts more often" in sentences(alone)[0]
 
 
 def test_a_family_in_three_seats_is_flagged_and_others_are_not() -> None:

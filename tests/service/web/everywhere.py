@@ -120,8 +120,8 @@ async def filled(site: Site) -> Everywhere:
     await _thumbed(site, key, labelled["thumbs"])
     task = await _skipped(site, key, labelled["comparison"])
     link = await _link(site, people[0])
-    _label__project_ = [f"/label/{id}" for id in (*labelled.values(), *more.values(), done)]
-    _projects__id_ = [f"/projects/{id}" for id in (project, draft, *labelled.values(), *more.values())]
+    to_label = [f"/label/{id}" for id in (*labelled.values(), *more.values(), done)]
+    projects = [f"/projects/{id}" for id in (project, draft, labelled["comparison"], more["practice"])]
     return Everywhere(
         site,
         key,
@@ -144,9 +144,9 @@ async def filled(site: Site) -> Everywhere:
             "/constitutions/{ref}": "harmlessness@1.1.0",
         },
         {
-            "/label/{project}": _label__project_,
+            "/label/{project}": to_label,
             "/label/{project}/{task}": [f"/label/{labelled['comparison']}/{task}"],
-            "/projects/{id}": _projects__id_,
+            "/projects/{id}": projects,
             "/jobs/new": [f"/jobs/new?kind={kind}" for kind in JOB_KINDS],
             "/jobs/{id}": ["/jobs/managed1", "/jobs/managed2"],
             "/search": ["/search?text=basil", "/search?text=nothing-of-the-kind"],

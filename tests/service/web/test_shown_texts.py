@@ -1,5 +1,6 @@
 """How texts are shown to annotators: blurred until asked for, side by side, raw, compared, and by each principle."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ async def test_harmful_texts_are_blurred_everywhere_until_somebody_asks_for_them
     assert await is_blurred(page.locator(".conversation .prose").first), "each task anew"
     await until_stored(site, project, 1)
     await page.goto("/label/history")
-    await hidden_then_shown(page.get_by_role("cell", name="Name river 0."), by_key=False)
+    await hidden_then_shown(page.get_by_role("cell", name="Name river 0.", exact=True), by_key=False)
 
 
 async def test_long_answers_scroll_together_and_the_choice_stays_in_sight(site: Site) -> None:
@@ -55,10 +56,10 @@ async def test_long_answers_scroll_together_and_the_choice_stays_in_sight(site: 
     await first.hover()
     await page.mouse.wheel(0, 100_000)
     at_end = "e => Math.abs(e.scrollTop + e.clientHeight - e.scrollHeight) < 2 && e.scrollTop > 500"
-    await page.wait_for_function(f"[...document.querySelectorAll('.response-text')].every({at_end})")
+    await page.wait_for_function(f"() => [...document.querySelectorAll('.response-text')].every({at_end})")
     await second.focus()
     await page.keyboard.press("Home")
-    await page.wait_for_function("[...document.querySelectorAll('.response-text')].every(e => e.scrollTop === 0)")
+    await page.wait_for_function("() => [...document.querySelectorAll('.response-text')].every(e => e.scrollTop === 0)")
     for y in (0, 400, 100_000):
         await page.evaluate("y => scrollTo(0, y)", y)
         box = await page.get_by_role("button", name="A is better").bounding_box()
@@ -113,3 +114,33 @@ async def test_choices_and_ratings_are_given_by_each_principle_too(site: Site) -
     await page.get_by_role("button", name="Send").click()
     label = (await until_stored(site, rated, 1))[0]["label"]
     assert label["value"] == 4 and label["by_principle"] == {first.partition(":")[2]: 2}
+
+
+async def test_an_answer_that_is_looked_at_again_has_its_flag_still(site: Site) -> None:
+    project = await site.project("comparison", pairs(2))
+    _, page = await site.labeller()
+    await page.goto(f"/label/{project}")
+    await page.keyboard.press("f")
+    await page.get_by_label("Flag it together").check()
+    await page.get_by_label("What is the matter?").fill("Who is meant?")
+    await page.get_by_role("button", name="A is better").click()
+    await expect(page.locator(".conversation")).to_contain_text("Name river 1.")
+    await until_stored(site, project, 1)
+    await page.reload()
+    await page.keyboard.press("u")
+    await expect(page.get_by_label("Flag it together")).to_be_checked()
+    await expect(page.get_by_label("What is the matter?")).to_have_value("Who is meant?")
+    await page.get_by_role("button", name="Both bad").click()
+    await expect(page.locator(".conversation")).to_contain_text("Name river 1.")
+    [row] = await until_corrected(site, project)
+    assert row["label"]["tie_kind"] == "both_bad" and row["flag"] == {"note": "Who is meant?"}
+
+
+async def until_corrected(site: Site, project: str) -> list[dict[str, Any]]:
+    """The labels of a project that count, once another one has been withdrawn for one of them."""
+    for _ in range(600):
+        rows = await site.labels(project)
+        if any(row["retracted"] is not None for row in rows):
+            return [row for row in rows if row["retracted"] is None]
+        await asyncio.sleep(0.1)
+    raise AssertionError("nothing was corrected")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from critic.certificates.gate import require
 from critic.certificates.origins import origins
 from critic.engine import RunStopped
 from critic.evaluation.trust.figures import TrustFigures, judge_figures
-from critic.evaluation.trust.page import fault, judge_page
+from critic.evaluation.trust.page import judge_page, notes, too_few
 from critic.evaluation.trust.people import People
 from critic.run.folder.results import replace_text
 from critic.settings.measuring import CertifySettings
-from critic.statistics.intervals import few
 from critic.statistics.judges.maps import Isotonic, Temperature
 from service.cli.exits import QUARANTINED, STOPPED
 from service.cli.given.config import ConfigFile
@@ -148,13 +146,13 @@ def name_in_run(made: Certificate, run: Path) -> None:
 def _print(made: Certificate, figures: TrustFigures, file: Path, *, err: bool) -> None:
     say(f"certificate: {file} ({made.sha256})", err=err)
     say(f"report:      {file.parent}/report.html", err=err)
-    for name, figure in made.figures.items():
-        limits = "" if figure.low is None or figure.high is None else f" ({figure.low:.3f} to {figure.high:.3f})"
-        say(f"  {name:32}{figure.estimate:.3f}{limits}, n = {figure.n:,}", err=err)
-    notes: Sequence[str] = [fault(name, figures.leanings[name]) for name in figures.faults]
-    for note in (few(made.data.prompts, "prompt"), *notes):
-        if note:
-            say(clean(f"warning: {note}"), err=err)
+    for name, figure in figures.named().items():
+        if figure.is_of_few:
+            say(f"  {name:32}- ({too_few(figure.clusters)})", err=err)
+        else:
+            say(f"  {name:32}{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f}), n = {figure.n:,}", err=err)
+    for note in notes(figures):
+        say(clean(f"warning: {note}"), err=err)
     say("It does not cover:", err=err)
     for line in made.not_covered:
         say(clean(f"  - {line}"), err=err)

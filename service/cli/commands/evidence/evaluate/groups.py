@@ -130,7 +130,7 @@ def _print(profile: Profile, apart: Apart, by_way: Sequence[WayOutcome], left_ou
     if apart.refusal:
         say(clean(apart.refusal))
     elif apart.p is not None:
-        differ = "vote differently" if apart.p < OF_REPORT else "do not vote differently beyond chance"
+        differ = "vote differently" if apart.p < OF_REPORT / 2 else "do not vote differently beyond chance"
         say(f"the groups {differ} (p = {apart.p:.3f})")
     for one in by_way:
         say(clean(f"{one.aggregation.name}: {one.aggregation.says}; undecided: {one.undecided:,}"))
