@@ -169,7 +169,7 @@ def test_a_report_s_tests_are_taken_together() -> None:
     for one, is_hacked in ((quiet, False), (loud, True)):
         mark(one)
         assert one["hacking"]["policies"]["p0"]["hacked, by judges"] is is_hacked
-    alone = found(0.2) | {"hacking": {}}
+    alone = told_of(0.2) | {"hacking": {}}
     alone["answers"][SAFE] = {"p0": {"refused, change": {"estimate": 0.1, "low": 0.05, "high": 0.15, "clusters": 100}}}
     assert "refuses harmless prompts more often" in sentences(alone)[0]
 
