@@ -23,7 +23,7 @@ SURE = 0.97  # what a person's word is taken for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class JudgedPairs:
     """Pairs: the judge's probabilities of the first response, people's shares (both (n,)), and the prompts."""
 
     judge: Floats
@@ -31,38 +31,35 @@ class Judged:
     prompts: tuple[str, ...]
 
 
-def shorter() -> Judged:
+def shorter() -> JudgedPairs:
     """HH harmless, by length alone; either response stands first in half of the pairs."""
     labels, _ = data.harmless(data.data_folder())
     is_first = np.random.default_rng(0).random(len(labels)) < 0.5
     lead = [math.log(len(label.worse) / len(label.better)) for label in labels]
     odds = TIMES * np.where(is_first, lead, np.negative(lead))
     prompts = tuple(label.prompt.messages[0].content for label in labels)
-    return Judged(1 / (1 + np.exp(-odds)), is_first.astype(float), prompts)
+    return JudgedPairs(1 / (1 + np.exp(-odds)), is_first.astype(float), prompts)
 
 
-def person() -> Judged:
+def person() -> JudgedPairs:
     """PandaLM, the first annotator for a judge, the third for the people."""
     rows = json.loads((data.data_folder() / "pandalm" / "testset-v1.json").read_text(encoding="utf-8"))
     said = np.array([0.5, SURE, 1 - SURE])[[row["annotator1"] for row in rows]]
     people = np.array([0.5, 1.0, 0.0])[[row["annotator3"] for row in rows]]
-    return Judged(said, people, tuple(f"{row['instruction']}\n{row['input']}" for row in rows))
+    return JudgedPairs(said, people, tuple(f"{row['instruction']}\n{row['input']}" for row in rows))
 
 
-def errors(judged: Judged, seed: int) -> dict[str, Figure]:
+def errors(judged: JudgedPairs, seed: int) -> dict[str, Figure]:
     """Return the calibration error on all but 200 pairs: before, and after each map that was fitted on those."""
     order = np.random.default_rng(seed).permutation(judged.judge.size)
     fitting, rest = order[:LABELS], order[LABELS:]
     prompts = [judged.prompts[place] for place in rest]
     f, y = judged.judge[fitting], judged.people[fitting]
-    p = judged.judge[rest]
-    by_way = {
-        "before": p,
-        "temperature": mended(temperature(f, y), p),
-        "isotonic": mended(isotonic(f, y), p),
-    }
-    found = {name: calibration_error(values, judged.people[rest], prompts) for name, values in by_way.items()}
-    return {name: figure for name, figure in found.items() if figure is not None}
+    after = {"temperature": temperature(f, y), "isotonic": isotonic(f, y)}
+    by_way = {"before": judged.judge[rest]}
+    by_way |= {name: mended(map, judged.judge[rest]) for name, map in after.items()}
+    errors_by_way = {name: calibration_error(values, judged.people[rest], prompts) for name, values in by_way.items()}
+    return {name: figure for name, figure in errors_by_way.items() if figure is not None}
 
 
 def main() -> None:

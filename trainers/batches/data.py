@@ -36,8 +36,7 @@ from critic.files.together import answers_together
 from critic.files.turns import thinks
 from critic.records import Prompt, Quarantined
 from critic.rows import Broken, Raw, Unread
-from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds
-from trainers.batches.missing import refuse_null, with_all_labels
+from trainers.batches.examples import Demonstration, Example, Pair, Ranked, Rated, kinds, refuse_null, with_all_labels
 
 EVALUATION = "evaluation"
 """The name of the split that trainers make."""

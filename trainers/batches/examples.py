@@ -1,12 +1,16 @@
 """What trainers learn from: a prompt, its answers, and what is known of them. Illegal examples can't be built."""
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from critic.messages import is_blank
 from critic.records import Prompt, Record
+from critic.rows import RowError
+
+T = TypeVar("T")
+_ANSWERS = ("completion", "response", "output", "answer")
 
 
 class _Example(Record):
@@ -109,3 +113,19 @@ NAMES: dict[str, type[Example]] = {"demonstrations": Demonstration, "pairs": Pai
 def kinds(types: Sequence[type[Example]]) -> str:
     """Say which kinds of examples ``types`` are."""
     return ", ".join(KINDS[kind] for kind in types)
+
+
+def refuse_null(columns: Mapping[str, Any]) -> None:
+    """Raise `RowError` where what would make a row one that is known is there, and null."""
+    if "responses" in columns and "ranks" in columns:
+        raise RowError("no_label", "ranks holds nothing; expected a list with the rank of each response")
+    if empty := next((name for name in _ANSWERS if name in columns and columns[name] is None), None):
+        raise RowError("empty_answer", f"{empty} holds nothing; expected an answer")
+
+
+def with_all_labels(made: T, given: Mapping[str, Any]) -> T:
+    """Return what was made of a row. Raises `RowError` where one of its several answers lacks a label."""
+    ratings = given.get("ratings")
+    if isinstance(ratings, list) and len(ratings) > 1 and None in ratings:
+        raise RowError("no_label", f"{ratings.count(None)} of {len(ratings)} answers have no label")
+    return made
